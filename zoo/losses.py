@@ -1,0 +1,66 @@
+"""The loss functions that a head may be trained with, each with the activation that belongs to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
+
+from zoo.errors import ConfigError, did_you_mean
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+LossName = Literal["cross-entropy", "focal", "bce"]
+LOSSES: tuple[str, ...] = get_args(LossName)
+FOCAL_GAMMA = 2.0  # the value recommended by Lin et al. 2017, section 5.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Criterion:
+    """A loss over logits, and how its logits become probabilities.
+
+    Attributes:
+        name: ``"cross-entropy"``; ``"focal"`` (Lin et al. 2017, https://arxiv.org/abs/1708.02002, gamma 2) for
+            unbalanced classes; ``"bce"``: binary cross-entropy of each class against the rest (Wightman et al. 2021,
+            https://arxiv.org/abs/2110.00476), whose probabilities are sigmoids and need not sum to one.
+        label_smoothing: Share of the target that is spread over all classes (Szegedy et al. 2016).
+    """
+
+    name: str = "cross-entropy"
+    label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.name not in LOSSES:
+            raise ConfigError(
+                f"There is no loss '{self.name}'.",
+                hint=f"{did_you_mean(self.name, LOSSES)} One of: {', '.join(LOSSES)}.".strip(),
+            )
+
+    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Returns the mean loss of a batch, a scalar float32.
+
+        Args:
+            logits: ``(N, classes)``, any float type; computed on in float32.
+            targets: Class indices ``(N,)`` int64, or soft targets ``(N, classes)`` that sum to one a row.
+        """
+        from torch.nn import functional as F
+
+        logits = logits.float()
+        if self.name == "cross-entropy":
+            return F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
+        soft = self._soft(targets, logits.shape[1]).to(logits)
+        if self.name == "bce":
+            # Summed over the classes, so that the size of a gradient does not shrink with their number.
+            return F.binary_cross_entropy_with_logits(logits, soft, reduction="none").sum(dim=1).mean()
+        log_p = F.log_softmax(logits, dim=1)
+        return (-soft * (1 - log_p.exp()) ** FOCAL_GAMMA * log_p).sum(dim=1).mean()
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Returns ``(N, classes)`` float32 probabilities."""
+        return logits.float().sigmoid() if self.name == "bce" else logits.float().softmax(dim=1)
+
+    def _soft(self, targets: Tensor, classes: int) -> Tensor:
+        from torch.nn import functional as F
+
+        soft = F.one_hot(targets, classes).float() if targets.ndim == 1 else targets.float()
+        return soft * (1 - self.label_smoothing) + self.label_smoothing / classes

@@ -1,0 +1,150 @@
+"""Finds a backbone, head or dataset by its qualified or bare name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
+
+from zoo.errors import AmbiguousNameError, PluginError, UnknownNameError, did_you_mean
+from zoo.specs import BackboneFamily, BackboneSpec, DatasetSpec, HeadSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from zoo.plugins import Plugin
+
+S = TypeVar("S", BackboneSpec, HeadSpec, DatasetSpec)
+
+
+@dataclass(frozen=True, slots=True)
+class Offer(Generic[S]):
+    """A spec, and the plugin it came from.
+
+    Attributes:
+        spec: What the plugin handed over.
+        plugin: Where it came from.
+    """
+
+    spec: S
+    plugin: Plugin
+
+    @property
+    def name(self) -> str:
+        """The qualified name, ``torchvision/resnet18``."""
+        return f"{self.plugin.qualifier}/{self.spec.name}"
+
+
+class Registry:
+    """Everything that the plugins of this environment offer.
+
+    A bare name resolves to the built-in plugins in their order (torchvision, timm, heads, datasets), then to
+    outsiders. A bare name that two outsiders offer, and no built-in plugin, is ambiguous.
+
+    Args:
+        plugins: In the order in which bare names resolve.
+    """
+
+    def __init__(self, plugins: Iterable[Plugin]) -> None:
+        self.plugins = tuple(plugins)
+
+    @property
+    def failures(self) -> tuple[Plugin, ...]:
+        """The plugins that could not be used, blocked ones left out."""
+        return tuple(plugin for plugin in self.plugins if plugin.error and not plugin.blocked)
+
+    def backbones(self) -> list[Offer[BackboneSpec]]:
+        """Returns the backbones that are offered one by one; families are in `families`."""
+        return [
+            Offer(spec, plugin) for plugin in self.plugins for spec in plugin.backbones if isinstance(spec, BackboneSpec)
+        ]
+
+    def families(self) -> list[tuple[BackboneFamily, Plugin]]:
+        """Returns the families of backbones."""
+        return [
+            (family, plugin)
+            for plugin in self.plugins
+            for family in plugin.backbones
+            if isinstance(family, BackboneFamily)
+        ]
+
+    def heads(self) -> list[Offer[HeadSpec]]:
+        """Returns every head."""
+        return [Offer(spec, plugin) for plugin in self.plugins for spec in plugin.heads]
+
+    def datasets(self) -> list[Offer[DatasetSpec]]:
+        """Returns every named dataset."""
+        return [Offer(spec, plugin) for plugin in self.plugins for spec in plugin.datasets]
+
+    def backbone(self, name: str) -> Offer[BackboneSpec]:
+        """Returns the backbone of a qualified or bare name.
+
+        Raises:
+            UnknownNameError: No plugin offers it; the hint lists close matches and failed plugins.
+            AmbiguousNameError: Two outsiders offer it.
+        """
+        return self._find("backbone", name, self._backbones_of, self._known_backbones)
+
+    def head(self, name: str) -> Offer[HeadSpec]:
+        """Returns the head of a qualified or bare name; raises as `backbone`."""
+        return self._find("head", name, _named("heads"), lambda: [offer.name for offer in self.heads()])
+
+    def dataset(self, name: str) -> Offer[DatasetSpec]:
+        """Returns the dataset of a qualified or bare name; raises as `backbone`."""
+        return self._find("dataset", name, _named("datasets"), lambda: [offer.name for offer in self.datasets()])
+
+    def _find(
+        self,
+        kind: str,
+        name: str,
+        offers_of: Callable[[Plugin, str], Iterator[S]],
+        known: Callable[[], list[str]],
+    ) -> Offer[S]:
+        qualifier, slash, bare = name.rpartition("/")
+        asked = [plugin for plugin in self.plugins if not slash or plugin.qualifier == qualifier]
+        found: list[Offer[S]] = []
+        for plugin in asked:
+            found += [Offer(spec, plugin) for spec in offers_of(plugin, bare)]
+            if found and (plugin.built_in or slash):
+                return found[0]
+        if len(found) > 1:
+            names = " or ".join(offer.name for offer in found)
+            raise AmbiguousNameError(f"The {kind} '{name}' is offered by {len(found)} plugins.", hint=f"Say {names}.")
+        if found:
+            return found[0]
+        raise UnknownNameError(f"There is no {kind} '{name}'.", hint=self._help(kind, name, known()))
+
+    def _help(self, kind: str, name: str, known: list[str]) -> str:
+        parts = [did_you_mean(name, known), f"'zoo list' shows every {kind}."]
+        parts += [f"The plugin {plugin.key} failed: {plugin.error}." for plugin in self.failures]
+        return " ".join(filter(None, parts))
+
+    def _backbones_of(self, plugin: Plugin, name: str) -> Iterator[BackboneSpec]:
+        for offer in plugin.backbones:
+            if isinstance(offer, BackboneSpec):
+                if offer.name == name:
+                    yield offer
+            elif (spec := _resolve(offer, name, plugin)) is not None:
+                yield spec
+
+    def _known_backbones(self) -> list[str]:
+        names = [offer.name for offer in self.backbones()]
+        for family, plugin in self.families():
+            names += [f"{plugin.qualifier}/{name}" for name in family.names()]
+        return names
+
+
+def _resolve(family: BackboneFamily, name: str, plugin: Plugin) -> BackboneSpec | None:
+    try:
+        return family.resolve(name)
+    except Exception as error:
+        raise PluginError(
+            f"The plugin {plugin.key} failed while looking for the backbone '{name}': {error}.",
+            hint=f"Leave it out with ZOO_BLOCK_PLUGINS={plugin.key}, or tell its author.",
+        ) from error
+
+
+def _named(kind: str) -> Callable[[Plugin, str], Iterator[S]]:
+    def offers_of(plugin: Plugin, name: str) -> Iterator[S]:
+        return (cast("S", spec) for spec in getattr(plugin, kind) if spec.name == name)
+
+    return offers_of
