@@ -1,1 +1,71 @@
-"""A plugin-based model zoo for image classifiers: fine-tune any backbone with any head on your photos."""
+"""A plugin-based model zoo for image classifiers: fine-tune any backbone with any head on your photos.
+
+    import zoo
+    run = zoo.finetune("resnet18", data="hotdog")
+    zoo.load(run.path).predict("photo.jpg")
+
+Importing `zoo` is cheap: names that need torch are imported when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from zoo.hookspecs import hookimpl
+from zoo.specs import (
+    BackboneCard,
+    BackboneFamily,
+    BackboneRequest,
+    BackboneSpec,
+    DatasetRequest,
+    DatasetSpec,
+    HeadRequest,
+    HeadSpec,
+    ImageSet,
+    Preprocess,
+    Sample,
+    WeightsInfo,
+)
+
+if TYPE_CHECKING:
+    from zoo.contracts import Backbone, Features, Head, Stage, StagedBackbone
+
+_LAZY = {
+    "Backbone": "zoo.contracts",
+    "Features": "zoo.contracts",
+    "Head": "zoo.contracts",
+    "Stage": "zoo.contracts",
+    "StagedBackbone": "zoo.contracts",
+}
+
+__all__ = [
+    "Backbone",
+    "BackboneCard",
+    "BackboneFamily",
+    "BackboneRequest",
+    "BackboneSpec",
+    "DatasetRequest",
+    "DatasetSpec",
+    "Features",
+    "Head",
+    "HeadRequest",
+    "HeadSpec",
+    "ImageSet",
+    "Preprocess",
+    "Sample",
+    "Stage",
+    "StagedBackbone",
+    "WeightsInfo",
+    "hookimpl",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'zoo' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

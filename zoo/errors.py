@@ -80,7 +80,7 @@ class TrainingError(ZooError):
 
 
 def close_matches(name: str, known: Iterable[str], *, limit: int = 4) -> list[str]:
-    """Returns up to `limit` of `known` that resemble `name`, nearest first; qualified names match by their last part."""
+    """Returns up to `limit` of `known` resembling `name`, nearest first; of qualified names the last part counts."""
     by_tail: dict[str, list[str]] = {}
     for candidate in known:
         by_tail.setdefault(candidate.rpartition("/")[2].lower(), []).append(candidate)

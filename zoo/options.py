@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _MISSING = dataclasses.MISSING
+_BOOL_WORDS = dict.fromkeys(("true", "yes", "on", "1"), True) | dict.fromkeys(("false", "no", "off", "0"), False)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -180,11 +181,10 @@ def _describe(field: dataclasses.Field[Any], hint: Any) -> OptionInfo | None:
 
 def _parse(kind: type[Any], value: Any) -> Any:
     if kind is bool:
-        words = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
         if isinstance(value, bool):
             return value
-        if isinstance(value, str) and value.lower() in words:
-            return words[value.lower()]
+        if isinstance(value, str) and value.lower() in _BOOL_WORDS:
+            return _BOOL_WORDS[value.lower()]
         raise ValueError
     if kind is str:
         if not isinstance(value, str):

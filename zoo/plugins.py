@@ -6,6 +6,7 @@ failing import abort all, and drops the second of two entry points with the same
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import os
 import re
@@ -116,7 +117,7 @@ def load_registry(extra: Mapping[str, object] | None = None) -> Registry:
 
     candidates = discover()
     for name, plugin in (extra or {}).items():
-        candidates.append(Candidate(entry=name, distribution=name, version="", load=lambda plugin=plugin: plugin))
+        candidates.append(Candidate(entry=name, distribution=name, version="", load=functools.partial(_same, plugin)))
     return Registry(load_plugins(candidates, blocked=blocked_names()))
 
 
@@ -149,6 +150,10 @@ def load_plugins(candidates: Iterable[Candidate], *, blocked: frozenset[str] = f
         clash = _clash(plugin, plugins)
         plugins.append(_failed(candidate, clash) if clash else plugin)
     return tuple(plugins)
+
+
+def _same(plugin: object) -> object:
+    return plugin
 
 
 def _candidate(entry: importlib.metadata.EntryPoint) -> Candidate:

@@ -55,7 +55,10 @@ class Registry:
     def backbones(self) -> list[Offer[BackboneSpec]]:
         """Returns the backbones that are offered one by one; families are in `families`."""
         return [
-            Offer(spec, plugin) for plugin in self.plugins for spec in plugin.backbones if isinstance(spec, BackboneSpec)
+            Offer(spec, plugin)
+            for plugin in self.plugins
+            for spec in plugin.backbones
+            if isinstance(spec, BackboneSpec)
         ]
 
     def families(self) -> list[tuple[BackboneFamily, Plugin]]:
