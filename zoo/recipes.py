@@ -1,0 +1,101 @@
+"""Recipes: named sets of values for `FinetuneConfig`. What was compared to choose the default is in docs/recipes.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from zoo.errors import ConfigError, did_you_mean
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """Values laid over the defaults of `FinetuneConfig`, and under what the user says.
+
+    Attributes:
+        name: As said on the command line.
+        summary: One line.
+        values: Always laid.
+        from_scratch: Laid over `values` with ``weights="none"``.
+        frozen: Laid over `values` with ``freeze="all"``.
+    """
+
+    name: str
+    summary: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+    from_scratch: Mapping[str, Any] = field(default_factory=dict)
+    frozen: Mapping[str, Any] = field(default_factory=dict)
+
+
+DEFAULT = Recipe(
+    name="default",
+    summary="A probe of the frozen features, then a gentle fine-tune: the best found for small photo sets.",
+    from_scratch={
+        "probe": False,
+        "freeze_norm_stats": False,
+        "lr": 1e-3,
+        "head_lr_multiplier": 1.0,
+        "layer_decay": 1.0,
+    },
+    frozen={"probe": False, "optimizer": "lbfgs", "weight_decay": 1e-3, "epochs": 1},
+)
+
+# The fine-tuning section of Dive into Deep Learning, https://d2l.ai/chapter_computer-vision/fine-tuning.html.
+# Its rate of 5e-5 belongs to a loss summed over a batch of 128; ours is a mean, so the rate is 128 times that.
+# From scratch it trains with ten times the rate, the same for all layers.
+D2L = Recipe(
+    name="d2l",
+    summary="The textbook's recipe: SGD, constant rate, the output layer ten times as fast.",
+    values={
+        "epochs": 5,
+        "batch_size": 128,
+        "optimizer": "sgd",
+        "momentum": 0.0,
+        "lr": 128 * 5e-5,
+        "head_lr_multiplier": 10.0,
+        "layer_decay": 1.0,
+        "weight_decay": 1e-3,
+        "decay_norms": True,
+        "schedule": "constant",
+        "warmup": 0.0,
+        "loss": "cross-entropy",
+        "label_smoothing": 0.0,
+        "clip_grad": None,
+        "dropout": 0.0,
+        "freeze_norm_stats": False,
+        "probe": False,
+        "ema": None,
+        "crop_scale": 0.08,
+        "hflip": 0.5,
+        "vflip": 0.5,
+        "rotation": 0.0,
+        "shear": 0.0,
+        "color_jitter": 0.0,
+        "randaugment": 0,
+        "mixup": 0.0,
+    },
+    from_scratch={"lr": 128 * 5e-4, "head_lr_multiplier": 1.0},
+)
+
+RECIPES: Mapping[str, Recipe] = MappingProxyType({recipe.name: recipe for recipe in (DEFAULT, D2L)})
+
+
+def recipe_values(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the values of a recipe for a run that is asked for with `given`.
+
+    Raises:
+        ConfigError: There is no such recipe.
+    """
+    recipe = RECIPES.get(name)
+    if recipe is None:
+        raise ConfigError(
+            f"finetune: option 'recipe' is {name!r}; there is no such recipe.",
+            hint=f"{did_you_mean(name, RECIPES)} One of: {', '.join(RECIPES)}.".strip(),
+        )
+    from_scratch = recipe.from_scratch if given.get("weights") == "none" else _NOTHING
+    frozen = recipe.frozen if given.get("freeze") == "all" else _NOTHING
+    return {**recipe.values, **from_scratch, **frozen}
