@@ -35,6 +35,8 @@ class Criterion:
                 f"There is no loss '{self.name}'.",
                 hint=f"{did_you_mean(self.name, LOSSES)} One of: {', '.join(LOSSES)}.".strip(),
             )
+        if not 0 <= self.label_smoothing <= 1:
+            raise ConfigError(f"label_smoothing is {self.label_smoothing}.", hint="It is a share, from 0 to 1.")
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Returns the mean loss of a batch, a scalar float32.
@@ -47,6 +49,7 @@ class Criterion:
 
         logits = logits.float()
         if self.name == "cross-entropy":
+            targets = targets if targets.ndim == 1 else targets.to(logits)
             return F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
         soft = self._soft(targets, logits.shape[1]).to(logits)
         if self.name == "bce":

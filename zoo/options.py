@@ -7,6 +7,7 @@ choices. `FinetuneConfig` and the options of every backbone, head and dataset ar
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union
@@ -85,7 +86,7 @@ def describe_options(options: type[Any]) -> list[OptionInfo]:
     they are set in Python alone.
     """
     hints = typing.get_type_hints(options)
-    infos = (_describe(field, hints[field.name]) for field in dataclasses.fields(options))
+    infos = (_describe(field, hints[field.name]) for field in dataclasses.fields(options) if field.init)
     return [info for info in infos if info is not None]
 
 
@@ -98,7 +99,8 @@ def make_options(options: type[T], values: Mapping[str, Any], *, owner: str) -> 
         owner: Whose options these are, for messages: ``"head mlp"``.
 
     Raises:
-        ConfigError: An unknown option, a wrong type or a value out of bounds; the message names the option.
+        ConfigError: An unknown option, a wrong type or a value out of bounds; the message names the option. A
+            ValueError from the dataclass itself becomes one.
     """
     known = {info.name: info for info in describe_options(options)}
     parsed: dict[str, Any] = {}
@@ -113,7 +115,10 @@ def make_options(options: type[T], values: Mapping[str, Any], *, owner: str) -> 
     for info in known.values():
         if info.required and info.name not in parsed:
             raise ConfigError(f"{owner} needs the option '{info.name}'.", hint=info.describe())
-    return options(**parsed)
+    try:
+        return options(**parsed)
+    except ValueError as error:  # from the dataclass's own __post_init__
+        raise ConfigError(f"{owner}: {error}") from error
 
 
 def check_value(info: OptionInfo, value: Any, *, owner: str) -> Any:
@@ -128,7 +133,7 @@ def check_value(info: OptionInfo, value: Any, *, owner: str) -> Any:
         raise ConfigError(f"{owner}: option '{info.name}' cannot be none.", hint=info.describe())
     try:
         parsed = _parse(info.type, value)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise ConfigError(
             f"{owner}: option '{info.name}' is {value!r}, not a {_word(info.type)}.", hint=info.describe()
         ) from None
@@ -136,8 +141,7 @@ def check_value(info: OptionInfo, value: Any, *, owner: str) -> Any:
         near = did_you_mean(str(parsed), [str(c) for c in info.choices])
         raise ConfigError(f"{owner}: option '{info.name}' is {value!r}.", hint=f"{near} {info.describe()}".strip())
     low, high = info.minimum, info.maximum
-    # `not (a <= b)` and not `a > b`: NaN must fail too.
-    if (low is not None and not parsed >= low) or (high is not None and not parsed <= high):
+    if (low is not None and parsed < low) or (high is not None and parsed > high):
         raise ConfigError(f"{owner}: option '{info.name}' is {value!r}, out of bounds.", hint=info.describe())
     return parsed
 
@@ -164,12 +168,13 @@ def _describe(field: dataclasses.Field[Any], hint: Any) -> OptionInfo | None:
     kind = type(choices[0]) if choices else kinds[0]
     if len(kinds) != 1 or kind not in (int, float, str, bool):
         return None
-    required = field.default is _MISSING and field.default_factory is _MISSING
+    made = field.default_factory() if field.default_factory is not _MISSING else field.default
+    required = made is _MISSING
     return OptionInfo(
         name=field.name,
         type=kind,
         optional=len(parts) > len(kinds),
-        default=None if required else field.default,
+        default=None if required else made,
         required=required,
         choices=choices,
         minimum=field.metadata.get("minimum"),
@@ -194,8 +199,11 @@ def _parse(kind: type[Any], value: Any) -> Any:
         raise ValueError
     if not isinstance(value, (int, float, str)):
         raise ValueError
-    return kind(value)
+    number = kind(value)
+    if not math.isfinite(number):
+        raise ValueError
+    return number
 
 
 def _word(kind: type[Any]) -> str:
-    return {int: "whole number", float: "number", bool: "yes or no", str: "text"}[kind]
+    return {int: "whole number", float: "finite number", bool: "yes or no", str: "text"}[kind]

@@ -6,6 +6,7 @@ failing import abort all, and drops the second of two entry points with the same
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib.metadata
 import os
@@ -18,6 +19,7 @@ import pluggy
 
 from zoo import hookspecs
 from zoo.errors import PluginError, close_matches
+from zoo.options import describe_options
 from zoo.specs import BackboneFamily, BackboneSpec, DatasetSpec, HeadSpec
 
 if TYPE_CHECKING:
@@ -157,13 +159,20 @@ def _same(plugin: object) -> object:
 
 
 def _candidate(entry: importlib.metadata.EntryPoint) -> Candidate:
-    name = entry.dist.name if entry.dist else "unknown"
+    dist = entry.dist
+    # A distribution removed by halves has entry points but no metadata left: its name and version would be None.
+    told = dist is not None and (dist.read_text("METADATA") or dist.read_text("PKG-INFO"))
     return Candidate(
         entry=entry.name,
-        distribution=re.sub(r"[-_.]+", "-", name).lower(),
-        version=entry.dist.version if entry.dist else "",
+        distribution=_normalised((dist.name if dist and told else None) or "unknown"),
+        version=(dist.version if dist and told else None) or "",
         load=entry.load,
     )
+
+
+def _normalised(distribution: str) -> str:
+    # https://packaging.python.org/en/latest/specifications/name-normalization/
+    return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
 def _order(candidate: Candidate) -> tuple[int, str]:
@@ -173,7 +182,9 @@ def _order(candidate: Candidate) -> tuple[int, str]:
 
 
 def _load(candidate: Candidate, blocked: frozenset[str]) -> Plugin:
-    if blocked & {candidate.key, candidate.entry, candidate.distribution}:
+    if blocked & {candidate.key, candidate.entry, candidate.distribution} or candidate.distribution in {
+        _normalised(name) for name in blocked
+    }:
         return _failed(candidate, f"left out by {BLOCK_VARIABLE}", blocked=True)
     if candidate.distribution != DISTRIBUTION and candidate.qualifier in BUILT_IN:
         return _failed(candidate, f"the name '{candidate.qualifier}' belongs to a built-in plugin")
@@ -181,8 +192,10 @@ def _load(candidate: Candidate, blocked: frozenset[str]) -> Plugin:
         return _ask(candidate, candidate.load())
     except PluginError as error:
         return _failed(candidate, str(error))
-    # SystemExit too: a plugin that calls sys.exit() at import must not end the program.
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    # Not Exception alone: a plugin that calls sys.exit() at import, or panics in Rust, must not end the program.
+    except BaseException as error:
         reason = f"{type(error).__name__}: {error}".strip(": ")
         return _failed(candidate, reason, details=traceback.format_exc())
 
@@ -222,29 +235,45 @@ def _refuse_unknown_hooks(manager: pluggy.PluginManager, plugin: object) -> None
     looks_like = {name for name in dir(plugin) if name.startswith("zoo_") and callable(getattr(plugin, name, None))}
     for name in sorted((marked | looks_like) - known):
         near = close_matches(name, known, limit=1) or sorted(known)
-        raise PluginError(f"there is no hook '{name}'; did it mean {', '.join(near)}?")
+        raise PluginError(f"there is no hook '{name}'; the nearest is {' or '.join(near)}")
     for name in sorted(looks_like - marked):
         raise PluginError(f"its hook '{name}' lacks the marker: put @zoo.hookimpl above it")
 
 
 def _offers(manager: pluggy.PluginManager, hook: str, kinds: tuple[type[Any], ...]) -> tuple[Any, ...]:
-    answers = getattr(manager.hook, hook)()
-    if not answers:
-        return ()
-    (answer,) = answers
-    if not isinstance(answer, (list, tuple)):
-        raise PluginError(f"{hook} returned {type(answer).__name__}, not a list")
+    # A list of answers, for `hookimpl(specname=...)` lets one plugin implement a hook twice.
+    caller = getattr(manager.hook, hook)
+    answers = caller()
+    for answer in answers:
+        if not isinstance(answer, (list, tuple)):
+            raise PluginError(f"{hook} returned {type(answer).__name__}, not a list")
+    if len(answers) < len(caller.get_hookimpls()):  # pluggy drops None
+        raise PluginError(f"{hook} returned None, not a list")
+    offers = tuple(offer for answer in answers for offer in answer)
     names: set[tuple[type[Any], str]] = set()
-    for offer in answer:
+    for offer in offers:
         if not isinstance(offer, kinds):
             wanted = " or ".join(kind.__name__ for kind in kinds)
             raise PluginError(f"{hook} returned a list that holds {type(offer).__name__}, not {wanted}")
-        if not _NAME.fullmatch(offer.name):
+        if not isinstance(offer.name, str) or not _NAME.fullmatch(offer.name):
             raise PluginError(f"{hook} offers {offer.name!r}: names are lower-case letters, digits and _ . -")
         if (type(offer), offer.name) in names:
             raise PluginError(f"{hook} offers '{offer.name}' twice")
         names.add((type(offer), offer.name))
-    return tuple(answer)
+        if not isinstance(offer, BackboneFamily):
+            _check_options(hook, offer)
+    return offers
+
+
+def _check_options(hook: str, offer: BackboneSpec | HeadSpec | DatasetSpec) -> None:
+    if not isinstance(offer.options, type) or not dataclasses.is_dataclass(offer.options):
+        raise PluginError(f"{hook} offers '{offer.name}' whose options are not a dataclass")
+    try:
+        describe_options(offer.options)
+    except NameError as error:
+        raise PluginError(
+            f"{hook} offers '{offer.name}' whose options cannot be read: {error}; import what their types name"
+        ) from error
 
 
 def _command_adder(manager: pluggy.PluginManager) -> Callable[[Any], None]:
@@ -260,10 +289,14 @@ def _clash(plugin: Plugin, earlier: list[Plugin]) -> str | None:
         if other.qualifier != plugin.qualifier:
             continue
         for kind in ("backbones", "heads", "datasets"):
-            mine = {offer.name for offer in getattr(plugin, kind)}
-            if both := mine & {offer.name for offer in getattr(other, kind)}:
+            if both := _names(plugin, kind) & _names(other, kind):
                 return f"it offers '{plugin.qualifier}/{min(both)}', which {other.key} offers already"
     return None
+
+
+def _names(plugin: Plugin, kind: str) -> set[str]:
+    # A family's own name is a heading and no offer.
+    return {offer.name for offer in getattr(plugin, kind) if not isinstance(offer, BackboneFamily)}
 
 
 def _failed(candidate: Candidate, error: str, *, details: str = "", blocked: bool = False) -> Plugin:

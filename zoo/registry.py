@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from zoo.plugins import Plugin
 
 S = TypeVar("S", BackboneSpec, HeadSpec, DatasetSpec)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,7 @@ class Registry:
         Raises:
             UnknownNameError: No plugin offers it; the hint lists close matches and failed plugins.
             AmbiguousNameError: Two outsiders offer it.
+            PluginError: A family failed over the name, and no other plugin that may answer offers it.
         """
         return self._find("backbone", name, self._backbones_of, self._known_backbones)
 
@@ -103,47 +106,86 @@ class Registry:
         known: Callable[[], list[str]],
     ) -> Offer[S]:
         qualifier, slash, bare = name.rpartition("/")
-        asked = [plugin for plugin in self.plugins if not slash or plugin.qualifier == qualifier]
-        found: list[Offer[S]] = []
-        for plugin in asked:
-            found += [Offer(spec, plugin) for spec in offers_of(plugin, bare)]
-            if found and (plugin.built_in or slash):
-                return found[0]
+        found: dict[str, Offer[S]] = {}
+        errors: list[PluginError] = []
+        for plugin in self.plugins:
+            if slash and plugin.qualifier != qualifier:
+                continue
+            try:
+                spec = next(offers_of(plugin, bare), None)
+            except PluginError as error:
+                if plugin.built_in:  # it comes first: what it would have answered must not go to an outsider
+                    raise
+                errors.append(error)
+                continue
+            if spec is not None:
+                offer = Offer(spec, plugin)
+                if plugin.built_in or slash:
+                    return offer
+                found.setdefault(offer.name, offer)  # two plugins of one distribution share their qualified names
         if len(found) > 1:
-            names = " or ".join(offer.name for offer in found)
-            raise AmbiguousNameError(f"The {kind} '{name}' is offered by {len(found)} plugins.", hint=f"Say {names}.")
+            raise AmbiguousNameError(
+                f"The {kind} '{name}' is offered by {len(found)} plugins.", hint=f"Say {' or '.join(found)}."
+            )
         if found:
-            return found[0]
+            return next(iter(found.values()))
+        if errors:
+            raise errors[0]
         raise UnknownNameError(f"There is no {kind} '{name}'.", hint=self._help(kind, name, known()))
 
     def _help(self, kind: str, name: str, known: list[str]) -> str:
         parts = [did_you_mean(name, known), f"'zoo list' shows every {kind}."]
         parts += [f"The plugin {plugin.key} failed: {plugin.error}." for plugin in self.failures]
+        parts += [f"The plugin {plugin.key} is {plugin.error}." for plugin in self.plugins if plugin.blocked]
         return " ".join(filter(None, parts))
 
     def _backbones_of(self, plugin: Plugin, name: str) -> Iterator[BackboneSpec]:
-        for offer in plugin.backbones:
-            if isinstance(offer, BackboneSpec):
-                if offer.name == name:
-                    yield offer
-            elif (spec := _resolve(offer, name, plugin)) is not None:
+        yield from (offer for offer in plugin.backbones if isinstance(offer, BackboneSpec) and offer.name == name)
+        for family in plugin.backbones:
+            if isinstance(family, BackboneFamily) and (spec := _resolve(family, name, plugin)) is not None:
                 yield spec
 
     def _known_backbones(self) -> list[str]:
         names = [offer.name for offer in self.backbones()]
         for family, plugin in self.families():
-            names += [f"{plugin.qualifier}/{name}" for name in family.names()]
+            # These names are for the hint of an error: a family that cannot tell its own must not hide that error.
+            with contextlib.suppress(PluginError):
+                names += family_names(family, plugin)
         return names
 
 
+def family_names(family: BackboneFamily, plugin: Plugin) -> list[str]:
+    """Returns the qualified names of a family; may import the family's library.
+
+    Raises:
+        PluginError: The family could not tell.
+    """
+    return _ask(lambda: [f"{plugin.qualifier}/{name}" for name in family.names()], "listing its backbones", plugin)
+
+
 def _resolve(family: BackboneFamily, name: str, plugin: Plugin) -> BackboneSpec | None:
+    doing = f"looking for the backbone '{name}'"
+    spec = _ask(lambda: family.resolve(name), doing, plugin)
+    if spec is not None and not isinstance(spec, BackboneSpec):
+        raise _failure(plugin, doing, f"it returned {type(spec).__name__}, not BackboneSpec")
+    return spec
+
+
+def _ask(question: Callable[[], T], doing: str, plugin: Plugin) -> T:
     try:
-        return family.resolve(name)
-    except Exception as error:
-        raise PluginError(
-            f"The plugin {plugin.key} failed while looking for the backbone '{name}': {error}.",
-            hint=f"Leave it out with ZOO_BLOCK_PLUGINS={plugin.key}, or tell its author.",
-        ) from error
+        return question()
+    except (KeyboardInterrupt, PluginError):
+        raise
+    # As at loading: not even sys.exit() in a plugin may end the program.
+    except BaseException as error:
+        raise _failure(plugin, doing, f"{type(error).__name__}: {error}".strip(": ")) from error
+
+
+def _failure(plugin: Plugin, doing: str, reason: str) -> PluginError:
+    return PluginError(
+        f"The plugin {plugin.key} failed while {doing}: {reason}.",
+        hint=f"Leave it out with ZOO_BLOCK_PLUGINS={plugin.key}, or tell its author.",
+    )
 
 
 def _named(kind: str) -> Callable[[Plugin, str], Iterator[S]]:
