@@ -1,0 +1,124 @@
+"""The built-in heads as modules: a pooling, a dropout and a classifier, put together from a request."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from zoo.contracts import Features, Head
+from zoo.errors import ConfigError
+from zoo_heads.pooling import AttentionPooling, Pooling
+
+if TYPE_CHECKING:
+    from zoo.specs import HeadRequest
+    from zoo_heads import ActivationName, AttentionOptions, CosineOptions, LinearOptions, MlpOptions, PoolingName
+
+_ACTIVATIONS: dict[ActivationName, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU}
+
+
+class PooledHead(Head):
+    """A head that pools the features and classifies the pooled vector, with dropout in between.
+
+    Args:
+        request: Gives the loss and the dropout.
+        pooling: Maps features to ``(N, width)``.
+        classifier: Maps ``(N, width)`` to logits ``(N, outputs)``.
+    """
+
+    def __init__(self, request: HeadRequest, *, pooling: nn.Module, classifier: nn.Module) -> None:
+        super().__init__(request.criterion)
+        self.pooling = pooling
+        self.dropout = nn.Dropout(request.dropout)
+        self.classifier = classifier
+
+    def forward(self, features: Features) -> Tensor:
+        """Maps features to logits ``(N, outputs)``."""
+        logits: Tensor = self.classifier(self.dropout(self.pooling(features)))
+        return logits
+
+
+class CosineClassifier(nn.Module):
+    """Scaled cosine similarity between features and class weights (Gidaris & Komodakis 2018, section 3.2).
+
+    Only directions count, so that a class with few or faint images is not outweighed by the length of another's
+    weights; the learnt scale lets the softmax be as sure as it has to be. https://arxiv.org/abs/1804.09458
+
+    Args:
+        width: Length of a feature vector.
+        outputs: Number of classes.
+        scale: Where the learnt scale starts.
+    """
+
+    def __init__(self, width: int, outputs: int, *, scale: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(outputs, width))
+        self.scale = nn.Parameter(torch.tensor(scale))
+        nn.init.xavier_uniform_(self.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps ``(N, width)`` to ``(N, outputs)``, each within plus and minus the scale."""
+        return self.scale * F.linear(F.normalize(x, dim=1), F.normalize(self.weight, dim=1))
+
+
+def linear_head(request: HeadRequest) -> PooledHead:
+    """Builds the head ``linear``."""
+    options: LinearOptions = request.options
+    pooling = _pooling(request, options.pooling)
+    return PooledHead(request, pooling=pooling, classifier=_xavier(pooling.width, request.outputs))
+
+
+def mlp_head(request: HeadRequest) -> PooledHead:
+    """Builds the head ``mlp``."""
+    options: MlpOptions = request.options
+    pooling = _pooling(request, options.pooling)
+    layers: list[nn.Module] = []
+    width = pooling.width
+    for _ in range(options.depth):
+        layers += [
+            _xavier(width, options.hidden),
+            _ACTIVATIONS[options.activation](),
+            nn.Dropout(options.hidden_dropout),
+        ]
+        width = options.hidden
+    return PooledHead(request, pooling=pooling, classifier=nn.Sequential(*layers, _xavier(width, request.outputs)))
+
+
+def cosine_head(request: HeadRequest) -> PooledHead:
+    """Builds the head ``cosine``."""
+    options: CosineOptions = request.options
+    pooling = _pooling(request, options.pooling)
+    classifier = CosineClassifier(pooling.width, request.outputs, scale=options.scale)
+    return PooledHead(request, pooling=pooling, classifier=classifier)
+
+
+def attention_head(request: HeadRequest) -> PooledHead:
+    """Builds the head ``attention``.
+
+    Raises:
+        ConfigError: The number of heads does not divide the map's channels.
+    """
+    options: AttentionOptions = request.options
+    if request.map_width % options.heads:
+        divisors = [str(n) for n in range(1, 33) if request.map_width % n == 0]
+        raise ConfigError(
+            f"head attention: option 'heads' is {options.heads}, "
+            f"which does not divide the backbone's {request.map_width} channels.",
+            hint=f"It can be {', '.join(divisors)}.",
+        )
+    pooling = AttentionPooling(map_width=request.map_width, heads=options.heads)
+    return PooledHead(request, pooling=pooling, classifier=_xavier(pooling.width, request.outputs))
+
+
+def _pooling(request: HeadRequest, kind: PoolingName) -> Pooling:
+    return Pooling(kind, pooled_width=request.pooled_width, map_width=request.map_width)
+
+
+def _xavier(inputs: int, outputs: int) -> nn.Linear:
+    """Returns a linear layer with the weights of Glorot & Bengio 2010 and no bias yet."""
+    layer = nn.Linear(inputs, outputs)
+    nn.init.xavier_uniform_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
