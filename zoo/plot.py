@@ -1,0 +1,140 @@
+"""How every picture of the zoo looks: style, colours, and text that the bundled font can show."""
+
+from __future__ import annotations
+
+import functools
+import unicodedata
+from collections import Counter
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import matplotlib as mpl
+import matplotlib.style
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.font_manager import get_font
+
+from zoo.run import written_aside
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+DPI = 150
+INK = "#1f2328"
+MUTED = "#656d76"
+FAINT = "#d8dee4"
+PAPER = "#ffffff"
+# Okabe and Ito 2008, https://jfly.uni-koeln.de/color/: told apart with every kind of colour vision.
+PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#4d4d4d")
+MISSING = "\N{WHITE SQUARE}"
+
+_STYLE = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "text.parse_math": False,  # A class may be called "$5 and $10".
+    "text.color": INK,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": MUTED,
+    "axes.titlecolor": INK,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 10,
+    "axes.titlepad": 10,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "grid.color": FAINT,
+    "grid.linewidth": 0.6,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.major.size": 3,
+    "ytick.major.size": 0,
+    "legend.frameon": False,
+    "lines.linewidth": 1.8,
+    "lines.markersize": 4,
+    "figure.facecolor": PAPER,
+    "axes.facecolor": PAPER,
+}
+
+
+@contextmanager
+def picture(path: Path, *, width: float, height: float) -> Iterator[Figure]:
+    """Gives a figure to draw on, and writes it to `path` as PNG when the block ends well.
+
+    Neither pyplot nor the user's matplotlibrc takes part, so that a picture looks the same everywhere. The style
+    applies within the block: matplotlib makes ticks and texts as late as they are drawn.
+
+    Args:
+        path: The file to write, aside and renamed.
+        width: In inches of `DPI` pixels.
+        height: In inches of `DPI` pixels.
+
+    Raises:
+        RunError: The file cannot be written.
+    """
+    with matplotlib.style.context(_STYLE, after_reset=True):
+        figure = Figure(figsize=(width, height))
+        FigureCanvasAgg(figure)
+        yield figure
+        with written_aside(path) as aside:
+            figure.savefig(aside, format="png", dpi=DPI)
+
+
+def headline(figure: Figure, title: str, subtitle: str = "") -> None:
+    """Writes a bold title, and a muted line below it, at the upper left of a figure."""
+    width, height = figure.get_size_inches()
+    figure.text(0.2 / width, 1 - 0.17 / height, readable(title), size=12, weight="bold", va="top")
+    if subtitle:
+        figure.text(0.2 / width, 1 - 0.43 / height, readable(subtitle), color=MUTED, va="top")
+
+
+def font_file(*, bold: bool = False) -> str:
+    """Returns the path of DejaVu Sans, the font that comes with matplotlib."""
+    return f"{mpl.get_data_path()}/fonts/ttf/DejaVuSans{'-Bold' if bold else ''}.ttf"
+
+
+def readable(text: str) -> str:
+    """Returns `text` on one line, in characters that the font has.
+
+    Composed and compatibility forms are used where they help (full-width letters become plain ones); what is
+    left without a glyph becomes a `MISSING` square each.
+    """
+    return " ".join("".join(map(_shown, unicodedata.normalize("NFC", text))).split())
+
+
+def class_labels(classes: Sequence[str], *, limit: int = 28) -> tuple[str, ...]:
+    """Returns labels for class names: readable, of at most about `limit` characters, no two the same.
+
+    Names that the font cannot show in full, or that are the same once shortened, have their class index added.
+    """
+    labels = [shorten(readable(name), limit) for name in classes]
+    often = Counter(labels)
+    return tuple(
+        f"{label} #{index}" if often[label] > 1 or MISSING in label or not label else label
+        for index, label in enumerate(labels)
+    )
+
+
+def shorten(text: str, limit: int) -> str:
+    """Returns `text` with its middle left out where it is longer than `limit` characters: ends tell names apart."""
+    if len(text) <= limit:
+        return text
+    tail = (limit - 1) // 2
+    return f"{text[: limit - 1 - tail].rstrip()}…{text[len(text) - tail :].lstrip()}"
+
+
+def _shown(character: str) -> str:
+    if character.isspace():
+        return " "
+    if character.isprintable() and ord(character) in _glyphs():
+        return character
+    if unicodedata.category(character) in ("Mn", "Me", "Cf"):  # accents and joiners, nothing without their letter
+        return ""
+    plain = unicodedata.normalize("NFKC", character)
+    return plain if plain != character and all(ord(part) in _glyphs() for part in plain) else MISSING
+
+
+@functools.cache
+def _glyphs() -> frozenset[int]:
+    return frozenset(get_font(font_file()).get_charmap())

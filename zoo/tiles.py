@@ -1,0 +1,110 @@
+"""A page of photos with captions, the form of contact sheets and of the picture of mistakes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from PIL import Image, ImageDraw, ImageFont
+
+from zoo.errors import ZooError
+from zoo.plot import FAINT, INK, MUTED, PAPER, font_file, readable, shorten
+from zoo.run import written_aside
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import numpy as np
+
+SIDE = 224  # pixels of a tile's photo
+_GAP = 20
+_MARGIN = 32
+_LINE = 22
+_SIZE = 15
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tile:
+    """One photo of a page.
+
+    Attributes:
+        photo: uint8 ``(h, w, 3)``, or None where there is none to show.
+        captions: Lines below the photo, each with its colour.
+    """
+
+    photo: np.ndarray | None
+    captions: tuple[tuple[str, str], ...]
+
+
+def load_photo(source: Path | bytes) -> np.ndarray | None:
+    """Returns the pixels of a photo, uint8 ``(h, w, 3)``, or None where it cannot be read: a picture shows the rest."""
+    from zoo.data.image import decode
+
+    try:
+        return decode(source)
+    except (ZooError, OSError):
+        return None
+
+
+def write_tiles(path: Path, tiles: Sequence[Tile | None], *, columns: int, title: str, subtitle: str = "") -> Path:
+    """Draws a page of tiles in rows of `columns` and writes it as PNG.
+
+    Args:
+        path: The file to write, aside and renamed.
+        tiles: In reading order, None for a place left blank; photos are resized to fit, whole.
+        columns: Tiles a row.
+        title: In bold at the top.
+        subtitle: A muted line below it.
+
+    Returns:
+        `path`.
+
+    Raises:
+        RunError: The file cannot be written.
+    """
+    rows = -(-len(tiles) // columns)
+    lines = max((len(tile.captions) for tile in tiles if tile), default=0)
+    top = _MARGIN + (68 if subtitle else 44)
+    step = SIDE + 8 + lines * _LINE + _GAP
+    width = max(2 * _MARGIN + columns * (SIDE + _GAP) - _GAP, 640)
+    page = Image.new("RGB", (width, top + rows * step + _MARGIN - _GAP), PAPER)
+    draw = ImageDraw.Draw(page)
+    draw.text((_MARGIN, _MARGIN), _fit(title, width - 2 * _MARGIN, _font(22, bold=True)), INK, _font(22, bold=True))
+    draw.text((_MARGIN, _MARGIN + 34), _fit(subtitle, width - 2 * _MARGIN, _font(_SIZE)), MUTED, _font(_SIZE))
+    for index, tile in enumerate(tiles):
+        row, column = divmod(index, columns)
+        if tile:
+            _draw_tile(page, tile, x=_MARGIN + column * (SIDE + _GAP), y=top + row * step)
+    with written_aside(path) as aside:
+        page.save(aside, format="PNG")
+    return path
+
+
+def _draw_tile(page: Image.Image, tile: Tile, *, x: int, y: int) -> None:
+    draw = ImageDraw.Draw(page)
+    if tile.photo is None:
+        draw.rectangle((x, y, x + SIDE - 1, y + SIDE - 1), outline=FAINT)
+        draw.text((x + SIDE // 2, y + SIDE // 2), "cannot be read", MUTED, _font(_SIZE), anchor="mm")
+    else:
+        photo = Image.fromarray(tile.photo)
+        scale = SIDE / max(photo.size)
+        photo = photo.resize((max(1, round(photo.width * scale)), max(1, round(photo.height * scale))), reducing_gap=3)
+        draw.rectangle((x, y, x + SIDE - 1, y + SIDE - 1), fill="#f3f4f6")
+        page.paste(photo, (x + (SIDE - photo.width) // 2, y + (SIDE - photo.height) // 2))
+    for line, (text, colour) in enumerate(tile.captions):
+        draw.text((x, y + SIDE + 8 + line * _LINE), _fit(text, SIDE, _font(_SIZE)), colour, _font(_SIZE))
+
+
+def _fit(text: str, width: int, font: ImageFont.FreeTypeFont) -> str:
+    """Returns `text` readable, and shortened to `width` pixels."""
+    shown = whole = readable(text)
+    limit = len(whole)
+    while limit > 1 and font.getlength(shown) > width:
+        limit = min(limit - 1, int(limit * width / font.getlength(shown)) + 1)
+        shown = shorten(whole, limit)
+    return shown
+
+
+def _font(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(font_file(bold=bold), size)
