@@ -2,7 +2,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from zoo.errors import ConfigError
 from zoo.paths import dataset_folder, home
 

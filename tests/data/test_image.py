@@ -1,0 +1,359 @@
+import io
+import os
+import struct
+import threading
+import time
+import warnings
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms, PngImagePlugin
+from torchvision.transforms import CenterCrop, InterpolationMode, Resize
+
+from zoo.data import image as image_module
+from zoo.data.image import decode, open_image, preprocess
+from zoo.errors import ImageError
+from zoo.specs import Preprocess
+
+PROBLEMS = Path(os.environ.get("ZOO_TEST_DATA", "/nonexistent")) / "problem_images"
+
+
+def encode(image: Image.Image, format: str = "PNG", **options) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format, **options)
+    return buffer.getvalue()
+
+
+def photo(width: int, height: int, *, seed: int = 0) -> np.ndarray:
+    """Low frequencies and noise, so that a resize that is off by half a pixel shows."""
+    small = np.random.default_rng(seed).integers(0, 256, (5, 5, 3), dtype=np.uint8)
+    smooth = np.asarray(Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC)).astype(int)
+    noise = np.random.default_rng(seed + 1).integers(-40, 40, (height, width, 3))
+    return (smooth + noise).clip(0, 255).astype(np.uint8)
+
+
+def corners() -> Image.Image:
+    """30 x 20, one colour a corner: red, green, blue, white from the top left, clockwise."""
+    pixels = np.zeros((20, 30, 3), np.uint8)
+    pixels[:10, :15], pixels[:10, 15:] = (255, 0, 0), (0, 255, 0)
+    pixels[10:, 15:], pixels[10:, :15] = (0, 0, 255), (255, 255, 255)
+    return Image.fromarray(pixels)
+
+
+def test_pixels_are_uint8_rgb_and_writable(tmp_path):
+    pixels = photo(13, 7)
+    (tmp_path / "a.png").write_bytes(encode(Image.fromarray(pixels)))
+    decoded = decode(tmp_path / "a.png")
+    assert decoded.dtype == np.uint8
+    assert decoded.shape == (7, 13, 3)
+    assert decoded.flags.writeable
+    assert np.array_equal(decoded, pixels)
+    assert np.array_equal(decode((tmp_path / "a.png").read_bytes()), pixels)
+    assert open_image(tmp_path / "a.png").mode == "RGB"
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("format", ["PNG", "WEBP", "TIFF"])
+def test_exif_orientation_is_applied(orientation, format):
+    upright = corners()
+    # What a camera held that way stores: the inverse of what turns it upright.
+    inverse = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }
+    stored = upright.transpose(inverse[orientation]) if orientation > 1 else upright
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"lossless": True} if format == "WEBP" else {}
+    assert np.array_equal(decode(encode(stored, format, exif=exif, **options)), np.asarray(upright))
+
+
+@pytest.mark.parametrize(
+    "exif", [b"Exif\0\0garbage", b"Exif\0\0MM\0*\0\0\0\x08\0\x09", b"", b"Exif\0\0II*\0\xff\xff\xff\xff"]
+)
+def test_broken_exif_is_ignored(exif):
+    assert decode(encode(corners(), "JPEG", exif=exif)).shape == (20, 30, 3)
+
+
+def test_an_orientation_out_of_range_is_ignored():
+    exif = Image.Exif()
+    exif[0x0112] = 42
+    assert np.array_equal(decode(encode(corners(), exif=exif)), np.asarray(corners()))
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_transparency_lies_over_white(mode):
+    image = Image.new(mode, (4, 4), (0,) * len(mode))
+    assert (decode(encode(image)) == 255).all()
+    half = Image.new(mode, (1, 1), (*(0,) * (len(mode) - 1), 128))
+    assert decode(encode(half)).tolist() == [[[127, 127, 127]]]
+
+
+def test_a_transparent_palette_colour_lies_over_white():
+    image = Image.new("P", (2, 1))
+    image.putpalette([10, 20, 30, 40, 50, 60])
+    image.putpixel((1, 0), 1)
+    assert decode(encode(image, transparency=0)).tolist() == [[[255, 255, 255], [40, 50, 60]]]
+    assert decode(encode(image, transparency=b"\x00\xff")).tolist() == [[[255, 255, 255], [40, 50, 60]]]
+    assert decode(encode(image)).tolist() == [[[10, 20, 30], [40, 50, 60]]]
+
+
+@pytest.mark.parametrize(("mode", "key"), [("1", 0), ("L", 0), ("RGB", (0, 0, 0))])
+def test_a_transparent_colour_key_lies_over_white(mode, key):
+    assert (decode(encode(Image.new(mode, (3, 2), 0), transparency=key)) == 255).all()
+
+
+def png(width: int, height: int, bits: int, colour: int, rows: bytes, *chunks: tuple[bytes, bytes]) -> bytes:
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0))
+    middle = b"".join(chunk(kind, body) for kind, body in chunks)
+    return b"\x89PNG\r\n\x1a\n" + header + middle + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def test_transparent_colours_of_16_bits():
+    rgb = struct.pack(">B6H", 0, 0x1234, 0x5678, 0x9ABC, 0xFFFF, 0, 0x8000)
+    key = (b"tRNS", struct.pack(">3H", 0x1234, 0x5678, 0x9ABC))
+    assert decode(png(2, 1, 16, 2, rgb, key)).tolist() == [[[255, 255, 255], [255, 0, 128]]]
+    grey = struct.pack(">B2H", 0, 0x1234, 0x8000)
+    assert decode(png(2, 1, 16, 0, grey, (b"tRNS", b"\x12\x34")))[0, :, 0].tolist() == [255, 128]
+
+
+def test_16_bits_are_scaled_not_clipped():
+    ramp = np.linspace(0, 65535, 256).astype(np.uint16).reshape(16, 16)
+    assert np.abs(decode(encode(Image.fromarray(ramp)))[..., 0].ravel() - np.arange(256.0)).max() <= 1
+    assert np.abs(decode(encode(Image.fromarray(ramp), "TIFF"))[..., 0].ravel() - np.arange(256.0)).max() <= 1
+    pgm = b"P5 16 16 65535\n" + ramp.astype(">u2").tobytes()
+    assert np.abs(decode(pgm)[..., 0].ravel() - np.arange(256.0)).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (np.array([[0, 0.5, 1]], np.float32), [0, 128, 255]),
+        (np.array([[0, 100, 255]], np.float32), [0, 100, 255]),
+        (np.array([[np.nan, -1, 1]], np.float32), [128, 0, 255]),
+        (np.array([[0, 65535, 32768]], np.int32), [0, 255, 128]),
+        (np.array([[0, 1_000_000, 500_000]], np.int32), [0, 255, 128]),
+        (np.zeros((1, 3), np.float32), [0, 0, 0]),
+    ],
+)
+def test_floats_and_32_bit_integers(values, expected):
+    assert decode(encode(Image.fromarray(values), "TIFF"))[0, :, 0].tolist() == expected
+
+
+def test_white_is_zero_is_turned_over():
+    tags = {262: 0}
+    data = encode(Image.fromarray(np.array([[0, 65535]], np.uint16)), "TIFF", tiffinfo=tags)
+    assert decode(data)[0, :, 0].tolist() == [255, 0]
+
+
+def test_grey_and_bilevel_become_rgb():
+    assert decode(encode(Image.new("L", (2, 2), 77))).tolist() == [[[77] * 3] * 2] * 2
+    assert decode(encode(Image.new("1", (1, 1), 1))).tolist() == [[[255] * 3]]
+
+
+def test_cmyk_is_converted():
+    ink = Image.new("CMYK", (16, 16), (0, 255, 255, 0))
+    red, green, blue = decode(encode(ink, "JPEG", quality=95))[8, 8]
+    assert red > 240
+    assert green < 15
+    assert blue < 15
+
+
+def test_an_rgb_profile_is_honoured_and_a_broken_one_ignored():
+    image = Image.new("RGB", (2, 2), (200, 100, 50))
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    assert decode(encode(image, icc_profile=srgb)).tolist() == [[[200, 100, 50]] * 2] * 2
+    assert decode(encode(image, icc_profile=b"garbage")).tolist() == [[[200, 100, 50]] * 2] * 2
+    lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    assert decode(encode(image, icc_profile=lab)).tolist() == [[[200, 100, 50]] * 2] * 2
+    # The same profile with red and green exchanged: what it calls (200, 100, 50) is shown as (100, 200, 50).
+    swapped = srgb.replace(b"rXYZ", b"tttt").replace(b"gXYZ", b"rXYZ").replace(b"tttt", b"gXYZ")
+    swapped = swapped.replace(b"s\0R\0G\0B", b"x\0X\0X\0X").replace(b"sRGB", b"xXXX")
+    shown = decode(encode(image, icc_profile=swapped)).astype(int)
+    assert np.abs(shown - [100, 200, 50]).max() <= 3
+
+
+@pytest.mark.parametrize("format", ["GIF", "PNG", "WEBP", "TIFF"])
+def test_the_first_frame_of_an_animation(format):
+    first, second = Image.new("RGB", (8, 8), (255, 0, 0)), Image.new("RGB", (8, 8), (0, 0, 255))
+    options = {"lossless": True} if format == "WEBP" else {}
+    decoded = decode(encode(first, format, save_all=True, append_images=[second], **options))
+    assert decoded.tolist() == [[[255, 0, 0]] * 8] * 8
+
+
+def test_an_empty_file_is_refused(tmp_path):
+    (tmp_path / "empty.jpg").touch()
+    with pytest.raises(ImageError, match=r"empty\.jpg: the file is empty"):
+        decode(tmp_path / "empty.jpg")
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"<!DOCTYPE html><html>404", "web page"),
+        (b'<?xml version="1.0"?><svg></svg>', "SVG"),
+        (b"\0\0\0\x18ftypheic" + b"\0" * 40, "HEIC"),
+        (b"\0" * 100, "nothing but zeros"),
+        (b"hello", "not an image"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image"),
+    ],
+)
+def test_what_is_no_image_is_refused_by_name(data, reason):
+    with pytest.raises(ImageError, match=rf"pic\.jpg: .*{reason}"):
+        decode(data, name="pic.jpg")
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP"])
+def test_a_truncated_image_is_refused(format):
+    data = encode(Image.fromarray(photo(64, 64)), format)
+    with pytest.raises(ImageError, match=r"cut\.img: "):
+        decode(data[: len(data) // 2], name="cut.img")
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "PPM", "TGA", "ICO"])
+def test_flipped_bytes_end_in_pixels_or_in_an_image_error(format):
+    data = encode(Image.fromarray(photo(32, 32)), format)
+    random = np.random.default_rng(0)
+    for _ in range(40):
+        broken = bytearray(data)
+        for place in random.integers(0, len(data), 4):
+            broken[place] = random.integers(0, 256)
+        try:
+            assert decode(bytes(broken), name="x", max_pixels=10**6).ndim == 3
+        except ImageError as error:
+            assert str(error).startswith("x: ")
+
+
+def test_a_missing_file_a_folder_and_a_pipe_are_refused(tmp_path):
+    with pytest.raises(ImageError, match="No such file"):
+        decode(tmp_path / "gone.jpg")
+    with pytest.raises(ImageError, match="not a file"):
+        decode(tmp_path)
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe.jpg")
+        with pytest.raises(ImageError, match=r"pipe\.jpg: not a file"):
+            decode(tmp_path / "pipe.jpg")
+
+
+def test_pixels_and_bytes_are_limited_before_decoding(tmp_path, monkeypatch):
+    with pytest.raises(ImageError, match=r"big: it has 20 x 30 pixels, more than the limit of 599 pixels"):
+        decode(encode(Image.new("RGB", (20, 30))), name="big", max_pixels=599)
+    started = time.perf_counter()
+    with pytest.raises(ImageError, match="pixels, more than the limit"):
+        decode(png(60_000, 60_000, 8, 2, b""), name="bomb")
+    with pytest.raises(ImageError, match="13000 x 13000 pixels"):
+        decode(png(13_000, 13_000, 8, 2, b""), name="half a bomb")
+    assert time.perf_counter() - started < 1
+    monkeypatch.setattr(image_module, "MAX_BYTES", 2**20)
+    with (tmp_path / "sparse.png").open("wb") as file:
+        file.truncate(3 * 2**20)
+    with pytest.raises(ImageError, match="it has 3 MiB, more than the limit of 1 MiB"):
+        decode(tmp_path / "sparse.png")
+
+
+def test_a_bomb_in_the_metadata_is_refused():
+    info = PngImagePlugin.PngInfo()
+    info.add_text("Comment", "x" * 70_000_000, zip=True)
+    with pytest.raises(ImageError, match="too large"):
+        decode(encode(Image.new("RGB", (4, 4)), pnginfo=info), name="text bomb")
+
+
+def test_no_warning_of_pillow_gets_out_in_any_thread():
+    palette = Image.new("P", (64, 64))
+    palette.putpalette([10, 20, 30] * 2)
+    warns = [
+        encode(palette, transparency=b"\x00\xff"),
+        encode(corners(), "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x09"),
+    ]
+    with pytest.warns(UserWarning):  # noqa: PT031 - Pillow itself does warn
+        Image.open(io.BytesIO(warns[1])).getexif().get(1)
+        Image.open(io.BytesIO(warns[0])).convert("RGBA")
+        warnings.warn("at least one", UserWarning, stacklevel=1)
+    barrier = threading.Barrier(8)
+
+    def work(index: int) -> tuple[int, ...]:
+        barrier.wait()
+        return [decode(warns[(index + turn) % 2]).shape for turn in range(20)][0]
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(list(pool.map(work, range(8)))) == 8
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize(
+    "size", [(500, 375), (375, 500), (256, 256), (97, 301), (231, 232), (60, 41), (1, 1), (3, 200)]
+)
+@pytest.mark.parametrize(("crop", "resize"), [((224, 224), 256), ((224, 224), 224), ((99, 64), 71), ((65, 128), 100)])
+def test_shorter_is_torchvision_to_the_bit(size, crop, resize, interpolation):
+    pixels = photo(*size)
+    reference = Resize(resize, interpolation=InterpolationMode(interpolation))(Image.fromarray(pixels))
+    reference = CenterCrop(crop)(reference)
+    spec = Preprocess(size=crop, resize=resize, interpolation=interpolation)
+    assert np.array_equal(preprocess(pixels, spec), np.asarray(reference))
+
+
+def test_sizes_are_torchvisions_for_every_aspect():
+    for length in range(200, 800, 7):
+        pixels = np.zeros((200, length, 3), np.uint8)
+        pixels[:, : length // 3] = 255
+        reference = CenterCrop(64)(Resize(71)(Image.fromarray(pixels)))
+        assert np.array_equal(preprocess(pixels, Preprocess(size=(64, 64), resize=71)), np.asarray(reference)), length
+
+
+def test_squash_is_torchvision_to_the_bit():
+    pixels = photo(500, 375)
+    spec = Preprocess(size=(64, 96), resize=64, resize_mode="squash")
+    assert np.array_equal(preprocess(pixels, spec), np.asarray(Resize((64, 96))(Image.fromarray(pixels))))
+
+
+def test_longer_is_padded_with_the_mean_colour():
+    pixels = np.full((50, 100, 3), 200, np.uint8)
+    spec = Preprocess(size=(64, 64), resize=64, resize_mode="longer", mean=(0.5, 0.25, 1.0))
+    result = preprocess(pixels, spec)
+    assert result.shape == (64, 64, 3)
+    assert (result[16:48] == 200).all()
+    assert (result[:16] == (128, 64, 255)).all()
+    assert (result[48:] == (128, 64, 255)).all()
+
+
+def test_a_long_strip_costs_no_memory_and_shows_its_middle():
+    strip = np.zeros((1, 100_000, 3), np.uint8)
+    strip[:, 49_990:50_010] = 255
+    started = time.perf_counter()
+    result = preprocess(strip, Preprocess(size=(224, 224), resize=256))
+    assert (result == 255).all()
+    assert time.perf_counter() - started < 1
+
+
+def test_a_strip_just_over_the_limit_is_still_torchvisions(monkeypatch):
+    pixels = photo(64, 6400)
+    monkeypatch.setattr(image_module, "_MAX_RESIZED_PIXELS", 10_000)
+    reference = np.asarray(CenterCrop(32)(Resize(32)(Image.fromarray(pixels)))).astype(int)
+    assert np.abs(preprocess(pixels, Preprocess(size=(32, 32), resize=32)) - reference).max() <= 1
+
+
+@pytest.mark.skipif(not PROBLEMS.is_dir(), reason="needs the real problem images (ZOO_TEST_DATA)")
+def test_every_problem_image_is_seen_or_refused_with_its_name():
+    spec = Preprocess(size=(224, 224), resize=256)
+    seen, refused = 0, 0
+    for path in sorted(path for path in PROBLEMS.rglob("*") if path.is_file() and path.suffix != ".tsv"):
+        started = time.perf_counter()
+        try:
+            assert preprocess(decode(path), spec).shape == (224, 224, 3)
+            seen += 1
+        except ImageError as error:
+            assert path.name in str(error)
+            refused += 1
+        assert time.perf_counter() - started < 10, path
+    assert (seen, refused) == (96, 24)

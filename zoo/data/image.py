@@ -1,0 +1,220 @@
+"""The one image entrance: a file, or the bytes of one, becomes upright uint8 RGB pixels or an `ImageError`.
+
+Training, prediction, demo and API all come through here, so that all of them see the same pixels.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import stat
+import threading
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+
+from zoo.data.colour import to_rgb
+from zoo.errors import ImageError
+
+if TYPE_CHECKING:
+    from zoo.specs import Preprocess
+
+MAX_PIXELS = 100_000_000
+MAX_BYTES = 256 * 2**20
+
+# Left out on purpose: formats whose Pillow plugin starts another program (EPS) or that hold no photos.
+_FORMATS = "JPEG MPO PNG GIF WEBP AVIF HEIF BMP DIB TIFF PPM JPEG2000 ICO TGA".split()  # noqa: SIM905
+_ORIENTATION = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+# Beyond so many pixels (a 1 x 4000 strip at 256 px would have 262 million) only the crop is computed.
+_MAX_RESIZED_PIXELS = 32_000_000
+
+Pixels = npt.NDArray[np.uint8]
+
+
+def decode(source: Path | bytes, *, name: str | None = None, max_pixels: int = MAX_PIXELS) -> Pixels:
+    """Reads an image as a person sees it: uint8 RGB, shape (height, width, 3), writable.
+
+    The orientation in its EXIF data is applied (broken EXIF is ignored); transparency lies over white; 16 bits are
+    scaled; CMYK and other colour spaces become sRGB; of an animation the first frame is taken. Safe to call from
+    several threads at once.
+
+    Args:
+        source: A file, or the bytes of one.
+        name: What to call the image in messages; by default the path.
+        max_pixels: Larger images are refused before they are decoded.
+
+    Raises:
+        ImageError: Not an image, truncated, corrupt, empty or too large; the message says which file and why.
+    """
+    return np.array(open_image(source, name=name, max_pixels=max_pixels))
+
+
+def open_image(source: Path | bytes, *, name: str | None = None, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Does what `decode` does, and returns a loaded Pillow image of mode RGB; raises as `decode`."""
+    name = name or (str(source) if isinstance(source, Path) else "image")
+    data = _read(source, name)
+    _quieten_pillow()
+    try:
+        with Image.open(io.BytesIO(data), formats=_formats()) as image:
+            if image.width * image.height > max_pixels:
+                raise _too_large(name, f"{image.width} x {image.height} pixels", f"{max_pixels:,} pixels")
+            image.load()
+            turn = _UPRIGHT.get(_orientation(image))
+            rgb = to_rgb(image)
+            return rgb if turn is None else rgb.transpose(turn)
+    except ImageError:
+        raise
+    except UnidentifiedImageError:
+        raise ImageError(f"{name}: {_guess(data)}.", hint="JPEG, PNG, WebP, GIF, BMP and TIFF can be read.") from None
+    except Image.DecompressionBombError:
+        raise _too_large(name, "far too many pixels", f"{max_pixels:,} pixels") from None
+    except MemoryError:
+        raise ImageError(f"{name}: there is not enough memory to decode it.", hint="Make the image smaller.") from None
+    # Pillow's decoders answer broken files with almost any exception: SyntaxError, struct.error, IndexError, ...
+    except Exception as error:
+        reason = str(error).rstrip(".") or type(error).__name__
+        raise ImageError(f"{name}: the image is broken ({reason}).", hint="Replace or delete the file.") from error
+
+
+def preprocess(pixels: Pixels, spec: Preprocess) -> Pixels:
+    """Resizes and crops an image to the input size of a network, exactly as torchvision does on Pillow images.
+
+    The resize is Pillow's, antialiased, on uint8. Aspect is kept in whole numbers: beside a side of ``resize`` the
+    other one becomes ``resize * other // this`` (at least 1). The crop begins at ``round((length - size) / 2)``, half
+    to even. Where the image is smaller than the crop it is padded, the odd pixel going right and below: with the mean
+    colour in mode ``"longer"``, else, as torchvision's CenterCrop does, with black.
+
+    Args:
+        pixels: uint8 RGB, (height, width, 3).
+        spec: Of the network; `mean` and `std` are not applied here.
+
+    Returns:
+        uint8 RGB, ``(*spec.size, 3)``.
+    """
+    image = Image.fromarray(pixels)
+    resampling = _RESAMPLING[spec.interpolation]
+    height, width = spec.size
+    if spec.resize_mode == "squash":
+        return np.array(image.resize((width, height), resampling))
+    resized = _resized_size(image.size, spec)
+    if resized[0] * resized[1] > _MAX_RESIZED_PIXELS:
+        image, resized = _strip(image, resized, crop=(width, height))
+    fill = tuple(round(255 * channel) for channel in spec.mean) if spec.resize_mode == "longer" else (0, 0, 0)
+    return np.array(_centre(image.resize(resized, resampling), (width, height), fill))
+
+
+def _resized_size(size: tuple[int, int], spec: Preprocess) -> tuple[int, int]:
+    """Returns the (width, height) that an image has after the resize and before the crop."""
+    one = min(size) if spec.resize_mode == "shorter" else max(size)
+    width, height = (max(1, spec.resize * side // one) for side in size)
+    return width, height
+
+
+def _strip(
+    image: Image.Image, resized: tuple[int, int], *, crop: tuple[int, int]
+) -> tuple[Image.Image, tuple[int, int]]:
+    """Cuts the ends off a very long image that the centre crop would drop anyway, whole pixels, the same at both."""
+    sizes = []
+    box = []
+    for length, target, wanted in zip(image.size, resized, crop, strict=True):
+        # A few source pixels of margin, so that the filter meets the same neighbours at the edge of the crop.
+        cut = max(0, (length - wanted * length // target) // 2 - 4)
+        box.append((cut, length - cut))
+        sizes.append(max(1, target * (length - 2 * cut) // length))
+    (left, right), (top, bottom) = box
+    return image.crop((left, top, right, bottom)), (sizes[0], sizes[1])
+
+
+def _centre(image: Image.Image, size: tuple[int, int], fill: tuple[int, ...]) -> Image.Image:
+    left, top = (
+        round((have - want) / 2) if have >= want else -((want - have) // 2)
+        for have, want in zip(image.size, size, strict=True)
+    )
+    if image.width >= size[0] and image.height >= size[1]:
+        return image.crop((left, top, left + size[0], top + size[1]))
+    canvas = Image.new("RGB", size, fill)
+    canvas.paste(image, (-left, -top))
+    return canvas
+
+
+def _read(source: Path | bytes, name: str) -> bytes:
+    if isinstance(source, bytes):
+        size, data = len(source), source
+    else:
+        try:
+            info = source.stat()
+            # A named pipe would block for ever.
+            if not stat.S_ISREG(info.st_mode):
+                raise ImageError(f"{name}: not a file.", hint="Give the path of one image.")
+            size = info.st_size
+            data = source.read_bytes() if size <= MAX_BYTES else b""
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise ImageError(
+                f"{name}: cannot be read ({reason}).", hint="Check the path and its permissions."
+            ) from None
+    if size > MAX_BYTES:
+        raise _too_large(name, f"{size / 2**20:.0f} MiB", f"{MAX_BYTES / 2**20:.0f} MiB")
+    if not size:
+        raise ImageError(f"{name}: the file is empty.", hint="Replace or delete the file.")
+    return data
+
+
+def _too_large(name: str, what: str, limit: str) -> ImageError:
+    return ImageError(f"{name}: it has {what}, more than the limit of {limit}.", hint="Make the image smaller.")
+
+
+def _orientation(image: Image.Image) -> int:
+    # After load(): Pillow itself turns TIFFs there, and PNGs may carry their EXIF data behind the pixels.
+    try:
+        return int(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # Broken EXIF raises almost anything, and says nothing about the pixels.
+        return 1
+
+
+@functools.cache
+def _formats() -> tuple[str, ...]:
+    Image.init()
+    return tuple(name for name in _FORMATS if name in Image.OPEN)
+
+
+_quiet_lock = threading.Lock()
+
+
+def _quieten_pillow() -> None:
+    """Lets no warning of Pillow's out: it warns of broken metadata, which is no news to anyone here.
+
+    The filter stays: before Python 3.14 `warnings.catch_warnings` is not safe in several threads.
+    """
+    with _quiet_lock:
+        first = warnings.filters[0] if warnings.filters else None
+        if first is None or first[0] != "ignore" or getattr(first[3], "pattern", None) != r"PIL\.":
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+def _guess(data: bytes) -> str:
+    """Says what a file is that Pillow does not know."""
+    head = data[:512].lstrip().lower()
+    if data[4:8] == b"ftyp" and data[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"heif"):
+        return "HEIC photos cannot be read; save it as JPEG"
+    if head.startswith((b"<!doctype html", b"<html")):
+        return "it is a web page, not an image"
+    if b"<svg" in head:
+        return "it is an SVG drawing, not a photo"
+    if not data.strip(b"\0"):
+        return "it holds nothing but zeros"
+    return "it is not an image, or of a kind that cannot be read, or its beginning is broken"
