@@ -1,0 +1,169 @@
+"""A frozen backbone is run once: its features are kept, and heads are fitted on them in seconds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from zoo.contracts import Backbone, Features, Head
+from zoo.data.loader import Batch, generator_for
+from zoo.errors import TrainingError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from numpy.typing import NDArray
+
+    from zoo.engine.precision import Precision
+
+_MOST_ITERATIONS = 500
+
+
+class FeatureBatches:
+    """Kept features of a part, served in batches like photos are; `Batch.images` holds `Features`.
+
+    Attributes:
+        features: Of every image; the map has no positions (``(N, C, 0, 0)``) where the head does not look at it.
+        labels: int64 ``(N,)``.
+    """
+
+    def __init__(self, features: Features, labels: Tensor, *, batch_size: int, seed: int) -> None:
+        self.features = features
+        self.labels = labels
+        self.batch_size = batch_size
+        self.seed = seed
+
+    @property
+    def steps(self) -> int:
+        """Batches an epoch."""
+        return -(-len(self.labels) // self.batch_size)
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        """Yields the batches of an epoch, in an order of its own."""
+        order = torch.randperm(len(self.labels), generator=generator_for(self.seed, epoch))
+        return self._batches(order.to(self.labels.device))
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self._batches(torch.arange(len(self.labels), device=self.labels.device))
+
+    def _batches(self, order: Tensor) -> Iterator[Batch]:
+        for indices in order.split(self.batch_size):
+            picked = Features(self.features.pooled[indices], self.features.map[indices])
+            yield Batch(picked, self.labels[indices])
+
+
+class OnFeatures(nn.Module):
+    """A head as a network of its own, whose input are kept features."""
+
+    def __init__(self, head: Head) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward(self, features: Features) -> Tensor:
+        """Maps features to logits ``(N, classes)``."""
+        logits: Tensor = self.head(features)
+        return logits
+
+
+@torch.no_grad()
+def keep_features(
+    backbone: Backbone,
+    head: Head,
+    batches: Iterable[Batch],
+    *,
+    precision: Precision,
+    batch_size: int,
+    seed: int,
+    progress: Callable[[int], None],
+) -> FeatureBatches:
+    """Runs a frozen backbone once over all batches and keeps what the head looks at.
+
+    Args:
+        backbone: In eval mode meanwhile, and afterwards.
+        head: Decides whether the map is kept: it is many times as large as the pooled features.
+        batches: Of images.
+        precision: Of the forward pass; pooled features are kept in float32, the map as it comes.
+        batch_size: Of the batches to serve.
+        seed: Decides their order.
+        progress: Called with how many images are done.
+    """
+    backbone.eval()
+    looks_at_map = uses_map(head, backbone)
+    pooled, maps, labels, done = [], [], [], 0
+    for batch in batches:
+        with precision.autocast():
+            features = backbone(batch.images)
+        pooled.append(features.pooled.float())
+        maps.append(features.map if looks_at_map else features.map[:, :, :0, :0])
+        labels.append(batch.labels)
+        done += len(batch.labels)
+        progress(done)
+    kept = Features(torch.cat(pooled), torch.cat(maps))
+    return FeatureBatches(kept, torch.cat(labels), batch_size=batch_size, seed=seed)
+
+
+@torch.no_grad()
+def uses_map(head: Head, backbone: Backbone) -> bool:
+    """Returns whether a head looks at `Features.map`: whether a map of NaN reaches its logits."""
+    device = next(backbone.parameters()).device
+    pooled = torch.zeros(2, backbone.pooled_width, device=device)
+    spoilt = torch.full((2, backbone.map_width, 2, 2), torch.nan, device=device)
+    training = head.training
+    logits = head.eval()(Features(pooled, spoilt))
+    head.train(training)
+    return bool(logits.isnan().any())
+
+
+def solve_head(head: Head, kept: FeatureBatches, *, solver: str, weight_decay: float) -> float:
+    """Fits a head on all kept features at once, with SciPy's L-BFGS-B or CG, in float64.
+
+    What is minimised is the mean loss + `weight_decay` / 2 x the sum of squared weights (biases left out). For a
+    linear head and cross-entropy this is multinomial logistic regression, and convex.
+
+    Args:
+        head: Fitted in place, from its present weights; without dropout.
+        kept: Features and labels.
+        solver: ``"lbfgs"`` or ``"cg"``.
+        weight_decay: Strength of the L2 penalty.
+
+    Returns:
+        The final value of what is minimised.
+
+    Raises:
+        TrainingError: The loss is not finite.
+    """
+    from scipy.optimize import minimize
+
+    features = Features(kept.features.pooled.double(), kept.features.map.double())
+    head.eval().double()
+    parameters = list(head.parameters())
+
+    def objective(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        _write(parameters, flat)
+        head.zero_grad(set_to_none=True)
+        penalty = sum(p.square().sum() for p in parameters if p.ndim > 1)
+        value = head.loss(head(features), kept.labels) + weight_decay / 2 * penalty
+        value.backward()
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+        return float(value), torch.cat([g.flatten() for g in gradients]).cpu().numpy()
+
+    start = torch.cat([p.detach().flatten() for p in parameters]).cpu().numpy()
+    method = {"lbfgs": "L-BFGS-B", "cg": "CG"}[solver]
+    found = minimize(objective, start, method=method, jac=True, options={"maxiter": _MOST_ITERATIONS})
+    _write(parameters, found.x)
+    head.float().zero_grad(set_to_none=True)
+    if not np.isfinite(found.fun):
+        raise TrainingError(
+            f"The solver '{solver}' ended with a loss of {found.fun}.", hint="Raise --weight-decay, or use adamw."
+        )
+    return float(found.fun)
+
+
+@torch.no_grad()
+def _write(parameters: list[nn.Parameter], flat: NDArray[np.float64]) -> None:
+    values = torch.from_numpy(flat)
+    for parameter, part in zip(parameters, values.split([p.numel() for p in parameters]), strict=True):
+        parameter.copy_(part.view_as(parameter))

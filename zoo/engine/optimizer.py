@@ -1,0 +1,81 @@
+"""Optimisers by name: torch's own, and those of timm's factory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from zoo.errors import ConfigError, close_matches
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+TORCH_OPTIMIZERS = ("sgd", "adam", "adamw", "adagrad", "adadelta", "nadam", "adamax", "rmsprop")
+
+
+def make_optimizer(name: str, groups: list[dict[str, Any]], *, lr: float, momentum: float) -> torch.optim.Optimizer:
+    """Returns an optimiser over parameter groups that carry ``weight_decay`` and ``lr_scale``.
+
+    Args:
+        name: One of `TORCH_OPTIMIZERS`, or a name of ``timm.optim.list_optimizers()``.
+        groups: As `zoo.model.parameter_groups` returns them.
+        lr: Learning rate of a group whose scale is 1.
+        momentum: For sgd, rmsprop and timm's of that kind.
+
+    Raises:
+        ConfigError: There is no such optimiser, or it cannot be made on this machine.
+    """
+    scaled = [{**group, "lr": lr * group["lr_scale"]} for group in groups]
+    make: dict[str, Callable[[], torch.optim.Optimizer]] = {
+        "sgd": lambda: torch.optim.SGD(scaled, lr=lr, momentum=momentum),
+        "adam": lambda: torch.optim.Adam(scaled, lr=lr),
+        "adamw": lambda: torch.optim.AdamW(scaled, lr=lr),
+        "adagrad": lambda: torch.optim.Adagrad(scaled, lr=lr),
+        "adadelta": lambda: torch.optim.Adadelta(scaled, lr=lr),
+        "nadam": lambda: torch.optim.NAdam(scaled, lr=lr),
+        "adamax": lambda: torch.optim.Adamax(scaled, lr=lr),
+        "rmsprop": lambda: torch.optim.RMSprop(scaled, lr=lr, momentum=momentum),
+    }
+    return (make.get(name) or _from_timm(name, scaled, lr=lr, momentum=momentum))()
+
+
+def check_optimizer(name: str) -> None:
+    """Checks an optimiser's name before anything slow begins; timm is imported only for names that torch lacks.
+
+    Raises:
+        ConfigError: There is no such optimiser; the hint lists close matches.
+    """
+    if name in TORCH_OPTIMIZERS:
+        return
+    from timm.optim import list_optimizers
+
+    known = [*TORCH_OPTIMIZERS, *map(str, list_optimizers())]
+    if name not in known:
+        near = close_matches(name, known) or TORCH_OPTIMIZERS
+        raise ConfigError(
+            f"finetune: option 'optimizer' is {name!r}; there is no such optimiser.",
+            hint=f"Did you mean {', '.join(near)}? Any name of timm.optim.list_optimizers() will do.",
+        )
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Sets the learning rate of every group to `rate` times its scale."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["lr_scale"]
+
+
+def _from_timm(
+    name: str, groups: list[dict[str, Any]], *, lr: float, momentum: float
+) -> Callable[[], torch.optim.Optimizer]:
+    def make() -> torch.optim.Optimizer:
+        from timm.optim import create_optimizer_v2
+
+        check_optimizer(name)
+        try:
+            optimizer: torch.optim.Optimizer = create_optimizer_v2(groups, opt=name, lr=lr, momentum=momentum)
+        except (ImportError, AssertionError, TypeError, RuntimeError) as error:
+            raise ConfigError(f"finetune: the optimiser '{name}' cannot be made here: {error}.") from error
+        return optimizer
+
+    return make
