@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from zoo.errors import DataError
+from zoo.errors import ConfigError, DataError
 from zoo.plot import INK, MUTED, class_labels
 from zoo.specs import ImageSet, Sample
 from zoo.tiles import Tile, load_photo, write_tiles
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 # (index of the sample in its part, the sample) -> uint8 (h, w, 3) pictures, as many for every sample.
 Views = Callable[[int, Sample], "Sequence[np.ndarray]"]
 
-PARTS = ("train", "val", "test")
+PARTS = {"train": "training", "val": "validation", "test": "test"}
+MAX_COUNT = 400
 _COLUMNS = 6
 
 
@@ -47,7 +48,7 @@ def write_sheet(
         images: The dataset.
         output: The file to write.
         part: ``"train"``, ``"val"`` or ``"test"``.
-        count: How many photos; all of them where the part has fewer.
+        count: How many photos, 1 to `MAX_COUNT`; all of them where the part has fewer.
         seed: Decides which; the same seed draws the same photos.
         views: Returns the views of a photo, uint8 ``(h, w, 3)`` each, given its index in the part and the sample.
             It is not called for photos that cannot be read.
@@ -57,14 +58,17 @@ def write_sheet(
         `output`.
 
     Raises:
+        ConfigError: `count` is out of bounds.
         DataError: There is no such part, or it is empty.
         RunError: The file cannot be written.
     """
+    if not 1 <= count <= MAX_COUNT:
+        raise ConfigError(f"sheet: option 'count' is {count}.", hint=f"Give a number of photos from 1 to {MAX_COUNT}.")
     samples = _part(images, part)
-    chosen = draw_evenly(samples, count=max(1, count), seed=seed)
+    chosen = draw_evenly(samples, count=count, seed=seed)
     labels = class_labels(images.classes)
     subtitle = f"{len(chosen)} of {len(samples)} photos, {len(images.classes)} classes"
-    heading = title or f"{images.name}: {part} photos"
+    heading = title or f"{images.name}: {PARTS[part]} photos"
     if views is None:
         tiles = [_photo_tile(samples[index], labels) for index in chosen]
         return write_tiles(output, tiles, columns=min(_COLUMNS, len(tiles)), title=heading, subtitle=subtitle)

@@ -5,17 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from zoo.errors import ZooError
+from zoo.errors import ImageError
 from zoo.plot import FAINT, INK, MUTED, PAPER, font_file, readable, shorten
 from zoo.run import written_aside
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
-
-    import numpy as np
 
 SIDE = 224  # pixels of a tile's photo
 _GAP = 20
@@ -38,13 +37,17 @@ class Tile:
 
 
 def load_photo(source: Path | bytes) -> np.ndarray | None:
-    """Returns the pixels of a photo, uint8 ``(h, w, 3)``, or None where it cannot be read: a picture shows the rest."""
+    """Returns a photo at the size of a tile, uint8 ``(h, w, 3)``, or None where it cannot be read.
+
+    It is shrunk at once, because a page of full-size photos need not fit into memory.
+    """
     from zoo.data.image import decode
 
     try:
-        return decode(source)
-    except (ZooError, OSError):
+        photo = decode(source)
+    except ImageError:
         return None
+    return np.asarray(_resize(Image.fromarray(photo)))
 
 
 def write_tiles(path: Path, tiles: Sequence[Tile | None], *, columns: int, title: str, subtitle: str = "") -> Path:
@@ -87,13 +90,16 @@ def _draw_tile(page: Image.Image, tile: Tile, *, x: int, y: int) -> None:
         draw.rectangle((x, y, x + SIDE - 1, y + SIDE - 1), outline=FAINT)
         draw.text((x + SIDE // 2, y + SIDE // 2), "cannot be read", MUTED, _font(_SIZE), anchor="mm")
     else:
-        photo = Image.fromarray(tile.photo)
-        scale = SIDE / max(photo.size)
-        photo = photo.resize((max(1, round(photo.width * scale)), max(1, round(photo.height * scale))), reducing_gap=3)
+        photo = _resize(Image.fromarray(tile.photo))
         draw.rectangle((x, y, x + SIDE - 1, y + SIDE - 1), fill="#f3f4f6")
         page.paste(photo, (x + (SIDE - photo.width) // 2, y + (SIDE - photo.height) // 2))
     for line, (text, colour) in enumerate(tile.captions):
         draw.text((x, y + SIDE + 8 + line * _LINE), _fit(text, SIDE, _font(_SIZE)), colour, _font(_SIZE))
+
+
+def _resize(photo: Image.Image) -> Image.Image:
+    scale = SIDE / max(photo.size)
+    return photo.resize((max(1, round(photo.width * scale)), max(1, round(photo.height * scale))), reducing_gap=3)
 
 
 def _fit(text: str, width: int, font: ImageFont.FreeTypeFont) -> str:
