@@ -4,7 +4,7 @@
     run = zoo.finetune("resnet18", data="hotdog")
     zoo.load(run.path).predict("photo.jpg")
 
-Importing `zoo` is cheap: names that need torch are imported when they are first used.
+Importing `zoo` is cheap: every name is imported when it is first used.
 """
 
 from __future__ import annotations
@@ -12,24 +12,23 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from zoo.hookspecs import hookimpl
-from zoo.specs import (
-    BackboneCard,
-    BackboneFamily,
-    BackboneRequest,
-    BackboneSpec,
-    DatasetRequest,
-    DatasetSpec,
-    HeadRequest,
-    HeadSpec,
-    ImageSet,
-    Preprocess,
-    Sample,
-    WeightsInfo,
-)
-
 if TYPE_CHECKING:
     from zoo.contracts import Backbone, Features, Head, Stage, StagedBackbone
+    from zoo.hookspecs import hookimpl
+    from zoo.specs import (
+        BackboneCard,
+        BackboneFamily,
+        BackboneRequest,
+        BackboneSpec,
+        DatasetRequest,
+        DatasetSpec,
+        HeadRequest,
+        HeadSpec,
+        ImageSet,
+        Preprocess,
+        Sample,
+        WeightsInfo,
+    )
 
 _LAZY = {
     "Backbone": "zoo.contracts",
@@ -37,6 +36,19 @@ _LAZY = {
     "Head": "zoo.contracts",
     "Stage": "zoo.contracts",
     "StagedBackbone": "zoo.contracts",
+    "BackboneCard": "zoo.specs",
+    "BackboneFamily": "zoo.specs",
+    "BackboneRequest": "zoo.specs",
+    "BackboneSpec": "zoo.specs",
+    "DatasetRequest": "zoo.specs",
+    "DatasetSpec": "zoo.specs",
+    "HeadRequest": "zoo.specs",
+    "HeadSpec": "zoo.specs",
+    "ImageSet": "zoo.specs",
+    "Preprocess": "zoo.specs",
+    "Sample": "zoo.specs",
+    "WeightsInfo": "zoo.specs",
+    "hookimpl": "zoo.hookspecs",
 }
 
 __all__ = [

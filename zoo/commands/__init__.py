@@ -1,0 +1,1 @@
+"""The commands, one module each: parse, call the library, print. Imported when the command runs."""
