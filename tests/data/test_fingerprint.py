@@ -1,0 +1,56 @@
+import dataclasses
+
+import pytest
+
+from zoo.data.fingerprint import fingerprint
+from zoo.errors import ImageError
+from zoo.specs import ImageSet, Sample
+
+IMAGES = ImageSet(
+    name="made",
+    classes=("a", "b"),
+    train=(Sample(b"one", 0, "1"), Sample(b"two", 1, "2")),
+    test=(Sample(b"three", 0, "3"),),
+)
+
+
+def test_it_is_the_same_for_ever():
+    assert fingerprint(IMAGES) == "267082624d179c60b43afb30bc318059cc95f228a183bf0cb93320ac80906012"
+
+
+def test_order_name_and_note_do_not_count():
+    other = dataclasses.replace(IMAGES, name="other", note="x", skipped=("y",), train=IMAGES.train[::-1])
+    assert fingerprint(other) == fingerprint(IMAGES)
+
+
+def test_a_file_counts_as_its_bytes(tmp_path):
+    (tmp_path / "1.png").write_bytes(b"one")
+    other = dataclasses.replace(IMAGES, train=(Sample(tmp_path / "1.png", 0, "1"), IMAGES.train[1]))
+    assert fingerprint(other) == fingerprint(IMAGES)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"classes": ("a", "c")},
+        {"train": (Sample(b"One", 0, "1"), Sample(b"two", 1, "2"))},
+        {"train": (Sample(b"one", 1, "1"), Sample(b"two", 1, "2"))},
+        {"train": (Sample(b"one", 0, "1x"), Sample(b"two", 1, "2"))},
+        {"train": IMAGES.train + IMAGES.test, "test": ()},
+        {"test": (), "val": IMAGES.test},
+    ],
+)
+def test_everything_else_counts(change):
+    assert fingerprint(dataclasses.replace(IMAGES, **change)) != fingerprint(IMAGES)
+
+
+def test_progress_is_told():
+    told = []
+    fingerprint(IMAGES, progress=lambda *step: told.append(step))
+    assert told == [("fingerprint of the data", done, 3) for done in (1, 2, 3)]
+
+
+def test_an_unreadable_file_is_named(tmp_path):
+    images = dataclasses.replace(IMAGES, train=(Sample(tmp_path / "gone.jpg", 0, "a/gone.jpg"), IMAGES.train[1]))
+    with pytest.raises(ImageError, match=r"a/gone\.jpg: cannot be read"):
+        fingerprint(images)

@@ -1,0 +1,83 @@
+import pytest
+
+from zoo.data.table import read_csv
+from zoo.errors import DataError
+
+
+@pytest.fixture
+def table(tmp_path):
+    for name in ("1.jpg", "2.jpg", "sub/3 x.jpg", "4.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"pixels")
+
+    def write(text, *, encoding="utf-8"):
+        (tmp_path / "My Table.csv").write_bytes(text.encode(encoding))
+        return tmp_path / "My Table.csv"
+
+    return write
+
+
+def listing(samples, classes):
+    return [(sample.name, classes[sample.label]) for sample in samples]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1.jpg,dog\n2.jpg,cat\nsub/3 x.jpg,cat\n",
+        "path,label\r\n1.jpg,dog\r\n2.jpg,cat\r\nsub/3 x.jpg,cat",
+        "\ufeffLabel,ID,Filename\ndog,7,1.jpg\n\ncat,8,2.jpg\ncat,9,sub/3 x.jpg\n",
+        '"1.jpg";"dog"\n"2.jpg";"cat"\n"sub/3 x.jpg" ; cat\n',
+        "1.jpg\tdog\n2.jpg\tcat\nsub/3 x.jpg\tcat\n",
+    ],
+)
+def test_tables_with_and_without_header(table, text):
+    images = read_csv(table(text))
+    assert images.name == "my-table"
+    assert images.classes == ("cat", "dog")
+    assert listing(images.train, images.classes) == [("2.jpg", "cat"), ("sub/3 x.jpg", "cat"), ("1.jpg", "dog")]
+    assert (images.val, images.test) == ((), ())
+
+
+def test_a_third_column_is_the_split(table, tmp_path):
+    images = read_csv(table("1.jpg,a,train\n2.jpg,b,Training\nsub/3 x.jpg,b,valid\n4.jpg,a,TEST\n"))
+    assert [len(part) for part in (images.train, images.val, images.test)] == [2, 1, 1]
+    assert images.val[0].label == 1
+    assert images.test[0].source == tmp_path / "4.jpg"
+
+
+def test_an_absolute_path_is_taken_as_it_is(table, tmp_path):
+    images = read_csv(table(f"{tmp_path}/1.jpg,a\n2.jpg,b\n"))
+    assert [sample.name for sample in images.train] == ["1.jpg", "2.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "lists no images"),
+        ("path,label\n", "lists no images of the split 'train'"),
+        ("1.jpg,a\nno.jpg,b\n", r"line 2: there is no file .*no\.jpg"),
+        ("1.jpg,a\n2.jpg,\n", "line 2: there is no label"),
+        ("1.jpg,a\n,b\n", "line 2: there is no path"),
+        ("1.jpg,a\n2.jpg\n", "line 2: there is no label"),
+        ("1.jpg,a,train\n2.jpg,b,dev\n", "line 2: the split is 'dev'"),
+        ("1.jpg,a,val\n2.jpg,b,test\n", "no images of the split 'train'"),
+        ("path,label\n1.jpg,a\n2.jpg,b\n1.jpg,b\n", r"line 4: 1\.jpg is listed already in line 2"),
+        ("1.jpg,a\n2.jpg,a\n", "needs two classes, there is only 'a'"),
+        ("1.jpg,a,train\n2.jpg,b,train\n4.jpg,c,test\n", "test has the class 'c', which train lacks"),
+        ("1.jpg\n2.jpg\n", "line 1 has 1 columns"),
+        ("1.jpg,a,train,more\n", "line 1 has 4 columns"),
+        ('1.jpg,"a\n', "is not a CSV file"),
+        ("sub,a\n2.jpg,b\n", "there is no file"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(table, text, message):
+    with pytest.raises(DataError, match=message):
+        read_csv(table(text))
+
+
+def test_a_file_that_is_no_text_is_refused(table, tmp_path):
+    with pytest.raises(DataError, match="is not UTF-8 text"):
+        read_csv(table("1.jpg,caf\xe9\n", encoding="latin-1"))
+    with pytest.raises(DataError, match="No such file"):
+        read_csv(tmp_path / "gone.csv")

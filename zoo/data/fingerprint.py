@@ -1,0 +1,50 @@
+"""One hash that says whether two runs saw the same data."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from zoo.errors import ImageError
+from zoo.specs import no_progress
+
+if TYPE_CHECKING:
+    from zoo.specs import ImageSet, Progress, Sample
+
+_THREADS = 8
+
+
+def fingerprint(images: ImageSet, *, progress: Progress = no_progress) -> str:
+    """Returns the SHA-256, in hex, of classes, parts, names, labels and file contents.
+
+    The order of the samples does not count, nor where the files lie.
+
+    Raises:
+        ImageError: A file cannot be read.
+    """
+    parts = {"train": images.train, "val": images.val, "test": images.test}
+    total, done = sum(map(len, parts.values())), 0
+    listed: dict[str, list[tuple[str, int, str]]] = {}
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for part, samples in parts.items():
+            listed[part] = []
+            for sample, digest in zip(samples, pool.map(_digest, samples), strict=True):
+                listed[part].append((sample.name, sample.label, digest))
+                done += 1
+                progress("fingerprint of the data", done, total)
+            listed[part].sort()
+    text = json.dumps({"classes": images.classes, **listed}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _digest(sample: Sample) -> str:
+    source = sample.source
+    try:
+        data = source if isinstance(source, bytes) else source.read_bytes()
+    except OSError as error:
+        raise ImageError(
+            f"{sample.name}: cannot be read ({error.strerror}).", hint=f"Check {error.filename}."
+        ) from None
+    return hashlib.sha256(data).hexdigest()

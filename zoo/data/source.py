@@ -1,0 +1,82 @@
+"""From what the user wrote as data, a path or a dataset's name, to an `ImageSet`."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zoo.data.folder import read_folder
+from zoo.data.table import read_csv
+from zoo.errors import AmbiguousNameError, ConfigError, UnknownNameError
+from zoo.options import make_options
+from zoo.paths import dataset_folder
+from zoo.specs import DatasetRequest, no_progress
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from zoo.registry import Registry
+    from zoo.specs import ImageSet, Progress
+
+
+def load_images(
+    data: str, *, registry: Registry, options: Mapping[str, str], progress: Progress = no_progress
+) -> ImageSet:
+    """Reads a folder or a CSV file, or asks the plugin that offers a dataset of this name.
+
+    A path is what starts with ``.`` or ``~``, ends with ``.csv``, or holds a separator and is not the qualified name
+    of a dataset. Anything else is first a dataset's name: a folder of the same name is reached as ``./name``.
+
+    Args:
+        data: ``"hotdog"``, ``"acme/cats"``, ``"./photos"``, ``"photos.csv"``.
+        registry: Where datasets are looked up.
+        options: The dataset's options, as they were typed.
+        progress: Called while something slow happens.
+
+    Raises:
+        UnknownNameError: Neither a dataset nor a path.
+        ConfigError: An unknown or wrong option.
+        DataError: The data cannot be had or makes no sense.
+    """
+    if not _is_name(data):
+        return _read_path(data, options)
+    try:
+        offer = registry.dataset(data)
+    except AmbiguousNameError:
+        raise
+    except UnknownNameError as error:
+        path = Path(data)
+        if path.exists():
+            return _read_path(data, options)
+        known = ", ".join(offer.name for offer in registry.datasets())
+        hint = f"{error.hint} The datasets: {known or 'none'}; or a folder: ./{data}".strip()
+        raise UnknownNameError(f"{error.message} And there is no folder {path}.", hint=hint) from None
+    images = offer.spec.load(
+        DatasetRequest(
+            cache=dataset_folder(_cache_name(offer.name, built_in=offer.plugin.built_in)),
+            options=make_options(offer.spec.options, options, owner=f"dataset {data}"),
+            progress=progress,
+        )
+    )
+    if Path(data).exists():
+        note = f"{images.note} This is the dataset '{data}', not the folder of that name, which is ./{data}".strip()
+        return dataclasses.replace(images, note=note)
+    return images
+
+
+def _is_name(data: str) -> bool:
+    if data.startswith((".", "~", "/")) or "\\" in data or data.lower().endswith(".csv") or data.count("/") > 1:
+        return False
+    return bool(data) and not ("/" in data and Path(data).exists())
+
+
+def _read_path(data: str, options: Mapping[str, str]) -> ImageSet:
+    if options:
+        raise ConfigError(f"{data} is a path and has no options, but got {', '.join(options)}.", hint="Leave them out.")
+    path = Path(data).expanduser()
+    return read_csv(path) if path.suffix.lower() == ".csv" and not path.is_dir() else read_folder(path)
+
+
+def _cache_name(qualified: str, *, built_in: bool) -> str:
+    return qualified.rpartition("/")[2] if built_in else qualified
