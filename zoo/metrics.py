@@ -98,7 +98,7 @@ def evaluate_predictions(probabilities: npt.ArrayLike, labels: npt.ArrayLike, cl
         interval=wilson_interval(int(right.sum()), len(y)),
         macro_f1=fmean(scores.f1 for scores, occurs in zip(per_class, occurring, strict=True) if occurs),
         calibration_error=calibration_error(p.max(axis=1), right),
-        loss=float(-np.log(np.clip(p[np.arange(len(y)), y], 1e-12, 1)).mean()),
+        loss=float(np.abs(np.log(np.clip(p[np.arange(len(y)), y], 1e-12, 1))).mean()),
         per_class=per_class,
         confusion=tuple(map(tuple, confusion.tolist())),
     )

@@ -13,12 +13,16 @@ import matplotlib.style
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import get_font
+from PIL import ImageFont
 
 from zoo.run import written_aside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
 
 DPI = 150
 INK = "#1f2328"
@@ -89,9 +93,38 @@ def headline(figure: Figure, title: str, subtitle: str = "") -> None:
         figure.text(0.2 / width, 1 - 0.43 / height, readable(subtitle), color=MUTED, va="top")
 
 
+def panel(figure: Figure, *, left: float, bottom: float, width: float, height: float) -> Axes:
+    """Returns new axes at a place in a figure, all in inches from its lower left corner."""
+    total_width, total_height = figure.get_size_inches()
+    return figure.add_axes((left / total_width, bottom / total_height, width / total_width, height / total_height))
+
+
+def legend(figure: Figure, handles: Sequence[Artist], labels: Sequence[str], *, columns: int) -> None:
+    """Puts a legend below the headline, at the left, in rows of `columns`."""
+    width, height = figure.get_size_inches()
+    box = figure.legend(
+        handles,
+        [" "] * len(handles),  # Matplotlib leaves out labels that begin with an underscore; set below, they stay.
+        loc="upper left",
+        bbox_to_anchor=(0.2 / width, 1 - 0.72 / height),
+        ncols=columns,
+        borderpad=0,
+        borderaxespad=0,
+        handlelength=2,
+        columnspacing=2,
+    )
+    for text, label in zip(box.get_texts(), labels, strict=True):
+        text.set_text(readable(label))
+
+
 def font_file(*, bold: bool = False) -> str:
     """Returns the path of DejaVu Sans, the font that comes with matplotlib."""
     return f"{mpl.get_data_path()}/fonts/ttf/DejaVuSans{'-Bold' if bold else ''}.ttf"
+
+
+def text_width(text: str, points: float) -> float:
+    """Returns how wide a line of text in DejaVu Sans is, in inches."""
+    return float(ImageFont.truetype(font_file(), 100).getlength(text)) / 100 * points / 72
 
 
 def readable(text: str) -> str:
