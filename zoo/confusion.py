@@ -10,7 +10,7 @@ import numpy.typing as npt
 from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.ticker import PercentFormatter
 
-from zoo.plot import FAINT, INK, MUTED, PAPER, class_labels, headline, panel, picture, text_width
+from zoo.plot import FAINT, INK, MARGIN, MUTED, PAPER, TITLE, class_labels, headline, panel, picture, text_width
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +29,7 @@ _Counts = npt.NDArray[np.int64]
 _Shares = npt.NDArray[np.float64]
 
 
-def write_confusion(path: Path, evaluation: Evaluation, *, title: str = "Confusion matrix") -> Path:
+def write_confusion(path: Path, evaluation: Evaluation, *, title: str = "") -> Path:
     """Writes a confusion matrix: a row a true class, a column a predicted one, coloured by the share of the row.
 
     Up to 12 classes each cell shows its count and the share of its row, up to 40 the count. With more than 12 classes
@@ -54,8 +54,10 @@ def write_confusion(path: Path, evaluation: Evaluation, *, title: str = "Confusi
     upright = bool(labels) and wide > side / classes
     left, bottom = wide + 0.45, (wide if upright else 0.25) + 0.4
     width = left + side + (4.4 if classes > BOTH else 0.3)
-    with picture(path, width=max(width, 5.4), height=bottom + side + 0.95) as figure:
-        headline(figure, title, _summary(evaluation))
+    heading = f"Confusion matrix: {title}" if title else "Confusion matrix"
+    width = max(width, min(7.0, text_width(heading, TITLE, bold=True) + 2 * MARGIN + 0.1), 4.5)
+    with picture(path, width=width, height=bottom + side + 0.95) as figure:
+        headline(figure, heading, _summary(evaluation))
         axes = panel(figure, left=left, bottom=bottom, width=side, height=side)
         _draw_matrix(axes, counts)
         _name_axes(axes, labels, size=size, upright=upright)

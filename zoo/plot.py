@@ -18,13 +18,15 @@ from PIL import ImageFont
 from zoo.run import written_aside
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
 DPI = 150
+MARGIN = 0.2  # inches
+TITLE = 12  # points
 INK = "#1f2328"
 MUTED = "#656d76"
 FAINT = "#d8dee4"
@@ -86,11 +88,12 @@ def picture(path: Path, *, width: float, height: float) -> Iterator[Figure]:
 
 
 def headline(figure: Figure, title: str, subtitle: str = "") -> None:
-    """Writes a bold title, and a muted line below it, at the upper left of a figure."""
+    """Writes a bold title, shortened where need be, and a muted line below it, at the upper left of a figure."""
     width, height = figure.get_size_inches()
-    figure.text(0.2 / width, 1 - 0.17 / height, readable(title), size=12, weight="bold", va="top")
-    if subtitle:
-        figure.text(0.2 / width, 1 - 0.43 / height, readable(subtitle), color=MUTED, va="top")
+    room = width - 2 * MARGIN
+    shown = fit(title, room, measure=lambda text: text_width(text, TITLE, bold=True))
+    figure.text(MARGIN / width, 1 - 0.17 / height, shown, size=TITLE, weight="bold", va="top")
+    figure.text(MARGIN / width, 1 - 0.43 / height, readable(subtitle), color=MUTED, va="top")
 
 
 def panel(figure: Figure, *, left: float, bottom: float, width: float, height: float) -> Axes:
@@ -106,7 +109,7 @@ def legend(figure: Figure, handles: Sequence[Artist], labels: Sequence[str], *, 
         handles,
         [" "] * len(handles),  # Matplotlib leaves out labels that begin with an underscore; set below, they stay.
         loc="upper left",
-        bbox_to_anchor=(0.2 / width, 1 - 0.72 / height),
+        bbox_to_anchor=(MARGIN / width, 1 - 0.72 / height),
         ncols=columns,
         borderpad=0,
         borderaxespad=0,
@@ -122,9 +125,19 @@ def font_file(*, bold: bool = False) -> str:
     return f"{mpl.get_data_path()}/fonts/ttf/DejaVuSans{'-Bold' if bold else ''}.ttf"
 
 
-def text_width(text: str, points: float) -> float:
+def text_width(text: str, points: float, *, bold: bool = False) -> float:
     """Returns how wide a line of text in DejaVu Sans is, in inches."""
-    return float(ImageFont.truetype(font_file(), 100).getlength(text)) / 100 * points / 72
+    return float(ImageFont.truetype(font_file(bold=bold), 100).getlength(text)) / 100 * points / 72
+
+
+def fit(text: str, width: float, *, measure: Callable[[str], float]) -> str:
+    """Returns `text` readable, and shortened until `measure` says that it is at most `width` wide."""
+    shown = whole = readable(text)
+    limit = len(whole)
+    while limit > 1 and measure(shown) > width:
+        limit = min(limit - 1, int(limit * width / measure(shown)) + 1)
+        shown = shorten(whole, limit)
+    return shown
 
 
 def readable(text: str) -> str:

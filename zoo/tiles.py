@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from zoo.errors import ImageError
-from zoo.plot import FAINT, INK, MUTED, PAPER, font_file, readable, shorten
+from zoo.plot import FAINT, INK, MUTED, PAPER, fit, font_file
 from zoo.run import written_aside
 
 if TYPE_CHECKING:
@@ -73,8 +73,9 @@ def write_tiles(path: Path, tiles: Sequence[Tile | None], *, columns: int, title
     width = max(2 * _MARGIN + columns * (SIDE + _GAP) - _GAP, 640)
     page = Image.new("RGB", (width, top + rows * step + _MARGIN - _GAP), PAPER)
     draw = ImageDraw.Draw(page)
-    draw.text((_MARGIN, _MARGIN), _fit(title, width - 2 * _MARGIN, _font(22, bold=True)), INK, _font(22, bold=True))
-    draw.text((_MARGIN, _MARGIN + 34), _fit(subtitle, width - 2 * _MARGIN, _font(_SIZE)), MUTED, _font(_SIZE))
+    room = width - 2 * _MARGIN
+    _write(draw, title, (_MARGIN, _MARGIN), room, INK, _font(22, bold=True))
+    _write(draw, subtitle, (_MARGIN, _MARGIN + 34), room, MUTED, _font(_SIZE))
     for index, tile in enumerate(tiles):
         row, column = divmod(index, columns)
         if tile:
@@ -94,22 +95,18 @@ def _draw_tile(page: Image.Image, tile: Tile, *, x: int, y: int) -> None:
         draw.rectangle((x, y, x + SIDE - 1, y + SIDE - 1), fill="#f3f4f6")
         page.paste(photo, (x + (SIDE - photo.width) // 2, y + (SIDE - photo.height) // 2))
     for line, (text, colour) in enumerate(tile.captions):
-        draw.text((x, y + SIDE + 8 + line * _LINE), _fit(text, SIDE, _font(_SIZE)), colour, _font(_SIZE))
+        _write(draw, text, (x, y + SIDE + 8 + line * _LINE), SIDE, colour, _font(_SIZE))
+
+
+def _write(
+    draw: ImageDraw.ImageDraw, text: str, at: tuple[int, int], width: int, colour: str, font: ImageFont.FreeTypeFont
+) -> None:
+    draw.text(at, fit(text, width, measure=font.getlength), colour, font)
 
 
 def _resize(photo: Image.Image) -> Image.Image:
     scale = SIDE / max(photo.size)
     return photo.resize((max(1, round(photo.width * scale)), max(1, round(photo.height * scale))), reducing_gap=3)
-
-
-def _fit(text: str, width: int, font: ImageFont.FreeTypeFont) -> str:
-    """Returns `text` readable, and shortened to `width` pixels."""
-    shown = whole = readable(text)
-    limit = len(whole)
-    while limit > 1 and font.getlength(shown) > width:
-        limit = min(limit - 1, int(limit * width / font.getlength(shown)) + 1)
-        shown = shorten(whole, limit)
-    return shown
 
 
 def _font(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
