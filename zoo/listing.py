@@ -1,0 +1,168 @@
+"""What there is: backbones, heads, datasets and runs as plain rows, searched by a word. Imports no plugin's library."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from zoo.errors import PluginError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from zoo.plugins import Plugin
+    from zoo.registry import Registry
+    from zoo.run import Run
+    from zoo.specs import BackboneFamily
+
+Kind = Literal["backbones", "heads", "datasets", "runs"]
+KINDS: tuple[str, ...] = get_args(Kind)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One thing that can be named.
+
+    Attributes:
+        kind: ``"backbones"``, ``"heads"`` or ``"datasets"``.
+        name: The shortest name that finds it: bare where that is enough, else qualified.
+        qualified: ``"torchvision/resnet18"``.
+        summary: One line; empty where the plugin says nothing, as for the members of a family.
+        family: Whether it stands for a family of names, and is no name itself (``"timm/..."``).
+    """
+
+    kind: Kind
+    name: str
+    qualified: str
+    summary: str
+    family: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the fields as plain values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRow:
+    """What a listing says of a run. What an unfinished run lacks is None.
+
+    Attributes:
+        name: Of the folder.
+        path: Of the folder.
+        status: ``"finished"``, or what ``run.json`` says instead.
+        backbone: As it was asked for.
+        head: As it was asked for.
+        data: Name of the dataset.
+        recipe: As it was asked for.
+        accuracy: Top-1 on the test part, 0 to 1.
+        interval: Its 95 % interval.
+        seconds: Of the whole run.
+        created: When it was begun, ISO 8601.
+    """
+
+    name: str
+    path: str
+    status: str
+    backbone: str
+    head: str
+    data: str
+    recipe: str
+    accuracy: float | None
+    interval: tuple[float, float] | None
+    seconds: float | None
+    created: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the fields as plain values."""
+        return asdict(self)
+
+
+def list_entries(
+    registry: Registry,
+    *,
+    word: str = "",
+    kinds: Iterable[str] = KINDS,
+    expand: bool = False,
+    expanding: Callable[[str], None] = lambda family: None,
+) -> list[Entry]:
+    """Returns what the plugins offer, in the order in which bare names resolve.
+
+    Args:
+        registry: Of which plugins.
+        word: Part of a name or summary, in any case; with a word the names of families are searched too.
+        kinds: Which of `KINDS`.
+        expand: Whether families are listed name by name even without a word.
+        expanding: Called with a family's name before its names are asked for, which may take seconds.
+
+    Raises:
+        PluginError: A family cannot tell its names.
+    """
+    entries: list[Entry] = []
+    if "backbones" in kinds:
+        singles = ((offer.plugin, offer.spec.name, offer.spec.summary) for offer in registry.backbones())
+        entries += _entries("backbones", singles)
+        taken = {entry.name for entry in entries}
+        for family, plugin in registry.families():
+            if word or expand:
+                expanding(family.name)
+                names = ((plugin, name, "") for name in _names(family, plugin))
+                entries += _entries("backbones", names, taken)
+            else:
+                entries.append(_family_entry(family, plugin))
+    if "heads" in kinds:
+        entries += _entries("heads", ((o.plugin, o.spec.name, o.spec.summary) for o in registry.heads()))
+    if "datasets" in kinds:
+        entries += _entries("datasets", ((o.plugin, o.spec.name, o.spec.summary) for o in registry.datasets()))
+    word = word.lower()
+    return [entry for entry in entries if word in entry.qualified.lower() or word in entry.summary.lower()]
+
+
+def run_row(run: Run) -> RunRow:
+    """Returns what a listing says of a run."""
+    config, data, test = run.config, run.record.get("data") or {}, run.results.get("test") or {}
+    return RunRow(
+        name=run.name,
+        path=str(run.path),
+        status=str(run.record.get("status", "unknown")),
+        backbone=str(config["backbone"]),
+        head=str(config["head"]),
+        data=str(data.get("name", config["data"])),
+        recipe=str(config["recipe"]),
+        accuracy=test.get("accuracy"),
+        interval=tuple(test["interval"]) if "interval" in test else None,
+        seconds=run.results.get("seconds"),
+        created=str(run.record.get("created", "")),
+    )
+
+
+def matching_runs(runs: Iterable[Run], word: str = "") -> list[RunRow]:
+    """Returns the rows of those runs that have a word in their name, backbone, head or data."""
+    rows = map(run_row, runs)
+    return [row for row in rows if word.lower() in f"{row.name} {row.backbone} {row.head} {row.data}".lower()]
+
+
+def _entries(kind: Kind, offers: Iterable[tuple[Plugin, str, str]], taken: Iterable[str] = ()) -> Iterator[Entry]:
+    """Names each offer by its bare name, unless that finds another one or is ambiguous."""
+    listed = list(offers)
+    outside = [name for plugin, name, _ in listed if not plugin.built_in]
+    resolved = set(taken)
+    for plugin, name, summary in listed:
+        bare = name not in resolved and (plugin.built_in or outside.count(name) == 1)
+        resolved.add(name)
+        qualified = f"{plugin.qualifier}/{name}"
+        yield Entry(kind=kind, name=name if bare else qualified, qualified=qualified, summary=summary)
+
+
+def _family_entry(family: BackboneFamily, plugin: Plugin) -> Entry:
+    name = f"{plugin.qualifier}/..."
+    return Entry(kind="backbones", name=name, qualified=name, summary=family.summary, family=True)
+
+
+def _names(family: BackboneFamily, plugin: Plugin) -> list[str]:
+    try:
+        return family.names()
+    except Exception as error:
+        raise PluginError(
+            f"The plugin {plugin.key} failed to tell the names of its family '{family.name}': {error}.",
+            hint=f"Leave it out with ZOO_BLOCK_PLUGINS={plugin.key}, or tell its author.",
+        ) from error
