@@ -1,0 +1,71 @@
+"""The pretrained weights of torchvision's networks: what they are, and getting them. Imports torchvision."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+import urllib.error
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torchvision.models import get_model_weights
+from torchvision.transforms import InterpolationMode
+
+from zoo.errors import WeightsError
+from zoo.online import require_reachable
+from zoo.specs import BackboneCard, Preprocess, WeightsInfo
+from zoo.weights import ELSEWHERE
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def card(name: str) -> BackboneCard:
+    """Returns the preprocessing, licence and accuracy of a network's best weights, as torchvision states them."""
+    weights = default_weights(name)
+    transform, meta = weights.transforms(), weights.meta
+    crop = int(transform.crop_size[0])
+    bicubic = transform.interpolation is InterpolationMode.BICUBIC
+    return BackboneCard(
+        preprocess=Preprocess(
+            size=(crop, crop),
+            resize=int(transform.resize_size[0]),
+            interpolation="bicubic" if bicubic else "bilinear",
+            mean=tuple(transform.mean),
+            std=tuple(transform.std),
+        ),
+        weights=WeightsInfo(
+            name=weights.name,
+            source=weights.url,
+            licence=meta.get("license", ""),
+            accuracy=meta["_metrics"]["ImageNet-1K"]["acc@1"],
+        ),
+    )
+
+
+def default_weights(name: str) -> Any:
+    """Returns the member of the network's weights enumeration that torchvision calls the best."""
+    return get_model_weights(name).DEFAULT
+
+
+def fetch_state_dict(name: str) -> dict[str, Tensor]:
+    """Returns the pretrained state dict of a network: from torch's cache, or downloaded and its hash checked.
+
+    Raises:
+        WeightsError: It is not in the cache and cannot be downloaded, or what is there cannot be read.
+    """
+    weights = default_weights(name)
+    cached = Path(torch.hub.get_dir(), "checkpoints", weights.url.rpartition("/")[2])
+    what = f"The pretrained weights of {name}"
+    if not cached.exists():
+        require_reachable(weights.url, what=what, hint=ELSEWHERE)
+    try:
+        return dict(weights.get_state_dict(progress=sys.stderr.isatty(), check_hash=True))
+    except (urllib.error.URLError, ConnectionError, TimeoutError) as error:
+        raise WeightsError(f"{what} cannot be downloaded: {error}.", hint=ELSEWHERE) from error
+    # A wrong hash, a disk that is full, a file left truncated by another program.
+    except (RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        reason = str(error).partition("\n")[0]
+        hint = f"Remove {cached} and try again. {ELSEWHERE}" if cached.exists() else ELSEWHERE
+        raise WeightsError(f"{what} are not usable: {reason}.", hint=hint) from error
