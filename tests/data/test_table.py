@@ -27,7 +27,7 @@ def listing(samples, classes):
         "1.jpg,dog\n2.jpg,cat\nsub/3 x.jpg,cat\n",
         "path,label\r\n1.jpg,dog\r\n2.jpg,cat\r\nsub/3 x.jpg,cat",
         "\ufeffLabel,ID,Filename\ndog,7,1.jpg\n\ncat,8,2.jpg\ncat,9,sub/3 x.jpg\n",
-        '"1.jpg";"dog"\n"2.jpg";"cat"\n"sub/3 x.jpg" ; cat\n',
+        '"1.jpg";"dog"\n"2.jpg";"cat"\nsub/3 x.jpg ; cat\n',
         "1.jpg\tdog\n2.jpg\tcat\nsub/3 x.jpg\tcat\n",
     ],
 )
