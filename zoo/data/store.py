@@ -38,7 +38,7 @@ def default_budget() -> int:
 
 def for_evaluation(spec: Preprocess) -> Prepare:
     """Returns what makes a photo exactly the network's input: uint8 ``(h, w, 3)`` of `spec.size`."""
-    return partial(preprocess, preprocess=spec)
+    return partial(preprocess, spec=spec)
 
 
 def with_room_for_crops(spec: Preprocess, *, crop_scale: float) -> Prepare:

@@ -148,7 +148,7 @@ def solve_head(head: Head, kept: FeatureBatches, *, solver: str, weight_decay: f
         value = head.loss(head(features), kept.labels) + weight_decay / 2 * penalty
         value.backward()
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-        return float(value), torch.cat([g.flatten() for g in gradients]).cpu().numpy()
+        return float(value.detach()), torch.cat([g.flatten() for g in gradients]).cpu().numpy()
 
     start = torch.cat([p.detach().flatten() for p in parameters]).cpu().numpy()
     method = {"lbfgs": "L-BFGS-B", "cg": "CG"}[solver]

@@ -114,7 +114,7 @@ def fit(
     optimizer: torch.optim.Optimizer,
     plan: Plan,
     precision: Precision,
-    set_training: Callable[[], None],
+    set_training: Callable[[], object],
     state: TrainState,
     average: torch.optim.swa_utils.AveragedModel | None = None,
     on_step: Callable[[StepResult], None] = lambda result: None,

@@ -1,0 +1,106 @@
+"""Saves and loads the weights of a run, and the state that a run is resumed from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import safetensors
+import safetensors.torch
+import torch
+
+from zoo.engine.fit import TrainState
+from zoo.errors import RunError
+from zoo.run import WEIGHTS, Run, written_aside
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import nn
+
+CHECKPOINT = "checkpoint.pt"
+
+
+def save_weights(folder: Path, classifier: nn.Module) -> None:
+    """Writes ``model.safetensors``, whole or not at all."""
+    state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in classifier.state_dict().items()}
+    with written_aside(folder / WEIGHTS) as aside:
+        safetensors.torch.save_file(state, aside)
+
+
+def load_weights(run: Run, classifier: nn.Module) -> None:
+    """Loads the weights of a run into its classifier, every one of them.
+
+    Raises:
+        RunError: The file is missing or broken, or belongs to another network.
+    """
+    try:
+        classifier.load_state_dict(safetensors.torch.load_file(run.weights_path, device="cpu"))
+    except FileNotFoundError:
+        raise RunError(
+            f"The run {run.path} has no {WEIGHTS}.", hint="It was stopped before its first epoch ended."
+        ) from None
+    except (safetensors.SafetensorError, OSError) as error:
+        raise RunError(f"{run.weights_path} cannot be read: {error}.", hint="Is the file cut off?") from error
+    except RuntimeError as error:
+        raise RunError(
+            f"{run.weights_path} does not fit {run.record.get('backbone')} with {run.record.get('head')}: {error}",
+            hint="Was the run made with another version of the plugin? 'run.json' tells which.",
+        ) from error
+
+
+def save_checkpoint(
+    folder: Path,
+    *,
+    classifier: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    state: TrainState,
+    average: nn.Module | None,
+) -> None:
+    """Writes all that a resumption needs, as it is at the end of an epoch."""
+    content = {
+        "classifier": classifier.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "average": None if average is None else average.state_dict(),
+        "random": torch.get_rng_state(),  # dropout draws from torch's global generators
+        "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],
+        "epoch": state.epoch,
+        "best_accuracy": state.best_accuracy,
+        "best_loss": state.best_loss,
+    }
+    with written_aside(folder / CHECKPOINT) as aside:
+        torch.save(content, aside)
+
+
+def load_checkpoint(
+    folder: Path,
+    *,
+    classifier: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: nn.Module | None,
+    device: torch.device,
+) -> TrainState:
+    """Brings everything back to the end of the last finished epoch.
+
+    Raises:
+        RunError: There is no checkpoint, or it is broken.
+    """
+    content: dict[str, Any]
+    try:
+        content = torch.load(folder / CHECKPOINT, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise RunError(f"The run {folder} has no {CHECKPOINT}: it is finished, or never ended an epoch.") from None
+    except Exception as error:  # torch raises half a dozen kinds for a broken file
+        raise RunError(f"{folder / CHECKPOINT} cannot be read: {error}.") from error
+    classifier.load_state_dict(content["classifier"])
+    optimizer.load_state_dict(content["optimizer"])
+    if average is not None:
+        average.load_state_dict(content["average"])
+    torch.set_rng_state(content["random"])
+    if content["random_cuda"] and device.type == "cuda":
+        torch.cuda.set_rng_state_all(content["random_cuda"])
+    return TrainState(epoch=content["epoch"], best_accuracy=content["best_accuracy"], best_loss=content["best_loss"])
+
+
+def drop_checkpoint(folder: Path) -> None:
+    """Removes the checkpoint of a run that is finished."""
+    (folder / CHECKPOINT).unlink(missing_ok=True)

@@ -1,0 +1,59 @@
+"""Ends a run: scores the best weights once on the test part, and draws the pictures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from zoo.checkpoint import load_weights
+from zoo.engine.evaluate import run_over
+from zoo.metrics import evaluate_predictions
+from zoo.record import figures
+from zoo.report import Mistake, find_mistakes, write_confusion, write_curves, write_mistakes
+from zoo.run import Run
+from zoo.training import eval_batches
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from zoo.events import EpochResult
+    from zoo.metrics import Evaluation
+    from zoo.specs import Sample
+    from zoo.training import Job
+
+
+def conclude(job: Job, epochs: Sequence[EpochResult]) -> dict[str, Any]:
+    """Returns ``results`` of the run record; writes ``curves.png``, ``confusion.png`` and ``mistakes.png``.
+
+    Args:
+        job: A trained job; its classifier is given the weights of the best epoch.
+        epochs: What this process trained; earlier ones of a resumed run are in ``metrics.jsonl``.
+    """
+    run = Run(job.folder, job.record)
+    load_weights(run, job.classifier)
+    rows = run.metrics()
+    best = max((row for row in rows if row["best"]), key=lambda row: row["epoch"])
+    results: dict[str, Any] = {"best_epoch": best["epoch"]}
+    for part in ("val", "test"):
+        samples: tuple[Sample, ...] = getattr(job.images, part)
+        if samples:
+            evaluation, mistakes = _score(job, part, samples)
+            results[part] = figures(evaluation)
+    # The pictures show the part scored last: the test, where there is one.
+    title = f"{job.folder.name}, {'test' if job.images.test else 'validation'}"
+    write_curves(job.folder / "curves.png", rows, title=job.folder.name)
+    write_confusion(job.folder / "confusion.png", evaluation, title=title)
+    write_mistakes(
+        job.folder / "mistakes.png", mistakes, classes=job.images.classes, count=evaluation.count, title=title
+    )
+    seconds = sum(result.seconds for result in epochs)
+    images = sum(result.images_per_second * result.seconds for result in epochs)
+    results["images_per_second"] = images / seconds if seconds else 0.0
+    return results
+
+
+def _score(job: Job, part: str, samples: Sequence[Sample]) -> tuple[Evaluation, tuple[Mistake, ...]]:
+    batches = eval_batches(job, part, samples)
+    outputs = run_over(job.classifier, batches, job.precision)
+    probabilities = job.classifier.head.probabilities(outputs.logits).numpy()
+    evaluation = evaluate_predictions(probabilities, outputs.labels.numpy(), job.images.classes)
+    return evaluation, find_mistakes(probabilities, batches.store.samples)

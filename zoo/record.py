@@ -1,0 +1,88 @@
+"""What a run record says besides the configuration: versions, hardware, splits."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from zoo.data.fingerprint import fingerprint
+from zoo.plugins import DISTRIBUTION
+from zoo.run import preprocess_to_dict
+
+if TYPE_CHECKING:
+    from zoo.assembly import Model, Offers
+    from zoo.config import FinetuneConfig
+    from zoo.engine.precision import Precision
+    from zoo.metrics import Evaluation
+    from zoo.specs import ImageSet
+
+_PACKAGES = (DISTRIBUTION, "torch", "torchvision", "timm", "numpy", "pillow", "safetensors", "scipy")
+
+
+def start_record(
+    config: FinetuneConfig, *, offers: Offers, images: ImageSet, model: Model, precision: Precision
+) -> dict[str, Any]:
+    """Returns the record of a run that is about to begin; ``status`` and ``results`` are filled in later."""
+    plugins = {offer.plugin.key: offer.plugin.version for offer in (offers.backbone, offers.head)}
+    return {
+        "status": "training",
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "backbone": offers.backbone.name,
+        "head": offers.head.name,
+        "config": config.to_dict(),
+        "classes": list(images.classes),
+        "preprocess": preprocess_to_dict(model.preprocess),
+        "weights": model.weights,
+        "data": describe_data(images),
+        "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
+        "plugins": plugins,
+        "hardware": describe_hardware(precision),
+        "results": {},
+    }
+
+
+def describe_data(images: ImageSet) -> dict[str, Any]:
+    """Returns the dataset's name, its fingerprint, and which photo is in which part."""
+    parts = {"train": images.train, "val": images.val, "test": images.test}
+    return {
+        "name": images.name,
+        "note": images.note,
+        "fingerprint": fingerprint(images),
+        "counts": {part: len(samples) for part, samples in parts.items()},
+        "skipped": list(images.skipped),
+        "split": {part: [sample.name for sample in samples] for part, samples in parts.items()},
+    }
+
+
+def describe_hardware(precision: Precision) -> dict[str, Any]:
+    """Returns what the run is computed on, and in which precision."""
+    import torch
+
+    device = precision.device
+    gpu = {"gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else {}
+    return {
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "processor": platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "device": str(device),
+        **gpu,
+        "precision": precision.name,
+        "precision_reason": precision.reason,
+    }
+
+
+def figures(evaluation: Evaluation) -> dict[str, Any]:
+    """Returns the figures of a part that ``results`` keeps; all of them with ``zoo evaluate``."""
+    return {
+        "accuracy": evaluation.accuracy,
+        "interval": list(evaluation.interval),
+        "count": evaluation.count,
+        "loss": evaluation.loss,
+        "macro_f1": evaluation.macro_f1,
+        "calibration_error": evaluation.calibration_error,
+    }

@@ -1,0 +1,223 @@
+"""Trains a job, on photos or on the kept features of a frozen backbone, and saves as it goes."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from zoo.checkpoint import load_checkpoint, save_checkpoint, save_weights
+from zoo.config import SOLVERS
+from zoo.data.augment import Augmentation
+from zoo.data.loader import EvalLoader, TrainLoader
+from zoo.data.store import PhotoStore, default_budget, for_evaluation, with_room_for_crops
+from zoo.engine.evaluate import run_over
+from zoo.engine.features import FeatureBatches, OnFeatures, keep_features, solve_head
+from zoo.engine.fit import Plan, TrainState, fit
+from zoo.engine.optimizer import make_optimizer
+from zoo.events import EpochResult, Note, Work
+from zoo.model import parameter_groups, set_training
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from zoo.config import FinetuneConfig
+    from zoo.data.store import Prepare
+    from zoo.engine.precision import Precision
+    from zoo.events import Observer
+    from zoo.model import Classifier
+    from zoo.specs import ImageSet, Preprocess, Sample
+
+_EVAL_BATCH = 64
+PROBE_WEIGHT_DECAY = 1e-2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A run being made: everything checked, loaded and built.
+
+    Attributes:
+        folder: The run folder.
+        config: What was asked for.
+        images: All parts.
+        classifier: On the device, its frozen parts frozen.
+        preprocess: How pixels become its input.
+        precision: What is computed in, and where.
+        record: The content of ``run.json`` so far; added to on the way.
+        observer: Who is told.
+    """
+
+    folder: Path
+    config: FinetuneConfig
+    images: ImageSet
+    classifier: Classifier
+    preprocess: Preprocess
+    precision: Precision
+    record: dict[str, Any]
+    observer: Observer
+    budget: int = field(default_factory=default_budget)
+
+
+def train(job: Job, *, resumed: bool = False) -> Iterator[EpochResult]:
+    """Trains; yields each epoch's result once its weights, if they are the best so far, are saved.
+
+    Args:
+        job: What to train.
+        resumed: Whether to go on from the run's checkpoint.
+    """
+    return _train_on_features(job) if job.config.freeze == "all" else _train_on_photos(job, resumed=resumed)
+
+
+def decoded(job: Job, part: str, samples: Sequence[Sample], prepare: Prepare) -> PhotoStore:
+    """Returns the photos of a part, each decoded once; unreadable ones are told, recorded and left out."""
+    workers = job.config.workers or max(1, torch.get_num_threads())
+    store = PhotoStore(samples, prepare=prepare, budget=job.budget, workers=workers)
+    failures = store.fill(lambda done, total: job.observer(Work(what=f"decode {part}", done=done, total=total)))
+    for failure in failures:
+        job.observer(Note(text=f"Left out: {failure.message}", warning=True))
+    if failures:
+        job.record["data"].setdefault("unreadable", {})[part] = [failure.message for failure in failures]
+    if left := len(store) - store.kept:
+        job.observer(Note(text=f"{left} of {len(store)} {part} photos do not fit in memory; they are decoded anew."))
+    return store
+
+
+def eval_batches(job: Job, part: str, samples: Sequence[Sample]) -> EvalLoader:
+    """Returns a part's photos as evaluation sees them."""
+    store = decoded(job, part, samples, for_evaluation(job.preprocess))
+    return EvalLoader(store, preprocess=job.preprocess, batch_size=_EVAL_BATCH, device=job.precision.device)
+
+
+def _train_on_photos(job: Job, *, resumed: bool) -> Iterator[EpochResult]:
+    config, classifier = job.config, job.classifier
+    prepare = with_room_for_crops(job.preprocess, crop_scale=config.crop_scale)
+    loader = TrainLoader(
+        decoded(job, "train", job.images.train, prepare),
+        preprocess=job.preprocess,
+        augmentation=Augmentation.from_config(config),
+        batch_size=config.batch_size,
+        seed=config.seed,
+        device=job.precision.device,
+    )
+    val = eval_batches(job, "val", job.images.val)
+    optimizer = make_optimizer(
+        config.optimizer, parameter_groups(classifier, config), lr=config.lr, momentum=config.momentum
+    )
+    state = TrainState()
+    if config.probe and not resumed:
+        result = _probe(job, loader, val, state)
+        save_weights(job.folder, classifier)
+        yield result
+    average = None
+    if config.ema is not None:
+        average = AveragedModel(classifier, multi_avg_fn=get_ema_multi_avg_fn(config.ema), use_buffers=True)
+    if resumed:
+        state = load_checkpoint(
+            job.folder, classifier=classifier, optimizer=optimizer, average=average, device=job.precision.device
+        )
+    for result in fit(
+        classifier,
+        loader,
+        val,
+        optimizer=optimizer,
+        plan=_plan(config),
+        precision=job.precision,
+        set_training=lambda: set_training(classifier, freeze_norm_stats=config.freeze_norm_stats),
+        state=state,
+        average=average,
+        on_step=job.observer,
+    ):
+        if result.best:
+            save_weights(job.folder, classifier if average is None else average.module)
+        save_checkpoint(job.folder, classifier=classifier, optimizer=optimizer, state=state, average=average)
+        yield result
+
+
+def _probe(job: Job, loader: TrainLoader, val: EvalLoader, state: TrainState) -> EpochResult:
+    """Fits the head on frozen features, so that fine-tuning does not begin by tearing the backbone apart.
+
+    Kumar et al. 2022, https://arxiv.org/abs/2202.10054: linear probing, then fine-tuning.
+    """
+    started = time.perf_counter()
+    kept = _keep(job, loader.centred(), len(loader.store), "probe")
+    loss = solve_head(job.classifier.head, kept, solver="lbfgs", weight_decay=PROBE_WEIGHT_DECAY)
+    return _evaluated(job, val, state, epoch=0, loss=loss, images=len(kept.labels), started=started)
+
+
+def _train_on_features(job: Job) -> Iterator[EpochResult]:
+    config, head = job.config, job.classifier.head
+    state, started = TrainState(), time.perf_counter()
+    val_photos = eval_batches(job, "val", job.images.val)
+    train_photos = eval_batches(job, "train", job.images.train)
+    kept = _keep(job, train_photos, len(train_photos.store), "keep features of train")
+    if config.optimizer in SOLVERS:
+        loss = solve_head(head, kept, solver=config.optimizer, weight_decay=config.weight_decay)
+        result = _evaluated(job, val_photos, state, epoch=1, loss=loss, images=len(kept.labels), started=started)
+        save_weights(job.folder, job.classifier)
+        yield result
+        return
+    val = _keep(job, val_photos, len(val_photos.store), "keep features of val")
+    network = OnFeatures(head)
+    for result in fit(
+        network,
+        kept,
+        val,
+        optimizer=make_optimizer(
+            config.optimizer, parameter_groups(job.classifier, config), lr=config.lr, momentum=config.momentum
+        ),
+        plan=_plan(config),
+        precision=job.precision,
+        set_training=network.train,
+        state=state,
+        on_step=job.observer,
+    ):
+        if result.best:
+            save_weights(job.folder, job.classifier)
+        yield result
+
+
+def _plan(config: FinetuneConfig) -> Plan:
+    return Plan(
+        epochs=config.epochs,
+        lr=config.lr,
+        schedule=config.schedule,
+        warmup=config.warmup,
+        clip_grad=config.clip_grad,
+        mixup=config.mixup,
+        seed=config.seed,
+    )
+
+
+def _keep(job: Job, batches: Any, total: int, what: str) -> FeatureBatches:
+    return keep_features(
+        job.classifier.backbone,
+        job.classifier.head,
+        batches,
+        precision=job.precision,
+        batch_size=job.config.batch_size,
+        seed=job.config.seed,
+        progress=lambda done: job.observer(Work(what=what, done=done, total=total)),
+    )
+
+
+def _evaluated(
+    job: Job, val: EvalLoader, state: TrainState, *, epoch: int, loss: float, images: int, started: float
+) -> EpochResult:
+    trained = time.perf_counter() - started
+    outputs = run_over(job.classifier, val, job.precision)
+    val_loss, val_accuracy = outputs.loss(job.classifier.head), outputs.accuracy()
+    return EpochResult(
+        epoch=epoch,
+        train_loss=loss,
+        train_accuracy=float("nan"),
+        val_loss=val_loss,
+        val_accuracy=val_accuracy,
+        learning_rate=0.0,
+        seconds=time.perf_counter() - started,
+        images_per_second=images / trained,
+        best=state.improve(val_accuracy, val_loss),
+    )
