@@ -1,0 +1,222 @@
+"""Names are found: qualified and bare, in a fixed order, and what is not found is explained."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import zoo
+from zoo.errors import AmbiguousNameError, PluginError, UnknownNameError
+from zoo.plugins import DISTRIBUTION, Candidate, load_plugins
+from zoo.registry import Registry, family_names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def never(*_: Any) -> Any:
+    raise AssertionError("looking a name up builds nothing")
+
+
+def backbone(name: str, summary: str = "") -> zoo.BackboneSpec:
+    return zoo.BackboneSpec(name=name, summary=summary, build=never, card=never)
+
+
+def family(*names: str, resolve: Callable[[str], Any] | None = None, listing: Any = None) -> zoo.BackboneFamily:
+    return zoo.BackboneFamily(
+        name="family",
+        names=listing or (lambda: list(names)),
+        resolve=resolve or (lambda name: backbone(name) if name in names else None),
+    )
+
+
+def raising(error: BaseException) -> Callable[..., Any]:
+    def call(*_: Any) -> Any:
+        raise error
+
+    return call
+
+
+def built_in(entry: str, *backbones: Any) -> Candidate:
+    return candidate(DISTRIBUTION, *backbones, entry=entry)
+
+
+def candidate(
+    distribution: str, *backbones: Any, entry: str = "tiny", heads: Any = (), datasets: Any = ()
+) -> Candidate:
+    plugin = SimpleNamespace(
+        zoo_backbones=zoo.hookimpl(lambda: list(backbones)),
+        zoo_heads=zoo.hookimpl(lambda: list(heads)),
+        zoo_datasets=zoo.hookimpl(lambda: list(datasets)),
+    )
+    return Candidate(entry=entry, distribution=distribution, version="1.0", load=lambda: plugin)
+
+
+def failing(distribution: str, error: BaseException) -> Candidate:
+    return Candidate(entry="tiny", distribution=distribution, version="1.0", load=raising(error))
+
+
+def registry_of(*candidates: Candidate, blocked: frozenset[str] = frozenset()) -> Registry:
+    return Registry(load_plugins(candidates, blocked=blocked))
+
+
+TORCHVISION = built_in("torchvision", backbone("resnet18"), backbone("vgg11"))
+TIMM = built_in("timm", family("resnet18", "resnet50d"))
+
+
+# What is found
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("resnet18", "torchvision/resnet18"),
+        ("timm/resnet18", "timm/resnet18"),
+        ("resnet50d", "timm/resnet50d"),
+        ("torchvision/vgg11", "torchvision/vgg11"),
+        ("tinynet", "zoo-tinynet/tinynet"),
+        ("zoo-tinynet/tinynet", "zoo-tinynet/tinynet"),
+    ],
+)
+def test_names_resolve_to_the_built_in_plugins_in_order_then_to_outsiders(name: str, found: str) -> None:
+    registry = registry_of(TORCHVISION, TIMM, candidate("zoo-tinynet", backbone("tinynet")))
+    assert registry.backbone(name).name == found
+
+
+def test_a_family_is_not_asked_for_what_comes_before_it() -> None:
+    timm = built_in("timm", family(resolve=never))
+    assert registry_of(TORCHVISION, timm).backbone("resnet18").name == "torchvision/resnet18"
+
+
+def test_an_outsider_cannot_take_a_bare_name_of_a_built_in_plugin() -> None:
+    registry = registry_of(TORCHVISION, TIMM, candidate("zoo-evil", backbone("resnet18"), backbone("resnet50d")))
+    assert registry.backbone("resnet18").name == "torchvision/resnet18"
+    assert registry.backbone("resnet50d").name == "timm/resnet50d"
+    assert registry.backbone("zoo-evil/resnet18").plugin.distribution == "zoo-evil"
+
+
+def test_heads_and_datasets_are_found_as_backbones_are() -> None:
+    head = zoo.HeadSpec(name="mine", build=never)
+    dataset = zoo.DatasetSpec(name="mine", load=never)
+    registry = registry_of(candidate("zoo-a", heads=[head], datasets=[dataset]))
+    assert registry.head("mine").spec is head
+    assert registry.head("zoo-a/mine").spec is head
+    assert registry.dataset("mine").spec is dataset
+    with pytest.raises(UnknownNameError, match="There is no backbone 'mine'"):
+        registry.backbone("mine")
+
+
+def test_everything_is_listed_in_order() -> None:
+    registry = registry_of(TORCHVISION, TIMM, candidate("zoo-a", heads=[zoo.HeadSpec(name="h", build=never)]))
+    assert [offer.name for offer in registry.backbones()] == ["torchvision/resnet18", "torchvision/vgg11"]
+    assert [(found.name, plugin.key) for found, plugin in registry.families()] == [("family", "finetune-zoo:timm")]
+    assert [offer.name for offer in registry.heads()] == ["zoo-a/h"]
+    assert registry.datasets() == []
+
+
+# Ambiguity
+
+
+def test_a_bare_name_of_two_outsiders_is_ambiguous_and_both_qualified_names_work() -> None:
+    registry = registry_of(TORCHVISION, candidate("zoo-a", backbone("tinynet")), candidate("zoo-b", family("tinynet")))
+    with pytest.raises(AmbiguousNameError, match="The backbone 'tinynet' is offered by 2 plugins") as caught:
+        registry.backbone("tinynet")
+    assert caught.value.hint == "Say zoo-a/tinynet or zoo-b/tinynet."
+    for name in ("zoo-a/tinynet", "zoo-b/tinynet"):
+        assert registry.backbone(name).name == name
+
+
+def test_one_plugin_is_not_ambiguous_with_itself() -> None:
+    both = candidate("zoo-a", family("tinynet"), backbone("tinynet", summary="the one named outright"))
+    assert registry_of(both).backbone("tinynet").spec.summary == "the one named outright"
+    one, two = candidate("zoo-a", family("tinynet"), entry="one"), candidate("zoo-a", family("tinynet"), entry="two")
+    assert registry_of(one, two).backbone("tinynet").plugin.key == "zoo-a:one"
+
+
+# What is not found
+
+
+def message_of(registry: Registry, name: str) -> str:
+    with pytest.raises(UnknownNameError) as caught:
+        registry.backbone(name)
+    return str(caught.value)
+
+
+def test_an_unknown_name_is_told_with_close_matches() -> None:
+    message = message_of(registry_of(TORCHVISION, TIMM), "resnet81")
+    assert message.startswith("There is no backbone 'resnet81'.\nDid you mean ")
+    assert "torchvision/resnet18" in message
+    assert "timm/resnet18" in message
+    assert "'zoo list' shows every backbone." in message
+
+
+@pytest.mark.parametrize("name", ["", "/", "resnet18/", "/resnet18", "nowhere/resnet18", "timm/vgg11", "a/b/c"])
+def test_half_a_name_or_a_wrong_qualifier_is_unknown(name: str) -> None:
+    assert f"There is no backbone '{name}'." in message_of(registry_of(TORCHVISION, TIMM), name)
+
+
+def test_a_failed_plugin_is_mentioned_where_a_name_is_not_found() -> None:
+    registry = registry_of(TORCHVISION, failing("zoo-tinynet", ImportError("No module named 'einops'")))
+    assert [plugin.key for plugin in registry.failures] == ["zoo-tinynet:tiny"]
+    assert "The plugin zoo-tinynet:tiny failed: ImportError: No module named 'einops'." in message_of(
+        registry, "zoo-tinynet/tinynet"
+    )
+    with pytest.raises(UnknownNameError, match="zoo-tinynet:tiny failed"):
+        registry.head("x")
+
+
+def test_a_blocked_plugin_is_mentioned_and_is_no_failure() -> None:
+    registry = registry_of(TORCHVISION, TIMM, blocked=frozenset({"timm"}))
+    assert registry.failures == ()
+    assert "The plugin finetune-zoo:timm is left out by ZOO_BLOCK_PLUGINS." in message_of(registry, "timm/resnet18")
+
+
+# Families that fail
+
+
+@pytest.mark.parametrize("error", [RuntimeError("broken"), SystemExit(1), MemoryError()])
+def test_a_family_that_raises_is_a_plugin_error_with_a_way_out(error: BaseException) -> None:
+    registry = registry_of(TORCHVISION, candidate("zoo-a", family(resolve=raising(error))))
+    with pytest.raises(PluginError) as caught:
+        registry.backbone("tinynet")
+    assert caught.value.message.startswith("The plugin zoo-a:tiny failed while looking for the backbone 'tinynet': ")
+    assert type(error).__name__ in caught.value.message
+    assert caught.value.hint == "Leave it out with ZOO_BLOCK_PLUGINS=zoo-a:tiny, or tell its author."
+    assert caught.value.__cause__ is error
+    assert registry.backbone("resnet18").name == "torchvision/resnet18"
+
+
+def test_a_failing_outsider_does_not_disturb_another() -> None:
+    broken = candidate("zoo-a", family(resolve=raising(RuntimeError("broken"))))
+    registry = registry_of(broken, candidate("zoo-b", backbone("tinynet")))
+    assert registry.backbone("tinynet").name == "zoo-b/tinynet"
+
+
+def test_an_outsider_does_not_inherit_the_bare_names_of_a_failing_built_in_plugin() -> None:
+    timm = built_in("timm", family(resolve=raising(RuntimeError("broken"))))
+    registry = registry_of(timm, candidate("zoo-evil", backbone("resnet50d")))
+    with pytest.raises(PluginError, match="finetune-zoo:timm failed"):
+        registry.backbone("resnet50d")
+    assert registry.backbone("zoo-evil/resnet50d").name == "zoo-evil/resnet50d"
+
+
+def test_a_family_that_resolves_to_something_else_is_refused() -> None:
+    registry = registry_of(candidate("zoo-a", family(resolve=lambda name: "a string")))
+    with pytest.raises(PluginError, match="it returned str, not BackboneSpec"):
+        registry.backbone("tinynet")
+
+
+@pytest.mark.parametrize("listing", [raising(RuntimeError("broken")), raising(SystemExit(1)), lambda: None])
+def test_a_family_that_cannot_list_its_names_does_not_hide_that_a_name_is_unknown(listing: Any) -> None:
+    registry = registry_of(TORCHVISION, candidate("zoo-a", family(listing=listing)))
+    assert "Did you mean torchvision/resnet18?" in message_of(registry, "resnet19")
+    with pytest.raises(PluginError, match="zoo-a:tiny failed while listing its backbones"):
+        family_names(*registry.families()[0])
+
+
+def test_ctrl_c_in_a_family_is_ctrl_c() -> None:
+    registry = registry_of(candidate("zoo-a", family(resolve=raising(KeyboardInterrupt()))))
+    with pytest.raises(KeyboardInterrupt):
+        registry.backbone("tinynet")
