@@ -1,0 +1,38 @@
+"""What the network sees of a photo in training: several draws of the augmentation, as pictures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from zoo.data.augment import Augmentation, augment
+from zoo.data.image import decode
+from zoo.data.loader import generator_for
+from zoo.data.store import with_room_for_crops
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from zoo.specs import Preprocess, Sample
+
+
+def augmented_views(
+    preprocess: Preprocess, augmentation: Augmentation, *, count: int = 5, seed: int = 0
+) -> Callable[[int, Sample], list[NDArray[np.uint8]]]:
+    """Returns a function from a photo to `count` augmented views of it, uint8 ``(h, w, 3)``; see `zoo.sheet`.
+
+    They are made by the very code that training runs; the normalisation alone is left out.
+    """
+    prepare = with_room_for_crops(preprocess, crop_scale=augmentation.crop_scale)
+
+    def views(index: int, sample: Sample) -> list[NDArray[np.uint8]]:
+        photo = torch.tensor(prepare(decode(sample.source, name=sample.name))).permute(2, 0, 1)
+        sizes = torch.tensor([photo.shape[1:]] * count)
+        images = augment(photo.expand(count, -1, -1, -1), sizes, preprocess, augmentation, generator_for(seed, index))
+        return list(images.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy())
+
+    return views
