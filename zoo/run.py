@@ -9,9 +9,11 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import tempfile
+from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,13 +23,14 @@ from zoo.errors import RunError, did_you_mean
 from zoo.specs import Preprocess
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
 FORMAT = 1
 RECORD = "run.json"
 WEIGHTS = "model.safetensors"
 METRICS = "metrics.jsonl"
 RUNS = Path("runs")
+_STEM_BYTES = 200  # File systems take names of up to 255 bytes.
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,28 +47,28 @@ class Run:
 
     @property
     def name(self) -> str:
-        """The folder's name."""
-        return self.path.name
+        """The folder's name, also where the path is ``"."``."""
+        return self.path.resolve().name
 
     @property
     def config(self) -> Mapping[str, Any]:
         """The fields of `FinetuneConfig`."""
-        return self._part("config")
+        return dict(self._part("config", dict))
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names in the order of the outputs."""
-        return tuple(self._part("classes"))
+        return tuple(map(str, self._part("classes", list)))
 
     @property
     def preprocess(self) -> Preprocess:
         """How pixels become the network's input."""
-        return preprocess_from_dict(self._part("preprocess"), where=str(self.path / RECORD))
+        return preprocess_from_dict(self._part("preprocess", dict), where=str(self.path / RECORD))
 
     @property
     def results(self) -> Mapping[str, Any]:
         """The final figures; empty while the run is unfinished."""
-        return self.record.get("results") or {}
+        return dict(self._part("results", dict)) if self.record.get("results") else {}
 
     @property
     def finished(self) -> bool:
@@ -79,24 +82,33 @@ class Run:
 
     def metrics(self) -> list[dict[str, Any]]:
         """Returns the rows of ``metrics.jsonl``; a last line that was cut off is left out."""
+        path = self.path / METRICS
         try:
-            lines = (self.path / METRICS).read_text(encoding="utf-8").splitlines()
+            lines = path.read_text(encoding="utf-8").splitlines()
         except FileNotFoundError:
             return []
+        except (OSError, UnicodeDecodeError) as error:
+            raise RunError(f"{path} cannot be read: {error}.") from error
         rows = []
         for number, line in enumerate(lines, start=1):
             try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError as error:
+                row = json.loads(line)
+                if not isinstance(row, dict) or not isinstance(row.get("epoch"), int):
+                    raise ValueError("it has no 'epoch'")
+                rows.append(row)
+            except (ValueError, RecursionError) as error:
                 if number < len(lines):
-                    raise RunError(f"{self.path / METRICS}: line {number} is not JSON: {error}.") from error
+                    raise RunError(f"{path}: line {number} is not the row of an epoch: {error}.") from error
         return rows
 
-    def _part(self, key: str) -> Any:
-        try:
-            return self.record[key]
-        except KeyError:
-            raise RunError(f"{self.path / RECORD} has no '{key}'.", hint="It is not a run folder of the zoo.") from None
+    def _part(self, key: str, kind: type[Any]) -> Any:
+        value = self.record.get(key)
+        if not isinstance(value, kind):
+            what = "no" if value is None else "an unreadable"
+            raise RunError(
+                f"{self.path / RECORD} has {what} '{key}'.", hint="Was it edited by hand, or by another tool?"
+            )
+        return value
 
 
 def open_run(reference: str | Path, *, runs: Path = RUNS) -> Run:
@@ -106,17 +118,15 @@ def open_run(reference: str | Path, *, runs: Path = RUNS) -> Run:
         RunError: No such run, or the folder is not a readable run; the hint lists close names.
     """
     for folder in (Path(reference), runs / reference):
-        if (folder / RECORD).is_file():
+        if _is_file(folder / RECORD):
             return Run(folder, _read_record(folder / RECORD))
     known = [run.name for run in list_runs(runs)]
-    hint = did_you_mean(str(reference), known) or (f"There is: {', '.join(known[-5:])}." if known else "")
+    hint = did_you_mean(Path(reference).name, known) or (f"There is: {', '.join(known[-5:])}." if known else "")
     raise RunError(f"There is no run '{reference}', neither as a folder nor below {runs}/.", hint=hint)
 
 
 def list_runs(runs: Path = RUNS) -> list[Run]:
     """Returns the runs below a folder, oldest first; folders that are no runs are left out."""
-    if not runs.is_dir():
-        return []
     found = []
     for record in runs.glob(f"*/{RECORD}"):
         try:
@@ -127,14 +137,17 @@ def list_runs(runs: Path = RUNS) -> list[Run]:
 
 
 def create_run(runs: Path, *, stem: str) -> Path:
-    """Makes and returns a new folder ``<stem>-<n>`` below `runs`; n is the first free number.
+    """Makes and returns a new folder ``<stem>-<n>`` below `runs`; n is one more than the highest there.
+
+    Of `stem`, which may hold names from elsewhere, what does not belong into a folder's name becomes a dash.
 
     Raises:
         RunError: The folder cannot be written to.
     """
+    stem = re.sub(r"[^\w.+-]+", "-", stem).strip("-.").encode()[:_STEM_BYTES].decode(errors="ignore") or "run"
     try:
         runs.mkdir(parents=True, exist_ok=True)
-        taken = [int(m[1]) for p in runs.iterdir() if (m := re.fullmatch(re.escape(stem) + r"-(\d+)", p.name))]
+        taken = [int(m[1]) for p in runs.iterdir() if (m := re.fullmatch(re.escape(stem) + r"-([0-9]{1,9})", p.name))]
         number = max(taken, default=0) + 1
         while True:
             folder = runs / f"{stem}-{number}"
@@ -151,16 +164,19 @@ def create_run(runs: Path, *, stem: str) -> Path:
 
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:
-    """Writes ``run.json``, whole or not at all."""
+    """Writes ``run.json``, whole or not at all; NaN and infinities, which JSON lacks, are written as null."""
     with written_aside(folder / RECORD) as aside:
-        aside.write_text(json.dumps({"format": FORMAT, **record}, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        aside.write_text(json.dumps(_finite({"format": FORMAT, **record}), indent=2) + "\n", encoding="utf-8")
 
 
 def append_metrics(folder: Path, row: Mapping[str, Any]) -> None:
-    """Adds one row to ``metrics.jsonl``; NaN is written as null."""
-    clean = {k: None if isinstance(v, float) and v != v else v for k, v in row.items()}
-    with (folder / METRICS).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(clean, allow_nan=False) + "\n")
+    """Adds the row of an epoch to ``metrics.jsonl``; NaN and infinities are written as null.
+
+    Rows of the same epoch and of later ones, left by a run that was killed and resumed, are dropped.
+    """
+    earlier = [known for known in Run(folder, {}).metrics() if known["epoch"] < row["epoch"]]
+    with written_aside(folder / METRICS) as aside:
+        aside.write_text("".join(json.dumps(_finite(each)) + "\n" for each in (*earlier, row)), encoding="utf-8")
 
 
 @contextmanager
@@ -170,17 +186,21 @@ def written_aside(target: Path) -> Iterator[Path]:
     Raises:
         RunError: The disk is full, or the folder cannot be written to. `target` is then as it was.
     """
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=target.suffix)
-    os.close(handle)
-    aside = Path(name)
+    aside = None
     try:
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=target.suffix)
+        os.close(handle)
+        aside = Path(name)
         yield aside
         aside.chmod(0o644)
         aside.replace(target)
     except OSError as error:
-        raise RunError(f"Cannot write {target}: {error.strerror or error}.", hint="Is the disk full?") from error
+        raise RunError(
+            f"Cannot write {target}: {error.strerror or error}.", hint="Is the disk full, or the folder read-only?"
+        ) from error
     finally:
-        aside.unlink(missing_ok=True)
+        if aside is not None:
+            aside.unlink(missing_ok=True)
 
 
 def preprocess_to_dict(preprocess: Preprocess) -> dict[str, Any]:
@@ -195,27 +215,60 @@ def preprocess_from_dict(values: Mapping[str, Any], *, where: str) -> Preprocess
         RunError: A field is missing, unknown or of the wrong form; the message names `where`.
     """
     try:
-        return Preprocess(
-            size=(int(values["size"][0]), int(values["size"][1])),
-            resize=int(values["resize"]),
-            resize_mode=values["resize_mode"],
-            interpolation=values["interpolation"],
-            mean=_three(values["mean"]),
-            std=_three(values["std"]),
+        fields = dict(values)
+        height, width = map(int, fields.pop("size"))
+        preprocess = Preprocess(
+            size=(height, width),
+            resize=int(fields.pop("resize")),
+            resize_mode=_one_of(("shorter", "longer", "squash"), fields.pop("resize_mode")),
+            interpolation=_one_of(("bilinear", "bicubic"), fields.pop("interpolation")),
+            mean=_three(fields.pop("mean")),
+            std=_three(fields.pop("std")),
         )
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+        if min(height, width) < 1 or (preprocess.resize < 1 and preprocess.resize_mode != "squash"):
+            raise ValueError("a size is not positive")
+        if min(preprocess.std) <= 0:
+            raise ValueError("a standard deviation is not positive")
+        if fields:
+            raise ValueError(f"there is no field {', '.join(map(repr, fields))}")
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise RunError(f"{where}: 'preprocess' is not readable: {error!r}.") from error
+    return preprocess
+
+
+def _one_of(known: tuple[str, ...], value: Any) -> Any:
+    if value not in known:
+        raise ValueError(f"{value!r} is none of {', '.join(known)}")
+    return value
 
 
 def _three(values: Any) -> tuple[float, float, float]:
     red, green, blue = map(float, values)
+    if not math.isfinite(red + green + blue):
+        raise ValueError("a mean or a standard deviation is not finite")
     return red, green, blue
+
+
+def _finite(value: Any) -> Any:
+    """Returns a JSON value with None in place of NaN and infinities, however deep."""
+    if isinstance(value, Mapping):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # A reference may be longer than a file's name can be, or lie in a folder that is closed to us.
+        return False
 
 
 def _read_record(path: Path) -> Mapping[str, Any]:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, not JSON, a number beyond reason
         raise RunError(f"{path} cannot be read: {error}.", hint="Was the run cut off, or edited by hand?") from error
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise RunError(f"{path} is no run record of format {FORMAT}.", hint="Was it written by a newer version?")

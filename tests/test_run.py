@@ -1,0 +1,323 @@
+import errno
+import json
+import math
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from zoo.errors import RunError
+from zoo.run import (
+    append_metrics,
+    create_run,
+    list_runs,
+    open_run,
+    preprocess_from_dict,
+    preprocess_to_dict,
+    write_record,
+    written_aside,
+)
+from zoo.specs import Preprocess
+
+PREPROCESS = Preprocess(size=(224, 192), resize=256, interpolation="bicubic")
+
+
+def a_record(**more):
+    return {
+        "config": {"backbone": "resnet18"},
+        "classes": ["hotdog", "not-hotdog"],
+        "preprocess": preprocess_to_dict(PREPROCESS),
+        "created": "2025-01-01T00:00:00",
+        "status": "finished",
+        **more,
+    }
+
+
+def a_run(runs, name, **more):
+    folder = runs / name
+    folder.mkdir(parents=True)
+    write_record(folder, a_record(**more))
+    return folder
+
+
+def a_full_disk(*args, **kwargs):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_record_comes_back_as_it_was_written(tmp_path):
+    run = open_run(a_run(tmp_path, "r-1", results={"test": {"accuracy": 0.93}}))
+    assert run.name == "r-1"
+    assert run.classes == ("hotdog", "not-hotdog")
+    assert run.config == {"backbone": "resnet18"}
+    assert run.preprocess == PREPROCESS
+    assert run.results == {"test": {"accuracy": 0.93}}
+    assert run.finished
+    assert run.weights_path == tmp_path / "r-1" / "model.safetensors"
+
+
+def test_an_unfinished_run_has_no_results(tmp_path):
+    run = open_run(a_run(tmp_path, "r-1", status="training"))
+    assert run.results == {}
+    assert not run.finished
+
+
+def test_a_run_is_found_by_path_by_name_and_from_within(tmp_path, monkeypatch):
+    folder = a_run(tmp_path / "runs", "r-1")
+    assert open_run(str(folder)).path == folder
+    assert open_run("r-1", runs=tmp_path / "runs").path == folder
+    monkeypatch.chdir(folder)
+    assert open_run(".").name == "r-1"
+
+
+def test_an_unknown_run_names_the_near_ones(tmp_path):
+    a_run(tmp_path, "resnet18-linear-hotdog-1")
+    with pytest.raises(RunError, match="no run 'resnet18-linear-hotdog-2'") as caught:
+        open_run("resnet18-linear-hotdog-2", runs=tmp_path)
+    assert caught.value.hint == "Did you mean resnet18-linear-hotdog-1?"
+    with pytest.raises(RunError) as caught:
+        open_run("runs/resnet18-linear-hotdog/", runs=tmp_path)
+    assert caught.value.hint == "Did you mean resnet18-linear-hotdog-1?"
+    with pytest.raises(RunError) as caught:
+        open_run("zzz", runs=tmp_path)
+    assert caught.value.hint == "There is: resnet18-linear-hotdog-1."
+
+
+@pytest.mark.parametrize("reference", ["x" * 5000, "a\0b", "\udcff", "..", "~", "*"])
+def test_odd_references_are_only_unknown(tmp_path, reference):
+    with pytest.raises(RunError, match="There is no run"):
+        open_run(reference, runs=tmp_path / "runs")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b'{"format": 1, "config": {"backb',
+        b"\xff\xfe\x00",
+        b"[1]",
+        b"null",
+        b'{"format": 2}',
+        b"{}",
+        b"[" * 100_000,
+        b'{"format": ' + b"1" * 5000 + b"}",
+    ],
+    ids=range(10),
+)
+def test_a_broken_record_is_named_and_left_out_of_listings(tmp_path, content):
+    a_run(tmp_path, "whole-1")
+    (tmp_path / "broken-1").mkdir()
+    (tmp_path / "broken-1" / "run.json").write_bytes(content)
+    with pytest.raises(RunError, match=r"broken-1.run\.json"):
+        open_run("broken-1", runs=tmp_path)
+    assert [run.name for run in list_runs(tmp_path)] == ["whole-1"]
+
+
+def test_a_record_that_is_a_folder_is_no_run(tmp_path):
+    (tmp_path / "r-1" / "run.json").mkdir(parents=True)
+    with pytest.raises(RunError, match="There is no run"):
+        open_run("r-1", runs=tmp_path)
+    assert list_runs(tmp_path) == []
+
+
+@pytest.mark.parametrize("part", ["config", "classes", "preprocess"])
+@pytest.mark.parametrize("value", [None, 3, "text", True])
+def test_a_part_of_the_wrong_kind_is_named(tmp_path, part, value):
+    run = open_run(a_run(tmp_path, "r-1", **{part: value}))
+    with pytest.raises(RunError, match=rf"run\.json has (no|an unreadable) '{part}'"):
+        getattr(run, part)
+
+
+def test_results_of_the_wrong_kind_are_named(tmp_path):
+    run = open_run(a_run(tmp_path, "r-1", results=[1]))
+    with pytest.raises(RunError, match="an unreadable 'results'"):
+        _ = run.results
+
+
+def test_runs_are_listed_oldest_first(tmp_path):
+    a_run(tmp_path, "a-1", created="2025-02-01")
+    a_run(tmp_path, "b-1", created="2025-01-01")
+    a_run(tmp_path, "c-1", created=None)
+    (tmp_path / "not a run").mkdir()
+    (tmp_path / "a file").touch()
+    assert [run.name for run in list_runs(tmp_path)] == ["b-1", "a-1", "c-1"]
+    assert list_runs(tmp_path / "nowhere") == []
+    assert list_runs(tmp_path / "a file") == []
+
+
+def test_new_runs_count_on(tmp_path):
+    assert create_run(tmp_path / "new" / "runs", stem="r").name == "r-1"
+    for name in ("r-7", "r-x", "rr-9", "r-1-3", "r-99999999999999999999"):
+        (tmp_path / name).mkdir()
+    assert create_run(tmp_path, stem="r").name == "r-8"
+
+
+@pytest.mark.parametrize(
+    ("stem", "name"),
+    [
+        ("timm/resnet18.a1_in1k-linear", "timm-resnet18.a1_in1k-linear-1"),
+        ("../../etc", "etc-1"),
+        ("my photos (2)", "my-photos-2-1"),
+        ("a\nb\0c\udcff", "a-b-c-1"),
+        ("热狗-é", "热狗-é-1"),
+        ("...", "run-1"),
+        ("[*?]", "run-1"),
+        ("", "run-1"),
+    ],
+)
+def test_odd_stems_make_fitting_names(tmp_path, stem, name):
+    assert create_run(tmp_path, stem=stem) == tmp_path / name
+    assert create_run(tmp_path, stem=stem).name == f"{name[:-1]}2"
+
+
+def test_a_long_stem_is_cut(tmp_path):
+    assert create_run(tmp_path, stem="狗" * 300).is_dir()
+
+
+def test_processes_that_make_runs_at_once_get_one_each(tmp_path):
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(3, mp_context=spawn) as pool:
+        made = list(pool.map(_make_many, [tmp_path] * 3))
+    names = [name for each in made for name in each]
+    assert sorted(names) == sorted(path.name for path in tmp_path.iterdir())
+    assert len(set(names)) == 60
+
+
+def _make_many(runs):
+    return [create_run(runs, stem="r").name for _ in range(20)]
+
+
+def test_a_runs_folder_that_cannot_be_is_an_error(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match="Cannot make a run folder below") as caught:
+        create_run(tmp_path / "file", stem="r")
+    assert caught.value.hint == "Choose another with --runs DIR."
+    monkeypatch.setattr(Path, "mkdir", a_full_disk)
+    with pytest.raises(RunError, match="No space left on device"):
+        create_run(tmp_path, stem="r")
+
+
+def test_what_json_lacks_is_written_as_null(tmp_path):
+    folder = a_run(tmp_path, "r-1", results={"loss": math.nan, "all": [math.inf, (1.0, -math.inf)]})
+    assert open_run(folder).results == {"loss": None, "all": [None, [1.0, None]]}
+    append_metrics(folder, {"epoch": 1, "train_accuracy": math.nan, "val_loss": math.inf, "best": True})
+    assert open_run(folder).metrics() == [{"epoch": 1, "train_accuracy": None, "val_loss": None, "best": True}]
+
+
+def test_metrics_of_a_young_run_are_empty(tmp_path):
+    assert open_run(a_run(tmp_path, "r-1")).metrics() == []
+
+
+def test_a_cut_off_row_is_left_out_and_does_not_spoil_the_next(tmp_path):
+    folder = a_run(tmp_path, "r-1")
+    run = open_run(folder)
+    (folder / "metrics.jsonl").write_text('{"epoch": 1}\n{"epoch": 2, "val_lo')
+    assert run.metrics() == [{"epoch": 1}]
+    append_metrics(folder, {"epoch": 2})
+    assert run.metrics() == [{"epoch": 1}, {"epoch": 2}]
+    assert (folder / "metrics.jsonl").read_text() == '{"epoch": 1}\n{"epoch": 2}\n'
+
+
+def test_epochs_done_again_replace_their_rows(tmp_path):
+    folder = a_run(tmp_path, "r-1")
+    for epoch in (0, 1, 2, 3, 2):
+        append_metrics(folder, {"epoch": epoch})
+    assert [row["epoch"] for row in open_run(folder).metrics()] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("line", ["nonsense", "3", "[]", "{}", '{"epoch": "one"}', "[" * 100_000])
+def test_a_broken_row_in_the_middle_is_named(tmp_path, line):
+    folder = a_run(tmp_path, "r-1")
+    (folder / "metrics.jsonl").write_text(f'{{"epoch": 1}}\n{line}\n{{"epoch": 3}}\n')
+    with pytest.raises(RunError, match=r"metrics\.jsonl: line 2 is not the row of an epoch"):
+        open_run(folder).metrics()
+
+
+def test_metrics_that_cannot_be_read_are_named(tmp_path):
+    folder = a_run(tmp_path, "r-1")
+    (folder / "metrics.jsonl").write_bytes(b'{"epoch": 1, "x": "\xff"}\n')
+    with pytest.raises(RunError, match=r"metrics\.jsonl cannot be read"):
+        open_run(folder).metrics()
+
+
+def test_a_file_is_written_whole_and_readable(tmp_path):
+    target = tmp_path / "a b é 'x'.txt"
+    with written_aside(target) as aside:
+        assert aside.parent == tmp_path
+        assert aside.suffix == ".txt"
+        aside.write_text("new")
+        assert not target.exists()
+    assert target.read_text() == "new"
+    assert target.stat().st_mode & 0o777 == 0o644
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("error", [ValueError("a bug"), KeyboardInterrupt()])
+def test_a_file_stays_as_it_was_when_writing_is_broken_off(tmp_path, error):
+    target = tmp_path / "file"
+    target.write_text("old")
+    with pytest.raises(type(error)):
+        _break_off(target, error)
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def _break_off(target, error):
+    with written_aside(target) as aside:
+        aside.write_text("ne")
+        raise error
+
+
+def test_a_full_disk_is_told_and_leaves_the_file_as_it_was(tmp_path, monkeypatch):
+    folder = a_run(tmp_path, "r-1")
+    append_metrics(folder, {"epoch": 1})
+    monkeypatch.setattr(Path, "write_text", a_full_disk)
+    for write in (lambda: write_record(folder, {}), lambda: append_metrics(folder, {"epoch": 2})):
+        with pytest.raises(RunError, match=r"Cannot write .*: No space left on device") as caught:
+            write()
+        assert "disk full" in caught.value.hint
+    run = open_run(folder)
+    assert run.record == json.loads(json.dumps({"format": 1, **a_record()}))
+    assert run.metrics() == [{"epoch": 1}]
+    assert sorted(path.name for path in folder.iterdir()) == ["metrics.jsonl", "run.json"]
+
+
+def test_a_folder_that_is_gone_is_told(tmp_path):
+    with pytest.raises(RunError, match=r"Cannot write .*run\.json: No such file"):
+        write_record(tmp_path / "gone", {})
+
+
+def test_preprocess_survives_json():
+    values = json.loads(json.dumps(preprocess_to_dict(PREPROCESS)))
+    assert preprocess_from_dict(values, where="here") == PREPROCESS
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"size": None}, "TypeError"),
+        ({"size": [224]}, "not enough values"),
+        ({"size": [224, 224, 3]}, "too many values"),
+        ({"size": [0, 224]}, "a size is not positive"),
+        ({"resize": 0}, "a size is not positive"),
+        ({"resize": math.inf}, "infinity"),
+        ({"resize": "big"}, "invalid literal"),
+        ({"resize_mode": "zoom"}, "'zoom' is none of shorter, longer, squash"),
+        ({"interpolation": ["bilinear"]}, "is none of bilinear, bicubic"),
+        ({"mean": [0.5, 0.5]}, "not enough values"),
+        ({"mean": [0.5, 0.5, math.nan]}, "not finite"),
+        ({"std": [0.5, 0.5, 0]}, "a standard deviation is not positive"),
+        ({"rotate": 90}, "there is no field 'rotate'"),
+    ],
+)
+def test_a_hostile_preprocess_is_told(change, reason):
+    with pytest.raises(RunError, match=f"run.json: 'preprocess' is not readable: .*{reason}"):
+        preprocess_from_dict({**preprocess_to_dict(PREPROCESS), **change}, where="run.json")
+
+
+def test_a_preprocess_without_a_field_is_told():
+    with pytest.raises(RunError, match="KeyError\\('size'\\)"):
+        preprocess_from_dict({}, where="run.json")
+    with pytest.raises(RunError, match="is not readable"):
+        preprocess_from_dict(3, where="run.json")
