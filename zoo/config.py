@@ -17,7 +17,7 @@ from zoo.options import check_value, describe_options, option
 
 OWNER = "finetune"
 SOLVERS = ("lbfgs", "cg")
-Schedule = Literal["constant", "cosine", "linear", "onecycle"]
+Schedule = Literal["constant", "cosine", "linear"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
@@ -62,7 +62,7 @@ class FinetuneConfig:
         group="Data",
     )
     limit: int | None = option(
-        None, help="Train on this many photos only, drawn evenly over the classes.", minimum=2, group="Data"
+        None, help="Use this many photos of the training part only, the validation share included.", minimum=2, group="Data"
     )
 
     recipe: str = option("default", help="Values for all that is not said: default, d2l.", group="Training")
