@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from zoo.events import Observer
     from zoo.model import Classifier
     from zoo.registry import Offer, Registry
-    from zoo.specs import BackboneSpec, HeadSpec, ImageSet, Preprocess
+    from zoo.specs import BackboneSpec, HeadSpec, ImageSet, Preprocess, WeightsInfo
 
 _WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 
@@ -131,7 +131,13 @@ def assemble(config: FinetuneConfig, offers: Offers, weights: Path | Run | None,
 
     from zoo.model import Classifier, build_backbone, build_head
 
-    preprocess = weights.preprocess if isinstance(weights, Run) else offers.backbone.spec.card().preprocess
+    card = offers.backbone.spec.card()
+    if config.weights == "pretrained" and card.weights is None:
+        raise WeightsError(
+            f"{offers.backbone.name} has no pretrained weights.",
+            hint="Say --weights none to train from scratch, or give a file or a run.",
+        )
+    preprocess = weights.preprocess if isinstance(weights, Run) else card.preprocess
     if config.image_size is not None:
         preprocess = preprocess.at_size((config.image_size, config.image_size))
     torch.manual_seed(config.seed)
@@ -141,7 +147,7 @@ def assemble(config: FinetuneConfig, offers: Offers, weights: Path | Run | None,
         image_size=preprocess.size,
         options=offers.backbone_options,
     )
-    told = _load(backbone, offers, config, weights)
+    told = _load(backbone, config, weights, card.weights)
     torch.manual_seed(config.seed)  # however many draws the backbone took, the head starts from the same values
     head = build_head(
         offers.head,
@@ -154,18 +160,14 @@ def assemble(config: FinetuneConfig, offers: Offers, weights: Path | Run | None,
     return Model(classifier=Classifier(backbone, head), preprocess=preprocess, weights=told)
 
 
-def _load(backbone: Backbone, offers: Offers, config: FinetuneConfig, weights: Path | Run | None) -> str:
+def _load(
+    backbone: Backbone, config: FinetuneConfig, weights: Path | Run | None, pretrained: WeightsInfo | None
+) -> str:
     from zoo.weights import load_backbone, read_state_dict
 
     if weights is not None:
         path = weights.weights_path if isinstance(weights, Run) else weights
         return load_backbone(backbone, read_state_dict(path), source=str(path)).summary()
-    if config.weights == "none":
+    if config.weights == "none" or pretrained is None:
         return "none: trained from scratch"
-    info = offers.backbone.spec.card().weights
-    if info is None:
-        raise WeightsError(
-            f"{offers.backbone.name} has no pretrained weights.",
-            hint="Say --weights none to train from scratch, or give a file or a run.",
-        )
-    return f"{info.name}, from {info.source}"
+    return f"{pretrained.name}, from {pretrained.source}"
