@@ -1,0 +1,263 @@
+"""The built-in heads."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import zoo_heads
+from zoo.contracts import Features, Head
+from zoo.errors import ConfigError
+from zoo.losses import Criterion
+from zoo.options import describe_options, make_options
+from zoo.plugins import load_registry
+from zoo.specs import HeadRequest
+from zoo.testing import check_head, check_plugin
+from zoo_heads.heads import CosineClassifier
+from zoo_heads.pooling import AttentionPooling, Pooling
+
+POOLED, MAP, OUTPUTS = 12, 8, 5
+SPECS = {spec.name: spec for spec in zoo_heads.zoo_heads()}
+
+
+def features(batch: int = 4) -> Features:
+    generator = torch.Generator().manual_seed(0)
+    return Features(torch.randn(batch, POOLED, generator=generator), torch.randn(batch, MAP, 3, 2, generator=generator))
+
+
+def build(name: str, *, dropout: float = 0.0, **options: Any) -> Head:
+    spec = SPECS[name]
+    request = HeadRequest(
+        pooled_width=POOLED,
+        map_width=MAP,
+        outputs=OUTPUTS,
+        dropout=dropout,
+        criterion=Criterion(),
+        options=make_options(spec.options, options, owner=f"head {name}"),
+    )
+    return spec.build(request)
+
+
+def linear_layers(head: Head) -> list[nn.Linear]:
+    return [module for module in head.modules() if isinstance(module, nn.Linear)]
+
+
+def test_the_plugin_keeps_the_contract_and_loads_without_torch() -> None:
+    check_plugin("zoo_heads")
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("mlp", {"hidden": "7", "depth": "3", "hidden_dropout": "0.2"}),
+        ("attention", {"heads": "4"}),
+        ("cosine", {"scale": "3", "pooling": "max"}),
+    ],
+)
+def test_the_heads_keep_the_contract_with_other_options(name: str, options: dict[str, str]) -> None:
+    check_head(SPECS[name], options=options)
+
+
+def test_neither_importing_nor_asking_imports_torch() -> None:
+    code = "import sys, zoo_heads; zoo_heads.zoo_heads(); print('torch' in sys.modules, 'numpy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]
+
+
+def test_the_registry_knows_the_four_heads() -> None:
+    registry = load_registry()
+    assert [registry.head(name).name for name in SPECS] == [
+        "heads/linear",
+        "heads/mlp",
+        "heads/cosine",
+        "heads/attention",
+    ]
+
+
+# Pooling
+
+
+def pool(kind: zoo_heads.PoolingName, given: Features) -> Tensor:
+    pooling = Pooling(kind, pooled_width=POOLED, map_width=MAP)
+    pooled: Tensor = pooling(given)
+    assert pooled.shape == (len(given.pooled), pooling.width)
+    return pooled
+
+
+def test_pooling_reduces_the_map_or_takes_what_the_backbone_pooled() -> None:
+    given = features()
+    assert torch.equal(pool("native", given), given.pooled)
+    average, maximum = given.map.flatten(2).mean(dim=2), given.map.flatten(2).max(dim=2).values
+    torch.testing.assert_close(pool("avg", given), average)
+    torch.testing.assert_close(pool("max", given), maximum)
+    torch.testing.assert_close(pool("avgmax", given), (average + maximum) / 2)
+
+
+@pytest.mark.parametrize("name", ["linear", "mlp", "cosine"])
+@pytest.mark.parametrize(("pooling", "width"), [("native", POOLED), ("avg", MAP), ("max", MAP), ("avgmax", MAP)])
+def test_the_first_layer_has_the_width_of_the_pooling(name: str, pooling: str, width: int) -> None:
+    head = build(name, pooling=pooling)
+    first = next(parameter for parameter in head.parameters() if parameter.ndim == 2)
+    assert first.shape[1] == width
+    assert head(features()).shape == (4, OUTPUTS)
+
+
+# linear and mlp
+
+
+def test_linear_layers_start_as_xavier_says_with_no_bias() -> None:
+    for head in (build("linear"), build("mlp", depth=2), build("attention")):
+        for layer in linear_layers(head):
+            bound = math.sqrt(6 / (layer.in_features + layer.out_features))
+            assert not layer.bias.any()
+            assert layer.weight.abs().max() <= bound * 1.000001
+            assert layer.weight.std().item() == pytest.approx(bound / math.sqrt(3), rel=0.3)
+
+
+def test_linear_is_one_matrix_over_the_pooled_features() -> None:
+    head = build("linear")
+    (layer,) = linear_layers(head)
+    torch.testing.assert_close(head(features()), features().pooled @ layer.weight.T)
+
+
+@pytest.mark.parametrize(("activation", "module"), [("relu", nn.ReLU), ("gelu", nn.GELU), ("silu", nn.SiLU)])
+def test_mlp_has_the_layers_asked_for(activation: str, module: type[nn.Module]) -> None:
+    head = build("mlp", hidden=7, depth=3, activation=activation, hidden_dropout=0.25)
+    shapes = [(layer.in_features, layer.out_features) for layer in linear_layers(head)]
+    assert shapes == [(POOLED, 7), (7, 7), (7, 7), (7, OUTPUTS)]
+    assert sum(isinstance(m, module) for m in head.modules()) == 3
+    assert [m.p for m in head.modules() if isinstance(m, nn.Dropout)] == [0.0, 0.25, 0.25, 0.25]
+
+
+@pytest.mark.parametrize("name", list(SPECS))
+def test_dropout_drops_the_input_of_the_head(name: str) -> None:
+    head = build(name, dropout=0.999)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in head.parameters():
+            parameter.add_(0.1)
+        dropped, kept = head(features()), head.eval()(features())
+    assert not torch.allclose(dropped, kept)
+    blind = head(Features(torch.zeros(4, POOLED), torch.zeros(4, MAP, 3, 2)))
+    assert torch.allclose(dropped, blind), "with nearly all dropped, it sees as little as with no features at all"
+
+
+# cosine
+
+
+def test_cosine_sees_directions_alone() -> None:
+    classifier = CosineClassifier(POOLED, OUTPUTS, scale=10.0)
+    x = features().pooled
+    torch.testing.assert_close(classifier(x), classifier(1000 * x))
+    with torch.no_grad():
+        classifier.weight *= torch.arange(1, OUTPUTS + 1)[:, None]
+    torch.testing.assert_close(
+        classifier(x), 10 * nn.functional.cosine_similarity(x[:, None], classifier.weight, dim=2)
+    )
+    assert classifier(classifier.weight).diagonal().tolist() == pytest.approx([10.0] * OUTPUTS)
+
+
+def test_cosine_learns_its_scale() -> None:
+    head = build("cosine", scale=4)
+    assert dict(head.named_parameters())["classifier.scale"].item() == 4
+    head.loss(head(features()), torch.tensor([0, 1, 2, 3])).backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() and p.grad.any() for p in head.parameters())
+
+
+def test_cosine_survives_features_that_are_all_zero() -> None:
+    classifier = CosineClassifier(POOLED, OUTPUTS, scale=10.0)
+    x = torch.zeros(2, POOLED, requires_grad=True)
+    classifier(x).sum().backward()
+    assert x.grad is not None
+    assert x.grad.isfinite().all()
+
+
+# attention
+
+
+@pytest.mark.parametrize("heads", [1, 2, 8])
+def test_attention_starts_from_average_pooling(heads: int) -> None:
+    pooling = AttentionPooling(map_width=MAP, heads=heads)
+    torch.testing.assert_close(pooling(features()), features().map.mean(dim=(2, 3)))
+
+
+def test_each_query_pools_its_share_of_the_channels_where_it_looks() -> None:
+    pooling = AttentionPooling(map_width=MAP, heads=2)
+    given = features(1)
+    tokens = given.map.flatten(2)  # (1, C, positions)
+    keys = nn.functional.layer_norm(tokens[0].T, (MAP,))
+    with torch.no_grad():
+        pooling.query.copy_(1000 * keys[[4, 1]])  # the first query looks at position 4, the second at position 1
+    weights = pooling.attention(tokens)
+    assert weights.shape == (1, 2, 6)
+    torch.testing.assert_close(weights.sum(dim=2), torch.ones(1, 2))
+    assert weights.argmax(dim=2).tolist() == [[4, 1]]
+    torch.testing.assert_close(pooling(given)[0], torch.cat([tokens[0, : MAP // 2, 4], tokens[0, MAP // 2 :, 1]]))
+
+
+def test_attention_learns_where_to_look() -> None:
+    torch.manual_seed(0)
+    head = build("attention")
+    given, targets = features(), torch.tensor([0, 1, 2, 3])
+    before = head.loss(head(given), targets).item()
+    for _ in range(20):
+        head.zero_grad()
+        head.loss(head(given), targets).backward()
+        with torch.no_grad():
+            for parameter in head.parameters():
+                parameter -= parameter.grad  # plain descent: a torch optimiser takes seconds to import
+    assert dict(head.named_parameters())["pooling.query"].any()
+    assert head.loss(head(given), targets).item() < 0.2 * before
+
+
+def test_heads_of_attention_divide_the_channels() -> None:
+    with pytest.raises(
+        ConfigError, match="option 'heads' is 3, which does not divide the backbone's 8 channels"
+    ) as error:
+        build("attention", heads=3)
+    assert error.value.hint == "It can be 1, 2, 4, 8."
+
+
+# Options
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        ("linear", {"pooling": "average"}, "native | avg | max | avgmax"),
+        ("mlp", {"hidden": "0"}, "option 'hidden' is '0', out of bounds"),
+        ("mlp", {"depth": "two"}, "not a whole number"),
+        ("mlp", {"hidden_dropout": "1"}, "out of bounds"),
+        ("cosine", {"scale": "-1"}, "out of bounds"),
+        ("attention", {"pooling": "max"}, "head attention has no option 'pooling'"),
+    ],
+)
+def test_a_wrong_option_is_refused_with_the_right_ones(name: str, options: dict[str, str], words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        build(name, **options)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("name", list(SPECS))
+def test_options_are_frozen_and_described(name: str) -> None:
+    options = SPECS[name].options()
+    for info in describe_options(type(options)):
+        assert info.help
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(options, info.name, info.default)
+
+
+@pytest.mark.parametrize("name", list(SPECS))
+def test_heads_can_be_exported_for_any_batch(name: str) -> None:
+    head = build(name).eval()
+    any_batch = {0: torch.export.Dim.AUTO}
+    exported = torch.export.export(head, (features(2),), dynamic_shapes=(Features(any_batch, any_batch),)).module()  # type: ignore[arg-type]
+    for batch in (1, 3):
+        torch.testing.assert_close(exported(features(batch)), head(features(batch)))
