@@ -1,1 +1,45 @@
+"""The built-in plugin that offers every network of timm, as a family. Importing it imports neither torch nor timm."""
 
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING
+
+from zoo import hookimpl
+from zoo.specs import BackboneCard, BackboneFamily, BackboneRequest, BackboneSpec
+from zoo_timm.names import names
+from zoo_timm.options import TimmOptions
+
+if TYPE_CHECKING:
+    from zoo.contracts import Backbone
+
+
+@hookimpl
+def zoo_backbones() -> list[BackboneFamily]:
+    """Returns one family: timm's networks, with and without the tags of their weights."""
+    return [BackboneFamily(name="timm", names=names, resolve=resolve, summary="every network of timm, by timm's name")]
+
+
+def resolve(name: str) -> BackboneSpec | None:
+    """Returns the spec of one of timm's names (``resnet50d``, ``resnet18.a1_in1k``), or None."""
+    if name not in names():
+        return None
+    return BackboneSpec(
+        name=name,
+        build=functools.partial(_build, name),
+        card=functools.partial(_card, name),
+        summary=f"timm's {name}",
+        options=TimmOptions,
+    )
+
+
+def _card(name: str) -> BackboneCard:
+    from zoo_timm.pretrained import card
+
+    return card(name)
+
+
+def _build(name: str, request: BackboneRequest) -> Backbone:
+    from zoo_timm.backbone import build
+
+    return build(name, request)

@@ -1,0 +1,210 @@
+"""timm's networks as backbones. Imports timm."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from typing import TYPE_CHECKING, Any
+
+import safetensors
+import timm
+from timm.models import group_parameters
+from torch import Tensor, nn
+
+from zoo.contracts import Backbone, Features, Stage
+from zoo.errors import ConfigError, PluginError, WeightsError
+from zoo.features import measure, tokens_to_map, wrong_size
+from zoo.weights import ELSEWHERE
+from zoo_timm.pretrained import card, config, fetch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from zoo.specs import BackboneRequest
+
+_PREFIX = "net."
+
+
+class TimmBackbone(Backbone):
+    """A network of timm without its output layer.
+
+    Pooled features are what the output layer is given. Where a network has several output layers (distilled, or one
+    a branch), they are what timm makes of all of these: the mean, or for branches of different widths, one after
+    the other.
+
+    Args:
+        net: The network; its output layers are taken out here.
+        by_intermediates: Whether the map is asked for with ``forward_intermediates``: for networks whose
+            ``forward_features`` gives no map, because they keep branches apart or drop all but the class token.
+
+    Attributes:
+        net: The original network minus its output layers.
+    """
+
+    def __init__(self, net: Any, *, by_intermediates: bool = False) -> None:
+        super().__init__()
+        self.several_outputs = _take_out_outputs(net) > 1
+        self.net: Any = net  # timm adds to nn.Module what this class calls
+        self.by_intermediates = by_intermediates
+
+    def forward(self, images: Tensor) -> Features:
+        """Maps ``(N, 3, H, W)`` to what the output layer would be given, and to the last spatial features.
+
+        Raises:
+            PluginError: The network's features cannot be laid out as a map.
+        """
+        if self.by_intermediates:
+            features, maps = self.net.forward_intermediates(images, indices=1, norm=True)
+            feature_map = maps[-1]
+        else:
+            features = self.net.forward_features(images)
+            feature_map = self._to_map(features, images)
+        return Features(pooled=self.net.forward_head(features, pre_logits=self.several_outputs), map=feature_map)
+
+    def stages(self) -> tuple[Stage, ...]:
+        """Returns the stem, then the stages or blocks as timm groups them for layer-wise learning rates."""
+        if hasattr(self.net, "group_matcher"):
+            groups = group_parameters(self.net, self.net.group_matcher(coarse=True)).values()
+        else:
+            groups = _by_child(name for name, _ in self.net.named_parameters()).values()
+        stages: dict[str, tuple[str, ...]] = {}
+        for group in groups:
+            name = _common_name(group) if stages else "stem"
+            stages[name if name not in stages else f"{name}.{len(stages)}"] = tuple(_PREFIX + p for p in group)
+        return tuple(Stage(name, parameters) for name, parameters in stages.items())
+
+    def adapt_state_dict(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Puts ``net.`` before timm's names; files of a network's authors go through timm's own filter for them.
+
+        That filter also resizes position embeddings to the image size.
+        """
+        bare = {name.removeprefix(_PREFIX): tensor for name, tensor in state.items()}
+        ours = self.net.state_dict()
+        if (missing := _misfits(bare, ours)) and (filtered := self._filtered(bare)) is not None:
+            bare = filtered if _misfits(filtered, ours) < missing else bare
+        return {_PREFIX + name if name in ours else name: tensor for name, tensor in bare.items()}
+
+    def _filtered(self, state: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
+        """Runs timm's filter for the network's checkpoints; None where there is none, or it cannot read this one."""
+        checkpoint_filter = getattr(sys.modules[type(self.net).__module__], "checkpoint_filter_fn", None)
+        if checkpoint_filter is None:
+            return None
+        try:
+            return {
+                name: value for name, value in checkpoint_filter(dict(state), self.net).items() if value is not None
+            }
+        # The filters assume a file of the right network; that it is none is for `load_backbone` to say.
+        except (KeyError, IndexError, AttributeError, TypeError, ValueError, RuntimeError, AssertionError):
+            return None
+
+    def _to_map(self, features: Any, images: Tensor) -> Tensor:
+        """Lays features of any of timm's formats (NCHW, NHWC, NLC) out as ``(N, C, h, w)``."""
+        if not isinstance(features, Tensor):
+            raise PluginError(f"{type(self.net).__name__} gives {type(features).__name__}, not one tensor of features.")
+        if features.ndim == 3:
+            prefix = getattr(self.net, "num_prefix_tokens", 0)
+            if features.shape[1] - prefix <= 1:
+                raise PluginError(f"{type(self.net).__name__} keeps no tokens but those of classes.")
+            feature_map = tokens_to_map(features, prefix=prefix, image_size=(images.shape[2], images.shape[3]))
+        else:
+            channels_last = getattr(self.net, "output_fmt", None) == "NHWC"
+            feature_map = features.permute(0, 3, 1, 2) if channels_last else features
+        if feature_map.shape[1] != self.net.num_features:
+            raise PluginError(
+                f"{type(self.net).__name__} gives features of shape {tuple(features.shape)}, in which "
+                f"its {self.net.num_features} channels are not where they should be."
+            )
+        return feature_map
+
+
+def build(name: str, request: BackboneRequest) -> Backbone:
+    """Builds a network of timm as a backbone; see `zoo.specs.BackboneSpec.build`.
+
+    Raises:
+        ConfigError: The network cannot take images of the size asked for, or has no stochastic depth.
+        PluginError: The network gives features that are no map.
+        WeightsError: Pretrained weights were asked for and cannot be had.
+    """
+    hint = "Its weights were trained at {0} x {1} pixels: --image-size {0}.".format(*card(name).preprocess.size)
+    net = _create(name, request, hint)
+    try:
+        return _measured(TimmBackbone(net), name, request, hint)
+    except PluginError:
+        if not hasattr(net, "forward_intermediates"):
+            raise
+    return _measured(TimmBackbone(net, by_intermediates=True), name, request, hint)
+
+
+def _measured(backbone: TimmBackbone, name: str, request: BackboneRequest, hint: str) -> TimmBackbone:
+    backbone.pooled_width, backbone.map_width = measure(backbone, request.image_size, owner=name, hint=hint)
+    return backbone
+
+
+def _create(name: str, request: BackboneRequest, hint: str) -> nn.Module:
+    arguments: dict[str, Any] = {}
+    if request.pretrained:
+        arguments = {"pretrained": True, "pretrained_cfg_overlay": fetch(name)}
+    if config(name).fixed_input_size:
+        arguments["img_size"] = request.image_size
+    if request.options.drop_path:
+        arguments["drop_path_rate"] = request.options.drop_path
+    try:
+        net: nn.Module = timm.create_model(name, **arguments)
+    except TypeError as error:
+        if "drop_path_rate" not in str(error):
+            raise
+        raise ConfigError(
+            f"{name} has no stochastic depth: option 'drop_path' does not apply.", hint="Leave it out."
+        ) from error
+    except (AssertionError, ValueError, ZeroDivisionError) as error:
+        raise wrong_size(name, request.image_size, error, hint=hint) from error
+    except (RuntimeError, OSError, KeyError, safetensors.SafetensorError) as error:
+        if not request.pretrained:
+            raise wrong_size(name, request.image_size, error, hint=hint) from error
+        reason = str(error).strip().partition("\n")[0]
+        raise WeightsError(f"The pretrained weights of {name} cannot be loaded: {reason}.", hint=ELSEWHERE) from error
+    return net.train()
+
+
+def _take_out_outputs(net: Any) -> int:
+    """Replaces the output layers of a network by the identity; returns how many there are."""
+    classifier = net.pretrained_cfg.get("classifier") or ()
+    names = [classifier] if isinstance(classifier, str) else list(classifier)
+    if len(names) > 1:
+        # Each with the normalisation that it may hold, which fused features do not pass.
+        modules = net.get_classifier()
+        modules = modules if isinstance(modules, tuple) else (modules,)
+        names += [name for name, module in net.named_modules() if any(module is m for m in modules)]
+    for name in names:
+        parent, _, child = name.rpartition(".")
+        try:
+            net.get_submodule(name)
+        except AttributeError:
+            # Gone with a layer that held it, or a network that never had an output.
+            if len(names) == 1 and net.num_classes > 0:
+                raise PluginError(
+                    f"timm says that {type(net).__name__} ends in {name}, which it does not have."
+                ) from None
+            continue
+        setattr(net.get_submodule(parent), child, nn.Identity())
+    return len(names)
+
+
+def _misfits(state: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> int:
+    """Returns how many of our entries a state dict lacks, or has in another shape."""
+    return sum(name not in state or state[name].shape != tensor.shape for name, tensor in ours.items())
+
+
+def _by_child(names: Iterable[str]) -> dict[str, list[str]]:
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(name.partition(".")[0], []).append(name)
+    return groups
+
+
+def _common_name(parameters: list[str]) -> str:
+    """Returns the module that a stage's parameters share, those aside that timm counts to the stage before them."""
+    first = next(iter(_by_child(parameters).values()))
+    paths = [name.split(".")[:-1] or [name] for name in first]
+    shared = itertools.takewhile(lambda parts: len(set(parts)) == 1, zip(*paths, strict=False))
+    return ".".join(parts[0] for parts in shared)
