@@ -16,7 +16,6 @@ from PIL import Image
 from torch import Tensor, nn
 
 import zoo
-from zoo.errors import WeightsError
 from zoo.options import option
 from zoo.testing import check_backbone, check_dataset, check_head, check_plugin
 
@@ -47,12 +46,7 @@ class Net(zoo.StagedBackbone):
 
 
 def backbone(net: Callable[[], Any] = Net, **values: Any) -> zoo.BackboneSpec:
-    def build(request: zoo.BackboneRequest) -> Any:
-        if request.pretrained:
-            raise WeightsError("There are none.")
-        return net()
-
-    return zoo.BackboneSpec(**({"name": "net", "build": build, "card": lambda: CARD} | values))
+    return zoo.BackboneSpec(**({"name": "net", "build": lambda request: net(), "card": lambda: CARD} | values))
 
 
 def test_a_good_backbone_passes_and_leaves_the_random_state_alone() -> None:
@@ -226,20 +220,6 @@ def test_a_broken_backbone_is_told_what_the_contract_wants(net: Callable[[], Any
     message = breaks(lambda: check_backbone(backbone(net)))
     assert message.startswith("backbone net: ")
     assert sentence in message
-
-
-def test_random_values_in_place_of_weights_are_found_out() -> None:
-    message = breaks(lambda: check_backbone(backbone(build=lambda request: Net())))
-    assert "its card names no weights, so build() with pretrained=True must raise zoo.errors.WeightsError" in message
-
-
-def test_another_error_in_place_of_weights_is_told() -> None:
-    def build(request: zoo.BackboneRequest) -> zoo.Backbone:
-        if request.pretrained:
-            raise KeyError("weights")
-        return Net()
-
-    assert "build() with pretrained=True raised KeyError" in breaks(lambda: check_backbone(backbone(build=build)))
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,7 @@ class BackboneRequest:
     """What the core asks of `BackboneSpec.build`.
 
     Attributes:
-        pretrained: Whether to load the pretrained weights of the card.
+        pretrained: Whether to load the pretrained weights of the card; never where the card names none.
         image_size: (height, width) of the images to come; needed by networks with position embeddings.
         options: An instance of `BackboneSpec.options`.
     """

@@ -3,7 +3,6 @@
 from __future__ import annotations  # else the annotation zoo.Backbone would import torch
 
 import zoo
-from zoo.errors import WeightsError
 
 
 @zoo.hookimpl
@@ -19,16 +18,13 @@ def zoo_heads() -> list[zoo.HeadSpec]:
 
 
 def card() -> zoo.BackboneCard:
-    """Says how images are prepared; weights that can be downloaded are named here too."""
+    """Says how images are prepared; had it pretrained weights, they would be named here."""
     return zoo.BackboneCard(preprocess=zoo.Preprocess(size=(64, 64), resize=64))
 
 
 def build_backbone(request: zoo.BackboneRequest) -> zoo.Backbone:
     """Builds the backbone from stages: what is frozen, or given a learning rate, together."""
     from torch import nn
-
-    if request.pretrained:
-        raise WeightsError("There are no pretrained weights of tinynet.", hint="Train from scratch: --weights none.")
 
     def stage(inputs: int, outputs: int) -> nn.Module:
         return nn.Sequential(nn.Conv2d(inputs, outputs, 3, 2, 1), nn.BatchNorm2d(outputs), nn.ReLU())
