@@ -10,7 +10,7 @@ import numpy.typing as npt
 from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.ticker import PercentFormatter
 
-from zoo.plot import FAINT, INK, MARGIN, MUTED, PAPER, TITLE, class_labels, headline, panel, picture, text_width
+from zoo.plot import FAINT, INK, MARGIN, MUTED, PAPER, TITLE, class_labels, fit, headline, panel, picture, text_width
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -150,7 +150,7 @@ def _draw_scale(scale: Axes, axes: Axes) -> None:
 def _list_confusions(figure: Figure, evaluation: Evaluation, *, left: float, top: float) -> None:
     """Writes the commonest confusions as lines of text, `left` and `top` in inches."""
     counts = np.array(evaluation.confusion)
-    labels = class_labels(evaluation.classes, limit=18)
+    labels = [fit(label, 1.25, measure=lambda text: text_width(text, 8)) for label in class_labels(evaluation.classes)]
     wrong = counts * ~np.eye(len(counts), dtype=bool)
     order = np.argsort(-wrong, axis=None, kind="stable")[:LISTED]
     pairs = [divmod(int(index), len(counts)) for index in order if wrong.flat[index]]

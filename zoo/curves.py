@@ -156,7 +156,7 @@ def _draw_variant(axes: Axes, runs: Sequence[Sequence[Row]], metric: str, **look
 def _draw_finals(axes: Axes, groups: Sequence[Sequence[float]]) -> None:
     """Draws the measurements of each group as dots in a column, with mean and interval beside them."""
     axes.set_title("Test accuracy")
-    repeated = max(map(len, groups)) > 1
+    repeated = max(map(len, groups), default=0) > 1
     for index, values in enumerate(groups):
         if not values:
             continue
