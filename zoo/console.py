@@ -137,4 +137,4 @@ def _write_rich(header: Sequence[str], rows: Sequence[Sequence[str]], right: Col
         table.add_column(Text(title), justify="right" if numeric else "left", no_wrap=numeric, overflow="fold")
     for row in rows:
         table.add_row(*map(Text, row))
-    Console(highlight=False).print(Padding(table, (0, 0, 0, indent)))
+    Console(highlight=False).print(Padding(table, (0, 0, 0, indent), expand=False))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from zoo.errors import PluginError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from zoo.plugins import Plugin
     from zoo.registry import Registry
@@ -54,7 +54,8 @@ class RunRow:
         head: As it was asked for.
         data: Name of the dataset.
         recipe: As it was asked for.
-        accuracy: Top-1 on the test part, 0 to 1.
+        part: What was scored: ``"test"``, or ``"val"`` where the data has no test part; empty while unfinished.
+        accuracy: Top-1 on that part, 0 to 1.
         interval: Its 95 % interval.
         seconds: Of the whole run.
         created: When it was begun, ISO 8601.
@@ -67,6 +68,7 @@ class RunRow:
     head: str
     data: str
     recipe: str
+    part: str
     accuracy: float | None
     interval: tuple[float, float] | None
     seconds: float | None
@@ -83,16 +85,15 @@ def list_entries(
     word: str = "",
     kinds: Iterable[str] = KINDS,
     expand: bool = False,
-    expanding: Callable[[str], None] = lambda family: None,
 ) -> list[Entry]:
     """Returns what the plugins offer, in the order in which bare names resolve.
 
     Args:
         registry: Of which plugins.
-        word: Part of a name or summary, in any case; with a word the names of families are searched too.
+        word: Part of a name or summary, in any case. With a word the names of families are searched too, which may
+            take seconds the first time.
         kinds: Which of `KINDS`.
         expand: Whether families are listed name by name even without a word.
-        expanding: Called with a family's name before its names are asked for, which may take seconds.
 
     Raises:
         PluginError: A family cannot tell its names.
@@ -104,7 +105,6 @@ def list_entries(
         taken = {entry.name for entry in entries}
         for family, plugin in registry.families():
             if word or expand:
-                expanding(family.name)
                 names = ((plugin, name, "") for name in _names(family, plugin))
                 entries += _entries("backbones", names, taken)
             else:
@@ -119,7 +119,9 @@ def list_entries(
 
 def run_row(run: Run) -> RunRow:
     """Returns what a listing says of a run."""
-    config, data, test = run.config, run.record.get("data") or {}, run.results.get("test") or {}
+    config, data = run.config, run.record.get("data") or {}
+    part = next((part for part in ("test", "val") if part in run.results), "")
+    scores = run.results.get(part) or {}
     return RunRow(
         name=run.name,
         path=str(run.path),
@@ -128,8 +130,9 @@ def run_row(run: Run) -> RunRow:
         head=str(config["head"]),
         data=str(data.get("name", config["data"])),
         recipe=str(config["recipe"]),
-        accuracy=test.get("accuracy"),
-        interval=tuple(test["interval"]) if "interval" in test else None,
+        part=part,
+        accuracy=scores.get("accuracy"),
+        interval=tuple(scores["interval"]) if "interval" in scores else None,
         seconds=run.results.get("seconds"),
         created=str(run.record.get("created", "")),
     )

@@ -23,9 +23,7 @@ if TYPE_CHECKING:
     from zoo.events import Event, Observer
 
 _SECONDS_BETWEEN_LINES = 30.0
-_COLUMNS = (
-    f"{'epoch':>7}  {'loss':>7}  {'accuracy':>8}  {'val loss':>8}  {'val acc':>8}  {'rate':>7}  {'img/s':>7}  time"
-)
+_COLUMNS = f"{'epoch':>7}  {'loss':>7}  {'accuracy':>8}  {'val loss':>8}  {'val acc':>8}  {'rate':>7}  {'img/s':>7}  time (* best so far)"
 
 
 @contextmanager
@@ -137,7 +135,7 @@ class LineDisplay:
         """Tells the final figures, where the run is, and what to do with it."""
         self.write()
         for name, value in final_figures(event):
-            self.write(f"{name:<14}{value}", bold=name == "test accuracy")
+            self.write(f"{name:<14}{value}", bold=name.endswith("accuracy"))
         self.write()
         if self.next_steps:
             self.write("What to try next:")
@@ -239,11 +237,13 @@ def epoch_line(event: EpochResult, epochs: int) -> str:
 def final_figures(event: Finished) -> list[tuple[str, str]]:
     """Returns the names and values of what came out of a run."""
     results = event.results
-    test = results.get("test") or {}
     rows = []
-    if test:
-        photos = f" ({test['count']} photos)" if "count" in test else ""
-        rows.append(("test accuracy", console.accuracy(test["accuracy"], test.get("interval")) + photos))
+    for part in ("test", "val"):
+        if part in results:
+            scores = results[part]
+            told = f"{console.accuracy(scores['accuracy'], scores['interval'])} ({scores['count']} photos)"
+            rows.append((f"{part} accuracy", told))
+            break  # where there is a test, the accuracy on the photos that chose the epoch is of no interest
     speed = results.get("images_per_second")
     speed_told = f", training at {speed:.0f} images/s" if speed else ""
     rows.append(("time", f"{console.duration(results.get('seconds'))}{speed_told}"))

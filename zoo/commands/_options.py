@@ -63,15 +63,18 @@ class GroupedCommand(click.Command):
                 formatter.write_dl(records, col_max=26)
 
 
-def config_options(*, without: Collection[str] = ()) -> Callable[[F], F]:
-    """Adds an option for every field of `FinetuneConfig`, unless it is named in `without`.
+def config_options(*, only: Collection[str] | None = None, without: Collection[str] = ()) -> Callable[[F], F]:
+    """Adds an option for every field of `FinetuneConfig`; or for some `only`, or for all `without` some.
 
     What the user does not say stays None and is not passed on: the recipe decides. Values are text, which
     `zoo.config` parses and checks, so that the same message is given here and in Python.
     """
-    names = [info for info in describe_options(FinetuneConfig) if info.name not in (_POSITIONAL, *without)]
-    groups = dict.fromkeys(info.group for info in names)
-    made = [option for group in groups for option in _group_options(group, names)]
+    infos = describe_options(FinetuneConfig)
+    groups = dict.fromkeys(info.group for info in infos)
+    left_out = {_POSITIONAL, *without}
+    wanted = [info for info in infos if info.name not in left_out and (only is None or info.name in only)]
+    pairs = [name for name in PAIRS if only is None or name in only]
+    made = [option for group in groups for option in _options_of(group, wanted, pairs)]
 
     def add(function: F) -> F:
         for option in reversed(made):
@@ -88,7 +91,7 @@ def given_values(values: Mapping[str, Any]) -> dict[str, Any]:
         ConfigError: A pair is not of the form ``name=value``.
     """
     given = {name: value for name, value in values.items() if value is not None and name not in PAIRS}
-    pairs = {name: parse_pairs(values[name], flag=flag) for name, flag in PAIRS.items() if values[name]}
+    pairs = {name: parse_pairs(values[name], flag=flag) for name, flag in PAIRS.items() if values.get(name)}
     return {**given, **pairs}
 
 
@@ -97,7 +100,7 @@ def flag_of(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def _group_options(group: str, infos: Sequence[OptionInfo]) -> list[Callable[[F], F]]:
+def _options_of(group: str, infos: Sequence[OptionInfo], pairs: Sequence[str]) -> list[Callable[[F], F]]:
     options = [
         click.option(
             flag_of(info.name), info.name, cls=GroupedOption, group=group, metavar=_metavar(info), help=_help(info)
@@ -105,20 +108,20 @@ def _group_options(group: str, infos: Sequence[OptionInfo]) -> list[Callable[[F]
         for info in infos
         if info.group == group
     ]
-    pairs = [
+    pair_options = [
         click.option(
-            flag,
+            PAIRS[name],
             name,
             cls=GroupedOption,
             group=group,
             multiple=True,
             metavar="NAME=VALUE",
-            help=f"Option of the {flag[2:-7]}, as 'zoo info' lists them; repeatable.",
+            help=f"Option of the {PAIRS[name][2:-7]}, as 'zoo info' lists them; repeatable.",
         )
-        for name, flag in PAIRS.items()
+        for name in pairs
         if _PAIR_GROUPS[name] == group
     ]
-    return [*options, *pairs]
+    return [*options, *pair_options]
 
 
 def _metavar(info: OptionInfo) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,6 +17,13 @@ from zoo.commands._options import (
 from zoo.config import make_config
 from zoo.observers import observing
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from zoo.config import FinetuneConfig
+    from zoo.events import Observer
+
 
 @click.command(
     cls=GroupedCommand,
@@ -26,22 +32,46 @@ from zoo.observers import observing
     "  zoo finetune resnet18 --data hotdog\n"
     "  zoo finetune timm/resnet50d --data ./photos --head mlp --head-option hidden=512",
 )
-@click.argument("backbone")
+@click.argument("backbone", required=False)
 @config_options()
+@click.option(
+    "--resume", cls=GroupedOption, metavar="RUN", help="Go on with a run that was stopped; nothing else is said."
+)
 @runs_option
 @quiet_option
 @click.option("--json", "as_json", cls=GroupedOption, is_flag=True, help="Print every event as a line of JSON.")
-def command(backbone: str, data: str | None, runs: Path, quiet: bool, as_json: bool, **values: Any) -> None:
+def command(
+    backbone: str | None, data: str | None, resume: str | None, runs: Path, quiet: bool, as_json: bool, **values: Any
+) -> None:
     """Fine-tune BACKBONE on photos; leaves a run folder.
 
     What is not said, the recipe decides; the defaults shown are those of the default recipe.
     """
-    data = require_data(data)
-    config = make_config(backbone, data=data, **given_values(values))
-    from zoo.finetune import finetune
-
+    given = given_values(values)
+    if resume is not None:
+        if backbone or data or given:
+            raise click.UsageError("--resume takes everything from the run; leave the backbone and the options out.")
+        work = _resume(resume, runs)
+    elif backbone is None:
+        raise click.UsageError(
+            "Which backbone? For example: zoo finetune resnet18 --data hotdog. 'zoo list' lists all."
+        )
+    else:
+        work = _finetune(make_config(backbone, data=require_data(data), **given), runs)
     with observing(as_json=as_json, quiet=quiet) as observer:
-        finetune(config, runs=runs, observer=observer)
+        work(observer)
+
+
+def _finetune(config: FinetuneConfig, runs: Path) -> Callable[[Observer], object]:
+    from zoo.finetuning import finetune
+
+    return lambda observer: finetune(config, runs=runs, observer=observer)
+
+
+def _resume(reference: str, runs: Path) -> Callable[[Observer], object]:
+    from zoo.finetuning import resume
+
+    return lambda observer: resume(reference, runs=runs, observer=observer)
 
 
 def require_data(data: str | None) -> str:

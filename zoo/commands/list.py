@@ -1,0 +1,76 @@
+"""``zoo list``: lists backbones, heads, datasets and runs."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from zoo import console
+from zoo.commands._options import json_option, runs_option
+from zoo.commands._runs import write_runs
+from zoo.listing import KINDS, Entry, list_entries, matching_runs
+from zoo.plugins import load_registry
+from zoo.run import list_runs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@click.command(name="list")
+@click.argument("word", default="")
+@click.option("--kind", "kinds", multiple=True, type=click.Choice(KINDS), help="List these only; repeatable.")
+@click.option("--all", "expand", is_flag=True, help="List families name by name, too.")
+@runs_option
+@json_option
+def command(word: str, kinds: tuple[str, ...], expand: bool, runs: Path, as_json: bool) -> None:
+    """List backbones, heads, datasets and runs; with WORD, those that have it in their name or summary."""
+    chosen = kinds or KINDS
+    registry = load_registry()
+    with _patience():
+        entries = list_entries(registry, word=word, kinds=chosen, expand=expand)
+    rows = matching_runs(list_runs(runs), word) if "runs" in chosen else []
+    if as_json:
+        groups = {kind: [e.to_dict() for e in entries if e.kind == kind] for kind in chosen if kind != "runs"}
+        console.write_json(groups | ({"runs": [row.to_dict() for row in rows]} if "runs" in chosen else {}))
+        return
+    for kind in chosen:
+        if kind != "runs":
+            _write(kind, [entry for entry in entries if entry.kind == kind])
+    if rows:
+        console.heading(f"Runs below {runs}/")
+        write_runs(rows, indent=2)
+    if not entries and not rows:
+        click.echo(f"Nothing has '{word}' in its name. 'zoo list' lists all." if word else "Nothing is offered.")
+    for plugin in registry.failures:
+        click.echo(f"warning: the plugin {plugin.key} failed; 'zoo plugins' tells why.", err=True)
+
+
+@contextmanager
+def _patience() -> Iterator[None]:
+    """Tells on stderr why nothing is seen yet, if that is so after a second."""
+    told = "Asking the libraries for their names; the first time this takes some seconds ..."
+    timer = threading.Timer(1.0, click.echo, args=[told], kwargs={"err": True})
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _write(kind: str, entries: list[Entry]) -> None:
+    if not entries:
+        return
+    singles = [entry for entry in entries if not entry.family]
+    console.heading(f"{kind.capitalize()} ({len(singles)})")
+    origins = [entry.qualified.partition("/")[0] for entry in singles]
+    rows = [(entry.name, origin, entry.summary) for entry, origin in zip(singles, origins, strict=True)]
+    rows += [
+        (e.name, e.qualified.partition("/")[0], f"{e.summary} ('zoo list WORD' searches)") for e in entries if e.family
+    ]
+    console.write_table(("name", "plugin", ""), rows, indent=2)
+    click.echo()
