@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 GROUP = "zoo"
 DISTRIBUTION = "finetune-zoo"
 # These plugins of our own offer names and have no commands: a help page need not import them.
-_WITHOUT_COMMANDS = ("torchvision", "timm", "heads", "datasets")
+_WITHOUT_COMMANDS = ("torchvision", "heads", "datasets")
 _TRAIN, _USE, _LOOK = "Train", "Use a run", "Look around"
 
 

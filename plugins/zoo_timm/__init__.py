@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zoo import hookimpl
 from zoo.specs import BackboneCard, BackboneFamily, BackboneRequest, BackboneSpec
@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 def zoo_backbones() -> list[BackboneFamily]:
     """Returns one family: timm's networks, with and without the tags of their weights."""
     return [BackboneFamily(name="timm", names=names, resolve=resolve, summary="every network of timm, by timm's name")]
+
+
+@hookimpl
+def zoo_commands(cli: Any) -> None:
+    """Adds ``zoo convert``."""
+    cli.add_lazy("convert", "zoo_timm.command:command", "Convert a run to a folder that timm loads.")
 
 
 def resolve(name: str) -> BackboneSpec | None:

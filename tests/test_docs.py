@@ -1,0 +1,100 @@
+"""Runs what the README and the pages of docs/ tell their readers to type.
+
+Blocks fenced as ``sh`` are run, line by line, in a folder with some photos; ``sh network`` needs the network, so its
+lines are only parsed; ``sh setup`` is what `.ci/run` itself does. ``python`` blocks are run too.
+"""
+
+import importlib
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from zoo import load_registry
+from zoo.cli import cli
+from zoo.testing import check_plugin
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def blocks(page: Path, language: str) -> list[tuple[str, str]]:
+    return [(tag.strip(), body) for kind, tag, body in BLOCK.findall(page.read_text("utf-8")) if kind == language]
+
+
+def commands(body: str) -> list[list[str]]:
+    lines = (shlex.split(line, comments=True) for line in body.splitlines())
+    return [line for line in lines if line]
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch):
+    """A folder to stand in, with ./photos, ./more-photos, photo.jpg and photos.csv."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ZOO_HOME", str(tmp_path / "home"))
+    rows = ["path,label"]
+    for label, hue in (("hotdog", 0), ("salad", 90)):
+        for number in range(12):
+            file = tmp_path / "photos" / label / f"{number}.jpg"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("HSV", (48, 40), (hue + number, 200, 120 + 5 * number)).convert("RGB").save(file)
+            rows.append(f"photos/{label}/{number}.jpg,{label}")
+    (tmp_path / "photos.csv").write_text("\n".join(rows), "utf-8")
+    (tmp_path / "more-photos").mkdir()
+    for file in ("photo.jpg", "more-photos/one.jpg"):
+        (tmp_path / file).write_bytes((tmp_path / "photos/hotdog/1.jpg").read_bytes())
+    return tmp_path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_run(page, photos):
+    """Every command of a page, in the order of the page."""
+    runner = CliRunner()
+    for tag, body in blocks(page, "sh"):
+        for program, *arguments in commands(body):
+            if tag == "setup":
+                continue
+            assert program == "zoo", f"{page.name}: what is {program}?"
+            if tag == "network":
+                arguments = [argument.replace("RUN", "some-run") for argument in arguments]
+                cli.make_context("zoo", arguments).command  # noqa: B018
+                name, command, rest = cli.resolve_command(cli.make_context("zoo", []), arguments)
+                assert command is not None
+                assert command.make_context(name, rest)
+            else:
+                result = runner.invoke(cli, arguments, catch_exceptions=False)
+                assert result.exit_code == 0, f"{page.name}: zoo {shlex.join(arguments)}\n{result.output}"
+    for _, body in blocks(page, "python") if page.name == "run-folder.md" else ():
+        exec(compile(body, page.name, "exec"), {})
+
+
+@pytest.mark.slow
+def test_python_examples_run(photos):
+    for _, body in blocks(ROOT / "docs" / "python.md", "python"):
+        exec(compile(body, "python.md", "exec"), {})
+    assert list((photos / "runs").iterdir())
+
+
+def test_the_plugin_of_the_readme_keeps_the_contract(tmp_path, monkeypatch):
+    """The code in the README, checked by the three lines in docs/plugins.md."""
+    (source,) = [body for tag, body in blocks(ROOT / "README.md", "python") if tag == "plugin"]
+    (tmp_path / "zoo_readme_net.py").write_text(source, "utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    plugin = importlib.import_module("zoo_readme_net")
+    monkeypatch.delitem(sys.modules, "zoo_readme_net")
+    check_plugin(plugin)
+    offer = load_registry(extra={"zoo-tinynet": plugin}).backbone("tinynet")
+    assert offer.name == "zoo-tinynet/tinynet"
+    assert len([line for line in source.splitlines() if line.strip()]) <= 20
+
+
+def test_links_lead_somewhere():
+    for page in [*PAGES, ROOT / "CONTRIBUTING.md"]:
+        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text("utf-8")):
+            assert target.startswith("https://") or (page.parent / target).exists(), f"{page.name}: {target}"
