@@ -150,7 +150,7 @@ def _draw_scale(scale: Axes, axes: Axes) -> None:
 def _list_confusions(figure: Figure, evaluation: Evaluation, *, left: float, top: float) -> None:
     """Writes the commonest confusions as lines of text, `left` and `top` in inches."""
     counts = np.array(evaluation.confusion)
-    labels = [fit(label, 1.25, measure=lambda text: text_width(text, 8)) for label in class_labels(evaluation.classes)]
+    labels = [fit(label, 1.15, measure=lambda text: text_width(text, 8)) for label in class_labels(evaluation.classes)]
     wrong = counts * ~np.eye(len(counts), dtype=bool)
     order = np.argsort(-wrong, axis=None, kind="stable")[:LISTED]
     pairs = [divmod(int(index), len(counts)) for index in order if wrong.flat[index]]
