@@ -1,9 +1,9 @@
+import contextlib
 import io
 import os
 import struct
 import threading
 import time
-import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -76,9 +76,10 @@ def test_exif_orientation_is_applied(orientation, format):
     assert np.array_equal(decode(encode(stored, format, exif=exif, **options)), np.asarray(upright))
 
 
-@pytest.mark.parametrize(
-    "exif", [b"Exif\0\0garbage", b"Exif\0\0MM\0*\0\0\0\x08\0\x09", b"", b"Exif\0\0II*\0\xff\xff\xff\xff"]
-)
+BROKEN_EXIF = b"Exif\0\0MM\0*\0\0\0\x08\0\x09"
+
+
+@pytest.mark.parametrize("exif", [b"Exif\0\0garbage", BROKEN_EXIF, b"", b"Exif\0\0II*\0\xff\xff\xff\xff"])
 def test_broken_exif_is_ignored(exif):
     assert decode(encode(corners(), "JPEG", exif=exif)).shape == (20, 30, 3)
 
@@ -229,10 +230,9 @@ def test_flipped_bytes_end_in_pixels_or_in_an_image_error(format):
         broken = bytearray(data)
         for place in random.integers(0, len(data), 4):
             broken[place] = random.integers(0, 256)
-        try:
+        # Anything but an ImageError ends the test.
+        with contextlib.suppress(ImageError):
             assert decode(bytes(broken), name="x", max_pixels=10**6).ndim == 3
-        except ImageError as error:
-            assert str(error).startswith("x: ")
 
 
 def test_a_missing_file_a_folder_and_a_pipe_are_refused(tmp_path):
@@ -272,22 +272,17 @@ def test_a_bomb_in_the_metadata_is_refused():
 def test_no_warning_of_pillow_gets_out_in_any_thread():
     palette = Image.new("P", (64, 64))
     palette.putpalette([10, 20, 30] * 2)
-    warns = [
-        encode(palette, transparency=b"\x00\xff"),
-        encode(corners(), "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x09"),
-    ]
-    with pytest.warns(UserWarning):  # noqa: PT031 - Pillow itself does warn
-        Image.open(io.BytesIO(warns[1])).getexif().get(1)
-        Image.open(io.BytesIO(warns[0])).convert("RGBA")
-        warnings.warn("at least one", UserWarning, stacklevel=1)
+    noisy = [encode(palette, transparency=b"\x00\xff"), encode(corners(), "JPEG", exif=BROKEN_EXIF)]
+    with pytest.warns(UserWarning, match="Corrupt EXIF"):
+        Image.open(io.BytesIO(noisy[1])).getexif().get(1)
     barrier = threading.Barrier(8)
 
-    def work(index: int) -> tuple[int, ...]:
+    def work(index: int) -> int:
         barrier.wait()
-        return [decode(warns[(index + turn) % 2]).shape for turn in range(20)][0]
+        return sum(decode(noisy[(index + turn) % 2]).ndim for turn in range(20))
 
     with ThreadPoolExecutor(8) as pool:
-        assert len(list(pool.map(work, range(8)))) == 8
+        assert list(pool.map(work, range(8))) == [60] * 8
 
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
@@ -346,14 +341,12 @@ def test_a_strip_just_over_the_limit_is_still_torchvisions(monkeypatch):
 @pytest.mark.skipif(not PROBLEMS.is_dir(), reason="needs the real problem images (ZOO_TEST_DATA)")
 def test_every_problem_image_is_seen_or_refused_with_its_name():
     spec = Preprocess(size=(224, 224), resize=256)
-    seen, refused = 0, 0
+    seen, refused = 0, []
     for path in sorted(path for path in PROBLEMS.rglob("*") if path.is_file() and path.suffix != ".tsv"):
         started = time.perf_counter()
         try:
-            assert preprocess(decode(path), spec).shape == (224, 224, 3)
-            seen += 1
+            seen += preprocess(decode(path), spec).shape == (224, 224, 3)
         except ImageError as error:
-            assert path.name in str(error)
-            refused += 1
+            refused.append(path.name in str(error))
         assert time.perf_counter() - started < 10, path
-    assert (seen, refused) == (96, 24)
+    assert (seen, refused) == (96, [True] * 24)
