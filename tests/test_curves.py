@@ -42,14 +42,14 @@ def lines(axes):
 
 
 def test_curves_show_both_parts_and_ring_the_best(tmp_path, figures):
-    rows = [a_row(0, 0.8, best=True, train_loss=None), a_row(1, 0.9, best=True), a_row(2, 0.85)]
+    rows = [a_row(0, 0.8, best=True), a_row(1, 0.9, best=True), a_row(2, 0.85)]
     path = tmp_path / "curves.png"
     assert write_curves(path, rows, title="resnet18-1") == path
     assert pixels(path).size == (1350, 630)
     loss, accuracy = figures[0].axes
     train, val, ring = lines(accuracy)
-    assert (train, val, ring) == ([[0, 0.7], [1, 0.8], [2, 0.75]], [[0, 0.8], [1, 0.9], [2, 0.85]], [[1, 0.9]])
-    assert math.isnan(lines(loss)[0][0][1])
+    assert (train, val, ring) == ([[1, 0.8], [2, 0.75]], [[0, 0.8], [1, 0.9], [2, 0.85]], [[1, 0.9]])
+    assert lines(loss)[0] == [[1, 0.5], [2, 0.5]]  # of the probe nothing: it saw other photos
     assert [label.get_text() for label in accuracy.get_xticklabels()] == ["probe", "1", "2"]
     shown = texts(figures[0])
     assert "resnet18-1" in shown

@@ -42,6 +42,8 @@ def write_curves(path: Path, rows: Sequence[Row], *, title: str) -> Path:
         RunError: The file cannot be written.
     """
     best = _best(rows)
+    # The probe learns from photos that are not augmented: its loss does not belong on one line with the others.
+    tuned = [row for row in rows if row["epoch"] > 0]
     with picture(path, width=9, height=4.2) as figure:
         headline(figure, title, _summary(best))
         handles = []
@@ -49,7 +51,7 @@ def write_curves(path: Path, rows: Sequence[Row], *, title: str) -> Path:
             axes = panel(figure, left=left, bottom=0.5, width=3.7, height=2.34)
             axes.set_title(what.capitalize())
             handles = [
-                _draw_line(axes, rows, f"train_{what}", color=_TRAIN, linestyle=_DASHED),
+                _draw_line(axes, tuned, f"train_{what}", color=_TRAIN, linestyle=_DASHED),
                 _draw_line(axes, rows, f"val_{what}", color=_VAL),
             ]
             if best:
@@ -114,7 +116,7 @@ def _best(rows: Sequence[Row]) -> Row | None:
 def _summary(best: Row | None) -> str:
     if best is None:
         return "No epoch was finished."
-    when = f"after epoch {best['epoch']}" if best["epoch"] else "of the probe, before fine-tuning"
+    when = f"after epoch {best['epoch']}" if best["epoch"] else "those of the probe, before fine-tuning"
     accuracy, loss = _number(best, "val_accuracy"), _number(best, "val_loss")
     return f"Ringed: the best weights, {when}. Validation accuracy {100 * accuracy:.1f} %, loss {loss:.3f}"
 
