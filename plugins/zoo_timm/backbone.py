@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -63,14 +64,13 @@ class TimmBackbone(Backbone):
 
     def stages(self) -> tuple[Stage, ...]:
         """Returns the stem, then the stages or blocks as timm groups them for layer-wise learning rates."""
-        if hasattr(self.net, "group_matcher"):
-            groups = group_parameters(self.net, self.net.group_matcher(coarse=True)).values()
-        else:
-            groups = _by_child(name for name, _ in self.net.named_parameters()).values()
         stages: dict[str, tuple[str, ...]] = {}
-        for group in groups:
-            name = _common_name(group) if stages else "stem"
-            stages[name if name not in stages else f"{name}.{len(stages)}"] = tuple(_PREFIX + p for p in group)
+        for group in _groups(self.net):
+            full = _common_name(group)
+            # Up to the first number: "stages.0", whatever the blocks within are called.
+            short = full[: match.end()] if (match := re.search(r"\.\d+(?=\.|$)", full)) else full
+            names = (short, full, f"{full}.{len(stages)}") if stages else ("stem",)
+            stages[next(name for name in names if name not in stages)] = tuple(_PREFIX + name for name in group)
         return tuple(Stage(name, parameters) for name, parameters in stages.items())
 
     def adapt_state_dict(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -193,6 +193,18 @@ def _take_out_outputs(net: Any) -> int:
 def _misfits(state: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> int:
     """Returns how many of our entries a state dict lacks, or has in another shape."""
     return sum(name not in state or state[name].shape != tensor.shape for name, tensor in ours.items())
+
+
+def _groups(net: Any) -> list[list[str]]:
+    """Returns the names of the parameters in timm's groups, input to output; by child where timm does not group."""
+    if not hasattr(net, "group_matcher"):
+        return list(_by_child(name for name, _ in net.named_parameters()).values())
+    try:
+        matcher = net.group_matcher(coarse=True)
+    # Some networks know one grouping alone.
+    except (AssertionError, NotImplementedError):
+        matcher = net.group_matcher(coarse=False)
+    return list(group_parameters(net, matcher).values())
 
 
 def _by_child(names: Iterable[str]) -> dict[str, list[str]]:

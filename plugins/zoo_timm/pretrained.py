@@ -38,7 +38,8 @@ def card(name: str) -> BackboneCard:
     return BackboneCard(
         preprocess=Preprocess(
             size=(height, width),
-            resize=math.floor(max(height, width) / data["crop_pct"]),
+            # At least the crop: timm fills what a crop_pct above 1 leaves over with black.
+            resize=max(height, width, math.floor(max(height, width) / data["crop_pct"])),
             resize_mode=_RESIZE_MODES[data["crop_mode"]],  # type: ignore[arg-type]
             interpolation="bicubic" if data["interpolation"] == "bicubic" else "bilinear",
             mean=tuple(data["mean"]),
