@@ -2,6 +2,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from zoo.errors import ConfigError
 from zoo.paths import dataset_folder, home
 

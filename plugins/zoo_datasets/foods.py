@@ -193,7 +193,7 @@ def ice_cream(brush: Brush, random: Random) -> None:
 def croissant(brush: Brush, random: Random) -> None:
     """A crescent in segments."""
     dough, thick = pick(random, BUN), between(random, 0.35, 0.55)
-    outer, inner = (0.95, 0.9), (0.95 - thick * 0.5, 0.9 - thick)
+    outer, inner = (0.95, 0.9), (0.86, 0.9 - thick)
     shape = ellipse(0, 0.4, *outer, begin=1, end=2) + ellipse(0, 0.4, *inner, begin=1, end=2)[::-1]
     _cast(brush, random, shape)
     brush.fill(shape, dough)

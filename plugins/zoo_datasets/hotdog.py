@@ -36,7 +36,9 @@ def load(request: DatasetRequest) -> ImageSet:
         try:
             download(URL, archive, sha1=SHA1, progress=request.progress)
         except DataError as error:
-            hint = f"{error.hint} For first steps without network there is the dataset hotdog-cartoon."
+            if archive.exists():
+                raise
+            hint = f"For first steps without network there is the dataset hotdog-cartoon. {error.hint}"
             raise DataError(error.message, hint=hint) from None
         extract(archive, unpacked, progress=request.progress)
         folder = _photos(request.cache, unpacked) or unpacked
