@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoo.config import FinetuneConfig
 from zoo.data.source import load_images
 from zoo.data.splits import limit, with_test, with_validation
-from zoo.errors import DataError, WeightsError
+from zoo.errors import ConfigError, DataError, RunError, WeightsError
 from zoo.events import Note, Work
 from zoo.losses import Criterion
 from zoo.options import make_options
 from zoo.run import RUNS, Run, open_run
 
 if TYPE_CHECKING:
-    from zoo.config import FinetuneConfig
     from zoo.contracts import Backbone
     from zoo.events import Observer
     from zoo.model import Classifier
@@ -119,8 +119,34 @@ def find_weights(config: FinetuneConfig, *, runs: Path = RUNS) -> Path | Run | N
     return open_run(config.weights, runs=runs)
 
 
-def assemble(config: FinetuneConfig, offers: Offers, weights: Path | Run | None, classes: int) -> Model:
+def config_of(run: Run, **changes: Any) -> FinetuneConfig:
+    """Returns the configuration that a run was made with, with some fields changed.
+
+    Raises:
+        RunError: It is not readable: edited by hand, or written by another version.
+    """
+    try:
+        return FinetuneConfig(**{**run.config, **changes})
+    except (TypeError, ConfigError) as error:
+        raise RunError(f"{run.path}: 'config' in run.json is not readable: {error}") from error
+
+
+def assemble(
+    config: FinetuneConfig,
+    offers: Offers,
+    weights: Path | Run | None,
+    classes: int,
+    *,
+    preprocess: Preprocess | None = None,
+) -> Model:
     """Builds backbone and head and loads the weights. The head's fresh weights are decided by the seed.
+
+    Args:
+        config: What is asked for.
+        offers: As `find_offers` returns them.
+        weights: As `find_weights` returns them.
+        classes: How many outputs the head has.
+        preprocess: Of a run that is built again; else that of the weights, at the size that `config` asks for.
 
     Raises:
         WeightsError: The weights cannot be had or do not fit. Random values never stand in for them.
@@ -137,9 +163,10 @@ def assemble(config: FinetuneConfig, offers: Offers, weights: Path | Run | None,
             f"{offers.backbone.name} has no pretrained weights.",
             hint="Say --weights none to train from scratch, or give a file or a run.",
         )
-    preprocess = weights.preprocess if isinstance(weights, Run) else card.preprocess
-    if config.image_size is not None:
-        preprocess = preprocess.at_size((config.image_size, config.image_size))
+    if preprocess is None:
+        preprocess = weights.preprocess if isinstance(weights, Run) else card.preprocess
+        if config.image_size is not None:
+            preprocess = preprocess.at_size((config.image_size, config.image_size))
     torch.manual_seed(config.seed)
     backbone = build_backbone(
         offers.backbone,

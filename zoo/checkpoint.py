@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING, Any
 
 import safetensors
@@ -10,21 +11,20 @@ import torch
 
 from zoo.engine.fit import TrainState
 from zoo.errors import RunError
-from zoo.run import WEIGHTS, Run, written_aside
+from zoo.run import CHECKPOINT, WEIGHTS, Run, written_aside
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from torch import nn
 
-CHECKPOINT = "checkpoint.pt"
-
 
 def save_weights(folder: Path, classifier: nn.Module) -> None:
     """Writes ``model.safetensors``, whole or not at all."""
     state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in classifier.state_dict().items()}
+    content = safetensors.torch.save(state)  # in memory first: a full disk is then an OSError, which is told as one
     with written_aside(folder / WEIGHTS) as aside:
-        safetensors.torch.save_file(state, aside)
+        aside.write_bytes(content)
 
 
 def load_weights(run: Run, classifier: nn.Module) -> None:
@@ -67,8 +67,10 @@ def save_checkpoint(
         "best_accuracy": state.best_accuracy,
         "best_loss": state.best_loss,
     }
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
     with written_aside(folder / CHECKPOINT) as aside:
-        torch.save(content, aside)
+        aside.write_bytes(buffer.getbuffer())
 
 
 def load_checkpoint(
@@ -82,7 +84,7 @@ def load_checkpoint(
     """Brings everything back to the end of the last finished epoch.
 
     Raises:
-        RunError: There is no checkpoint, or it is broken.
+        RunError: There is no checkpoint, it is broken, or it belongs to another network.
     """
     content: dict[str, Any]
     try:
@@ -91,16 +93,17 @@ def load_checkpoint(
         raise RunError(f"The run {folder} has no {CHECKPOINT}: it is finished, or never ended an epoch.") from None
     except Exception as error:  # torch raises half a dozen kinds for a broken file
         raise RunError(f"{folder / CHECKPOINT} cannot be read: {error}.") from error
-    classifier.load_state_dict(content["classifier"])
-    optimizer.load_state_dict(content["optimizer"])
-    if average is not None:
-        average.load_state_dict(content["average"])
+    try:
+        classifier.load_state_dict(content["classifier"])
+        optimizer.load_state_dict(content["optimizer"])
+        if average is not None:
+            average.load_state_dict(content["average"])
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise RunError(
+            f"{folder / CHECKPOINT} does not fit what 'run.json' describes: {error}",
+            hint="Was the run begun with another version of the plugin? 'run.json' tells which.",
+        ) from error
     torch.set_rng_state(content["random"])
     if content["random_cuda"] and device.type == "cuda":
         torch.cuda.set_rng_state_all(content["random_cuda"])
     return TrainState(epoch=content["epoch"], best_accuracy=content["best_accuracy"], best_loss=content["best_loss"])
-
-
-def drop_checkpoint(folder: Path) -> None:
-    """Removes the checkpoint of a run that is finished."""
-    (folder / CHECKPOINT).unlink(missing_ok=True)

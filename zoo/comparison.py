@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoo.assembly import find_offers
 from zoo.config import make_config
 from zoo.errors import ConfigError
 from zoo.events import Note, ignore
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from zoo.config import FinetuneConfig
     from zoo.events import Observer
+    from zoo.registry import Registry
     from zoo.run import Run
 
 
@@ -69,6 +71,7 @@ def compare(
     runs: str | Path = RUNS,
     output: str | Path | None = None,
     observer: Observer = ignore,
+    registry: Registry | None = None,
 ) -> Comparison:
     """Fine-tunes once for every combination of values and every seed.
 
@@ -81,12 +84,16 @@ def compare(
         runs: Folder below which the run folders are made.
         output: Folder for picture and table; `runs` by default.
         observer: Told of progress.
+        registry: Of plugins; found in the environment by default.
 
     Raises:
         ConfigError: A value is wrong; every one is checked before the first run begins.
+        UnknownNameError: No plugin offers one of the backbones or heads.
     """
     plan = _plan(backbone, data, grid, dict(common or {}), seeds)
-    registry = load_registry()
+    registry = registry or load_registry()
+    for configs in plan.values():
+        find_offers(configs[0], registry)
     done: dict[str, list[Run]] = {}
     total = sum(map(len, plan.values()))
     for name, configs in plan.items():
@@ -124,7 +131,7 @@ def _conclude(done: Mapping[str, Sequence[Run]], folder: Path, *, title: str) ->
         folder / "comparison.png",
         {name: [run.metrics() for run in runs] for name, runs in done.items()},
         title=title,
-        test={variant.name: variant.accuracies for variant in variants},
+        test=_test_accuracies(done),
     )
     table = folder / "comparison.json"
     with written_aside(table) as aside:
@@ -145,3 +152,9 @@ def _variant(name: str, runs: Sequence[Run]) -> Variant:
         mean=mean,
         half_width=half_width,
     )
+
+
+def _test_accuracies(done: Mapping[str, Sequence[Run]]) -> dict[str, list[float]] | None:
+    if not all("test" in run.results for runs in done.values() for run in runs):
+        return None
+    return {name: [float(run.results["test"]["accuracy"]) for run in runs] for name, runs in done.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from zoo.checkpoint import load_weights
@@ -15,18 +16,16 @@ from zoo.training import eval_batches
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from zoo.events import EpochResult
     from zoo.metrics import Evaluation
     from zoo.specs import Sample
     from zoo.training import Job
 
 
-def conclude(job: Job, epochs: Sequence[EpochResult]) -> dict[str, Any]:
+def conclude(job: Job) -> dict[str, Any]:
     """Returns ``results`` of the run record; writes ``curves.png``, ``confusion.png`` and ``mistakes.png``.
 
     Args:
         job: A trained job; its classifier is given the weights of the best epoch.
-        epochs: What this process trained; earlier ones of a resumed run are in ``metrics.jsonl``.
     """
     run = Run(job.folder, job.record)
     load_weights(run, job.classifier)
@@ -45,9 +44,8 @@ def conclude(job: Job, epochs: Sequence[EpochResult]) -> dict[str, Any]:
     write_mistakes(
         job.folder / "mistakes.png", mistakes, classes=job.images.classes, count=evaluation.count, title=title
     )
-    seconds = sum(result.seconds for result in epochs)
-    images = sum(result.images_per_second * result.seconds for result in epochs)
-    results["images_per_second"] = images / seconds if seconds else 0.0
+    trained = [row for row in rows if row["epoch"]] or rows  # the probe is no training
+    results["images_per_second"] = median(row["images_per_second"] for row in trained)
     return results
 
 

@@ -6,12 +6,11 @@ The defaults are those of the recipe ``default`` (`zoo.recipes`). The command li
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from zoo.errors import ConfigError
+from zoo.errors import ConfigError, did_you_mean
 from zoo.losses import LossName
 from zoo.options import check_value, describe_options, option
 
@@ -62,7 +61,10 @@ class FinetuneConfig:
         group="Data",
     )
     limit: int | None = option(
-        None, help="Use this many photos of the training part only, the validation share included.", minimum=2, group="Data"
+        None,
+        help="Use this many photos of the training part only, the validation share included.",
+        minimum=2,
+        group="Data",
     )
 
     recipe: str = option("default", help="Values for all that is not said: default, d2l.", group="Training")
@@ -172,11 +174,7 @@ class FinetuneConfig:
 
     def __post_init__(self) -> None:
         for info in describe_options(FinetuneConfig):
-            check_value(info, getattr(self, info.name), owner=OWNER)
-        for info in describe_options(FinetuneConfig):
-            value = getattr(self, info.name)
-            if isinstance(value, float) and not math.isfinite(value):
-                raise ConfigError(f"{OWNER}: option '{info.name}' is {value}, not a finite number.")
+            object.__setattr__(self, info.name, check_value(info, getattr(self, info.name), owner=OWNER))
         if self.freeze not in ("none", "all") and not (self.freeze.isascii() and self.freeze.isdigit()):
             raise ConfigError(
                 f"{OWNER}: option 'freeze' is {self.freeze!r}.",
@@ -235,8 +233,6 @@ def _parse_fields(values: Mapping[str, Any]) -> dict[str, Any]:
                 raise ConfigError(f"{OWNER}: '{name}' is {value!r}, not a dict of options.")
             parsed[name] = dict(value)
         else:
-            from zoo.errors import did_you_mean
-
             raise ConfigError(
                 f"{OWNER} has no option '{name}'.",
                 hint=f"{did_you_mean(name, infos)} 'zoo finetune --help' lists all.".strip(),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from zoo.config import FinetuneConfig
+from zoo.assembly import config_of, find_images
+from zoo.data.source import load_images
 from zoo.errors import DataError
 from zoo.events import Note, Work, ignore
 from zoo.plugins import load_registry
-from zoo.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from zoo.events import Observer
     from zoo.metrics import Evaluation
     from zoo.registry import Registry
+    from zoo.run import Run
     from zoo.specs import ImageSet, Sample
 
 _BATCH = 64
@@ -65,12 +66,8 @@ def evaluate(
 
 def _samples(run: Run, data: str | None, part: str, registry: Registry, observer: Observer) -> list[Sample]:
     if data is None:
-        from zoo.assembly import find_images
-
-        images = find_images(FinetuneConfig(**run.config), registry, observer)
+        images = find_images(config_of(run), registry, observer)
     else:
-        from zoo.data.source import load_images
-
         images = load_images(data, registry=registry, options={})
     samples: Sequence[Sample] = getattr(images, part)
     if not samples and data is not None and part == "test" and not images.val:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.assembly import assemble, find_images, find_offers, find_weights
+from zoo.assembly import assemble, config_of, find_images, find_offers, find_weights
 from zoo.config import FinetuneConfig, make_config
 from zoo.errors import ConfigError, RunError, ZooError
 from zoo.events import Finished, Note, Started, ignore
 from zoo.plugins import load_registry
-from zoo.run import RUNS, Run, append_metrics, create_run, open_run, write_record
+from zoo.run import CHECKPOINT, RUNS, WEIGHTS, Run, create_run, open_run, write_record
 
 if TYPE_CHECKING:
     from zoo.assembly import Offers
-    from zoo.events import EpochResult, Observer
+    from zoo.events import Observer
     from zoo.registry import Registry
     from zoo.training import Job
 
@@ -53,18 +54,35 @@ def finetune(
     return _carry_out(job, offers, started=started)
 
 
-def resume(reference: str | Path, *, runs: str | Path = RUNS, observer: Observer = ignore) -> Run:
+def resume(
+    reference: str | Path,
+    *,
+    runs: str | Path = RUNS,
+    observer: Observer = ignore,
+    registry: Registry | None = None,
+) -> Run:
     """Goes on with a run that was stopped, from the end of its last finished epoch.
+
+    A run with a frozen backbone, which takes seconds and keeps no checkpoint, begins again.
+
+    Args:
+        reference: A run folder, or a run's name below `runs`.
+        runs: Where runs are looked for by name.
+        observer: Told of progress.
+        registry: Of plugins; found in the environment by default.
 
     Raises:
         RunError: There is no such run, it is finished already, or its data is no longer the same.
         ZooError: As `finetune`.
     """
-    started = time.perf_counter()
     run = open_run(reference, runs=Path(runs))
     if run.finished:
         raise RunError(f"The run {run.path} is finished.", hint="To train on from it, say --weights with its name.")
-    config, registry = FinetuneConfig(**run.config), load_registry()
+    config, registry = config_of(run), registry or load_registry()
+    if config.freeze != "all" and not (run.path / CHECKPOINT).is_file():
+        raise RunError(f"The run {run.path} was stopped before its first epoch ended.", hint="Start it anew.")
+    # What was spent on the epochs it has finished counts too.
+    started = time.perf_counter() - sum(row["seconds"] for row in run.metrics())
     offers = find_offers(config, registry)
     job = _prepare(config, offers, registry, Path(runs), observer, run=run)
     return _carry_out(job, offers, started=started, resumed=True)
@@ -89,6 +107,10 @@ def _prepare(
     *,
     run: Run | None = None,
 ) -> Job:
+    # All weights of a run that goes on are in its checkpoint; what it started from may be gone.
+    checkpointed = run is not None and config.freeze != "all"
+    if checkpointed:
+        config = dataclasses.replace(config, weights="none")
     weights = find_weights(config, runs=runs)
     # Only now: a wrong name or path is told without waiting for torch.
     import torch
@@ -103,7 +125,9 @@ def _prepare(
         check_optimizer(config.optimizer)
     precision = choose_precision(config.precision, choose_device(config.device))
     images = find_images(config, registry, observer)
-    model = assemble(config, offers, weights, len(images.classes))
+    model = assemble(
+        config, offers, weights, len(images.classes), preprocess=run.preprocess if run is not None else None
+    )
     if weights is not None:
         observer(Note(text=f"Weights: {model.weights}."))
     freeze(model.classifier, config.frozen_stages)
@@ -111,10 +135,10 @@ def _prepare(
     record = start_record(config, offers=offers, images=images, model=model, precision=precision)
     if run is None:
         folder = create_run(runs, stem=f"{offers.backbone.spec.name}-{offers.head.spec.name}-{images.name}")
-        write_record(folder, record)
     else:
         _check_same_data(run, record)
         folder, record = run.path, {**run.record, "status": "training"}
+    write_record(folder, record)
     return Job(
         folder=folder,
         config=config,
@@ -132,33 +156,27 @@ def _carry_out(job: Job, offers: Offers, *, started: float, resumed: bool = Fals
     from zoo.training import train
 
     _tell_start(job, offers)
-    epochs: list[EpochResult] = []
     try:
         for result in train(job, resumed=resumed):
-            append_metrics(job.folder, result.to_dict())
             job.observer(result)
-            epochs.append(result)
-        results = conclude(job, epochs)
+        results = conclude(job)
     except (KeyboardInterrupt, ZooError):
-        _keep_what_there_is(job, reached=len(epochs))
+        _keep_what_there_is(job)
         raise
-    results["seconds"] = job.record["results"].get("seconds", 0.0) + time.perf_counter() - started
+    results["seconds"] = time.perf_counter() - started
     job.record.update(status="finished", results=results)
     write_record(job.folder, job.record)
-    from zoo.checkpoint import drop_checkpoint
-
-    drop_checkpoint(job.folder)
+    (job.folder / CHECKPOINT).unlink(missing_ok=True)
     job.observer(Finished(path=str(job.folder), results=results))
     return open_run(job.folder)
 
 
-def _keep_what_there_is(job: Job, *, reached: int) -> None:
+def _keep_what_there_is(job: Job) -> None:
     job.record["status"] = "interrupted"
     write_record(job.folder, job.record)
-    can_resume = (job.folder / "checkpoint.pt").is_file()
-    if can_resume:
+    if (job.folder / CHECKPOINT).is_file():
         how = f"'zoo finetune --resume {job.folder}' goes on from the end of the last finished epoch."
-    elif reached:
+    elif (job.folder / WEIGHTS).is_file():
         how = "The best weights so far are saved."
     else:
         how = "No epoch was finished."

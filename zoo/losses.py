@@ -39,15 +39,16 @@ class Criterion:
             raise ConfigError(f"label_smoothing is {self.label_smoothing}.", hint="It is a share, from 0 to 1.")
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Returns the mean loss of a batch, a scalar float32.
+        """Returns the mean loss of a batch, a scalar.
 
         Args:
-            logits: ``(N, classes)``, any float type; computed on in float32.
+            logits: ``(N, classes)``, any float type; computed on in float32 at least.
             targets: Class indices ``(N,)`` int64, or soft targets ``(N, classes)`` that sum to one a row.
         """
+        import torch
         from torch.nn import functional as F
 
-        logits = logits.float()
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         if self.name == "cross-entropy":
             targets = targets if targets.ndim == 1 else targets.to(logits)
             return F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)

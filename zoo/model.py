@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from zoo.registry import Offer
     from zoo.specs import BackboneSpec, HeadSpec
 
+T = TypeVar("T")
 _NORMS_WITH_STATISTICS = nn.modules.batchnorm._BatchNorm
 
 
@@ -52,10 +54,13 @@ def build_backbone(
         PluginError: The plugin broke its contract.
     """
     request = BackboneRequest(pretrained=pretrained, image_size=image_size, options=options)
-    backbone = _call_plugin(offer, lambda: offer.spec.build(request))
+    backbone = _ask(offer, "be built", lambda: offer.spec.build(request))
     if not isinstance(backbone, Backbone):
         raise PluginError(f"{offer.name}: build returned {type(backbone).__name__}, not a zoo.Backbone.")
-    check_stages(backbone, offer.name)
+    for width in ("pooled_width", "map_width"):
+        if not isinstance(getattr(backbone, width, None), int):
+            raise PluginError(f"{offer.name}: the backbone does not say its {width}, a whole number.")
+    _ask(offer, "tell its stages", lambda: check_stages(backbone, offer.name))
     _check_features(backbone, offer.name, image_size)
     return backbone
 
@@ -77,14 +82,14 @@ def build_head(
         criterion=criterion,
         options=options,
     )
-    head = _call_plugin(offer, lambda: offer.spec.build(request))
+    head = _ask(offer, "be built", lambda: offer.spec.build(request))
     if not isinstance(head, Head):
         raise PluginError(f"{offer.name}: build returned {type(head).__name__}, not a zoo.Head.")
     features = Features(torch.zeros(2, backbone.pooled_width), torch.zeros(2, backbone.map_width, 3, 3))
     with torch.no_grad(), _evaluating(head):
-        logits = head(features)
-    if tuple(logits.shape) != (2, outputs):
-        raise PluginError(f"{offer.name}: logits are {tuple(logits.shape)}, not {(2, outputs)}.")
+        shape = _ask(offer, "make logits of features", lambda: tuple(head(features).shape))
+    if shape != (2, outputs):
+        raise PluginError(f"{offer.name}: logits are {shape}, not {(2, outputs)}.")
     return head
 
 
@@ -95,9 +100,9 @@ def check_stages(backbone: Backbone, name: str) -> tuple[Stage, ...]:
         PluginError: A parameter is in no stage, in two, or does not exist.
     """
     stages = backbone.stages()
-    told = [parameter for stage in stages for parameter in stage.parameters]
+    told = Counter(parameter for stage in stages for parameter in stage.parameters)
     known = {parameter for parameter, _ in backbone.named_parameters()}
-    if twice := {parameter for parameter in told if told.count(parameter) > 1} if len(told) != len(set(told)) else None:
+    if twice := [parameter for parameter, count in told.items() if count > 1]:
         raise PluginError(f"{name}: the parameter '{min(twice)}' is in two stages.")
     if wrong := set(told) ^ known:
         raise PluginError(f"{name}: stages() and named_parameters() disagree about '{min(wrong)}'.")
@@ -172,6 +177,8 @@ def _check_features(backbone: Backbone, name: str, image_size: tuple[int, int]) 
         ) from error
     if not isinstance(features, Features):
         raise PluginError(f"{name}: forward returned {type(features).__name__}, not zoo.Features.")
+    if not all(isinstance(each, Tensor) for each in features):
+        raise PluginError(f"{name}: features are {', '.join(type(each).__name__ for each in features)}, not tensors.")
     pooled, map_ = tuple(features.pooled.shape), tuple(features.map.shape)
     if pooled != (1, backbone.pooled_width) or len(map_) != 4 or map_[:2] != (1, backbone.map_width):
         raise PluginError(
@@ -180,14 +187,14 @@ def _check_features(backbone: Backbone, name: str, image_size: tuple[int, int]) 
         )
 
 
-def _call_plugin(offer: Offer[Any], build: Callable[[], Any]) -> Any:
+def _ask(offer: Offer[Any], what: str, question: Callable[[], T]) -> T:
     try:
-        return build()
+        return question()
     except ZooError:
         raise
     except Exception as error:
         raise PluginError(
-            f"{offer.name} could not be built: {type(error).__name__}: {error}.",
+            f"{offer.name} could not {what}: {type(error).__name__}: {error}.",
             hint=f"Check its options; the fault may lie in the plugin {offer.plugin.key}.",
         ) from error
 

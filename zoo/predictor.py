@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from zoo.assembly import Model, assemble, find_offers
+from zoo.assembly import Model, assemble, config_of, find_offers
 from zoo.checkpoint import load_weights
-from zoo.config import FinetuneConfig
 from zoo.data.augment import normalise
 from zoo.data.image import decode, preprocess
 from zoo.engine.precision import Precision, choose_device, choose_precision
-from zoo.errors import ImageError, RunError
+from zoo.errors import ImageError
 from zoo.plugins import load_registry
 from zoo.run import RUNS, Run, open_run
 
@@ -152,12 +151,10 @@ def load(
 
 def rebuild(run: Run, registry: Registry) -> Model:
     """Builds the classifier of a run, with its trained weights, on the CPU."""
-    values = {**run.config, "backbone": run.record["backbone"], "head": run.record["head"]}
-    try:
-        # The weights come from the run itself: nothing is downloaded to be overwritten.
-        config = FinetuneConfig(**{**values, "weights": "none", "freeze": "none", "optimizer": "sgd"})
-    except TypeError as error:
-        raise RunError(f"{run.path}: 'config' in run.json is not readable: {error}.") from error
-    model = assemble(config, find_offers(config, registry), None, len(run.classes))
+    # The weights come from the run itself: nothing is downloaded to be overwritten.
+    from_scratch = {"weights": "none", "freeze": "none", "optimizer": "sgd"}
+    # Qualified names: a plugin installed since then may have taken the bare ones.
+    config = config_of(run, backbone=run.record["backbone"], head=run.record["head"], **from_scratch)
+    model = assemble(config, find_offers(config, registry), None, len(run.classes), preprocess=run.preprocess)
     load_weights(run, model.classifier)
-    return Model(classifier=model.classifier, preprocess=run.preprocess, weights=str(run.weights_path))
+    return Model(classifier=model.classifier, preprocess=model.preprocess, weights=str(run.weights_path))

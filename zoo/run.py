@@ -3,6 +3,7 @@
 ``run.json``           what was asked for, what it was done with, and under ``results`` what came of it
 ``model.safetensors``  the weights of the best epoch: ``backbone.*`` and ``head.*``
 ``metrics.jsonl``      one `EpochResult` a line
+``checkpoint.pt``      what a stopped run goes on from; gone when it is finished
 ``curves.png``, ``confusion.png``, ``mistakes.png``
 """
 
@@ -29,6 +30,7 @@ FORMAT = 1
 RECORD = "run.json"
 WEIGHTS = "model.safetensors"
 METRICS = "metrics.jsonl"
+CHECKPOINT = "checkpoint.pt"
 RUNS = Path("runs")
 _STEM_BYTES = 200  # File systems take names of up to 255 bytes.
 

@@ -18,18 +18,21 @@ from zoo.engine.evaluate import run_over
 from zoo.engine.features import FeatureBatches, OnFeatures, keep_features, solve_head
 from zoo.engine.fit import Plan, TrainState, fit
 from zoo.engine.optimizer import make_optimizer
+from zoo.errors import TrainingError
 from zoo.events import EpochResult, Note, Work
-from zoo.model import parameter_groups, set_training
+from zoo.model import Classifier, parameter_groups, set_training
+from zoo.run import append_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from torch import nn
+
     from zoo.config import FinetuneConfig
     from zoo.data.store import Prepare
     from zoo.engine.precision import Precision
     from zoo.events import Observer
-    from zoo.model import Classifier
     from zoo.specs import ImageSet, Preprocess, Sample
 
 _EVAL_BATCH = 64
@@ -63,13 +66,23 @@ class Job:
 
 
 def train(job: Job, *, resumed: bool = False) -> Iterator[EpochResult]:
-    """Trains; yields each epoch's result once its weights, if they are the best so far, are saved.
+    """Trains; yields each epoch's result once it is written down and its weights, if they are the best yet, are saved.
 
     Args:
         job: What to train.
         resumed: Whether to go on from the run's checkpoint.
+
+    Raises:
+        TrainingError: The loss is no longer finite, or the device's memory is too small.
     """
-    return _train_on_features(job) if job.config.freeze == "all" else _train_on_photos(job, resumed=resumed)
+    results = _train_on_features(job) if job.config.freeze == "all" else _train_on_photos(job, resumed=resumed)
+    try:
+        yield from results
+    except torch.OutOfMemoryError as error:
+        raise TrainingError(
+            f"The memory of {job.precision.device} is too small for {job.config.batch_size} images a step.",
+            hint="Lower --batch-size or --image-size, or freeze some stages.",
+        ) from error
 
 
 def decoded(job: Job, part: str, samples: Sequence[Sample], prepare: Prepare) -> PhotoStore:
@@ -109,12 +122,8 @@ def _train_on_photos(job: Job, *, resumed: bool) -> Iterator[EpochResult]:
     )
     state = TrainState()
     if config.probe and not resumed:
-        result = _probe(job, loader, val, state)
-        save_weights(job.folder, classifier)
-        yield result
-    average = None
-    if config.ema is not None:
-        average = AveragedModel(classifier, multi_avg_fn=get_ema_multi_avg_fn(config.ema), use_buffers=True)
+        yield _saved(job, _probe(job, loader, val, state), classifier)
+    average = _average(config, classifier)
     if resumed:
         state = load_checkpoint(
             job.folder, classifier=classifier, optimizer=optimizer, average=average, device=job.precision.device
@@ -131,8 +140,7 @@ def _train_on_photos(job: Job, *, resumed: bool) -> Iterator[EpochResult]:
         average=average,
         on_step=job.observer,
     ):
-        if result.best:
-            save_weights(job.folder, classifier if average is None else average.module)
+        _saved(job, result, classifier if average is None else average.module)
         save_checkpoint(job.folder, classifier=classifier, optimizer=optimizer, state=state, average=average)
         yield result
 
@@ -157,11 +165,12 @@ def _train_on_features(job: Job) -> Iterator[EpochResult]:
     if config.optimizer in SOLVERS:
         loss = solve_head(head, kept, solver=config.optimizer, weight_decay=config.weight_decay)
         result = _evaluated(job, val_photos, state, epoch=1, loss=loss, images=len(kept.labels), started=started)
-        save_weights(job.folder, job.classifier)
-        yield result
+        yield _saved(job, result, job.classifier)
         return
     val = _keep(job, val_photos, len(val_photos.store), "keep features of val")
     network = OnFeatures(head)
+    average = _average(config, network)
+    best: Any = network if average is None else average.module
     for result in fit(
         network,
         kept,
@@ -173,11 +182,27 @@ def _train_on_features(job: Job) -> Iterator[EpochResult]:
         precision=job.precision,
         set_training=network.train,
         state=state,
+        average=average,
         on_step=job.observer,
     ):
-        if result.best:
-            save_weights(job.folder, job.classifier)
-        yield result
+        yield _saved(job, result, Classifier(job.classifier.backbone, best.head))
+
+
+def _saved(job: Job, result: EpochResult, classifier: nn.Module) -> EpochResult:
+    """Keeps the weights of an epoch if it is the best so far, and its figures. Only then is the checkpoint written.
+
+    A run killed in between goes on from the epoch before and comes by the same again.
+    """
+    if result.best:
+        save_weights(job.folder, classifier)
+    append_metrics(job.folder, result.to_dict())
+    return result
+
+
+def _average(config: FinetuneConfig, network: nn.Module) -> AveragedModel | None:
+    if config.ema is None:
+        return None
+    return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.ema), use_buffers=True)
 
 
 def _plan(config: FinetuneConfig) -> Plan:

@@ -197,5 +197,5 @@ def _randaugment(images: Tensor, spec: Preprocess, magnitude: int, generator: to
     operation = v2.RandAugment(num_ops=2, magnitude=magnitude, fill=fill)
     seed = int(torch.randint(2**31, (), generator=generator))
     with torch.random.fork_rng(devices=[]):  # torchvision draws from torch's global generator
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the devices' generators as well
         return torch.stack([operation(image) for image in images.round().to(torch.uint8)]).float()

@@ -123,7 +123,7 @@ class PhotoStore:
                     spent += size if fits else 0
                 progress(len(outcomes), len(self.samples))
         failures = [outcome for outcome in outcomes if isinstance(outcome, ImageError)]
-        if len(failures) == len(self.samples):
+        if failures and len(failures) == len(self.samples):
             raise DataError(f"None of {len(failures)} photos is readable; the first: {failures[0].message}")
         readable = [(s, o) for s, o in zip(self.samples, outcomes, strict=True) if not isinstance(o, ImageError)]
         self.samples = [sample for sample, _ in readable]

@@ -32,7 +32,7 @@ class Outputs(NamedTuple):
 
     def accuracy(self) -> float:
         """Returns top-1, 0 to 1."""
-        return float((self.logits.argmax(dim=1) == self.labels).float().mean())
+        return float((self.logits.argmax(dim=1) == self.labels).double().mean())
 
 
 @torch.inference_mode()

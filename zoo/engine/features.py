@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -137,15 +138,17 @@ def solve_head(head: Head, kept: FeatureBatches, *, solver: str, weight_decay: f
     """
     from scipy.optimize import minimize
 
-    features = Features(kept.features.pooled.double(), kept.features.map.double())
-    head.eval().double()
-    parameters = list(head.parameters())
+    device = torch.device("cpu") if kept.labels.device.type == "mps" else kept.labels.device  # MPS lacks float64
+    features = Features(*(each.to(device, torch.float64) for each in kept.features))
+    labels = kept.labels.to(device)
+    solved = copy.deepcopy(head).eval().to(device, torch.float64)
+    parameters = list(solved.parameters())
 
     def objective(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         _write(parameters, flat)
-        head.zero_grad(set_to_none=True)
+        solved.zero_grad(set_to_none=True)
         penalty = sum(p.square().sum() for p in parameters if p.ndim > 1)
-        value = head.loss(head(features), kept.labels) + weight_decay / 2 * penalty
+        value = solved.loss(solved(features), labels) + weight_decay / 2 * penalty
         value.backward()
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
         return float(value.detach()), torch.cat([g.flatten() for g in gradients]).cpu().numpy()
@@ -153,12 +156,12 @@ def solve_head(head: Head, kept: FeatureBatches, *, solver: str, weight_decay: f
     start = torch.cat([p.detach().flatten() for p in parameters]).cpu().numpy()
     method = {"lbfgs": "L-BFGS-B", "cg": "CG"}[solver]
     found = minimize(objective, start, method=method, jac=True, options={"maxiter": _MOST_ITERATIONS})
-    _write(parameters, found.x)
-    head.float().zero_grad(set_to_none=True)
     if not np.isfinite(found.fun):
         raise TrainingError(
             f"The solver '{solver}' ended with a loss of {found.fun}.", hint="Raise --weight-decay, or use adamw."
         )
+    _write(parameters, found.x)
+    head.load_state_dict(solved.state_dict())
     return float(found.fun)
 
 

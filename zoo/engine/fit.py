@@ -137,13 +137,14 @@ def fit(
         TrainingError: The loss is no longer finite; the message names epoch, step and rate.
     """
     scaler = torch.amp.GradScaler(precision.device.type, enabled=precision.scales_loss)
-    steps = plan.epochs * train.steps
-    started, first = time.perf_counter(), state.epoch * train.steps
+    per_epoch = train.steps
+    steps = plan.epochs * per_epoch
+    started, first = time.perf_counter(), state.epoch * per_epoch
     for epoch in range(state.epoch + 1, plan.epochs + 1):
         meter, looked, rate = Meter(precision.device), time.perf_counter(), 0.0
         set_training()
         for step, batch in enumerate(train.epoch(epoch), start=1):
-            done = (epoch - 1) * train.steps + step
+            done = (epoch - 1) * per_epoch + step
             rate = plan.lr * rate_factor(done - 1, steps=steps, schedule=plan.schedule, warmup=plan.warmup)
             set_rate(optimizer, rate)
             images, others, share = _mix(batch, plan, done)
@@ -162,14 +163,14 @@ def fit(
             if average is not None:
                 average.update_parameters(network)  # type: ignore[arg-type]
             meter.add(loss, logits, batch.labels)
-            if time.perf_counter() - looked > _SECONDS_BETWEEN_LOOKS or step == train.steps:
+            if time.perf_counter() - looked > _SECONDS_BETWEEN_LOOKS or step == per_epoch:
                 mean, accuracy = _look(meter, epoch=epoch, step=step, rate=rate)
                 looked = time.perf_counter()
                 on_step(
                     StepResult(
                         epoch=epoch,
                         step=step,
-                        steps=train.steps,
+                        steps=per_epoch,
                         loss=mean,
                         accuracy=float("nan") if plan.mixup else accuracy,
                         images_per_second=meter.rate(),
@@ -215,7 +216,13 @@ def _mix(batch: Batch, plan: Plan, step: int) -> tuple[Any, Tensor | None, float
     random = np.random.default_rng([plan.seed, step])
     share = float(random.beta(plan.mixup, plan.mixup))
     other = torch.from_numpy(random.permutation(len(batch.labels))).to(batch.labels.device)
-    return batch.images.lerp(batch.images[other], 1 - share), batch.labels[other], share
+    return _lerp(batch.images, other, 1 - share), batch.labels[other], share
+
+
+def _lerp(images: Any, other: Tensor, share: float) -> Any:
+    if isinstance(images, Tensor):
+        return images.lerp(images[other], share)
+    return type(images)(*(_lerp(each, other, share) for each in images))  # kept features: the same for each of them
 
 
 def _learning(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:

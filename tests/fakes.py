@@ -1,0 +1,132 @@
+"""A plugin small enough to be fine-tuned in a second, and photos that never were on a disk."""
+
+import io
+
+import numpy as np
+from PIL import Image
+from torch import Tensor, nn
+
+import zoo
+from zoo.contracts import Features, StagedBackbone
+from zoo.errors import WeightsError
+from zoo.options import NoOptions
+from zoo.plugins import Candidate, load_plugins
+from zoo.registry import Registry
+from zoo.specs import BackboneCard, ImageSet, Preprocess, Sample, WeightsInfo
+
+SIZE = 16
+CLASSES = ("red", "green", "blue")
+PREPROCESS = Preprocess(size=(SIZE, SIZE), resize=18, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+
+
+def photo(label: int, seed: int, size: tuple[int, int] = (24, 20)) -> np.ndarray:
+    """Returns uint8 noise, (height, width, 3), in which the channel of the label shines through."""
+    random = np.random.default_rng([label, seed])
+    pixels = random.integers(0, 160, (*size, 3))
+    pixels[:, :, label % 3] += 60
+    return pixels.astype(np.uint8)
+
+
+def png(pixels: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def samples(part: str, per_class: int, *, classes: int = len(CLASSES), seed: int = 0) -> tuple[Sample, ...]:
+    """Returns labelled photos of different sizes, the classes taking turns."""
+    return tuple(
+        Sample(
+            png(photo(label, 1000 * seed + 10 * index + len(part), (20 + index % 5, 28 - index % 7))),
+            label,
+            f"{part}/{CLASSES[label]}/{index}.png",
+        )
+        for index in range(per_class)
+        for label in range(classes)
+    )
+
+
+def images(**changes) -> ImageSet:
+    parts = {"train": samples("train", 12), "val": samples("val", 4), "test": samples("test", 6)}
+    return ImageSet(**{"name": "colours", "classes": CLASSES, **parts, **changes})
+
+
+class SmallBackbone(StagedBackbone):
+    """Three stages of a convolution, a batch normalisation and a little dropout."""
+
+    def __init__(self, *, dropout: float = 0.0) -> None:
+        def stage(inputs: int, outputs: int) -> nn.Module:
+            return nn.Sequential(
+                nn.Conv2d(inputs, outputs, 3, 2, 1), nn.BatchNorm2d(outputs), nn.ReLU(), nn.Dropout(dropout)
+            )
+
+        super().__init__({"stem": stage(3, 8), "layer1": stage(8, 8), "layer2": stage(8, 12)}, width=12)
+
+
+class SmallHead(zoo.Head):
+    """Linear, over the pooled features or over the average of the map."""
+
+    def __init__(self, request, *, over_map: bool = False) -> None:
+        super().__init__(request.criterion)
+        self.over_map = over_map
+        self.dropout = nn.Dropout(request.dropout)
+        self.linear = nn.Linear(request.map_width if over_map else request.pooled_width, request.outputs)
+
+    def forward(self, features: Features) -> Tensor:
+        return self.linear(self.dropout(features.map.mean(dim=(2, 3)) if self.over_map else features.pooled))
+
+
+def a_backbone(name="small", *, weights=True, build=None, **made):
+    def build_small(request):
+        if request.pretrained and weights == "offline":
+            raise WeightsError("The weights cannot be downloaded.", hint="Give a file with --weights.")
+        return SmallBackbone(**made)
+
+    info = WeightsInfo(name="v1", source="these tests") if weights else None
+    card = BackboneCard(preprocess=PREPROCESS, weights=info)
+    return zoo.BackboneSpec(name=name, build=build or build_small, card=lambda: card)
+
+
+def a_head(name="flat", **made):
+    return zoo.HeadSpec(name=name, build=lambda request: SmallHead(request, **made))
+
+
+class FakePlugin:
+    """Offers what it is given; by default a backbone `small` and its variants, heads `flat` and `mapped`, `colours`.
+
+    Attributes:
+        dataset: What the dataset `colours` loads; tests put another one here.
+    """
+
+    def __init__(self, *, backbones=None, heads=None, dataset: ImageSet | None = None) -> None:
+        self.backbones = backbones or [
+            a_backbone(),
+            a_backbone("small-dropout", dropout=0.3),
+            a_backbone("small-bare", weights=None),
+            a_backbone("small-offline", weights="offline"),
+        ]
+        self.heads = heads or [a_head(), a_head("mapped", over_map=True)]
+        self.dataset = dataset or images()
+
+    @zoo.hookimpl
+    def zoo_backbones(self):
+        return self.backbones
+
+    @zoo.hookimpl
+    def zoo_heads(self):
+        return self.heads
+
+    @zoo.hookimpl
+    def zoo_datasets(self):
+        return [zoo.DatasetSpec(name="colours", load=lambda request: self.dataset)]
+
+
+def registry_of(plugin: object, name: str = "fake") -> Registry:
+    """Returns a registry of one plugin and nothing else, so that no test depends on what is installed."""
+    candidate = Candidate(entry=name, distribution=name, version="1.2", load=lambda: plugin)
+    registry = Registry(load_plugins([candidate]))
+    assert not registry.failures, registry.failures
+    return registry
+
+
+__all__ = ["CLASSES", "PREPROCESS", "SIZE", "FakePlugin", "NoOptions", "a_backbone", "a_head", "images", "photo", "png"]
