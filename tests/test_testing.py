@@ -260,6 +260,11 @@ class Needed:
     depth: int = option(minimum=1, help="layers")
 
 
+@dataclass(frozen=True)
+class Unreadable:
+    depth: Nowhere = option(1, help="layers")  # type: ignore[name-defined]  # noqa: F821
+
+
 @dataclass
 class Thawed:
     depth: int = option(1, help="layers")
@@ -271,6 +276,7 @@ class Thawed:
         (Silent, "the option 'depth' must have a line of help"),
         (OutOfBounds, "checking the default of the option 'depth'"),
         (Needed, "needs the option 'depth'"),
+        (Unreadable, "reading its options raised NameError: name 'Nowhere' is not defined"),
         (Thawed, "its options must be a frozen dataclass"),
         (dict, "its options must be a frozen dataclass"),
     ],
@@ -555,3 +561,4 @@ def test_a_plugin_that_imports_torch_at_its_top_is_told(tmp_path: Path, monkeypa
     monkeypatch.syspath_prepend(tmp_path)
     message = breaks(lambda: check_plugin("zoo_heavy"))
     assert message.startswith("plugin zoo_heavy: it imports torch when the zoo looks around")
+    assert "from __future__ import annotations" in message

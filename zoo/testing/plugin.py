@@ -99,7 +99,8 @@ def _check_light(subject: Subject, name: str) -> None:
     subject.want(
         not imported,
         f"it imports {imported} when the zoo looks around, which makes every command slow, 'zoo --help' too; "
-        "such imports belong inside the functions that build",
+        "such imports belong inside the functions that build (the annotation zoo.Backbone imports torch too, unless "
+        "the file begins with 'from __future__ import annotations')",
     )
 
 

@@ -58,7 +58,9 @@ def check_options(subject: Subject, options: type[Any], values: Mapping[str, Any
         isinstance(options, type) and dataclasses.is_dataclass(options) and _is_frozen(options),
         "its options must be a frozen dataclass (zoo.options.NoOptions where there are none)",
     )
-    for info in describe_options(options):
+    with subject.calling("reading its options"):
+        infos = describe_options(options)
+    for info in infos:
         subject.want(
             bool(info.help), f"the option '{info.name}' must have a line of help: zoo.options.option(help=...)"
         )

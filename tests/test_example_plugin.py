@@ -1,0 +1,99 @@
+"""An outsider's distribution: installed beside the zoo, found, used, and gone once it is uninstalled."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sysconfig
+import venv
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+EXAMPLE = Path(__file__).parent / "example_plugin"
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+class Environment:
+    """A virtual environment with a `pip` of its own that also sees all that this interpreter has installed.
+
+    `--system-site-packages` would show it the packages of the base interpreter, not those of the environment in which
+    the tests run.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        venv.create(folder / "venv", with_pip=True)
+        scripts = "Scripts" if os.name == "nt" else "bin"
+        self.python = folder / "venv" / scripts / "python"
+        self.folder = folder
+        own = self.run("-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip()
+        # addsitedir, and no plain path: it reads the .pth files found there, editable installations among them.
+        seen = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+        lines = [f"import site; site.addsitedir({path!r})" for path in sorted(seen)]
+        Path(own, "tests_see.pth").write_text("\n".join(lines) + "\n")
+
+    def run(self, *arguments: str | Path, fails: bool = False) -> str:
+        """Returns what the command printed: its output, or its errors where it is to fail."""
+        outside = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "ZOO_BLOCK_PLUGINS")
+        environment = {name: value for name, value in os.environ.items() if name not in outside}
+        done = subprocess.run(
+            [self.python, *arguments],
+            cwd=self.folder,
+            env=environment | {"ZOO_HOME": str(self.folder / "home")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode != 0) == fails, f"{arguments}\n{done.stdout}\n{done.stderr}"
+        return done.stderr if fails else done.stdout
+
+    def plugins(self) -> dict[str, Any]:
+        return {plugin["key"]: plugin for plugin in json.loads(self.run("-m", "zoo", "plugins", "--json"))}
+
+    def listed(self, kind: str) -> list[str]:
+        return [entry["qualified"] for entry in json.loads(self.run("-m", "zoo", "list", "--json"))[kind]]
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    return Environment(tmp_path_factory.mktemp("outsider"))
+
+
+def test_a_plugin_is_installed_found_fine_tuned_and_uninstalled(environment: Environment) -> None:
+    source = environment.folder / "zoo-tinynet"
+    shutil.copytree(EXAMPLE, source, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+    assert "zoo-tinynet:tinynet" not in environment.plugins()
+    pip = ("-m", "pip", "--disable-pip-version-check", "--quiet")
+    environment.run(*pip, "install", "--no-index", "--no-deps", "--no-build-isolation", source)
+
+    plugin = environment.plugins()["zoo-tinynet:tinynet"]
+    assert (plugin["version"], plugin["built_in"], plugin["error"]) == ("0.1.0", False, None)
+    assert "zoo-tinynet/tinynet" in environment.listed("backbones")
+    assert "zoo-tinynet/tinynet-head" in environment.listed("heads")
+
+    environment.run("-m", "pytest", "-q", source)
+    fine_tune(environment, "tinynet", head="tinynet-head")
+    message = environment.run("-m", "zoo", "finetune", "tinynet", "--data", "hotdog-cartoon", fails=True)
+    assert "zoo-tinynet/tinynet has no pretrained weights" in message
+    assert "--weights none" in message
+
+    environment.run(*pip, "uninstall", "--yes", "zoo-tinynet")
+    assert "zoo-tinynet:tinynet" not in environment.plugins()
+    message = environment.run("-m", "zoo", "finetune", "zoo-tinynet/tinynet", "--data", "hotdog-cartoon", fails=True)
+    assert "There is no backbone 'zoo-tinynet/tinynet'." in message
+    assert "Traceback" not in message
+
+
+def fine_tune(environment: Environment, backbone: str, *, head: str) -> None:
+    runs = environment.folder / head
+    what = ("--data", "hotdog-cartoon", "--head", head, "--weights", "none", "--epochs", "1")
+    small = ("--data-option", "images=20", "--data-option", "size=32")
+    environment.run("-m", "zoo", "finetune", backbone, *what, *small, "--device", "cpu", "--quiet", "--runs", runs)
+    (record,) = runs.glob("*/run.json")
+    told = json.loads(record.read_text())
+    assert 0 <= told["results"]["test"]["accuracy"] <= 1
+    assert (record.parent / "model.safetensors").stat().st_size > 0
