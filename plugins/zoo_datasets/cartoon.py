@@ -1,4 +1,8 @@
-"""The dataset `hotdog-cartoon`: drawn by this package, for first steps without network and for tests."""
+"""The dataset `hotdog-cartoon`: drawn by this package, for first steps without network and for tests.
+
+Seed and name of an image decide all of it. Of two versions of Pillow one may set single pixels at the edge of a shape
+otherwise: between 11.0 and 12.3 that was so in 10 of 168 images, and the others were the same to the bit.
+"""
 
 from __future__ import annotations
 
