@@ -158,10 +158,12 @@ def _resize_matrix(start: Tensor, length: Tensor, limit: Tensor, source: int, ta
     weights = (1 - (pixel - centre).abs() / scale.clamp(min=1)).clamp(min=0)
     # A crop is made before a resize: no pixel beyond the box bleeds into it.
     weights = weights * ((pixel > start.clamp(min=0)) & (pixel < torch.minimum(start + length, limit)))
+    weights = weights * ((centre > 0) & (centre < limit))  # padding begins where the photo ends
     return weights / weights.sum(dim=2, keepdim=True).clamp(min=1e-6)
 
 
 def _affine(images: Tensor, spec: Preprocess, how: Augmentation, generator: torch.Generator) -> Tensor:
+    """Rotates and shears each image about its centre, as torchvision's RandomAffine; beyond it is the mean colour."""
     count, _, height, width = images.shape
     turn, shear = (
         torch.deg2rad(torch.empty(count).uniform_(-most, most, generator=generator)) if most else torch.zeros(count)
@@ -171,8 +173,8 @@ def _affine(images: Tensor, spec: Preprocess, how: Augmentation, generator: torc
     tilt = torch.tan(shear)
     cos, sin = turn.cos(), turn.sin()
     theta = torch.zeros(count, 2, 3)
-    theta[:, 0, 0], theta[:, 0, 1] = cos, (cos * tilt - sin) / aspect
-    theta[:, 1, 0], theta[:, 1, 1] = sin * aspect, sin * tilt + cos
+    theta[:, 0, 0], theta[:, 0, 1] = cos + tilt * sin, (tilt * cos - sin) / aspect
+    theta[:, 1, 0], theta[:, 1, 1] = sin * aspect, cos
     grid = F.affine_grid(theta.to(images.device), list(images.shape), align_corners=False)
     mean = torch.tensor(spec.mean, device=images.device).view(1, 3, 1, 1) * 255
     return F.grid_sample(images - mean, grid, mode="bilinear", align_corners=False) + mean
