@@ -1,4 +1,7 @@
-"""The built-in plugin that offers every network of timm, as a family. Importing it imports neither torch nor timm."""
+"""The built-in plugin that offers every network of timm, as a family. Importing it imports neither torch nor timm.
+
+It has a command, so every ``zoo --help`` imports it: even light modules are imported inside the functions.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,18 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from zoo import hookimpl
-from zoo.specs import BackboneCard, BackboneFamily, BackboneRequest, BackboneSpec
-from zoo_timm.names import names
-from zoo_timm.options import TimmOptions
 
 if TYPE_CHECKING:
     from zoo.contracts import Backbone
+    from zoo.specs import BackboneCard, BackboneFamily, BackboneRequest, BackboneSpec
 
 
 @hookimpl
 def zoo_backbones() -> list[BackboneFamily]:
     """Returns one family: timm's networks, with and without the tags of their weights."""
+    from zoo.specs import BackboneFamily
+    from zoo_timm.names import names
+
     return [BackboneFamily(name="timm", names=names, resolve=resolve, summary="every network of timm, by timm's name")]
 
 
@@ -28,6 +32,10 @@ def zoo_commands(cli: Any) -> None:
 
 def resolve(name: str) -> BackboneSpec | None:
     """Returns the spec of one of timm's names (``resnet50d``, ``resnet18.a1_in1k``), or None."""
+    from zoo.specs import BackboneSpec
+    from zoo_timm.names import names
+    from zoo_timm.options import TimmOptions
+
     if name not in names():
         return None
     return BackboneSpec(

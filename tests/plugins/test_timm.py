@@ -14,8 +14,9 @@ from torch import nn
 from zoo.errors import ConfigError, PluginError, WeightsError
 from zoo.specs import BackboneRequest, Preprocess
 from zoo.weights import load_backbone
-from zoo_timm import names, resolve, zoo_backbones
+from zoo_timm import resolve, zoo_backbones
 from zoo_timm.backbone import TimmBackbone
+from zoo_timm.names import names
 from zoo_timm.options import TimmOptions
 from zoo_timm.pretrained import card
 
@@ -23,7 +24,7 @@ from zoo_timm.pretrained import card
 NETWORKS = [
     ("test_resnet", (64, 96), 96, 96, (2, 3)),
     ("test_vit", (160, 160), 64, 64, (10, 10)),  # tokens behind a class token
-    ("test_vit_relpos", (160, 160), 96, 96, (10, 10)),  # tokens without one
+    ("gmlp_ti16_224", (224, 224), 128, 128, (14, 14)),  # tokens without one
     ("test_mambaout", (64, 64), 256, 64, (2, 2)),  # channels last, a hidden layer before the output
     ("mobilenetv3_small_050", (64, 64), 1024, 288, (2, 2)),  # a convolution between pooling and output
     ("efficientvit_m0", (224, 224), 192, 192, (4, 4)),  # a normalisation within the output
