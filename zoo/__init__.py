@@ -13,8 +13,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from zoo.comparison import compare
+    from zoo.config import FinetuneConfig, make_config
     from zoo.contracts import Backbone, Features, Head, Stage, StagedBackbone
+    from zoo.evaluation import evaluate
+    from zoo.finetuning import finetune, resume
     from zoo.hookspecs import hookimpl
+    from zoo.plugins import load_registry
+    from zoo.predictor import Predictor, load
+    from zoo.run import Run, list_runs, open_run
     from zoo.specs import (
         BackboneCard,
         BackboneFamily,
@@ -49,6 +56,18 @@ _LAZY = {
     "Sample": "zoo.specs",
     "WeightsInfo": "zoo.specs",
     "hookimpl": "zoo.hookspecs",
+    "FinetuneConfig": "zoo.config",
+    "Predictor": "zoo.predictor",
+    "Run": "zoo.run",
+    "compare": "zoo.comparison",
+    "evaluate": "zoo.evaluation",
+    "finetune": "zoo.finetuning",
+    "list_runs": "zoo.run",
+    "load": "zoo.predictor",
+    "load_registry": "zoo.plugins",
+    "make_config": "zoo.config",
+    "open_run": "zoo.run",
+    "resume": "zoo.finetuning",
 }
 
 __all__ = [
