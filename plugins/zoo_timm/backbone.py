@@ -144,18 +144,21 @@ def _create(name: str, request: BackboneRequest, hint: str) -> nn.Module:
     arguments: dict[str, Any] = {}
     if request.pretrained:
         arguments = {"pretrained": True, "pretrained_cfg_overlay": fetch(name)}
-    if config(name).fixed_input_size:
+    cfg = config(name)
+    if cfg.fixed_input_size and request.image_size != tuple(cfg.input_size[1:]):
         arguments["img_size"] = request.image_size
     if request.options.drop_path:
         arguments["drop_path_rate"] = request.options.drop_path
     try:
         net: nn.Module = timm.create_model(name, **arguments)
     except TypeError as error:
-        if "drop_path_rate" not in str(error):
+        if "drop_path_rate" in str(error):
+            raise ConfigError(
+                f"{name} has no stochastic depth: option 'drop_path' does not apply.", hint="Leave it out."
+            ) from error
+        if "img_size" not in arguments:
             raise
-        raise ConfigError(
-            f"{name} has no stochastic depth: option 'drop_path' does not apply.", hint="Leave it out."
-        ) from error
+        raise wrong_size(name, request.image_size, error, hint=hint) from error
     except (AssertionError, ValueError, ZeroDivisionError) as error:
         raise wrong_size(name, request.image_size, error, hint=hint) from error
     except (RuntimeError, OSError, KeyError, safetensors.SafetensorError) as error:

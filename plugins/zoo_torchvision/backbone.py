@@ -88,7 +88,7 @@ class VisionTransformerBackbone(Backbone):
     def forward(self, images: Tensor) -> Features:
         """Maps ``(N, 3, H, W)`` to the class token ``(N, C)`` and the other tokens, as a map ``(N, C, h, w)``."""
         tokens = self.net._process_input(images)
-        class_token = self.net.class_token.expand(len(images), -1, -1)
+        class_token = self.net.class_token.expand(images.shape[0], -1, -1)
         tokens = self.net.encoder(torch.cat([class_token, tokens], dim=1))
         feature_map = tokens_to_map(tokens, prefix=1, image_size=(images.shape[2], images.shape[3]))
         return Features(pooled=self.net.heads(tokens[:, 0]), map=feature_map)

@@ -242,3 +242,11 @@ def test_files_of_before_torch_0_4_name_densenets_layers_otherwise():
         "net.features.denseblock1.denselayer1.norm1.weight",
         "classifier.weight",
     }
+
+
+def test_a_vision_transformer_can_be_exported_with_any_batch_size():
+    backbone = small_vision_transformer(64).eval()
+    batch = torch.export.Dim("batch")
+    program = torch.export.export(backbone, (torch.randn(2, 3, 64, 64),), dynamic_shapes={"images": {0: batch}})
+    images = torch.randn(3, 3, 64, 64)
+    torch.testing.assert_close(program.module()(images)[0], backbone(images).pooled)
