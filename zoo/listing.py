@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from zoo.errors import PluginError
 
@@ -25,7 +25,7 @@ class Entry:
 
     Attributes:
         kind: ``"backbones"``, ``"heads"`` or ``"datasets"``.
-        name: The shortest name that finds it: bare where that is enough, else qualified.
+        name: A name that finds it: bare for what is built in, unless an earlier plugin has it; else qualified.
         qualified: ``"torchvision/resnet18"``.
         summary: One line; empty where the plugin says nothing, as for the members of a family.
         family: Whether it stands for a family of names, and is no name itself (``"timm/..."``).
@@ -79,14 +79,26 @@ class RunRow:
         return asdict(self)
 
 
+class Listing(NamedTuple):
+    """What the plugins offer, and what kept some of it from being listed.
+
+    Attributes:
+        entries: In the order in which bare names resolve.
+        failures: One error for each family that could not tell its names.
+    """
+
+    entries: list[Entry]
+    failures: list[PluginError]
+
+
 def list_entries(
     registry: Registry,
     *,
     word: str = "",
     kinds: Iterable[str] = KINDS,
     expand: bool = False,
-) -> list[Entry]:
-    """Returns what the plugins offer, in the order in which bare names resolve.
+) -> Listing:
+    """Returns what the plugins offer.
 
     Args:
         registry: Of which plugins.
@@ -94,27 +106,27 @@ def list_entries(
             take seconds the first time.
         kinds: Which of `KINDS`.
         expand: Whether families are listed name by name even without a word.
-
-    Raises:
-        PluginError: A family cannot tell its names.
     """
     entries: list[Entry] = []
+    failures: list[PluginError] = []
     if "backbones" in kinds:
-        singles = ((offer.plugin, offer.spec.name, offer.spec.summary) for offer in registry.backbones())
-        entries += _entries("backbones", singles)
-        taken = {entry.name for entry in entries}
+        singles = [(offer.plugin, offer.spec.name, offer.spec.summary) for offer in registry.backbones()]
+        members: list[tuple[Plugin, str, str]] = []
         for family, plugin in registry.families():
-            if word or expand:
-                names = ((plugin, name, "") for name in _names(family, plugin))
-                entries += _entries("backbones", names, taken)
-            else:
-                entries.append(_family_entry(family, plugin))
+            try:
+                members += [(plugin, name, "") for name in (_names(family, plugin) if word or expand else ())]
+            except PluginError as error:
+                failures.append(error)
+        entries += _entries("backbones", [*singles, *members])
+        if not (word or expand):
+            entries += [_family_entry(family, plugin) for family, plugin in registry.families()]
     if "heads" in kinds:
         entries += _entries("heads", ((o.plugin, o.spec.name, o.spec.summary) for o in registry.heads()))
     if "datasets" in kinds:
         entries += _entries("datasets", ((o.plugin, o.spec.name, o.spec.summary) for o in registry.datasets()))
     word = word.lower()
-    return [entry for entry in entries if word in entry.qualified.lower() or word in entry.summary.lower()]
+    found = [entry for entry in entries if word in entry.qualified.lower() or word in entry.summary.lower()]
+    return Listing(found, failures)
 
 
 def run_row(run: Run) -> RunRow:
@@ -144,14 +156,16 @@ def matching_runs(runs: Iterable[Run], word: str = "") -> list[RunRow]:
     return [row for row in rows if word.lower() in f"{row.name} {row.backbone} {row.head} {row.data}".lower()]
 
 
-def _entries(kind: Kind, offers: Iterable[tuple[Plugin, str, str]], taken: Iterable[str] = ()) -> Iterator[Entry]:
-    """Names each offer by its bare name, unless that finds another one or is ambiguous."""
-    listed = list(offers)
-    outside = [name for plugin, name, _ in listed if not plugin.built_in]
-    resolved = set(taken)
-    for plugin, name, summary in listed:
-        bare = name not in resolved and (plugin.built_in or outside.count(name) == 1)
-        resolved.add(name)
+def _entries(kind: Kind, offers: Iterable[tuple[Plugin, str, str]]) -> Iterator[Entry]:
+    """Names each built-in offer by its bare name, unless an earlier one has it; outsiders by their qualified name.
+
+    An outsider's bare name may work too, but a family that is not asked here could hold the same.
+    """
+    taken: set[str] = set()
+    for plugin, name, summary in offers:
+        bare = plugin.built_in and name not in taken
+        if plugin.built_in:
+            taken.add(name)
         qualified = f"{plugin.qualifier}/{name}"
         yield Entry(kind=kind, name=name if bare else qualified, qualified=qualified, summary=summary)
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+_PATIENCE = 1.0  # seconds
+
+
 @click.command(name="list")
 @click.argument("word", default="")
 @click.option("--kind", "kinds", multiple=True, type=click.Choice(KINDS), help="List these only; repeatable.")
@@ -30,8 +33,12 @@ def command(word: str, kinds: tuple[str, ...], expand: bool, runs: Path, as_json
     """List backbones, heads, datasets and runs; with WORD, those that have it in their name or summary."""
     chosen = kinds or KINDS
     registry = load_registry()
+    for plugin in registry.failures:
+        click.echo(f"warning: the plugin {plugin.key} failed; 'zoo plugins' tells why.", err=True)
     with _patience():
-        entries = list_entries(registry, word=word, kinds=chosen, expand=expand)
+        entries, failures = list_entries(registry, word=word, kinds=chosen, expand=expand)
+    for failure in failures:
+        click.echo(f"warning: {console.printable(failure.message)}", err=True)
     rows = matching_runs(list_runs(runs), word) if "runs" in chosen else []
     if as_json:
         groups = {kind: [e.to_dict() for e in entries if e.kind == kind] for kind in chosen if kind != "runs"}
@@ -45,15 +52,13 @@ def command(word: str, kinds: tuple[str, ...], expand: bool, runs: Path, as_json
         write_runs(rows, indent=2)
     if not entries and not rows:
         click.echo(f"Nothing has '{word}' in its name. 'zoo list' lists all." if word else "Nothing is offered.")
-    for plugin in registry.failures:
-        click.echo(f"warning: the plugin {plugin.key} failed; 'zoo plugins' tells why.", err=True)
 
 
 @contextmanager
 def _patience() -> Iterator[None]:
-    """Tells on stderr why nothing is seen yet, if that is so after a second."""
+    """Tells on stderr why nothing is seen yet, if that is still so after a while."""
     told = "Asking the libraries for their names; the first time this takes some seconds ..."
-    timer = threading.Timer(1.0, click.echo, args=[told], kwargs={"err": True})
+    timer = threading.Timer(_PATIENCE, click.echo, args=[told], kwargs={"err": True})
     timer.daemon = True
     timer.start()
     try:

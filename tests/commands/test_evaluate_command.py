@@ -1,0 +1,51 @@
+import json
+
+import numpy as np
+import pytest
+
+import zoo.evaluation
+from zoo.metrics import evaluate_predictions
+
+
+@pytest.fixture
+def calls(make_run, monkeypatch):
+    make_run()
+    made = []
+
+    def evaluate(run, *, data, part, device, observer):
+        made.append((run.name, data, part, device))
+        p = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.3, 0.7]])
+        return evaluate_predictions(p, np.array([0, 1, 1, 1]), ("cat", "dog"))
+
+    monkeypatch.setattr(zoo.evaluation, "evaluate", evaluate)
+    return made
+
+
+def test_figures_classes_and_confusion(run_zoo, calls):
+    code, out, err = run_zoo("evaluate", "tiny-linear-dogs-1")
+    assert (code, err) == (0, "")
+    assert calls == [("tiny-linear-dogs-1", None, "test", "auto")]
+    lines = out.splitlines()
+    assert lines[0].startswith("accuracy  75.0 % ± ")
+    assert lines[0].endswith("(4 photos)")
+    assert "class  precision   recall      F1  photos" in lines
+    assert "cat       50.0 %  100.0 %  66.7 %       1" in lines
+    assert [line.split() for line in lines[-3:]] == [["cat", "dog"], ["cat", "1", "0"], ["dog", "1", "2"]]
+
+
+def test_other_data_and_another_part(run_zoo, calls):
+    run_zoo("evaluate", "tiny-linear-dogs-1", "--data", "./new", "--part", "val", "--device", "cpu")
+    assert calls == [("tiny-linear-dogs-1", "./new", "val", "cpu")]
+
+
+def test_json(run_zoo, calls):
+    told = json.loads(run_zoo("evaluate", "tiny-linear-dogs-1", "--json").out)
+    assert told["accuracy"] == 0.75
+    assert told["per_class"][1]["name"] == "dog"
+    assert told["confusion"] == [[1, 0], [1, 2]]
+
+
+def test_an_unknown_run_is_refused(run_zoo):
+    code, _, err = run_zoo("evaluate", "nosuch")
+    assert code == 1
+    assert "There is no run 'nosuch'" in err

@@ -1,0 +1,180 @@
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import zoo.finetuning
+from zoo.config import FinetuneConfig
+from zoo.events import EpochResult, Finished, Note
+from zoo.options import describe_options
+
+RESULTS = {"test": {"accuracy": 0.9, "interval": [0.88, 0.92], "count": 800}, "seconds": 9.0, "images_per_second": 48.0}
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Stands for the library: keeps what it is called with, and tells a short story."""
+    made = []
+
+    def finetune(config, *, runs, observer):
+        made.append((config, runs))
+        observer(Note(text="Mind the gap.", warning=True))
+        nan = math.nan
+        observer(
+            EpochResult(
+                epoch=1,
+                train_loss=0.5,
+                train_accuracy=nan,
+                val_loss=0.4,
+                val_accuracy=0.8,
+                learning_rate=1e-4,
+                seconds=3.0,
+                images_per_second=48.0,
+            )
+        )
+        observer(Finished(path="runs/tiny-linear-dogs-1", results=RESULTS))
+
+    monkeypatch.setattr(zoo.finetuning, "finetune", finetune)
+    return made
+
+
+def test_only_what_is_said_is_passed_on(run_zoo, calls):
+    code, _, err = run_zoo("finetune", "tiny", "--data", "dogs", "--recipe", "d2l", "--lr", "0.5", "--runs", "there")
+    assert (code, err) == (0, "")
+    ((config, runs),) = calls
+    assert runs == Path("there")
+    assert config.lr == 0.5
+    assert config.batch_size == 128  # the recipe's
+
+
+def test_values_are_parsed_as_in_python(run_zoo, calls):
+    run_zoo(
+        *("finetune", "tiny", "--data", "dogs", "--probe", "no", "--clip-grad", "none", "--freeze", "2"),
+        *("--head-option", "hidden=64", "--head-option", "depth=2", "--data-option", "size=3"),
+    )
+    ((config, _),) = calls
+    assert config.probe is False
+    assert config.clip_grad is None
+    assert config.freeze == "2"
+    assert config.head_options == {"hidden": "64", "depth": "2"}
+    assert config.data_options == {"size": "3"}
+
+
+def test_plain_output_ends_with_the_figures_and_what_to_try(run_zoo, calls):
+    out = run_zoo("finetune", "tiny", "--data", "dogs").out
+    assert out.splitlines()[0] == "warning: Mind the gap."
+    assert "test accuracy 90.0 % ± 2.0 (800 photos)" in out
+    assert "9.0 s, training at 48 images/s" in out
+    assert out.endswith("  zoo predict runs/tiny-linear-dogs-1 photo.jpg\n  zoo evaluate runs/tiny-linear-dogs-1\n")
+
+
+def test_quiet_prints_the_path_alone(run_zoo, calls):
+    assert run_zoo("finetune", "tiny", "--data", "dogs", "--quiet") == (0, "runs/tiny-linear-dogs-1\n", "")
+
+
+def test_json_prints_an_event_a_line(run_zoo, calls):
+    note, epoch, finished = map(json.loads, run_zoo("finetune", "tiny", "--data", "dogs", "--json").out.splitlines())
+    assert note == {"event": "Note", "text": "Mind the gap.", "warning": True}
+    assert (epoch["event"], epoch["epoch"], epoch["train_accuracy"]) == ("EpochResult", 1, None)
+    assert finished["results"]["test"]["accuracy"] == 0.9
+
+
+def test_an_interrupt_exits_with_130_and_no_traceback(run_zoo, monkeypatch):
+    def finetune(config, *, runs, observer):
+        observer(Note(text="Stopped."))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(zoo.finetuning, "finetune", finetune)
+    code, out, err = run_zoo("finetune", "tiny", "--data", "dogs")
+    assert code == 130
+    assert out == "note: Stopped.\n"
+    assert err.strip() == ""
+
+
+def test_resume_takes_the_run_alone(run_zoo, monkeypatch):
+    resumed = []
+    monkeypatch.setattr(zoo.finetuning, "resume", lambda run, *, runs, observer: resumed.append((run, runs)))
+    assert run_zoo("finetune", "--resume", "tiny-1").code == 0
+    assert resumed == [("tiny-1", Path("runs"))]
+    code, _, err = run_zoo("finetune", "tiny", "--resume", "tiny-1")
+    assert code == 2
+    assert "--resume takes everything from the run" in err
+
+
+def test_without_data_it_tells_what_data_can_be(run_zoo):
+    code, _, err = run_zoo("finetune", "tiny")
+    assert code == 2
+    assert "a dataset        dogs" in err
+    assert "a folder         ./photos" in err
+    assert "a CSV file       photos.csv" in err
+
+
+def test_without_a_backbone_it_gives_an_example(run_zoo):
+    code, _, err = run_zoo("finetune", "--data", "dogs")
+    assert code == 2
+    assert "zoo finetune resnet18 --data hotdog" in err
+
+
+def test_an_unknown_option_suggests_a_near_one(run_zoo):
+    code, _, err = run_zoo("finetune", "tiny", "--data", "dogs", "--eposch", "3")
+    assert code == 2
+    assert "--eposch" in err
+    assert "--epochs" in err
+
+
+def test_every_field_is_an_option_listed_under_its_group(run_zoo):
+    out = run_zoo("finetune", "--help").out
+    for info in describe_options(FinetuneConfig):
+        if info.name != "backbone":
+            assert f"--{info.name.replace('_', '-')} " in out
+    groups = ["Model:", "Data:", "Training:", "Augmentation:", "Machine:", "Output:"]
+    assert [line for line in out.splitlines() if line in groups] == groups
+    assert "[default: cosine]" in out
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (["--lr", "fast"], "'lr' is 'fast'"),
+        (["--epochs", "0"], "'epochs' is '0', out of bounds"),
+        (["--probe", "maybe"], "'probe' is 'maybe'"),
+        (["--recipe", "d3l"], "there is no such recipe"),
+        (["--head-option", "hidden"], "'hidden' is not of the form name=value"),
+        (["--head", "nosuch"], "There is no head 'nosuch'"),
+        (["--head", "linear", "--head-option", "nosuch=1"], "head linear has no option 'nosuch'"),
+        (["--weights", "nosuch.pth"], "There is no weights file nosuch.pth"),
+    ],
+)
+def test_a_wrong_value_is_refused_in_two_lines_before_torch_is_imported(tmp_path, args, told):
+    photos = tmp_path / "photos"
+    for kind in ("cat", "dog"):
+        (photos / kind).mkdir(parents=True)
+        for number in range(9):
+            (photos / kind / f"{number}.jpg").write_bytes(b"never opened")
+    program = (
+        "import sys\n"
+        "from zoo.cli import main\n"
+        "try:\n"
+        "    main()\n"
+        "finally:\n"
+        "    heavy = {'torch', 'timm', 'torchvision'} & set(sys.modules)\n"
+        "    print(*heavy)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, "finetune", "resnet18", "--data", str(photos), *args],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "ZOO_HOME": str(tmp_path)},
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-1] == ""
+    first, *rest = done.stderr.splitlines()
+    assert first.startswith("error: ")
+    assert told in first
+    assert len(rest) <= 1

@@ -1,0 +1,88 @@
+import json
+import time
+
+import pytest
+
+from zoo.listing import Listing
+
+
+def test_lists_every_kind_and_families_in_one_line(run_zoo, make_run):
+    make_run()
+    code, out, err = run_zoo("list")
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0] == "Backbones (1)"
+    assert "  tiny      torchvision  A tiny network." in lines
+    assert "  timm/...  timm         Many networks. ('zoo list WORD' searches)" in lines
+    assert "Heads (2)" in lines
+    assert "Datasets (1)" in lines
+    assert lines[-1] == "  tiny-linear-dogs-1  tiny      linear  dogs  93.1 % ± 1.8  3 min 12 s"
+
+
+def test_a_word_searches_families_and_names_each_by_what_finds_it(run_zoo):
+    out = run_zoo("list", "TINY", "--kind", "backbones").out
+    names = [line.split()[0] for line in out.splitlines()[2:] if line]
+    # 'tiny' is torchvision's, so timm's needs its qualified name.
+    assert names == ["tiny", "timm/tiny", "tiny_v2"]
+
+
+def test_a_word_is_searched_in_summaries_too(run_zoo):
+    out = run_zoo("list", "photos").out
+    assert "dogs" in out
+    assert "Heads" not in out
+
+
+def test_all_lists_families_name_by_name(run_zoo):
+    assert "  vast       timm" in run_zoo("list", "--all").out
+
+
+def test_json_holds_the_same(run_zoo, make_run):
+    make_run()
+    listed = json.loads(run_zoo("list", "--json").out)
+    assert [entry["qualified"] for entry in listed["backbones"]] == ["torchvision/tiny", "timm/..."]
+    assert listed["backbones"][1]["family"]
+    assert [entry["name"] for entry in listed["heads"]] == ["linear", "mlp"]
+    assert listed["runs"][0]["accuracy"] == 0.931
+    assert json.loads(run_zoo("list", "--json", "--kind", "heads").out).keys() == {"heads"}
+
+
+def test_nothing_found_says_so(run_zoo):
+    code, out, _ = run_zoo("list", "nosuch")
+    assert code == 0
+    assert out == "Nothing has 'nosuch' in its name. 'zoo list' lists all.\n"
+
+
+def test_a_failed_plugin_is_told_on_stderr_and_disturbs_nothing(run_zoo, plugins, broken):
+    plugins.append(broken)
+    code, out, err = run_zoo("list")
+    assert code == 0
+    assert "tiny" in out
+    assert err == "warning: the plugin acme:broken failed; 'zoo plugins' tells why.\n"
+
+
+def test_a_family_that_raises_is_told_and_the_others_are_listed(run_zoo, plugins, raising):
+    plugins.append(raising)
+    code, out, err = run_zoo("list", "tiny")
+    assert code == 0
+    assert err == "warning: The plugin acme:raising failed to tell the names of its family 'ghosts': 1 / 0.\n"
+    assert "timm/tiny" in out
+
+
+def test_an_outsider_is_named_so_that_it_is_surely_found(run_zoo, plugins, outsider):
+    plugins.append(outsider)
+    assert "  acme/tiny  acme         A tiny network." in run_zoo("list").out.splitlines()
+
+
+def test_a_slow_family_says_so_on_stderr(run_zoo, monkeypatch):
+    import zoo.commands.list as module
+
+    monkeypatch.setattr(module, "_PATIENCE", 0.0)
+    monkeypatch.setattr(module, "list_entries", lambda *_, **__: time.sleep(0.2) or Listing([], []))
+    assert run_zoo("list", "x").err.startswith("Asking the libraries for their names")
+
+
+@pytest.mark.parametrize("kind", ["backbone", "nosuch"])
+def test_a_wrong_kind_is_wrong_usage(run_zoo, kind):
+    code, _, err = run_zoo("list", "--kind", kind)
+    assert code == 2
+    assert "'backbones', 'heads', 'datasets', 'runs'" in err

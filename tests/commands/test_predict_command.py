@@ -1,0 +1,98 @@
+import csv
+import io
+import json
+from types import SimpleNamespace
+
+import pytest
+
+import zoo.predictor
+from zoo.errors import ImageError
+from zoo.predictor import Prediction
+
+
+@pytest.fixture
+def photos(tmp_path, make_run, monkeypatch):
+    """A run, a folder of photos, and a predictor that finds every file readable that is not empty."""
+    make_run()
+    folder = tmp_path / "photos"
+    (folder / "below").mkdir(parents=True)
+    for name in ("b.jpg", "a.PNG", "below/c.jpeg"):
+        (folder / name).write_bytes(b"photo")
+    (folder / "notes.txt").write_bytes(b"no photo")
+
+    def predict_files(paths):
+        for path in paths:
+            if path.is_file() and path.stat().st_size:
+                probabilities = {"dog": 0.75, "cat": 0.25}
+                yield Prediction(name=str(path), label="dog", probability=0.75, probabilities=probabilities)
+            else:
+                yield ImageError(f"{path}: cannot be read.")
+
+    monkeypatch.setattr(zoo.predictor, "load", lambda run: SimpleNamespace(predict_files=predict_files))
+    return folder
+
+
+def test_a_table_of_files_and_of_folders_at_any_depth(run_zoo, photos):
+    code, out, err = run_zoo("predict", "tiny-linear-dogs-1", "photos")
+    assert (code, err) == (0, "")
+    assert out.splitlines() == [
+        "photo                class  probability",
+        "photos/a.PNG         dog         75.0 %",
+        "photos/b.jpg         dog         75.0 %",
+        "photos/below/c.jpeg  dog         75.0 %",
+    ]
+
+
+def test_top_shows_more_classes_and_no_more_than_there_are(run_zoo, photos):
+    out = run_zoo("predict", "tiny-linear-dogs-1", "photos/b.jpg", "--top", "5").out
+    assert out.splitlines()[1].split() == ["photos/b.jpg", "dog", "75.0", "%", "cat", "25.0", "%"]
+
+
+def test_unreadable_and_missing_files_are_named_and_the_others_go_on(run_zoo, photos):
+    (photos / "b.jpg").write_bytes(b"")
+    (photos / "empty").mkdir()
+    code, out, err = run_zoo("predict", "tiny-linear-dogs-1", "photos", "nosuch.jpg", "photos/empty")
+    assert code == 1
+    assert "photos/a.PNG" in out
+    assert "photos/below/c.jpeg" in out
+    assert err.splitlines() == [
+        "error: photos/b.jpg: cannot be read.",
+        "error: nosuch.jpg: cannot be read.",
+        "error: photos/empty holds no photos.",
+        "3 of 5 could not be read.",
+    ]
+
+
+def test_json(run_zoo, photos):
+    (told,) = json.loads(run_zoo("predict", "tiny-linear-dogs-1", "photos/b.jpg", "--json").out)
+    assert told == {
+        "name": "photos/b.jpg",
+        "label": "dog",
+        "probability": 0.75,
+        "probabilities": {"dog": 0.75, "cat": 0.25},
+    }
+
+
+def test_csv_to_a_file_and_to_the_terminal(run_zoo, photos, tmp_path):
+    assert run_zoo("predict", "tiny-linear-dogs-1", "photos", "--csv", "out.csv").out == ""
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "out.csv").read_text())))
+    assert [row["photo"] for row in rows] == ["photos/a.PNG", "photos/b.jpg", "photos/below/c.jpeg"]
+    assert rows[0]["cat"] == "0.250000"
+    out = run_zoo("predict", "tiny-linear-dogs-1", "photos/b.jpg", "--csv", "-").out
+    assert out == "photo,label,probability,cat,dog\nphotos/b.jpg,dog,0.750000,0.250000,0.750000\n"
+
+
+def test_a_csv_that_cannot_be_written_is_an_error(run_zoo, photos):
+    code, _, err = run_zoo("predict", "tiny-linear-dogs-1", "photos", "--csv", "nosuch/out.csv")
+    assert code == 1
+    assert err.startswith("error: Cannot write nosuch/out.csv: No such file or directory.")
+
+
+def test_an_unknown_run_lists_near_ones(run_zoo, photos):
+    code, _, err = run_zoo("predict", "tiny-linear-dog-1", "photos")
+    assert code == 1
+    assert "Did you mean tiny-linear-dogs-1?" in err
+
+
+def test_without_photos_it_is_wrong_usage(run_zoo, photos):
+    assert run_zoo("predict", "tiny-linear-dogs-1").code == 2
