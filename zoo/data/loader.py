@@ -142,7 +142,8 @@ class EvalLoader:
 
 def generator_for(seed: int, *path: int) -> torch.Generator:
     """Returns a generator whose draws depend on the seed and a path of numbers (epoch, step), and on nothing else."""
-    state = np.random.SeedSequence([seed, *path]).generate_state(2, np.uint32)
+    # A spawn key tells (1,) from (1, 0), as entropy would not: an epoch's order is no batch's augmentation.
+    state = np.random.SeedSequence(seed, spawn_key=path).generate_state(2, np.uint32)
     return torch.Generator().manual_seed(int(state[0]) << 31 ^ int(state[1]))
 
 

@@ -1,0 +1,170 @@
+import numpy as np
+import pytest
+import torch
+from fakes import PREPROCESS, png, samples
+
+from zoo.data.augment import Augmentation, normalise
+from zoo.data.image import decode, preprocess
+from zoo.data.loader import EvalLoader, TrainLoader, _ahead, generator_for
+from zoo.data.store import PhotoStore, for_evaluation
+from zoo.specs import Sample
+
+CPU = torch.device("cpu")
+HOW = Augmentation(crop_scale=0.5, hflip=0.5)
+
+
+def as_it_is(image):
+    return image
+
+
+def filled(count, prepare=as_it_is):
+    store = PhotoStore(samples("train", 12)[:count], prepare=prepare, budget=1 << 30, workers=1)
+    store.fill(lambda done, total: None)
+    return store
+
+
+class Numbered(TrainLoader):
+    """Says in place of a photo's label which photo it is."""
+
+    def __init__(self, count=11, *, batch_size=4, seed=0, augmentation=HOW):
+        super().__init__(
+            filled(count),
+            preprocess=PREPROCESS,
+            augmentation=augmentation,
+            batch_size=batch_size,
+            seed=seed,
+            device=CPU,
+        )
+        self._labels = torch.arange(count)
+
+    def order(self, epoch):
+        return torch.cat([batch.labels for batch in self.epoch(epoch)]).tolist()
+
+
+def test_every_photo_comes_once_an_epoch_in_a_new_order_that_the_seed_decides():
+    loader = Numbered()
+    first, second = loader.order(1), loader.order(2)
+    assert sorted(first) == sorted(second) == list(range(11))
+    assert first != second
+    assert first == Numbered().order(1)
+    assert first != Numbered(seed=1).order(1)
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "sizes"), [(11, 4, [4, 4, 3]), (9, 4, [4, 5]), (8, 4, [4, 4]), (1, 4, [1]), (3, 1, [1, 2])]
+)
+def test_a_last_single_photo_joins_the_batch_before_it(count, size, sizes):
+    loader = Numbered(count, batch_size=size)
+    assert [len(batch.labels) for batch in loader.epoch(1)] == sizes
+    assert loader.steps == len(sizes)
+
+
+def test_batches_are_normalised_channels_last_and_as_large_as_the_network_wants():
+    batch = next(Numbered().epoch(1))
+    assert batch.images.shape == (4, 3, 16, 16)
+    assert batch.images.dtype == torch.float32
+    assert batch.images.is_contiguous(memory_format=torch.channels_last)
+    assert -2.1 < batch.images.min() < batch.images.max() < 2.1  # (0 - 0.5) / 0.25
+
+
+def test_a_batch_depends_on_seed_epoch_and_step_alone():
+    whole = list(Numbered().epoch(3))
+    torch.manual_seed(99)
+    for start in (0, 1, 2):
+        for ours, theirs in zip(Numbered().epoch(3, start=start), whole[start:], strict=True):
+            assert torch.equal(ours.images, theirs.images)
+            assert torch.equal(ours.labels, theirs.labels)
+    other = next(Numbered(seed=1).epoch(3))
+    assert not torch.equal(other.images, whole[0].images)
+
+
+def test_the_same_photo_looks_different_in_every_epoch():
+    loader = Numbered(1)
+    views = [next(loader.epoch(epoch)).images for epoch in (1, 2, 3)]
+    assert not torch.equal(views[0], views[1])
+    assert not torch.equal(views[1], views[2])
+
+
+def test_labels_are_those_of_the_photos():
+    loader = TrainLoader(
+        filled(9), preprocess=PREPROCESS, augmentation=Augmentation(), batch_size=4, seed=0, device=CPU
+    )
+    for batch in loader.epoch(1):
+        # The channel of the label is the brightest: see fakes.photo.
+        assert batch.images.mean(dim=(2, 3)).argmax(dim=1).tolist() == batch.labels.tolist()
+
+
+def test_centred_photos_come_in_order_as_evaluation_sees_them():
+    loader = Numbered()
+    batches = list(loader.centred())
+    mirrored = list(loader.centred(flipped=True))
+    assert torch.cat([batch.labels for batch in batches]).tolist() == list(range(11))
+    for plain, flipped in zip(batches, mirrored, strict=True):
+        torch.testing.assert_close(flipped.images, plain.images.flip(3), atol=1e-4, rtol=0)
+
+
+def test_centred_photos_are_those_of_evaluation_but_for_half_a_pixel():
+    ramp = np.add.outer(np.arange(24) * 5, np.arange(30) * 3)[:, :, None] + [0, 10, 20]
+    photos = [Sample(png(ramp.astype(np.uint8)), 0, "ramp.png")]
+    stores = [PhotoStore(photos, prepare=p, budget=1 << 20, workers=1) for p in (as_it_is, for_evaluation(PREPROCESS))]
+    for store in stores:
+        store.fill(lambda done, total: None)
+    how = {"preprocess": PREPROCESS, "batch_size": 1, "device": CPU}
+    centred = next(TrainLoader(stores[0], augmentation=HOW, seed=0, **how).centred()).images
+    (exact,) = (batch.images for batch in EvalLoader(stores[1], **how))
+    assert (centred - exact).abs().max() < (0.5 * (5 + 3) * 24 / 18 + 1) / 255 / 0.25
+
+
+def eval_loader(count, batch_size=4):
+    return EvalLoader(
+        filled(count, for_evaluation(PREPROCESS)), preprocess=PREPROCESS, batch_size=batch_size, device=CPU
+    )
+
+
+def test_evaluation_sees_every_photo_in_order_with_the_pixels_of_the_one_preprocessing():
+    batches = list(eval_loader(11))
+    assert [len(batch.labels) for batch in batches] == [4, 4, 3]
+    images = torch.cat([batch.images for batch in batches])
+    for image, sample in zip(images, samples("train", 12), strict=False):
+        pixels = torch.from_numpy(preprocess(decode(sample.source), PREPROCESS)).permute(2, 0, 1)[None]
+        assert torch.equal(image, normalise(pixels, PREPROCESS)[0])
+    labels = torch.cat([batch.labels for batch in batches]).tolist()
+    assert labels == [sample.label for sample in samples("train", 12)[:11]]
+
+
+def test_generators_differ_by_seed_and_by_path():
+    draws = {
+        tuple(torch.rand(3, generator=generator_for(*path)).tolist())
+        for path in [(0,), (1,), (0, 1), (1, 0), (0, 0, 1), (0, 1, 0), (2**31, 5)]
+    }
+    assert len(draws) == 7
+
+
+def test_work_ahead_keeps_the_order_and_tells_errors_where_they_belong():
+    def half(number):
+        if number == 3:
+            raise ValueError("three")
+        return number / 2
+
+    results = _ahead([1, 2, 3, 4], half)
+    assert [next(results), next(results)] == [0.5, 1.0]
+    with pytest.raises(ValueError, match="three"):
+        next(results)
+
+
+def test_a_loader_that_is_left_early_leaves_no_thread_behind():
+    import threading
+
+    before = threading.active_count()
+    batches = Numbered().epoch(1)
+    next(batches)
+    batches.close()
+    assert threading.active_count() == before
+
+
+def test_padding_does_not_change_what_a_photo_looks_like():
+    loader = Numbered(6, batch_size=6, augmentation=Augmentation())
+    alone = Numbered(6, batch_size=1, augmentation=Augmentation())
+    together = next(loader.centred()).images
+    one_by_one = torch.cat([batch.images for batch in alone.centred()])
+    np.testing.assert_allclose(together, one_by_one, atol=1e-4)

@@ -1,0 +1,49 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from zoo.contracts import Head
+from zoo.data.loader import Batch
+from zoo.engine.evaluate import Outputs, run_over
+from zoo.engine.precision import choose_precision
+from zoo.losses import Criterion
+
+PRECISION = choose_precision("fp32", torch.device("cpu"))
+
+
+class Identity(Head):
+    def forward(self, features):
+        return features
+
+
+def test_modes_are_left_as_they_were_and_statistics_stay_put():
+    network = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Dropout(0.5))
+    network.train()
+    network[1].eval()
+    batches = [Batch(torch.randn(3, 4), torch.tensor([0, 1, 2])), Batch(torch.randn(2, 4), torch.tensor([3, 0]))]
+    outputs = run_over(network, batches, PRECISION)
+    assert [module.training for module in network] == [True, False, True]
+    assert network.training
+    assert torch.equal(network[1].running_mean, torch.zeros(4))
+    assert outputs.labels.tolist() == [0, 1, 2, 3, 0]
+    network.eval()
+    expected = torch.cat([network(batch.images) for batch in batches])
+    assert torch.equal(outputs.logits, expected)
+    assert not outputs.logits.requires_grad
+
+
+def test_logits_are_float32_whatever_was_computed_in():
+    outputs = run_over(
+        nn.Linear(4, 2), [Batch(torch.randn(3, 4), torch.zeros(3))], choose_precision("bf16", PRECISION.device)
+    )
+    assert outputs.logits.dtype == torch.float32
+
+
+def test_loss_and_accuracy_are_those_of_all_images():
+    logits = torch.tensor([[5.0, 0.0], [0.0, 5.0], [5.0, 0.0]])
+    outputs = Outputs(logits, torch.tensor([0, 1, 1]))
+    assert outputs.accuracy() == pytest.approx(2 / 3, abs=1e-12)
+    right, wrong = math.log1p(math.exp(-5)), math.log1p(math.exp(5))
+    assert outputs.loss(Identity(Criterion())) == pytest.approx((2 * right + wrong) / 3, rel=1e-5)
