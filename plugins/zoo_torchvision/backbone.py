@@ -105,16 +105,17 @@ class VisionTransformerBackbone(Backbone):
     def adapt_state_dict(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Puts ``net.`` before the names that torchvision gives; position embeddings are resized to the image size."""
         bare = {name.removeprefix(_PREFIX): tensor for name, tensor in state.items()}
-        position = bare.get("encoder.pos_embedding")
-        # A square grid and the class token; what is not that is another network's, and `load_backbone` says so.
-        if (
-            position is not None
-            and position.ndim == 3
-            and math.isqrt(position.shape[1] - 1) ** 2 == position.shape[1] - 1
-        ):
+        if _has_square_grid(bare.get("encoder.pos_embedding")):
             bare = dict(interpolate_embeddings(self.net.image_size, self.net.patch_size, bare))
         ours = self.state_dict().keys()
         return {_PREFIX + name if _PREFIX + name in ours else name: tensor for name, tensor in bare.items()}
+
+
+def _has_square_grid(position: Tensor | None) -> bool:
+    """Says whether these are embeddings ``(1, 1 + n * n, C)``; what is not is for `load_backbone` to report."""
+    if position is None or position.ndim != 3 or len(position) != 1 or position.shape[1] < 2:
+        return False
+    return math.isqrt(position.shape[1] - 1) ** 2 == position.shape[1] - 1
 
 
 def build(name: str, request: BackboneRequest) -> Backbone:

@@ -175,6 +175,12 @@ def test_position_embeddings_are_resized_to_the_image_size():
     torch.testing.assert_close(new[:, [0, 1, 3, 7, 9]], old[:, [0, 1, 2, 3, 4]])
 
 
+def test_position_embeddings_of_another_kind_are_an_error_of_the_file():
+    backbone = small_vision_transformer(64)
+    with pytest.raises(WeightsError, match=r"odd\.pth does not fit this backbone"):
+        load_backbone(backbone, {"encoder.pos_embedding": torch.zeros(2, 7, 24)}, source="odd.pth")
+
+
 @pytest.mark.parametrize(
     ("name", "asked", "message"),
     [
