@@ -31,7 +31,7 @@ def augmented_views(config: FinetuneConfig, preprocess: Preprocess, *, count: in
 
     def views(index: int, sample: Sample) -> list[np.ndarray]:
         photo = prepare(decode(sample.source, name=sample.name))
-        photos = torch.from_numpy(np.ascontiguousarray(photo)).permute(2, 0, 1).expand(count, -1, -1, -1)
+        photos = torch.from_numpy(np.array(photo)).permute(2, 0, 1).expand(count, -1, -1, -1)
         sizes = torch.tensor([photo.shape[:2]]).expand(count, -1)
         images = augment(photos, sizes, preprocess, augmentation, generator_for(config.seed, index))
         return list(images.round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy())

@@ -1,0 +1,159 @@
+import json
+import math
+
+import pytest
+
+from zoo import console, observers
+from zoo.events import EpochResult, Finished, Note, Started, StepResult, Work
+from zoo.observers import LineDisplay, observing
+
+STARTED = Started(
+    run="tiny-linear-dogs-1",
+    backbone="acme/tiny",
+    head="heads/linear",
+    weights="V1, from https://example.org/tiny.pth",
+    data="dogs",
+    images={"train": 180, "val": 20, "test": 0},
+    classes=("a", "b", "c", "d", "e"),
+    parameters=11_177_538,
+    trainable=1026,
+    device="cpu",
+    precision="fp32",
+    epochs=3,
+    steps=6,
+)
+STEP = StepResult(epoch=2, step=4, steps=6, loss=0.3121, accuracy=0.912, images_per_second=48.4, seconds_left=62.0)
+WORK = Work(what="decode train", done=45, total=180)
+NOTE = Note(text="Mind the gap.")
+
+
+def epoch(number, **values):
+    common = {"train_loss": 0.5, "train_accuracy": 0.75, "val_loss": 0.4, "val_accuracy": 0.8, "learning_rate": 1e-4}
+    return EpochResult(epoch=number, **{**common, "seconds": 3.0, "images_per_second": 48.25, **values})
+
+
+def finished(**results):
+    scores = {"accuracy": 0.931, "interval": [0.911, 0.947], "count": 800}
+    return Finished(
+        path="runs/tiny-1", results={"test": scores, "seconds": 192.0, "images_per_second": 48.0, **results}
+    )
+
+
+def tell(*events, **how):
+    with observing(**how) as observer:
+        for event in events:
+            observer(event)
+
+
+def test_piped_lines_tell_the_run(capsys):
+    tell(STARTED, NOTE, WORK, STEP, epoch(0, best=True), epoch(2, train_accuracy=math.nan), finished())
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:6] == [
+        "tiny-linear-dogs-1",
+        "  model    acme/tiny + heads/linear, 11.2 M parameters, 1.0 k trained",
+        "  weights  V1, from https://example.org/tiny.pth",
+        "  data     dogs: 180 train, 20 val photos, 5 classes (a, b, c, d, ...)",
+        "  machine  cpu, fp32",
+        "note: Mind the gap.",
+    ]
+    assert lines[7].split()[:3] == ["epoch", "loss", "accuracy"]
+    assert lines[8] == "  probe    0.500    75.0 %     0.400    80.0 %        -     48.2  3.0 s *"
+    assert lines[9] == "    2/3    0.500         -     0.400    80.0 %  1.0e-04     48.2  3.0 s"
+    assert "test accuracy 93.1 % ± 1.8 (800 photos)" in lines
+    assert lines[-1] == "  zoo evaluate runs/tiny-1"
+
+
+def test_the_columns_are_those_of_the_titles():
+    titles, row = observers._COLUMNS, observers.epoch_line(epoch(2), 3)
+    for name in ("loss", "accuracy", "val loss", "val acc", "rate", "img/s"):
+        assert row[titles.index(name) + len(name) - 1] != " "
+
+
+def test_without_a_test_part_the_validation_accuracy_is_told(capsys):
+    event = finished()
+    event.results["val"] = event.results.pop("test")
+    tell(event)
+    assert "val accuracy  93.1 % ± 1.8" in capsys.readouterr().out
+
+
+def test_next_steps_can_be_left_out(capsys):
+    tell(finished(), next_steps=False)
+    assert "What to try next" not in capsys.readouterr().out
+
+
+def test_slow_things_are_told_every_thirty_seconds(capsys, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(observers.time, "monotonic", lambda: now[0])
+    display = LineDisplay()
+    display(STARTED)
+    for now[0] in (1.0, 31.0, 32.0, 62.0):
+        display(WORK if now[0] < 40 else STEP)
+    lines = capsys.readouterr().out.splitlines()[5:]
+    assert lines == [
+        "decode train: 25 %",
+        "  2/3   4 of 6 steps, loss 0.312, accuracy 91.2 %, 48 images/s, 1 min 2 s left",
+    ]
+
+
+def test_quiet_tells_the_path_of_a_single_run_alone(capsys):
+    tell(STARTED, NOTE, WORK, STEP, epoch(1), finished(), quiet=True)
+    assert capsys.readouterr().out == "runs/tiny-1\n"
+    tell(finished(), quiet=True, next_steps=False)
+    assert capsys.readouterr().out == ""
+
+
+def test_json_is_one_event_a_line(capsys):
+    tell(STARTED, NOTE, WORK, STEP, epoch(1, train_accuracy=math.nan), finished(), as_json=True)
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [event["event"] for event in told] == ["Started", "Note", "Work", "StepResult", "EpochResult", "Finished"]
+    assert told[0]["images"]["train"] == 180
+    assert told[4]["train_accuracy"] is None
+    assert told[5]["results"]["seconds"] == 192.0
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    monkeypatch.setattr(console, "on_terminal", lambda: True)
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+
+
+def test_a_terminal_shows_a_bar_that_goes_away(capsys, terminal):
+    with observing() as display:
+        display(STARTED)
+        display(WORK)
+        assert display._progress is not None
+        display(Work(what="decode train", done=180, total=180))
+        assert display._progress is None
+        display(STEP)
+        display(Note(text="Between [the] steps.", warning=True))
+        assert display._progress.tasks[0].description == "epoch 2/3"
+        assert display._progress.tasks[0].fields["told"] == "loss 0.312, accuracy 91.2 %, 48 images/s, 1 min 2 s left"
+        display(epoch(2))
+        assert display._progress is None
+        display(finished())
+    out = capsys.readouterr().out
+    assert "Between [the] steps." in out
+    assert "test accuracy" in out
+
+
+def test_an_interrupt_frees_the_terminal(terminal):
+    def interrupted():
+        with observing() as display:
+            kept.append(display)
+            display(STEP)
+            raise KeyboardInterrupt
+
+    kept = []
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert kept[0]._progress is None
+
+
+def test_mixed_targets_have_no_training_accuracy():
+    event = StepResult(
+        epoch=1, step=1, steps=2, loss=1.0, accuracy=math.nan, images_per_second=5.0, seconds_left=math.inf
+    )
+    assert observers.describe_step(event) == "loss 1.000, 5 images/s, - left"
