@@ -130,18 +130,18 @@ def list_entries(
 
 
 def run_row(run: Run) -> RunRow:
-    """Returns what a listing says of a run."""
-    config, data = run.config, run.record.get("data") or {}
+    """Returns what a listing says of a run; what its record lacks is ``?`` or None."""
+    config, data = run.record.get("config") or {}, run.record.get("data") or {}
     part = next((part for part in ("test", "val") if part in run.results), "")
     scores = run.results.get(part) or {}
     return RunRow(
         name=run.name,
         path=str(run.path),
-        status=str(run.record.get("status", "unknown")),
-        backbone=str(config["backbone"]),
-        head=str(config["head"]),
-        data=str(data.get("name", config["data"])),
-        recipe=str(config["recipe"]),
+        status=str(run.record.get("status", "?")),
+        backbone=str(config.get("backbone", "?")),
+        head=str(config.get("head", "?")),
+        data=str(data.get("name") or config.get("data", "?")),
+        recipe=str(config.get("recipe", "?")),
         part=part,
         accuracy=scores.get("accuracy"),
         interval=tuple(scores["interval"]) if "interval" in scores else None,
