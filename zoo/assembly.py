@@ -167,6 +167,8 @@ def assemble(
         preprocess = weights.preprocess if isinstance(weights, Run) else card.preprocess
         if config.image_size is not None:
             preprocess = preprocess.at_size((config.image_size, config.image_size))
+    if config.eval_crop is not None:
+        preprocess = preprocess.with_crop(config.eval_crop)
     torch.manual_seed(config.seed)
     backbone = build_backbone(
         offers.backbone,

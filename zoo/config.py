@@ -6,6 +6,7 @@ The defaults are those of the recipe ``default`` (`zoo.recipes`). The command li
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -45,6 +46,13 @@ class FinetuneConfig:
     data_options: Mapping[str, Any] = field(default_factory=dict)
     image_size: int | None = option(
         None, help="Side of the network's square input in pixels; none: the weights' own.", minimum=8, group="Data"
+    )
+    eval_crop: float | None = option(
+        None,
+        help="Share of the photo's shorter side that the centre crop of evaluation keeps; none: the weights' own.",
+        minimum=0.5,
+        maximum=1,
+        group="Data",
     )
     val_fraction: float = option(
         0.1,
@@ -106,7 +114,9 @@ class FinetuneConfig:
         None, help="Largest norm of a step's gradient; none: unlimited.", minimum=1e-6, group="Training"
     )
     freeze: str = option(
-        "none", help="none; all; or how many stages, counted from the input, keep their weights.", group="Training"
+        "none",
+        help="none; all; or how many stages, counted from the input, keep their weights: 2, or a share: 50%.",
+        group="Training",
     )
     freeze_norm_stats: bool = option(
         True, help="Whether batch normalisation keeps the running statistics of the weights.", group="Training"
@@ -175,10 +185,10 @@ class FinetuneConfig:
     def __post_init__(self) -> None:
         for info in describe_options(FinetuneConfig):
             object.__setattr__(self, info.name, check_value(info, getattr(self, info.name), owner=OWNER))
-        if self.freeze not in ("none", "all") and not (self.freeze.isascii() and self.freeze.isdigit()):
+        if not re.fullmatch(r"none|all|[0-9]+|([0-9]|[1-9][0-9])%", self.freeze):
             raise ConfigError(
                 f"{OWNER}: option 'freeze' is {self.freeze!r}.",
-                hint="Write none, all, or a number of stages; 'zoo info BACKBONE' lists its stages.",
+                hint="Write none, all, a number of stages, or a share below 100%; 'zoo info BACKBONE' lists its stages.",
             )
         if self.optimizer in SOLVERS and self.freeze != "all":
             raise ConfigError(
@@ -191,10 +201,13 @@ class FinetuneConfig:
                 hint="Start from pretrained weights, or do not freeze.",
             )
 
-    @property
-    def frozen_stages(self) -> int | None:
-        """How many stages keep their weights; None for all of them."""
-        return None if self.freeze == "all" else 0 if self.freeze == "none" else int(self.freeze)
+    def frozen_stages(self, known: int) -> int | None:
+        """Returns how many of a backbone's `known` stages keep their weights; None for all of them."""
+        if self.freeze == "all":
+            return None
+        if self.freeze.endswith("%"):
+            return int(known * int(self.freeze[:-1]) / 100)
+        return 0 if self.freeze == "none" else int(self.freeze)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the fields as plain values, fit for JSON."""

@@ -130,7 +130,7 @@ def _prepare(
     )
     if weights is not None:
         observer(Note(text=f"Weights: {model.weights}."))
-    freeze(model.classifier, config.frozen_stages)
+    freeze(model.classifier, config.frozen_stages(len(model.classifier.backbone.stages())))
     model.classifier.to(precision.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     record = start_record(config, offers=offers, images=images, model=model, precision=precision)
     if run is None:
