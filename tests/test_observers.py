@@ -3,7 +3,7 @@ import math
 
 import pytest
 
-from zoo import console, observers
+from zoo import console, observers, wording
 from zoo.events import EpochResult, Finished, Note, Started, StepResult, Work
 from zoo.observers import LineDisplay, observing
 
@@ -64,7 +64,7 @@ def test_piped_lines_tell_the_run(capsys):
 
 
 def test_the_columns_are_those_of_the_titles():
-    titles, row = observers._COLUMNS, observers.epoch_line(epoch(2), 3)
+    titles, row = wording.COLUMNS, wording.epoch_line(epoch(2), 3)
     for name in ("loss", "accuracy", "val loss", "val acc", "rate", "img/s"):
         assert row[titles.index(name) + len(name) - 1] != " "
 
@@ -156,4 +156,15 @@ def test_mixed_targets_have_no_training_accuracy():
     event = StepResult(
         epoch=1, step=1, steps=2, loss=1.0, accuracy=math.nan, images_per_second=5.0, seconds_left=math.inf
     )
-    assert observers.describe_step(event) == "loss 1.000, 5 images/s, - left"
+    assert wording.describe_step(event) == "loss 1.000, 5 images/s, - left"
+
+
+def test_a_terminal_folds_long_lines_between_words_and_leaves_paths_whole(capsys, terminal, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    with observing() as display:
+        display(STARTED)
+        display.write(f"  weights  {'x' * 50} and so on")
+    lines = capsys.readouterr().out.splitlines()
+    assert "  data     dogs: 180 train, 20 val" in lines
+    assert "           photos, 5 classes (a, b, c," in lines
+    assert any("x" * 50 in line for line in lines)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
+import shutil
 import time
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo import console
+from zoo import console, wording
 from zoo.events import EpochResult, Finished, Note, Started, StepResult, Work
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from zoo.events import Event, Observer
 
 _SECONDS_BETWEEN_LINES = 30.0
-_COLUMNS = f"{'epoch':>7}  {'loss':>7}  {'accuracy':>8}  {'val loss':>8}  {'val acc':>8}  {'rate':>7}  {'img/s':>7}  time (* best so far)"
 
 
 @contextmanager
@@ -102,12 +101,12 @@ class LineDisplay:
 
     def work(self, event: Work) -> None:
         """Tells how far something is that takes long."""
-        self._line_now_and_then(f"{event.what}: {_share_done(event)}")
+        self._line_now_and_then(f"{event.what}: {wording.share_done(event)}")
 
     def step(self, event: StepResult) -> None:
         """Tells how far a long epoch is."""
         self._line_now_and_then(
-            f"{event.epoch:>3}/{self.epochs:<3} {event.step} of {event.steps} steps, {describe_step(event)}"
+            f"{event.epoch:>3}/{self.epochs:<3} {event.step} of {event.steps} steps, {wording.describe_step(event)}"
         )
 
     def started(self, event: Started) -> None:
@@ -120,21 +119,21 @@ class LineDisplay:
             f"  model    {event.backbone} + {event.head}, {console.count(event.parameters)} parameters, {trained}"
         )
         self.write(f"  weights  {event.weights}")
-        self.write(f"  data     {event.data}: {photos} photos, {_classes(event.classes)}")
+        self.write(f"  data     {event.data}: {photos} photos, {wording.list_classes(event.classes)}")
         self.write(f"  machine  {event.device}, {event.precision}")
 
     def epoch(self, event: EpochResult) -> None:
         """Tells the figures of a finished epoch in one line; the best so far has a star."""
         if not self.columns_shown:
             self.write()
-            self.write(_COLUMNS, bold=True)
+            self.write(wording.COLUMNS, bold=True)
             self.columns_shown = True
-        self.write(epoch_line(event, self.epochs))
+        self.write(wording.epoch_line(event, self.epochs))
 
     def finished(self, event: Finished) -> None:
         """Tells the final figures, where the run is, and what to do with it."""
         self.write()
-        for name, value in final_figures(event):
+        for name, value in wording.final_figures(event):
             self.write(f"{name:<14}{value}", bold=name.endswith("accuracy"))
         self.write()
         if self.next_steps:
@@ -168,24 +167,24 @@ class LiveDisplay(LineDisplay):
         self._what = ""
 
     def write(self, line: str = "", **style: Any) -> None:
-        """Prints one line above the bar."""
-        if self._progress is None:
-            super().write(line, **style)
-        else:
-            from rich.text import Text
+        """Prints one line above the bar, folded between words; what is longer, such as a path, stays whole."""
+        for part in wording.folded(line, shutil.get_terminal_size().columns):
+            if self._progress is None:
+                super().write(part, **style)
+            else:
+                from rich.text import Text
 
-            # Long lines are left to the terminal, so that a path can be copied whole.
-            self._progress.console.print(Text.from_ansi(click.style(line, **style)), soft_wrap=True)
+                self._progress.console.print(Text.from_ansi(click.style(part, **style)), soft_wrap=True)
 
     def work(self, event: Work) -> None:
         """Moves the bar; it goes when the work is done."""
-        self._show(event.what, event.done, event.total, _share_done(event))
+        self._show(event.what, event.done, event.total, wording.share_done(event))
         if event.total is not None and event.done >= event.total:
             self.close()
 
     def step(self, event: StepResult) -> None:
         """Moves the bar of the epoch."""
-        self._show(f"epoch {event.epoch}/{self.epochs}", event.step, event.steps, describe_step(event))
+        self._show(f"epoch {event.epoch}/{self.epochs}", event.step, event.steps, wording.describe_step(event))
 
     def epoch(self, event: EpochResult) -> None:
         """Writes the line of the epoch in place of its bar."""
@@ -213,51 +212,3 @@ class LiveDisplay(LineDisplay):
         self._progress, self._task = Progress(*columns, console=Console(highlight=False), transient=True), None
         self._progress.start()
         return self._progress
-
-
-def describe_step(event: StepResult) -> str:
-    """Returns ``loss 0.312, accuracy 91.2 %, 48 images/s, 1 min 2 s left``."""
-    shown = "" if math.isnan(event.accuracy) else f"accuracy {console.percent(event.accuracy)}, "
-    left = console.duration(event.seconds_left)
-    return f"loss {event.loss:.3f}, {shown}{event.images_per_second:.0f} images/s, {left} left"
-
-
-def epoch_line(event: EpochResult, epochs: int) -> str:
-    """Returns the row of an epoch, below the titles of the columns."""
-    probe = event.epoch == 0
-    name = "probe" if probe else f"{event.epoch}/{epochs}"
-    rate = console.NOTHING if probe else f"{event.learning_rate:.1e}"
-    return (
-        f"{name:>7}  {_number(event.train_loss):>7}  {console.percent(event.train_accuracy):>8}  "
-        f"{_number(event.val_loss):>8}  {console.percent(event.val_accuracy):>8}  {rate:>7}  "
-        f"{_number(event.images_per_second, 1):>7}  {console.duration(event.seconds)}{' *' if event.best else ''}"
-    )
-
-
-def final_figures(event: Finished) -> list[tuple[str, str]]:
-    """Returns the names and values of what came out of a run."""
-    results = event.results
-    rows = []
-    for part in ("test", "val"):
-        if part in results:
-            scores = results[part]
-            told = f"{console.accuracy(scores['accuracy'], scores['interval'])} ({scores['count']} photos)"
-            rows.append((f"{part} accuracy", told))
-            break  # where there is a test, the accuracy on the photos that chose the epoch is of no interest
-    speed = results.get("images_per_second")
-    speed_told = f", training at {speed:.0f} images/s" if speed else ""
-    rows.append(("time", f"{console.duration(results.get('seconds'))}{speed_told}"))
-    return [*rows, ("run", event.path)]
-
-
-def _share_done(event: Work) -> str:
-    return f"{event.done}" if not event.total else f"{100 * event.done / event.total:.0f} %"
-
-
-def _number(value: float, digits: int = 3) -> str:
-    return f"{value:.{digits}f}" if math.isfinite(value) else console.NOTHING
-
-
-def _classes(names: tuple[str, ...], most: int = 4) -> str:
-    listed = ", ".join(names[:most]) + (", ..." if len(names) > most else "")
-    return f"{len(names)} classes ({listed})"
