@@ -27,7 +27,9 @@ def zoo_backbones() -> list[BackboneFamily]:
 @hookimpl
 def zoo_commands(cli: Any) -> None:
     """Adds ``zoo convert``."""
-    cli.add_lazy("convert", "zoo_timm.command:command", "Convert a run to a folder that timm loads.")
+    cli.add_lazy(
+        "convert", "zoo_timm.command:command", "Convert a run to a folder that timm loads.", section="Use a run"
+    )
 
 
 def resolve(name: str) -> BackboneSpec | None:

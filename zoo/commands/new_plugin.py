@@ -11,17 +11,16 @@ import click
 @click.argument("name")
 @click.option(
     "--to",
-    "parent",
+    "folder",
     type=click.Path(file_okay=False, path_type=Path),
-    default=Path(),
     metavar="DIR",
-    help="Where the plugin's folder is made.  [default: here]",
+    help="The plugin's own folder, which is made.  [default: ./NAME]",
 )
-def command(name: str, parent: Path) -> None:
-    """Write the skeleton of a plugin called NAME: a distribution with a backbone, and a test that passes."""
+def command(name: str, folder: Path | None) -> None:
+    """Write the skeleton of a plugin called NAME: a distribution of its own, with a test that passes."""
     from zoo.skeleton import write_plugin
 
-    folder = parent / name
+    folder = folder or Path(name)
     for file in write_plugin(name, folder):
         click.echo(f"wrote {file}")
     click.echo("\nWhat to do next:")
