@@ -188,7 +188,7 @@ class FinetuneConfig:
         if not re.fullmatch(r"none|all|[0-9]+|([0-9]|[1-9][0-9])%", self.freeze):
             raise ConfigError(
                 f"{OWNER}: option 'freeze' is {self.freeze!r}.",
-                hint="Write none, all, a number of stages, or a share below 100%; 'zoo info BACKBONE' lists its stages.",
+                hint="Write none, all, a number of stages, or a share below 100%; 'zoo info BACKBONE' lists them.",
             )
         if self.optimizer in SOLVERS and self.freeze != "all":
             raise ConfigError(
@@ -243,7 +243,9 @@ def _parse_fields(values: Mapping[str, Any]) -> dict[str, Any]:
             parsed[name] = check_value(infos[name], value, owner=OWNER)
         elif name in ("backbone_options", "head_options", "data_options"):
             if not isinstance(value, Mapping):
-                raise ConfigError(f"{OWNER}: '{name}' is {value!r}, not a dict of options.")
+                raise ConfigError(
+                    f"{OWNER}: '{name}' is {value!r}, not a dict of options.", hint=f'For example: {name}={{"name": 1}}'
+                )
             parsed[name] = dict(value)
         else:
             raise ConfigError(

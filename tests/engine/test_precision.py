@@ -20,7 +20,9 @@ def test_a_device_that_does_not_exist_is_told(name):
 
 
 def test_a_missing_gpu_is_told_and_the_cpu_does_not_stand_in():
-    with pytest.raises(ConfigError, match=r"option 'device' is 'cuda:99', but torch .* sees \d+ CUDA devices") as caught:
+    with pytest.raises(
+        ConfigError, match=r"option 'device' is 'cuda:99', but torch .* sees \d+ CUDA devices"
+    ) as caught:
         choose_device("cuda:99")
     assert "--device cpu" in caught.value.hint
 

@@ -50,12 +50,13 @@ def check_optimizer(name: str) -> None:
         return
     from timm.optim import list_optimizers
 
-    known = [*TORCH_OPTIMIZERS, *map(str, list_optimizers())]
+    # adahessian wants second derivatives, which the training loop does not compute.
+    known = [*TORCH_OPTIMIZERS, *(str(each) for each in list_optimizers() if each != "adahessian")]
     if name not in known:
         near = close_matches(name, known) or TORCH_OPTIMIZERS
         raise ConfigError(
             f"finetune: option 'optimizer' is {name!r}; there is no such optimiser.",
-            hint=f"Did you mean {', '.join(near)}? Any name of timm.optim.list_optimizers() will do.",
+            hint=f"Did you mean {', '.join(near)}? Any other name of timm.optim.list_optimizers() will do too.",
         )
 
 

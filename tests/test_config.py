@@ -1,0 +1,126 @@
+import dataclasses
+import json
+
+import pytest
+
+from zoo.config import FinetuneConfig, make_config
+from zoo.errors import ConfigError
+from zoo.options import describe_options
+
+INFOS = {info.name: info for info in describe_options(FinetuneConfig)}
+BOUNDS = [
+    (info.name, bound + step)
+    for info in INFOS.values()
+    for bound, step in ((info.minimum, -1), (info.maximum, 1))
+    if bound is not None
+]
+# What each bounded option needs beside it.
+BESIDE = {"data": "d"}
+
+
+def config(**values):
+    return make_config("resnet18", **{**BESIDE, **values})
+
+
+@pytest.mark.parametrize(("name", "value"), BOUNDS)
+def test_a_value_out_of_bounds_is_refused_and_the_option_named(name, value):
+    with pytest.raises(ConfigError, match=f"option '{name}' is .*{value}, out of bounds") as caught:
+        config(**{name: value})
+    assert name in caught.value.hint
+    with pytest.raises(ConfigError, match=f"option '{name}'"):
+        FinetuneConfig(backbone="b", data="d", **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "bound"),
+    [(info.name, bound) for info in INFOS.values() for bound in (info.minimum, info.maximum) if bound is not None],
+)
+def test_a_value_on_its_bound_is_taken(name, bound):
+    assert getattr(config(**{name: bound}), name) == bound
+
+
+def test_every_number_has_bounds_or_a_reason_to_lack_them():
+    assert [i.name for i in INFOS.values() if i.type in (int, float) and i.minimum is None] == []
+
+
+@pytest.mark.parametrize("name", [info.name for info in INFOS.values() if info.type is float])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), "nan", "-inf"])
+def test_no_number_may_be_infinite(name, value):
+    with pytest.raises(ConfigError, match=f"option '{name}' is .* not a finite number"):
+        config(**{name: value})
+    with pytest.raises(ConfigError, match=f"option '{name}'"):
+        FinetuneConfig(backbone="b", data="d", **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("epochs", "five", "option 'epochs' is 'five', not a whole number"),
+        ("epochs", 2.5, "option 'epochs' is 2.5, not a whole number"),
+        ("lr", None, "option 'lr' cannot be none"),
+        ("schedule", "cosin", "option 'schedule' is 'cosin'"),
+        ("loss", "l2", "option 'loss' is 'l2'"),
+        ("precision", "int8", "option 'precision' is 'int8'"),
+        ("probe", "maybe", "option 'probe' is 'maybe', not a yes or no"),
+        ("freeze", "some", "option 'freeze' is 'some'"),
+        ("freeze", "-1", "option 'freeze' is '-1'"),
+        ("freeze", "100%", "option 'freeze' is '100%'"),
+        ("freeze", "²", "option 'freeze' is '²'"),
+        ("head_options", "hidden=3", "'head_options' is 'hidden=3', not a dict"),
+        ("recipe", "d2", "option 'recipe' is 'd2'; there is no such recipe"),
+        ("optimizer", "cg", "option 'optimizer' is 'cg', a full-batch solver"),
+        ("learning_rate", 1, "finetune has no option 'learning_rate'"),
+    ],
+)
+def test_a_wrong_value_is_told(name, value, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        config(**{name: value})
+    assert caught.value.hint
+
+
+def test_a_misspelt_option_is_told_with_the_right_one():
+    with pytest.raises(ConfigError, match="no option 'weight_decai'") as caught:
+        config(weight_decai=1)
+    assert "weight_decay" in caught.value.hint
+
+
+def test_nothing_can_be_learnt_of_frozen_random_weights():
+    with pytest.raises(ConfigError, match="option 'freeze' is 'all' while option 'weights' is 'none'"):
+        config(freeze="all", weights="none")
+
+
+def test_text_is_parsed_as_on_the_command_line():
+    made = config(epochs="7", lr="1e-3", probe="no", clip_grad="none", ema="0.9", freeze="2")
+    assert (made.epochs, made.lr, made.probe, made.clip_grad, made.ema, made.freeze) == (
+        7,
+        0.001,
+        False,
+        None,
+        0.9,
+        "2",
+    )
+
+
+def test_values_have_the_type_of_their_option_however_they_were_given():
+    made = FinetuneConfig(backbone="b", data="d", lr=1, epochs="3")
+    assert isinstance(made.lr, float)
+    assert made.epochs == 3
+
+
+@pytest.mark.parametrize(
+    ("freeze", "stages"),
+    [("none", 0), ("0", 0), (3, 3), ("9", 9), ("all", None), ("50%", 2), ("0%", 0), ("99%", 4), ("19%", 0)],
+)
+def test_frozen_stages_are_counted_or_a_share_of_all(freeze, stages):
+    assert config(freeze=freeze).frozen_stages(5) == stages
+
+
+def test_a_configuration_is_frozen_and_goes_through_json():
+    made = config(head_options={"hidden": 3}, epochs=2)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        made.epochs = 3
+    assert FinetuneConfig(**json.loads(json.dumps(made.to_dict()))) == made
+
+
+def test_every_option_has_a_help_text_and_a_heading():
+    assert [info.name for info in INFOS.values() if not info.help or not info.group] == []

@@ -1,0 +1,70 @@
+import dataclasses
+
+import pytest
+
+from zoo.config import FinetuneConfig, make_config
+from zoo.errors import ConfigError
+from zoo.recipes import RECIPES, recipe_values
+
+
+def test_d2l_is_the_textbooks_recipe_to_the_letter():
+    config = make_config("resnet18", data="hotdog", recipe="d2l")
+    assert (config.optimizer, config.momentum, config.weight_decay, config.decay_norms) == ("sgd", 0.0, 0.001, True)
+    assert (config.batch_size, config.epochs) == (128, 5)
+    assert config.lr == pytest.approx(6.4e-3)  # 5e-5, of a loss that is summed over 128
+    assert (config.head_lr_multiplier, config.layer_decay) == (10.0, 1.0)
+    assert (config.schedule, config.warmup) == ("constant", 0.0)
+    assert (config.crop_scale, config.hflip, config.vflip) == (0.08, 0.5, 0.5)  # torchvision's defaults, and both flips
+    assert (config.rotation, config.shear, config.color_jitter, config.randaugment, config.mixup) == (0, 0, 0, 0, 0)
+    assert (config.loss, config.label_smoothing, config.dropout) == ("cross-entropy", 0.0, 0.0)
+    assert (config.probe, config.freeze, config.freeze_norm_stats) == (False, "none", False)
+    assert (config.clip_grad, config.ema) == (None, None)
+    assert config.weights == "pretrained"
+
+
+def test_d2l_from_scratch_has_ten_times_the_rate_for_all_layers():
+    config = make_config("resnet18", data="hotdog", recipe="d2l", weights="none")
+    assert config.lr == pytest.approx(6.4e-2)
+    assert config.head_lr_multiplier == 1.0
+    pretrained = make_config("resnet18", data="hotdog", recipe="d2l")
+    same = {"weights": "pretrained", "lr": pretrained.lr, "head_lr_multiplier": 10.0}
+    assert dataclasses.replace(config, **same) == pretrained
+
+
+def test_what_is_said_beats_the_recipe():
+    config = make_config("resnet18", data="hotdog", recipe="d2l", lr="0.1", epochs=1, vflip=0, weights="none")
+    assert (config.lr, config.epochs, config.vflip) == (0.1, 1, 0.0)
+    assert config.batch_size == 128
+
+
+def test_the_default_recipe_is_the_defaults_of_the_configuration():
+    config = make_config("resnet18", data="hotdog")
+    assert config == FinetuneConfig(backbone="resnet18", data="hotdog")
+    assert config.recipe == "default"
+
+
+def test_a_frozen_backbone_has_its_head_solved():
+    config = make_config("resnet18", data="hotdog", freeze="all")
+    assert config.optimizer == "lbfgs"
+    assert not config.probe
+    assert make_config("resnet18", data="hotdog", freeze="all", optimizer="adamw").optimizer == "adamw"
+
+
+def test_from_scratch_nothing_is_probed_and_statistics_are_learnt():
+    config = make_config("resnet18", data="hotdog", weights="none")
+    assert not config.probe
+    assert not config.freeze_norm_stats
+    assert config.head_lr_multiplier == 1.0
+
+
+@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("beside", [{}, {"weights": "none"}, {"freeze": "all"}, {"freeze": "1"}])
+def test_every_recipe_makes_a_valid_configuration(name, beside):
+    assert make_config("resnet18", data="hotdog", recipe=name, **beside).recipe == name
+    assert RECIPES[name].summary
+
+
+def test_an_unknown_recipe_is_told_with_near_names():
+    with pytest.raises(ConfigError, match="option 'recipe' is 'd2ll'; there is no such recipe") as caught:
+        recipe_values("d2ll", {})
+    assert caught.value.hint.startswith("Did you mean d2l?")
