@@ -155,8 +155,8 @@ def _carry_out(job: Job, offers: Offers, *, started: float, resumed: bool = Fals
     from zoo.conclusion import conclude
     from zoo.training import train
 
-    _tell_start(job, offers)
     try:
+        _tell_start(job, offers)
         for result in train(job, resumed=resumed):
             job.observer(result)
         results = conclude(job)

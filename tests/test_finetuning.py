@@ -1,0 +1,502 @@
+import dataclasses
+import json
+import math
+import subprocess
+import sys
+
+import pytest
+import safetensors.torch
+import torch
+from fakes import CLASSES, PREPROCESS, FakePlugin, SmallBackbone, a_backbone, images, photo, png, registry_of
+from PIL import Image
+
+from zoo.config import make_config
+from zoo.errors import ConfigError, DataError, RunError, TrainingError, UnknownNameError, WeightsError
+from zoo.events import EpochResult, Finished, Note, Started, StepResult
+from zoo.finetuning import finetune, resume
+from zoo.run import open_run, write_record
+from zoo.specs import Sample
+
+FAST = {
+    "head": "flat",
+    "data": "colours",
+    "epochs": 3,
+    "batch_size": 8,
+    "lr": 1e-3,
+    "device": "cpu",
+    "precision": "fp32",
+    "workers": 2,
+}
+
+
+@pytest.fixture
+def train(tmp_path, registry):
+    """Fine-tunes the small backbone; what is said beats what is fast."""
+
+    def run(backbone="small", **values):
+        return finetune(backbone, **{"registry": registry, "runs": tmp_path / "runs", **FAST, **values})
+
+    return run
+
+
+def weights_of(run):
+    return safetensors.torch.load_file(run.path / "model.safetensors")
+
+
+def assert_same_weights(one, other):
+    assert one.keys() == other.keys()
+    for name in one:
+        assert torch.equal(one[name], other[name]), name
+
+
+class Stopper:
+    """An observer that presses Ctrl-C when it has seen something, and keeps all it was told."""
+
+    def __init__(self, when):
+        self.when = when
+        self.events = []
+
+    def __call__(self, event):
+        self.events.append(event)
+        if self.when(event):
+            self.when = lambda event: False
+            raise KeyboardInterrupt
+
+    @property
+    def notes(self):
+        return [event.text for event in self.events if isinstance(event, Note)]
+
+
+def after_epoch(number):
+    return lambda event: isinstance(event, EpochResult) and event.epoch == number
+
+
+def interrupted(train, tmp_path, when, **values):
+    stopper = Stopper(when)
+    with pytest.raises(KeyboardInterrupt):
+        train(observer=stopper, **values)
+    newest = max((tmp_path / "runs").iterdir(), key=lambda folder: folder.stat().st_ctime_ns)
+    return open_run(newest), stopper
+
+
+def test_a_run_folder_tells_everything(train, tmp_path):
+    events = []
+    run = train(observer=events.append, head_options={}, seed=3)
+    assert run.path == tmp_path / "runs" / "small-flat-colours-1"
+    assert {file.name for file in run.path.iterdir()} == {
+        "run.json",
+        "model.safetensors",
+        "metrics.jsonl",
+        "curves.png",
+        "confusion.png",
+        "mistakes.png",
+    }
+    record = json.loads((run.path / "run.json").read_text())
+    assert record["status"] == "finished"
+    assert (record["backbone"], record["head"]) == ("fake/small", "fake/flat")
+    assert record["config"] == make_config("small", seed=3, **FAST).to_dict()
+    assert record["classes"] == list(CLASSES)
+    assert record["preprocess"]["size"] == [16, 16]
+    assert len(record["data"]["fingerprint"]) == 64
+    assert record["data"]["counts"] == {"train": 36, "val": 12, "test": 18}
+    assert record["data"]["split"]["val"] == [sample.name for sample in images().val]
+    assert record["packages"]["torch"].partition("+")[0] == torch.__version__.partition("+")[0]
+    assert record["plugins"] == {"fake:fake": "1.2"}
+    assert record["hardware"]["device"] == "cpu"
+    assert record["hardware"]["precision"] == "fp32"
+    results = record["results"]
+    assert results["test"]["count"] == 18
+    low, high = results["test"]["interval"]
+    assert 0 <= low <= results["test"]["accuracy"] <= high <= 1
+    assert results["seconds"] > 0
+    assert results["images_per_second"] > 0
+    for name in ("curves", "confusion", "mistakes"):
+        with Image.open(run.path / f"{name}.png") as picture:
+            assert min(picture.size) > 100
+    kinds = [type(event) for event in events]
+    assert kinds.index(Started) < kinds.index(StepResult) < kinds.index(Finished) == len(kinds) - 1
+    assert events[-1].results == run.results
+    rows = run.metrics()
+    assert [row["epoch"] for row in rows] == [0, 1, 2, 3]
+    assert rows[0]["train_accuracy"] is None
+    told = [event for event in events if isinstance(event, EpochResult)]
+    assert [row["val_loss"] for row in rows] == [event.val_loss for event in told]
+
+
+def test_the_weights_are_those_of_the_best_epoch(train):
+    run = train(epochs=4, lr=0.05, head_lr_multiplier=1)
+    best = [row for row in run.metrics() if row["best"]][-1]
+    assert run.results["best_epoch"] == best["epoch"]
+    assert run.results["val"]["accuracy"] == best["val_accuracy"]
+    assert run.results["val"]["loss"] == pytest.approx(best["val_loss"], rel=1e-3)
+
+
+def test_it_learns(train):
+    run = train(epochs=4, lr=0.01)
+    assert run.results["test"]["accuracy"] == 1.0
+    losses = [row["train_loss"] for row in run.metrics()[1:]]
+    assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pytest.param({}, id="plain"),
+        pytest.param({"backbone": "small-dropout", "dropout": 0.3}, id="dropout"),
+        pytest.param({"freeze": "all"}, id="frozen"),
+        pytest.param({"randaugment": 9, "rotation": 10, "color_jitter": 0.2, "mixup": 0.2}, id="augmented"),
+    ],
+)
+def test_the_same_seed_gives_the_same_weights_bit_for_bit(train, values):
+    values = {**values, "epochs": 2}
+    first = weights_of(train(**values))
+    torch.manual_seed(77)
+    assert_same_weights(first, weights_of(train(**values)))
+    other = weights_of(train(**values, seed=1))
+    assert not torch.equal(first["head.linear.weight"], other["head.linear.weight"])
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "cg", "adamw"])
+@pytest.mark.parametrize("head", ["flat", "mapped"])
+def test_a_frozen_backbone_is_left_as_it_was_and_its_head_learns(train, optimizer, head):
+    run = train(freeze="all", optimizer=optimizer, head=head, epochs=30, lr=0.1, head_lr_multiplier=1)
+    torch.manual_seed(0)
+    for name, tensor in SmallBackbone().state_dict().items():
+        assert torch.equal(weights_of(run)[f"backbone.{name}"], tensor), name
+    assert run.results["test"]["accuracy"] > 0.8
+    assert len(run.metrics()) == (30 if optimizer == "adamw" else 1)
+
+
+def test_an_average_of_the_weights_is_kept_on_frozen_features_too(train):
+    how = {"freeze": "all", "optimizer": "sgd", "epochs": 1, "lr": 0.1}
+    plain, averaged = (weights_of(train(**how, ema=ema))["head.linear.weight"] for ema in (None, 0.99))
+    torch.manual_seed(0)
+    assert not torch.equal(plain, averaged)
+
+
+def test_frozen_stages_move_neither_weights_nor_statistics(train):
+    run = train(freeze="2", probe=False, freeze_norm_stats=False, lr=0.01)
+    trained = weights_of(run)
+    torch.manual_seed(0)
+    fresh = SmallBackbone().state_dict()
+    for name, tensor in fresh.items():
+        moved = not torch.equal(trained[f"backbone.{name}"], tensor)
+        assert moved == ("layer2" in name), name
+
+
+def test_the_probe_is_epoch_zero_and_may_be_left_out(train):
+    with_probe, without = train(epochs=1), train(epochs=1, probe=False)
+    assert [row["epoch"] for row in with_probe.metrics()] == [0, 1]
+    assert [row["epoch"] for row in without.metrics()] == [1]
+    assert with_probe.metrics()[0]["val_accuracy"] > 0.6
+    assert with_probe.metrics()[1]["train_loss"] < without.metrics()[0]["train_loss"]
+
+
+@pytest.mark.parametrize("source", ["run", "file"])
+def test_weights_come_from_a_run_or_a_file(train, source):
+    first = train(epochs=1)
+    notes = []
+    run = train(
+        freeze="all",
+        weights=first.name if source == "run" else str(first.weights_path),
+        observer=lambda event: notes.append(event.text) if isinstance(event, Note) else None,
+    )
+    for name, tensor in weights_of(first).items():
+        if name.startswith("backbone."):
+            assert torch.equal(weights_of(run)[name], tensor)
+    assert "loaded from" in run.record["weights"]
+    assert any(note.startswith("Weights: ") for note in notes)
+
+
+def test_from_scratch_says_so(train):
+    assert train(weights="none", epochs=1).record["weights"] == "none: trained from scratch"
+
+
+def test_pretrained_weights_never_come_from_nowhere(train, tmp_path):
+    with pytest.raises(WeightsError, match="fake/small-bare has no pretrained weights") as caught:
+        train("small-bare")
+    assert "--weights none" in caught.value.hint
+    with pytest.raises(WeightsError, match="cannot be downloaded"):
+        train("small-offline")
+    assert not (tmp_path / "runs").exists()
+    assert train("small-bare", weights="none", epochs=1).finished
+
+
+@pytest.mark.parametrize("weights", ["nowhere.safetensors", "no-such-run"])
+def test_weights_that_do_not_exist_are_told(train, weights):
+    with pytest.raises((WeightsError, RunError), match=weights):
+        train(weights=weights)
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(train, tmp_path):
+    run, stopper = interrupted(train, tmp_path, after_epoch(2))
+    assert run.record["status"] == "interrupted"
+    assert not run.finished
+    assert (run.path / "checkpoint.pt").is_file()
+    assert (run.path / "model.safetensors").is_file()
+    assert [row["epoch"] for row in run.metrics()] == [0, 1, 2]
+    assert stopper.notes[-1] == (
+        f"Stopped. 'zoo finetune --resume {run.path}' goes on from the end of the last finished epoch."
+    )
+
+
+@pytest.mark.parametrize(
+    ("when", "told"),
+    [
+        (lambda event: isinstance(event, Started), "No epoch was finished."),
+        (after_epoch(0), "The best weights so far are saved."),
+    ],
+)
+def test_ctrl_c_before_the_first_epoch_ended_says_what_there_is(train, tmp_path, when, told):
+    run, stopper = interrupted(train, tmp_path, when)
+    assert stopper.notes[-1] == f"Stopped. {told}"
+    assert run.record["status"] == "interrupted"
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pytest.param({}, id="plain"),
+        pytest.param({"backbone": "small-dropout", "dropout": 0.3, "freeze_norm_stats": False}, id="dropout"),
+        pytest.param({"ema": 0.8}, id="average"),
+        pytest.param({"optimizer": "sgd", "momentum": 0.9, "mixup": 0.2, "schedule": "linear"}, id="momentum"),
+    ],
+)
+@pytest.mark.parametrize("stop", [1, 2])
+def test_a_resumed_run_ends_with_the_weights_of_one_never_interrupted(train, tmp_path, registry, values, stop):
+    whole = train(**values)
+    half, _ = interrupted(train, tmp_path, after_epoch(stop), **values)
+    torch.manual_seed(1234)
+    resumed = resume(half.path, registry=registry)
+    assert_same_weights(weights_of(resumed), weights_of(whole))
+    assert resumed.finished
+    assert not (resumed.path / "checkpoint.pt").exists()
+    assert resumed.record["config"] == whole.record["config"]
+    for ours, theirs in zip(resumed.metrics(), whole.metrics(), strict=True):
+        assert {k: v for k, v in ours.items() if "second" not in k} == {
+            k: v for k, v in theirs.items() if "second" not in k
+        }
+    assert resumed.results["test"] == whole.results["test"]
+    assert resumed.results["best_epoch"] == whole.results["best_epoch"]
+
+
+def test_a_run_stopped_within_an_epoch_goes_on_from_its_beginning(train, tmp_path, registry):
+    whole = train()
+    half, _ = interrupted(train, tmp_path, lambda event: isinstance(event, StepResult) and event.epoch == 3)
+    assert [row["epoch"] for row in half.metrics()] == [0, 1, 2]
+    assert_same_weights(weights_of(resume(half.path, registry=registry)), weights_of(whole))
+
+
+def test_a_run_killed_between_an_epochs_figures_and_its_checkpoint_comes_by_them_again(
+    train, tmp_path, registry, monkeypatch
+):
+    from zoo import training
+
+    whole = train()
+    saved = training.save_checkpoint
+
+    def save_twice(*args, state, **rest):
+        if state.epoch == 2:
+            raise KeyboardInterrupt
+        saved(*args, state=state, **rest)
+
+    monkeypatch.setattr(training, "save_checkpoint", save_twice)
+    with pytest.raises(KeyboardInterrupt):
+        train()
+    monkeypatch.undo()
+    half = open_run(tmp_path / "runs" / "small-flat-colours-2")
+    assert [row["epoch"] for row in half.metrics()] == [0, 1, 2]
+    resumed = resume(half.path, registry=registry)
+    assert [row["epoch"] for row in resumed.metrics()] == [0, 1, 2, 3]
+    assert_same_weights(weights_of(resumed), weights_of(whole))
+
+
+def test_the_time_of_a_resumed_run_counts_what_was_done_before(train, tmp_path, registry):
+    half, _ = interrupted(train, tmp_path, after_epoch(2))
+    rows = [{**row, "seconds": 1000.0} for row in half.metrics()]
+    (half.path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert 3000 < resume(half.path, registry=registry).results["seconds"] < 3100
+
+
+def test_a_run_goes_on_though_what_it_started_from_is_gone(train, tmp_path, registry):
+    first = train(epochs=1)
+    half, _ = interrupted(train, tmp_path, after_epoch(1), weights=str(first.weights_path))
+    first.weights_path.unlink()
+    resumed = resume(half.path, registry=registry)
+    assert resumed.finished
+    assert resumed.record["config"]["weights"] == str(first.weights_path)
+    assert "loaded from" in resumed.record["weights"]
+
+
+def test_a_frozen_run_that_was_stopped_begins_again(train, tmp_path, registry):
+    how = {"freeze": "all"}
+    half, _ = interrupted(train, tmp_path, lambda event: isinstance(event, Started), **how)
+    assert_same_weights(weights_of(resume(half.path, registry=registry)), weights_of(train(**how)))
+
+
+def test_a_finished_run_is_not_resumed(train, registry):
+    run = train(epochs=1)
+    with pytest.raises(RunError, match="is finished") as caught:
+        resume(run.path, registry=registry)
+    assert "--weights" in caught.value.hint
+
+
+def test_a_run_without_a_checkpoint_is_not_resumed(train, tmp_path, registry):
+    run, _ = interrupted(train, tmp_path, after_epoch(0))
+    with pytest.raises(RunError, match="was stopped before its first epoch ended"):
+        resume(run.name, runs=tmp_path / "runs", registry=registry)
+
+
+def test_a_run_whose_data_has_changed_is_not_resumed(train, tmp_path, registry, plugin):
+    run, _ = interrupted(train, tmp_path, after_epoch(1))
+    first, *rest = plugin.dataset.train
+    plugin.dataset = images(train=(first._replace(source=png(photo(0, 99))), *rest))
+    with pytest.raises(RunError, match=r"The data of .* is no longer the same: its fingerprint was"):
+        resume(run.path, registry=registry)
+
+
+def test_a_broken_configuration_or_checkpoint_is_told(train, tmp_path, registry):
+    run, _ = interrupted(train, tmp_path, after_epoch(1))
+    (run.path / "checkpoint.pt").write_bytes(b"not a checkpoint")
+    with pytest.raises(RunError, match=r"checkpoint\.pt cannot be read"):
+        resume(run.path, registry=registry)
+    write_record(run.path, {**run.record, "config": {"backbone": "small", "colour": "red"}})
+    with pytest.raises(RunError, match=r"'config' in run\.json is not readable"):
+        resume(run.path, registry=registry)
+
+
+def test_an_unreadable_photo_is_named_recorded_and_left_out(train, plugin):
+    bad = Sample(b"not a photo", 1, "train/green/bad.png")
+    plugin.dataset = images(train=(bad, *plugin.dataset.train))
+    notes = []
+    run = train(observer=lambda event: notes.append(event) if isinstance(event, Note) else None, epochs=1)
+    assert run.finished
+    (message,) = run.record["data"]["unreadable"]["train"]
+    assert message.startswith("train/green/bad.png: ")
+    assert [(note.text, note.warning) for note in notes] == [(f"Left out: {message}", True)]
+
+
+def test_data_without_parts_is_split_by_the_seed_and_the_split_recorded(train, plugin):
+    whole = images()
+    plugin.dataset = images(train=whole.train + whole.test, val=(), test=())
+    run = train(epochs=1)
+    split = run.record["data"]["split"]
+    names = [name for part in split.values() for name in part]
+    assert sorted(names) == sorted(sample.name for sample in plugin.dataset.train)
+    assert run.record["data"]["counts"]["test"] == 12
+    assert train(epochs=1).record["data"]["split"] == split
+    assert train(epochs=1, seed=1).record["data"]["split"] != split
+
+
+def test_without_a_test_part_the_validation_part_is_scored_and_that_is_said(train, plugin):
+    plugin.dataset = images(test=())
+    notes = []
+    run = train(epochs=1, observer=lambda event: notes.append(event.text) if isinstance(event, Note) else None)
+    assert "test" not in run.results
+    assert run.results["val"]["count"] == 12
+    assert any("no test part" in note for note in notes)
+
+
+def test_one_class_alone_is_refused(train, plugin):
+    plugin.dataset = images(classes=("red",), train=tuple(s for s in images().train if s.label == 0), val=(), test=())
+    with pytest.raises(DataError, match="'colours' has one class alone"):
+        train()
+
+
+def test_a_loss_that_explodes_stops_the_run_and_keeps_what_there_is(train, tmp_path):
+    with pytest.raises(TrainingError, match="The loss became"):
+        train(optimizer="sgd", lr=1e30, warmup=0.0, epochs=4)
+    run = open_run(tmp_path / "runs" / "small-flat-colours-1")
+    assert run.record["status"] == "interrupted"
+    assert run.metrics()[0]["epoch"] == 0
+    assert (run.path / "model.safetensors").is_file()
+
+
+def test_a_device_whose_memory_is_too_small_is_told(train, tmp_path):
+    class Greedy(SmallBackbone):
+        def forward(self, images):
+            if len(images) > 1:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return super().forward(images)
+
+    registry = registry_of(FakePlugin(backbones=[a_backbone("greedy", build=lambda request: Greedy())]))
+    with pytest.raises(TrainingError, match="The memory of cpu is too small for 8 images a step") as caught:
+        train("greedy", registry=registry)
+    assert "--batch-size" in caught.value.hint
+
+
+def test_photos_that_do_not_fit_in_memory_give_the_same_weights(train, monkeypatch):
+    from zoo import training
+
+    whole = train(epochs=1)
+    notes = []
+    make_job = training.Job
+    monkeypatch.setattr(training, "Job", lambda **fields: make_job(**fields, budget=5000))
+    tight = train(epochs=1, observer=lambda event: notes.append(event.text) if isinstance(event, Note) else None)
+    assert any("do not fit in memory" in note for note in notes)
+    assert_same_weights(weights_of(tight), weights_of(whole))
+
+
+@pytest.mark.parametrize(
+    ("values", "error", "message"),
+    [
+        ({"backbone": "smal"}, UnknownNameError, "no backbone 'smal'"),
+        ({"head": "flta"}, UnknownNameError, "no head 'flta'"),
+        ({"data": "colour"}, UnknownNameError, "no dataset 'colour'"),
+        ({"optimizer": "adamwx"}, ConfigError, "option 'optimizer' is 'adamwx'"),
+        ({"device": "cuda:99"}, ConfigError, "option 'device'"),
+        ({"freeze": "7"}, ConfigError, "the backbone has 3 stages"),
+        ({"head_options": {"width": 3}}, ConfigError, "head flat has no option 'width'"),
+        ({"epochs": 0}, ConfigError, "option 'epochs' is 0"),
+        ({"data": None}, ConfigError, "finetune needs 'data'"),
+    ],
+)
+def test_what_is_wrong_is_told_before_anything_is_written(train, tmp_path, values, error, message):
+    with pytest.raises(error, match=message):
+        train(**values)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_whole_configuration_is_taken_alone(train, tmp_path, registry):
+    config = make_config("small", **{**FAST, "epochs": 1})
+    assert finetune(config, registry=registry, runs=tmp_path).record["config"] == config.to_dict()
+    with pytest.raises(ConfigError, match="a configuration and further values"):
+        finetune(config, registry=registry, runs=tmp_path, epochs=2)
+
+
+def test_bf16_is_recorded_and_learns(train):
+    run = train(precision="bf16", epochs=1)
+    assert run.record["hardware"]["precision"] == "bf16"
+    assert run.results["test"]["accuracy"] > 0.6
+
+
+def test_the_best_epochs_figures_are_never_nan_in_the_record(train):
+    run = train(mixup=0.4, epochs=1)
+    assert run.metrics()[1]["train_accuracy"] is None
+    assert not any(isinstance(value, float) and math.isnan(value) for value in run.results["test"].values())
+
+
+def test_another_image_size_is_what_the_run_is_made_with(train):
+    run = train(image_size=24, eval_crop=None, epochs=1)
+    assert run.preprocess == dataclasses.replace(PREPROCESS, size=(24, 24), resize=27)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "finetune('no-such-backbone', data='hotdog')",
+        "finetune('resnet18', data='hotdog', head='no-such-head')",
+        "finetune('resnet18', data='hotdog', epochs=0)",
+        "finetune('resnet18', data='hotdog', recipe='no-such-recipe')",
+        "finetune('resnet18', data='hotdog', weights='nowhere.safetensors')",
+        "finetune('resnet18', data='hotdog', head_options={'no': 1})",
+    ],
+)
+def test_a_wrong_name_is_told_before_torch_is_imported(call):
+    code = (
+        "import sys\nfrom zoo.errors import ZooError\nfrom zoo.finetuning import finetune\n"
+        f"try:\n    {call}\nexcept ZooError as error:\n    print(type(error).__name__, 'torch' in sys.modules)"
+    )
+    environment = {"ZOO_BLOCK_PLUGINS": "timm", "PATH": ""}
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    assert told.stdout.split()[-1] == "False", told.stdout + told.stderr
