@@ -123,7 +123,7 @@ def test_a_checkpoint_of_another_network_is_told(tmp_path):
     save_checkpoint(
         tmp_path, classifier=theirs, optimizer=torch.optim.SGD(theirs.parameters()), state=TrainState(), average=None
     )
-    with pytest.raises(RunError, match="does not fit what 'run.json' describes"):
+    with pytest.raises(RunError, match=r"does not fit what 'run\.json' describes"):
         load_checkpoint(
             tmp_path, classifier=ours, optimizer=torch.optim.SGD(ours.parameters()), average=None, device=CPU
         )

@@ -490,6 +490,9 @@ def test_another_image_size_is_what_the_run_is_made_with(train):
         "finetune('resnet18', data='hotdog', recipe='no-such-recipe')",
         "finetune('resnet18', data='hotdog', weights='nowhere.safetensors')",
         "finetune('resnet18', data='hotdog', head_options={'no': 1})",
+        "finetune('resnet18', data='hotdog', data_options={'no': 1})",
+        "finetune('resnet18', data='no-such-data')",
+        "finetune('resnet18', data='./no-such-folder')",
     ],
 )
 def test_a_wrong_name_is_told_before_torch_is_imported(call):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.assembly import assemble, config_of, find_images, find_offers, find_weights
 from zoo.config import FinetuneConfig, make_config
+from zoo.data.source import check_data
 from zoo.errors import ConfigError, RunError, ZooError
 from zoo.events import Finished, Note, Started, ignore
 from zoo.plugins import load_registry
@@ -82,7 +83,7 @@ def resume(
     if config.freeze != "all" and not (run.path / CHECKPOINT).is_file():
         raise RunError(f"The run {run.path} was stopped before its first epoch ended.", hint="Start it anew.")
     # What was spent on the epochs it has finished counts too.
-    started = time.perf_counter() - sum(row["seconds"] for row in run.metrics())
+    started = time.perf_counter() - sum(row.get("seconds") or 0.0 for row in run.metrics())
     offers = find_offers(config, registry)
     job = _prepare(config, offers, registry, Path(runs), observer, run=run)
     return _carry_out(job, offers, started=started, resumed=True)
@@ -112,6 +113,7 @@ def _prepare(
     if checkpointed:
         config = dataclasses.replace(config, weights="none")
     weights = find_weights(config, runs=runs)
+    check_data(config.data, registry=registry, options=config.data_options)
     # Only now: a wrong name or path is told without waiting for torch.
     import torch
 
@@ -184,7 +186,7 @@ def _keep_what_there_is(job: Job) -> None:
 
 
 def _check_same_data(run: Run, record: dict[str, Any]) -> None:
-    was, now = run.record["data"]["fingerprint"], record["data"]["fingerprint"]
+    was, now = run.fingerprint, record["data"]["fingerprint"]
     if was != now:
         raise RunError(
             f"The data of {run.path} is no longer the same: its fingerprint was {was[:12]} and is {now[:12]}.",

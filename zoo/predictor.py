@@ -99,7 +99,7 @@ class Predictor:
 
     def _read(self, photo: str | Path | bytes | NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
         if isinstance(photo, np.ndarray):
-            if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3:
+            if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3 or not photo.size:
                 raise ImageError(
                     f"The array is {photo.dtype} {photo.shape}, not uint8 (H, W, 3).", hint="Give RGB pixels, 0 to 255."
                 )
@@ -154,7 +154,7 @@ def rebuild(run: Run, registry: Registry) -> Model:
     # The weights come from the run itself: nothing is downloaded to be overwritten.
     from_scratch = {"weights": "none", "freeze": "none", "optimizer": "sgd"}
     # Qualified names: a plugin installed since then may have taken the bare ones.
-    config = config_of(run, backbone=run.record["backbone"], head=run.record["head"], **from_scratch)
+    config = config_of(run, backbone=run.backbone, head=run.head, **from_scratch)
     model = assemble(config, find_offers(config, registry), None, len(run.classes), preprocess=run.preprocess)
     load_weights(run, model.classifier)
     return Model(classifier=model.classifier, preprocess=model.preprocess, weights=str(run.weights_path))

@@ -58,6 +58,21 @@ class Run:
         return dict(self._part("config", dict))
 
     @property
+    def backbone(self) -> str:
+        """Qualified name of the backbone."""
+        return str(self._part("backbone", str))
+
+    @property
+    def head(self) -> str:
+        """Qualified name of the head."""
+        return str(self._part("head", str))
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the data, as `zoo.data.fingerprint` makes it; empty where none was written down."""
+        return str(self._part("data", dict).get("fingerprint", ""))
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """Class names in the order of the outputs."""
         return tuple(map(str, self._part("classes", list)))

@@ -16,8 +16,8 @@ from zoo.specs import DatasetRequest, no_progress
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from zoo.registry import Registry
-    from zoo.specs import ImageSet, Progress
+    from zoo.registry import Offer, Registry
+    from zoo.specs import DatasetSpec, ImageSet, Progress
 
 
 def load_images(
@@ -39,19 +39,9 @@ def load_images(
         ConfigError: An unknown or wrong option.
         DataError: The data cannot be had or makes no sense.
     """
-    if not _is_name(data):
+    offer = _offer(data, registry)
+    if offer is None:
         return _read_path(data, options)
-    try:
-        offer = registry.dataset(data)
-    except AmbiguousNameError:
-        raise
-    except UnknownNameError as error:
-        path = Path(data)
-        if path.exists():
-            return _read_path(data, options)
-        known = ", ".join(offer.name for offer in registry.datasets())
-        hint = f"{error.hint} The datasets: {known or 'none'}; or a folder: ./{data}".strip()
-        raise UnknownNameError(f"{error.message} And there is no folder {path}.", hint=hint) from None
     images = offer.spec.load(
         DatasetRequest(
             cache=dataset_folder(_cache_name(offer.name, built_in=offer.plugin.built_in)),
@@ -63,6 +53,32 @@ def load_images(
         note = f"{images.note} This is the dataset '{data}', not the folder of that name, which is ./{data}".strip()
         return dataclasses.replace(images, note=note)
     return images
+
+
+def check_data(data: str, *, registry: Registry, options: Mapping[str, str]) -> None:
+    """Checks what `load_images` will be asked, as far as that goes without reading a photo; raises as it does."""
+    offer = _offer(data, registry)
+    if offer is not None:
+        make_options(offer.spec.options, options, owner=f"dataset {data}")
+    elif options or not Path(data).expanduser().exists():
+        _read_path(data, options)
+
+
+def _offer(data: str, registry: Registry) -> Offer[DatasetSpec] | None:
+    """Returns the offer that a name means, or None for a path."""
+    if not _is_name(data):
+        return None
+    try:
+        return registry.dataset(data)
+    except AmbiguousNameError:
+        raise
+    except UnknownNameError as error:
+        path = Path(data)
+        if path.exists():
+            return None
+        known = ", ".join(offer.name for offer in registry.datasets())
+        hint = f"{error.hint} The datasets: {known or 'none'}; or a folder: ./{data}".strip()
+        raise UnknownNameError(f"{error.message} And there is no folder {path}.", hint=hint) from None
 
 
 def _is_name(data: str) -> bool:
