@@ -40,6 +40,16 @@ def test_the_runs_own_parts_are_scored_as_they_were(made):
     assert test.classes == CLASSES
 
 
+def test_photos_that_came_since_are_told(made):
+    run, registry, plugin = made
+    notes = []
+    score(run, registry, observer=lambda event: notes.append(event.text) if isinstance(event, Note) else None)
+    assert notes == []
+    plugin.dataset = images(test=images().test[1:])
+    score(run, registry, observer=lambda event: notes.append(event.text) if isinstance(event, Note) else None)
+    assert notes == [f"The test photos are no longer those that {run.name} was made with."]
+
+
 def test_classes_are_matched_by_name_not_by_position(made, tmp_path):
     run, registry, plugin = made
     expected = score(run, registry)

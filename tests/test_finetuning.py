@@ -10,6 +10,7 @@ import torch
 from fakes import CLASSES, PREPROCESS, FakePlugin, SmallBackbone, a_backbone, images, photo, png, registry_of
 from PIL import Image
 
+from zoo import conclusion
 from zoo.config import make_config
 from zoo.errors import ConfigError, DataError, RunError, TrainingError, UnknownNameError, WeightsError
 from zoo.events import EpochResult, Finished, Note, Started, StepResult
@@ -17,12 +18,20 @@ from zoo.finetuning import finetune, resume
 from zoo.run import open_run, write_record
 from zoo.specs import Sample
 
+# Whatever the default recipe comes to be, these tests train like this.
 FAST = {
     "head": "flat",
     "data": "colours",
     "epochs": 3,
     "batch_size": 8,
+    "optimizer": "adamw",
     "lr": 1e-3,
+    "head_lr_multiplier": 10,
+    "freeze": "none",
+    "probe": True,
+    "freeze_norm_stats": True,
+    "crop_scale": 0.35,
+    "eval_crop": None,
     "device": "cpu",
     "precision": "fp32",
     "workers": 2,
@@ -30,8 +39,10 @@ FAST = {
 
 
 @pytest.fixture
-def train(tmp_path, registry):
-    """Fine-tunes the small backbone; what is said beats what is fast."""
+def train(tmp_path, registry, monkeypatch):
+    """Fine-tunes the small backbone; what is said beats what is fast. Draws no pictures: they take the most time."""
+    for name in ("write_curves", "write_confusion", "write_mistakes"):
+        monkeypatch.setattr(conclusion, name, lambda *args, **how: None)
 
     def run(backbone="small", **values):
         return finetune(backbone, **{"registry": registry, "runs": tmp_path / "runs", **FAST, **values})
@@ -79,9 +90,9 @@ def interrupted(train, tmp_path, when, **values):
     return open_run(newest), stopper
 
 
-def test_a_run_folder_tells_everything(train, tmp_path):
+def test_a_run_folder_tells_everything(tmp_path, registry):
     events = []
-    run = train(observer=events.append, head_options={}, seed=3)
+    run = finetune("small", runs=tmp_path / "runs", registry=registry, observer=events.append, seed=3, **FAST)
     assert run.path == tmp_path / "runs" / "small-flat-colours-1"
     assert {file.name for file in run.path.iterdir()} == {
         "run.json",
@@ -143,7 +154,7 @@ def test_it_learns(train):
     [
         pytest.param({}, id="plain"),
         pytest.param({"backbone": "small-dropout", "dropout": 0.3}, id="dropout"),
-        pytest.param({"freeze": "all"}, id="frozen"),
+        pytest.param({"freeze": "all", "optimizer": "lbfgs", "weight_decay": 0.1}, id="frozen"),
         pytest.param({"randaugment": 9, "rotation": 10, "color_jitter": 0.2, "mixup": 0.2}, id="augmented"),
     ],
 )
@@ -159,7 +170,8 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit(train, values):
 @pytest.mark.parametrize("optimizer", ["lbfgs", "cg", "adamw"])
 @pytest.mark.parametrize("head", ["flat", "mapped"])
 def test_a_frozen_backbone_is_left_as_it_was_and_its_head_learns(train, optimizer, head):
-    run = train(freeze="all", optimizer=optimizer, head=head, epochs=30, lr=0.1, head_lr_multiplier=1)
+    how = {"epochs": 30, "lr": 0.1, "head_lr_multiplier": 1, "weight_decay": 1e-3}
+    run = train(freeze="all", optimizer=optimizer, head=head, **how)
     torch.manual_seed(0)
     for name, tensor in SmallBackbone().state_dict().items():
         assert torch.equal(weights_of(run)[f"backbone.{name}"], tensor), name
@@ -300,10 +312,10 @@ def test_a_run_killed_between_an_epochs_figures_and_its_checkpoint_comes_by_them
             raise KeyboardInterrupt
         saved(*args, state=state, **rest)
 
-    monkeypatch.setattr(training, "save_checkpoint", save_twice)
-    with pytest.raises(KeyboardInterrupt):
-        train()
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "save_checkpoint", save_twice)
+        with pytest.raises(KeyboardInterrupt):
+            train()
     half = open_run(tmp_path / "runs" / "small-flat-colours-2")
     assert [row["epoch"] for row in half.metrics()] == [0, 1, 2]
     resumed = resume(half.path, registry=registry)
@@ -329,7 +341,7 @@ def test_a_run_goes_on_though_what_it_started_from_is_gone(train, tmp_path, regi
 
 
 def test_a_frozen_run_that_was_stopped_begins_again(train, tmp_path, registry):
-    how = {"freeze": "all"}
+    how = {"freeze": "all", "optimizer": "lbfgs"}
     half, _ = interrupted(train, tmp_path, lambda event: isinstance(event, Started), **how)
     assert_same_weights(weights_of(resume(half.path, registry=registry)), weights_of(train(**how)))
 
@@ -477,7 +489,7 @@ def test_the_best_epochs_figures_are_never_nan_in_the_record(train):
 
 
 def test_another_image_size_is_what_the_run_is_made_with(train):
-    run = train(image_size=24, eval_crop=None, epochs=1)
+    run = train(image_size=24, epochs=1)
     assert run.preprocess == dataclasses.replace(PREPROCESS, size=(24, 24), resize=27)
 
 

@@ -67,6 +67,8 @@ def evaluate(
 def _samples(run: Run, data: str | None, part: str, registry: Registry, observer: Observer) -> list[Sample]:
     if data is None:
         images = find_images(config_of(run), registry, observer)
+        if [sample.name for sample in getattr(images, part)] != run.split.get(part):
+            observer(Note(text=f"The {part} photos are no longer those that {run.name} was made with.", warning=True))
     else:
         images = load_images(data, registry=registry, options={})
     samples: Sequence[Sample] = getattr(images, part)

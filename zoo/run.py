@@ -73,6 +73,11 @@ class Run:
         return str(self._part("data", dict).get("fingerprint", ""))
 
     @property
+    def split(self) -> Mapping[str, list[str]]:
+        """Names of the photos of each part; empty where none were written down."""
+        return dict(self._part("data", dict).get("split", {}))
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """Class names in the order of the outputs."""
         return tuple(map(str, self._part("classes", list)))

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from fakes import PREPROCESS, photo, png, samples
 
+from zoo.data import store as store_module
 from zoo.data.image import preprocess
 from zoo.data.store import PhotoStore, default_budget, for_evaluation, with_room_for_crops
 from zoo.errors import DataError, ImageError
@@ -102,5 +103,19 @@ def test_a_large_photo_is_shrunk_until_its_smallest_crop_is_as_sharp_as_the_inpu
     assert with_room_for_crops(spec, crop_scale=0.5)(small) is small
 
 
-def test_the_budget_is_some_of_the_free_memory():
-    assert 1 << 20 < default_budget() < 1 << 50
+@pytest.mark.parametrize(
+    ("meminfo", "limit", "budget"),
+    [
+        ("MemTotal: 9999 kB\nMemAvailable:    2048 kB\n", None, 1 << 20),
+        ("MemTotal: 9999 kB\nMemAvailable:    2048 kB\n", "max\n", 1 << 20),
+        ("MemTotal: 9999 kB\nMemAvailable:    2048 kB\n", "1048576\n", 1 << 19),
+        (None, None, 2 << 30),
+        ("MemTotal: 9999 kB\n", None, 2 << 30),
+    ],
+)
+def test_the_budget_is_half_of_the_memory_to_be_had(tmp_path, monkeypatch, meminfo, limit, budget):
+    for name, content in (("_MEMINFO", meminfo), ("_CONTAINER_LIMIT", limit)):
+        monkeypatch.setattr(store_module, name, tmp_path / name)
+        if content is not None:
+            (tmp_path / name).write_text(content)
+    assert default_budget() == budget

@@ -105,6 +105,19 @@ def test_kept_features_come_once_an_epoch_in_an_order_that_the_seed_decides():
     assert first_columns(1) != first_columns(2)
 
 
+def variance(kept):
+    return kept.features.pooled.double().var(dim=0, correction=0).mean().item()
+
+
+def test_the_penalty_suits_features_of_any_scale():
+    heads = [head_over("pooled"), head_over("pooled")]
+    for head, scale in zip(heads, (1.0, 100.0), strict=True):
+        kept = clouds()
+        kept.features.pooled.mul_(scale)
+        solve_head(head, kept, solver="lbfgs", weight_decay=0.1)
+    torch.testing.assert_close(heads[0].linear.weight, 100 * heads[1].linear.weight, atol=5e-3, rtol=0)
+
+
 @pytest.mark.parametrize("loss", ["cross-entropy", "bce", "focal"])
 @pytest.mark.parametrize("solver", ["lbfgs", "cg"])
 def test_a_solved_head_is_at_its_optimum(solver, loss):
@@ -112,7 +125,7 @@ def test_a_solved_head_is_at_its_optimum(solver, loss):
     value = solve_head(head, kept, solver=solver, weight_decay=0.01)
     head.eval().double()
     features = Features(*(each.double() for each in kept.features))
-    objective = head.loss(head(features), kept.labels) + 0.01 / 2 * head.linear.weight.square().sum()
+    objective = head.loss(head(features), kept.labels) + 0.01 / 2 * variance(kept) * head.linear.weight.square().sum()
     objective.backward()
     assert float(objective.detach()) == pytest.approx(value, abs=1e-6)
     assert max(parameter.grad.abs().max().item() for parameter in head.parameters()) < 1e-3
@@ -130,7 +143,7 @@ def test_a_solved_linear_head_is_logistic_regression():
         weight, bias = flat[:36].reshape(3, 12), flat[36:]
         logits = x @ weight.T + bias
         log_likelihood = logits[np.arange(len(y)), y] - logsumexp(logits, axis=1)
-        return -log_likelihood.mean() + 0.05 * np.square(weight).sum()
+        return -log_likelihood.mean() + 0.05 * variance(kept) * np.square(weight).sum()
 
     best = minimize(by_hand, np.zeros(39), method="BFGS", options={"gtol": 1e-7})
     assert value == pytest.approx(best.fun, abs=1e-6)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,17 +24,23 @@ if TYPE_CHECKING:
 
 # Photos decoded at a time and thread: enough to keep every thread busy, few enough to report progress.
 _CHUNK = 8
-# What a machine that does not tell its free memory is taken to have.
+# What a machine that does not tell its memory is taken to have.
 _UNKNOWN_MEMORY = 4 << 30
+_MEMINFO = Path("/proc/meminfo")
+_CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 def default_budget() -> int:
-    """Returns half of the free memory, in bytes."""
+    """Returns half of the memory that is to be had, in bytes, be it a machine's or a container's."""
     try:
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # Windows and macOS do not tell
-        free = _UNKNOWN_MEMORY
-    return free // 2
+        # Not what is free: the photos that were just read fill the page cache, which gives way.
+        available = _MEMINFO.read_text(encoding="ascii").partition("MemAvailable:")[2].split()[0]
+        memory = int(available) << 10
+    except (OSError, IndexError):  # Windows and macOS do not tell
+        memory = _UNKNOWN_MEMORY
+    with contextlib.suppress(OSError, ValueError):  # no container, or one without a limit ("max")
+        memory = min(memory, int(_CONTAINER_LIMIT.read_text(encoding="ascii")))
+    return memory // 2
 
 
 def for_evaluation(spec: Preprocess) -> Prepare:
