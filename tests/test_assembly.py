@@ -53,7 +53,7 @@ def test_images_are_split_and_limited_as_the_configuration_says(plugin, registry
     everything = [*found.train, *found.val, *found.test]
     assert len({sample.name for sample in everything}) == len(everything)
     texts = [event.text for event in events if isinstance(event, Note)]
-    assert "1 files are no photos and were left out: notes.txt: no image, ..." in texts
+    assert "Files left out: 1, the first: notes.txt: no image." in texts
     assert any(text.startswith("These are noise.") for text in texts)
 
 

@@ -90,7 +90,7 @@ def find_images(config: FinetuneConfig, registry: Registry, observer: Observer) 
     if len(images.classes) < 2:
         raise DataError(f"The dataset '{images.name}' has one class alone; there is nothing to tell apart.")
     if images.skipped:
-        observer(Note(text=f"{len(images.skipped)} files are no photos and were left out: {images.skipped[0]}, ..."))
+        observer(Note(text=f"Files left out: {len(images.skipped)}, the first: {images.skipped[0]}."))
     if not images.test and not images.val:
         images = with_test(images, fraction=config.test_fraction, seed=config.seed)
     elif not images.test:
