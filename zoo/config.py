@@ -48,7 +48,7 @@ class FinetuneConfig:
         None, help="Side of the network's square input in pixels; none: the weights' own.", minimum=8, group="Data"
     )
     eval_crop: float | None = option(
-        None,
+        1.0,
         help="Share of the photo's shorter side that the centre crop of evaluation keeps; none: the weights' own.",
         minimum=0.5,
         maximum=1,
@@ -79,14 +79,14 @@ class FinetuneConfig:
     epochs: int = option(5, help="Passes over the training part.", minimum=1, group="Training")
     batch_size: int = option(32, help="Images a step.", minimum=1, group="Training")
     optimizer: str = option(
-        "adamw",
+        "sgd",
         help="sgd, adam, adamw, adagrad, adadelta, nadam, adamax, rmsprop or a name of timm's factory; "
         "with --freeze all also the full-batch solvers lbfgs and cg.",
         group="Training",
     )
-    lr: float = option(1e-4, help="Learning rate of the backbone.", minimum=0, group="Training")
+    lr: float = option(1e-2, help="Learning rate of the backbone.", minimum=0, group="Training")
     head_lr_multiplier: float = option(
-        10.0, help="The head learns at this many times the rate of the backbone.", minimum=0, group="Training"
+        1.0, help="The head learns at this many times the rate of the backbone.", minimum=0, group="Training"
     )
     layer_decay: float = option(
         1.0,
@@ -96,7 +96,10 @@ class FinetuneConfig:
         group="Training",
     )
     weight_decay: float = option(
-        0.05, help="Weight decay; biases and norms too unless --decay-norms is no.", minimum=0, group="Training"
+        1e-4,
+        help="Weight decay. For the full-batch solvers the strength of an L2 penalty, in units of the features' variance.",
+        minimum=0,
+        group="Training",
     )
     decay_norms: bool = option(
         False, help="Whether weight decay applies to biases and normalisation layers.", group="Training"
@@ -114,7 +117,7 @@ class FinetuneConfig:
         None, help="Largest norm of a step's gradient; none: unlimited.", minimum=1e-6, group="Training"
     )
     freeze: str = option(
-        "none",
+        "60%",
         help="none; all; or how many stages, counted from the input, keep their weights: 2, or a share: 50%.",
         group="Training",
     )
@@ -135,7 +138,7 @@ class FinetuneConfig:
     )
 
     crop_scale: float = option(
-        0.35,
+        0.6,
         help="Random resized crop: smallest share of the photo's area; 1 for none.",
         minimum=0.01,
         maximum=1,

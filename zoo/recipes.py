@@ -33,15 +33,16 @@ class Recipe:
 
 DEFAULT = Recipe(
     name="default",
-    summary="A probe of the frozen features, then a gentle fine-tune: the best found for small photo sets.",
+    summary="A probe of the frozen features, then a gentle fine-tune of the upper stages: the best found here.",
     from_scratch={
         "probe": False,
+        "freeze": "none",
         "freeze_norm_stats": False,
+        "optimizer": "adamw",
         "lr": 1e-3,
-        "head_lr_multiplier": 1.0,
-        "layer_decay": 1.0,
+        "weight_decay": 0.05,
     },
-    frozen={"probe": False, "optimizer": "lbfgs", "weight_decay": 1e-3, "epochs": 1},
+    frozen={"probe": False, "optimizer": "lbfgs", "weight_decay": 0.1, "epochs": 1},
 )
 
 # The fine-tuning section of Dive into Deep Learning, https://d2l.ai/chapter_computer-vision/fine-tuning.html.
@@ -66,10 +67,12 @@ D2L = Recipe(
         "label_smoothing": 0.0,
         "clip_grad": None,
         "dropout": 0.0,
+        "freeze": "none",
         "freeze_norm_stats": False,
         "probe": False,
         "ema": None,
         "crop_scale": 0.08,
+        "eval_crop": None,
         "hflip": 0.5,
         "vflip": 0.5,
         "rotation": 0.0,

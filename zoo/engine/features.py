@@ -121,8 +121,9 @@ def uses_map(head: Head, backbone: Backbone) -> bool:
 def solve_head(head: Head, kept: FeatureBatches, *, solver: str, weight_decay: float) -> float:
     """Fits a head on all kept features at once, with SciPy's L-BFGS-B or CG, in float64.
 
-    What is minimised is the mean loss + `weight_decay` / 2 x the sum of squared weights (biases left out). For a
-    linear head and cross-entropy this is multinomial logistic regression, and convex.
+    What is minimised is the mean loss + `weight_decay` / 2 x the sum of squared weights (biases left out) x the mean
+    variance of the pooled features, so that one strength suits features of any scale. For a linear head and
+    cross-entropy this is multinomial logistic regression, and convex.
 
     Args:
         head: Fitted in place, from its present weights; without dropout.
@@ -143,12 +144,13 @@ def solve_head(head: Head, kept: FeatureBatches, *, solver: str, weight_decay: f
     labels = kept.labels.to(device)
     solved = copy.deepcopy(head).eval().to(device, torch.float64)
     parameters = list(solved.parameters())
+    strength = weight_decay / 2 * float(features.pooled.var(dim=0, correction=0).mean())
 
     def objective(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         _write(parameters, flat)
         solved.zero_grad(set_to_none=True)
         penalty = sum(p.square().sum() for p in parameters if p.ndim > 1)
-        value = solved.loss(solved(features), labels) + weight_decay / 2 * penalty
+        value = solved.loss(solved(features), labels) + strength * penalty
         value.backward()
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
         return float(value.detach()), torch.cat([g.flatten() for g in gradients]).cpu().numpy()
