@@ -159,10 +159,15 @@ def _collate(store: PhotoStore, indices: Tensor) -> tuple[Tensor, Tensor]:
 
 def _ahead(items: Iterable[Tensor], work: Callable[[Tensor], T]) -> Iterator[T]:
     """Maps `work` over `items` in order, a few items ahead, in a thread of its own."""
-    with ThreadPoolExecutor(1) as pool:
+    pool = ThreadPoolExecutor(1)
+    try:
         rest = iter(items)
         pending = [pool.submit(work, item) for item in islice(rest, _AHEAD)]
         while pending:
             result = pending.pop(0).result()
             pending += [pool.submit(work, item) for item in islice(rest, 1)]
             yield result
+    finally:
+        # Left early by an exception, this may run when garbage is collected, at any place in any thread: also where
+        # waiting for a thread would wait for itself.
+        pool.shutdown(wait=False, cancel_futures=True)
