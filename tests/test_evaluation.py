@@ -4,7 +4,7 @@ from fakes import CLASSES, FakePlugin, images, photo, png, registry_of, samples
 from zoo.errors import DataError, RunError
 from zoo.evaluation import evaluate
 from zoo.events import Note, Work
-from zoo.finetuning import finetune
+from zoo.finetuning.finetune import finetune
 from zoo.run import open_run, write_record
 from zoo.specs import Sample
 

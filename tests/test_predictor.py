@@ -8,7 +8,7 @@ from fakes import CLASSES, FakePlugin, a_backbone, images, photo, png, registry_
 from zoo.data.image import preprocess
 from zoo.errors import ImageError, RunError, UnknownNameError
 from zoo.evaluation import evaluate
-from zoo.finetuning import finetune
+from zoo.finetuning.finetune import finetune
 from zoo.predictor import load
 from zoo.run import open_run, write_record
 

@@ -14,7 +14,7 @@ from torch import nn
 from zoo.contracts import StagedBackbone
 from zoo.errors import ConfigError, PluginError, WeightsError
 from zoo.features import measure, token_grid, tokens_to_map
-from zoo.online import require_reachable
+from zoo.fetch.online import require_reachable
 from zoo.weights import load_backbone, read_state_dict
 
 TEST_DATA = os.environ.get("ZOO_TEST_DATA")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from zoo.config import FinetuneConfig, make_config
     from zoo.contracts import Backbone, Features, Head, Stage, StagedBackbone
     from zoo.evaluation import evaluate
-    from zoo.finetuning import finetune, resume
+    from zoo.finetuning.finetune import finetune, resume
     from zoo.hookspecs import hookimpl
     from zoo.plugins import load_registry
     from zoo.predictor import Predictor, load
@@ -61,13 +61,13 @@ _LAZY = {
     "Run": "zoo.run",
     "compare": "zoo.comparison",
     "evaluate": "zoo.evaluation",
-    "finetune": "zoo.finetuning",
+    "finetune": "zoo.finetuning.finetune",
     "list_runs": "zoo.run",
     "load": "zoo.predictor",
     "load_registry": "zoo.plugins",
     "make_config": "zoo.config",
     "open_run": "zoo.run",
-    "resume": "zoo.finetuning",
+    "resume": "zoo.finetuning.finetune",
 }
 
 __all__ = [

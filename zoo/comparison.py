@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.assembly import find_offers
 from zoo.config import make_config
 from zoo.errors import ConfigError
 from zoo.events import Note, ignore
-from zoo.finetuning import finetune
+from zoo.finetuning.assembly import find_offers
+from zoo.finetuning.finetune import finetune
 from zoo.plugins import load_registry
 from zoo.run import RUNS, written_aside
 

@@ -97,7 +97,7 @@ class FinetuneConfig:
     )
     weight_decay: float = option(
         1e-4,
-        help="Weight decay. For the full-batch solvers the strength of an L2 penalty, in units of the features' variance.",
+        help="Weight decay; for the full-batch solvers an L2 penalty, in units of the features' variance.",
         minimum=0,
         group="Training",
     )

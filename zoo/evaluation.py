@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from zoo.assembly import config_of, find_images
 from zoo.data.source import load_images
 from zoo.errors import DataError
 from zoo.events import Note, Work, ignore
+from zoo.finetuning.assembly import config_of, find_images
 from zoo.plugins import load_registry
 
 if TYPE_CHECKING:

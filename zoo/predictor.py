@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from zoo.assembly import Model, assemble, config_of, find_offers
-from zoo.checkpoint import load_weights
 from zoo.data.augment import normalise
 from zoo.data.image import decode, preprocess
 from zoo.engine.precision import Precision, choose_device, choose_precision
 from zoo.errors import ImageError
+from zoo.finetuning.assembly import Model, assemble, config_of, find_offers
+from zoo.finetuning.checkpoint import load_weights
 from zoo.plugins import load_registry
 from zoo.run import RUNS, Run, open_run
 

@@ -6,10 +6,10 @@ import dataclasses
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from zoo.archive import extract
 from zoo.data.folder import read_folder
-from zoo.download import download
 from zoo.errors import DataError
+from zoo.fetch.archive import extract
+from zoo.fetch.download import download
 
 if TYPE_CHECKING:
     from pathlib import Path

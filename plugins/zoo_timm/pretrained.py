@@ -14,7 +14,7 @@ from timm.models import PretrainedCfg, get_pretrained_cfg
 from timm.models._hub import check_cached_file
 
 from zoo.errors import WeightsError
-from zoo.online import require_reachable
+from zoo.fetch.online import require_reachable
 from zoo.specs import BackboneCard, Preprocess, WeightsInfo
 from zoo.weights import ELSEWHERE, read_state_dict
 

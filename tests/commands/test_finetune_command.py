@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-import zoo.finetuning
+import zoo.finetuning.finetune
 from zoo.config import FinetuneConfig
 from zoo.events import EpochResult, Finished, Note
 from zoo.options import describe_options
@@ -38,7 +38,7 @@ def calls(monkeypatch):
         )
         observer(Finished(path="runs/tiny-linear-dogs-1", results=RESULTS))
 
-    monkeypatch.setattr(zoo.finetuning, "finetune", finetune)
+    monkeypatch.setattr(zoo.finetuning.finetune, "finetune", finetune)
     return made
 
 
@@ -88,7 +88,7 @@ def test_an_interrupt_exits_with_130_and_no_traceback(run_zoo, monkeypatch):
         observer(Note(text="Stopped."))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(zoo.finetuning, "finetune", finetune)
+    monkeypatch.setattr(zoo.finetuning.finetune, "finetune", finetune)
     code, out, err = run_zoo("finetune", "tiny", "--data", "dogs")
     assert code == 130
     assert out == "note: Stopped.\n"
@@ -97,7 +97,7 @@ def test_an_interrupt_exits_with_130_and_no_traceback(run_zoo, monkeypatch):
 
 def test_resume_takes_the_run_alone(run_zoo, monkeypatch):
     resumed = []
-    monkeypatch.setattr(zoo.finetuning, "resume", lambda run, *, runs, observer: resumed.append((run, runs)))
+    monkeypatch.setattr(zoo.finetuning.finetune, "resume", lambda run, *, runs, observer: resumed.append((run, runs)))
     assert run_zoo("finetune", "--resume", "tiny-1").code == 0
     assert resumed == [("tiny-1", Path("runs"))]
     code, _, err = run_zoo("finetune", "tiny", "--resume", "tiny-1")

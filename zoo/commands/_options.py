@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 import click
 
 from zoo.config import FinetuneConfig
-from zoo.console import word
 from zoo.options import OptionInfo, describe_options, parse_pairs
 from zoo.recipes import RECIPES
 from zoo.run import RUNS
+from zoo.terminal.console import word
 
 F = TypeVar("F", bound=Callable[..., Any])
 

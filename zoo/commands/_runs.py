@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from zoo import console
+from zoo.terminal import console
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

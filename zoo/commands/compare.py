@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo import console
 from zoo.commands._options import (
     PAIRS,
     GroupedCommand,
@@ -23,8 +22,9 @@ from zoo.commands._options import (
 from zoo.commands.finetune import require_data
 from zoo.config import FinetuneConfig
 from zoo.errors import ConfigError
-from zoo.observers import observing
 from zoo.options import OptionInfo, check_value, describe_options
+from zoo.terminal import console
+from zoo.terminal.observers import observing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from zoo import console
 from zoo.commands._options import device_option, json_option, runs_option
-from zoo.observers import observing
 from zoo.run import open_run
+from zoo.terminal import console
+from zoo.terminal.observers import observing
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,7 +15,7 @@ from zoo.commands._options import (
     runs_option,
 )
 from zoo.config import make_config
-from zoo.observers import observing
+from zoo.terminal.observers import observing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,13 +63,13 @@ def command(
 
 
 def _finetune(config: FinetuneConfig, runs: Path) -> Callable[[Observer], object]:
-    from zoo.finetuning import finetune
+    from zoo.finetuning.finetune import finetune
 
     return lambda observer: finetune(config, runs=runs, observer=observer)
 
 
 def _resume(reference: str, runs: Path) -> Callable[[Observer], object]:
-    from zoo.finetuning import resume
+    from zoo.finetuning.finetune import resume
 
     return lambda observer: resume(reference, runs=runs, observer=observer)
 

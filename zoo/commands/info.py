@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo import console
 from zoo.commands._options import flag_of, json_option
 from zoo.describe import BackboneDescription, DatasetDescription, Description, RecipeDescription, describe
 from zoo.plugins import load_registry
+from zoo.terminal import console
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from zoo import console
 from zoo.commands._options import json_option, runs_option
 from zoo.commands._runs import write_runs
 from zoo.listing import KINDS, Entry, list_entries, matching_runs
 from zoo.plugins import load_registry
 from zoo.run import list_runs
+from zoo.terminal import console
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo import console
 from zoo.commands._options import json_option
 from zoo.plugins import load_registry
 from zoo.specs import BackboneFamily
+from zoo.terminal import console
 
 if TYPE_CHECKING:
     from zoo.plugins import Plugin

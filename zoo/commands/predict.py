@@ -10,10 +10,10 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from zoo import console
 from zoo.commands._options import json_option, runs_option
 from zoo.errors import RunError, ZooError
 from zoo.run import open_run
+from zoo.terminal import console
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

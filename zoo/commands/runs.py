@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from zoo import console
 from zoo.commands._options import json_option, runs_option
 from zoo.commands._runs import write_runs
 from zoo.listing import matching_runs
 from zoo.run import list_runs
+from zoo.terminal import console
 
 if TYPE_CHECKING:
     from pathlib import Path

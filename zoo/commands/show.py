@@ -10,9 +10,9 @@ import click
 from zoo.commands._options import GroupedCommand, GroupedOption, config_options, given_values
 from zoo.config import make_config
 from zoo.events import Work
-from zoo.observers import observing
 from zoo.plugins import load_registry
 from zoo.specs import Preprocess
+from zoo.terminal.observers import observing
 
 if TYPE_CHECKING:
     from zoo.config import FinetuneConfig
@@ -67,7 +67,7 @@ def command(
     config = make_config(backbone or "resnet18", data=data, **given_values(values))
     registry = load_registry()
     from zoo.data.source import load_images
-    from zoo.sheet import write_sheet
+    from zoo.report.sheet import write_sheet
 
     with observing() as observer:
         images = load_images(
@@ -78,9 +78,11 @@ def command(
         )
     views = None
     if augmented:
-        from zoo.views import augmented_views
+        from zoo.data.augment import Augmentation
+        from zoo.data.views import augmented_views
 
-        views = augmented_views(config, _preprocess(config, backbone, registry))
+        preprocess = _preprocess(config, backbone, registry)
+        views = augmented_views(preprocess, Augmentation.from_config(config), seed=config.seed)
     target = output or Path(f"{images.name}{'-augmented' if augmented else ''}.png")
     number = count if count is not None else _COUNT_AUGMENTED if augmented else _COUNT
     click.echo(write_sheet(images, target, part=part, count=number, seed=config.seed, views=views))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def augmented_views(
     preprocess: Preprocess, augmentation: Augmentation, *, count: int = 5, seed: int = 0
 ) -> Callable[[int, Sample], list[NDArray[np.uint8]]]:
-    """Returns a function from a photo to `count` augmented views of it, uint8 ``(h, w, 3)``; see `zoo.sheet`.
+    """Returns a function from a photo to `count` augmented views of it, uint8 ``(h, w, 3)``; see `zoo.report.sheet`.
 
     They are made by the very code that training runs; the normalisation alone is left out.
     """

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo import console, wording
 from zoo.events import EpochResult, Finished, Note, Started, StepResult, Work
+from zoo.terminal import console, wording
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The pictures of a run: its curves, its confusion matrix, its mistakes; and variants side by side."""
+"""The page of the most confident mistakes of a run."""
 
 from __future__ import annotations
 
@@ -8,18 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from zoo.confusion import write_confusion
-from zoo.curves import write_comparison, write_curves
-from zoo.plot import INK, MUTED, class_labels
-from zoo.tiles import Tile, load_photo, write_tiles
+from zoo.report.plot import INK, MUTED, class_labels
+from zoo.report.tiles import Tile, load_photo, write_tiles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from zoo.specs import Sample
-
-__all__ = ["Mistake", "find_mistakes", "write_comparison", "write_confusion", "write_curves", "write_mistakes"]
 
 SHOWN_MISTAKES = 16
 _WRONG = "#a84300"  # vermilion, dark enough for small letters

@@ -3,9 +3,9 @@ import math
 
 import pytest
 
-from zoo import console, observers, wording
 from zoo.events import EpochResult, Finished, Note, Started, StepResult, Work
-from zoo.observers import LineDisplay, observing
+from zoo.terminal import console, observers, wording
+from zoo.terminal.observers import LineDisplay, observing
 
 STARTED = Started(
     run="tiny-linear-dogs-1",

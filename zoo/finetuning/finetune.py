@@ -7,19 +7,19 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.assembly import assemble, config_of, find_images, find_offers, find_weights
 from zoo.config import FinetuneConfig, make_config
 from zoo.data.source import check_data
 from zoo.errors import ConfigError, RunError, ZooError
 from zoo.events import Finished, Note, Started, ignore
+from zoo.finetuning.assembly import assemble, config_of, find_images, find_offers, find_weights
 from zoo.plugins import load_registry
 from zoo.run import CHECKPOINT, RUNS, WEIGHTS, Run, create_run, open_run, write_record
 
 if TYPE_CHECKING:
-    from zoo.assembly import Offers
     from zoo.events import Observer
+    from zoo.finetuning.assembly import Offers
+    from zoo.finetuning.training import Job
     from zoo.registry import Registry
-    from zoo.training import Job
 
 
 def finetune(
@@ -119,9 +119,9 @@ def _prepare(
 
     from zoo.engine.optimizer import check_optimizer
     from zoo.engine.precision import choose_device, choose_precision
+    from zoo.finetuning.record import start_record
+    from zoo.finetuning.training import Job
     from zoo.model import freeze
-    from zoo.record import start_record
-    from zoo.training import Job
 
     if config.freeze != "all" or config.optimizer not in ("lbfgs", "cg"):
         check_optimizer(config.optimizer)
@@ -154,8 +154,8 @@ def _prepare(
 
 
 def _carry_out(job: Job, offers: Offers, *, started: float, resumed: bool = False) -> Run:
-    from zoo.conclusion import conclude
-    from zoo.training import train
+    from zoo.finetuning.conclusion import conclude
+    from zoo.finetuning.training import train
 
     try:
         _tell_start(job, offers)

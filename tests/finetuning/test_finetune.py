@@ -10,11 +10,10 @@ import torch
 from fakes import CLASSES, PREPROCESS, FakePlugin, SmallBackbone, a_backbone, images, photo, png, registry_of
 from PIL import Image
 
-from zoo import conclusion
 from zoo.config import make_config
 from zoo.errors import ConfigError, DataError, RunError, TrainingError, UnknownNameError, WeightsError
 from zoo.events import EpochResult, Finished, Note, Started, StepResult
-from zoo.finetuning import finetune, resume
+from zoo.finetuning.finetune import conclusion, finetune, resume
 from zoo.run import open_run, write_record
 from zoo.specs import Sample
 
@@ -302,7 +301,7 @@ def test_a_run_stopped_within_an_epoch_goes_on_from_its_beginning(train, tmp_pat
 def test_a_run_killed_between_an_epochs_figures_and_its_checkpoint_comes_by_them_again(
     train, tmp_path, registry, monkeypatch
 ):
-    from zoo import training
+    from zoo.finetuning.finetune import training
 
     whole = train()
     saved = training.save_checkpoint
@@ -438,7 +437,7 @@ def test_a_device_whose_memory_is_too_small_is_told(train, tmp_path):
 
 
 def test_photos_that_do_not_fit_in_memory_give_the_same_weights(train, monkeypatch):
-    from zoo import training
+    from zoo.finetuning.finetune import training
 
     whole = train(epochs=1)
     notes = []
@@ -509,7 +508,7 @@ def test_another_image_size_is_what_the_run_is_made_with(train):
 )
 def test_a_wrong_name_is_told_before_torch_is_imported(call):
     code = (
-        "import sys\nfrom zoo.errors import ZooError\nfrom zoo.finetuning import finetune\n"
+        "import sys\nfrom zoo.errors import ZooError\nfrom zoo.finetuning.finetune import finetune\n"
         f"try:\n    {call}\nexcept ZooError as error:\n    print(type(error).__name__, 'torch' in sys.modules)"
     )
     environment = {"ZOO_BLOCK_PLUGINS": "timm", "PATH": ""}

@@ -7,8 +7,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from zoo.download import download
 from zoo.errors import DataError
+from zoo.fetch.download import download
 
 BODY = bytes(range(256)) * 4096  # 1 MiB
 SHA1 = hashlib.sha1(BODY).hexdigest()

@@ -5,11 +5,11 @@ import pytest
 import torch
 from fakes import CLASSES, images
 
-from zoo.assembly import assemble, find_offers
 from zoo.config import make_config
 from zoo.engine.precision import choose_precision
+from zoo.finetuning.assembly import assemble, find_offers
+from zoo.finetuning.record import describe_data, describe_hardware, figures, start_record
 from zoo.metrics import evaluate_predictions
-from zoo.record import describe_data, describe_hardware, figures, start_record
 
 PRECISION = choose_precision("fp32", torch.device("cpu"))
 

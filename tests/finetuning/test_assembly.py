@@ -5,10 +5,10 @@ import torch
 from fakes import CLASSES, PREPROCESS, FakePlugin, a_backbone, images, registry_of, samples
 
 import zoo
-from zoo.assembly import assemble, config_of, find_images, find_offers, find_weights
 from zoo.config import make_config
 from zoo.errors import ConfigError, DataError, RunError, UnknownNameError, WeightsError
 from zoo.events import Note, Work
+from zoo.finetuning.assembly import assemble, config_of, find_images, find_offers, find_weights
 from zoo.options import option
 from zoo.run import Run, open_run, preprocess_to_dict, write_record
 from zoo.specs import DatasetSpec, HeadSpec

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from zoo.metrics import mean_interval
-from zoo.plot import PALETTE, class_labels, headline, legend, panel, picture
+from zoo.report.plot import PALETTE, class_labels, headline, legend, panel, picture
 
 if TYPE_CHECKING:
     from pathlib import Path

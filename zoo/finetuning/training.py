@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from zoo.checkpoint import load_checkpoint, save_checkpoint, save_weights
 from zoo.config import SOLVERS
 from zoo.data.augment import Augmentation
 from zoo.data.loader import EvalLoader, TrainLoader
@@ -20,6 +19,7 @@ from zoo.engine.fit import Plan, TrainState, fit
 from zoo.engine.optimizer import make_optimizer
 from zoo.errors import TrainingError
 from zoo.events import EpochResult, Note, Work
+from zoo.finetuning.checkpoint import load_checkpoint, save_checkpoint, save_weights
 from zoo.model import Classifier, parameter_groups, set_training
 from zoo.run import append_metrics
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from zoo.errors import ConfigError, DataError
-from zoo.sheet import draw_evenly, write_sheet
+from zoo.report.sheet import draw_evenly, write_sheet
 from zoo.specs import ImageSet, Sample
 
 

@@ -6,7 +6,7 @@ import math
 import textwrap
 from typing import TYPE_CHECKING
 
-from zoo import console
+from zoo.terminal import console
 
 if TYPE_CHECKING:
     from zoo.events import EpochResult, Finished, StepResult, Work

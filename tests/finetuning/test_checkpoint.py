@@ -6,9 +6,9 @@ import torch
 from fakes import SmallBackbone
 from torch import nn
 
-from zoo.checkpoint import load_checkpoint, load_weights, save_checkpoint, save_weights
 from zoo.engine.fit import TrainState
 from zoo.errors import RunError
+from zoo.finetuning.checkpoint import load_checkpoint, load_weights, save_checkpoint, save_weights
 from zoo.run import Run
 
 CPU = torch.device("cpu")

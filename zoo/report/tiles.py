@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from zoo.errors import ImageError
-from zoo.plot import FAINT, INK, MUTED, PAPER, fit, font_file
+from zoo.report.plot import FAINT, INK, MUTED, PAPER, fit, font_file
 from zoo.run import written_aside
 
 if TYPE_CHECKING:

@@ -5,20 +5,20 @@ from __future__ import annotations
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from zoo.checkpoint import load_weights
 from zoo.engine.evaluate import run_over
+from zoo.finetuning.checkpoint import load_weights
+from zoo.finetuning.record import figures
+from zoo.finetuning.training import eval_batches
 from zoo.metrics import evaluate_predictions
-from zoo.record import figures
 from zoo.report import Mistake, find_mistakes, write_confusion, write_curves, write_mistakes
 from zoo.run import Run
-from zoo.training import eval_batches
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from zoo.finetuning.training import Job
     from zoo.metrics import Evaluation
     from zoo.specs import Sample
-    from zoo.training import Job
 
 
 def conclude(job: Job) -> dict[str, Any]:

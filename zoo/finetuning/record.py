@@ -13,9 +13,9 @@ from zoo.plugins import DISTRIBUTION
 from zoo.run import preprocess_to_dict
 
 if TYPE_CHECKING:
-    from zoo.assembly import Model, Offers
     from zoo.config import FinetuneConfig
     from zoo.engine.precision import Precision
+    from zoo.finetuning.assembly import Model, Offers
     from zoo.metrics import Evaluation
     from zoo.specs import ImageSet
 

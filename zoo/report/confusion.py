@@ -10,7 +10,20 @@ import numpy.typing as npt
 from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.ticker import PercentFormatter
 
-from zoo.plot import FAINT, INK, MARGIN, MUTED, PAPER, TITLE, class_labels, fit, headline, panel, picture, text_width
+from zoo.report.plot import (
+    FAINT,
+    INK,
+    MARGIN,
+    MUTED,
+    PAPER,
+    TITLE,
+    class_labels,
+    fit,
+    headline,
+    panel,
+    picture,
+    text_width,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path

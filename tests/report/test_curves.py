@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
-from zoo.curves import write_comparison, write_curves
+from zoo.report.curves import write_comparison, write_curves
 
 
 def pixels(path):

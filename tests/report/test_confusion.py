@@ -3,8 +3,8 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from zoo.confusion import write_confusion
 from zoo.metrics import evaluate_predictions
+from zoo.report.confusion import write_confusion
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from zoo.errors import ConfigError, DataError
-from zoo.plot import INK, MUTED, class_labels
+from zoo.report.plot import INK, MUTED, class_labels
+from zoo.report.tiles import Tile, load_photo, write_tiles
 from zoo.specs import ImageSet, Sample
-from zoo.tiles import Tile, load_photo, write_tiles
 
 if TYPE_CHECKING:
     from pathlib import Path

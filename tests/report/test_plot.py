@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from zoo.errors import RunError
-from zoo.plot import DPI, class_labels, fit, headline, legend, panel, picture, readable, shorten, text_width
+from zoo.report.plot import DPI, class_labels, fit, headline, legend, panel, picture, readable, shorten, text_width
 
 
 def pixels(path):

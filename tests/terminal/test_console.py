@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from zoo import console
+from zoo.terminal import console
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import zipfile
 
 import pytest
 
-from zoo.archive import Limits, extract
 from zoo.errors import DataError
+from zoo.fetch.archive import Limits, extract
 
 
 def make_zip(path, entries, *, compression=zipfile.ZIP_DEFLATED):
