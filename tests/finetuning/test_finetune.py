@@ -13,7 +13,8 @@ from PIL import Image
 from zoo.config import make_config
 from zoo.errors import ConfigError, DataError, RunError, TrainingError, UnknownNameError, WeightsError
 from zoo.events import EpochResult, Finished, Note, Started, StepResult
-from zoo.finetuning.finetune import conclusion, finetune, resume
+from zoo.finetuning import conclusion
+from zoo.finetuning.finetune import finetune, resume
 from zoo.run import open_run, write_record
 from zoo.specs import Sample
 
@@ -301,7 +302,7 @@ def test_a_run_stopped_within_an_epoch_goes_on_from_its_beginning(train, tmp_pat
 def test_a_run_killed_between_an_epochs_figures_and_its_checkpoint_comes_by_them_again(
     train, tmp_path, registry, monkeypatch
 ):
-    from zoo.finetuning.finetune import training
+    from zoo.finetuning import training
 
     whole = train()
     saved = training.save_checkpoint
@@ -437,7 +438,7 @@ def test_a_device_whose_memory_is_too_small_is_told(train, tmp_path):
 
 
 def test_photos_that_do_not_fit_in_memory_give_the_same_weights(train, monkeypatch):
-    from zoo.finetuning.finetune import training
+    from zoo.finetuning import training
 
     whole = train(epochs=1)
     notes = []

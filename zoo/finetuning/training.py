@@ -158,6 +158,7 @@ def _probe(job: Job, loader: TrainLoader, val: EvalLoader, state: TrainState) ->
 
 def _train_on_features(job: Job) -> Iterator[EpochResult]:
     config, head = job.config, job.classifier.head
+    job.observer(Note(text="The backbone is run once, over the photos as evaluation sees them: no crops, no flips."))
     state, started = TrainState(), time.perf_counter()
     val_photos = eval_batches(job, "val", job.images.val)
     train_photos = eval_batches(job, "train", job.images.train)
