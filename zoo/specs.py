@@ -106,6 +106,10 @@ class BackboneRequest:
     options: Any
 
 
+def _nothing_known() -> None:
+    """Lets `BackboneSpec.build` find out."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackboneSpec:
     """One backbone offered by a plugin.
@@ -117,6 +121,8 @@ class BackboneSpec:
         build: Returns the module, in train mode, on the CPU, float32.
             Raises `WeightsError` where pretrained weights cannot be had: never random values in their place.
         options: Frozen dataclass of the backbone's options.
+        check_pretrained: Raises `WeightsError` where pretrained weights surely cannot be had, so that a user without
+            a network hears of it at once; imports nothing heavy, and answers within five seconds.
     """
 
     name: str
@@ -124,6 +130,7 @@ class BackboneSpec:
     card: Callable[[], BackboneCard]
     summary: str = ""
     options: type[Any] = NoOptions
+    check_pretrained: Callable[[], None] = _nothing_known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

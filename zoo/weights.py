@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from zoo.errors import WeightsError
+from zoo.fetch.online import ELSEWHERE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from zoo.contracts import Backbone
 
-ELSEWHERE = "Give a local file (--weights FILE) or a run (--weights RUN), or start from random values (--weights none)."
 
 _PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".tar")
 # An average of the weights, where a checkpoint holds one, is what its training was evaluated with.

@@ -44,6 +44,7 @@ def resolve(name: str) -> BackboneSpec | None:
         name=name,
         build=functools.partial(_build, name),
         card=functools.partial(_card, name),
+        check_pretrained=functools.partial(_check_pretrained, name),
         summary=f"timm's {name}",
         options=TimmOptions,
     )
@@ -59,3 +60,9 @@ def _build(name: str, request: BackboneRequest) -> Backbone:
     from zoo_timm.backbone import build
 
     return build(name, request)
+
+
+def _check_pretrained(name: str) -> None:
+    from zoo_timm.cached import check_pretrained
+
+    check_pretrained(name)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from zoo.contracts import Backbone, Features, Stage
 from zoo.errors import ConfigError, PluginError, WeightsError
 from zoo.features import measure, tokens_to_map, wrong_size
-from zoo.weights import ELSEWHERE
+from zoo.fetch.online import ELSEWHERE
 from zoo_timm.pretrained import card, config, fetch
 
 if TYPE_CHECKING:

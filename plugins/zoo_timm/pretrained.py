@@ -14,9 +14,9 @@ from timm.models import PretrainedCfg, get_pretrained_cfg
 from timm.models._hub import check_cached_file
 
 from zoo.errors import WeightsError
-from zoo.fetch.online import require_reachable
+from zoo.fetch.online import ELSEWHERE, require_reachable
 from zoo.specs import BackboneCard, Preprocess, WeightsInfo
-from zoo.weights import ELSEWHERE, read_state_dict
+from zoo.weights import read_state_dict
 
 _RESIZE_MODES = {"center": "shorter", "border": "longer", "squash": "squash"}
 _FILES = ("model.safetensors", "pytorch_model.bin")

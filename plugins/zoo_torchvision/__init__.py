@@ -21,7 +21,11 @@ def zoo_backbones() -> list[BackboneSpec]:
 
 def _spec(name: str, paper: str) -> BackboneSpec:
     return BackboneSpec(
-        name=name, build=functools.partial(_build, name), card=functools.partial(_card, name), summary=paper
+        name=name,
+        build=functools.partial(_build, name),
+        card=functools.partial(_card, name),
+        check_pretrained=functools.partial(_check_pretrained, name),
+        summary=paper,
     )
 
 
@@ -35,3 +39,9 @@ def _build(name: str, request: BackboneRequest) -> Backbone:
     from zoo_torchvision.backbone import build
 
     return build(name, request)
+
+
+def _check_pretrained(name: str) -> None:
+    from zoo_torchvision.cached import check_pretrained
+
+    check_pretrained(name)

@@ -13,7 +13,8 @@ from torchvision.models.vision_transformer import interpolate_embeddings
 from zoo.contracts import Backbone, Features, Stage
 from zoo.errors import ConfigError, WeightsError
 from zoo.features import measure, tokens_to_map, wrong_size
-from zoo.weights import ELSEWHERE, load_backbone
+from zoo.fetch.online import ELSEWHERE
+from zoo.weights import load_backbone
 from zoo_torchvision.anatomy import ANATOMIES, Anatomy, plain, take_out
 from zoo_torchvision.names import family_of
 from zoo_torchvision.pretrained import card, fetch_state_dict

@@ -13,9 +13,8 @@ from torchvision.models import get_model_weights
 from torchvision.transforms import InterpolationMode
 
 from zoo.errors import WeightsError
-from zoo.fetch.online import require_reachable
+from zoo.fetch.online import ELSEWHERE, require_reachable
 from zoo.specs import BackboneCard, Preprocess, WeightsInfo
-from zoo.weights import ELSEWHERE
 
 if TYPE_CHECKING:
     from torch import Tensor

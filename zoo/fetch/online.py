@@ -11,6 +11,9 @@ import urllib.request
 
 from zoo.errors import WeightsError
 
+# What to do where pretrained weights cannot be had.
+ELSEWHERE = "Give a local file (--weights FILE) or a run (--weights RUN), or start from random values (--weights none)."
+
 
 def require_reachable(url: str, *, what: str, hint: str, patience: float = 4.0) -> None:
     """Makes sure, within seconds, that a server answers; libraries retry for a minute or wait for ever.

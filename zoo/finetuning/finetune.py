@@ -114,7 +114,9 @@ def _prepare(
         config = dataclasses.replace(config, weights="none")
     weights = find_weights(config, runs=runs)
     check_data(config.data, registry=registry, options=config.data_options)
-    # Only now: a wrong name or path is told without waiting for torch.
+    if config.weights == "pretrained":
+        offers.backbone.spec.check_pretrained()
+    # Only now: a wrong name or path, or a missing network, is told without waiting for torch.
     import torch
 
     from zoo.engine.optimizer import check_optimizer
