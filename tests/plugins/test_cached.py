@@ -53,7 +53,7 @@ def test_torchvision_weights_in_the_cache_are_let_through(offline, name, file):
 
 
 def test_timm_weights_in_the_cache_are_let_through(offline):
-    with pytest.raises(WeightsError, match="pretrained weights of resnet18.a1_in1k cannot be downloaded"):
+    with pytest.raises(WeightsError, match=r"pretrained weights of resnet18\.a1_in1k cannot be downloaded"):
         zoo_timm.cached.check_pretrained("resnet18.a1_in1k")
     (offline / "hf" / "hub" / "models--timm--resnet18.a1_in1k").mkdir(parents=True)
     zoo_timm.cached.check_pretrained("resnet18.a1_in1k")
