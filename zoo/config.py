@@ -79,12 +79,12 @@ class FinetuneConfig:
     epochs: int = option(5, help="Passes over the training part.", minimum=1, group="Training")
     batch_size: int = option(32, help="Images a step.", minimum=1, group="Training")
     optimizer: str = option(
-        "sgd",
+        "adamw",
         help="sgd, adam, adamw, adagrad, adadelta, nadam, adamax, rmsprop or a name of timm's factory; "
         "with --freeze all also the full-batch solvers lbfgs and cg.",
         group="Training",
     )
-    lr: float = option(1e-2, help="Learning rate of the backbone.", minimum=0, group="Training")
+    lr: float = option(1.5e-4, help="Learning rate of the backbone.", minimum=0, group="Training")
     head_lr_multiplier: float = option(
         1.0, help="The head learns at this many times the rate of the backbone.", minimum=0, group="Training"
     )
@@ -96,7 +96,7 @@ class FinetuneConfig:
         group="Training",
     )
     weight_decay: float = option(
-        1e-4,
+        0.05,
         help="Weight decay; for the full-batch solvers an L2 penalty, in units of the features' variance.",
         minimum=0,
         group="Training",
@@ -130,7 +130,7 @@ class FinetuneConfig:
         group="Training",
     )
     ema: float | None = option(
-        None,
+        0.95,
         help="Decay of an average of the weights, used for evaluation; none: no average.",
         minimum=0,
         maximum=1,

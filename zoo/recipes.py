@@ -34,14 +34,7 @@ class Recipe:
 DEFAULT = Recipe(
     name="default",
     summary="A probe of the frozen features, then a gentle fine-tune of the upper stages: the best found here.",
-    from_scratch={
-        "probe": False,
-        "freeze": "none",
-        "freeze_norm_stats": False,
-        "optimizer": "adamw",
-        "lr": 1e-3,
-        "weight_decay": 0.05,
-    },
+    from_scratch={"probe": False, "freeze": "none", "freeze_norm_stats": False, "lr": 1e-3, "ema": None},
     frozen={"probe": False, "optimizer": "lbfgs", "weight_decay": 0.1, "epochs": 1},
 )
 
