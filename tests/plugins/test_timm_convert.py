@@ -35,9 +35,9 @@ def test_timm_prepares_photos_in_the_same_way(tmp_path):
     folder = to_timm(run, tmp_path / "out")
     config = timm.data.resolve_model_data_config(timm.create_model(f"local-dir:{folder}", pretrained=True))
     preprocess = run.preprocess
-    assert config["input_size"] == (3, 32, 32)
+    assert tuple(config["input_size"]) == (3, 32, 32)
     assert config["crop_pct"] == pytest.approx(32 / preprocess.resize)
-    assert (config["mean"], config["std"]) == (preprocess.mean, preprocess.std)
+    assert (tuple(config["mean"]), tuple(config["std"])) == (preprocess.mean, preprocess.std)
     assert config["interpolation"] == preprocess.interpolation
     assert json.loads((folder / "config.json").read_text("utf-8"))["label_names"] == list(run.classes)
 
