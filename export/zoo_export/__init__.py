@@ -1,0 +1,17 @@
+"""The built-in plugin that exports trained runs to ONNX, proves them equal, and serves them without torch.
+
+Every ``zoo --help`` imports it: even light modules are imported inside the functions.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zoo import hookimpl
+
+
+@hookimpl
+def zoo_commands(cli: Any) -> None:
+    """Adds ``zoo export`` and ``zoo inspect``."""
+    cli.add_lazy("export", "zoo_export.commands.export:command", "Export a run to ONNX.", section="Deploy")
+    cli.add_lazy("inspect", "zoo_export.commands.inspect:command", "Tell what an exported file is.", section="Deploy")
