@@ -11,7 +11,8 @@ The tree::
     │   └── ImageError         one image that cannot be read
     ├── WeightsError           weights that cannot be had, or do not fit
     ├── RunError               a run folder that is missing, broken or half-written
-    └── TrainingError          training that cannot go on (NaN loss, out of memory)
+    ├── TrainingError          training that cannot go on (NaN loss, out of memory)
+    └── ExportError            a run that cannot be exported, or an exported file that cannot be used
 
 Every message says what happened and where; `hint` says what to do next. The command line prints the two as two
 lines and exits with 1. Any other exception that reaches a user is a bug.
@@ -77,6 +78,10 @@ class RunError(ZooError):
 
 class TrainingError(ZooError):
     """Training that cannot go on; what was reached so far is kept."""
+
+
+class ExportError(ZooError):
+    """A run that cannot be exported as asked, or an exported file that is broken or does not keep its promise."""
 
 
 def close_matches(name: str, known: Iterable[str], *, limit: int = 4) -> list[str]:
