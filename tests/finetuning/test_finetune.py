@@ -424,17 +424,42 @@ def test_a_loss_that_explodes_stops_the_run_and_keeps_what_there_is(train, tmp_p
     assert (run.path / "model.safetensors").is_file()
 
 
-def test_a_device_whose_memory_is_too_small_is_told(train, tmp_path):
-    class Greedy(SmallBackbone):
-        def forward(self, images):
-            if len(images) > 1:
-                raise torch.OutOfMemoryError("CUDA out of memory")
-            return super().forward(images)
+class Greedy(SmallBackbone):
+    """Runs out of memory when it is given more than `most` images; the check of a fresh backbone passes."""
 
-    registry = registry_of(FakePlugin(backbones=[a_backbone("greedy", build=lambda request: Greedy())]))
-    with pytest.raises(TrainingError, match="The memory of cpu is too small for 8 images a step") as caught:
-        train("greedy", registry=registry)
-    assert "--batch-size" in caught.value.hint
+    most, checked = 0, False
+
+    def forward(self, images):
+        features = super().forward(images)
+        if self.checked and len(images) > self.most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        self.checked = True
+        return features
+
+
+def a_greedy_registry(most):
+    def build(request):
+        backbone = Greedy(dropout=0.2)
+        backbone.most = most
+        return backbone
+
+    return registry_of(FakePlugin(backbones=[a_backbone("greedy", build=build)]))
+
+
+def test_a_device_whose_memory_is_too_small_is_told(train, tmp_path):
+    with pytest.raises(TrainingError, match="memory is too small for a single image") as caught:
+        train("greedy", registry=a_greedy_registry(most=0))
+    assert "--image-size" in caught.value.hint
+
+
+def test_a_run_that_runs_out_of_memory_goes_on_in_smaller_parts_and_says_so(train):
+    notes = []
+    observer = lambda event: notes.append(event.text) if isinstance(event, Note) else None  # noqa: E731
+    run = train("greedy", registry=a_greedy_registry(most=3), observer=observer)
+    assert run.record["hardware"]["part_size"] == 2
+    assert sum("Memory ran out" in note for note in notes) == 2  # from 8 to 4 to 2
+    assert any("2 images at a time" in note for note in notes)
+    assert run.config["batch_size"] == 8
 
 
 def test_photos_that_do_not_fit_in_memory_give_the_same_weights(train, monkeypatch):

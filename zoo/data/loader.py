@@ -30,10 +30,13 @@ class Batch(NamedTuple):
     Attributes:
         images: float32 ``(N, 3, h, w)``, normalised, channels-last, on the device; or kept `zoo.contracts.Features`.
         labels: int64 ``(N,)``, on the device.
+        share: Weight of this batch's mean loss in the mean over the whole step; less than 1 where a step's images are
+            shared out among processes.
     """
 
     images: Any
     labels: Tensor
+    share: float = 1.0
 
 
 class TrainLoader:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from zoo.engine.memory import Parts, join, some
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from zoo.contracts import Head
     from zoo.data.loader import Batch
     from zoo.engine.precision import Precision
+
+T = TypeVar("T")
 
 
 class Outputs(NamedTuple):
@@ -36,15 +40,39 @@ class Outputs(NamedTuple):
 
 
 @torch.inference_mode()
-def run_over(network: nn.Module, batches: Iterable[Batch], precision: Precision) -> Outputs:
-    """Returns the logits of every batch; the network is in eval mode meanwhile, and left as it was."""
+def run_over(
+    network: nn.Module, batches: Iterable[Batch], precision: Precision, *, parts: Parts | None = None
+) -> Outputs:
+    """Returns the logits of every batch; the network is in eval mode meanwhile, and left as it was.
+
+    Args:
+        network: On the device of `precision`.
+        batches: Of images, or of kept features.
+        precision: Of forward passes.
+        parts: How many images at a time; where memory runs out they become fewer.
+
+    Raises:
+        TrainingError: Memory is too small for a single image.
+    """
+    parts = parts or Parts()
     was_training = {module: module.training for module in network.modules()}
     network.eval()
     logits, labels = [], []
     for batch in batches:
-        with precision.autocast():
-            logits.append(network(batch.images).float())
+        logits.append(in_parts(network, batch, precision, parts).float())
         labels.append(batch.labels)
     for module, training in was_training.items():
         module.training = training
     return Outputs(torch.cat(logits).cpu(), torch.cat(labels).cpu())
+
+
+def in_parts(network: Callable[[Any], T], batch: Batch, precision: Precision, parts: Parts) -> T:
+    """Returns what a network in eval mode says to a batch, part by part: a tensor, or a tuple of them."""
+
+    def work() -> Any:
+        with precision.autocast():
+            said = [network(some(batch.images, where)) for where in parts.split(len(batch.labels))]
+        return join(said)
+
+    said: T = parts.attempt(work, count=len(batch.labels))
+    return said

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from zoo.contracts import Backbone, Features, Head
 from zoo.data.loader import Batch, generator_for
+from zoo.engine.evaluate import in_parts
+from zoo.engine.memory import Parts
 from zoo.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -79,6 +81,7 @@ def keep_features(
     batch_size: int,
     seed: int,
     progress: Callable[[int], None],
+    parts: Parts | None = None,
 ) -> FeatureBatches:
     """Runs a frozen backbone once over all batches and keeps what the head looks at.
 
@@ -90,13 +93,17 @@ def keep_features(
         batch_size: Of the batches to serve.
         seed: Decides their order.
         progress: Called with how many images are done.
+        parts: How many images at a time; where memory runs out they become fewer.
+
+    Raises:
+        TrainingError: Memory is too small for a single image.
     """
+    parts = parts or Parts()
     backbone.eval()
     looks_at_map = uses_map(head, backbone)
     pooled, maps, labels, done = [], [], [], 0
     for batch in batches:
-        with precision.autocast():
-            features = backbone(batch.images)
+        features = in_parts(backbone, batch, precision, parts)
         pooled.append(features.pooled.float())
         maps.append(features.map if looks_at_map else features.map[:, :, :0, :0])
         labels.append(batch.labels)

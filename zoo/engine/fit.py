@@ -8,20 +8,26 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
 from zoo.engine.evaluate import run_over
+from zoo.engine.mixup import mix
 from zoo.engine.optimizer import set_rate
 from zoo.engine.schedule import rate_factor
+from zoo.engine.step import Step
 from zoo.errors import TrainingError
 from zoo.events import EpochResult, StepResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from torch import Tensor
+
     from zoo.contracts import Head
     from zoo.data.loader import Batch
+    from zoo.engine.evaluate import Outputs
+    from zoo.engine.memory import Parts
     from zoo.engine.precision import Precision
+    from zoo.engine.step import Trained
 
 # How often the loop looks at its own loss: each look waits for the device.
 _SECONDS_BETWEEN_LOOKS = 0.5
@@ -38,15 +44,6 @@ class TrainBatches(Protocol):
         """Yields the batches of an epoch, the same ones for the same number."""
 
 
-class Trained(Protocol):
-    """What `fit` trains: a network with a head, `zoo.model.Classifier` or `zoo.engine.features.OnFeatures`."""
-
-    head: Head
-
-    def __call__(self, images: Any) -> Tensor:
-        """Returns logits."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What the loop does, epoch by epoch; the fields are those of `zoo.config.FinetuneConfig`."""
@@ -58,6 +55,10 @@ class Plan:
     clip_grad: float | None = None
     mixup: float = 0.0
     seed: int = 0
+
+    def rate(self, step: int, *, steps: int) -> float:
+        """Returns the learning rate at a step of all `steps`, counted from 0."""
+        return self.lr * rate_factor(step, steps=steps, schedule=self.schedule, warmup=self.warmup)
 
 
 @dataclass(slots=True)
@@ -106,6 +107,43 @@ class Meter:
         return self.images / max(1e-9, time.perf_counter() - self.started)
 
 
+class Watch:
+    """Looks at the training about twice a second: each look waits for the device."""
+
+    def __init__(self, plan: Plan, *, per_epoch: int, done: int) -> None:
+        self._plan, self._per_epoch, self._first = plan, per_epoch, done
+        self._started = self._looked = time.perf_counter()
+
+    def due(self, step: int) -> bool:
+        """Returns whether to look after a step: now and then, and at an epoch's end."""
+        return step == self._per_epoch or time.perf_counter() - self._looked > _SECONDS_BETWEEN_LOOKS
+
+    def look(self, meter: Meter, *, epoch: int, step: int, rate: float) -> StepResult:
+        """Returns what to tell of a step.
+
+        Raises:
+            TrainingError: The loss is no longer finite.
+        """
+        loss, accuracy = meter.read()  # waits for the device: the user wants to see the loss, and NaN must stop the run
+        self._looked = time.perf_counter()
+        if not np.isfinite(loss):
+            raise TrainingError(
+                f"The loss became {loss} in epoch {epoch}, at or before step {step}, at a learning rate of {rate:.2g}.",
+                hint="Lower --lr, raise --warmup, set --clip-grad 1, or use --precision fp32.",
+            )
+        done = (epoch - 1) * self._per_epoch + step
+        left = self._plan.epochs * self._per_epoch - done
+        return StepResult(
+            epoch=epoch,
+            step=step,
+            steps=self._per_epoch,
+            loss=loss,
+            accuracy=float("nan") if self._plan.mixup else accuracy,
+            images_per_second=meter.rate(),
+            seconds_left=(self._looked - self._started) / (done - self._first) * left,
+        )
+
+
 def fit(
     network: Trained,
     train: TrainBatches,
@@ -117,6 +155,7 @@ def fit(
     set_training: Callable[[], object],
     state: TrainState,
     average: torch.optim.swa_utils.AveragedModel | None = None,
+    parts: Parts | None = None,
     on_step: Callable[[StepResult], None] = lambda result: None,
 ) -> Iterator[EpochResult]:
     """Trains from the epoch after `state.epoch`; yields once an epoch, with the weights as they then are.
@@ -131,99 +170,47 @@ def fit(
         set_training: Puts the network into train mode, its frozen parts into eval mode.
         state: Brought up to date at each epoch's end, before the yield.
         average: Follows the weights step by step, and is evaluated in their place.
+        parts: How many images the network is given at a time.
         on_step: Called about twice a second.
 
     Raises:
-        TrainingError: The loss is no longer finite; the message names epoch, step and rate.
+        TrainingError: The loss is no longer finite; the message names epoch, step and rate. Or memory is too small.
     """
-    scaler = torch.amp.GradScaler(precision.device.type, enabled=precision.scales_loss)
+    take_step = Step(network, optimizer, precision=precision, clip_grad=plan.clip_grad, parts=parts)
     per_epoch = train.steps
-    steps = plan.epochs * per_epoch
-    started, first = time.perf_counter(), state.epoch * per_epoch
+    watch = Watch(plan, per_epoch=per_epoch, done=state.epoch * per_epoch)
     for epoch in range(state.epoch + 1, plan.epochs + 1):
-        meter, looked, rate = Meter(precision.device), time.perf_counter(), 0.0
+        meter = Meter(precision.device)
         set_training()
         for step, batch in enumerate(train.epoch(epoch), start=1):
             done = (epoch - 1) * per_epoch + step
-            rate = plan.lr * rate_factor(done - 1, steps=steps, schedule=plan.schedule, warmup=plan.warmup)
+            rate = plan.rate(done - 1, steps=plan.epochs * per_epoch)
             set_rate(optimizer, rate)
-            images, others, share = _mix(batch, plan, done)
-            with precision.autocast():
-                logits = network(images)
-            loss = network.head.loss(logits, batch.labels)
-            if others is not None:
-                loss = loss.lerp(network.head.loss(logits, others), 1 - share)
-            optimizer.zero_grad(set_to_none=True)
-            scaler.scale(loss).backward()
-            if plan.clip_grad is not None:
-                scaler.unscale_(optimizer)
-                nn.utils.clip_grad_norm_(_learning(optimizer), plan.clip_grad)
-            scaler.step(optimizer)
-            scaler.update()
+            loss, logits = take_step(mix(batch, alpha=plan.mixup, draw=(plan.seed, done)))
             if average is not None:
                 average.update_parameters(network)  # type: ignore[arg-type]
             meter.add(loss, logits, batch.labels)
-            if time.perf_counter() - looked > _SECONDS_BETWEEN_LOOKS or step == per_epoch:
-                mean, accuracy = _look(meter, epoch=epoch, step=step, rate=rate)
-                looked = time.perf_counter()
-                on_step(
-                    StepResult(
-                        epoch=epoch,
-                        step=step,
-                        steps=per_epoch,
-                        loss=mean,
-                        accuracy=float("nan") if plan.mixup else accuracy,
-                        images_per_second=meter.rate(),
-                        seconds_left=(looked - started) / (done - first) * (steps - done),
-                    )
-                )
-        speed = meter.rate()
-        evaluated = network if average is None else average.module
-        outputs = run_over(evaluated, val, precision)  # type: ignore[arg-type]
-        val_loss, val_accuracy = outputs.loss(network.head), outputs.accuracy()
+            if watch.due(step):
+                told = watch.look(meter, epoch=epoch, step=step, rate=rate)
+                on_step(told)
+        evaluated: Any = network if average is None else average.module
+        outputs = run_over(evaluated, val, precision, parts=parts)
         state.epoch = epoch
-        yield EpochResult(
-            epoch=epoch,
-            train_loss=mean,
-            train_accuracy=float("nan") if plan.mixup else accuracy,
-            val_loss=val_loss,
-            val_accuracy=val_accuracy,
-            learning_rate=rate,
-            seconds=time.perf_counter() - meter.started,
-            images_per_second=speed,
-            best=state.improve(val_accuracy, val_loss),
-        )
+        yield _epoch_result(told, rate, outputs, state, network.head, meter)
 
 
-def _look(meter: Meter, *, epoch: int, step: int, rate: float) -> tuple[float, float]:
-    loss, accuracy = meter.read()  # waits for the device: the user wants to see the loss, and NaN must stop the run
-    if not np.isfinite(loss):
-        raise TrainingError(
-            f"The loss became {loss} in epoch {epoch}, at or before step {step}, at a learning rate of {rate:.2g}.",
-            hint="Lower --lr, raise --warmup, set --clip-grad 1, or use --precision fp32.",
-        )
-    return loss, accuracy
-
-
-def _mix(batch: Batch, plan: Plan, step: int) -> tuple[Any, Tensor | None, float]:
-    """Mixes each image with another of the batch (Zhang et al. 2018, https://arxiv.org/abs/1710.09412).
-
-    Returns:
-        The images, the labels of those mixed in (None without mixup), and the share of the batch's own images.
-    """
-    if not plan.mixup:
-        return batch.images, None, 1.0
-    random = np.random.default_rng([plan.seed, step])
-    share = float(random.beta(plan.mixup, plan.mixup))
-    other = torch.from_numpy(random.permutation(len(batch.labels))).to(batch.labels.device)
-    return _lerp(batch.images, other, 1 - share), batch.labels[other], share
-
-
-def _lerp(images: Any, other: Tensor, share: float) -> Any:
-    if isinstance(images, Tensor):
-        return images.lerp(images[other], share)
-    return type(images)(*(_lerp(each, other, share) for each in images))  # kept features: the same for each of them
-
-
-def _learning(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
-    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+def _epoch_result(
+    told: StepResult, rate: float, outputs: Outputs, state: TrainState, head: Head, meter: Meter
+) -> EpochResult:
+    val_loss, val_accuracy = outputs.loss(head), outputs.accuracy()
+    return EpochResult(
+        epoch=told.epoch,
+        train_loss=told.loss,
+        train_accuracy=told.accuracy,
+        val_loss=val_loss,
+        val_accuracy=val_accuracy,
+        learning_rate=rate,
+        seconds=time.perf_counter() - meter.started,
+        images_per_second=told.images_per_second,
+        best=state.improve(val_accuracy, val_loss),
+    )

@@ -16,6 +16,7 @@ from zoo.data.store import PhotoStore, default_budget, for_evaluation, with_room
 from zoo.engine.evaluate import run_over
 from zoo.engine.features import FeatureBatches, OnFeatures, keep_features, solve_head
 from zoo.engine.fit import Plan, TrainState, fit
+from zoo.engine.memory import Parts, is_out_of_memory
 from zoo.engine.optimizer import make_optimizer
 from zoo.errors import TrainingError
 from zoo.events import EpochResult, Note, Work
@@ -52,6 +53,8 @@ class Job:
         precision: What is computed in, and where.
         record: The content of ``run.json`` so far; added to on the way.
         observer: Who is told.
+        budget: Bytes of memory that decoded photos may take.
+        parts: How many images the network is given at a time.
     """
 
     folder: Path
@@ -63,6 +66,16 @@ class Job:
     record: dict[str, Any]
     observer: Observer
     budget: int = field(default_factory=default_budget)
+    parts: Parts = field(init=False)
+
+    def __post_init__(self) -> None:
+        # A resumed run goes on with the parts that were found to fit.
+        object.__setattr__(self, "parts", Parts(self.record["hardware"].get("part_size"), tell=self._tell_parts))
+
+    def _tell_parts(self, size: int) -> None:
+        self.record["hardware"]["part_size"] = size
+        text = f"Memory ran out: {size} images at a time from here on. The images of a step stay as many."
+        self.observer(Note(text=text, warning=True))
 
 
 def train(job: Job, *, resumed: bool = False) -> Iterator[EpochResult]:
@@ -73,15 +86,17 @@ def train(job: Job, *, resumed: bool = False) -> Iterator[EpochResult]:
         resumed: Whether to go on from the run's checkpoint.
 
     Raises:
-        TrainingError: The loss is no longer finite, or the device's memory is too small.
+        TrainingError: The loss is no longer finite, or the device's memory is too small even for single images.
     """
     results = _train_on_features(job) if job.config.freeze == "all" else _train_on_photos(job, resumed=resumed)
     try:
         yield from results
-    except torch.OutOfMemoryError as error:
-        raise TrainingError(
-            f"The memory of {job.precision.device} is too small for {job.config.batch_size} images a step.",
-            hint="Lower --batch-size or --image-size, or freeze some stages.",
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise TrainingError(  # where fewer images at a time would not help: the weights, the optimiser, kept features
+            f"The memory of {job.precision.device} is too small: {error}",
+            hint="Lower --image-size, freeze some stages, or choose a smaller backbone.",
         ) from error
 
 
@@ -138,6 +153,7 @@ def _train_on_photos(job: Job, *, resumed: bool) -> Iterator[EpochResult]:
         set_training=lambda: set_training(classifier, freeze_norm_stats=config.freeze_norm_stats),
         state=state,
         average=average,
+        parts=job.parts,
         on_step=job.observer,
     ):
         _saved(job, result, classifier if average is None else average.module)
@@ -184,6 +200,7 @@ def _train_on_features(job: Job) -> Iterator[EpochResult]:
         set_training=network.train,
         state=state,
         average=average,
+        parts=job.parts,
         on_step=job.observer,
     ):
         yield _saved(job, result, Classifier(job.classifier.backbone, best.head))
@@ -227,6 +244,7 @@ def _keep(job: Job, batches: Any, total: int, what: str) -> FeatureBatches:
         batch_size=job.config.batch_size,
         seed=job.config.seed,
         progress=lambda done: job.observer(Work(what=what, done=done, total=total)),
+        parts=job.parts,
     )
 
 
@@ -234,7 +252,7 @@ def _evaluated(
     job: Job, val: EvalLoader, state: TrainState, *, epoch: int, loss: float, images: int, started: float
 ) -> EpochResult:
     trained = time.perf_counter() - started
-    outputs = run_over(job.classifier, val, job.precision)
+    outputs = run_over(job.classifier, val, job.precision, parts=job.parts)
     val_loss, val_accuracy = outputs.loss(job.classifier.head), outputs.accuracy()
     return EpochResult(
         epoch=epoch,

@@ -1,0 +1,112 @@
+"""One step of an optimiser: forward and backward over a batch, whole or in parts, and the update."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from zoo.engine.memory import Parts
+
+if TYPE_CHECKING:
+    from zoo.contracts import Head
+    from zoo.engine.mixup import Mixed
+    from zoo.engine.precision import Precision
+
+
+class Trained(Protocol):
+    """What is trained: a network with a head, `zoo.model.Classifier` or `zoo.engine.features.OnFeatures`."""
+
+    head: Head
+
+    def __call__(self, images: Any) -> Tensor:
+        """Returns logits."""
+
+
+class Step:
+    """Takes steps: `step(batch)` changes the weights once.
+
+    A batch in parts gives the gradient of the whole batch, to rounding: each part's mean loss counts with its share of
+    the images. (Statistics of batch normalisation that still learns are those of the parts.)
+
+    Args:
+        network: On the device of `precision`.
+        optimizer: Of its parameters.
+        precision: Of forward passes.
+        clip_grad: Largest norm of a step's gradient; None: unlimited.
+        parts: How many images at a time; halved when memory runs out, and the step is then taken anew.
+    """
+
+    def __init__(
+        self,
+        network: Trained,
+        optimizer: torch.optim.Optimizer,
+        *,
+        precision: Precision,
+        clip_grad: float | None = None,
+        parts: Parts | None = None,
+    ) -> None:
+        self.network = network
+        self.optimizer = optimizer
+        self.precision = precision
+        self.clip_grad = clip_grad
+        self.parts = parts or Parts()
+        modules = network.modules() if isinstance(network, nn.Module) else ()
+        self._with_buffers = [module for module in modules if any(True for _ in module.buffers(recurse=False))]
+        self._scaler = torch.amp.GradScaler(precision.device.type, enabled=precision.scales_loss)
+
+    def __call__(self, batch: Mixed) -> tuple[Tensor, Tensor]:
+        """Takes a step.
+
+        Returns:
+            The mean loss of the batch ``()`` and the logits ``(N, classes)``, both without a graph, on the device.
+        """
+        before = _Before(self._with_buffers, self.precision.device)
+        loss, logits = self.parts.attempt(
+            lambda: self._accumulate(batch), count=len(batch.labels), again=before.restore
+        )
+        self._update()
+        return loss, logits
+
+    def _accumulate(self, batch: Mixed) -> tuple[Tensor, Tensor]:
+        """Leaves the gradient of the batch, scaled for fp16, in the parameters."""
+        self.optimizer.zero_grad(set_to_none=True)
+        loss, logits = torch.zeros((), device=self.precision.device), []
+        for where in self.parts.split(len(batch.labels)):
+            part = batch.part(where)
+            with self.precision.autocast():
+                said = self.network(part.images)
+            mean = part.loss(self.network.head, said)
+            self._scaler.scale(mean * part.share).backward()  # gradients add up, part by part
+            loss += mean.detach() * (len(part.labels) / len(batch.labels))
+            logits.append(said.detach())
+        return loss, torch.cat(logits)
+
+    def _update(self) -> None:
+        if self.clip_grad is not None:
+            self._scaler.unscale_(self.optimizer)
+            learning = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+            nn.utils.clip_grad_norm_(learning, self.clip_grad)
+        self._scaler.step(self.optimizer)
+        self._scaler.update()
+
+
+class _Before:
+    """What a forward pass changes, as it was before: random state, and statistics that are still moving."""
+
+    def __init__(self, modules: list[nn.Module], device: torch.device) -> None:
+        self._device = device
+        self._random = torch.get_rng_state()
+        # Kept on the host by torch: asking for it does not wait for the device.
+        self._device_random = None if device.type == "cpu" else torch.get_device_module(device).get_rng_state(device)
+        self._moving = [buffer for module in modules if module.training for buffer in module.buffers(recurse=False)]
+        self._values = [buffer.clone() for buffer in self._moving]
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        torch.set_rng_state(self._random)
+        if self._device_random is not None:
+            torch.get_device_module(self._device).set_rng_state(self._device_random, self._device)
+        for buffer, value in zip(self._moving, self._values, strict=True):
+            buffer.copy_(value)
