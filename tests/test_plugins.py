@@ -32,6 +32,10 @@ def head(name: str = "tiny") -> zoo.HeadSpec:
     return zoo.HeadSpec(name=name, build=lambda request: pytest.fail("nothing is built here"))
 
 
+def file_format(name: str = "tiny", suffixes: Any = (".tiny",)) -> zoo.FormatSpec:
+    return zoo.FormatSpec(name=name, suffixes=suffixes, load=lambda request: pytest.fail("nothing is opened here"))
+
+
 def family(name: str = "tiny") -> zoo.BackboneFamily:
     return zoo.BackboneFamily(name=name, names=list, resolve=lambda name: None)
 
@@ -55,6 +59,7 @@ def error_of(plugin: object, **values: Any) -> str:
     loaded = load(plugin, **values)
     assert loaded.error is not None
     assert (loaded.backbones, loaded.heads, loaded.datasets, loaded.add_commands) == ((), (), (), None)
+    assert (loaded.formats, loaded.checks) == ((), ())
     return loaded.error
 
 
@@ -78,6 +83,27 @@ def test_a_plugin_keeps_all_that_it_offers() -> None:
     assert loaded.datasets == ()
     assert (loaded.key, loaded.qualifier, loaded.version) == ("zoo-tiny:tiny", "zoo-tiny", "1.0")
     assert not loaded.built_in
+
+
+def test_formats_and_checks_are_kept() -> None:
+    onnx, check = file_format(), zoo.CheckSpec(name="tiny", run=list)
+    loaded = load(plugin_of(zoo_formats=lambda: [onnx], zoo_checks=lambda: [check]))
+    assert loaded.error is None
+    assert (loaded.formats, loaded.checks) == ((onnx,), (check,))
+
+
+@pytest.mark.parametrize(
+    ("suffixes", "told"),
+    [
+        ((), "offers 'tiny' without a suffix"),
+        (".onnx", "no tuple of lower-case endings like '.onnx'"),
+        (("onnx",), "no tuple of lower-case endings"),
+        ((".ONNX",), "no tuple of lower-case endings"),
+        ((3,), "no tuple of lower-case endings"),
+    ],
+)
+def test_a_format_without_a_readable_suffix_is_refused(suffixes: Any, told: str) -> None:
+    assert told in error_of(plugin_of(zoo_formats=lambda: [file_format(suffixes=suffixes)]))
 
 
 def test_a_built_in_plugin_is_qualified_by_its_entry() -> None:
@@ -142,7 +168,7 @@ def test_a_misspelt_hook_without_marker_is_refused_too() -> None:
 
 def test_a_marked_function_of_another_name_is_refused() -> None:
     error = error_of(plugin_of(offer_things=lambda: [head()]))
-    assert error.startswith("there is no hook 'offer_things'; the nearest is zoo_backbones or zoo_commands")
+    assert error.startswith("there is no hook 'offer_things'; the nearest is zoo_backbones or zoo_checks or")
 
 
 def test_a_hook_without_its_marker_is_refused() -> None:

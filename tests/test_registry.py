@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -44,12 +45,18 @@ def built_in(entry: str, *backbones: Any) -> Candidate:
 
 
 def candidate(
-    distribution: str, *backbones: Any, entry: str = "tiny", heads: Any = (), datasets: Any = ()
+    distribution: str,
+    *backbones: Any,
+    entry: str = "tiny",
+    heads: Any = (),
+    datasets: Any = (),
+    formats: Any = (),
 ) -> Candidate:
     plugin = SimpleNamespace(
         zoo_backbones=zoo.hookimpl(lambda: list(backbones)),
         zoo_heads=zoo.hookimpl(lambda: list(heads)),
         zoo_datasets=zoo.hookimpl(lambda: list(datasets)),
+        zoo_formats=zoo.hookimpl(lambda: list(formats)),
     )
     return Candidate(entry=entry, distribution=distribution, version="1.0", load=lambda: plugin)
 
@@ -220,3 +227,50 @@ def test_ctrl_c_in_a_family_is_ctrl_c() -> None:
     registry = registry_of(candidate("zoo-a", family(resolve=raising(KeyboardInterrupt()))))
     with pytest.raises(KeyboardInterrupt):
         registry.backbone("tinynet")
+
+
+# Files
+
+
+def opens(*suffixes: str, name: str = "onnx") -> zoo.FormatSpec:
+    return zoo.FormatSpec(name=name, suffixes=suffixes, load=never)
+
+
+def registry_for_files(*plugins: Candidate) -> Registry:
+    registry = Registry(load_plugins(plugins))
+    assert not registry.failures, registry.failures
+    return registry
+
+
+def test_a_file_is_opened_by_the_longest_suffix_that_fits() -> None:
+    registry = registry_for_files(
+        candidate(DISTRIBUTION, entry="export", formats=[opens(".onnx")]), candidate("acme", formats=[opens(".q.onnx")])
+    )
+    for name, owner in {"a.onnx": "export/onnx", "A.ONNX": "export/onnx", "a.q.onnx": "acme/onnx"}.items():
+        offer = registry.format_of(Path("folder", name))
+        assert offer is not None
+        assert offer.name == owner
+    for name in ("onnx", "a.onnx.txt", "a"):
+        assert registry.format_of(Path(name)) is None
+    assert [offer.name for offer in registry.formats()] == ["export/onnx", "acme/onnx"]
+
+
+def test_a_built_in_format_comes_before_outsiders_and_two_outsiders_are_ambiguous() -> None:
+    built, acme, other = (
+        candidate(DISTRIBUTION, entry="export", formats=[opens(".onnx")]),
+        candidate("acme", formats=[opens(".onnx", ".net")]),
+        candidate("other", formats=[opens(".net")]),
+    )
+    registry = registry_for_files(built, acme, other)
+    offer = registry.format_of(Path("a.onnx"))
+    assert offer is not None
+    assert offer.plugin.built_in
+    with pytest.raises(AmbiguousNameError, match=r"a\.net can be opened by 2 plugins: acme:tiny, other:tiny") as caught:
+        registry.format_of(Path("a.net"))
+    assert "ZOO_BLOCK_PLUGINS" in caught.value.hint
+
+
+def test_checks_are_listed() -> None:
+    plugin = SimpleNamespace(zoo_checks=zoo.hookimpl(lambda: [zoo.CheckSpec(name="runtime", run=never)]))
+    registry = registry_for_files(Candidate(entry="e", distribution="acme", version="1", load=lambda: plugin))
+    assert [offer.name for offer in registry.checks()] == ["acme/runtime"]

@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import zoo
+from zoo.errors import ExportError
 from zoo.options import option
 from zoo.testing import check_backbone, check_dataset, check_head, check_plugin
 
@@ -501,11 +502,29 @@ def family(**values: Any) -> zoo.BackboneFamily:
     return zoo.BackboneFamily(**(defaults | values))
 
 
+def opens(load: Callable[[zoo.FormatRequest], Any]) -> zoo.FormatSpec:
+    return zoo.FormatSpec(name="net", suffixes=(".net",), load=load)
+
+
+def checks(run: Callable[[], Any]) -> zoo.CheckSpec:
+    return zoo.CheckSpec(name="net", run=run)
+
+
+def finding(status: Any) -> zoo.Finding:
+    return zoo.Finding(about="speed", status=status, text="It is there.")
+
+
+def refuse(request: zoo.FormatRequest) -> Any:
+    raise ExportError(f"{request.path} is broken.")
+
+
 def test_an_object_or_module_is_checked_with_all_that_it_offers(tmp_path: Path) -> None:
     hooks = {
         "zoo_backbones": lambda: [backbone(), family()],
         "zoo_heads": lambda: [head(GoodHead)],
         "zoo_datasets": lambda: [dataset(lambda request: IMAGES)],
+        "zoo_formats": lambda: [opens(refuse)],
+        "zoo_checks": lambda: [checks(lambda: [finding("warning")])],
         "zoo_commands": lambda cli: cli.add_command(click.Command("greet")),
     }
     check_plugin(plugin_of(**hooks))
@@ -521,6 +540,16 @@ def test_an_object_or_module_is_checked_with_all_that_it_offers(tmp_path: Path) 
         ({"zoo_heads": lambda: [head(Detached)]}, "head mine: the gradient of its loss"),
         ({"zoo_datasets": lambda: [dataset(lambda r: IMAGES.train)]}, "dataset reds: load() must return"),
         ({"zoo_heads": lambda: "linear"}, "it must load, but zoo_heads returned str, not a list"),
+        (
+            {"zoo_formats": lambda: [opens(lambda request: None)]},
+            "must answer a file of empty with a ZooError, not open it",
+        ),
+        ({"zoo_formats": lambda: [opens(lambda request: 1 / 0)]}, "with a ZooError, not ZeroDivisionError"),
+        ({"zoo_checks": lambda: [checks(list)]}, "check net: run() must return a list of Finding, at least one"),
+        ({"zoo_checks": lambda: [checks(lambda: 1 / 0)]}, "run() raised ZeroDivisionError"),
+        ({"zoo_checks": lambda: [checks(lambda: print("hm"))]}, "run() must print nothing"),
+        ({"zoo_checks": lambda: [checks(lambda: [finding("bad")])]}, "there is no status 'bad'"),
+        ({"zoo_checks": lambda: [checks(lambda: [finding("problem")])]}, "the problem 'speed' must come with advice"),
         ({"zoo_commands": lambda cli: None}, "zoo_commands(cli) must add a command"),
         ({"zoo_commands": lambda cli: cli.add_lazy("x", "zoo_nowhere:x", "Help.")}, "ModuleNotFoundError"),
         ({"zoo_backbones": lambda: [family(names=list)]}, "names() must return a list of names, at least one"),
@@ -539,6 +568,8 @@ def test_offers_can_be_skipped() -> None:
             zoo_backbones=lambda: [backbone(Raises, name="huge"), family(names=list)],
             zoo_heads=lambda: [head(Detached)],
             zoo_datasets=lambda: [dataset(lambda request: pytest.fail("it is skipped"))],
+            zoo_formats=lambda: [zoo.FormatSpec(name="mine", suffixes=(".x",), load=lambda request: pytest.fail("no"))],
+            zoo_checks=lambda: [zoo.CheckSpec(name="mine", run=lambda: pytest.fail("it is skipped"))],
         ),
         skip={"huge", "nets", "mine", "reds"},
     )

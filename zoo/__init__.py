@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from zoo.finetuning.finetune import finetune, resume
     from zoo.hookspecs import hookimpl
     from zoo.plugins import load_registry
+    from zoo.prediction import PhotoPredictor, Prediction
     from zoo.predictor import Predictor, load
     from zoo.run import Run, list_runs, open_run
     from zoo.specs import (
@@ -27,8 +28,12 @@ if TYPE_CHECKING:
         BackboneFamily,
         BackboneRequest,
         BackboneSpec,
+        CheckSpec,
         DatasetRequest,
         DatasetSpec,
+        Finding,
+        FormatRequest,
+        FormatSpec,
         HeadRequest,
         HeadSpec,
         ImageSet,
@@ -47,8 +52,12 @@ _LAZY = {
     "BackboneFamily": "zoo.specs",
     "BackboneRequest": "zoo.specs",
     "BackboneSpec": "zoo.specs",
+    "CheckSpec": "zoo.specs",
     "DatasetRequest": "zoo.specs",
     "DatasetSpec": "zoo.specs",
+    "Finding": "zoo.specs",
+    "FormatRequest": "zoo.specs",
+    "FormatSpec": "zoo.specs",
     "HeadRequest": "zoo.specs",
     "HeadSpec": "zoo.specs",
     "ImageSet": "zoo.specs",
@@ -57,6 +66,8 @@ _LAZY = {
     "WeightsInfo": "zoo.specs",
     "hookimpl": "zoo.hookspecs",
     "FinetuneConfig": "zoo.config",
+    "PhotoPredictor": "zoo.prediction",
+    "Prediction": "zoo.prediction",
     "Predictor": "zoo.predictor",
     "Run": "zoo.run",
     "compare": "zoo.comparison",
@@ -76,14 +87,20 @@ __all__ = [
     "BackboneFamily",
     "BackboneRequest",
     "BackboneSpec",
+    "CheckSpec",
     "DatasetRequest",
     "DatasetSpec",
     "Features",
+    "Finding",
     "FinetuneConfig",
+    "FormatRequest",
+    "FormatSpec",
     "Head",
     "HeadRequest",
     "HeadSpec",
     "ImageSet",
+    "PhotoPredictor",
+    "Prediction",
     "Predictor",
     "Preprocess",
     "Run",

@@ -1,29 +1,33 @@
-"""Scores a trained run on labelled photos."""
+"""Scores a trained run, or an exported file, on labelled photos."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from zoo.data.source import load_images
-from zoo.errors import DataError
+from zoo.errors import ConfigError, DataError
 from zoo.events import Note, Work, ignore
 from zoo.finetuning.assembly import config_of, find_images
+from zoo.machine import usable_cpus
+from zoo.opening import load_model
 from zoo.plugins import load_registry
+from zoo.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from zoo.events import Observer
     from zoo.metrics import Evaluation
+    from zoo.opening import ModelFile
+    from zoo.prediction import PhotoPredictor
     from zoo.registry import Registry
-    from zoo.run import Run
     from zoo.specs import ImageSet, Sample
 
 _BATCH = 64
 
 
 def evaluate(
-    run: Run,
+    model: Run | ModelFile,
     *,
     data: str | None = None,
     part: str = "test",
@@ -31,10 +35,10 @@ def evaluate(
     observer: Observer = ignore,
     registry: Registry | None = None,
 ) -> Evaluation:
-    """Evaluates a run on a part of its own data, or of other data with the same classes.
+    """Evaluates a run on a part of its own data, or a run or an exported file on other data with the same classes.
 
     Args:
-        run: A run with weights.
+        model: A run with weights, or a file that `zoo.opening.find_model` found.
         data: A dataset's name, a folder or a CSV; by default what the run was trained on, split as it was then.
         part: ``"test"``, ``"val"`` or ``"train"``. Other data without parts is evaluated as a whole.
         device: As in `FinetuneConfig`.
@@ -42,55 +46,61 @@ def evaluate(
         registry: Of plugins; found in the environment by default.
 
     Raises:
-        DataError: The data has no such part, or a class that the run does not know.
+        ConfigError: A file is to be evaluated, and no data is named.
+        DataError: The data has no such part, or a class that the model does not know.
         RunError: The run's files are broken.
     """
     registry = registry or load_registry()
-    samples = _samples(run, data, part, registry, observer)
-    # Only now: a wrong path is told without waiting for torch.
-    from zoo.data.loader import EvalLoader
-    from zoo.data.store import PhotoStore, default_budget, for_evaluation
-    from zoo.engine.evaluate import run_over
-    from zoo.metrics import evaluate_predictions
-    from zoo.predictor import load
+    images = _images(model, data, part, registry, observer)
+    if isinstance(model, Run):
+        # Before torch is waited for: a wrong path or class is told at once.
+        samples = _samples(images, part, other=data is not None, classes=model.classes, name=model.name)
+        predictor = load_model(model, device=device, registry=registry)
+    else:
+        predictor = load_model(model, device=device)
+        samples = _samples(images, part, other=True, classes=predictor.classes, name=predictor.name)
+    return score(predictor, samples, part=part, observer=observer)
 
-    predictor = load(run, device=device, registry=registry)
-    store = PhotoStore(samples, prepare=for_evaluation(run.preprocess), budget=default_budget(), workers=_threads())
+
+def score(predictor: PhotoPredictor, samples: Sequence[Sample], *, part: str, observer: Observer) -> Evaluation:
+    """Evaluates what predicts, on samples that have its own labels; `part` is what progress calls them."""
+    from zoo.data.store import PhotoStore, default_budget, for_evaluation
+    from zoo.metrics import evaluate_predictions
+
+    prepare = for_evaluation(predictor.preprocess)
+    store = PhotoStore(samples, prepare=prepare, budget=default_budget(), workers=usable_cpus())
     for failure in store.fill(lambda done, total: observer(Work(what=f"decode {part}", done=done, total=total))):
         observer(Note(text=f"Left out: {failure.message}", warning=True))
-    batches = EvalLoader(store, preprocess=run.preprocess, batch_size=_BATCH, device=predictor.precision.device)
-    outputs = run_over(predictor.classifier, batches, predictor.precision)
-    probabilities = predictor.classifier.head.probabilities(outputs.logits)
-    return evaluate_predictions(probabilities.numpy(), outputs.labels.numpy(), run.classes)
+    probabilities = [
+        row
+        for start in range(0, len(store), _BATCH)
+        for row in predictor.probabilities([store[i] for i in range(start, min(start + _BATCH, len(store)))])
+    ]
+    return evaluate_predictions(probabilities, store.labels(), predictor.classes)
 
 
-def _samples(run: Run, data: str | None, part: str, registry: Registry, observer: Observer) -> list[Sample]:
-    if data is None:
-        images = find_images(config_of(run), registry, observer)
-        if [sample.name for sample in getattr(images, part)] != run.split.get(part):
-            observer(Note(text=f"The {part} photos are no longer those that {run.name} was made with.", warning=True))
-    else:
-        images = load_images(data, registry=registry, options={})
+def _images(model: Run | ModelFile, data: str | None, part: str, registry: Registry, observer: Observer) -> ImageSet:
+    if data is not None:
+        return load_images(data, registry=registry, options={})
+    if not isinstance(model, Run):
+        raise ConfigError(f"{model.path} has no photos of its own to be evaluated on.", hint="Name some with --data.")
+    images = find_images(config_of(model), registry, observer)
+    if [sample.name for sample in getattr(images, part)] != model.split.get(part):
+        observer(Note(text=f"The {part} photos are no longer those that {model.name} was made with.", warning=True))
+    return images
+
+
+def _samples(images: ImageSet, part: str, *, other: bool, classes: Sequence[str], name: str) -> list[Sample]:
+    """Returns a part with the labels of the model: classes are matched by name, never by position."""
     samples: Sequence[Sample] = getattr(images, part)
-    if not samples and data is not None and part == "test" and not images.val:
+    if not samples and other and part == "test" and not images.val:
         samples = images.train  # class folders alone: other data, all of it unseen
     if not samples:
         raise DataError(f"'{images.name}' has no {part} part.", hint="Choose another with --part.")
-    return _relabelled(samples, images, run)
-
-
-def _relabelled(samples: Sequence[Sample], images: ImageSet, run: Run) -> list[Sample]:
-    """Gives samples the labels of the run: classes are matched by name, never by position."""
-    if unknown := [name for name in images.classes if name not in run.classes]:
+    if unknown := [known for known in images.classes if known not in classes]:
         raise DataError(
-            f"'{images.name}' has the class '{unknown[0]}', which {run.name} does not know.",
-            hint=f"Its classes: {', '.join(run.classes)}.",
+            f"'{images.name}' has the class '{unknown[0]}', which {name} does not know.",
+            hint=f"Its classes: {', '.join(classes)}.",
         )
-    label_of = [run.classes.index(name) for name in images.classes]
+    label_of = [list(classes).index(known) for known in images.classes]
     return [sample._replace(label=label_of[sample.label]) for sample in samples]
-
-
-def _threads() -> int:
-    import torch
-
-    return max(1, torch.get_num_threads())

@@ -18,7 +18,7 @@ import pluggy
 if TYPE_CHECKING:
     import click
 
-    from zoo.specs import BackboneFamily, BackboneSpec, DatasetSpec, HeadSpec
+    from zoo.specs import BackboneFamily, BackboneSpec, CheckSpec, DatasetSpec, FormatSpec, HeadSpec
 
 PROJECT = "zoo"
 
@@ -39,6 +39,16 @@ def zoo_heads() -> list[HeadSpec]:  # type: ignore[empty-body]
 @hookspec
 def zoo_datasets() -> list[DatasetSpec]:  # type: ignore[empty-body]
     """Returns the datasets that the plugin offers."""
+
+
+@hookspec
+def zoo_formats() -> list[FormatSpec]:  # type: ignore[empty-body]
+    """Returns the kinds of files with trained classifiers that ``zoo predict`` and ``zoo evaluate`` are to open."""
+
+
+@hookspec
+def zoo_checks() -> list[CheckSpec]:  # type: ignore[empty-body]
+    """Returns what ``zoo doctor`` is to check of the set-up that the plugin needs."""
 
 
 @hookspec

@@ -20,7 +20,7 @@ import pluggy
 from zoo import hookspecs
 from zoo.errors import PluginError, close_matches
 from zoo.options import describe_options
-from zoo.specs import BackboneFamily, BackboneSpec, DatasetSpec, HeadSpec
+from zoo.specs import BackboneFamily, BackboneSpec, CheckSpec, DatasetSpec, FormatSpec, HeadSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -33,10 +33,13 @@ DISTRIBUTION = "finetune-zoo"
 BUILT_IN = ("torchvision", "timm", "heads", "datasets")
 BLOCK_VARIABLE = "ZOO_BLOCK_PLUGINS"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.\-]*")
+_SUFFIX = re.compile(r"(\.[a-z0-9_\-]+)+")
 _OFFER_HOOKS: dict[str, tuple[type[Any], ...]] = {
     "zoo_backbones": (BackboneSpec, BackboneFamily),
     "zoo_heads": (HeadSpec,),
     "zoo_datasets": (DatasetSpec,),
+    "zoo_formats": (FormatSpec,),
+    "zoo_checks": (CheckSpec,),
 }
 
 
@@ -83,6 +86,8 @@ class Plugin:
         backbones: Backbones and families offered; empty if the plugin failed.
         heads: Heads offered.
         datasets: Datasets offered.
+        formats: Kinds of files that it opens.
+        checks: Checks of the set-up.
         add_commands: Adds the plugin's commands to a click group, or None.
         error: Why the plugin is not used, or None.
         details: The traceback that belongs to `error`, or empty.
@@ -96,6 +101,8 @@ class Plugin:
     backbones: tuple[BackboneSpec | BackboneFamily, ...] = ()
     heads: tuple[HeadSpec, ...] = ()
     datasets: tuple[DatasetSpec, ...] = ()
+    formats: tuple[FormatSpec, ...] = ()
+    checks: tuple[CheckSpec, ...] = ()
     add_commands: Callable[[Any], None] | None = field(default=None, repr=False)
     error: str | None = None
     details: str = field(default="", repr=False)
@@ -220,6 +227,8 @@ def _ask(candidate: Candidate, plugin: object) -> Plugin:
         backbones=offers["zoo_backbones"],
         heads=offers["zoo_heads"],
         datasets=offers["zoo_datasets"],
+        formats=offers["zoo_formats"],
+        checks=offers["zoo_checks"],
         add_commands=_command_adder(manager) if "zoo_commands" in implemented else None,
     )
 
@@ -260,7 +269,9 @@ def _offers(manager: pluggy.PluginManager, hook: str, kinds: tuple[type[Any], ..
         if (type(offer), offer.name) in names:
             raise PluginError(f"{hook} offers '{offer.name}' twice")
         names.add((type(offer), offer.name))
-        if not isinstance(offer, BackboneFamily):
+        if isinstance(offer, FormatSpec):
+            _check_suffixes(hook, offer)
+        elif not isinstance(offer, (BackboneFamily, CheckSpec)):
             _check_options(hook, offer)
     return offers
 
@@ -276,6 +287,16 @@ def _check_options(hook: str, offer: BackboneSpec | HeadSpec | DatasetSpec) -> N
         ) from error
 
 
+def _check_suffixes(hook: str, offer: FormatSpec) -> None:
+    suffixes = offer.suffixes
+    if not isinstance(suffixes, tuple) or not all(isinstance(s, str) and _SUFFIX.fullmatch(s) for s in suffixes):
+        raise PluginError(
+            f"{hook} offers '{offer.name}' whose suffixes are no tuple of lower-case endings like '.onnx'"
+        )
+    if not suffixes:
+        raise PluginError(f"{hook} offers '{offer.name}' without a suffix")
+
+
 def _command_adder(manager: pluggy.PluginManager) -> Callable[[Any], None]:
     def add(cli: Any) -> None:
         manager.hook.zoo_commands(cli=cli)
@@ -288,7 +309,7 @@ def _clash(plugin: Plugin, earlier: list[Plugin]) -> str | None:
     for other in earlier:
         if other.qualifier != plugin.qualifier:
             continue
-        for kind in ("backbones", "heads", "datasets"):
+        for kind in ("backbones", "heads", "datasets", "formats", "checks"):
             if both := _names(plugin, kind) & _names(other, kind):
                 return f"it offers '{plugin.qualifier}/{min(both)}', which {other.key} offers already"
     return None

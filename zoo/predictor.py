@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,16 +9,15 @@ import numpy as np
 import torch
 
 from zoo.data.augment import normalise
-from zoo.data.image import decode, preprocess
 from zoo.engine.precision import Precision, choose_device, choose_precision
-from zoo.errors import ImageError
 from zoo.finetuning.assembly import Model, assemble, config_of, find_offers
 from zoo.finetuning.checkpoint import load_weights
 from zoo.plugins import load_registry
+from zoo.prediction import PhotoPredictor, Prediction
 from zoo.run import RUNS, Run, open_run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -28,27 +25,10 @@ if TYPE_CHECKING:
     from zoo.registry import Registry
     from zoo.specs import Preprocess
 
-_BATCH = 32
+__all__ = ["Prediction", "Predictor", "load", "rebuild"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prediction:
-    """What a run says to one photo.
-
-    Attributes:
-        name: Of the photo.
-        label: The most probable class.
-        probability: Of that class, 0 to 1.
-        probabilities: Of every class, the most probable first.
-    """
-
-    name: str
-    label: str
-    probability: float
-    probabilities: dict[str, float]
-
-
-class Predictor:
+class Predictor(PhotoPredictor):
     """A trained classifier with its classes and its preprocessing; made by `load`.
 
     Attributes:
@@ -61,32 +41,11 @@ class Predictor:
 
     def __init__(self, run: Run, classifier: Classifier, precision: Precision, preprocess: Preprocess) -> None:
         self.run = run
+        self.name = run.name
         self.classes = run.classes
         self.preprocess = preprocess
         self.precision = precision
         self.classifier: Classifier = classifier.eval().to(precision.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-    def predict(self, photo: str | Path | bytes | NDArray[np.uint8]) -> Prediction:
-        """Returns the prediction for one photo: a file, the bytes of one, or uint8 RGB ``(H, W, 3)``.
-
-        Raises:
-            ImageError: The photo cannot be read.
-        """
-        name = str(photo) if isinstance(photo, (str, Path)) else "photo"
-        return self._predictions([name], self.probabilities([self._read(photo, name)]))[0]
-
-    def predict_files(self, paths: Iterable[Path]) -> Iterator[Prediction | ImageError]:
-        """Yields, in order, the prediction for each file, or the error that says why it could not be read."""
-        files = iter(paths)
-        while chunk := list(islice(files, _BATCH)):
-            read = [self._attempt(path) for path in chunk]
-            good = [
-                (str(path), pixels) for path, pixels in zip(chunk, read, strict=True) if isinstance(pixels, np.ndarray)
-            ]
-            names, pixels = [name for name, _ in good], [pixels for _, pixels in good]
-            predictions = iter(self._predictions(names, self.probabilities(pixels)) if good else ())
-            for outcome in read:
-                yield outcome if isinstance(outcome, ImageError) else next(predictions)
 
     @torch.inference_mode()
     def probabilities(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
@@ -96,30 +55,6 @@ class Predictor:
             logits = self.classifier(normalise(batch, self.preprocess))
         probabilities: NDArray[np.float32] = self.classifier.head.probabilities(logits).cpu().numpy()
         return probabilities
-
-    def _read(self, photo: str | Path | bytes | NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
-        if isinstance(photo, np.ndarray):
-            if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3 or not photo.size:
-                raise ImageError(
-                    f"The array is {photo.dtype} {photo.shape}, not uint8 (H, W, 3).", hint="Give RGB pixels, 0 to 255."
-                )
-            return preprocess(photo, self.preprocess)
-        source = Path(photo) if isinstance(photo, str) else photo
-        return preprocess(decode(source, name=name), self.preprocess)
-
-    def _attempt(self, path: Path) -> NDArray[np.uint8] | ImageError:
-        try:
-            return self._read(path, str(path))
-        except ImageError as error:
-            return error
-
-    def _predictions(self, names: Sequence[str], probabilities: NDArray[np.float32]) -> list[Prediction]:
-        predictions = []
-        for name, row in zip(names, probabilities.tolist(), strict=True):
-            ranked = sorted(zip(self.classes, row, strict=True), key=lambda pair: -pair[1])
-            label, probability = ranked[0]
-            predictions.append(Prediction(name=name, label=label, probability=probability, probabilities=dict(ranked)))
-        return predictions
 
 
 def load(

@@ -1,4 +1,4 @@
-"""Finds a backbone, head or dataset by its qualified or bare name."""
+"""Finds a backbone, head or dataset by its qualified or bare name, and the format of a file by its suffix."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from zoo.errors import AmbiguousNameError, PluginError, UnknownNameError, did_you_mean
-from zoo.specs import BackboneFamily, BackboneSpec, DatasetSpec, HeadSpec
+from zoo.specs import BackboneFamily, BackboneSpec, CheckSpec, DatasetSpec, FormatSpec, HeadSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
     from zoo.plugins import Plugin
 
-S = TypeVar("S", BackboneSpec, HeadSpec, DatasetSpec)
+S = TypeVar("S", BackboneSpec, HeadSpec, DatasetSpec, FormatSpec, CheckSpec)
 T = TypeVar("T")
 
 
@@ -80,6 +81,33 @@ class Registry:
         """Returns every named dataset."""
         return [Offer(spec, plugin) for plugin in self.plugins for spec in plugin.datasets]
 
+    def formats(self) -> list[Offer[FormatSpec]]:
+        """Returns every kind of file that can be opened."""
+        return [Offer(spec, plugin) for plugin in self.plugins for spec in plugin.formats]
+
+    def checks(self) -> list[Offer[CheckSpec]]:
+        """Returns every check of the set-up."""
+        return [Offer(spec, plugin) for plugin in self.plugins for spec in plugin.checks]
+
+    def format_of(self, path: Path) -> Offer[FormatSpec] | None:
+        """Returns what opens a file of this name, or None; of formats that fit, those with the longest suffix count.
+
+        Raises:
+            AmbiguousNameError: Two outsiders open such files, and no built-in plugin does.
+        """
+        name = path.name.lower()
+        fitting = [
+            (len(suffix), offer) for offer in self.formats() for suffix in offer.spec.suffixes if name.endswith(suffix)
+        ]
+        longest = max((length for length, _ in fitting), default=0)
+        offers = [offer for length, offer in fitting if length == longest]
+        if len(offers) > 1 and not offers[0].plugin.built_in:
+            raise AmbiguousNameError(
+                f"{path} can be opened by {len(offers)} plugins: {', '.join(offer.plugin.key for offer in offers)}.",
+                hint="Leave the others out with ZOO_BLOCK_PLUGINS=NAME.",
+            )
+        return offers[0] if offers else None
+
     def backbone(self, name: str) -> Offer[BackboneSpec]:
         """Returns the backbone of a qualified or bare name.
 
@@ -134,10 +162,13 @@ class Registry:
         raise UnknownNameError(f"There is no {kind} '{name}'.", hint=self._help(kind, name, known()))
 
     def _help(self, kind: str, name: str, known: list[str]) -> str:
-        parts = [did_you_mean(name, known), f"'zoo list' shows every {kind}."]
-        parts += [f"The plugin {plugin.key} failed: {plugin.error}." for plugin in self.failures]
+        return " ".join(filter(None, [did_you_mean(name, known), f"'zoo list' shows every {kind}.", self.missing()]))
+
+    def missing(self) -> str:
+        """Returns sentences on the plugins that failed or were blocked: what is not found may be theirs."""
+        parts = [f"The plugin {plugin.key} failed: {plugin.error}." for plugin in self.failures]
         parts += [f"The plugin {plugin.key} is {plugin.error}." for plugin in self.plugins if plugin.blocked]
-        return " ".join(filter(None, parts))
+        return " ".join(parts)
 
     def _backbones_of(self, plugin: Plugin, name: str) -> Iterator[BackboneSpec]:
         yield from (offer for offer in plugin.backbones if isinstance(offer, BackboneSpec) and offer.name == name)

@@ -16,6 +16,7 @@ from zoo.options import NoOptions
 if TYPE_CHECKING:
     from zoo.contracts import Backbone, Head
     from zoo.losses import Criterion
+    from zoo.prediction import PhotoPredictor
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -265,3 +266,66 @@ class DatasetSpec:
     summary: str = ""
     licence: str = ""
     options: type[Any] = NoOptions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FormatRequest:
+    """What the core asks of `FormatSpec.load`.
+
+    Attributes:
+        path: A file that has one of the format's suffixes.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``, as the user wrote it. What it names is used,
+            or an error raised; of ``"auto"`` alone the format makes something.
+    """
+
+    path: Path
+    device: str = "auto"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FormatSpec:
+    """A kind of file that holds a trained classifier and can be opened like a run.
+
+    Attributes:
+        name: Lower-case; letters, digits, ``_ . -``.
+        suffixes: How the names of such files end, lower-case, with the dot: ``(".onnx",)``.
+        load: Returns what predicts. Raises a `ZooError` for a file that is broken, hostile or of another maker.
+        summary: One line.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    load: Callable[[FormatRequest], PhotoPredictor]
+    summary: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What a check of the set-up found.
+
+    Attributes:
+        about: What was looked at: ``"CUDA in torch"``.
+        status: ``"ok"``; ``"warning"``: it works, and something is lost; ``"problem"``: something does not work.
+        text: What is there.
+        advice: What to do about it; empty where there is nothing to do.
+    """
+
+    about: str
+    status: Literal["ok", "warning", "problem"]
+    text: str
+    advice: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckSpec:
+    """A check of the set-up, made by ``zoo doctor``.
+
+    Attributes:
+        name: Lower-case; letters, digits, ``_ . -``.
+        run: Really tries what it speaks of, within seconds; may import heavy packages, and prints nothing.
+        summary: One line.
+    """
+
+    name: str
+    run: Callable[[], list[Finding]]
+    summary: str = ""

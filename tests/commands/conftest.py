@@ -5,11 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 
 import zoo.plugins
-from zoo import BackboneCard, BackboneFamily, BackboneSpec, DatasetSpec, HeadSpec, Preprocess, WeightsInfo, hookimpl
+from zoo import (
+    BackboneCard,
+    BackboneFamily,
+    BackboneSpec,
+    CheckSpec,
+    DatasetSpec,
+    Finding,
+    FormatSpec,
+    HeadSpec,
+    PhotoPredictor,
+    Preprocess,
+    WeightsInfo,
+    hookimpl,
+)
 from zoo.cli import main
+from zoo.errors import ConfigError, ExportError
 from zoo.options import option
 from zoo.plugins import DISTRIBUTION, Candidate
 from zoo.run import write_record
@@ -178,3 +193,41 @@ def namesake():
             return [HeadSpec(name="tiny", build=lambda request: None)]
 
     return candidate("tinies", Namesake, "acme")
+
+
+class Boxed(PhotoPredictor):
+    """Says "dog" with 0.75 to whatever is readable."""
+
+    def __init__(self, path):
+        self.name, self.classes, self.preprocess = str(path), ("cat", "dog"), Preprocess(size=(8, 8), resize=8)
+
+    def probabilities(self, images):
+        return np.tile(np.float32([0.25, 0.75]), (len(images), 1))
+
+
+@pytest.fixture
+def opener():
+    """A plugin that opens files whose name ends with .box, and checks what it needs."""
+
+    def load(request):
+        content = request.path.read_text()
+        if content == "broken":
+            raise ExportError(f"{request.path} is broken.", hint="Export it again.")
+        if content == "bug":
+            raise ZeroDivisionError("1 / 0")
+        if request.device not in ("auto", "cpu"):
+            raise ConfigError(f"There is no {request.device} here.")
+        return Boxed(request.path)
+
+    class Opener:
+        @staticmethod
+        @hookimpl
+        def zoo_formats():
+            return [FormatSpec(name="box", suffixes=(".box",), load=load)]
+
+        @staticmethod
+        @hookimpl
+        def zoo_checks():
+            return [CheckSpec(name="box", run=lambda: [Finding(about="boxes", status="ok", text="There are some.")])]
+
+    return candidate("opener", Opener, "acme")

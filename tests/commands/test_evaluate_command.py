@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import zoo.evaluation
 from zoo.metrics import evaluate_predictions
@@ -49,3 +50,21 @@ def test_an_unknown_run_is_refused(run_zoo):
     code, _, err = run_zoo("evaluate", "nosuch")
     assert code == 1
     assert "There is no run 'nosuch'" in err
+
+
+def test_a_file_is_scored_on_the_data_that_is_named(run_zoo, plugins, opener, tmp_path):
+    plugins.append(opener)
+    (tmp_path / "model.box").write_text("good")
+    for label, count in (("cat", 1), ("dog", 3)):
+        for number in range(count):
+            file = tmp_path / "new" / label / f"{number}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (20, 16), (number, 9, 9)).save(file)
+    told = json.loads(run_zoo("evaluate", "model.box", "--data", "./new", "--json").out)
+    assert (told["accuracy"], told["confusion"]) == (0.75, [[0, 1], [0, 3]])
+    code, _, err = run_zoo("evaluate", "model.box")
+    assert code == 1
+    assert err == "error: model.box has no photos of its own to be evaluated on.\nName some with --data.\n"
+    (tmp_path / "new" / "dog").rename(tmp_path / "new" / "wolf")
+    err = run_zoo("evaluate", "model.box", "--data", "./new").err
+    assert err.startswith("error: 'new' has the class 'wolf', which model.box does not know.\nIts classes: cat, dog.")

@@ -39,6 +39,13 @@ def test_a_plugin_left_out_is_no_failure(run_zoo, monkeypatch):
     assert "failed" not in out
 
 
+def test_formats_and_checks_are_told(run_zoo, plugins, opener):
+    plugins.append(opener)
+    assert "acme:opener               1.2      1 format, 1 check" in run_zoo("plugins").out
+    told = json.loads(run_zoo("plugins", "--json").out)[-1]
+    assert (told["formats"], told["checks"]) == (["box"], ["box"])
+
+
 def test_json_names_everything(run_zoo, plugins, broken):
     plugins.append(broken)
     listed = {plugin["key"]: plugin for plugin in json.loads(run_zoo("plugins", "--json").out)}

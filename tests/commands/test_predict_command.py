@@ -4,10 +4,11 @@ import json
 from types import SimpleNamespace
 
 import pytest
+from PIL import Image
 
 import zoo.predictor
 from zoo.errors import ImageError
-from zoo.predictor import Prediction
+from zoo.prediction import Prediction
 
 
 @pytest.fixture
@@ -28,7 +29,11 @@ def photos(tmp_path, make_run, monkeypatch):
             else:
                 yield ImageError(f"{path}: cannot be read.")
 
-    monkeypatch.setattr(zoo.predictor, "load", lambda run: SimpleNamespace(predict_files=predict_files))
+    def load(run, *, device, registry):
+        assert device in ("auto", "cpu")
+        return SimpleNamespace(predict_files=predict_files, classes=run.classes)
+
+    monkeypatch.setattr(zoo.predictor, "load", load)
     return folder
 
 
@@ -96,3 +101,49 @@ def test_an_unknown_run_lists_near_ones(run_zoo, photos):
 
 def test_without_photos_it_is_wrong_usage(run_zoo, photos):
     assert run_zoo("predict", "tiny-linear-dogs-1").code == 2
+
+
+@pytest.fixture
+def box(plugins, opener, tmp_path):
+    """A file that a plugin opens, and a photo."""
+    plugins.append(opener)
+    Image.new("RGB", (20, 16), "red").save(tmp_path / "photo.png")
+    (tmp_path / "model.box").write_text("good")
+    return tmp_path / "model.box"
+
+
+def test_a_file_is_opened_by_the_plugin_that_knows_it(run_zoo, box):
+    code, out, err = run_zoo("predict", "model.box", "photo.png", "--top", "2", "--csv", "-", "--device", "cpu")
+    assert (code, err) == (0, "")
+    assert out == "photo,label,probability,cat,dog\nphoto.png,dog,0.750000,0.250000,0.750000\n"
+
+
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [
+        ("broken", "error: model.box is broken.\nExport it again."),
+        ("bug", "error: The plugin acme:opener failed while opening model.box: ZeroDivisionError: 1 / 0"),
+    ],
+)
+def test_a_file_that_cannot_be_opened_is_told(run_zoo, box, model, told):
+    box.write_text(model)
+    code, _, err = run_zoo("predict", "model.box", "photo.png")
+    assert code == 1
+    assert err.startswith(told)
+
+
+def test_the_device_is_passed_on(run_zoo, box):
+    code, _, err = run_zoo("predict", "model.box", "photo.png", "--device", "cuda")
+    assert (code, err) == (1, "error: There is no cuda here.\n")
+
+
+def test_files_that_nobody_opens_or_that_are_not_there_are_told(run_zoo, box, plugins, broken):
+    code, _, err = run_zoo("predict", "photo.png", "photo.png")
+    assert code == 1
+    assert err.startswith("error: photo.png is a file that cannot be opened.\nA run folder can be, or a file that ends")
+    assert ".box" in err
+    assert run_zoo("predict", "nosuch.box", "photo.png").err.startswith("error: There is no file nosuch.box.")
+    assert "There is no run 'nosuch'" in run_zoo("predict", "nosuch", "photo.png").err
+    assert "There is no run" in run_zoo("predict", "x" * 300, "photo.png").err
+    plugins.append(broken)
+    assert "The plugin acme:broken failed" in run_zoo("predict", "photo.png", "photo.png").err

@@ -1,4 +1,4 @@
-"""``zoo evaluate``: scores a run on a part of its data, or on other data."""
+"""``zoo evaluate``: scores a run on a part of its data, or a run or an exported file on other data."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from zoo.commands._options import device_option, json_option, runs_option
-from zoo.run import open_run
+from zoo.opening import find_model
 from zoo.terminal import console
 from zoo.terminal.observers import observing
 
@@ -20,19 +20,22 @@ _MOST_CLASSES = 12  # of a confusion matrix that a terminal can show
 
 
 @click.command(name="evaluate")
-@click.argument("run")
+@click.argument("run", metavar="RUN-OR-FILE")
 @click.option("--data", metavar="DATA", help="Other data: a dataset's name, a folder, a CSV.  [default: the run's own]")
 @click.option("--part", type=click.Choice(["test", "val", "train"]), default="test", show_default=True)
 @device_option
 @runs_option
 @json_option
 def command(run: str, data: str | None, part: str, device: str, runs: Path, as_json: bool) -> None:
-    """Score RUN: accuracy with its interval, figures of each class, confusion matrix, calibration error."""
-    opened = open_run(run, runs=runs)
+    """Score a run or an exported file.
+
+    Accuracy with its interval, figures of each class, confusion matrix, calibration error.
+    """
+    model = find_model(run, runs=runs)
     from zoo.evaluation import evaluate
 
     with observing(quiet=as_json, next_steps=False) as observer:
-        evaluation = evaluate(opened, data=data, part=part, device=device, observer=observer)
+        evaluation = evaluate(model, data=data, part=part, device=device, observer=observer)
     if as_json:
         console.write_json(evaluation.to_dict())
     else:

@@ -44,6 +44,8 @@ def counts(plugin: Plugin) -> dict[str, int]:
         "families": families,
         "heads": len(plugin.heads),
         "datasets": len(plugin.datasets),
+        "formats": len(plugin.formats),
+        "checks": len(plugin.checks),
     }
 
 
@@ -70,6 +72,8 @@ def _to_dict(plugin: Plugin) -> dict[str, Any]:
         "families": [offer.name for offer in plugin.backbones if isinstance(offer, BackboneFamily)],
         "heads": [offer.name for offer in plugin.heads],
         "datasets": [offer.name for offer in plugin.datasets],
+        "formats": [offer.name for offer in plugin.formats],
+        "checks": [offer.name for offer in plugin.checks],
         "commands": plugin.add_commands is not None,
         "blocked": plugin.blocked,
         "error": plugin.error,

@@ -10,40 +10,47 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from zoo.commands._options import json_option, runs_option
+from zoo.commands._options import device_option, json_option, runs_option
 from zoo.errors import RunError, ZooError
-from zoo.run import open_run
+from zoo.opening import find_model, load_model
 from zoo.terminal import console
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from zoo.predictor import Prediction
+    from zoo.prediction import Prediction
 
 _STDOUT = "-"
 
 
 @click.command(name="predict")
-@click.argument("run")
+@click.argument("run", metavar="RUN-OR-FILE")
 @click.argument("paths", nargs=-1, required=True, metavar="FILES-OR-FOLDERS...", type=click.Path(path_type=Path))
 @click.option("--top", type=click.IntRange(min=1), default=1, metavar="K", help="Show the K most likely classes.")
 @click.option("--csv", "csv_file", metavar="FILE", help="Write all probabilities to a CSV file; - for the terminal.")
+@device_option
 @runs_option
 @json_option
 @click.pass_context
 def command(
-    ctx: click.Context, run: str, paths: tuple[Path, ...], top: int, csv_file: str | None, runs: Path, as_json: bool
+    ctx: click.Context,
+    run: str,
+    paths: tuple[Path, ...],
+    top: int,
+    csv_file: str | None,
+    device: str,
+    runs: Path,
+    as_json: bool,
 ) -> None:
-    """Tell what RUN sees on photos: files, or folders searched at any depth.
+    """Tell what a run, or an exported file, sees on photos: files, or folders searched at any depth.
 
     A photo that cannot be read is named on stderr, the others go on; the exit code is then 1.
     """
-    opened = open_run(run, runs=runs)
-    from zoo.predictor import load
-
+    model = find_model(run, runs=runs)
     failed: list[ZooError] = []
-    with _csv_writer(csv_file, opened.classes) as write_row:
-        predictor = load(opened)
+    with _opened(csv_file) as stream:
+        predictor = load_model(model, device=device)
+        write_row = _row_writer(stream, predictor.classes)
         predictions = []
         for prediction in _readable(predictor.predict_files(_photos(paths, failed)), failed):
             write_row(prediction)
@@ -104,27 +111,25 @@ def _to_dict(prediction: Prediction, top: int) -> dict[str, Any]:
     }
 
 
-@contextlib.contextmanager
-def _csv_writer(file: str | None, classes: Sequence[str]) -> Iterator[Any]:
-    """Gives a function that writes the row of a prediction, or does nothing where no CSV is asked for."""
-    if file is None:
-        yield lambda prediction: None
-        return
-    with _opened(file) as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["photo", "label", "probability", *classes])
+def _row_writer(stream: IO[str] | None, classes: Sequence[str]) -> Callable[[Prediction], None]:
+    """Returns a function that writes the row of a prediction, or does nothing where no CSV is asked for."""
+    if stream is None:
+        return lambda prediction: None
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["photo", "label", "probability", *classes])
 
-        def write_row(prediction: Prediction) -> None:
-            by_class = (f"{prediction.probabilities[name]:.6f}" for name in classes)
-            writer.writerow([prediction.name, prediction.label, f"{prediction.probability:.6f}", *by_class])
+    def write_row(prediction: Prediction) -> None:
+        by_class = (f"{prediction.probabilities[name]:.6f}" for name in classes)
+        writer.writerow([prediction.name, prediction.label, f"{prediction.probability:.6f}", *by_class])
 
-        yield write_row
+    return write_row
 
 
 @contextlib.contextmanager
-def _opened(file: str) -> Iterator[IO[str]]:
-    if file == _STDOUT:
-        yield sys.stdout
+def _opened(file: str | None) -> Iterator[IO[str] | None]:
+    """Opens what is to be written to, before anything slow begins."""
+    if file is None or file == _STDOUT:
+        yield sys.stdout if file else None
         return
     try:
         with Path(file).open("w", encoding="utf-8", newline="") as stream:

@@ -18,6 +18,7 @@ from zoo.specs import BackboneFamily, BackboneSpec
 from zoo.testing.backbone import check_backbone
 from zoo.testing.dataset import check_dataset
 from zoo.testing.head import check_head
+from zoo.testing.setup import check_findings, check_format
 from zoo.testing.subject import Subject
 
 if TYPE_CHECKING:
@@ -73,6 +74,12 @@ def check_plugin(
         for dataset in loaded.datasets:
             if dataset.name not in skip:
                 check_dataset(dataset, cache=cache or Path(folder))
+    for opened in loaded.formats:
+        if opened.name not in skip:
+            check_format(opened)
+    for check in loaded.checks:
+        if check.name not in skip:
+            check_findings(check)
     _check_commands(loaded)
 
 
@@ -135,7 +142,7 @@ def _resolve(families: list[BackboneFamily], name: str) -> BackboneSpec:
 class _Commands(click.Group):
     """Stands in for the zoo's command line; what it is given lazily is imported at once."""
 
-    def add_lazy(self, name: str, target: str, help: str) -> None:
+    def add_lazy(self, name: str, target: str, help: str, *, section: str = "") -> None:
         command = EntryPoint(name=name, value=target, group=GROUP).load()
         self.add_command(command, name)
 
