@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 from zoo.errors import PluginError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from zoo.plugins import Plugin
     from zoo.registry import Registry
@@ -59,6 +59,7 @@ class RunRow:
         interval: Its 95 % interval.
         seconds: Of the whole run.
         created: When it was begun, ISO 8601.
+        tags: Names that stand for it, ``hotdog@3``.
     """
 
     name: str
@@ -73,6 +74,7 @@ class RunRow:
     interval: tuple[float, float] | None
     seconds: float | None
     created: str
+    tags: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the fields as plain values."""
@@ -129,8 +131,8 @@ def list_entries(
     return Listing(found, failures)
 
 
-def run_row(run: Run) -> RunRow:
-    """Returns what a listing says of a run; what its record lacks is ``?`` or None."""
+def run_row(run: Run, tags: Iterable[str] = ()) -> RunRow:
+    """Returns what a listing says of a run and its tags; what its record lacks is ``?`` or None."""
     config, data = run.record.get("config") or {}, run.record.get("data") or {}
     part = next((part for part in ("test", "val") if part in run.results), "")
     scores = run.results.get(part) or {}
@@ -147,13 +149,26 @@ def run_row(run: Run) -> RunRow:
         interval=tuple(scores["interval"]) if "interval" in scores else None,
         seconds=run.results.get("seconds"),
         created=str(run.record.get("created", "")),
+        tags=tuple(tags),
     )
 
 
-def matching_runs(runs: Iterable[Run], word: str = "") -> list[RunRow]:
-    """Returns the rows of those runs that have a word in their name, backbone, head or data."""
-    rows = map(run_row, runs)
-    return [row for row in rows if word.lower() in f"{row.name} {row.backbone} {row.head} {row.data}".lower()]
+def matching_runs(
+    runs: Iterable[Run], word: str = "", *, tags: Mapping[str, Iterable[str]] | None = None
+) -> list[RunRow]:
+    """Returns the rows of those runs that have a word in their name, backbone, head, data or tags.
+
+    Args:
+        runs: To search.
+        word: In any case; all runs when empty.
+        tags: Of each run, by its name.
+    """
+    rows = [run_row(run, (tags or {}).get(run.name, ())) for run in runs]
+    return [row for row in rows if word.lower() in _searched(row).lower()]
+
+
+def _searched(row: RunRow) -> str:
+    return " ".join((row.name, row.backbone, row.head, row.data, *row.tags))
 
 
 def _entries(kind: Kind, offers: Iterable[tuple[Plugin, str, str]]) -> Iterator[Entry]:

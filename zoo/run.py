@@ -5,6 +5,7 @@
 ``metrics.jsonl``      one `EpochResult` a line
 ``checkpoint.pt``      what a stopped run goes on from; gone when it is finished
 ``curves.png``, ``confusion.png``, ``mistakes.png``
+``manifest.json``      size and SHA-256 of every file, as `zoo.manifest` writes it when the run is finished
 """
 
 from __future__ import annotations
@@ -134,17 +135,39 @@ class Run:
 
 
 def open_run(reference: str | Path, *, runs: Path = RUNS) -> Run:
-    """Returns the run of a folder's path, or of a run's name below `runs`.
+    """Returns the run of a folder's path, of a run's name below `runs`, or of a tag kept there (``hotdog@3``).
 
     Raises:
         RunError: No such run, or the folder is not a readable run; the hint lists close names.
     """
+    from zoo.taghistory import is_tag
+    from zoo.tags import open_tagged
+
     for folder in (Path(reference), runs / reference):
-        if _is_file(folder / RECORD):
+        if is_run(folder):
             return Run(folder, _read_record(folder / RECORD))
+    if is_tag(str(reference)):
+        return open_tagged(str(reference), runs=runs)
     known = [run.name for run in list_runs(runs)]
     hint = did_you_mean(Path(reference).name, known) or (f"There is: {', '.join(known[-5:])}." if known else "")
     raise RunError(f"There is no run '{reference}', neither as a folder nor below {runs}/.", hint=hint)
+
+
+def is_run(folder: Path) -> bool:
+    """Returns whether a folder holds the record of a run, readable or not."""
+    try:
+        return (folder / RECORD).is_file()
+    except OSError:  # A reference may be longer than a file's name can be, or lie in a folder that is closed to us.
+        return False
+
+
+def locate(reference: str | Path, *, runs: Path = RUNS) -> Path:
+    """Returns the path of what may be a file, a folder, or a run: a path that exists as it is, else `open_run`'s.
+
+    Raises:
+        RunError: There is no such path, run or tag.
+    """
+    return Path(reference) if _exists(Path(reference)) else open_run(reference, runs=runs).path
 
 
 def list_runs(runs: Path = RUNS) -> list[Run]:
@@ -280,10 +303,10 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _is_file(path: Path) -> bool:
+def _exists(path: Path) -> bool:
     try:
-        return path.is_file()
-    except OSError:  # A reference may be longer than a file's name can be, or lie in a folder that is closed to us.
+        return path.exists()
+    except (OSError, ValueError):  # as in `is_run`; a null byte
         return False
 
 

@@ -1,4 +1,7 @@
 import json
+import shutil
+
+import pytest
 
 
 def test_runs_oldest_first_with_their_accuracy(run_zoo, make_run):
@@ -38,3 +41,61 @@ def test_without_runs_it_says_how_to_make_one(run_zoo, tmp_path):
     assert code == 0
     assert out == "There are no runs below runs/.\n'zoo finetune resnet18 --data hotdog' makes one.\n"
     assert "with 'x' in their name" in run_zoo("runs", "x", "--runs", tmp_path / "elsewhere").out
+
+
+@pytest.fixture
+def two_runs(make_run):
+    for number in (1, 2):
+        folder = make_run(f"r-{number}", created=f"2026-01-0{number}T00:00:00+00:00")
+        (folder / "model.safetensors").write_bytes(b"weights")
+
+
+def test_tags_are_given_shown_moved_and_withdrawn(run_zoo, two_runs):
+    assert run_zoo("runs", "tag", "r-1", "hotdog").out == "hotdog@1 is r-1\n"
+    assert run_zoo("runs", "tag", "r-2", "hotdog").out == "hotdog@2 is r-2\n"
+    assert run_zoo("runs", "tag", "hotdog@2", "hotdog@prod").out == "hotdog@prod is r-2\n"
+    assert run_zoo("runs", "tag", "hotdog@1", "hotdog@prod").out == "hotdog@prod is r-1\n"
+    assert run_zoo("runs").out.splitlines() == [
+        "run  backbone  head    data  accuracy            time  tags",
+        "r-1  tiny      linear  dogs  93.1 % ± 1.8  3 min 12 s  hotdog@1, hotdog@prod",
+        "r-2  tiny      linear  dogs  93.1 % ± 1.8  3 min 12 s  hotdog@2",
+    ]
+    assert "hotdog@prod" in run_zoo("list").out
+    assert [row["name"] for row in json.loads(run_zoo("runs", "@PROD", "--json").out)] == ["r-1"]
+    assert run_zoo("runs", "untag", "hotdog@prod").out == "hotdog@prod was r-1\n"
+    rows = [line.split()[:2] for line in run_zoo("runs", "tags").out.splitlines()]
+    assert rows == [["tag", "run"], ["hotdog@1", "r-1"], ["hotdog@2", "r-2"]]
+    history = json.loads(run_zoo("runs", "tags", "hotdog@prod", "--history", "--json").out)
+    assert [entry["run"] for entry in history] == ["r-2", "r-1", ""]
+    assert "(withdrawn)" in run_zoo("runs", "tags", "--history").out
+
+
+def test_a_numbered_version_that_is_taken_is_told(run_zoo, two_runs):
+    run_zoo("runs", "tag", "r-1", "hotdog@3")
+    code, out, err = run_zoo("runs", "tag", "r-2", "hotdog@3")
+    assert (code, out) == (1, "")
+    assert "a numbered version never moves" in err
+    assert "'zoo runs tag r-2 hotdog' gives the next number, hotdog@4." in err
+
+
+def test_a_run_that_is_gone_is_told(run_zoo, two_runs, tmp_path):
+    run_zoo("runs", "tag", "r-1", "hotdog")
+    shutil.rmtree(tmp_path / "runs" / "r-1")
+    assert "r-1 (gone)" in run_zoo("runs", "tags").out
+    assert "which is gone from runs/" in run_zoo("evaluate", "hotdog@1").err
+
+
+def test_runs_are_listed_though_the_tags_cannot_be_read(run_zoo, two_runs, tmp_path):
+    (tmp_path / "runs" / "tags.json").write_text("{")
+    code, out, err = run_zoo("runs")
+    assert (code, len(out.splitlines())) == (0, 3)
+    assert err.startswith("warning: runs/tags.json cannot be read")
+    assert run_zoo("runs", "tags").code == 1
+
+
+def test_the_group_says_how_to_list_and_how_to_name(run_zoo):
+    out = run_zoo("runs", "--help").out
+    for word in ("list", "tag", "tags", "untag", "zoo runs [WORD]"):
+        assert word in out
+    assert "--json" in run_zoo("runs", "list", "--help").out
+    assert "There are no tags of 'pizza' in runs/." in run_zoo("runs", "tags", "pizza").out

@@ -15,6 +15,7 @@ from zoo.errors import ConfigError, DataError, RunError, TrainingError, UnknownN
 from zoo.events import EpochResult, Finished, Note, Started, StepResult
 from zoo.finetuning import conclusion
 from zoo.finetuning.finetune import finetune, resume
+from zoo.manifest import check_folder
 from zoo.run import open_run, write_record
 from zoo.specs import Sample
 
@@ -101,7 +102,9 @@ def test_a_run_folder_tells_everything(tmp_path, registry):
         "curves.png",
         "confusion.png",
         "mistakes.png",
+        "manifest.json",
     }
+    assert check_folder(run.path) == []
     record = json.loads((run.path / "run.json").read_text())
     assert record["status"] == "finished"
     assert (record["backbone"], record["head"]) == ("fake/small", "fake/flat")

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 from zoo.commands._options import json_option, runs_option
-from zoo.commands._runs import write_runs
-from zoo.listing import KINDS, Entry, list_entries, matching_runs
+from zoo.commands._runs import find_runs, write_runs
+from zoo.listing import KINDS, Entry, list_entries
 from zoo.plugins import load_registry
-from zoo.run import list_runs
 from zoo.terminal import console
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ def command(word: str, kinds: tuple[str, ...], expand: bool, runs: Path, as_json
         entries, failures = list_entries(registry, word=word, kinds=chosen, expand=expand)
     for failure in failures:
         click.echo(f"warning: {console.printable(failure.message)}", err=True)
-    rows = matching_runs(list_runs(runs), word) if "runs" in chosen else []
+    rows = find_runs(runs, word) if "runs" in chosen else []
     if as_json:
         groups = {kind: [e.to_dict() for e in entries if e.kind == kind] for kind in chosen if kind != "runs"}
         console.write_json(groups | ({"runs": [row.to_dict() for row in rows]} if "runs" in chosen else {}))

@@ -12,6 +12,7 @@ from zoo.data.source import check_data
 from zoo.errors import ConfigError, RunError, ZooError
 from zoo.events import Finished, Note, Started, ignore
 from zoo.finetuning.assembly import assemble, config_of, find_images, find_offers, find_weights
+from zoo.manifest import write_manifest
 from zoo.plugins import load_registry
 from zoo.run import CHECKPOINT, RUNS, WEIGHTS, Run, create_run, open_run, write_record
 
@@ -171,6 +172,7 @@ def _carry_out(job: Job, offers: Offers, *, started: float, resumed: bool = Fals
     job.record.update(status="finished", results=results)
     write_record(job.folder, job.record)
     (job.folder / CHECKPOINT).unlink(missing_ok=True)
+    write_manifest(job.folder)
     job.observer(Finished(path=str(job.folder), results=results))
     return open_run(job.folder)
 
