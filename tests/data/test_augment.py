@@ -1,53 +1,77 @@
-import math
+import dataclasses
 
 import numpy as np
 import pytest
 import torch
-from torchvision.transforms import InterpolationMode, RandomResizedCrop, v2
+from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as tv
 
-from zoo.config import make_config
-from zoo.data.augment import (
-    Augmentation,
-    Boxes,
-    _affine,
-    _jitter,
-    _randaugment,
-    augment,
-    cut,
-    normalise,
-    random_boxes,
-)
+from zoo.data.augment import _affine, _jitter, _randaugment, cut, cut_batch, normalise, vary
+from zoo.data.draws import Augmentation, draw, undrawn
 from zoo.data.image import preprocess
 from zoo.specs import Preprocess
 
 SPEC = Preprocess(size=(32, 24), resize=36)
-NEVER = torch.zeros(1, dtype=torch.bool)
-ALWAYS = ~NEVER
+EVERYTHING = Augmentation(crop_scale=0.3, hflip=0.5, vflip=0.5, rotation=20, shear=10, color_jitter=0.3, randaugment=9)
 
 
 def generator(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def noise(height, width, *, count=1, seed=0):
-    return torch.randint(0, 256, (count, 3, height, width), dtype=torch.uint8, generator=generator(seed))
+def noise(height, width, *, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
 def smooth(height, width, *, seed=0):
     """A photo without sharp edges, on which resizing to uint8 and back costs little."""
     coarse = torch.rand(1, 3, 6, 6, generator=generator(seed)) * 255
-    return tv.resize(coarse, [height, width], antialias=True).round().clamp(0, 255).to(torch.uint8)
+    fine = tv.resize(coarse, [height, width], antialias=True).round().clamp(0, 255).to(torch.uint8)
+    return fine[0].permute(1, 2, 0).contiguous().numpy()
 
 
-def box(top, left, height, width):
-    return Boxes(*(torch.tensor([float(value)]) for value in (top, left, height, width)))
+def images_of(pixels):
+    """uint8 (N, h, w, 3) as the (N, 3, h, w) that networks take."""
+    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2)
 
 
-def size_of(photos):
-    return torch.tensor([photos.shape[2:]] * len(photos))
+def sizes_of(photos):
+    return torch.tensor([photo.shape[:2] for photo in photos])
 
 
+def draws_of(photos, how=EVERYTHING, *, spec=SPEC, seed=0):
+    return draw(sizes_of(photos), spec, how, generator(seed))
+
+
+def boxed(photos, *boxes, spec=SPEC, hflip=False, vflip=False):
+    """The draws that cut these boxes out of the photos."""
+    count = len(photos)
+    return dataclasses.replace(
+        undrawn(sizes_of(photos), spec),
+        box=torch.tensor(boxes).expand(count, 4),
+        resized=torch.tensor(spec.size).expand(count, 2),
+        corner=torch.zeros(count, 2, dtype=torch.int64),
+        hflip=torch.tensor(hflip).expand(count),
+        vflip=torch.tensor(vflip).expand(count),
+    )
+
+
+def one_by_one(photos, draws, spec):
+    return images_of(cut(photos, draws, spec))
+
+
+def as_a_batch(photos, draws, spec):
+    height, width = draws.box[:, 2:].amax(dim=0).tolist()
+    padded = np.full((len(photos), height, width, 3), 77, np.uint8)  # whatever it is, it must not be seen
+    for slot, photo, (top, left, h, w) in zip(padded, photos, draws.box.tolist(), strict=True):
+        slot[:h, :w] = photo[top : top + h, left : left + w]
+    return cut_batch(images_of(padded), draws, spec)
+
+
+forms = pytest.mark.parametrize("form", [one_by_one, as_a_batch])
+
+
+@forms
 @pytest.mark.parametrize(
     "where",
     [
@@ -55,146 +79,128 @@ def size_of(photos):
         pytest.param((7, 13, 64, 80), id="shrunk"),
         pytest.param((50, 60, 10, 12), id="enlarged"),
         pytest.param((3, 100, 80, 5), id="one side shrunk, one enlarged"),
+        pytest.param((20, 30, 32, 24), id="as it is"),
         pytest.param((89, 119, 1, 1), id="one pixel"),
     ],
 )
-def test_a_crop_is_what_torchvision_makes_of_it(where):
+def test_a_crop_is_what_torchvision_makes_of_it(form, where):
     photo = noise(90, 120)
-    ours = cut(photo, size_of(photo), box(*where), SPEC, hflip=NEVER, vflip=NEVER)
-    theirs = tv.resized_crop(photo.float(), *where, size=list(SPEC.size), antialias=True)
+    ours = form([photo], boxed([photo], where), SPEC)
+    theirs = tv.resized_crop(images_of(photo[None]).float(), *where, size=list(SPEC.size), antialias=True)
     assert ours.shape == (1, 3, 32, 24)
-    assert (ours - theirs).abs().max() < 0.01
+    assert ours.dtype == torch.uint8
+    assert (ours - theirs).abs().max() < (1.6 if form is one_by_one else 0.51)  # rounded once a side, or once
 
 
-def test_flips_mirror_the_crop_and_each_image_has_its_own():
-    photos = noise(40, 50).expand(4, -1, -1, -1)
-    boxes = Boxes(*(torch.full((4,), value) for value in (2.0, 3.0, 30.0, 40.0)))
-    hflip, vflip = torch.tensor([False, True, False, True]), torch.tensor([False, False, True, True])
-    plain, mirrored, upside_down, both = cut(photos, size_of(photos), boxes, SPEC, hflip=hflip, vflip=vflip)
-    torch.testing.assert_close(mirrored, plain.flip(2), atol=1e-3, rtol=0)
-    torch.testing.assert_close(upside_down, plain.flip(1), atol=1e-3, rtol=0)
-    torch.testing.assert_close(both, plain.flip(1, 2), atol=1e-3, rtol=0)
+@pytest.mark.parametrize("make", [noise, smooth])
+@pytest.mark.parametrize("how", [Augmentation(), EVERYTHING, Augmentation(crop_scale=0.05)])
+@pytest.mark.parametrize("mode", ["shorter", "longer", "squash"])
+def test_both_forms_give_the_same_images_within_a_level(make, how, mode):
+    spec = Preprocess(size=(32, 24), resize=32, resize_mode=mode)
+    photos = [make(height, width) for height, width in [(60, 45), (45, 60), (32, 24), (90, 33), (40, 150), (1, 50)] * 4]
+    draws = draws_of(photos, how, spec=spec)
+    difference = (one_by_one(photos, draws, spec).int() - as_a_batch(photos, draws, spec).int()).abs()
+    # Enlarged noise overshoots neither form, but the first rounds its columns before it makes rows of them.
+    assert difference.max() <= 1 + (make is noise)
+    assert difference.float().mean() < 0.25
 
 
-def test_the_padding_of_a_small_photo_is_never_seen():
-    photo = noise(20, 30)
-    padded = torch.zeros(1, 3, 50, 60, dtype=torch.uint8)
-    padded[:, :, :20, :30] = photo
+@forms
+def test_flips_mirror_the_crop_and_each_image_has_its_own(form):
+    photos = [noise(40, 50)] * 4
+    draws = dataclasses.replace(
+        boxed(photos, (2, 3, 30, 40)),
+        hflip=torch.tensor([False, True, False, True]),
+        vflip=torch.tensor([False, False, True, True]),
+    )
+    plain, mirrored, upside_down, both = form(photos, draws, SPEC)
+    assert torch.equal(mirrored, plain.flip(2))
+    assert torch.equal(upside_down, plain.flip(1))
+    assert torch.equal(both, plain.flip(1, 2))
+
+
+@forms
+def test_beside_a_larger_photo_a_small_one_looks_the_same(form):
+    small, large = noise(20, 30), noise(50, 60)
     for where in ((0, 0, 20, 30), (5, 10, 15, 20)):
-        alone = cut(photo, size_of(photo), box(*where), SPEC, hflip=NEVER, vflip=NEVER)
-        beside = cut(padded, size_of(photo), box(*where), SPEC, hflip=NEVER, vflip=NEVER)
-        torch.testing.assert_close(beside, alone, atol=1e-3, rtol=0)
+        alone = form([small], boxed([small], where), SPEC)
+        beside = form([small, large], boxed([small, large], where, (0, 0, 50, 60)), SPEC)
+        assert torch.equal(beside[:1], alone)
 
 
-def test_beyond_the_photo_is_the_mean_colour():
-    white = torch.full((1, 3, 10, 10), 255, dtype=torch.uint8)
-    image = cut(white, size_of(white), box(-10, 0, 20, 10), SPEC, hflip=NEVER, vflip=NEVER)[0]
-    torch.testing.assert_close(image[:, :16], (torch.tensor(SPEC.mean) * 255).view(3, 1, 1).expand(3, 16, 24))
-    torch.testing.assert_close(image[:, 16:], torch.full((3, 16, 24), 255.0))
+@forms
+def test_beyond_the_photo_is_the_mean_colour(form):
+    white = np.full((10, 10, 3), 255, np.uint8)
+    spec = Preprocess(size=(32, 24), resize=24, resize_mode="longer")
+    image = form([white], undrawn(sizes_of([white]), spec), spec)[0].permute(1, 2, 0)
+    mean = torch.tensor([round(255 * channel) for channel in spec.mean], dtype=torch.uint8)
+    assert torch.equal(image[:4], mean.expand(4, 24, 3))
+    assert torch.equal(image[28:], mean.expand(4, 24, 3))
+    assert (image[4:28] == 255).all()
 
 
-@pytest.mark.parametrize(("height", "width"), [(300, 400), (400, 300), (100, 1000), (1000, 90), (224, 224)])
-def test_random_boxes_are_spread_as_those_of_torchvision(height, width):
-    count, smallest = 3000, 0.2
-    ours = random_boxes(torch.tensor([[height, width]]).expand(count, -1), smallest, generator())
-    photo = torch.empty(3, height, width)
-    draws = [RandomResizedCrop.get_params(photo, [smallest, 1.0], [3 / 4, 4 / 3]) for _ in range(count)]
-    theirs = Boxes(*torch.tensor(draws, dtype=torch.float32).T)
-    for measure in (
-        lambda boxes: boxes.height * boxes.width / (height * width),
-        lambda boxes: (boxes.width / boxes.height).log(),
-        lambda boxes: boxes.top / height,
-        lambda boxes: boxes.left / width,
-    ):
-        assert kolmogorov_smirnov(measure(ours), measure(theirs)) < 1.95 * math.sqrt(2 / count)  # 0.1 % level
-
-
-def kolmogorov_smirnov(a, b):
-    points = torch.cat([a, b]).unique()
-    share_below = [torch.searchsorted(each.sort().values, points, right=True) / len(each) for each in (a, b)]
-    return (share_below[0] - share_below[1]).abs().max().item()
-
-
-@pytest.mark.parametrize("size", [(1, 1), (1, 500), (500, 1), (2, 3), (7, 5), (333, 500)])
-@pytest.mark.parametrize("smallest", [0.01, 0.99])
-def test_every_box_lies_within_its_photo_in_whole_pixels(size, smallest):
-    sizes = torch.tensor([size] * 500)
-    boxes = random_boxes(sizes, smallest, generator())
-    assert all(torch.equal(edge, edge.round()) for edge in boxes)
-    assert boxes.height.min() >= 1
-    assert boxes.width.min() >= 1
-    assert min(boxes.top.min(), boxes.left.min()) >= 0
-    assert (boxes.top + boxes.height <= sizes[:, 0]).all()
-    assert (boxes.left + boxes.width <= sizes[:, 1]).all()
-
-
-@pytest.mark.parametrize("size", [(48, 64), (64, 48), (33, 90), (200, 190)])
-@pytest.mark.parametrize("mode", ["shorter", "squash"])
-def test_without_augmentation_training_sees_what_evaluation_sees(size, mode):
-    spec = Preprocess(size=(32, 24), resize=36, resize_mode=mode)
+@forms
+@pytest.mark.parametrize("size", [(48, 64), (64, 48), (33, 90), (200, 190), (36, 36), (3, 2)])
+@pytest.mark.parametrize("mode", ["shorter", "squash", "longer"])
+def test_without_augmentation_training_sees_what_evaluation_sees(form, size, mode):
+    spec = Preprocess(size=(32, 24), resize=36 if mode == "shorter" else 32, resize_mode=mode)
     photo = smooth(*size)
-    ours = augment(photo, size_of(photo), spec, Augmentation(), generator())[0].permute(1, 2, 0)
-    theirs = torch.from_numpy(preprocess(photo[0].permute(1, 2, 0).numpy(), spec)).float()
-    difference = (ours - theirs).abs()
-    # Evaluation crops after the resize, at a whole pixel: half a pixel of the result is the most they differ by.
-    slope = max((theirs.diff(dim=axis).abs()).max().item() for axis in (0, 1))
-    assert difference.max() <= 1 + slope
-    assert difference.mean() <= 0.6 + slope / 4
-    if mode == "squash":
-        assert difference.max() <= 1
+    ours = form([photo], draws_of([photo], Augmentation(), spec=spec), spec)[0].permute(1, 2, 0)
+    difference = (ours.int() - torch.from_numpy(preprocess(photo, spec)).int()).abs()
+    assert difference.max() <= (2 if size == (3, 2) else 1)  # torch and Pillow differ by two where they enlarge much
 
 
-def test_a_photo_that_fits_in_whole_is_centred_on_the_mean_colour():
-    spec = Preprocess(size=(32, 32), resize=32, resize_mode="longer")
-    photo = smooth(32, 64)
-    ours = augment(photo, size_of(photo), spec, Augmentation(), generator())[0].permute(1, 2, 0)
-    theirs = torch.from_numpy(preprocess(photo[0].permute(1, 2, 0).numpy(), spec)).float()
-    assert (ours - theirs).abs().max() <= 1
+@forms
+def test_a_long_strip_costs_little_and_shows_its_middle(form):
+    strip = np.zeros((1, 100_000, 3), np.uint8)
+    strip[:, 49_990:50_010] = 255
+    image = form([strip], undrawn(sizes_of([strip]), SPEC), SPEC)
+    assert image.float().mean() == 255
 
 
-def test_all_draws_come_from_the_generator():
-    photos = noise(40, 50, count=6)
-    how = Augmentation(crop_scale=0.3, hflip=0.5, vflip=0.5, rotation=20, shear=10, color_jitter=0.3, randaugment=9)
-    first = augment(photos, size_of(photos), SPEC, how, generator(1))
+def test_augmented_images_are_a_function_of_photos_and_draws():
+    photos = [noise(40, 50, seed=seed) for seed in range(6)]
+
+    def augmented(draws, some=slice(None)):
+        return vary(one_by_one(photos[some], draws[some], SPEC), draws[some], SPEC, EVERYTHING)
+
+    first = augmented(draws_of(photos, seed=1))
     torch.manual_seed(1234)
-    again = augment(photos, size_of(photos), SPEC, how, generator(1))
-    other = augment(photos, size_of(photos), SPEC, how, generator(2))
-    torch.testing.assert_close(first, again, atol=0, rtol=0)
-    assert not torch.equal(first, other)
-    assert not torch.equal(first[0], first[1])
+    assert torch.equal(augmented(draws_of(photos, seed=1)), first)
+    assert not torch.equal(augmented(draws_of(photos, seed=2)), first)
     assert first.shape == (6, 3, *SPEC.size)
     assert first.min() >= 0
     assert first.max() <= 255
+    # A process that applies its part of the draws makes the same images as one that applies them all.
+    torch.testing.assert_close(augmented(draws_of(photos, seed=1), slice(2, 5)), first[2:5], atol=1e-3, rtol=0)
 
 
 def test_randaugment_leaves_the_global_generator_alone():
     before = torch.get_rng_state()
-    _randaugment(noise(24, 24, count=3).float(), SPEC, 9, generator())
+    _randaugment(images_of(noise(24, 24)[None]), torch.tensor([5]), SPEC, 9)
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_randaugment_at_its_least_and_its_most_gives_images():
-    photos = noise(24, 24, count=8).float()
+    photos = images_of(np.stack([noise(24, 24, seed=seed) for seed in range(8)]))
     for magnitude in (1, 30):
-        images = _randaugment(photos, SPEC, magnitude, generator())
-        assert images.dtype == torch.float32
+        images = _randaugment(photos, torch.arange(8), SPEC, magnitude)
+        assert images.dtype == torch.uint8
         assert images.shape == photos.shape
         assert not torch.equal(images, photos)
 
 
 @pytest.mark.parametrize(("rotation", "shear"), [(30, 0), (0, 25), (30, 25)])
 def test_rotation_and_shear_are_those_of_torchvision(rotation, shear):
-    photo = smooth(41, 57)
+    photo = images_of(smooth(41, 57)[None]).float()
     spec = Preprocess(size=(41, 57), resize=41)
-    ours = _affine(photo.float(), spec, Augmentation(rotation=rotation, shear=shear), generator(5))
-    draws = generator(5)
-    turn, tilt = (
-        torch.empty(1).uniform_(-most, most, generator=draws).item() if most else 0.0 for most in (rotation, shear)
-    )
+    draws = draw(torch.tensor([[41, 57]]), spec, Augmentation(rotation=rotation, shear=shear), generator(5))
+    turn, tilt = draws.turn.rad2deg().item(), draws.shear.rad2deg().item()
     assert abs(turn) + abs(tilt) > 3
+    ours = _affine(photo, draws, spec)
     mean = 255 * torch.tensor(spec.mean).view(3, 1, 1)
     theirs = tv.affine(
-        photo.float() - mean,  # what lies beyond is 0, so it is the mean colour in the end
+        photo - mean,  # what lies beyond is 0, so it is the mean colour in the end
         angle=-turn,
         translate=[0, 0],
         scale=1.0,
@@ -205,10 +211,12 @@ def test_rotation_and_shear_are_those_of_torchvision(rotation, shear):
 
 
 def test_colours_vary_as_torchvision_varies_them():
-    photos = noise(16, 16, count=5).float()
-    ours = _jitter(photos, 0.4, generator(7))
-    factors = torch.empty(3, 5, 1, 1, 1).uniform_(0.6, 1.4, generator=generator(7)).flatten(1)
-    for image, photo, (brightness, contrast, saturation) in zip(ours, photos, factors.T.tolist(), strict=True):
+    photos = [noise(32, 24, seed=seed) for seed in range(5)]
+    factors = draws_of(photos, Augmentation(color_jitter=0.4)).colour
+    images = images_of(np.stack(photos))
+    for image, photo, (brightness, contrast, saturation) in zip(
+        _jitter(images.float(), factors), images, factors.tolist(), strict=True
+    ):
         theirs = tv.adjust_brightness(photo / 255, brightness)
         theirs = tv.adjust_contrast(theirs, contrast)
         theirs = tv.adjust_saturation(theirs, saturation)
@@ -216,25 +224,10 @@ def test_colours_vary_as_torchvision_varies_them():
 
 
 def test_normalising_is_that_of_torchvision():
-    images = noise(8, 8, count=2)
-    ours = normalise(images, SPEC)
-    theirs = v2.Normalize(SPEC.mean, SPEC.std)(images.float() / 255)
-    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
-    assert ours.is_contiguous(memory_format=torch.channels_last)
-
-
-def test_the_augmentation_is_read_off_the_configuration():
-    config = make_config("b", data="d", crop_scale=0.5, hflip=0.1, vflip=0.2, rotation=3, shear=4, randaugment=5)
-    assert Augmentation.from_config(config) == Augmentation(
-        crop_scale=0.5, hflip=0.1, vflip=0.2, rotation=3.0, shear=4.0, randaugment=5, color_jitter=config.color_jitter
-    )
-
-
-def test_flips_happen_as_often_as_asked():
-    half = torch.zeros(1, 3, 8, 8, dtype=torch.uint8)
-    half[..., :4] = 255
-    photos = half.expand(1000, -1, -1, -1)
-    spec = Preprocess(size=(8, 8), resize=8)
-    images = augment(photos, size_of(photos), spec, Augmentation(hflip=0.3), generator())
-    flipped = np.mean([image[0, 0, 0].item() == 0 for image in images])
-    assert flipped == pytest.approx(0.3, abs=0.05)
+    images = images_of(np.stack([noise(8, 8), noise(8, 8, seed=1)]))
+    before = images.clone()
+    for ours in (normalise(images, SPEC), normalise(images.float(), SPEC), normalise(images.contiguous(), SPEC)):
+        theirs = v2.Normalize(SPEC.mean, SPEC.std)(images.float() / 255)
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+        assert ours.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(images, before)

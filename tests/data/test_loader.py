@@ -1,14 +1,14 @@
-import threading
-
 import numpy as np
 import pytest
 import torch
 from fakes import PREPROCESS, png, samples
 
-from zoo.data.augment import Augmentation, normalise
+from zoo.data.augment import normalise
+from zoo.data.draws import Augmentation
 from zoo.data.image import decode, preprocess
-from zoo.data.loader import EvalLoader, TrainLoader, _ahead, generator_for
+from zoo.data.loader import EvalLoader, TrainLoader, generator_for, share_of
 from zoo.data.store import PhotoStore, for_evaluation
+from zoo.errors import ConfigError
 from zoo.specs import Sample
 
 CPU = torch.device("cpu")
@@ -28,7 +28,7 @@ def filled(count, prepare=as_it_is):
 class Numbered(TrainLoader):
     """Says in place of a photo's label which photo it is."""
 
-    def __init__(self, count=11, *, batch_size=4, seed=0, augmentation=HOW):
+    def __init__(self, count=11, *, batch_size=4, seed=0, augmentation=HOW, **ranks):
         super().__init__(
             filled(count),
             preprocess=PREPROCESS,
@@ -36,6 +36,7 @@ class Numbered(TrainLoader):
             batch_size=batch_size,
             seed=seed,
             device=CPU,
+            **ranks,
         )
         self._labels = torch.arange(count)
 
@@ -117,9 +118,9 @@ def test_centred_photos_are_those_of_evaluation_but_for_half_a_pixel():
     assert (centred - exact).abs().max() < (0.5 * (5 + 3) * 24 / 18 + 1) / 255 / 0.25
 
 
-def eval_loader(count, batch_size=4):
+def eval_loader(count, batch_size=4, **ranks):
     return EvalLoader(
-        filled(count, for_evaluation(PREPROCESS)), preprocess=PREPROCESS, batch_size=batch_size, device=CPU
+        filled(count, for_evaluation(PREPROCESS)), preprocess=PREPROCESS, batch_size=batch_size, device=CPU, **ranks
     )
 
 
@@ -142,37 +143,64 @@ def test_generators_differ_by_seed_and_by_path():
     assert len(draws) == 7
 
 
-def test_work_ahead_keeps_the_order_and_tells_errors_where_they_belong():
-    def half(number):
-        if number == 3:
-            raise ValueError("three")
-        return number / 2
-
-    results = _ahead([1, 2, 3, 4], half)
-    assert [next(results), next(results)] == [0.5, 1.0]
-    with pytest.raises(ValueError, match="three"):
-        next(results)
+def test_views_come_in_order_and_differ():
+    loader = Numbered()
+    first, second = (list(loader.view(number)) for number in (0, 1))
+    assert torch.cat([batch.labels for batch in first]).tolist() == list(range(11))
+    assert not torch.equal(first[0].images, second[0].images)
+    # Neither the size of the batches nor the other processes decide what is drawn.
+    again = torch.cat([batch.images for batch in Numbered(batch_size=3).view(1)])
+    assert torch.equal(torch.cat([batch.images for batch in second]), again)
 
 
-def test_work_that_is_left_early_is_not_waited_for_and_ends():
-    started, goes_on, done = threading.Event(), threading.Event(), []
+@pytest.mark.parametrize(("count", "batch_size"), [(11, 4), (13, 5), (9, 4), (3, 3), (10, 10)])
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_processes_share_each_step_of_one_process(count, batch_size, ranks):
+    whole = list(Numbered(count, batch_size=batch_size).epoch(2))
+    loaders = [Numbered(count, batch_size=batch_size, rank=rank, ranks=ranks) for rank in range(ranks)]
+    assert {loader.steps for loader in loaders} == {len(whole)}
+    for all_at_once, *parts in zip(whole, *(loader.epoch(2) for loader in loaders), strict=True):
+        assert torch.equal(torch.cat([part.images for part in parts]), all_at_once.images)
+        assert torch.equal(torch.cat([part.labels for part in parts]), all_at_once.labels)
+        assert sum(part.share for part in parts) == pytest.approx(1)
+        assert min(len(part.labels) for part in parts) >= 1
+        for part in parts:
+            assert part.share == len(part.labels) / len(all_at_once.labels)
+    assert all(batch.share == 1 for batch in whole)
 
-    def slow(number):
-        if number:
-            started.set()
-            goes_on.wait(10)
-        done.append(number)
 
-    before = set(threading.enumerate())
-    results = _ahead(range(5), slow)
-    next(results)
-    started.wait(10)
-    results.close()  # with a wait for the thread, garbage collection could wait for itself
-    assert done == [0]
-    goes_on.set()
-    for thread in set(threading.enumerate()) - before:
-        thread.join(10)
-    assert done == [0, 1]
+def test_a_last_batch_that_is_too_small_for_all_processes_joins_the_one_before_it():
+    sizes = [len(batch.labels) for batch in Numbered(10, batch_size=4, rank=0, ranks=3).epoch(1)]
+    assert sizes == [4 // 3, 6 // 3]
+
+
+@pytest.mark.parametrize(("count", "batch_size"), [(2, 8), (8, 2)])
+def test_fewer_images_than_processes_are_refused(count, batch_size):
+    with pytest.raises(ConfigError, match="2 images a step cannot be shared by 3 processes"):
+        Numbered(count, batch_size=batch_size, ranks=3)
+
+
+def test_what_processes_evaluate_and_keep_is_in_order_one_after_the_other():
+    for make in (
+        lambda **ranks: eval_loader(11, **ranks),
+        lambda **ranks: Numbered(11, **ranks).centred(),
+        lambda **ranks: Numbered(11, **ranks).view(4),
+    ):
+        whole = torch.cat([batch.images for batch in make()])
+        parts = [torch.cat([batch.images for batch in make(rank=rank, ranks=3)]) for rank in range(3)]
+        assert torch.equal(torch.cat(parts), whole)
+
+
+def test_a_process_without_photos_evaluates_none():
+    assert [len(list(eval_loader(1, rank=rank, ranks=2))) for rank in (0, 1)] == [0, 1]
+
+
+def test_shares_differ_by_one_at_most_and_leave_nothing_out():
+    for count in range(9):
+        for ranks in range(1, 6):
+            shares = [list(range(count)[share_of(count, rank, ranks)]) for rank in range(ranks)]
+            assert [place for share in shares for place in share] == list(range(count))
+            assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
 def test_padding_does_not_change_what_a_photo_looks_like():

@@ -1,7 +1,7 @@
 import numpy as np
 from fakes import PREPROCESS, png, samples
 
-from zoo.data.augment import Augmentation
+from zoo.data.draws import Augmentation
 from zoo.data.image import preprocess
 from zoo.data.views import augmented_views
 from zoo.specs import Sample

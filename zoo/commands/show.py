@@ -78,7 +78,7 @@ def command(
         )
     views = None
     if augmented:
-        from zoo.data.augment import Augmentation
+        from zoo.data.draws import Augmentation
         from zoo.data.views import augmented_views
 
         preprocess = _preprocess(config, backbone, registry)

@@ -43,6 +43,7 @@ _RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resamplin
 _MAX_RESIZED_PIXELS = 32_000_000
 
 Pixels = npt.NDArray[np.uint8]
+Pair = tuple[int, int]
 
 
 def decode(source: Path | bytes, *, name: str | None = None, max_pixels: int = MAX_PIXELS) -> Pixels:
@@ -106,49 +107,56 @@ def preprocess(pixels: Pixels, spec: Preprocess) -> Pixels:
         uint8 RGB, ``(*spec.size, 3)``.
     """
     image = Image.fromarray(pixels)
-    resampling = _RESAMPLING[spec.interpolation]
     height, width = spec.size
+    (top, left, box_height, box_width), (rows, columns), (row, column) = centre_window(pixels.shape[:2], spec)
+    if (box_height, box_width) != pixels.shape[:2]:
+        image = image.crop((left, top, left + box_width, top + box_height))
+    image = image.resize((columns, rows), _RESAMPLING[spec.interpolation])
+    if rows >= height and columns >= width:
+        return np.array(image.crop((column, row, column + width, row + height)))
+    canvas = Image.new("RGB", (width, height), fill_colour(spec) if spec.resize_mode == "longer" else 0)
+    canvas.paste(image, (-column, -row))
+    return np.array(canvas)
+
+
+def fill_colour(spec: Preprocess) -> tuple[int, ...]:
+    """Returns the mean colour, 0 to 255: what lies beyond a photo."""
+    return tuple(round(255 * channel) for channel in spec.mean)
+
+
+def centre_window(size: tuple[int, ...], spec: Preprocess) -> tuple[tuple[int, int, int, int], Pair, Pair]:
+    """Returns what `preprocess` looks at, of a photo of `size` (height, width).
+
+    Returns:
+        The box that is resized: top, left, height, width; the (height, width) that it is resized to; and the (row,
+        column) where the window of `spec.size` begins in that, negative where it is smaller.
+    """
     if spec.resize_mode == "squash":
-        return np.array(image.resize((width, height), resampling))
-    resized = _resized_size(image.size, spec)
-    if resized[0] * resized[1] > _MAX_RESIZED_PIXELS:
-        image, resized = _strip(image, resized, crop=(width, height))
-    fill = tuple(round(255 * channel) for channel in spec.mean) if spec.resize_mode == "longer" else (0, 0, 0)
-    return np.array(_centre(image.resize(resized, resampling), (width, height), fill))
-
-
-def _resized_size(size: tuple[int, int], spec: Preprocess) -> tuple[int, int]:
-    """Returns the (width, height) that an image has after the resize and before the crop."""
+        return (0, 0, *size), spec.size, (0, 0)  # type: ignore[return-value]
     one = min(size) if spec.resize_mode == "shorter" else max(size)
-    width, height = (max(1, spec.resize * side // one) for side in size)
-    return width, height
-
-
-def _strip(
-    image: Image.Image, resized: tuple[int, int], *, crop: tuple[int, int]
-) -> tuple[Image.Image, tuple[int, int]]:
-    """Cuts the ends off a very long image that the centre crop would drop anyway, whole pixels, the same at both."""
-    sizes = []
-    box = []
-    for length, target, wanted in zip(image.size, resized, crop, strict=True):
-        # A few source pixels of margin, so that the filter meets the same neighbours at the edge of the crop.
-        cut = max(0, (length - wanted * length // target) // 2 - 4)
-        box.append((cut, length - cut))
-        sizes.append(max(1, target * (length - 2 * cut) // length))
-    (left, right), (top, bottom) = box
-    return image.crop((left, top, right, bottom)), (sizes[0], sizes[1])
-
-
-def _centre(image: Image.Image, size: tuple[int, int], fill: tuple[int, ...]) -> Image.Image:
-    left, top = (
+    resized = [max(1, spec.resize * side // one) for side in size]
+    box = [(0, side) for side in size]
+    if resized[0] * resized[1] > _MAX_RESIZED_PIXELS:
+        parts = [_middle(*lengths) for lengths in zip(size, resized, spec.size, strict=True)]
+        box, resized = [(start, length) for start, length, _ in parts], [target for *_, target in parts]
+    row, column = (
         round((have - want) / 2) if have >= want else -((want - have) // 2)
-        for have, want in zip(image.size, size, strict=True)
+        for have, want in zip(resized, spec.size, strict=True)
     )
-    if image.width >= size[0] and image.height >= size[1]:
-        return image.crop((left, top, left + size[0], top + size[1]))
-    canvas = Image.new("RGB", size, fill)
-    canvas.paste(image, (-left, -top))
-    return canvas
+    (top, height), (left, width) = box
+    return (top, left, height, width), (resized[0], resized[1]), (row, column)
+
+
+def _middle(length: int, resized: int, wanted: int) -> tuple[int, int, int]:
+    """Cuts off both ends of a very long side what the centre crop would drop anyway, in whole pixels.
+
+    Returns:
+        Where what is left begins, its length, and its length once it is resized.
+    """
+    # A few source pixels of margin, so that the filter meets the same neighbours at the edge of the crop.
+    cut = max(0, (length - wanted * length // resized) // 2 - 4)
+    left = length - 2 * cut
+    return cut, left, max(1, resized * left // length)
 
 
 def _read(source: Path | bytes, name: str) -> bytes:

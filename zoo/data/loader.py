@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.data.augment import Augmentation, augment, centre_boxes, cut, normalise
+from zoo.data.augment import cut, normalise, vary
+from zoo.data.draws import Augmentation, draw, undrawn
+from zoo.data.pipeline import images_ahead
+from zoo.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
+    from zoo.data.draws import Draws
     from zoo.data.store import PhotoStore
     from zoo.specs import Preprocess
-
-T = TypeVar("T")
-_AHEAD = 2  # batches being collected while one is worked on
 
 
 class Batch(NamedTuple):
@@ -42,15 +41,22 @@ class Batch(NamedTuple):
 class TrainLoader:
     """Augmented batches of the training part, in a new order every epoch.
 
-    A last batch of a single image joins the one before it: batch normalisation cannot learn from one.
+    A last batch of a single image joins the one before it: batch normalisation cannot learn from one. Where several
+    processes share each step, order and draws are those of one process, and each is given its `share_of` every step;
+    a last batch of fewer images than processes joins the one before it, too.
 
     Args:
         store: The photos.
         preprocess: The network's.
         augmentation: How photos are varied.
-        batch_size: Images a step.
+        batch_size: Images a step, those of all processes together.
         seed: Decides order and augmentation.
         device: Where the batches are made.
+        rank: Number of this process, from 0.
+        ranks: How many processes there are.
+
+    Raises:
+        ConfigError: There are fewer photos, or images a step, than processes.
     """
 
     def __init__(
@@ -62,13 +68,22 @@ class TrainLoader:
         batch_size: int,
         seed: int,
         device: torch.device,
+        rank: int = 0,
+        ranks: int = 1,
     ) -> None:
+        if min(batch_size, len(store)) < ranks:
+            raise ConfigError(
+                f"{min(batch_size, len(store))} images a step cannot be shared by {ranks} processes.",
+                hint="Raise --batch-size, or use fewer processes.",
+            )
         self.store = store
         self.preprocess = preprocess
         self.augmentation = augmentation
         self.batch_size = batch_size
         self.seed = seed
         self.device = device
+        self.rank = rank
+        self.ranks = ranks
         self._labels = torch.from_numpy(store.labels())
 
     @property
@@ -77,41 +92,55 @@ class TrainLoader:
         return len(self._split(torch.arange(len(self.store))))
 
     def epoch(self, epoch: int, *, start: int = 0) -> Iterator[Batch]:
-        """Yields the batches of an epoch from step `start`."""
+        """Yields this process's share of each batch of an epoch, from step `start`."""
         order = torch.randperm(len(self.store), generator=generator_for(self.seed, epoch))
         chunks = self._split(order)[start:]
-        collected = _ahead(chunks, lambda indices: _collate(self.store, indices))
-        for step, (indices, (photos, sizes)) in enumerate(zip(chunks, collected, strict=True), start=start):
-            yield Batch(
-                self.augmented(photos, sizes, generator_for(self.seed, epoch, step)),
-                self._labels[indices].to(self.device, non_blocking=True),
-            )
-
-    def augmented(self, photos: Tensor, sizes: Tensor, generator: torch.Generator) -> Tensor:
-        """Returns the network's input made of padded photos, as `zoo.data.augment.augment` and `normalise`."""
-        images = augment(
-            photos.to(self.device, non_blocking=True), sizes, self.preprocess, self.augmentation, generator
+        parts = [share_of(len(chunk), self.rank, self.ranks) for chunk in chunks]
+        plan = (
+            # Drawn for the whole step: every process draws the same, and applies its part.
+            (chunk[part], self._draw(chunk, generator_for(self.seed, epoch, step))[part])
+            for step, (chunk, part) in enumerate(zip(chunks, parts, strict=True), start=start)
         )
-        return normalise(images, self.preprocess)
+        for batch, chunk in zip(self._batches(plan, self.augmentation), chunks, strict=True):
+            yield batch._replace(share=len(batch.labels) / len(chunk))
+
+    def view(self, number: int) -> Iterator[Batch]:
+        """Yields augmented batches of this process's `share_of` all photos, in their order.
+
+        Args:
+            number: Of the view. It and the seed decide the draws of every photo, and nothing else does.
+        """
+        draws = self._draw(torch.arange(len(self.store)), generator_for(self.seed, 0, number, 0))
+        return self._in_order(draws, self.augmentation)
 
     def centred(self, *, flipped: bool = False) -> Iterator[Batch]:
-        """Yields every photo once, in order, as evaluation would see it, mirrored if `flipped`."""
-        chunks = torch.arange(len(self.store)).split(self.batch_size)
-        for indices, (photos, sizes) in zip(chunks, _ahead(chunks, lambda i: _collate(self.store, i)), strict=True):
-            flips = torch.full((len(indices),), flipped)
-            images = cut(
-                photos.to(self.device),
-                sizes,
-                centre_boxes(sizes, self.preprocess),
-                self.preprocess,
-                hflip=flips,
-                vflip=torch.zeros_like(flips),
-            )
-            yield Batch(normalise(images, self.preprocess), self._labels[indices].to(self.device))
+        """Yields this process's `share_of` all photos, in their order, as evaluation would see them.
+
+        Args:
+            flipped: Whether they are mirrored.
+        """
+        return self._in_order(undrawn(self.store.sizes, self.preprocess, flipped=flipped), Augmentation())
+
+    def _draw(self, indices: Tensor, generator: torch.Generator) -> Draws:
+        return draw(self.store.sizes[indices], self.preprocess, self.augmentation, generator)
+
+    def _in_order(self, draws: Draws, how: Augmentation) -> Iterator[Batch]:
+        mine = torch.arange(len(self.store))[share_of(len(self.store), self.rank, self.ranks)]
+        return self._batches(((indices, draws[indices]) for indices in mine.split(self.batch_size)), how)
+
+    def _batches(self, plan: Iterable[tuple[Tensor, Draws]], how: Augmentation) -> Iterator[Batch]:
+        def make(known: tuple[Tensor, Draws], part: slice) -> NDArray[np.uint8]:
+            indices, draws = known
+            return cut([self.store[i] for i in indices[part].tolist()], draws[part], self.preprocess)
+
+        counted = ((len(indices), (indices, draws)) for indices, draws in plan)
+        for images, (indices, draws) in images_ahead(counted, make, threads=self.store.workers, device=self.device):
+            varied = vary(images, draws, self.preprocess, how)
+            yield Batch(normalise(varied, self.preprocess), self._labels[indices].to(self.device, non_blocking=True))
 
     def _split(self, order: Tensor) -> list[Tensor]:
         chunks = list(order.split(self.batch_size))
-        if len(chunks) > 1 and len(chunks[-1]) == 1:
+        if len(chunks) > 1 and len(chunks[-1]) < max(2, self.ranks):
             chunks[-2:] = [torch.cat(chunks[-2:])]
         return chunks
 
@@ -119,28 +148,47 @@ class TrainLoader:
 class EvalLoader:
     """Batches of a part as evaluation sees it: resized and cropped exactly as everywhere else.
 
+    Of several processes each is given its `share_of` the part: the outputs of all, one process after the other, are in
+    the order of the photos.
+
     Args:
         store: Photos prepared by `zoo.data.store.for_evaluation`.
         preprocess: The network's.
         batch_size: Images a batch.
         device: Where the batches go.
+        rank: Number of this process, from 0.
+        ranks: How many processes there are.
     """
 
-    def __init__(self, store: PhotoStore, *, preprocess: Preprocess, batch_size: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        store: PhotoStore,
+        *,
+        preprocess: Preprocess,
+        batch_size: int,
+        device: torch.device,
+        rank: int = 0,
+        ranks: int = 1,
+    ) -> None:
         self.store = store
         self.preprocess = preprocess
         self.batch_size = batch_size
         self.device = device
+        self._mine = torch.arange(len(store))[share_of(len(store), rank, ranks)]
         self._labels = torch.from_numpy(store.labels())
 
     def __iter__(self) -> Iterator[Batch]:
-        chunks = torch.arange(len(self.store)).split(self.batch_size)
-        for indices, photos in zip(chunks, _ahead(chunks, self._stack), strict=True):
-            images = photos.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
-            yield Batch(normalise(images, self.preprocess), self._labels[indices].to(self.device))
+        def make(indices: Tensor, part: slice) -> NDArray[np.uint8]:
+            return np.stack([self.store[i] for i in indices[part].tolist()])
 
-    def _stack(self, indices: Tensor) -> Tensor:
-        return torch.from_numpy(np.stack([self.store[i] for i in indices.tolist()]))
+        chunks = ((len(chunk), chunk) for chunk in self._mine.split(self.batch_size) if len(chunk))
+        for images, indices in images_ahead(chunks, make, threads=self.store.workers, device=self.device):
+            yield Batch(normalise(images, self.preprocess), self._labels[indices].to(self.device, non_blocking=True))
+
+
+def share_of(count: int, rank: int, ranks: int) -> slice:
+    """Returns which of `count` things in a row belong to process `rank` of `ranks`; shares differ by one at most."""
+    return slice(count * rank // ranks, count * (rank + 1) // ranks)
 
 
 def generator_for(seed: int, *path: int) -> torch.Generator:
@@ -148,29 +196,3 @@ def generator_for(seed: int, *path: int) -> torch.Generator:
     # A spawn key tells (1,) from (1, 0), as entropy would not: an epoch's order is no batch's augmentation.
     state = np.random.SeedSequence(seed, spawn_key=path).generate_state(2, np.uint32)
     return torch.Generator().manual_seed(int(state[0]) << 31 ^ int(state[1]))
-
-
-def _collate(store: PhotoStore, indices: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns photos uint8 ``(N, 3, H, W)``, padded to the largest, and their true sizes int64 ``(N, 2)``."""
-    photos: list[NDArray[np.uint8]] = [store[i] for i in indices.tolist()]
-    sizes = np.array([photo.shape[:2] for photo in photos], dtype=np.int64)
-    canvas = np.zeros((len(photos), *sizes.max(axis=0), 3), dtype=np.uint8)
-    for slot, photo in zip(canvas, photos, strict=True):
-        slot[: photo.shape[0], : photo.shape[1]] = photo
-    return torch.from_numpy(canvas).permute(0, 3, 1, 2), torch.from_numpy(sizes)
-
-
-def _ahead(items: Iterable[Tensor], work: Callable[[Tensor], T]) -> Iterator[T]:
-    """Maps `work` over `items` in order, a few items ahead, in a thread of its own."""
-    pool = ThreadPoolExecutor(1)
-    try:
-        rest = iter(items)
-        pending = [pool.submit(work, item) for item in islice(rest, _AHEAD)]
-        while pending:
-            result = pending.pop(0).result()
-            pending += [pool.submit(work, item) for item in islice(rest, 1)]
-            yield result
-    finally:
-        # Left early by an exception, this may run when garbage is collected, at any place in any thread: also where
-        # waiting for a thread would wait for itself.
-        pool.shutdown(wait=False, cancel_futures=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from zoo.data.image import decode, preprocess
 from zoo.errors import DataError, ImageError
@@ -63,7 +64,7 @@ def with_room_for_crops(spec: Preprocess, *, crop_scale: float) -> Prepare:
 
         scale = side / min(height, width)
         size = (round(width * scale), round(height * scale))
-        return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
+        return np.array(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
 
     return prepare
 
@@ -79,7 +80,9 @@ class PhotoStore:
 
     Attributes:
         samples: The readable ones of `samples`, in their order, once `fill` has run.
+        sizes: int64 ``(len, 2)``: height and width of each, prepared.
         kept: How many of them are in memory.
+        workers: Threads that decode.
     """
 
     def __init__(self, samples: Sequence[Sample], *, prepare: Prepare, budget: int, workers: int) -> None:
@@ -87,7 +90,8 @@ class PhotoStore:
         self.kept = 0
         self._prepare = prepare
         self._budget = budget
-        self._workers = workers
+        self.workers = workers
+        self.sizes = torch.zeros(0, 2, dtype=torch.int64)
         self._photos: list[NDArray[np.uint8] | None] = [None] * len(self.samples)
 
     def __len__(self) -> int:
@@ -119,15 +123,18 @@ class PhotoStore:
             DataError: No photo is readable.
         """
         outcomes: list[NDArray[np.uint8] | ImageError | None] = []
+        sizes: list[tuple[int, ...]] = []
         spent = 0
-        with ThreadPoolExecutor(self._workers) as pool:
-            step = _CHUNK * self._workers
+        with ThreadPoolExecutor(self.workers) as pool:
+            step = _CHUNK * self.workers
             for start in range(0, len(self.samples), step):
                 for outcome in pool.map(self._attempt, self.samples[start : start + step]):
                     size = 0 if isinstance(outcome, ImageError) else outcome.nbytes
                     fits = spent + size <= self._budget
                     outcomes.append(outcome if fits or isinstance(outcome, ImageError) else None)
                     spent += size if fits else 0
+                    if not isinstance(outcome, ImageError):
+                        sizes.append(outcome.shape[:2])
                 progress(len(outcomes), len(self.samples))
         failures = [outcome for outcome in outcomes if isinstance(outcome, ImageError)]
         if failures and len(failures) == len(self.samples):
@@ -135,6 +142,7 @@ class PhotoStore:
         readable = [(s, o) for s, o in zip(self.samples, outcomes, strict=True) if not isinstance(o, ImageError)]
         self.samples = [sample for sample, _ in readable]
         self._photos = [photo for _, photo in readable]
+        self.sizes = torch.tensor(sizes, dtype=torch.int64).view(-1, 2)
         self.kept = sum(photo is not None for photo in self._photos)
         return failures
 

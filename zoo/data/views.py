@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from zoo.data.augment import Augmentation, augment
+from zoo.data.augment import cut, vary
+from zoo.data.draws import Augmentation, draw
 from zoo.data.image import decode
 from zoo.data.loader import generator_for
 from zoo.data.store import with_room_for_crops
@@ -30,9 +31,11 @@ def augmented_views(
     prepare = with_room_for_crops(preprocess, crop_scale=augmentation.crop_scale)
 
     def views(index: int, sample: Sample) -> list[NDArray[np.uint8]]:
-        photo = torch.tensor(prepare(decode(sample.source, name=sample.name))).permute(2, 0, 1)
-        sizes = torch.tensor([photo.shape[1:]] * count)
-        images = augment(photo.expand(count, -1, -1, -1), sizes, preprocess, augmentation, generator_for(seed, index))
-        return list(images.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy())
+        photo = prepare(decode(sample.source, name=sample.name))
+        sizes = torch.tensor([photo.shape[:2]] * count)
+        draws = draw(sizes, preprocess, augmentation, generator_for(seed, index))
+        images = torch.from_numpy(cut([photo] * count, draws, preprocess)).permute(0, 3, 1, 2)
+        varied = vary(images, draws, preprocess, augmentation).round().clamp(0, 255).to(torch.uint8)
+        return list(varied.permute(0, 2, 3, 1).numpy())
 
     return views

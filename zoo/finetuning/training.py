@@ -10,7 +10,7 @@ import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from zoo.config import SOLVERS
-from zoo.data.augment import Augmentation
+from zoo.data.draws import Augmentation
 from zoo.data.loader import EvalLoader, TrainLoader
 from zoo.data.store import PhotoStore, default_budget, for_evaluation, with_room_for_crops
 from zoo.engine.evaluate import run_over
