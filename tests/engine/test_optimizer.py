@@ -2,7 +2,14 @@ import pytest
 import torch
 from torch import nn
 
-from zoo.engine.optimizer import TORCH_OPTIMIZERS, check_optimizer, make_optimizer, set_rate
+from zoo.engine.optimizer import (
+    TORCH_OPTIMIZERS,
+    check_optimizer,
+    fuses,
+    make_optimizer,
+    optimizer_kernels,
+    set_rate,
+)
 from zoo.errors import ConfigError
 
 
@@ -53,3 +60,13 @@ def test_an_unknown_optimizer_is_told_with_near_names(name, near):
     with pytest.raises(ConfigError, match=f"option 'optimizer' is '{name}'") as caught:
         check_optimizer(name)
     assert near in caught.value.hint
+
+
+def test_adam_is_fused_where_that_is_known_to_be_faster():
+    assert fuses("adamw", {"cpu"}) is True
+    assert fuses("sgd", {"cuda"}) is True
+    for name, devices in (("sgd", {"cpu"}), ("adamw", {"cpu", "mps"}), ("adagrad", {"cuda"}), ("lamb", {"cpu"})):
+        assert fuses(name, devices) is None  # torch chooses
+    parameters = [nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(2))]
+    assert optimizer_kernels(make_optimizer("adamw", groups(parameters), lr=0.1, momentum=0.0)) == "fused"
+    assert optimizer_kernels(make_optimizer("lamb", groups(parameters), lr=0.1, momentum=0.0)) == "torch's choice"

@@ -9,7 +9,7 @@ import torch
 from zoo.errors import ConfigError, close_matches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
 TORCH_OPTIMIZERS = ("sgd", "adam", "adamw", "adagrad", "adadelta", "nadam", "adamax", "rmsprop")
 
@@ -27,10 +27,11 @@ def make_optimizer(name: str, groups: list[dict[str, Any]], *, lr: float, moment
         ConfigError: There is no such optimiser, or it cannot be made on this machine.
     """
     scaled = [{**group, "lr": lr * group["lr_scale"]} for group in groups]
+    fused = fuses(name, {parameter.device.type for group in groups for parameter in group["params"]})
     make: dict[str, Callable[[], torch.optim.Optimizer]] = {
-        "sgd": lambda: torch.optim.SGD(scaled, lr=lr, momentum=momentum),
-        "adam": lambda: torch.optim.Adam(scaled, lr=lr),
-        "adamw": lambda: torch.optim.AdamW(scaled, lr=lr),
+        "sgd": lambda: torch.optim.SGD(scaled, lr=lr, momentum=momentum, fused=fused),
+        "adam": lambda: torch.optim.Adam(scaled, lr=lr, fused=fused),
+        "adamw": lambda: torch.optim.AdamW(scaled, lr=lr, fused=fused),
         "adagrad": lambda: torch.optim.Adagrad(scaled, lr=lr),
         "adadelta": lambda: torch.optim.Adadelta(scaled, lr=lr),
         "nadam": lambda: torch.optim.NAdam(scaled, lr=lr),
@@ -38,6 +39,23 @@ def make_optimizer(name: str, groups: list[dict[str, Any]], *, lr: float, moment
         "rmsprop": lambda: torch.optim.RMSprop(scaled, lr=lr, momentum=momentum),
     }
     return (make.get(name) or _from_timm(name, scaled, lr=lr, momentum=momentum))()
+
+
+def fuses(name: str, devices: Collection[str]) -> bool | None:
+    """Returns whether an optimiser shall work as one kernel; None where torch may choose.
+
+    Args:
+        name: As in `make_optimizer`.
+        devices: Types of the devices that hold the parameters.
+    """
+    # Measured on a CPU: 1.5 to 3.2 x as fast for Adam and AdamW; for SGD sometimes slower (docs/performance.md).
+    fast = {"cpu": ("adam", "adamw"), "cuda": ("adam", "adamw", "sgd")}
+    return True if devices and all(name in fast.get(device, ()) for device in devices) else None
+
+
+def optimizer_kernels(optimizer: torch.optim.Optimizer) -> str:
+    """Returns how an optimiser does its work, for the run record: ``"fused"`` or ``"torch's choice"``."""
+    return "fused" if all(group.get("fused") for group in optimizer.param_groups) else "torch's choice"
 
 
 def check_optimizer(name: str) -> None:

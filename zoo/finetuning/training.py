@@ -16,8 +16,9 @@ from zoo.data.store import PhotoStore, default_budget, for_evaluation, with_room
 from zoo.engine.evaluate import run_over
 from zoo.engine.features import FeatureBatches, OnFeatures, keep_features, solve_head
 from zoo.engine.fit import Plan, TrainState, fit
+from zoo.engine.machine import tuned_for
 from zoo.engine.memory import Parts, is_out_of_memory
-from zoo.engine.optimizer import make_optimizer
+from zoo.engine.optimizer import make_optimizer, optimizer_kernels
 from zoo.errors import TrainingError
 from zoo.events import EpochResult, Note, Work
 from zoo.finetuning.checkpoint import load_checkpoint, save_checkpoint, save_weights
@@ -90,7 +91,8 @@ def train(job: Job, *, resumed: bool = False) -> Iterator[EpochResult]:
     """
     results = _train_on_features(job) if job.config.freeze == "all" else _train_on_photos(job, resumed=resumed)
     try:
-        yield from results
+        with tuned_for(job.precision):
+            yield from results
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
@@ -132,9 +134,7 @@ def _train_on_photos(job: Job, *, resumed: bool) -> Iterator[EpochResult]:
         device=job.precision.device,
     )
     val = eval_batches(job, "val", job.images.val)
-    optimizer = make_optimizer(
-        config.optimizer, parameter_groups(classifier, config), lr=config.lr, momentum=config.momentum
-    )
+    optimizer = _optimizer(job)
     state = TrainState()
     if config.probe and not resumed:
         yield _saved(job, _probe(job, loader, val, state), classifier)
@@ -192,9 +192,7 @@ def _train_on_features(job: Job) -> Iterator[EpochResult]:
         network,
         kept,
         val,
-        optimizer=make_optimizer(
-            config.optimizer, parameter_groups(job.classifier, config), lr=config.lr, momentum=config.momentum
-        ),
+        optimizer=_optimizer(job),
         plan=_plan(config),
         precision=job.precision,
         set_training=network.train,
@@ -221,6 +219,14 @@ def _average(config: FinetuneConfig, network: nn.Module) -> AveragedModel | None
     if config.ema is None:
         return None
     return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.ema), use_buffers=True)
+
+
+def _optimizer(job: Job) -> torch.optim.Optimizer:
+    config = job.config
+    groups = parameter_groups(job.classifier, config)
+    optimizer = make_optimizer(config.optimizer, groups, lr=config.lr, momentum=config.momentum)
+    job.record["hardware"]["optimizer_kernels"] = optimizer_kernels(optimizer)
+    return optimizer
 
 
 def _plan(config: FinetuneConfig) -> Plan:
