@@ -12,7 +12,8 @@ The tree::
     ├── WeightsError           weights that cannot be had, or do not fit
     ├── RunError               a run folder that is missing, broken or half-written
     ├── TrainingError          training that cannot go on (NaN loss, out of memory)
-    └── ExportError            a run that cannot be exported, or an exported file that cannot be used
+    ├── ExportError            a run that cannot be exported, or an exported file that cannot be used
+    └── IntegrityError         a file that is not what was signed or encrypted, or a key that does not fit
 
 Every message says what happened and where; `hint` says what to do next. The command line prints the two as two
 lines and exits with 1. Any other exception that reaches a user is a bug.
@@ -82,6 +83,10 @@ class TrainingError(ZooError):
 
 class ExportError(ZooError):
     """A run that cannot be exported as asked, or an exported file that is broken or does not keep its promise."""
+
+
+class IntegrityError(ZooError):
+    """A file that is not what was signed or encrypted, or a key or passphrase that does not fit."""
 
 
 def close_matches(name: str, known: Iterable[str], *, limit: int = 4) -> list[str]:

@@ -12,6 +12,12 @@ from zoo import hookimpl
 
 @hookimpl
 def zoo_commands(cli: Any) -> None:
-    """Adds ``zoo export`` and ``zoo inspect``."""
+    """Adds ``zoo export`` and ``zoo inspect``, and what proves and protects files."""
     cli.add_lazy("export", "zoo_export.commands.export:command", "Export a run to ONNX.", section="Deploy")
     cli.add_lazy("inspect", "zoo_export.commands.inspect:command", "Tell what an exported file is.", section="Deploy")
+    cli.add_lazy(
+        "verify", "zoo_export.commands.verify:command", "Tell what has changed in a run or a file.", section="Deploy"
+    )
+    cli.add_lazy("sign", "zoo_export.commands.sign:command", "Sign a run or a file.", section="Deploy")
+    cli.add_lazy("encrypt", "zoo_export.commands.encrypt:command", "Encrypt an exported file.", section="Deploy")
+    cli.add_lazy("decrypt", "zoo_export.commands.decrypt:command", "Decrypt a file.", section="Deploy")

@@ -1,0 +1,43 @@
+"""Where commands take passphrases from: a file, the environment, or whoever sits at the terminal."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from zoo.errors import IntegrityError
+from zoo_export.secrecy import PASSPHRASE_FILE, read_passphrase
+
+passphrase_option = click.option(
+    "--passphrase-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help=f"Take the passphrase from the first line of FILE.  [default: ${PASSPHRASE_FILE}, else you are asked]",
+)
+
+
+def new_passphrase(file: Path | None, what: str) -> str:
+    """Returns the passphrase in a file, in that of the environment, or typed twice.
+
+    Raises:
+        IntegrityError: It is empty, or nowhere to be had.
+    """
+    named = file or (Path(os.environ[PASSPHRASE_FILE]) if os.environ.get(PASSPHRASE_FILE) else None)
+    return read_passphrase(named).passphrase or "" if named else ask_passphrase(what, confirm=True)
+
+
+def ask_passphrase(what: str, *, confirm: bool = False) -> str:
+    """Asks whoever sits at the terminal; what is typed is not shown.
+
+    Raises:
+        IntegrityError: Nobody does.
+    """
+    if not sys.stdin.isatty():
+        raise IntegrityError(
+            f"There is no passphrase of {what}, and nobody to ask.",
+            hint=f"Write it into a file, and name that in the variable {PASSPHRASE_FILE} or with --passphrase-file.",
+        )
+    return str(click.prompt(f"Passphrase of {what}", hide_input=True, confirmation_prompt=confirm, err=True))

@@ -1,0 +1,210 @@
+import os
+import shutil
+import stat
+import subprocess
+
+import pyrage
+import pytest
+
+from zoo.errors import IntegrityError, RunError
+from zoo_export.secrecy import (
+    KEY_FILE,
+    PASSPHRASE_FILE,
+    Secret,
+    decrypt_file,
+    encrypt_file,
+    find_secret,
+    new_key,
+    read_decrypted,
+    read_key_file,
+    read_passphrase,
+    read_recipients,
+    wants_passphrase,
+)
+
+CONTENT = bytes(range(256)) * 600  # more than two of age's chunks of 64 KiB
+
+
+@pytest.fixture
+def plain(tmp_path):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(CONTENT)
+    return path
+
+
+@pytest.fixture
+def key(tmp_path):
+    new_key(tmp_path / "key")
+    return tmp_path / "key"
+
+
+@pytest.fixture
+def for_key(plain, key):
+    encrypt_file(plain, plain.with_name("for-key.age"), recipients=read_recipients(str(key)))
+    return plain.with_name("for-key.age")
+
+
+@pytest.fixture(scope="module")
+def with_passphrase(tmp_path_factory):
+    """Made once: age takes a second to derive a key."""
+    folder = tmp_path_factory.mktemp("secret")
+    (folder / "plain").write_bytes(CONTENT)
+    encrypt_file(folder / "plain", folder / "plain.age", passphrase="correct horse")
+    return folder / "plain.age"
+
+
+def test_a_key_opens_what_was_encrypted_for_it(for_key, key, tmp_path):
+    assert CONTENT[:64] not in for_key.read_bytes()
+    assert read_decrypted(for_key, read_key_file(key)) == CONTENT
+    decrypt_file(for_key, tmp_path / "again", read_key_file(key))
+    assert (tmp_path / "again").read_bytes() == CONTENT
+
+
+def test_a_passphrase_opens_what_was_encrypted_with_it(with_passphrase, tmp_path):
+    assert wants_passphrase(with_passphrase)
+    (tmp_path / "phrase").write_text("correct horse\r\nwhatever\n")
+    decrypt_file(with_passphrase, tmp_path / "again", read_passphrase(tmp_path / "phrase"))
+    assert (tmp_path / "again").read_bytes() == CONTENT
+    with pytest.raises(IntegrityError, match="does not open with this passphrase"):
+        read_decrypted(with_passphrase, Secret(passphrase="battery staple"))
+
+
+def test_each_of_several_keys_opens(plain, key, tmp_path):
+    public = new_key(tmp_path / "other")
+    encrypt_file(plain, tmp_path / "both.age", recipients=[public, *read_recipients(str(key))])
+    for each in (key, tmp_path / "other"):
+        assert read_decrypted(tmp_path / "both.age", read_key_file(each)) == CONTENT
+
+
+def test_another_key_does_not(for_key, tmp_path):
+    new_key(tmp_path / "other")
+    with pytest.raises(IntegrityError, match="is not encrypted for this key"):
+        read_decrypted(for_key, read_key_file(tmp_path / "other"))
+
+
+def test_one_changed_byte_anywhere_is_an_error(for_key, key, tmp_path):
+    content, secret = for_key.read_bytes(), read_key_file(key)
+    for place in (0, 30, 60, 120, 250, 1000, len(content) // 2, len(content) - 1):
+        broken = bytearray(content)
+        broken[place] ^= 1
+        for_key.write_bytes(broken)
+        with pytest.raises(IntegrityError, match=r"for-key\.age (was changed|is not encrypted)"):
+            read_decrypted(for_key, secret)
+        with pytest.raises(IntegrityError):
+            decrypt_file(for_key, tmp_path / "out", secret)
+        assert not (tmp_path / "out").exists()
+        assert not list(tmp_path.glob(".out*"))
+
+
+def test_a_file_that_was_cut_off_is_an_error(for_key, key, tmp_path):
+    content, secret = for_key.read_bytes(), read_key_file(key)
+    for length in (0, 10, 22, 100, 300, len(content) // 2, len(content) - 1):
+        for_key.write_bytes(content[:length])
+        with pytest.raises(IntegrityError, match=r"cut off|is not encrypted with age"):
+            read_decrypted(for_key, secret)
+
+
+def test_key_and_passphrase_are_not_mixed_up(for_key, with_passphrase, key, plain):
+    with pytest.raises(IntegrityError, match="with a passphrase, not for a key"):
+        read_decrypted(with_passphrase, read_key_file(key))
+    with pytest.raises(IntegrityError, match="for a key, not with a passphrase"):
+        read_decrypted(for_key, Secret(passphrase="x"))
+    with pytest.raises(IntegrityError, match="is not encrypted with age"):
+        read_decrypted(plain, read_key_file(key))
+    for wrong in ({}, {"passphrase": "x", "recipients": read_recipients(str(key))}):
+        with pytest.raises(IntegrityError, match="with a passphrase or for keys"):
+            encrypt_file(plain, plain.with_name("x.age"), **wrong)
+
+
+def test_a_file_that_asks_for_a_year_of_work_is_refused(with_passphrase, tmp_path):
+    header, rest = with_passphrase.read_bytes().split(b"\n", 2)[1], with_passphrase.read_bytes().split(b"\n", 2)[2]
+    hostile = b"\n".join([b"age-encryption.org/v1", header.rsplit(b" ", 1)[0] + b" 60", rest])
+    (tmp_path / "hostile.age").write_bytes(hostile)
+    with pytest.raises(IntegrityError, match="asks for more work than this machine can do"):
+        read_decrypted(tmp_path / "hostile.age", Secret(passphrase="correct horse"))
+
+
+def test_a_key_is_for_its_owner_alone_and_never_overwritten(key, tmp_path):
+    if os.name == "posix":
+        assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    before = key.read_bytes()
+    with pytest.raises(IntegrityError, match="is there already"):
+        new_key(key)
+    assert key.read_bytes() == before
+    with pytest.raises(IntegrityError, match=r"Cannot write .*nowhere"):
+        new_key(tmp_path / "nowhere" / "key")
+
+
+def test_a_secret_does_not_show_itself(key):
+    assert "AGE-SECRET-KEY" not in repr(read_key_file(key))
+    assert "horse" not in f"{Secret(passphrase='correct horse')}"
+
+
+def test_keys_are_read_from_where_they_are_named(key, tmp_path):
+    (public,) = read_recipients(str(key))
+    assert read_recipients(public) == [public]
+    (tmp_path / "team.txt").write_text(f"# the team\n{public}\n\n{public}\n")
+    assert read_recipients(str(tmp_path / "team.txt")) == [public, public]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [(b"", "holds no private key"), (b"age1xyz\n", "holds no private key"), (b"\xff\xfe", "holds no text")],
+)
+def test_a_file_without_a_key_is_told(tmp_path, content, told):
+    (tmp_path / "k").write_bytes(content)
+    with pytest.raises(IntegrityError, match=told):
+        read_key_file(tmp_path / "k")
+
+
+def test_broken_keys_are_told(tmp_path, plain, for_key):
+    (tmp_path / "k").write_text("AGE-SECRET-KEY-1NONSENSE\n")
+    with pytest.raises(IntegrityError, match=r"private key in .* is not readable"):
+        read_recipients(str(tmp_path / "k"))
+    with pytest.raises(IntegrityError, match=r"private key in .* is not readable"):
+        read_decrypted(for_key, read_key_file(tmp_path / "k"))
+    with pytest.raises(IntegrityError, match="public key is not readable"):
+        encrypt_file(plain, tmp_path / "x", recipients=["age1nonsense"])
+    with pytest.raises(IntegrityError, match="nowhere cannot be read: No such file"):
+        read_recipients(str(tmp_path / "nowhere"))
+    (tmp_path / "empty").write_text("\nsecond line\n")
+    with pytest.raises(IntegrityError, match="begins with an empty line"):
+        read_passphrase(tmp_path / "empty")
+
+
+def test_secrets_are_found_by_what_the_file_wants(for_key, with_passphrase, key, tmp_path, monkeypatch):
+    monkeypatch.delenv(KEY_FILE, raising=False)
+    monkeypatch.delenv(PASSPHRASE_FILE, raising=False)
+    with pytest.raises(IntegrityError, match="wants a private key") as caught:
+        find_secret(for_key, ask=lambda what: "x")
+    assert KEY_FILE in caught.value.hint
+    with pytest.raises(IntegrityError, match="wants a passphrase"):
+        find_secret(with_passphrase)
+    assert find_secret(with_passphrase, ask=lambda what: f"of {what}") == Secret(passphrase="of plain.age")
+    (tmp_path / "phrase").write_text("correct horse")
+    monkeypatch.setenv(KEY_FILE, str(key))
+    monkeypatch.setenv(PASSPHRASE_FILE, str(tmp_path / "phrase"))
+    assert find_secret(for_key) == read_key_file(key)
+    assert find_secret(with_passphrase).passphrase == "correct horse"
+
+
+def test_missing_files_and_full_disks_are_told(plain, key, tmp_path, monkeypatch):
+    recipients = read_recipients(str(key))
+    with pytest.raises(IntegrityError, match="nowhere cannot be read: No such file"):
+        encrypt_file(tmp_path / "nowhere", tmp_path / "x", recipients=recipients)
+    with pytest.raises(RunError, match="Cannot write"):
+        encrypt_file(plain, tmp_path / "no" / "x.age", recipients=recipients)
+
+    def full(source, sink, recipients):
+        raise pyrage.EncryptError("OSError: [Errno 28] No space left on device")
+
+    monkeypatch.setattr(pyrage, "encrypt_io", full)
+    with pytest.raises(RunError, match="No space left on device"):
+        encrypt_file(plain, tmp_path / "x.age", recipients=recipients)
+    assert not (tmp_path / "x.age").exists()
+
+
+@pytest.mark.skipif(shutil.which("age") is None, reason="the tool age is not installed")
+def test_the_tool_age_reads_the_same_files(for_key, key):
+    done = subprocess.run(["age", "--decrypt", "-i", key, for_key], capture_output=True, check=True)
+    assert done.stdout == CONTENT
