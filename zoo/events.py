@@ -50,7 +50,7 @@ class Started:
         parameters: Count of all.
         trainable: Count of those that will change.
         device: ``"cpu"``, ``"cuda:0"``.
-        precision: ``"fp32"``, ``"bf16"``, ``"fp16"``.
+        precision: ``"fp32"``, ``"tf32"``, ``"bf16"``, ``"fp16"``.
         epochs: How many there will be.
         steps: Optimiser steps an epoch.
     """

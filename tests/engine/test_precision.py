@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from zoo.engine.precision import choose_device, choose_precision
+from zoo.engine.precision import candidates, choose_device, choose_precision
 from zoo.errors import ConfigError
 
 CPU = torch.device("cpu")
@@ -38,12 +38,32 @@ def test_fp16_on_the_cpu_is_refused():
     assert "bf16" in caught.value.hint
 
 
-def test_auto_takes_bf16_only_where_it_is_fast(monkeypatch):
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True)
-    assert choose_precision("auto", CPU).name == "bf16"
-    assert "AMX" in choose_precision("auto", CPU).reason
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
-    assert choose_precision("auto", CPU).name == "fp32"
+def test_what_may_be_fastest_depends_on_what_the_cpu_multiplies_natively(monkeypatch):
+    for amx, avx512, expected in ((True, False, 2), (False, True, 2), (False, False, 1)):
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda amx=amx: amx)
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda avx512=avx512: avx512)
+        assert candidates(CPU) == ("bf16", "fp32")[-expected:]
+        assert choose_precision("auto", CPU).name == candidates(CPU)[0]
+        assert choose_precision("auto", CPU).reason
+
+
+@pytest.mark.parametrize(("capability", "names"), [((9, 0), ("bf16", "tf32")), ((7, 5), ("fp16", "fp32"))])
+def test_what_may_be_fastest_depends_on_the_gpu(monkeypatch, capability, names):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert candidates(torch.device("cuda", 0)) == names
+    assert candidates(torch.device("mps")) == ("fp32",)
+
+
+def test_tf32_is_for_gpus_that_have_it(monkeypatch):
+    with pytest.raises(ConfigError, match="'precision' is 'tf32', which cpu does not have") as caught:
+        choose_precision("tf32", CPU)
+    assert "fp32" in caught.value.hint
+    gpu = torch.device("cuda", 0)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 0))
+    with pytest.raises(ConfigError, match="which cuda:0 does not have"):
+        choose_precision("tf32", gpu)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0))
+    assert choose_precision("tf32", gpu).name == "tf32"
 
 
 def test_a_forward_pass_is_computed_in_the_precision_asked_for():

@@ -25,7 +25,7 @@ _NEVER = 2**31 - 1
 def tuned_for(precision: Precision) -> Iterator[None]:
     """Sets the machine for training in a precision, and puts everything back at the end."""
     if precision.device.type == "cuda":
-        with _float32_arithmetic(precision.name), _timed_kernels():
+        with float32_arithmetic(precision), _timed_kernels():
             yield
     elif precision.device.type == "cpu":
         with keeping_freed_memory():
@@ -58,14 +58,17 @@ def keeping_freed_memory() -> Iterator[None]:
 
 
 @contextmanager
-def _float32_arithmetic(name: str) -> Iterator[None]:
-    """Lets float32 products be rounded to TF32 or not; torch by itself does so in convolutions alone.
+def float32_arithmetic(precision: Precision) -> Iterator[None]:
+    """Lets float32 products be rounded to TF32 or not; torch by itself does so in convolutions alone. On CUDA only.
 
     The older of torch's two interfaces: its compiler still reads it, which fails once the newer one has been used.
     """
+    if precision.device.type != "cuda":
+        yield
+        return
     matmul, convolution = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-    torch.set_float32_matmul_precision("high" if name == "tf32" else "highest")
-    torch.backends.cudnn.allow_tf32 = name == "tf32"
+    torch.set_float32_matmul_precision("high" if precision.name == "tf32" else "highest")
+    torch.backends.cudnn.allow_tf32 = precision.name == "tf32"
     try:
         yield
     finally:

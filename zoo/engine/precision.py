@@ -17,7 +17,7 @@ class Precision:
     """How numbers are computed with; weights and their updates stay float32.
 
     Attributes:
-        name: ``"fp32"``, ``"bf16"``, ``"fp16"``.
+        name: ``"fp32"``, ``"tf32"``, ``"bf16"``, ``"fp16"``.
         device: Where.
         reason: Why this was chosen, in a few words.
     """
@@ -28,7 +28,7 @@ class Precision:
 
     def autocast(self) -> AbstractContextManager[object]:
         """Returns the context in which a forward pass belongs."""
-        if self.name == "fp32":
+        if self.name not in _TYPES:
             return nullcontext()
         return torch.autocast(self.device.type, dtype=_TYPES[self.name])
 
@@ -68,24 +68,35 @@ def choose_device(name: str) -> torch.device:
 
 
 def choose_precision(name: str, device: torch.device) -> Precision:
-    """Returns the precision of a name; ``"auto"`` takes bf16 where the hardware multiplies it fast.
+    """Returns the precision of a name; ``"auto"`` takes the likely fastest, which `zoo.engine.trial` measures.
 
     Raises:
         ConfigError: The device cannot compute in this precision.
     """
     if name == "auto":
-        fast = _fast_bf16(device)
-        return Precision(name="bf16" if fast else "fp32", device=device, reason=fast or "no fast bf16 here")
+        names = candidates(device)
+        reason = f"likely faster than {names[-1]} here" if len(names) > 1 else "nothing is known to be faster here"
+        return Precision(name=names[0], device=device, reason=reason)
     if name == "fp16" and device.type == "cpu":
         raise ConfigError(
             "finetune: option 'precision' is 'fp16', which CPUs compute slowly.", hint="Say bf16 or fp32."
         )
+    if name == "tf32" and not _has_tf32(device):
+        raise ConfigError(
+            f"finetune: option 'precision' is 'tf32', which {device} does not have.",
+            hint="NVIDIA GPUs from compute capability 8.0 on do. Say fp32, or auto.",
+        )
     return Precision(name=name, device=device, reason="asked for")
 
 
-def _fast_bf16(device: torch.device) -> str:
-    if device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0):
-        return "tensor cores multiply bf16"
-    if device.type == "cpu" and torch.cpu._is_amx_tile_supported():
-        return "the CPU has AMX, which multiplies bf16"
-    return ""
+def candidates(device: torch.device) -> tuple[str, ...]:
+    """Returns the precisions that may be the fastest on a device; the last is the most exact of them."""
+    if device.type == "cuda":
+        return ("bf16", "tf32") if _has_tf32(device) else ("fp16", "fp32")
+    # Other CPUs can compute bf16 too, but convert each number to float32 and back.
+    native = device.type == "cpu" and (torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
+    return ("bf16", "fp32") if native else ("fp32",)
+
+
+def _has_tf32(device: torch.device) -> bool:
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)

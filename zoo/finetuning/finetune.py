@@ -122,13 +122,15 @@ def _prepare(
 
     from zoo.engine.optimizer import check_optimizer
     from zoo.engine.precision import choose_device, choose_precision
+    from zoo.finetuning.hardware import recorded_precision, settle_precision
     from zoo.finetuning.record import start_record
     from zoo.finetuning.training import Job
     from zoo.model import freeze
 
     if config.freeze != "all" or config.optimizer not in ("lbfgs", "cg"):
         check_optimizer(config.optimizer)
-    precision = choose_precision(config.precision, choose_device(config.device))
+    device = choose_device(config.device)
+    choose_precision(config.precision, device)  # whether the device can is told before anything slow begins
     images = find_images(config, registry, observer)
     model = assemble(
         config, offers, weights, len(images.classes), preprocess=run.preprocess if run is not None else None
@@ -136,7 +138,12 @@ def _prepare(
     if weights is not None:
         observer(Note(text=f"Weights: {model.weights}."))
     freeze(model.classifier, config.frozen_stages(len(model.classifier.backbone.stages())))
-    model.classifier.to(precision.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.classifier.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if run is not None:
+        precision = recorded_precision(run.record["hardware"], device)
+    else:
+        name = offers.backbone.name
+        precision = settle_precision(config, backbone=name, model=model, device=device, observer=observer)
     record = start_record(config, offers=offers, images=images, model=model, precision=precision)
     if run is None:
         folder = create_run(runs, stem=f"{offers.backbone.spec.name}-{offers.head.spec.name}-{images.name}")

@@ -73,6 +73,7 @@ def describe_hardware(precision: Precision) -> dict[str, Any]:
         **gpu,
         "precision": precision.name,
         "precision_reason": precision.reason,
+        "layout": "channels-last",  # never slower than channels-first where it counts (docs/performance.md)
         "part_size": None,  # images at a time, if memory ran out for a whole batch
     }
 

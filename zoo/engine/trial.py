@@ -1,0 +1,121 @@
+"""Finds the fastest precision by training a copy of the very network for a moment in each."""
+
+from __future__ import annotations
+
+import copy
+import time
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from zoo.engine.machine import float32_arithmetic, tuned_for
+from zoo.engine.memory import is_out_of_memory
+from zoo.engine.precision import Precision, choose_precision
+from zoo.model import set_training
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from zoo.model import Classifier
+
+_IMAGES = 8  # a step; ratios were the same with 32 (docs/performance.md)
+_ROUNDS = (3, 7)  # at least and at most, after one to warm up
+_SECONDS = {"cpu": 2.0, "cuda": 0.5}  # beyond the least, no new round begins after
+_WORTH = 1.1  # times as fast must be what computes less exactly
+_STEADY = 1.5  # times as long as the fastest may the slowest step of a precision take, on a machine left in peace
+
+
+def fastest_precision(
+    classifier: Classifier,
+    image_size: tuple[int, int],
+    device: torch.device,
+    *,
+    names: Sequence[str],
+    freeze_norm_stats: bool,
+) -> tuple[Precision, bool]:
+    """Returns the fastest of some precisions, the last of them unless another is clearly faster; and if that is sure.
+
+    Args:
+        classifier: On the device, its frozen parts frozen. A copy of it is worked on.
+        image_size: (height, width) in pixels.
+        device: Where.
+        names: As `zoo.engine.precision.candidates` returns them.
+        freeze_norm_stats: As in `zoo.model.set_training`.
+
+    Returns:
+        The precision, and whether the times were steady enough to be relied on again.
+    """
+    precisions = [choose_precision(name, device) for name in names]
+    scratch = copy.deepcopy(classifier)
+    set_training(scratch, freeze_norm_stats=freeze_norm_stats)
+    try:
+        seconds = time_steps(scratch, image_size, precisions)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        reason = "not measured: memory is too small for a copy"
+        return Precision(name=names[0], device=device, reason=reason), False
+    # The fastest of each: what else goes on at a machine only ever adds to a time.
+    name, reason = judge({name: min(times) for name, times in seconds.items()})
+    steady = all(max(times) < _STEADY * min(times) for times in seconds.values())
+    return Precision(name=name, device=device, reason=reason), steady
+
+
+def judge(seconds: Mapping[str, float]) -> tuple[str, str]:
+    """Returns the precision to take and why.
+
+    Args:
+        seconds: A step, by precision; the most exact last.
+    """
+    exact = list(seconds)[-1]
+    quick = min((name for name in seconds if name != exact), key=lambda name: seconds[name])
+    ratio = seconds[exact] / seconds[quick]
+    if ratio >= _WORTH:
+        return quick, f"{ratio:.1f} x as fast as {exact}, measured"
+    return exact, f"{quick} is only {ratio:.2f} x as fast, measured"
+
+
+def time_steps(
+    network: Classifier, image_size: tuple[int, int], precisions: Sequence[Precision]
+) -> dict[str, list[float]]:
+    """Returns the seconds that a gradient takes in each precision; they take turns, after one round to warm up.
+
+    Args:
+        network: In the mode of training. Where its backbone is frozen as a whole, it is only run.
+        image_size: (height, width) in pixels.
+        precisions: On one device.
+    """
+    device = precisions[0].device
+    seconds: dict[str, list[float]] = {precision.name: [] for precision in precisions}
+    with torch.random.fork_rng([device] if device.type == "cuda" else []), tuned_for(precisions[0]):
+        images = torch.randn(_IMAGES, 3, *image_size, device=device).contiguous(memory_format=torch.channels_last)
+        labels = torch.zeros(_IMAGES, dtype=torch.int64, device=device)
+        started = time.perf_counter()
+        for number in range(1 + _ROUNDS[1]):
+            for precision in precisions:
+                taken = _timed(network, images, labels, precision)
+                if number:
+                    seconds[precision.name].append(taken)
+            if number >= _ROUNDS[0] and time.perf_counter() - started > _SECONDS[device.type]:
+                break
+    return seconds
+
+
+def _timed(network: Classifier, images: Tensor, labels: Tensor, precision: Precision) -> float:
+    learns = any(parameter.requires_grad for parameter in network.backbone.parameters())
+    network.zero_grad(set_to_none=True)
+    _wait(precision.device)
+    started = time.perf_counter()
+    with float32_arithmetic(precision), torch.set_grad_enabled(learns):
+        with precision.autocast():
+            logits = network(images)
+        if learns:
+            network.head.loss(logits, labels).backward()
+    _wait(precision.device)
+    return time.perf_counter() - started
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)  # a clock on the host tells nothing of work that is merely queued
