@@ -59,6 +59,8 @@ def evaluate(
     else:
         predictor = load_model(model, device=device)
         samples = _samples(images, part, other=True, classes=predictor.classes, name=predictor.name)
+    for note in predictor.notes:
+        observer(Note(text=note, warning=True))
     return score(predictor, samples, part=part, observer=observer)
 
 

@@ -52,11 +52,13 @@ class PhotoPredictor(ABC):
         name: What messages call it.
         classes: Names in the order of the outputs.
         preprocess: How pixels become its input.
+        notes: Sentences that its user should read before trusting it.
     """
 
     name: str
     classes: tuple[str, ...]
     preprocess: Preprocess
+    notes: tuple[str, ...] = ()
 
     @abstractmethod
     def probabilities(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:

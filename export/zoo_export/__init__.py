@@ -5,9 +5,23 @@ Every ``zoo --help`` imports it: even light modules are imported inside the func
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zoo import hookimpl
+
+if TYPE_CHECKING:
+    from zoo.specs import FormatRequest, FormatSpec
+    from zoo_export.predictor import OnnxPredictor, load
+
+__all__ = ["OnnxPredictor", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        from zoo_export import predictor
+
+        return getattr(predictor, name)
+    raise AttributeError(f"module 'zoo_export' has no attribute '{name}'")
 
 
 @hookimpl
@@ -21,3 +35,17 @@ def zoo_commands(cli: Any) -> None:
     cli.add_lazy("sign", "zoo_export.commands.sign:command", "Sign a run or a file.", section="Deploy")
     cli.add_lazy("encrypt", "zoo_export.commands.encrypt:command", "Encrypt an exported file.", section="Deploy")
     cli.add_lazy("decrypt", "zoo_export.commands.decrypt:command", "Decrypt a file.", section="Deploy")
+
+
+@hookimpl
+def zoo_formats() -> list[FormatSpec]:
+    """Lets ``zoo predict`` and ``zoo evaluate`` open what ``zoo export`` wrote."""
+    from zoo.specs import FormatSpec
+
+    return [FormatSpec(name="onnx", suffixes=(".onnx",), load=_load, summary="What 'zoo export' writes.")]
+
+
+def _load(request: FormatRequest) -> OnnxPredictor:
+    from zoo_export.predictor import load
+
+    return load(request.path, device=request.device)

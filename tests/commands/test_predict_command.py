@@ -31,7 +31,7 @@ def photos(tmp_path, make_run, monkeypatch):
 
     def load(run, *, device, registry):
         assert device in ("auto", "cpu")
-        return SimpleNamespace(predict_files=predict_files, classes=run.classes)
+        return SimpleNamespace(predict_files=predict_files, classes=run.classes, notes=())
 
     monkeypatch.setattr(zoo.predictor, "load", load)
     return folder

@@ -50,6 +50,8 @@ def command(
     failed: list[ZooError] = []
     with _opened(csv_file) as stream:
         predictor = load_model(model, device=device)
+        for note in predictor.notes:
+            click.echo(f"{click.style('note:', fg='yellow', bold=True)} {console.printable(note)}", err=True)
         write_row = _row_writer(stream, predictor.classes)
         predictions = []
         for prediction in _readable(predictor.predict_files(_photos(paths, failed)), failed):

@@ -6,8 +6,9 @@
         check_plugin("zoo_tinynet")
 
 `check_plugin` checks all that a plugin offers; `check_backbone`, `check_head`, `check_dataset`, `check_format` and
-`check_findings` check one offer. Each returns None, or raises an AssertionError whose sentence says what the contract wants. Any test runner will do. All
-weights and inputs are random, with a fixed seed: nothing is downloaded, except by a dataset that downloads.
+`check_findings` check one offer. Each returns None, or raises an AssertionError whose sentence says what the contract
+wants. Any test runner will do. All weights and inputs are random, with a fixed seed: nothing is downloaded, except by a
+dataset that downloads.
 """
 
 from __future__ import annotations

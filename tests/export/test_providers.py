@@ -1,0 +1,133 @@
+"""What stands between ONNX Runtime and CUDA is found in the order in which a user has to put it right."""
+
+import ctypes
+import importlib.metadata
+from types import SimpleNamespace
+
+import onnxruntime
+import pytest
+
+from zoo_export import providers
+
+GPU, CPU_ONLY = [providers.CUDA, providers.CPU], [providers.CPU]
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """A machine on which all is well; returns a function that changes it."""
+    providers.cuda_obstacle.cache_clear()
+
+    def change(*, devices=1, available=GPU, printed="", missing="", packages=None):
+        monkeypatch.setattr(providers, "cuda_devices", lambda: devices)
+        monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: available)
+        monkeypatch.setattr(providers, "preload", lambda: printed)
+        monkeypatch.setattr(providers, "missing_library", lambda: missing)
+        installed = {"onnxruntime-gpu": onnxruntime.__version__} if packages is None else packages
+
+        def version(package):
+            if package not in installed:
+                raise importlib.metadata.PackageNotFoundError(package)
+            return installed[package]
+
+        monkeypatch.setattr(importlib.metadata, "version", version)
+
+    change()
+    yield change
+    providers.cuda_obstacle.cache_clear()
+
+
+def test_where_all_is_well_nothing_is_told(machine):
+    assert providers.cuda_obstacle() is None
+    assert providers.package_conflict() is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason", "advice"),
+    [
+        ({"devices": "there is no NVIDIA driver (libcuda.so.1)"}, "there is no NVIDIA driver", "nvidia-smi"),
+        ({"devices": 0}, "the NVIDIA driver sees no GPU", "CUDA_VISIBLE_DEVICES"),
+        (
+            {"available": CPU_ONLY, "packages": {"onnxruntime": "1.31.1"}},
+            "this ONNX Runtime is built without CUDA (onnxruntime 1.31.1)",
+            "pip install 'onnxruntime-gpu[cuda,cudnn]'",
+        ),
+        (
+            {"missing": "libcurand.so.10: cannot open shared object file", "printed": "Failed to load libcurand.so.10"},
+            "its CUDA libraries cannot be loaded: libcurand.so.10: cannot open shared object file. Failed to load",
+            "pip install 'onnxruntime-gpu[cuda,cudnn]'",
+        ),
+    ],
+)
+def test_the_first_obstacle_is_told_with_its_way_out(machine, changes, reason, advice):
+    machine(**changes)
+    obstacle = providers.cuda_obstacle()
+    assert obstacle.reason.startswith(reason)
+    assert advice in obstacle.advice
+    assert obstacle.expected == isinstance(changes.get("devices"), str)
+
+
+@pytest.mark.parametrize(
+    ("packages", "available", "reason"),
+    [
+        (
+            {"onnxruntime": "1.30.0", "onnxruntime-gpu": "1.31.1"},
+            GPU,
+            "onnxruntime-gpu 1.31.1 and onnxruntime 1.30.0 are",
+        ),
+        ({"onnxruntime-gpu": "1.30.0"}, GPU, "onnxruntime-gpu 1.30.0 is installed, but the files are those of"),
+        (
+            {"onnxruntime-gpu": onnxruntime.__version__},
+            CPU_ONLY,
+            "onnxruntime-gpu is installed, but its files are those",
+        ),
+    ],
+)
+def test_one_package_over_the_other_is_told(machine, packages, available, reason):
+    machine(packages=packages, available=available)
+    conflict = providers.package_conflict()
+    assert conflict.reason.startswith(reason)
+    assert conflict.advice.startswith("Run: pip uninstall -y onnxruntime onnxruntime-gpu")
+
+
+@pytest.mark.parametrize("packages", [{}, {"onnxruntime": onnxruntime.__version__}, {"onnxruntime": "0+local"}])
+def test_a_build_of_ones_own_and_the_plain_package_are_no_conflict(machine, packages, monkeypatch):
+    if "0+local" in packages.values():
+        monkeypatch.setattr(onnxruntime, "__version__", "0")
+    machine(packages=packages, available=CPU_ONLY)
+    assert providers.package_conflict() is None
+
+
+@pytest.mark.parametrize(
+    ("init", "count", "told"),
+    [
+        ((0, 2), 2, 2),
+        ((100, 0), 0, 0),
+        ((0, 0), 0, 0),
+        ((803, 0), 0, "the NVIDIA driver cannot be started (CUDA error 803)"),
+    ],
+)
+def test_the_driver_is_asked(monkeypatch, init, count, told):
+    def device_count(address):
+        address._obj.value = count
+        return 0
+
+    driver = SimpleNamespace(cuInit=lambda flags: init[0], cuDeviceGetCount=device_count)
+    monkeypatch.setattr(ctypes, "CDLL", lambda name, **_: driver)
+    assert providers.cuda_devices() == told
+
+
+def test_without_a_driver_its_file_is_named(monkeypatch):
+    def missing(name, **_):
+        raise OSError(f"{name}: cannot open shared object file")
+
+    monkeypatch.setattr(ctypes, "CDLL", missing)
+    assert providers.cuda_devices() in (
+        f"there is no NVIDIA driver ({name})" for name in ("libcuda.so.1", "nvcuda.dll")
+    )
+    assert "onnxruntime_providers_shared" in providers.missing_library()
+
+
+def test_what_onnxruntime_prints_is_kept_off_the_screen(monkeypatch, capfd):
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: print("Failed to load\n  libx.so"))
+    assert providers.preload() == "Failed to load libx.so"
+    assert capfd.readouterr() == ("", "")

@@ -1,0 +1,94 @@
+"""Small exported files, written without torch: the same signature and card as those of ``zoo export``."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from zoo.specs import Preprocess
+from zoo_export.card import KEY, ModelCard
+
+CLASSES = ("red", "green", "blue")
+SQUARE = Preprocess(size=(16, 16), resize=16)
+
+
+def card(**changes) -> ModelCard:
+    values = {
+        "classes": CLASSES,
+        "preprocess": SQUARE,
+        "input": "pixels",
+        "activation": "softmax",
+        "precision": "fp32",
+        "backbone": "fake/small",
+        "head": "fake/flat",
+        "run": {"name": "small-flat-colours-1"},
+        "data": {"name": "colours"},
+        "weights": "none",
+        "weights_sha256": "0" * 64,
+        "versions": {},
+        "opset": 18,
+        "exported": "2026-01-01T00:00:00+00:00",
+        "parity": {"verified": True},
+    }
+    return ModelCard(**{**values, **changes})
+
+
+def model(of: ModelCard, *, text: str | None = None, classes: int | None = None) -> onnx.ModelProto:
+    """Returns a graph that finds the class of an image's prevailing colour.
+
+    Raw pixels are cropped at the centre and not resized: what comes out depends on the frame they are laid into.
+
+    Args:
+        of: The card.
+        text: What to write in the place of the card.
+        classes: How many outputs, where that is not as the card says.
+    """
+    height, width = of.preprocess.size
+    dims = {"batch": "batch", "wide": classes or len(of.classes)}
+    outputs = [
+        helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [dims["batch"], dims["wide"]]),
+        helper.make_tensor_value_info("logits", TensorProto.FLOAT, [dims["batch"], dims["wide"]]),
+        helper.make_tensor_value_info("heatmap", TensorProto.FLOAT, [dims["batch"], height, width]),
+    ]
+    if of.input == "pixels":
+        given = helper.make_tensor_value_info("image", TensorProto.UINT8, ["batch", "height", "width", 3])
+        nodes, constants = _crop(of.preprocess)
+    else:
+        given = helper.make_tensor_value_info("tensor", TensorProto.FLOAT, ["batch", 3, height, width])
+        nodes, constants = [helper.make_node("Identity", ["tensor"], ["normal"])], {}
+    wide = np.eye(3, dims["wide"], dtype=np.float32) * 4
+    constants |= {"weight": wide, "axes": np.array([2, 3]), "one": np.array([1])}
+    nodes += [
+        helper.make_node("ReduceMean", ["normal", "axes"], ["pooled"], keepdims=0),
+        helper.make_node("MatMul", ["pooled", "weight"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+        helper.make_node("ReduceMax", ["normal", "one"], ["brightest"], keepdims=0),
+        helper.make_node("Sigmoid", ["brightest"], ["heatmap"]),
+    ]
+    tensors = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
+    graph = helper.make_graph(nodes, "classifier", [given], outputs, tensors)
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    onnx.checker.check_model(made)
+    helper.set_model_props(made, {KEY: of.to_json() if text is None else text})
+    return made
+
+
+def _crop(spec: Preprocess) -> tuple[list[onnx.NodeProto], dict[str, np.ndarray]]:
+    """Crops at the centre, half to even, and normalises."""
+    mean, std = (np.array(values, dtype=np.float32).reshape(3, 1, 1) * 255 for values in (spec.mean, spec.std))
+    constants = {"size": np.array(spec.size), "two": np.array([2.0]), "mean": mean, "std": std, "ax": np.array([1, 2])}
+    return [
+        helper.make_node("Shape", ["image"], ["lengths"], start=1, end=3),
+        helper.make_node("Sub", ["lengths", "size"], ["excess"]),
+        helper.make_node("Cast", ["excess"], ["real"], to=TensorProto.DOUBLE),
+        helper.make_node("Div", ["real", "two"], ["half"]),
+        helper.make_node("Round", ["half"], ["rounded"]),
+        helper.make_node("Cast", ["rounded"], ["start"], to=TensorProto.INT64),
+        helper.make_node("Add", ["start", "size"], ["end"]),
+        helper.make_node("Slice", ["image", "start", "end", "ax"], ["cropped"]),
+        helper.make_node("Transpose", ["cropped"], ["planes"], perm=[0, 3, 1, 2]),
+        helper.make_node("Cast", ["planes"], ["float"], to=TensorProto.FLOAT),
+        helper.make_node("Sub", ["float", "mean"], ["centred"]),
+        helper.make_node("Div", ["centred", "std"], ["normal"]),
+    ], constants
