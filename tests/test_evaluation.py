@@ -93,7 +93,19 @@ def test_an_unreadable_photo_is_told_and_left_out(made, tmp_path):
     (note,) = (event for event in events if isinstance(event, Note))
     assert note.warning
     assert "bad.png" in note.text
-    assert any(isinstance(event, Work) and event.what == "decode test" for event in events)
+    assert any(isinstance(event, Work) and event.what == "score test" for event in events)
+
+
+def test_more_photos_than_a_batch_keep_their_labels_and_nothing_readable_is_told(made, tmp_path):
+    run, registry, _ = made
+    many = write_folder(tmp_path / "many", samples("test", 50))
+    evaluation = score(run, registry, data=many)
+    assert (evaluation.count, [scores.support for scores in evaluation.per_class]) == (150, [50, 50, 50])
+    assert evaluation.accuracy == pytest.approx(score(run, registry).accuracy, abs=0.1)
+    for file in (tmp_path / "many").rglob("*.png"):
+        file.write_bytes(b"bad")
+    with pytest.raises(DataError, match="None of 150 photos is readable; the first: "):
+        score(run, registry, data=many)
 
 
 def test_a_configuration_that_is_not_readable_is_told(made):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
 
 from zoo.data.source import load_images
-from zoo.errors import ConfigError, DataError
+from zoo.errors import ConfigError, DataError, ImageError
 from zoo.events import Note, Work, ignore
 from zoo.finetuning.assembly import config_of, find_images
 from zoo.machine import usable_cpus
@@ -14,7 +16,11 @@ from zoo.plugins import load_registry
 from zoo.run import Run
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+    from concurrent.futures import Future
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from zoo.events import Observer
     from zoo.metrics import Evaluation
@@ -65,20 +71,47 @@ def evaluate(
 
 
 def score(predictor: PhotoPredictor, samples: Sequence[Sample], *, part: str, observer: Observer) -> Evaluation:
-    """Evaluates what predicts, on samples that have its own labels; `part` is what progress calls them."""
-    from zoo.data.store import PhotoStore, default_budget, for_evaluation
+    """Evaluates what predicts, on samples that have its own labels; `part` is what progress calls them.
+
+    Raises:
+        DataError: No photo is readable.
+    """
     from zoo.metrics import evaluate_predictions
 
-    prepare = for_evaluation(predictor.preprocess)
-    store = PhotoStore(samples, prepare=prepare, budget=default_budget(), workers=usable_cpus())
-    for failure in store.fill(lambda done, total: observer(Work(what=f"decode {part}", done=done, total=total))):
+    rows, labels, failures = [], [], []
+    with ThreadPoolExecutor(usable_cpus()) as pool:
+        for outcomes in _read_ahead(predictor, samples, pool):
+            readable = [(sample, image) for sample, image in outcomes if not isinstance(image, ImageError)]
+            failures += [error for _, error in outcomes if isinstance(error, ImageError)]
+            labels += [sample.label for sample, _ in readable]
+            rows += list(predictor.probabilities([image for _, image in readable]) if readable else ())
+            observer(Work(what=f"score {part}", done=len(labels) + len(failures), total=len(samples)))
+    if not labels:
+        raise DataError(f"None of {len(failures)} photos is readable; the first: {failures[0].message}")
+    for failure in failures:
         observer(Note(text=f"Left out: {failure.message}", warning=True))
-    probabilities = [
-        row
-        for start in range(0, len(store), _BATCH)
-        for row in predictor.probabilities([store[i] for i in range(start, min(start + _BATCH, len(store)))])
-    ]
-    return evaluate_predictions(probabilities, store.labels(), predictor.classes)
+    return evaluate_predictions(rows, labels, predictor.classes)
+
+
+def _read_ahead(
+    predictor: PhotoPredictor, samples: Sequence[Sample], pool: ThreadPoolExecutor
+) -> Iterator[list[tuple[Sample, NDArray[np.uint8] | ImageError]]]:
+    """Yields batches of samples with what was read of each; the next batch is being read meanwhile."""
+    waiting: deque[list[tuple[Sample, Future[Any]]]] = deque()
+    for start in range(0, len(samples), _BATCH):
+        batch = samples[start : start + _BATCH]
+        waiting.append([(sample, pool.submit(_attempt, predictor, sample)) for sample in batch])
+        if len(waiting) > 1:
+            yield [(sample, future.result()) for sample, future in waiting.popleft()]
+    for last in waiting:
+        yield [(sample, future.result()) for sample, future in last]
+
+
+def _attempt(predictor: PhotoPredictor, sample: Sample) -> NDArray[np.uint8] | ImageError:
+    try:
+        return predictor.read(sample.source, name=sample.name)
+    except ImageError as error:
+        return error
 
 
 def _images(model: Run | ModelFile, data: str | None, part: str, registry: Registry, observer: Observer) -> ImageSet:
