@@ -1,0 +1,225 @@
+"""Divides a backbone where its frozen part ends, so that what comes before is computed once and kept."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from zoo.engine.tracing import EXAMPLE, Tracer, UntraceableError
+from zoo.model import set_training
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from zoo.contracts import Backbone, Features
+    from zoo.engine.precision import Precision
+    from zoo.model import Classifier
+
+# Of the largest value. Both ways run the same kernels on the same numbers; a library may still choose between kernels.
+_TOLERANCE = {"fp32": 1e-5, "bf16": 2e-2, "fp16": 2e-3}
+
+
+class Kept(tuple[Tensor, ...]):
+    """What the frozen part of a backbone made of a batch of images: tensors ``(N, ...)``."""
+
+    __slots__ = ()
+
+    def __new__(cls, *values: Tensor) -> Kept:
+        """Takes its tensors one by one, as a named tuple does."""
+        return super().__new__(cls, values)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frontier:
+    """Where the frozen part of a backbone ends. It holds no weights: those of the backbone at hand are used.
+
+    Attributes:
+        before: Gives the values that cross the frontier, of ``(backbone, images)``.
+        after: Gives the features, of ``(backbone, *values)``; one for train mode (True), one for eval mode.
+        constants: Those of the values that are the same whatever the images (shapes, position embeddings), by position.
+        shapes: Of each value kept of an image, without the N in front.
+        image_bytes: What is kept of an image takes so many.
+    """
+
+    before: Callable[..., tuple[Any, ...]]
+    after: dict[bool, Callable[..., Features]]
+    constants: dict[int, Any]
+    shapes: tuple[tuple[int, ...], ...]
+    image_bytes: int
+
+    def keep(self, backbone: Backbone, images: Tensor) -> Kept:
+        """Returns what the frozen part makes of images ``(N, 3, H, W)``."""
+        values = self.before(backbone, images)
+        return Kept(*(value for position, value in enumerate(values) if position not in self.constants))
+
+    def go_on(self, backbone: Backbone, kept: Kept) -> Features:
+        """Returns the features of the images that `kept` was made of."""
+        values = list(kept)
+        for position in sorted(self.constants):
+            values.insert(position, self.constants[position])
+        return self.after[backbone.training](backbone, *values)
+
+
+@torch.no_grad()
+def find_frontier(
+    classifier: Classifier, *, image_size: tuple[int, int], precision: Precision, freeze_norm_stats: bool
+) -> Frontier:
+    """Returns the frontier of a classifier's backbone, checked on a few images of noise, in train and in eval mode.
+
+    Before the frontier is what depends on the images, but on no parameter and no statistic that learns. The backbone
+    is traced with torch.fx (https://docs.pytorch.org/docs/stable/fx.html), modules that are frozen or learn as a
+    whole as one step each.
+
+    Args:
+        classifier: On its device; frozen is what requires no gradient. It is left as it is.
+        image_size: (height, width) in pixels.
+        precision: Of the forward passes.
+        freeze_norm_stats: As for `zoo.model.set_training`.
+
+    Raises:
+        UntraceableError: The backbone cannot be divided without changing what it does; the message says why.
+    """
+    cuda = [precision.device] if precision.device.type == "cuda" else []
+    noise = torch.randn(3, 3, *image_size, generator=torch.Generator().manual_seed(0))
+    images = noise.to(precision.device).contiguous(memory_format=torch.channels_last)
+    try:
+        with precision.autocast(), torch.random.fork_rng(cuda):
+            trial = copy.deepcopy(classifier)  # runs in train mode, which moves statistics
+            return _divide(trial, images, lambda: set_training(trial, freeze_norm_stats=freeze_norm_stats), precision)
+    except UntraceableError:
+        raise
+    except Exception as error:  # the Python of any network is run here with what stands for tensors
+        reason = str(error).strip().partition("\n")[0]
+        raise UntraceableError(f"it cannot be traced: {type(error).__name__}: {reason}") from error
+
+
+def _divide(
+    trial: Classifier, images: Tensor, set_training: Callable[[], object], precision: Precision
+) -> Frontier:
+    backbone, graphs = trial.backbone, {}
+    for training in (False, True):
+        set_training() if training else trial.eval()
+        graphs[training] = Tracer(images, is_leaf=_is_uniform).trace(backbone)
+    crossing = {training: _crossing(graph, backbone) for training, graph in graphs.items()}
+    example = [node.meta[EXAMPLE] for node in crossing[False]]
+    in_training = [node.meta[EXAMPLE] for node in crossing[True]]
+    if [node.name for node in crossing[False]] != [node.name for node in crossing[True]] or not all(
+        _same(one, other) for one, other in zip(example, in_training, strict=True)
+    ):
+        raise UntraceableError("its frozen part does something else, or something random, while it trains")
+    before = _function(backbone, graphs[False], _inputs(graphs[False]), tuple(crossing[False]))
+    after = {
+        training: _function(backbone, graph, crossing[training], _output(graph)) for training, graph in graphs.items()
+    }
+    constants = _constants(example, before(backbone, images[1:]), len(images))
+    values = [value for position, value in enumerate(example) if position not in constants]
+    frontier = Frontier(
+        before=before,
+        after=after,
+        constants=constants,
+        shapes=tuple(tuple(value.shape[1:]) for value in values),
+        image_bytes=sum(value[0].nbytes for value in values),
+    )
+    for training in (False, True):
+        set_training() if training else trial.eval()
+        _check(frontier, backbone, images[1:], _TOLERANCE[precision.name])
+    return frontier
+
+
+def _is_uniform(module: nn.Module) -> bool:
+    return len({parameter.requires_grad for parameter in module.parameters()}) < 2
+
+
+def _crossing(graph: fx.Graph, backbone: nn.Module) -> list[fx.Node]:
+    """Returns the last values that depend on the images, but on nothing that learns."""
+    frozen: set[fx.Node] = set()
+    learning: set[fx.Node] = set()
+    for node in graph.nodes:
+        inputs = node.all_input_nodes
+        if _learns(node, backbone) or not learning.isdisjoint(inputs):
+            learning.add(node)
+        elif node.op == "placeholder" or not frozen.isdisjoint(inputs):
+            frozen.add(node)
+    needed = _needed(_output(graph), until=())
+    found = [node for node in graph.nodes if node in frozen and any(u in needed - frozen for u in node.users)]
+    if any(node.op == "placeholder" for node in found):
+        raise UntraceableError("what learns in it looks at the images themselves")
+    return found
+
+
+def _learns(node: fx.Node, backbone: nn.Module) -> bool:
+    if node.op == "output":
+        return True
+    if node.op == "get_attr":
+        return bool(getattr(node.meta[EXAMPLE], "requires_grad", False))
+    if node.op != "call_module":
+        return False
+    module = backbone.get_submodule(str(node.target))
+    moving = any(part.training and any(True for _ in part.buffers(recurse=False)) for part in module.modules())
+    return moving or any(parameter.requires_grad for parameter in module.parameters())
+
+
+def _inputs(graph: fx.Graph) -> list[fx.Node]:
+    return [node for node in graph.nodes if node.op == "placeholder"]
+
+
+def _output(graph: fx.Graph) -> Any:
+    return next(iter(reversed(graph.nodes))).args[0]
+
+
+def _needed(output: Any, *, until: Iterable[fx.Node]) -> set[fx.Node]:
+    """Returns the nodes that an output is computed from, going back as far as some nodes and including them."""
+    needed: set[fx.Node] = set()
+    waiting: list[fx.Node] = []
+    fx.node.map_arg(output, waiting.append)
+    while waiting:
+        node = waiting.pop()
+        if node not in needed:
+            needed.add(node)
+            waiting += () if node in until else node.all_input_nodes
+    return needed
+
+
+def _function(backbone: nn.Module, graph: fx.Graph, inputs: list[fx.Node], output: Any) -> Callable[..., Any]:
+    """Returns the part of a graph that leads from some nodes to an output, as a function of ``(backbone, *inputs)``."""
+    part, needed = fx.Graph(), _needed(output, until=inputs)
+    copies = {node: part.placeholder(node.name) for node in inputs}
+    for node in graph.nodes:
+        if node in needed and node not in copies:
+            copies[node] = part.node_copy(node, copies.__getitem__)
+    part.output(fx.node.map_arg(output, copies.__getitem__))
+    # A graph module would hold copies of the containers, in modes of their own; its code runs on the backbone itself.
+    code: Callable[..., Any] = type(fx.GraphModule(backbone, part)).forward
+    return code
+
+
+def _constants(example: list[Any], fewer: tuple[Any, ...], count: int) -> dict[int, Any]:
+    """Returns the values that are the same for other images and another number of them, by position."""
+    constants = {}
+    for position, (value, other) in enumerate(zip(example, fewer, strict=True)):
+        if _same(value, other):
+            constants[position] = value
+        elif not isinstance(value, Tensor) or (len(value), len(other)) != (count, count - 1):
+            raise UntraceableError("what leaves its frozen part belongs to the batch, not to each of its images")
+    return constants
+
+
+def _check(frontier: Frontier, backbone: Backbone, images: Tensor, tolerance: float) -> None:
+    torch.manual_seed(0)
+    whole = backbone(images)
+    torch.manual_seed(0)
+    divided = frontier.go_on(backbone, frontier.keep(backbone, images))
+    for one, other in zip(whole, divided, strict=True):
+        close = one.shape == other.shape and float((one - other).abs().max()) <= tolerance * float(one.abs().max())
+        if not close:  # NaN is close to nothing
+            raise UntraceableError("divided, it gives other features")
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        return one.shape == other.shape and torch.equal(one, other)
+    return type(one) is type(other) and bool(one == other)
