@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from zoo.config import FinetuneConfig
+    from zoo.engine.frontier import Frontier, Kept
     from zoo.losses import Criterion
     from zoo.registry import Offer
     from zoo.specs import BackboneSpec, HeadSpec
@@ -30,16 +31,24 @@ class Classifier(nn.Module):
     Args:
         backbone: Gives features.
         head: Makes logits of them.
+
+    Attributes:
+        frontier: Where the frozen part of the backbone ends, if what that part gives is kept.
     """
 
     def __init__(self, backbone: Backbone, head: Head) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
+        self.frontier: Frontier | None = None
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Maps normalised images ``(N, 3, H, W)`` float32 to logits ``(N, classes)``."""
-        logits: Tensor = self.head(self.backbone(images))
+    def forward(self, images: Tensor | Kept) -> Tensor:
+        """Maps normalised images ``(N, 3, H, W)`` float32, or what is kept of them, to logits ``(N, classes)``."""
+        if self.frontier is None or isinstance(images, Tensor):
+            features = self.backbone(images)
+        else:
+            features = self.frontier.go_on(self.backbone, images)
+        logits: Tensor = self.head(features)
         return logits
 
 

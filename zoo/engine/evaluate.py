@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from zoo.engine.memory import Parts, join, some
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from zoo.contracts import Head
     from zoo.data.loader import Batch
@@ -55,15 +56,24 @@ def run_over(
         TrainingError: Memory is too small for a single image.
     """
     parts = parts or Parts()
+    logits, labels = [], []
+    with evaluating(network):
+        for batch in batches:
+            logits.append(in_parts(network, batch, precision, parts).float())
+            labels.append(batch.labels)
+    return Outputs(torch.cat(logits).cpu(), torch.cat(labels).cpu())
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Puts a network into eval mode for the length of a block; afterwards each module is in the mode it was in."""
     was_training = {module: module.training for module in network.modules()}
     network.eval()
-    logits, labels = [], []
-    for batch in batches:
-        logits.append(in_parts(network, batch, precision, parts).float())
-        labels.append(batch.labels)
-    for module, training in was_training.items():
-        module.training = training
-    return Outputs(torch.cat(logits).cpu(), torch.cat(labels).cpu())
+    try:
+        yield
+    finally:
+        for module, training in was_training.items():
+            module.training = training
 
 
 def in_parts(network: Callable[[Any], T], batch: Batch, precision: Precision, parts: Parts) -> T:

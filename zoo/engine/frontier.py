@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor, fx, nn
@@ -28,7 +28,7 @@ class Kept(tuple[Tensor, ...]):
 
     __slots__ = ()
 
-    def __new__(cls, *values: Tensor) -> Kept:
+    def __new__(cls, *values: Tensor) -> Self:
         """Takes its tensors one by one, as a named tuple does."""
         return super().__new__(cls, values)
 
@@ -52,7 +52,7 @@ class Frontier:
     image_bytes: int
 
     def keep(self, backbone: Backbone, images: Tensor) -> Kept:
-        """Returns what the frozen part makes of images ``(N, 3, H, W)``."""
+        """Returns what the frozen part, in eval mode, makes of images ``(N, 3, H, W)``."""
         values = self.before(backbone, images)
         return Kept(*(value for position, value in enumerate(values) if position not in self.constants))
 
@@ -97,9 +97,7 @@ def find_frontier(
         raise UntraceableError(f"it cannot be traced: {type(error).__name__}: {reason}") from error
 
 
-def _divide(
-    trial: Classifier, images: Tensor, set_training: Callable[[], object], precision: Precision
-) -> Frontier:
+def _divide(trial: Classifier, images: Tensor, set_training: Callable[[], object], precision: Precision) -> Frontier:
     backbone, graphs = trial.backbone, {}
     for training in (False, True):
         set_training() if training else trial.eval()
@@ -203,7 +201,7 @@ def _constants(example: list[Any], fewer: tuple[Any, ...], count: int) -> dict[i
     for position, (value, other) in enumerate(zip(example, fewer, strict=True)):
         if _same(value, other):
             constants[position] = value
-        elif not isinstance(value, Tensor) or (len(value), len(other)) != (count, count - 1):
+        elif not isinstance(value, Tensor) or (*value.shape[:1], *other.shape[:1]) != (count, count - 1):
             raise UntraceableError("what leaves its frozen part belongs to the batch, not to each of its images")
     return constants
 

@@ -55,7 +55,7 @@ class Tracer(fx.Tracer):
     def create_proxy(self, kind: str, target: Any, args: Any, kwargs: Any, *rest: Any, **named: Any) -> _Known:
         """Writes a step down, and takes it."""
         node = super().create_proxy(kind, target, args, kwargs, *rest, **named).node
-        known = fx.node.map_aggregate((args, kwargs), lambda each: each.value if type(each) is _Known else each)
+        known: Any = fx.node.map_aggregate((args, kwargs), _value)
         node.meta[EXAMPLE] = self._run(kind, target, *known)
         return _Known(node, self)
 
@@ -81,7 +81,7 @@ class _Known(fx.Proxy):
         self.value = node.meta[EXAMPLE]
 
     @property
-    def __class__(self) -> type:  # so that what stands for a tensor is an instance of Tensor
+    def __class__(self) -> type:  # type: ignore[override]  # so that what stands for a tensor is an instance of Tensor
         return Tensor if isinstance(self.value, Tensor) else _Known
 
     def __getattr__(self, name: str) -> Any:
@@ -113,7 +113,12 @@ class _Known(fx.Proxy):
         return len(self.value)
 
     def __iter__(self) -> Iterator[Any]:
-        return (self[position] for position in range(len(self.value)))
+        items: Any = self  # fx gives its proxies their operators at run time
+        return (items[position] for position in range(len(self.value)))
+
+
+def _value(argument: Any) -> Any:
+    return argument.value if type(argument) is _Known else argument
 
 
 def _attribute(root: nn.Module, path: str) -> Any:

@@ -1,0 +1,108 @@
+"""Decides what of the frozen stages' output a run keeps: of the validation photos, and of views of the training photos.
+
+Nothing of it changes what is learnt, only how often it is computed. What is kept, and why the rest is not, is written
+to the run record under ``kept``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from zoo.data.store import default_budget
+from zoo.engine.frontier import find_frontier
+from zoo.engine.kept import KeptPart, KeptViews, keep_part
+from zoo.engine.tracing import UntraceableError
+from zoo.events import Note, Work
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from zoo.data.loader import Batch, EvalLoader, TrainLoader
+    from zoo.engine.fit import TrainBatches
+    from zoo.engine.frontier import Frontier
+    from zoo.finetuning.training import Job
+
+
+def keep_frozen(job: Job, train: TrainLoader, val: EvalLoader) -> tuple[TrainBatches, Iterable[Batch]]:
+    """Returns what to learn from and what to evaluate on: kept values where they can be had, else the loaders.
+
+    Args:
+        job: Its classifier has the weights that it begins with, and is given its frontier; its record is added to.
+        train: The training photos.
+        val: The validation photos.
+    """
+    told = job.record["kept"] = {"values": [], "bytes": 0, "val": False, "views": 0, "reason": ""}
+    if all(parameter.requires_grad for parameter in job.classifier.backbone.parameters()):
+        told["reason"] = "no stage is frozen"
+        return train, val
+    frontier, free = None, _free_bytes(job.precision.device)
+    try:
+        frontier = _frontier(job)
+        told["values"] = [list(shape) for shape in frontier.shapes]
+        told["reason"] = _too_large(needed := frontier.image_bytes * len(val.store), free)
+    except UntraceableError as error:
+        told["reason"] = error.message
+    if frontier is None or told["reason"]:
+        job.observer(Note(text=f"The frozen stages are run in every epoch: {told['reason']}."))
+        return train, val
+    job.classifier.frontier = frontier
+    told.update(val=True, bytes=needed)
+    kept = _keep(job, frontier, val, count=len(val.store), batch_size=val.batch_size, what="val")
+    return _views(job, frontier, train, free - needed), kept
+
+
+def _views(job: Job, frontier: Frontier, train: TrainLoader, free: int) -> TrainBatches:
+    told, views, count = job.record["kept"], train.views, len(train.store)
+    needed = frontier.image_bytes * count * (views or 0)
+    if views is None or views >= job.config.epochs:
+        told["reason"] = "each epoch has a view of its own"
+    elif job.config.mixup:
+        told["reason"] = "mixup mixes images, not what the frozen stages make of them"
+    elif reason := _too_large(needed, free):
+        told["reason"] = reason
+        job.observer(Note(text=f"The frozen stages are run over the training photos in every epoch: {reason}."))
+    else:
+        told.update(views=views, bytes=told["bytes"] + needed)
+        return KeptViews(
+            train,
+            views=views,
+            keep=lambda view: _keep(job, frontier, view, count=count, batch_size=train.batch_size, what="train"),
+        )
+    return train
+
+
+def _frontier(job: Job) -> Frontier:
+    return find_frontier(
+        job.classifier,
+        image_size=job.preprocess.size,
+        precision=job.precision,
+        freeze_norm_stats=job.config.freeze_norm_stats,
+    )
+
+
+def _keep(
+    job: Job, frontier: Frontier, batches: Iterable[Batch], *, count: int, batch_size: int, what: str
+) -> KeptPart:
+    return keep_part(
+        frontier,
+        job.classifier.backbone,
+        batches,
+        count=count,
+        batch_size=batch_size,
+        precision=job.precision,
+        progress=lambda done: job.observer(Work(what=f"frozen stages of {what}", done=done, total=count)),
+        parts=job.parts,
+    )
+
+
+def _too_large(needed: int, free: int) -> str:
+    return (
+        "" if needed <= free else f"to keep what they give takes {needed / 1e9:.1f} GB, and {free / 1e9:.1f} are free"
+    )
+
+
+def _free_bytes(device: torch.device) -> int:
+    """Returns half of the memory that is free now, where the network is: decoded photos have taken theirs."""
+    return torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else default_budget()
