@@ -80,8 +80,8 @@ class _Known(fx.Proxy):
         super().__init__(node, tracer)
         self.value = node.meta[EXAMPLE]
 
-    @property
-    def __class__(self) -> type:  # type: ignore[override]  # so that what stands for a tensor is an instance of Tensor
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:  # so that what stands for a tensor is an instance of Tensor
         return Tensor if isinstance(self.value, Tensor) else _Known
 
     def __getattr__(self, name: str) -> Any:
