@@ -121,6 +121,13 @@ class FinetuneConfig:
         help="none; all; or how many stages, counted from the input, keep their weights: 2, or a share: 50%.",
         group="Training",
     )
+    views: int | None = option(
+        None,
+        help="Augmented views of each photo, shown in turn from epoch to epoch: the frozen stages are then run once "
+        "over each. none: every epoch draws anew.",
+        minimum=1,
+        group="Training",
+    )
     freeze_norm_stats: bool = option(
         True, help="Whether batch normalisation keeps the running statistics of the weights.", group="Training"
     )

@@ -54,6 +54,7 @@ class TrainLoader:
         device: Where the batches are made.
         rank: Number of this process, from 0.
         ranks: How many processes there are.
+        views: Epoch e shows view (e - 1) mod `views` of every photo; None: each epoch draws anew.
 
     Raises:
         ConfigError: There are fewer photos, or images a step, than processes.
@@ -70,6 +71,7 @@ class TrainLoader:
         device: torch.device,
         rank: int = 0,
         ranks: int = 1,
+        views: int | None = None,
     ) -> None:
         if min(batch_size, len(store)) < ranks:
             raise ConfigError(
@@ -84,6 +86,7 @@ class TrainLoader:
         self.device = device
         self.rank = rank
         self.ranks = ranks
+        self.views = views
         self._labels = torch.from_numpy(store.labels())
 
     @property
@@ -91,14 +94,22 @@ class TrainLoader:
         """Batches an epoch."""
         return len(self._split(torch.arange(len(self.store))))
 
+    def chunks(self, epoch: int) -> list[Tensor]:
+        """Returns which photos each batch of an epoch holds, those of all processes: int64 ``(N,)`` on the CPU."""
+        return self._split(torch.randperm(len(self.store), generator=generator_for(self.seed, epoch)))
+
     def epoch(self, epoch: int, *, start: int = 0) -> Iterator[Batch]:
         """Yields this process's share of each batch of an epoch, from step `start`."""
-        order = torch.randperm(len(self.store), generator=generator_for(self.seed, epoch))
-        chunks = self._split(order)[start:]
+        chunks = self.chunks(epoch)[start:]
         parts = [share_of(len(chunk), self.rank, self.ranks) for chunk in chunks]
+        view = None if self.views is None else self._draw_view((epoch - 1) % self.views)
+
+        def draws_of(chunk: Tensor, step: int) -> Draws:
+            return self._draw(chunk, generator_for(self.seed, epoch, step)) if view is None else view[chunk]
+
         plan = (
             # Drawn for the whole step: every process draws the same, and applies its part.
-            (chunk[part], self._draw(chunk, generator_for(self.seed, epoch, step))[part])
+            (chunk[part], draws_of(chunk, step)[part])
             for step, (chunk, part) in enumerate(zip(chunks, parts, strict=True), start=start)
         )
         for batch, chunk in zip(self._batches(plan, self.augmentation), chunks, strict=True):
@@ -110,8 +121,7 @@ class TrainLoader:
         Args:
             number: Of the view. It and the seed decide the draws of every photo, and nothing else does.
         """
-        draws = self._draw(torch.arange(len(self.store)), generator_for(self.seed, 0, number, 0))
-        return self._in_order(draws, self.augmentation)
+        return self._in_order(self._draw_view(number), self.augmentation)
 
     def centred(self, *, flipped: bool = False) -> Iterator[Batch]:
         """Yields this process's `share_of` all photos, in their order, as evaluation would see them.
@@ -120,6 +130,9 @@ class TrainLoader:
             flipped: Whether they are mirrored.
         """
         return self._in_order(undrawn(self.store.sizes, self.preprocess, flipped=flipped), Augmentation())
+
+    def _draw_view(self, number: int) -> Draws:
+        return self._draw(torch.arange(len(self.store)), generator_for(self.seed, 0, number, 0))
 
     def _draw(self, indices: Tensor, generator: torch.Generator) -> Draws:
         return draw(self.store.sizes[indices], self.preprocess, self.augmentation, generator)

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 from torch import Tensor, fx, nn
 
-from zoo.engine.tracing import EXAMPLE, Tracer, UntraceableError
+from zoo.engine.tracing import EXAMPLE, Tracer, UntraceableError, attribute
 from zoo.model import set_training
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Container
 
     from zoo.contracts import Backbone, Features
     from zoo.engine.precision import Precision
     from zoo.model import Classifier
 
 # Of the largest value. Both ways run the same kernels on the same numbers; a library may still choose between kernels.
-_TOLERANCE = {"fp32": 1e-5, "bf16": 2e-2, "fp16": 2e-3}
+_TOLERANCE = {"fp32": 1e-5, "tf32": 2e-3, "fp16": 2e-3, "bf16": 2e-2}
 
 
 class Kept(tuple[Tensor, ...]):
@@ -142,18 +142,19 @@ def _crossing(graph: fx.Graph, backbone: nn.Module) -> list[fx.Node]:
             learning.add(node)
         elif node.op == "placeholder" or not frozen.isdisjoint(inputs):
             frozen.add(node)
-    needed = _needed(_output(graph), until=())
-    found = [node for node in graph.nodes if node in frozen and any(u in needed - frozen for u in node.users)]
+    crossing = frozen & _needed(_output(graph), until=frozen)
+    found = [node for node in graph.nodes if node in crossing]
     if any(node.op == "placeholder" for node in found):
         raise UntraceableError("what learns in it looks at the images themselves")
     return found
 
 
 def _learns(node: fx.Node, backbone: nn.Module) -> bool:
-    if node.op == "output":
-        return True
+    """Returns whether a step of its own accord belongs behind the frontier."""
     if node.op == "get_attr":
-        return bool(getattr(node.meta[EXAMPLE], "requires_grad", False))
+        return bool(getattr(attribute(backbone, str(node.target)), "requires_grad", False))
+    if EXAMPLE not in node.meta:
+        return True  # the output, where values are put together and none is made
     if node.op != "call_module":
         return False
     module = backbone.get_submodule(str(node.target))
@@ -169,7 +170,7 @@ def _output(graph: fx.Graph) -> Any:
     return next(iter(reversed(graph.nodes))).args[0]
 
 
-def _needed(output: Any, *, until: Iterable[fx.Node]) -> set[fx.Node]:
+def _needed(output: Any, *, until: Container[fx.Node]) -> set[fx.Node]:
     """Returns the nodes that an output is computed from, going back as far as some nodes and including them."""
     needed: set[fx.Node] = set()
     waiting: list[fx.Node] = []

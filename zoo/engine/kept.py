@@ -27,7 +27,7 @@ class Views(Protocol):
     def steps(self) -> int:
         """Batches an epoch."""
 
-    def order(self, epoch: int) -> list[Tensor]:
+    def chunks(self, epoch: int) -> list[Tensor]:
         """Returns which photos are in each batch of an epoch: int64 ``(N,)`` on the CPU."""
 
     def view(self, number: int) -> Iterator[Batch]:
@@ -83,7 +83,7 @@ class KeptViews:
         number = (epoch - 1) % self._views
         if number not in self._kept:
             self._kept[number] = self._keep(self._train.view(number))
-        return map(self._kept[number].pick, self._train.order(epoch))
+        return map(self._kept[number].pick, self._train.chunks(epoch))
 
 
 @torch.no_grad()

@@ -65,7 +65,7 @@ class Tracer(fx.Tracer):
         self._running = True
         try:
             if kind == "get_attr":
-                return _attribute(self.root, target)
+                return attribute(self.root, target)
             if kind == "call_module":
                 return self.root.get_submodule(target)(*args, **kwargs)
             return getattr(args[0], target)(*args[1:], **kwargs) if kind == "call_method" else target(*args, **kwargs)
@@ -121,7 +121,8 @@ def _value(argument: Any) -> Any:
     return argument.value if type(argument) is _Known else argument
 
 
-def _attribute(root: nn.Module, path: str) -> Any:
+def attribute(root: nn.Module, path: str) -> Any:
+    """Returns an attribute of a network by its dotted path, as the nodes of a graph name it."""
     value: Any = root
     for name in path.split("."):
         value = getattr(value, name)

@@ -50,8 +50,12 @@ def conclude(job: Job) -> dict[str, Any]:
 
 
 def _score(job: Job, part: str, samples: Sequence[Sample]) -> tuple[Evaluation, tuple[Mistake, ...]]:
-    batches = eval_batches(job, part, samples)
+    if part in job.evaluated:
+        batches, samples = job.evaluated[part]
+    else:
+        batches = loader = eval_batches(job, part, samples)
+        samples = loader.store.samples
     outputs = run_over(job.classifier, batches, job.precision, parts=job.parts)
     probabilities = job.classifier.head.probabilities(outputs.logits).numpy()
     evaluation = evaluate_predictions(probabilities, outputs.labels.numpy(), job.images.classes)
-    return evaluation, find_mistakes(probabilities, batches.store.samples)
+    return evaluation, find_mistakes(probabilities, samples)

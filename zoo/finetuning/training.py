@@ -22,16 +22,18 @@ from zoo.engine.optimizer import make_optimizer, optimizer_kernels
 from zoo.errors import TrainingError
 from zoo.events import EpochResult, Note, Work
 from zoo.finetuning.checkpoint import load_checkpoint, save_checkpoint, save_weights
+from zoo.finetuning.keeping import keep_frozen
 from zoo.model import Classifier, parameter_groups, set_training
 from zoo.run import append_metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from torch import nn
 
     from zoo.config import FinetuneConfig
+    from zoo.data.loader import Batch
     from zoo.data.store import Prepare
     from zoo.engine.precision import Precision
     from zoo.events import Observer
@@ -56,6 +58,7 @@ class Job:
         observer: Who is told.
         budget: Bytes of memory that decoded photos may take.
         parts: How many images the network is given at a time.
+        evaluated: Parts that are ready to be evaluated again, each with its readable samples.
     """
 
     folder: Path
@@ -68,6 +71,7 @@ class Job:
     observer: Observer
     budget: int = field(default_factory=default_budget)
     parts: Parts = field(init=False)
+    evaluated: dict[str, tuple[Iterable[Batch], Sequence[Sample]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         # A resumed run goes on with the parts that were found to fit.
@@ -132,20 +136,28 @@ def _train_on_photos(job: Job, *, resumed: bool) -> Iterator[EpochResult]:
         batch_size=config.batch_size,
         seed=config.seed,
         device=job.precision.device,
+        views=config.views,
     )
-    val = eval_batches(job, "val", job.images.val)
+    photos = eval_batches(job, "val", job.images.val)
     optimizer = _optimizer(job)
-    state = TrainState()
-    if config.probe and not resumed:
-        yield _saved(job, _probe(job, loader, val, state), classifier)
-    average = _average(config, classifier)
+    state, average = TrainState(), None
     if resumed:
+        average = _average(config, classifier)
         state = load_checkpoint(
             job.folder, classifier=classifier, optimizer=optimizer, average=average, device=job.precision.device
         )
+    train, val = keep_frozen(job, loader, photos)  # only now: a run that goes on has its weights from the checkpoint
+    job.evaluated["val"] = val, photos.store.samples
+    if not resumed:
+        if config.probe:
+            yield _saved(job, _probe(job, loader, val, state), classifier)
+        average = _average(config, classifier)
+    elif average is not None:
+        averaged: Any = average.module
+        averaged.frontier = classifier.frontier
     for result in fit(
         classifier,
-        loader,
+        train,
         val,
         optimizer=optimizer,
         plan=_plan(config),
@@ -161,7 +173,7 @@ def _train_on_photos(job: Job, *, resumed: bool) -> Iterator[EpochResult]:
         yield result
 
 
-def _probe(job: Job, loader: TrainLoader, val: EvalLoader, state: TrainState) -> EpochResult:
+def _probe(job: Job, loader: TrainLoader, val: Iterable[Batch], state: TrainState) -> EpochResult:
     """Fits the head on frozen features, so that fine-tuning does not begin by tearing the backbone apart.
 
     Kumar et al. 2022, https://arxiv.org/abs/2202.10054: linear probing, then fine-tuning.
@@ -255,7 +267,7 @@ def _keep(job: Job, batches: Any, total: int, what: str) -> FeatureBatches:
 
 
 def _evaluated(
-    job: Job, val: EvalLoader, state: TrainState, *, epoch: int, loss: float, images: int, started: float
+    job: Job, val: Iterable[Batch], state: TrainState, *, epoch: int, loss: float, images: int, started: float
 ) -> EpochResult:
     trained = time.perf_counter() - started
     outputs = run_over(job.classifier, val, job.precision, parts=job.parts)
