@@ -134,6 +134,14 @@ def test_what_is_the_same_for_all_images_is_not_kept_of_each():
     assert len(frontier.constants) >= 1
 
 
+def test_the_number_of_images_is_that_of_the_images_at_hand():
+    classifier = a_classifier(Staged(lambda net, images, x: x * (x.shape[0] * learns(net))), stages=1)
+    classifier.frontier = frontier = frontier_of(classifier)
+    assert (frontier.shapes, len(frontier.counts)) == (((4, 16, 16),), 1)
+    images = torch.randn(7, 3, *SIZE)
+    torch.testing.assert_close(classifier(frontier.keep(classifier.backbone, images)), classifier(images))
+
+
 def test_statistics_that_move_while_it_trains_are_behind_the_frontier():
     net = StagedBackbone(
         {"low": nn.Conv2d(3, 4, 1), "norm": nn.BatchNorm2d(4, affine=False), "high": nn.Conv2d(4, 6, 1)}, width=6
@@ -160,7 +168,7 @@ def untraceable(between):
         ("random", lambda net, images, x: F.dropout(x, 0.5, training=net.training)),
         ("something else", lambda net, images, x: x.relu() if net.training else x),
         ("belongs to the batch", lambda net, images, x: x * learns(net) + images.mean() * learns(net)),
-        ("belongs to the batch", lambda net, images, x: x * (len(x) * learns(net) + x.shape[0] * learns(net))),
+        ("belongs to the batch", lambda net, images, x: x * (2 * x.shape[0] * learns(net))),
         ("cannot be traced: KeyError: 'nothing'", lambda net, images, x: {}["nothing"]),
         ("other features", lambda net, images, x: changed_in_place(x * learns(net))),
     ],

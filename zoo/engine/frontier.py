@@ -41,6 +41,7 @@ class Frontier:
         before: Gives the values that cross the frontier, of ``(backbone, images)``.
         after: Gives the features, of ``(backbone, *values)``; one for train mode (True), one for eval mode.
         constants: Those of the values that are the same whatever the images (shapes, position embeddings), by position.
+        counts: Positions of those that are the number of images.
         shapes: Of each value kept of an image, without the N in front.
         image_bytes: What is kept of an image takes so many.
     """
@@ -48,19 +49,20 @@ class Frontier:
     before: Callable[..., tuple[Any, ...]]
     after: dict[bool, Callable[..., Features]]
     constants: dict[int, Any]
+    counts: tuple[int, ...]
     shapes: tuple[tuple[int, ...], ...]
     image_bytes: int
 
     def keep(self, backbone: Backbone, images: Tensor) -> Kept:
         """Returns what the frozen part, in eval mode, makes of images ``(N, 3, H, W)``."""
-        values = self.before(backbone, images)
-        return Kept(*(value for position, value in enumerate(values) if position not in self.constants))
+        values = enumerate(self.before(backbone, images))
+        return Kept(*(value for i, value in values if i not in self.constants and i not in self.counts))
 
     def go_on(self, backbone: Backbone, kept: Kept) -> Features:
         """Returns the features of the images that `kept` was made of."""
-        values = list(kept)
-        for position in sorted(self.constants):
-            values.insert(position, self.constants[position])
+        values, known = list(kept), {**self.constants, **dict.fromkeys(self.counts, len(kept[0]))}
+        for position in sorted(known):
+            values.insert(position, known[position])
         return self.after[backbone.training](backbone, *values)
 
 
@@ -113,12 +115,13 @@ def _divide(trial: Classifier, images: Tensor, set_training: Callable[[], object
     after = {
         training: _function(backbone, graph, crossing[training], _output(graph)) for training, graph in graphs.items()
     }
-    constants = _constants(example, before(backbone, images[1:]), len(images))
-    values = [value for position, value in enumerate(example) if position not in constants]
+    constants, counts = _not_of_an_image(example, before(backbone, images[1:]), len(images))
+    values = [value for i, value in enumerate(example) if i not in constants and i not in counts]
     frontier = Frontier(
         before=before,
         after=after,
         constants=constants,
+        counts=counts,
         shapes=tuple(tuple(value.shape[1:]) for value in values),
         image_bytes=sum(value[0].nbytes for value in values),
     )
@@ -196,15 +199,18 @@ def _function(backbone: nn.Module, graph: fx.Graph, inputs: list[fx.Node], outpu
     return code
 
 
-def _constants(example: list[Any], fewer: tuple[Any, ...], count: int) -> dict[int, Any]:
-    """Returns the values that are the same for other images and another number of them, by position."""
-    constants = {}
+def _not_of_an_image(example: list[Any], fewer: tuple[Any, ...], count: int) -> tuple[dict[int, Any], tuple[int, ...]]:
+    """Returns `Frontier.constants` and `Frontier.counts`, by comparing the values of `count` images and of one less."""
+    constants: dict[int, Any] = {}
+    counts: list[int] = []
     for position, (value, other) in enumerate(zip(example, fewer, strict=True)):
         if _same(value, other):
             constants[position] = value
+        elif isinstance(value, int) and (value, other) == (count, count - 1):
+            counts.append(position)
         elif not isinstance(value, Tensor) or (*value.shape[:1], *other.shape[:1]) != (count, count - 1):
             raise UntraceableError("what leaves its frozen part belongs to the batch, not to each of its images")
-    return constants
+    return constants, tuple(counts)
 
 
 def _check(frontier: Frontier, backbone: Backbone, images: Tensor, tolerance: float) -> None:
