@@ -1,6 +1,8 @@
 """What a machine or a container has to give."""
 
+import ctypes
 import os
+from types import SimpleNamespace
 
 import pytest
 
@@ -57,3 +59,30 @@ def test_memory_is_what_is_available(cgroup, monkeypatch, tmp_path, meminfo, lim
     if limit is not None:
         (cgroup / "memory.max").write_text(limit)
     assert machine.available_memory() == memory
+
+
+@pytest.mark.parametrize(
+    ("init", "count", "told"),
+    [
+        ((0, 2), 2, 2),
+        ((100, 0), 0, 0),
+        ((0, 0), 0, 0),
+        ((803, 0), 0, "the NVIDIA driver cannot be started (CUDA error 803)"),
+    ],
+)
+def test_the_driver_is_asked(monkeypatch, init, count, told):
+    def device_count(address):
+        address._obj.value = count
+        return 0
+
+    driver = SimpleNamespace(cuInit=lambda flags: init[0], cuDeviceGetCount=device_count)
+    monkeypatch.setattr(ctypes, "CDLL", lambda name, **_: driver)
+    assert machine.nvidia_gpus() == told
+
+
+def test_without_a_driver_its_file_is_named(monkeypatch):
+    def missing(name, **_):
+        raise OSError(f"{name}: cannot open shared object file")
+
+    monkeypatch.setattr(ctypes, "CDLL", missing)
+    assert machine.nvidia_gpus() in (f"there is no NVIDIA driver ({name})" for name in ("libcuda.so.1", "nvcuda.dll"))

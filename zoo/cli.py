@@ -197,6 +197,7 @@ for _section, _commands in {
         "info": "Tell all about a backbone, head, dataset or recipe.",
         "show": "Write a sheet of a dataset's photos, as stored or as the network sees them.",
         "plugins": "List the plugins, what they offer, and what failed.",
+        "doctor": "Check the set-up, and say what to do about each finding.",
         "new-plugin": "Write the skeleton of a plugin, with its test.",
     },
 }.items():

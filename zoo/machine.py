@@ -1,10 +1,12 @@
-"""What this machine, or the container, has to give: processors and memory."""
+"""What this machine, or the container, has to give: processors, memory and GPUs. Imports no torch."""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import math
 import os
+import sys
 from pathlib import Path
 
 _MEMINFO = Path("/proc/meminfo")
@@ -34,3 +36,21 @@ def available_memory() -> int | None:
     with contextlib.suppress(OSError, ValueError):  # no container, or one without a limit ("max")
         memory = min(memory, int((_CGROUP / "memory.max").read_text(encoding="ascii")))
     return memory
+
+
+def nvidia_gpus() -> int | str:
+    """Returns how many GPUs the NVIDIA driver lets this process see, or why there is no driver.
+
+    Asked of the driver itself (https://docs.nvidia.com/cuda/cuda-driver-api), so that neither torch nor a CUDA
+    library is needed.
+    """
+    name = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+    try:
+        driver = ctypes.CDLL(name)
+    except OSError:
+        return f"there is no NVIDIA driver ({name})"
+    count = ctypes.c_int(0)
+    if (status := driver.cuInit(0)) != 0 or (status := driver.cuDeviceGetCount(ctypes.byref(count))) != 0:
+        # 100 is CUDA_ERROR_NO_DEVICE
+        return 0 if status == 100 else f"the NVIDIA driver cannot be started (CUDA error {status})"
+    return count.value

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from zoo import hookimpl
 
 if TYPE_CHECKING:
-    from zoo.specs import FormatRequest, FormatSpec
+    from zoo.specs import CheckSpec, Finding, FormatRequest, FormatSpec
     from zoo_export.predictor import OnnxPredictor, load
 
 __all__ = ["OnnxPredictor", "load"]
@@ -49,3 +49,17 @@ def _load(request: FormatRequest) -> OnnxPredictor:
     from zoo_export.predictor import load
 
     return load(request.path, device=request.device)
+
+
+@hookimpl
+def zoo_checks() -> list[CheckSpec]:
+    """Lets ``zoo doctor`` try ONNX Runtime."""
+    from zoo.specs import CheckSpec
+
+    return [CheckSpec(name="onnxruntime", run=_check)]
+
+
+def _check() -> list[Finding]:
+    from zoo_export.checks import check
+
+    return check()

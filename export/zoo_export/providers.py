@@ -17,6 +17,8 @@ from pathlib import Path
 
 import onnxruntime
 
+from zoo.machine import nvidia_gpus
+
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 PACKAGES = ("onnxruntime-gpu", "onnxruntime")
 _REINSTALL = "pip uninstall -y onnxruntime onnxruntime-gpu && pip install 'onnxruntime-gpu[cuda,cudnn]'"
@@ -43,7 +45,7 @@ def cuda_obstacle() -> Obstacle | None:
 
     Loads the CUDA libraries that torch's and NVIDIA's packages carry, once a process.
     """
-    devices = cuda_devices()
+    devices = nvidia_gpus()
     if isinstance(devices, str):
         return Obstacle(devices, "Install NVIDIA's driver ('nvidia-smi' must list the GPU), or say cpu.", expected=True)
     if devices == 0:
@@ -56,24 +58,6 @@ def cuda_obstacle() -> Obstacle | None:
         told = f" {printed}" if printed else ""
         return Obstacle(f"its CUDA libraries cannot be loaded: {missing}.{told}", f"Run: {_REINSTALL}")
     return None
-
-
-def cuda_devices() -> int | str:
-    """Returns how many GPUs the NVIDIA driver lets this process see, or why there is no driver.
-
-    Asked of the driver itself (https://docs.nvidia.com/cuda/cuda-driver-api), so that neither torch nor a CUDA
-    library is needed.
-    """
-    name = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
-    try:
-        driver = ctypes.CDLL(name)
-    except OSError:
-        return f"there is no NVIDIA driver ({name})"
-    count = ctypes.c_int(0)
-    if (status := driver.cuInit(0)) != 0 or (status := driver.cuDeviceGetCount(ctypes.byref(count))) != 0:
-        # 100 is CUDA_ERROR_NO_DEVICE
-        return 0 if status == 100 else f"the NVIDIA driver cannot be started (CUDA error {status})"
-    return count.value
 
 
 def preload() -> str:

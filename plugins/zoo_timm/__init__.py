@@ -12,7 +12,7 @@ from zoo import hookimpl
 
 if TYPE_CHECKING:
     from zoo.contracts import Backbone
-    from zoo.specs import BackboneCard, BackboneFamily, BackboneRequest, BackboneSpec
+    from zoo.specs import BackboneCard, BackboneFamily, BackboneRequest, BackboneSpec, CheckSpec, Finding
 
 
 @hookimpl
@@ -66,3 +66,17 @@ def _check_pretrained(name: str) -> None:
     from zoo_timm.cached import check_pretrained
 
     check_pretrained(name)
+
+
+@hookimpl
+def zoo_checks() -> list[CheckSpec]:
+    """Lets ``zoo doctor`` try timm."""
+    from zoo.specs import CheckSpec
+
+    return [CheckSpec(name="timm", run=_check)]
+
+
+def _check() -> list[Finding]:
+    from zoo_timm.checks import check
+
+    return check()

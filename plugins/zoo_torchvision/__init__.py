@@ -6,7 +6,7 @@ import functools
 from typing import TYPE_CHECKING
 
 from zoo import hookimpl
-from zoo.specs import BackboneCard, BackboneRequest, BackboneSpec
+from zoo.specs import BackboneCard, BackboneRequest, BackboneSpec, CheckSpec, Finding
 from zoo_torchvision.names import FAMILIES
 
 if TYPE_CHECKING:
@@ -45,3 +45,15 @@ def _check_pretrained(name: str) -> None:
     from zoo_torchvision.cached import check_pretrained
 
     check_pretrained(name)
+
+
+@hookimpl
+def zoo_checks() -> list[CheckSpec]:
+    """Lets ``zoo doctor`` try torchvision."""
+    return [CheckSpec(name="torchvision", run=_check)]
+
+
+def _check() -> list[Finding]:
+    from zoo_torchvision.checks import check
+
+    return check()

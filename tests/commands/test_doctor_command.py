@@ -1,0 +1,71 @@
+import json
+import sys
+
+import pytest
+
+import zoo.checks
+from zoo import CheckSpec, Finding, hookimpl
+from zoo.terminal import console
+
+LONG = "it is told in many words, so many that they do not fit in a line of a terminal, which are folded then"
+
+
+@pytest.fixture
+def found(monkeypatch, plugins):
+    """Takes the place of the core's checks; a test adds its findings."""
+    findings = [Finding(about="Python", status="ok", text="3.12.1")]
+    monkeypatch.setattr(zoo.checks, "CHECKS", (CheckSpec(name="machine", run=lambda: findings),))
+    return findings
+
+
+def test_all_is_well(run_zoo, found):
+    code, out, err = run_zoo("doctor")
+    assert (code, err) == (0, "")
+    assert out.splitlines() == [
+        "ok       Python          3.12.1",
+        "ok       plugins         4 loaded",
+        "",
+        "2 ok, no warnings, no problems",
+    ]
+
+
+def test_a_warning_is_told_with_its_advice_and_is_no_failure(run_zoo, found, plugins, opener):
+    plugins.append(opener)
+    found.append(Finding(about="memory", status="warning", text="1.0 GiB", advice="Close other programs."))
+    code, out, _ = run_zoo("doctor")
+    assert code == 0
+    assert "warning  memory          1.0 GiB\n                         -> Close other programs.\n" in out
+    assert "ok       boxes           There are some.\n" in out
+    assert out.endswith("\n3 ok, 1 warning, no problems\n")
+
+
+def test_a_problem_fails_and_so_does_a_check_that_raises(run_zoo, found, plugins, broken):
+    class Raising:
+        @staticmethod
+        @hookimpl
+        def zoo_checks():
+            return [CheckSpec(name="odd", run=lambda: sys.exit(3))]
+
+    plugins += [broken, plugins[0].__class__(entry="odd", distribution="acme", version="1", load=lambda: Raising)]
+    code, out, _ = run_zoo("doctor")
+    assert code == 1
+    assert "problem  acme:broken     The plugin failed: ImportError: No module named 'acme_core'" in out
+    assert "problem  odd             The check failed: SystemExit: 3" in out
+    assert out.endswith("2 problems\n")
+
+
+def test_json_names_the_check(run_zoo, found, plugins, opener):
+    plugins.append(opener)
+    told = json.loads(run_zoo("doctor", "--json").out)
+    assert [finding["check"] for finding in told] == ["machine", "plugins", "acme/box"]
+    assert told[0] == {"check": "machine", "about": "Python", "status": "ok", "text": "3.12.1", "advice": ""}
+
+
+def test_on_a_terminal_nothing_is_wider_than_it(run_zoo, found, monkeypatch):
+    monkeypatch.setattr(console, "on_terminal", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    found.append(Finding(about="a name that is long", status="problem", text=LONG, advice=LONG))
+    lines = run_zoo("doctor").out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[1] == "problem  a name that is long"
+    assert " ".join(line.strip() for line in lines[2:7]).replace("-> ", "").startswith(LONG)
