@@ -1,0 +1,165 @@
+"""Photos to measure on: generated JPEGs of photo-like size and content, or a folder of the user's own.
+
+A generated photo shows one bar or one disc, at any angle, in any colour, among scraps and before a cloudy background
+with grain. The two classes can be learnt, and a network has to look: neither colour nor brightness tells them apart.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+import random
+import shutil
+import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+CLASSES = ("bar", "disc")
+PHOTO = (500, 375)  # pixels; JPEG quality 90 makes it some 55 kB
+_TEXTURES = 12
+_SHARES = {"train": 1.0, "val": 0.1, "test": 0.2}
+
+
+def default_folder() -> Path:
+    """Returns where generated photos are kept from run to run."""
+    return Path(tempfile.gettempdir()) / "zoo-bench-photos"
+
+
+def generated(train: int, *, size: tuple[int, int] = PHOTO, below: Path | None = None) -> Path:
+    """Returns a folder of generated photos, ``train/``, ``val/`` and ``test/``, each with a folder for each class.
+
+    Args:
+        train: Photos to learn from; a tenth as many validate and a fifth as many test, at least eight each.
+        size: Width and height in pixels.
+        below: Where the folder is made, or found if it was made before.
+    """
+    folder = (below or default_folder()) / f"{train}x{size[0]}x{size[1]}"
+    if folder.is_dir():
+        return folder
+    unfinished = folder.with_name(f"{folder.name}.{os.getpid()}")
+    jobs = []
+    for part, share in _SHARES.items():
+        for number in range(max(8, round(train * share)) if part != "train" else train):
+            label = CLASSES[number % 2]
+            (unfinished / part / label).mkdir(parents=True, exist_ok=True)
+            jobs.append((unfinished / part / label / f"{number:06}.jpg", label, size, f"{part}/{number}"))
+    if len(jobs) < 200:
+        for job in jobs:
+            _write(job)
+    else:
+        with ProcessPoolExecutor() as pool:
+            list(pool.map(_write, jobs, chunksize=64))
+    unfinished.rename(folder)
+    return folder
+
+
+def linked(data: Path, train: int | None, *, into: Path, seed: int = 0) -> Path:
+    """Returns `into`, filled with links to the photos of a folder, in parts that every trainer is to use.
+
+    Args:
+        data: Holds ``train/`` and ``test/``, each with class folders; ``val/`` too, or a tenth of the training photos.
+        train: How many training photos to use, a tenth of them to validate; all of them for None.
+        into: An empty or missing folder.
+        seed: Decides which.
+    """
+    photos = sorted(path for path in (data / "train").glob("*/*") if path.is_file())
+    random.Random(seed).shuffle(photos)
+    photos = photos[:train]
+    given = sorted((data / "val").glob("*/*"))
+    held_out = 0 if given else max(1, len(photos) // 10)
+    parts = {"train": photos[held_out:], "val": given or photos[:held_out], "test": sorted((data / "test").glob("*/*"))}
+    for part, paths in parts.items():
+        for path in paths:
+            target = into / part / path.parent.name / path.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.symlink_to(path.resolve())
+    return into
+
+
+def counted(folder: Path) -> dict[str, int]:
+    """Returns how many photos each part of a folder has."""
+    return {part: sum(1 for _ in (folder / part).glob("*/*")) for part in _SHARES}
+
+
+def remove(folder: Path) -> None:
+    """Removes a generated folder."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _write(job: tuple[Path, str, tuple[int, int], str]) -> None:
+    path, label, size, seed = job
+    draw(label, size, random.Random(seed)).save(path, "JPEG", quality=90)
+
+
+def draw(label: str, size: tuple[int, int], chance: random.Random) -> Image.Image:
+    """Draws a photo of a class."""
+    width, height = size
+    texture = _textures()[chance.randrange(_TEXTURES)]
+    span = chance.uniform(0.4, 1.0) * min(texture.size)
+    left, top = (chance.uniform(0, side - span) for side in texture.size)
+    photo = texture.resize(size, Image.Resampling.BILINEAR, (left, top, left + span, top + span * height / width))
+    pen = ImageDraw.Draw(photo)
+    for _ in range(chance.randrange(3, 9)):
+        _scrap(pen, size, chance)
+    length = chance.uniform(0.35, 0.7) * min(size)
+    x, y = chance.uniform(0.35, 0.65) * width, chance.uniform(0.35, 0.65) * height
+    if label == "disc":
+        pen.ellipse((x - length / 2, y - length / 2, x + length / 2, y + length / 2), fill=_colour(chance))
+    else:
+        _bar(pen, (x, y), length * 1.4, length * 0.4, chance.uniform(0, math.pi), _colour(chance))
+    grain = _grain()
+    row, column = chance.randrange(len(grain) - height), chance.randrange(len(grain) - width)
+    pixels = np.asarray(photo, dtype=np.int16) + grain[row : row + height, column : column + width, None]
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+
+
+def _scrap(pen: ImageDraw.ImageDraw, size: tuple[int, int], chance: random.Random) -> None:
+    x, y = chance.uniform(0, size[0]), chance.uniform(0, size[1])
+    reach = 0.15 * min(size)
+    corners = [(x + chance.uniform(-reach, reach), y + chance.uniform(-reach, reach)) for _ in range(3)]
+    pen.polygon(corners, fill=_colour(chance))
+
+
+def _bar(
+    pen: ImageDraw.ImageDraw,
+    centre: tuple[float, float],
+    length: float,
+    thickness: float,
+    angle: float,
+    colour: tuple[int, int, int],
+) -> None:
+    along, across = (length / 2 * math.cos(angle), length / 2 * math.sin(angle)), thickness / 2
+    x, y = centre
+    side = (-across * math.sin(angle), across * math.cos(angle))
+    signs = ((1, 1), (1, -1), (-1, -1), (-1, 1))
+    pen.polygon([(x + a * along[0] + s * side[0], y + a * along[1] + s * side[1]) for a, s in signs], fill=colour)
+
+
+def _colour(chance: random.Random) -> tuple[int, int, int]:
+    return chance.randrange(256), chance.randrange(256), chance.randrange(256)
+
+
+@functools.cache
+def _textures(side: int = 800) -> list[Image.Image]:
+    """Clouds of all sizes, the larger the stronger, as the spectrum of photos has it."""
+    random_numbers = np.random.default_rng(0)
+    textures = []
+    for _ in range(_TEXTURES):
+        total = np.zeros((side, side, 3), dtype=np.float32)
+        for octave in range(2, 9):
+            coarse = random_numbers.integers(0, 256, (2**octave, 2**octave, 3), dtype=np.uint8)
+            fine = Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC)
+            total += (np.asarray(fine, dtype=np.float32) - 127.5) / 1.6**octave
+        textures.append(Image.fromarray((127.5 + 1.9 * total).clip(0, 255).astype(np.uint8)))
+    return textures
+
+
+@functools.cache
+def _grain() -> NDArray[np.int16]:
+    grain: NDArray[np.int16] = np.random.default_rng(1).normal(0, 5, (1100, 1100)).astype(np.int16)
+    return grain

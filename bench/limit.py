@@ -1,0 +1,210 @@
+"""How near the whole engine, from photos to trained step, comes to a bare training step.
+
+Between the epochs of a real run, in the same process, two things are measured: the bare step (forward, backward,
+optimiser) on one batch that already lies on the device, with the run's own network, precision, layout, frozen stages
+and optimiser; and the loader alone, which collects and augments. Ratios are those of medians.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import _photos
+import _project
+from _bench import median, options, report
+
+NAME = "limit"
+
+
+@dataclass
+class Watch:
+    """Stands between `zoo.finetuning.training` and the engine, and measures after every epoch but the first.
+
+    Attributes:
+        engine: Images/s of each epoch, from the first batch asked for to the last step.
+        bare: Images/s of bare steps.
+        loader: Images/s of the loader alone.
+        augmentation: Images/s of the augmentation alone; empty where batches are not augmented.
+        job: The run that is watched.
+    """
+
+    engine: list[float] = field(default_factory=list)
+    bare: list[float] = field(default_factory=list)
+    loader: list[float] = field(default_factory=list)
+    augmentation: list[float] = field(default_factory=list)
+    job: Any = None
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Watches whatever is trained within the block."""
+        from zoo.finetuning import training
+
+        train, fit = training.train, training.fit
+        training.train = self._train_with(train)
+        training.fit = self._fit_with(fit)
+        try:
+            yield
+        finally:
+            training.train, training.fit = train, fit
+
+    def _train_with(self, train: Callable[..., Any]) -> Callable[..., Any]:
+        def watched(job: Any, **more: Any) -> Any:
+            self.job = job
+            return train(job, **more)
+
+        return watched
+
+    def _fit_with(self, fit: Callable[..., Any]) -> Callable[..., Any]:
+        def watched(network: Any, train: Any, val: Any, **more: Any) -> Iterator[Any]:
+            step = None
+            for result in fit(network, train, val, **more):
+                step = step or bare_step(self.job)
+                if result.epoch > 1:
+                    self._measure(result, train, step)
+                yield result
+
+        return watched
+
+    def _measure(self, result: Any, train: Any, step: Callable[[], None]) -> None:
+        device, size = self.job.precision.device, self.job.config.batch_size
+        images = train.steps * size
+        self.engine.append(result.images_per_second)
+        self.bare.append(rate(lambda: [step() for _ in range(train.steps)], images, device))
+        self.loader.append(rate(lambda: [None for _ in train.epoch(result.epoch)], images, device))
+        if hasattr(train, "augmented"):
+            self.augmentation.append(rate(augment_alone(train), images, device))
+
+
+def bare_step(job: Any) -> Callable[[], None]:
+    """Returns a forward, backward and optimiser step on a batch on the device, for a copy of a job's network."""
+    import torch
+
+    from zoo.engine.optimizer import make_optimizer
+    from zoo.model import parameter_groups, set_training
+
+    config, precision, network = job.config, job.precision, copy.deepcopy(job.classifier)
+    set_training(network, freeze_norm_stats=config.freeze_norm_stats)
+    optimizer = make_optimizer(
+        config.optimizer, parameter_groups(network, config), lr=config.lr, momentum=config.momentum
+    )
+    images = torch.randn(config.batch_size, 3, *job.preprocess.size, device=precision.device)
+    images = images.contiguous(memory_format=torch.channels_last)
+    labels = torch.arange(config.batch_size, device=precision.device) % len(job.images.classes)
+
+    def step() -> None:
+        with precision.autocast():
+            logits = network(images)
+        loss = network.head.loss(logits, labels)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+
+    for _ in range(3):  # the first steps choose kernels and allocate
+        step()
+    return step
+
+
+def augment_alone(train: Any) -> Callable[[], object]:
+    """Returns what augments an epoch's worth of one collected batch."""
+    import torch
+
+    from zoo.data.loader import _collate
+
+    photos, sizes = _collate(train.store, torch.arange(min(train.batch_size, len(train.store))))
+    generator = torch.Generator().manual_seed(0)
+    return lambda: [train.augmented(photos, sizes, generator) for _ in range(train.steps)]
+
+
+def rate(work: Callable[[], object], images: int, device: Any) -> float:
+    """Returns images a second of some work; waits for the device, before and after."""
+    import torch
+
+    def wait() -> None:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+    wait()
+    started = time.perf_counter()
+    work()
+    wait()
+    return images / (time.perf_counter() - started)
+
+
+def measure(backbone: str, freeze: str, arguments: argparse.Namespace, data: Path) -> dict[str, Any]:
+    """Fine-tunes, watched, and returns a row of the table."""
+    import zoo
+
+    watch = Watch()
+    with tempfile.TemporaryDirectory() as runs, watch.installed():
+        zoo.finetune(
+            backbone,
+            data=str(data),
+            runs=runs,
+            weights=str(arguments.weights or "none"),
+            freeze=freeze,
+            freeze_norm_stats=freeze != "none",
+            probe=False,
+            ema=None,
+            epochs=arguments.repeats + 1,
+            batch_size=arguments.batch_size,
+            image_size=arguments.image_size,
+        )
+    precision = watch.job.precision
+    engine, bare, loader = median(watch.engine), median(watch.bare), median(watch.loader)
+    return {
+        "backbone": backbone,
+        "frozen": freeze,
+        "device": precision.device.type,
+        "precision": precision.name,
+        "engine images/s": engine,
+        "bare step images/s": bare,
+        "engine / bare": engine / bare,
+        "bare ms/image": 1e3 / bare,
+        "loader ms/image": 1e3 / loader,
+        "of it augmentation": 1e3 / median(watch.augmentation) if watch.augmentation else None,
+        "rest ms/image": 1e3 / engine - 1e3 / bare - 1e3 / loader,
+    }
+
+
+def main(args: list[str] | None = None) -> None:
+    """Parses, measures, reports."""
+    parser = options(NAME, __doc__, repeats=4, photos=0)
+    parser.add_argument("--backbones", help="names, parted by commas (resnet18; on a GPU resnet50 and vit_small too)")
+    parser.add_argument("--freeze", default="none,60%", help="what is frozen, parted by commas (none,60%%)")
+    parser.add_argument("--batch-size", type=int, help="images a step (32; on a GPU 256)")
+    arguments = parser.parse_args(args)
+    _project.enter()
+    import torch
+
+    gpu = torch.cuda.is_available()
+    if arguments.quick:
+        arguments.image_size, arguments.photos, arguments.repeats = 32, 64, 1
+    arguments.photos = arguments.photos or (8192 if gpu else 256)
+    arguments.batch_size = arguments.batch_size or (256 if gpu and not arguments.quick else 32)
+    everything = "resnet18,resnet50,timm/vit_small_patch16_224" if gpu and not arguments.quick else "resnet18"
+    arguments.backbones = arguments.backbones or everything
+    data = arguments.data or _photos.generated(arguments.photos)
+    rows = [
+        measure(backbone, freeze, arguments, data)
+        for backbone in arguments.backbones.split(",")
+        for freeze in arguments.freeze.split(",")
+    ]
+    report(
+        NAME,
+        arguments,
+        rows,
+        notes=["Frozen stages run forward in the bare step too. A negative rest: the loader works beside the step."],
+    )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,100 @@
+"""What passes between the start of `zoo finetune` and the end of its first training step.
+
+A run on a single batch of photos, so that what is measured is the fixed cost, beside bare Python processes: one that
+imports torch and builds the same network with torchvision, and one that goes on to a first step in plain torch. The
+first step's end is read from the events that `zoo finetune --json` prints. Alternating; the ratio is that of medians.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import _photos
+import _project
+from _bench import alternate, median, options, report
+
+NAME = "startup"
+_BATCH = 32
+_BUILD = "import torch; from torchvision.models import resnet18; net = resnet18()"
+_STEP = (
+    "; images, labels = torch.randn({batch}, 3, {size}, {size}), torch.zeros({batch}, dtype=torch.long)"
+    "; device = 'cuda' if torch.cuda.is_available() else 'cpu'; net.to(device)"
+    "; optimizer = torch.optim.AdamW(net.parameters())"
+    "; torch.nn.functional.cross_entropy(net(images.to(device)), labels.to(device)).backward(); optimizer.step()"
+)
+
+
+def bare(program: str, environment: dict[str, str]) -> float:
+    """Returns the seconds that a Python program takes."""
+    started = time.perf_counter()
+    subprocess.run([sys.executable, "-c", program], check=True, env=environment)
+    return time.perf_counter() - started
+
+
+def first_step(words: list[str], environment: dict[str, str]) -> float:
+    """Returns the seconds until `zoo finetune` tells that its first step is done; the rest of the run is waited for."""
+    started = time.perf_counter()
+    command = [sys.executable, "-m", "zoo", "finetune", *words, "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        told = [(json.loads(line)["event"], time.perf_counter() - started) for line in process.stdout]
+    if process.returncode:
+        sys.exit(f"{' '.join(command)} ended with {process.returncode}")
+    return next(seconds for event, seconds in told if event == "StepResult")
+
+
+def random_weights(path: Path) -> Path:
+    """Writes weights of an untrained resnet18, so that a run can start as from pretrained ones."""
+    program = f"{_BUILD}; import safetensors.torch; safetensors.torch.save_file(net.state_dict(), {str(path)!r})"
+    subprocess.run([sys.executable, "-c", program], check=True)
+    return path
+
+
+def measure(arguments: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
+    """Returns the rows of the table."""
+    data = arguments.data or _photos.generated(_BATCH)
+    environment = _project.environment(PYTHONWARNINGS="ignore")
+    weights = arguments.weights or random_weights(folder / "resnet18.safetensors")
+    words = ["resnet18", "--data", str(data), "--runs", str(folder), "--epochs", "1", "--limit", str(_BATCH)]
+    words += ["--image-size", str(arguments.image_size)]
+    plain = _STEP.format(batch=_BATCH, size=arguments.image_size)
+    taken = alternate(
+        {
+            "import torch, torchvision, build resnet18": partial(bare, _BUILD, environment),
+            "the same, then a step in plain torch": partial(bare, _BUILD + plain, environment),
+            "zoo finetune --weights none": partial(first_step, [*words, "--weights", "none"], environment),
+            "zoo finetune, default recipe (probe first)": partial(
+                first_step, [*words, "--weights", str(weights)], environment
+            ),
+        },
+        arguments.repeats,
+    )
+    reference = median(next(iter(taken.values())))
+    return [
+        {"until": name, "seconds": median(seconds), "least": min(seconds), "ratio": median(seconds) / reference}
+        for name, seconds in taken.items()
+    ]
+
+
+def main(args: list[str] | None = None) -> None:
+    """Parses, measures, reports."""
+    parser = options(NAME, __doc__, repeats=5, photos=_BATCH)
+    arguments = parser.parse_args(args)
+    if arguments.quick:
+        arguments.repeats, arguments.image_size = 1, 32
+    _project.enter()
+    with tempfile.TemporaryDirectory() as folder:
+        rows = measure(arguments, Path(folder))
+    report(NAME, arguments, rows, notes=["The two bare processes count to their end; zoo to its first step."])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
