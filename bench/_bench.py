@@ -39,9 +39,17 @@ def options(name: str, doc: str | None, *, repeats: int, photos: int | None = No
     return parser
 
 
-def alternate(measures: Mapping[str, Callable[[], T]], repeats: int) -> dict[str, list[T]]:
-    """Measures each in turn, `repeats` times over: a machine's speed drifts by more than most differences."""
+def alternate(measures: Mapping[str, Callable[[], T]], repeats: int, *, warm_up: bool = False) -> dict[str, list[T]]:
+    """Measures each in turn, `repeats` times over: a machine's speed drifts by more than most differences.
+
+    Args:
+        measures: By name.
+        repeats: Rounds that count.
+        warm_up: Whether one round goes before them that does not: it reads files and compiles Python.
+    """
     taken: dict[str, list[T]] = {name: [] for name in measures}
+    for measure in measures.values() if warm_up else ():
+        measure()
     for _ in range(repeats):
         for name, measure in measures.items():
             taken[name].append(measure())

@@ -26,12 +26,20 @@ def enter() -> None:
 def environment(**more: str) -> dict[str, str]:
     """Returns the environment in which ``python -m zoo`` runs the zoo of this checkout.
 
+    Bytecode is kept from run to run, as it is on a machine where a program has run before.
+
     Args:
         **more: Further variables.
     """
     inherited = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
-    path = os.pathsep.join([*_folders(), *inherited])
-    return {**os.environ, "PYTHONPATH": path, "ZOO_HOME": str(Path(_metadata()) / "home"), **more}
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {
+        **kept,
+        "PYTHONPATH": os.pathsep.join([*_folders(), *inherited]),
+        "PYTHONPYCACHEPREFIX": str(Path(tempfile.gettempdir()) / "zoo-bench-bytecode"),
+        "ZOO_HOME": str(Path(_metadata()) / "home"),
+        **more,
+    }
 
 
 def require(*modules: str) -> None:

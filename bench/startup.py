@@ -76,6 +76,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> list[dict[str, Any]]
             ),
         },
         arguments.repeats,
+        warm_up=not arguments.quick,
     )
     reference = median(next(iter(taken.values())))
     return [

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import click
 
+from zoo.deferred import put_off_compiler
 from zoo.errors import ZooError, close_matches
 
 if TYPE_CHECKING:
@@ -212,6 +213,7 @@ def main(args: list[str] | None = None) -> NoReturn:
     Args:
         args: What stands behind ``zoo``; the process's own arguments when None.
     """
+    put_off_compiler()
     try:
         status = cli.main(args, prog_name="zoo", standalone_mode=False)
         sys.stdout.flush()  # here, where a closed pipe can still be told from a bug

@@ -164,13 +164,15 @@ def _prepare(
 
 
 def _carry_out(job: Job, offers: Offers, *, started: float, resumed: bool = False) -> Run:
-    from zoo.finetuning.conclusion import conclude
     from zoo.finetuning.training import train
 
     try:
         _tell_start(job, offers)
         for result in train(job, resumed=resumed):
             job.observer(result)
+        # Not before training: it draws, and matplotlib takes a second to import.
+        from zoo.finetuning.conclusion import conclude
+
         results = conclude(job)
     except (KeyboardInterrupt, ZooError):
         _keep_what_there_is(job)
