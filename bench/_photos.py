@@ -14,10 +14,13 @@ import shutil
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 CLASSES = ("bar", "disc")
 PHOTO = (500, 375)  # pixels; JPEG quality 90 makes it some 55 kB

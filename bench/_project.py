@@ -14,7 +14,19 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 _FOLDERS = ("", "plugins", "export", "demo")
-_NEEDS = ("torch", "torchvision", "timm", "numpy", "scipy", "PIL", "safetensors", "matplotlib", "pluggy", "click", "rich")
+_NEEDS = (
+    "torch",
+    "torchvision",
+    "timm",
+    "numpy",
+    "scipy",
+    "PIL",
+    "safetensors",
+    "matplotlib",
+    "pluggy",
+    "click",
+    "rich",
+)
 
 
 def enter() -> None:

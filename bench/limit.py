@@ -7,20 +7,24 @@ and optimiser; and the loader alone, which collects and augments. Ratios are tho
 
 from __future__ import annotations
 
-import argparse
 import copy
+import importlib
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import _photos
 import _project
 from _bench import median, options, report
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 NAME = "limit"
 
@@ -46,8 +50,7 @@ class Watch:
     @contextmanager
     def installed(self) -> Iterator[None]:
         """Watches whatever is trained within the block."""
-        from zoo.finetuning import training
-
+        training: Any = importlib.import_module("zoo.finetuning.training")
         train, fit = training.train, training.fit
         training.train = self._train_with(train)
         training.fit = self._fit_with(fit)
@@ -74,17 +77,17 @@ class Watch:
 
         return watched
 
-    def _measure(self, result: Any, train: Any, step: Callable[[], None]) -> None:
+    def _measure(self, result: Any, train: Any, step: Callable[[], object]) -> None:
         device, size = self.job.precision.device, self.job.config.batch_size
         images = train.steps * size
         self.engine.append(result.images_per_second)
-        self.bare.append(rate(lambda: [step() for _ in range(train.steps)], images, device))
-        self.loader.append(rate(lambda: [None for _ in train.epoch(result.epoch)], images, device))
+        self.bare.append(rate(lambda: deque((step() for _ in range(train.steps)), maxlen=0), images, device))
+        self.loader.append(rate(lambda: deque(train.epoch(result.epoch), maxlen=0), images, device))
         if hasattr(train, "augmented"):
             self.augmentation.append(rate(augment_alone(train), images, device))
 
 
-def bare_step(job: Any) -> Callable[[], None]:
+def bare_step(job: Any) -> Callable[[], object]:
     """Returns a forward, backward and optimiser step on a batch on the device, for a copy of a job's network."""
     import torch
 
@@ -100,13 +103,13 @@ def bare_step(job: Any) -> Callable[[], None]:
     images = images.contiguous(memory_format=torch.channels_last)
     labels = torch.arange(config.batch_size, device=precision.device) % len(job.images.classes)
 
-    def step() -> None:
+    def step() -> object:
         with precision.autocast():
             logits = network(images)
         loss = network.head.loss(logits, labels)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        optimizer.step()
+        return optimizer.step()
 
     for _ in range(3):  # the first steps choose kernels and allocate
         step()

@@ -7,7 +7,6 @@ first step's end is read from the events that `zoo finetune --json` prints. Alte
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
@@ -15,11 +14,14 @@ import tempfile
 import time
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import _photos
 import _project
 from _bench import alternate, median, options, report
+
+if TYPE_CHECKING:
+    import argparse
 
 NAME = "startup"
 _BATCH = 32

@@ -1,0 +1,60 @@
+"""The stand-ins for torch's compiler, each time in a process of its own: this one may have imported the real one."""
+
+import subprocess
+import sys
+
+import pytest
+
+NOTHING_COMPILED = """
+import sys
+from zoo.deferred import put_off_compiler
+put_off_compiler()
+import torch, torchvision
+layer = torch.nn.Linear(2, 2)
+optimizer = torch.optim.AdamW(layer.parameters(), lr=0.5)
+before = layer.weight.detach().clone()
+layer(torch.ones(1, 2)).sum().backward()
+optimizer.step()
+optimizer.zero_grad()
+assert not torch.equal(before, layer.weight), "the step did nothing"
+assert torch.is_grad_enabled()
+assert "torch._dynamo.eval_frame" not in sys.modules and "sympy" not in sys.modules
+"""
+
+THEN_COMPILED = """
+import torch._dynamo.config
+assert torch._dynamo.config.recompile_limit > 0
+compiled = torch.compile(lambda x: torch.relu(x) * 2, backend="eager", fullgraph=True)
+assert compiled(torch.tensor([-1.0, 3.0])).tolist() == [0.0, 6.0]
+assert "torch._dynamo.eval_frame" in sys.modules
+assert torch._dynamo is sys.modules["torch._dynamo"] and torch._dynamo.__file__
+assert torch._dynamo.utils is sys.modules["torch._dynamo.utils"] and torch._dynamo.utils.__file__
+layer(torch.ones(1, 2)).sum().backward()
+optimizer.step()
+optimizer.zero_grad()
+"""
+
+IMPORTED_BEFORE = """
+import sys, types
+real = sys.modules["torch._dynamo"] = types.ModuleType("torch._dynamo")
+from zoo.deferred import put_off_compiler
+put_off_compiler()
+assert sys.modules["torch._dynamo"] is real and "torch._dynamo.utils" not in sys.modules
+"""
+
+
+@pytest.mark.parametrize(
+    "program",
+    [NOTHING_COMPILED + THEN_COMPILED, IMPORTED_BEFORE],
+    ids=["until something is compiled", "not where it is imported"],
+)
+def test_the_compiler_is_put_off(program):
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_command_line_puts_it_off():
+    program = "import sys; from zoo.cli import main\ntry: main(['--version'])\nfinally: print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert {"torch._dynamo", "torch._dynamo.utils"} <= set(done.stdout.split())
+    assert "torch" not in done.stdout.split()
