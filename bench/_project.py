@@ -38,7 +38,7 @@ def enter() -> None:
 def environment(**more: str) -> dict[str, str]:
     """Returns the environment in which ``python -m zoo`` runs the zoo of this checkout.
 
-    Bytecode is kept from run to run, as it is on a machine where a program has run before.
+    Bytecode is kept from run to run even where the environment says otherwise: that is how programs are used.
 
     Args:
         **more: Further variables.
@@ -48,7 +48,6 @@ def environment(**more: str) -> dict[str, str]:
     return {
         **kept,
         "PYTHONPATH": os.pathsep.join([*_folders(), *inherited]),
-        "PYTHONPYCACHEPREFIX": str(Path(tempfile.gettempdir()) / "zoo-bench-bytecode"),
         "ZOO_HOME": str(Path(_metadata()) / "home"),
         **more,
     }

@@ -1,8 +1,9 @@
 """How near the whole engine, from photos to trained step, comes to a bare training step.
 
-Between the epochs of a real run, in the same process, two things are measured: the bare step (forward, backward,
-optimiser) on one batch that already lies on the device, with the run's own network, precision, layout, frozen stages
-and optimiser; and the loader alone, which collects and augments. Ratios are those of medians.
+Between the epochs of a real run, in the same process and with the machine set as for the run, three things are
+measured: the bare step (forward, backward, optimiser) on one batch that already lies on the device, with the run's own
+network, precision, layout, frozen stages and optimiser; the engine's step on that batch; and the loader alone, which
+collects, augments and normalises. Ratios are those of medians.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import importlib
 import sys
 import tempfile
 import time
-from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from _bench import median, options, report
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
 NAME = "limit"
@@ -36,15 +36,15 @@ class Watch:
     Attributes:
         engine: Images/s of each epoch, from the first batch asked for to the last step.
         bare: Images/s of bare steps.
+        step: Images/s of the engine's step, on the batch of the bare step.
         loader: Images/s of the loader alone.
-        augmentation: Images/s of the augmentation alone; empty where batches are not augmented.
         job: The run that is watched.
     """
 
     engine: list[float] = field(default_factory=list)
     bare: list[float] = field(default_factory=list)
+    step: list[float] = field(default_factory=list)
     loader: list[float] = field(default_factory=list)
-    augmentation: list[float] = field(default_factory=list)
     job: Any = None
 
     @contextmanager
@@ -68,42 +68,43 @@ class Watch:
 
     def _fit_with(self, fit: Callable[..., Any]) -> Callable[..., Any]:
         def watched(network: Any, train: Any, val: Any, **more: Any) -> Iterator[Any]:
-            step = None
+            steps = None
             for result in fit(network, train, val, **more):
-                step = step or bare_step(self.job)
+                steps = steps or steps_on_the_device(self.job)
                 if result.epoch > 1:
-                    self._measure(result, train, step)
+                    self._measure(result, train, *steps)
                 yield result
 
         return watched
 
-    def _measure(self, result: Any, train: Any, step: Callable[[], object]) -> None:
-        device, size = self.job.precision.device, self.job.config.batch_size
-        images = train.steps * size
+    def _measure(self, result: Any, train: Any, bare: Callable[[], object], step: Callable[[], object]) -> None:
+        def measured(work: Iterable[object]) -> float:
+            return rate(work, train.steps * self.job.config.batch_size, self.job.precision.device)
+
         self.engine.append(result.images_per_second)
-        self.bare.append(rate(lambda: deque((step() for _ in range(train.steps)), maxlen=0), images, device))
-        self.loader.append(rate(lambda: deque(train.epoch(result.epoch), maxlen=0), images, device))
-        if hasattr(train, "augmented"):
-            self.augmentation.append(rate(augment_alone(train), images, device))
+        self.bare.append(measured(bare() for _ in range(train.steps)))
+        self.step.append(measured(step() for _ in range(train.steps)))
+        self.loader.append(measured(train.epoch(result.epoch)))
 
 
-def bare_step(job: Any) -> Callable[[], object]:
-    """Returns a forward, backward and optimiser step on a batch on the device, for a copy of a job's network."""
+def steps_on_the_device(job: Any) -> tuple[Callable[[], object], Callable[[], object]]:
+    """Returns a bare step and the engine's, for a copy of a job's network, on a batch that lies on the device."""
     import torch
 
+    from zoo.engine.mixup import Mixed
     from zoo.engine.optimizer import make_optimizer
+    from zoo.engine.step import Step
     from zoo.model import parameter_groups, set_training
 
     config, precision, network = job.config, job.precision, copy.deepcopy(job.classifier)
     set_training(network, freeze_norm_stats=config.freeze_norm_stats)
-    optimizer = make_optimizer(
-        config.optimizer, parameter_groups(network, config), lr=config.lr, momentum=config.momentum
-    )
+    groups = parameter_groups(network, config)
+    optimizer = make_optimizer(config.optimizer, groups, lr=config.lr, momentum=config.momentum)
     images = torch.randn(config.batch_size, 3, *job.preprocess.size, device=precision.device)
     images = images.contiguous(memory_format=torch.channels_last)
     labels = torch.arange(config.batch_size, device=precision.device) % len(job.images.classes)
 
-    def step() -> object:
+    def bare() -> object:
         with precision.autocast():
             logits = network(images)
         loss = network.head.loss(logits, labels)
@@ -111,24 +112,14 @@ def bare_step(job: Any) -> Callable[[], object]:
         loss.backward()
         return optimizer.step()
 
+    take_step, batch = Step(network, optimizer, precision=precision), Mixed(images, labels)
     for _ in range(3):  # the first steps choose kernels and allocate
-        step()
-    return step
+        bare()
+    return bare, lambda: take_step(batch)
 
 
-def augment_alone(train: Any) -> Callable[[], object]:
-    """Returns what augments an epoch's worth of one collected batch."""
-    import torch
-
-    from zoo.data.loader import _collate
-
-    photos, sizes = _collate(train.store, torch.arange(min(train.batch_size, len(train.store))))
-    generator = torch.Generator().manual_seed(0)
-    return lambda: [train.augmented(photos, sizes, generator) for _ in range(train.steps)]
-
-
-def rate(work: Callable[[], object], images: int, device: Any) -> float:
-    """Returns images a second of some work; waits for the device, before and after."""
+def rate(work: Iterable[object], images: int, device: Any) -> float:
+    """Returns images a second of some work, which is done as it is iterated over; waits for the device at both ends."""
     import torch
 
     def wait() -> None:
@@ -137,7 +128,8 @@ def rate(work: Callable[[], object], images: int, device: Any) -> float:
 
     wait()
     started = time.perf_counter()
-    work()
+    for _ in work:
+        pass
     wait()
     return images / (time.perf_counter() - started)
 
@@ -172,9 +164,9 @@ def measure(backbone: str, freeze: str, arguments: argparse.Namespace, data: Pat
         "bare step images/s": bare,
         "engine / bare": engine / bare,
         "bare ms/image": 1e3 / bare,
-        "loader ms/image": 1e3 / loader,
-        "of it augmentation": 1e3 / median(watch.augmentation) if watch.augmentation else None,
-        "rest ms/image": 1e3 / engine - 1e3 / bare - 1e3 / loader,
+        "+ engine's step": 1e3 / median(watch.step) - 1e3 / bare,
+        "+ loader": 1e3 / loader,
+        "+ rest": 1e3 / engine - 1e3 / median(watch.step) - 1e3 / loader,
     }
 
 
@@ -201,12 +193,8 @@ def main(args: list[str] | None = None) -> None:
         for backbone in arguments.backbones.split(",")
         for freeze in arguments.freeze.split(",")
     ]
-    report(
-        NAME,
-        arguments,
-        rows,
-        notes=["Frozen stages run forward in the bare step too. A negative rest: the loader works beside the step."],
-    )
+    note = "Frozen stages run forward in the bare step too. A negative rest: the loader works beside the step."
+    report(NAME, arguments, rows, notes=[note])
 
 
 if __name__ == "__main__":

@@ -64,22 +64,19 @@ def measure(arguments: argparse.Namespace, folder: Path) -> list[dict[str, Any]]
     """Returns the rows of the table."""
     data = arguments.data or _photos.generated(_BATCH)
     environment = _project.environment(PYTHONWARNINGS="ignore")
-    weights = arguments.weights or random_weights(folder / "resnet18.safetensors")
     words = ["resnet18", "--data", str(data), "--runs", str(folder), "--epochs", "1", "--limit", str(_BATCH)]
     words += ["--image-size", str(arguments.image_size)]
     plain = _STEP.format(batch=_BATCH, size=arguments.image_size)
-    taken = alternate(
-        {
-            "import torch, torchvision, build resnet18": partial(bare, _BUILD, environment),
-            "the same, then a step in plain torch": partial(bare, _BUILD + plain, environment),
-            "zoo finetune --weights none": partial(first_step, [*words, "--weights", "none"], environment),
-            "zoo finetune, default recipe (probe first)": partial(
-                first_step, [*words, "--weights", str(weights)], environment
-            ),
-        },
-        arguments.repeats,
-        warm_up=not arguments.quick,
-    )
+    measures = {
+        "import torch, torchvision, build resnet18": partial(bare, _BUILD, environment),
+        "zoo finetune --weights none": partial(first_step, [*words, "--weights", "none"], environment),
+    }
+    if not arguments.quick:
+        measures["bare, and a step in plain torch"] = partial(bare, _BUILD + plain, environment)
+        weights = arguments.weights or random_weights(folder / "resnet18.safetensors")
+        words += ["--weights", str(weights)]
+        measures["zoo finetune, default recipe (probe first)"] = partial(first_step, words, environment)
+    taken = alternate(measures, arguments.repeats, warm_up=not arguments.quick)
     reference = median(next(iter(taken.values())))
     return [
         {"until": name, "seconds": median(seconds), "least": min(seconds), "ratio": median(seconds) / reference}

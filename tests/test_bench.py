@@ -1,0 +1,72 @@
+"""Each benchmark's smallest form, as it is typed: a table, and the same in JSON."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCH = Path(__file__).parent.parent / "bench"
+
+
+def bench(name, *args, folder):
+    """Runs a benchmark and returns what it wrote. One thread: a small run beside other tests is no measurement."""
+    file = folder / "figures.json"
+    command = [sys.executable, str(BENCH / f"{name}.py"), "--quick", "--json", str(file), *args]
+    environment = {**os.environ, "TMPDIR": str(folder), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    written = json.loads(file.read_text("utf-8"))
+    assert written["benchmark"] == name
+    assert written["machine"]["cores"] >= 1
+    for column in written["rows"][0]:
+        assert f" {column} " in done.stdout
+    return written["rows"]
+
+
+def test_limit(tmp_path):
+    (row,) = bench("limit", "--photos", "16", "--batch-size", "8", "--freeze", "none", folder=tmp_path)
+    assert row["engine / bare"] == pytest.approx(row["engine images/s"] / row["bare step images/s"])
+    assert row["engine images/s"] > 0
+
+
+def test_startup(tmp_path):
+    bare, zoo = bench("startup", folder=tmp_path)
+    assert bare["ratio"] == 1
+    assert zoo["ratio"] == pytest.approx(zoo["seconds"] / bare["seconds"])
+
+
+def test_every_benchmark_is_described():
+    page = (BENCH / "README.md").read_text("utf-8")
+    for file in BENCH.glob("[a-z]*.py"):
+        assert f"`python bench/{file.name}`" in page, f"bench/README.md says nothing of {file.name}"
+
+
+def test_photos_can_be_told_apart_by_shape_alone(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(BENCH)
+    import _photos
+
+    folder = _photos.generated(6, size=(64, 48), below=tmp_path)
+    assert _photos.counted(folder) == {"train": 6, "val": 8, "test": 8}
+    assert folder == _photos.generated(6, size=(64, 48), below=tmp_path)
+    assert {path.parent.name for path in folder.glob("*/*/*")} == set(_photos.CLASSES)
+
+
+def test_links_hold_out_a_tenth(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(BENCH)
+    import _photos
+
+    for part, count in (("train", 30), ("test", 4)):
+        for number in range(count):
+            path = tmp_path / "data" / part / _photos.CLASSES[number % 2] / f"{number}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+    assert _photos.counted(_photos.linked(tmp_path / "data", 20, into=tmp_path / "some")) == {
+        "train": 18,
+        "val": 2,
+        "test": 4,
+    }
+    everything = _photos.linked(tmp_path / "data", None, into=tmp_path / "all")
+    assert _photos.counted(everything) == {"train": 27, "val": 3, "test": 4}
