@@ -152,6 +152,7 @@ def measure(backbone: str, freeze: str, arguments: argparse.Namespace, data: Pat
             epochs=arguments.repeats + 1,
             batch_size=arguments.batch_size,
             image_size=arguments.image_size,
+            precision=arguments.precision,
         )
     precision = watch.job.precision
     engine, bare, loader = median(watch.engine), median(watch.bare), median(watch.loader)
@@ -176,13 +177,17 @@ def main(args: list[str] | None = None) -> None:
     parser.add_argument("--backbones", help="names, parted by commas (resnet18; on a GPU resnet50 and vit_small too)")
     parser.add_argument("--freeze", default="none,60%", help="what is frozen, parted by commas (none,60%%)")
     parser.add_argument("--batch-size", type=int, help="images a step (32; on a GPU 256)")
+    parser.add_argument("--precision", default="auto", help="as of zoo finetune (auto)")
     arguments = parser.parse_args(args)
     _project.enter()
+    from zoo.deferred import put_off_compiler
+
+    put_off_compiler()
     import torch
 
     gpu = torch.cuda.is_available()
     if arguments.quick:
-        arguments.image_size, arguments.photos, arguments.repeats = 32, 64, 1
+        arguments.image_size, arguments.photos, arguments.repeats = 32, arguments.photos or 64, 1
     arguments.photos = arguments.photos or (8192 if gpu else 256)
     arguments.batch_size = arguments.batch_size or (256 if gpu and not arguments.quick else 32)
     everything = "resnet18,resnet50,timm/vit_small_patch16_224" if gpu and not arguments.quick else "resnet18"
