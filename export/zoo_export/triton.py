@@ -1,0 +1,162 @@
+"""Writes an exported file as a model of NVIDIA's Triton inference server: configuration, labels, version folders.
+
+The layout is that of https://docs.nvidia.com/deeplearning/triton-inference-server/user-guide/docs/user_guide/model_repository.html,
+the configuration a `ModelConfig` of https://github.com/triton-inference-server/common/blob/main/protobuf/model_config.proto.
+"""
+
+from __future__ import annotations
+
+import importlib.resources
+import re
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zoo.errors import ConfigError, ExportError
+from zoo.run import written_aside
+from zoo_export.card import PIXELS
+from zoo_export.predictor import load
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from zoo_export.card import ModelCard
+
+MAX_BATCH = 32
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")
+_CONFIG, _LABELS, _CLIENT, _MODEL = "config.pbtxt", "labels.txt", "client.py", "model.onnx"
+# How long a request waits for others to share its batch; small beside what a network takes.
+_DELAY_MICROSECONDS = 500
+_SHOWN = 3  # classes that the example client asks for
+
+
+def write_triton(file: Path, repository: Path, *, name: str, max_batch: int = MAX_BATCH) -> Path:
+    """Adds an exported file to a model repository, as the next version of a model.
+
+    Args:
+        file: From ``zoo export``, with raw pixels as its input.
+        repository: The folder that Triton is started with (``--model-repository``); made if need be.
+        name: What clients call the model.
+        max_batch: How many photos Triton may compute at once. Only photos of the same size share a batch.
+
+    Returns:
+        The folder of the new version: ``repository/name/1``.
+
+    Raises:
+        ConfigError: The name is not fit for a folder and an address.
+        ExportError: The file takes no raw pixels, or cannot be opened; a class cannot be a line; the model has versions
+            with other classes; the repository cannot be written to.
+    """
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"{name!r} cannot name a model.", hint="Names are letters, digits and _ . -")
+    predictor = load(file, device="cpu")
+    if predictor.card.input != "pixels":
+        raise ExportError(
+            f"{file} takes normalised tensors, which no client of Triton has.",
+            hint="Export the run with --input pixels.",
+        )
+    outputs = {value.name: value.shape[1:] for value in predictor.session.runtime.get_outputs()}
+    folder = repository / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_labels(folder, predictor.classes)
+        _write(folder / _CONFIG, config_text(predictor.card, outputs, name=name, max_batch=max_batch))
+        _write(folder / _CLIENT, _client_text(name, min(_SHOWN, len(predictor.classes))))
+        return _add_version(file, folder)
+    except OSError as error:
+        raise ExportError(
+            f"Cannot write to {folder}: {error.strerror or error}.", hint="Choose another folder with --to."
+        ) from error
+
+
+def config_text(card: ModelCard, outputs: dict[str, list[int | str]], *, name: str, max_batch: int) -> str:
+    """Returns the content of ``config.pbtxt``.
+
+    Args:
+        card: Of the file.
+        outputs: Name and shape of each, without the batch; text for a length that varies.
+        name: Of the model.
+        max_batch: At least 1.
+    """
+    height, width = card.preprocess.size
+    told = "".join(_output(output, shape) for output, shape in outputs.items())
+    return f"""\
+# Raw photos in, uint8 RGB (height, width, 3) of any size; the preprocessing is inside the model.
+name: "{name}"
+backend: "onnxruntime"
+max_batch_size: {max_batch}
+input [
+  {{
+    name: "{PIXELS}"
+    data_type: TYPE_UINT8
+    dims: [ -1, -1, 3 ]
+  }}
+]
+output [{told.rstrip(",")}
+]
+# Photos of the same size that come within this time share a batch.
+dynamic_batching {{
+  max_queue_delay_microseconds: {_DELAY_MICROSECONDS}
+}}
+# The first answer is as fast as all others.
+model_warmup [
+  {{
+    name: "one black photo"
+    batch_size: 1
+    inputs {{
+      key: "{PIXELS}"
+      value {{
+        data_type: TYPE_UINT8
+        dims: [ {height}, {width}, 3 ]
+        zero_data: true
+      }}
+    }}
+  }}
+]
+"""
+
+
+def _output(name: str, shape: Sequence[int | str]) -> str:
+    dims = ", ".join(str(length if isinstance(length, int) else -1) for length in shape)
+    labels = f'\n    label_filename: "{_LABELS}"' if name == "probabilities" else ""
+    return f"""
+  {{
+    name: "{name}"
+    data_type: TYPE_FP32
+    dims: [ {dims} ]{labels}
+  }},"""
+
+
+def _write_labels(folder: Path, classes: Sequence[str]) -> None:
+    for label in classes:
+        if not label.isprintable():
+            raise ExportError(f"The class {label!r} cannot be a line of {_LABELS}.", hint="Rename it and train again.")
+    text = "".join(f"{label}\n" for label in classes)
+    path = folder / _LABELS
+    if path.exists() and path.read_text(encoding="utf-8") != text:
+        raise ExportError(f"{folder} serves other classes already.", hint="Choose another --name.")
+    _write(path, text)
+
+
+def _client_text(name: str, count: int) -> str:
+    template = importlib.resources.files("zoo_export").joinpath("templates", "triton_client.py.txt")
+    return template.read_text(encoding="utf-8").replace("@name@", name).replace("@count@", str(count))
+
+
+def _add_version(file: Path, folder: Path) -> Path:
+    """Copies a file into the next version's folder, which appears as a whole: Triton may be watching."""
+    versions = [int(path.name) for path in folder.iterdir() if path.name.isdecimal()]
+    version = folder / str(max(versions, default=0) + 1)
+    aside = Path(tempfile.mkdtemp(dir=folder, prefix=".next-"))
+    try:
+        shutil.copyfile(file, aside / _MODEL)
+        aside.chmod(0o755)
+        return aside.rename(version)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _write(path: Path, text: str) -> None:
+    with written_aside(path) as aside:
+        aside.write_text(text, encoding="utf-8")
