@@ -19,6 +19,7 @@ OWNER = "finetune"
 SOLVERS = ("lbfgs", "cg")
 Schedule = Literal["constant", "cosine", "linear"]
 Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
+Cache = Literal["auto", "device", "memory", "disk", "off"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,6 +186,18 @@ class FinetuneConfig:
     device: str = option("auto", help="auto, cpu, cuda, cuda:1, mps.", group="Machine")
     workers: int | None = option(
         None, help="Threads that decode photos; none: one a core.", minimum=1, maximum=256, group="Machine"
+    )
+    cache: Cache = option(
+        "auto",
+        help="Where decoded photos are kept: auto takes the first of device, memory, disk that has room; "
+        "off decodes them anew in every epoch.",
+        group="Machine",
+    )
+    cache_size: float | None = option(
+        None,
+        help="Most memory in GiB that decoded photos may take; none: half of what is to be had.",
+        minimum=0,
+        group="Machine",
     )
     seed: int = option(
         0,

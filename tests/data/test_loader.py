@@ -7,7 +7,9 @@ from zoo.data.augment import normalise
 from zoo.data.draws import Augmentation
 from zoo.data.image import decode, preprocess
 from zoo.data.loader import EvalLoader, TrainLoader, generator_for, share_of
-from zoo.data.store import PhotoStore, for_evaluation
+from zoo.data.prepare import for_evaluation
+from zoo.data.shelf import Shelf
+from zoo.data.store import PhotoStore
 from zoo.errors import ConfigError
 from zoo.specs import Sample
 
@@ -20,8 +22,12 @@ def as_it_is(image):
 
 
 def filled(count, prepare=as_it_is):
-    store = PhotoStore(samples("train", 12)[:count], prepare=prepare, budget=1 << 30, workers=1)
-    store.fill(lambda done, total: None)
+    return fill(samples("train", 12)[:count], prepare)
+
+
+def fill(photos, prepare):
+    store = PhotoStore(photos, prepare=prepare, workers=1)
+    store.fill(Shelf(memory=1 << 20, file=None, count=0), lambda done, total: None)
     return store
 
 
@@ -109,9 +115,7 @@ def test_centred_photos_come_in_order_as_evaluation_sees_them():
 def test_centred_photos_are_those_of_evaluation_but_for_half_a_pixel():
     ramp = np.add.outer(np.arange(24) * 5, np.arange(30) * 3)[:, :, None] + [0, 10, 20]
     photos = [Sample(png(ramp.astype(np.uint8)), 0, "ramp.png")]
-    stores = [PhotoStore(photos, prepare=p, budget=1 << 20, workers=1) for p in (as_it_is, for_evaluation(PREPROCESS))]
-    for store in stores:
-        store.fill(lambda done, total: None)
+    stores = [fill(photos, prepare) for prepare in (as_it_is, for_evaluation(PREPROCESS))]
     how = {"preprocess": PREPROCESS, "batch_size": 1, "device": CPU}
     centred = next(TrainLoader(stores[0], augmentation=HOW, seed=0, **how).centred()).images
     (exact,) = (batch.images for batch in EvalLoader(stores[1], **how))

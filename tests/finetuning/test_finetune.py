@@ -465,16 +465,46 @@ def test_a_run_that_runs_out_of_memory_goes_on_in_smaller_parts_and_says_so(trai
     assert run.config["batch_size"] == 8
 
 
-def test_photos_that_do_not_fit_in_memory_give_the_same_weights(train, monkeypatch):
-    from zoo.finetuning import training
+def test_wherever_photos_are_kept_the_weights_are_the_same(train, monkeypatch, tmp_path):
+    monkeypatch.setenv("ZOO_HOME", str(tmp_path))
+    runs, notes = {}, {}
+    for name, values in {
+        "memory": {},
+        "part": {"cache": "memory", "cache_size": 5000 / 2**30},
+        "disk": {"cache": "disk"},
+        "found": {"cache": "disk"},
+        "off": {"cache": "off"},
+    }.items():
+        notes[name] = []
+        tell = notes[name].append
+        runs[name] = train(
+            epochs=1, observer=lambda event, tell=tell: tell(event.text) if isinstance(event, Note) else None, **values
+        )
+        assert_same_weights(weights_of(runs[name]), weights_of(runs["memory"]))
+    placed = {name: run.record["data"]["cache"] for name, run in runs.items()}
+    assert {part: placed["memory"][part]["tier"] for part in placed["memory"]} == dict.fromkeys(
+        ("train", "val", "test"), "memory"
+    )
+    assert placed["memory"]["train"]["kept"] == 36
+    assert 0 < placed["part"]["train"]["kept"] < 36
+    assert 0 < placed["part"]["train"]["bytes"] + placed["part"]["val"]["bytes"] <= 5000
+    assert any("train photos are decoded anew each time: decoded photos may take" in note for note in notes["part"])
+    assert placed["disk"]["train"]["reason"].startswith("written to")
+    assert placed["found"]["train"]["reason"].startswith("found in")
+    assert placed["off"]["val"] == {
+        "tier": "off", "photos": 12, "kept": 0, "bytes": 0, "reason": "as --cache off says"
+    }  # fmt: skip
+    assert not any("decoded anew" in note for name in ("memory", "disk", "found") for note in notes[name])
 
-    whole = train(epochs=1)
-    notes = []
-    make_job = training.Job
-    monkeypatch.setattr(training, "Job", lambda **fields: make_job(**fields, budget=5000))
-    tight = train(epochs=1, observer=lambda event: notes.append(event.text) if isinstance(event, Note) else None)
-    assert any("do not fit in memory" in note for note in notes)
-    assert_same_weights(weights_of(tight), weights_of(whole))
+
+def test_validation_photos_are_decoded_once(train, monkeypatch):
+    from zoo.data import store
+
+    decoded = []
+    decode = store.decode
+    monkeypatch.setattr(store, "decode", lambda source, *, name: decoded.append(name) or decode(source, name=name))
+    train(epochs=2)
+    assert len(decoded) == len(set(decoded)) == 36 + 12 + 18
 
 
 @pytest.mark.parametrize(

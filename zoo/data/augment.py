@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from zoo.data.image import fill_colour
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
@@ -26,20 +26,20 @@ if TYPE_CHECKING:
     from zoo.specs import Preprocess
 
 
-def cut(photos: Sequence[NDArray[np.uint8]], draws: Draws, spec: Preprocess) -> NDArray[np.uint8]:
+def cut(photos: Iterable[NDArray[np.uint8]], draws: Draws, spec: Preprocess) -> NDArray[np.uint8]:
     """Cuts a box out of each photo and resizes it, antialiased and bilinear, to `spec.size`, flipped where drawn.
 
     What the window covers beyond its photo takes the mean colour. Safe to call from several threads at once.
 
     Args:
-        photos: uint8 ``(H, W, 3)`` each.
+        photos: uint8 ``(H, W, 3)`` each; one is held at a time.
         draws: As many.
         spec: The network's preprocessing.
 
     Returns:
         uint8 ``(N, h, w, 3)``.
     """
-    images = np.empty((len(photos), *spec.size, 3), np.uint8)
+    images = np.empty((len(draws), *spec.size, 3), np.uint8)
     lists = (each.tolist() for each in (draws.box, draws.resized, draws.corner, draws.hflip, draws.vflip))
     for image, photo, box, resized, corner, hflip, vflip in zip(images, photos, *lists, strict=True):
         target = image[:: -1 if vflip else 1, :: -1 if hflip else 1]
@@ -92,6 +92,26 @@ def cut_batch(boxes: Tensor, draws: Draws, spec: Preprocess) -> Tensor:
     inside = row_inside[:, None, :, None] & column_inside[:, None, None, :]
     fill = torch.tensor(fill_colour(spec), dtype=torch.uint8, device=boxes.device).view(1, 3, 1, 1)
     return torch.where(inside, images.round_().clamp_(0, 255).to(torch.uint8), fill)
+
+
+def boxes_of(pixels: Tensor, starts: Tensor, widths: Tensor, box: Tensor) -> Tensor:
+    """Gathers what is cut out of each photo from a flat buffer of photos, all at once.
+
+    Args:
+        pixels: uint8 ``(P, 3)``, of all photos, one after the other, on any device.
+        starts: int64 ``(N,)``: where each of the photos that are asked for begins; on that device.
+        widths: int64 ``(N,)``: of those photos; on that device.
+        box: int64 ``(N, 4)`` on the CPU: top, left, height, width.
+
+    Returns:
+        uint8 ``(N, 3, H, W)``, as large as the largest box; a smaller one goes on with its last row and column.
+    """
+    height, width = box[:, 2:].amax(dim=0).tolist()
+    top, left, heights, box_widths = box.to(pixels.device).T[:, :, None]
+    rows = top + torch.arange(height, device=pixels.device).minimum(heights - 1)
+    columns = left + torch.arange(width, device=pixels.device).minimum(box_widths - 1)
+    places = (starts[:, None] + rows * widths[:, None])[:, :, None] + columns[:, None, :]
+    return pixels[places].permute(0, 3, 1, 2)
 
 
 def _resize_matrix(

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.data.augment import cut, normalise, vary
+from zoo.data.augment import boxes_of, cut, cut_batch, normalise, vary
 from zoo.data.draws import Augmentation, draw, undrawn
 from zoo.data.pipeline import images_ahead
 from zoo.errors import ConfigError
@@ -88,6 +88,7 @@ class TrainLoader:
         self.ranks = ranks
         self.views = views
         self._labels = torch.from_numpy(store.labels())
+        self._sizes = torch.from_numpy(store.sizes)
 
     @property
     def steps(self) -> int:
@@ -129,27 +130,39 @@ class TrainLoader:
         Args:
             flipped: Whether they are mirrored.
         """
-        return self._in_order(undrawn(self.store.sizes, self.preprocess, flipped=flipped), Augmentation())
+        return self._in_order(undrawn(self._sizes, self.preprocess, flipped=flipped), Augmentation())
 
     def _draw_view(self, number: int) -> Draws:
         return self._draw(torch.arange(len(self.store)), generator_for(self.seed, 0, number, 0))
 
     def _draw(self, indices: Tensor, generator: torch.Generator) -> Draws:
-        return draw(self.store.sizes[indices], self.preprocess, self.augmentation, generator)
+        return draw(self._sizes[indices], self.preprocess, self.augmentation, generator)
 
     def _in_order(self, draws: Draws, how: Augmentation) -> Iterator[Batch]:
         mine = torch.arange(len(self.store))[share_of(len(self.store), self.rank, self.ranks)]
         return self._batches(((indices, draws[indices]) for indices in mine.split(self.batch_size)), how)
 
     def _batches(self, plan: Iterable[tuple[Tensor, Draws]], how: Augmentation) -> Iterator[Batch]:
-        def make(known: tuple[Tensor, Draws], part: slice) -> NDArray[np.uint8]:
-            indices, draws = known
-            return cut([self.store[i] for i in indices[part].tolist()], draws[part], self.preprocess)
-
-        counted = ((len(indices), (indices, draws)) for indices, draws in plan)
-        for images, (indices, draws) in images_ahead(counted, make, threads=self.store.workers, device=self.device):
+        for images, (indices, draws) in self._gathered(plan) if self.store.on_device else self._ahead(plan):
             varied = vary(images, draws, self.preprocess, how)
             yield Batch(normalise(varied, self.preprocess), self._labels[indices].to(self.device, non_blocking=True))
+
+    def _ahead(self, plan: Iterable[tuple[Tensor, Draws]]) -> Iterator[tuple[Tensor, tuple[Tensor, Draws]]]:
+        def make(known: tuple[Tensor, Draws], part: slice) -> NDArray[np.uint8]:
+            indices, draws = known
+            return cut((self.store[i] for i in indices[part].tolist()), draws[part], self.preprocess)
+
+        counted = ((len(indices), (indices, draws)) for indices, draws in plan)
+        return images_ahead(counted, make, threads=self.store.workers, device=self.device)
+
+    def _gathered(self, plan: Iterable[tuple[Tensor, Draws]]) -> Iterator[tuple[Tensor, tuple[Tensor, Draws]]]:
+        photos = self.store.on_device
+        assert photos is not None
+        for indices, draws in plan:
+            starts = photos.starts[indices.to(self.device)]
+            widths = self._sizes[indices, 1].to(self.device)
+            boxes = boxes_of(photos.pixels, starts, widths, draws.box)
+            yield cut_batch(boxes, draws.to(self.device), self.preprocess), (indices, draws)
 
     def _split(self, order: Tensor) -> list[Tensor]:
         chunks = list(order.split(self.batch_size))
@@ -165,7 +178,7 @@ class EvalLoader:
     the order of the photos.
 
     Args:
-        store: Photos prepared by `zoo.data.store.for_evaluation`.
+        store: Photos prepared by `zoo.data.prepare.for_evaluation`.
         preprocess: The network's.
         batch_size: Images a batch.
         device: Where the batches go.
@@ -191,12 +204,22 @@ class EvalLoader:
         self._labels = torch.from_numpy(store.labels())
 
     def __iter__(self) -> Iterator[Batch]:
+        chunks = [chunk for chunk in self._mine.split(self.batch_size) if len(chunk)]
+        for images, indices in self._gathered(chunks) if self.store.on_device else self._ahead(chunks):
+            yield Batch(normalise(images, self.preprocess), self._labels[indices].to(self.device, non_blocking=True))
+
+    def _ahead(self, chunks: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
         def make(indices: Tensor, part: slice) -> NDArray[np.uint8]:
             return np.stack([self.store[i] for i in indices[part].tolist()])
 
-        chunks = ((len(chunk), chunk) for chunk in self._mine.split(self.batch_size) if len(chunk))
-        for images, indices in images_ahead(chunks, make, threads=self.store.workers, device=self.device):
-            yield Batch(normalise(images, self.preprocess), self._labels[indices].to(self.device, non_blocking=True))
+        counted = ((len(chunk), chunk) for chunk in chunks)
+        return images_ahead(counted, make, threads=self.store.workers, device=self.device)
+
+    def _gathered(self, chunks: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        photos = self.store.on_device
+        assert photos is not None
+        pixels = photos.pixels.view(-1, *self.preprocess.size, 3)  # all of one size
+        return ((pixels[chunk.to(self.device)].permute(0, 3, 1, 2), chunk) for chunk in chunks)
 
 
 def share_of(count: int, rank: int, ranks: int) -> slice:

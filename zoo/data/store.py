@@ -1,150 +1,195 @@
-"""Keeps decoded photos: each is decoded once, and kept as uint8 while the memory budget lasts."""
+"""The decoded photos of one part of a dataset: each is decoded once, or, where it is not kept, each time anew."""
 
 from __future__ import annotations
 
-import contextlib
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from pathlib import Path
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
-from zoo.data.image import decode, preprocess
+from zoo.data.image import decode
+from zoo.data.pack import MappedPixels
+from zoo.data.shelf import NOWHERE, Shelf
 from zoo.errors import DataError, ImageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
+    from torch import Tensor
 
-    from zoo.specs import Preprocess, Sample
+    from zoo.data.pack import Pack
+    from zoo.data.prepare import Prepare
+    from zoo.specs import Sample
 
-    Prepare = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
-
-# Photos decoded at a time and thread: enough to keep every thread busy, few enough to report progress.
-_CHUNK = 8
-# What a machine that does not tell its memory is taken to have.
-_UNKNOWN_MEMORY = 4 << 30
-_MEMINFO = Path("/proc/meminfo")
-_CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
+_AHEAD = 2  # photos a thread that are being decoded, or wait to be put away: busy threads, and little memory
+_REPORT = 16  # photos between two reports of progress
+_BLOCK = 1 << 24  # pixels copied to a device at a time
 
 
-def default_budget() -> int:
-    """Returns half of the memory that is to be had, in bytes, be it a machine's or a container's."""
-    try:
-        # Not what is free: the photos that were just read fill the page cache, which gives way.
-        available = _MEMINFO.read_text(encoding="ascii").partition("MemAvailable:")[2].split()[0]
-        memory = int(available) << 10
-    except (OSError, IndexError):  # Windows and macOS do not tell
-        memory = _UNKNOWN_MEMORY
-    with contextlib.suppress(OSError, ValueError):  # no container, or one without a limit ("max")
-        memory = min(memory, int(_CONTAINER_LIMIT.read_text(encoding="ascii")))
-    return memory // 2
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnDevice:
+    """All photos of a part in the memory of a device.
 
-
-def for_evaluation(spec: Preprocess) -> Prepare:
-    """Returns what makes a photo exactly the network's input: uint8 ``(h, w, 3)`` of `spec.size`."""
-    return partial(preprocess, spec=spec)
-
-
-def with_room_for_crops(spec: Preprocess, *, crop_scale: float) -> Prepare:
-    """Returns what shrinks a large photo, but leaves its smallest random crop about as sharp as the network's input.
-
-    A square crop of `crop_scale` of the area then still has the input's number of pixels, up to 1.75 times the side.
+    Attributes:
+        pixels: uint8 ``(P, 3)``: of all photos, one after the other.
+        starts: int64 ``(N,)``: where each begins, in pixels; on the device as well.
     """
-    side = max(spec.resize, round(min(spec.size) * min(crop_scale**-0.5, 1.75)), max(spec.size))
 
-    def prepare(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        height, width = image.shape[:2]
-        if min(height, width) <= side:
-            return image
-        from PIL import Image
-
-        scale = side / min(height, width)
-        size = (round(width * scale), round(height * scale))
-        return np.array(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
-
-    return prepare
+    pixels: Tensor
+    starts: Tensor
 
 
 class PhotoStore:
-    """The photos of one part of a dataset, decoded and prepared.
+    """The photos of one part of a dataset, decoded and prepared; `zoo.data.cache.PhotoCache` makes and fills it.
 
     Args:
         samples: What to decode.
-        prepare: Makes of a decoded photo uint8 ``(H, W, 3)`` what is kept of it.
-        budget: Bytes to keep at most; photos beyond it are decoded again each time they are asked for.
+        prepare: Makes of a decoded photo what is kept of it.
         workers: Threads that decode.
 
     Attributes:
-        samples: The readable ones of `samples`, in their order, once `fill` has run.
+        samples: The readable ones of `samples`, in their order, once the store is filled.
         sizes: int64 ``(len, 2)``: height and width of each, prepared.
-        kept: How many of them are in memory.
+        failures: One error an unreadable sample.
+        on_device: The photos once more, where they were copied to a device; then no others are kept.
         workers: Threads that decode.
     """
 
-    def __init__(self, samples: Sequence[Sample], *, prepare: Prepare, budget: int, workers: int) -> None:
+    def __init__(self, samples: Sequence[Sample], *, prepare: Prepare, workers: int) -> None:
         self.samples = list(samples)
-        self.kept = 0
-        self._prepare = prepare
-        self._budget = budget
+        self.sizes = np.zeros((0, 2), np.int64)
+        self.failures: list[ImageError] = []
+        self.on_device: OnDevice | None = None
         self.workers = workers
-        self.sizes = torch.zeros(0, 2, dtype=torch.int64)
-        self._photos: list[NDArray[np.uint8] | None] = [None] * len(self.samples)
+        self._prepare = prepare
+        self._pixels: NDArray[np.uint8] | MappedPixels = np.zeros((0, 3), np.uint8)
+        self._starts = np.full(len(self.samples), NOWHERE)
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def __getitem__(self, index: int) -> NDArray[np.uint8]:
-        """Returns a photo, uint8 ``(H, W, 3)``, prepared.
+        """Returns a photo, uint8 ``(H, W, 3)``, prepared; never to be written to.
 
         Raises:
-            ImageError: The photo is no longer readable.
+            ImageError: The photo is not kept, and no longer readable.
         """
-        photo = self._photos[index]
-        return self._load(self.samples[index]) if photo is None else photo
+        start = int(self._starts[index])
+        if start == NOWHERE:
+            return self._load(self.samples[index])
+        height, width = self.sizes[index].tolist()
+        return self._pixels[start : start + height * width].reshape(height, width, 3)
+
+    @property
+    def tier(self) -> str:
+        """Where photos are kept: ``device``, ``memory``, ``disk``, or ``off`` for nowhere."""
+        if self.on_device:
+            return "device"
+        if isinstance(self._pixels, MappedPixels):
+            return "disk"
+        return "memory" if len(self._pixels) else "off"
+
+    @property
+    def kept(self) -> int:
+        """How many photos need not be decoded again."""
+        return len(self) if self.on_device else int((self._starts != NOWHERE).sum())
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes those take."""
+        return 3 * (len(self._pixels) if self.on_device is None else len(self.on_device.pixels))
 
     def labels(self) -> NDArray[np.int64]:
         """Returns the labels of `samples`, ``(len,)``."""
         return np.array([sample.label for sample in self.samples], dtype=np.int64)
 
-    def fill(self, progress: Callable[[int, int], None]) -> list[ImageError]:
-        """Decodes every photo once; unreadable ones are dropped.
+    def fill(self, shelf: Shelf, progress: Callable[[int, int], None], *, threads: int | None = None) -> Path | None:
+        """Decodes every photo once; unreadable ones are dropped, and the others are put on a shelf.
 
         Args:
+            shelf: Where they are put.
             progress: Called with how many photos are done, and of how many.
+            threads: That decode, for this once; `workers` by default.
 
         Returns:
-            One error a dropped photo.
+            The file that the shelf put them in, if it did: it is to be adopted next.
 
         Raises:
             DataError: No photo is readable.
         """
-        outcomes: list[NDArray[np.uint8] | ImageError | None] = []
-        sizes: list[tuple[int, ...]] = []
-        spent = 0
-        with ThreadPoolExecutor(self.workers) as pool:
-            step = _CHUNK * self.workers
-            for start in range(0, len(self.samples), step):
-                for outcome in pool.map(self._attempt, self.samples[start : start + step]):
-                    size = 0 if isinstance(outcome, ImageError) else outcome.nbytes
-                    fits = spent + size <= self._budget
-                    outcomes.append(outcome if fits or isinstance(outcome, ImageError) else None)
-                    spent += size if fits else 0
-                    if not isinstance(outcome, ImageError):
-                        sizes.append(outcome.shape[:2])
-                progress(len(outcomes), len(self.samples))
-        failures = [outcome for outcome in outcomes if isinstance(outcome, ImageError)]
-        if failures and len(failures) == len(self.samples):
-            raise DataError(f"None of {len(failures)} photos is readable; the first: {failures[0].message}")
-        readable = [(s, o) for s, o in zip(self.samples, outcomes, strict=True) if not isinstance(o, ImageError)]
-        self.samples = [sample for sample, _ in readable]
-        self._photos = [photo for _, photo in readable]
-        self.sizes = torch.tensor(sizes, dtype=torch.int64).view(-1, 2)
-        self.kept = sum(photo is not None for photo in self._photos)
-        return failures
+        starts, sizes, unreadable = [], [], {}
+        try:
+            for place, outcome in enumerate(self._decoded(threads or self.workers, progress)):
+                if isinstance(outcome, ImageError):
+                    unreadable[place] = outcome.message
+                else:
+                    starts.append(shelf.put(outcome))
+                    sizes.append(outcome.shape[:2])
+            self._check_any(unreadable)
+            kept = shelf.finish(unreadable)
+        except BaseException:
+            shelf.abandon()
+            raise
+        if shelf.file:
+            return shelf.file
+        self._drop(unreadable)
+        self.sizes = np.array(sizes, np.int64).reshape(-1, 2)
+        self._pixels = kept
+        self._starts = np.array(starts, np.int64)
+        self._starts[self._starts + self.sizes.prod(axis=1) > len(kept)] = NOWHERE
+        return None
+
+    def adopt(self, pack: Pack) -> None:
+        """Takes the photos of a file for its own; drops the samples that are not in it."""
+        self._drop(pack.unreadable)
+        self.sizes = pack.sizes
+        self._pixels = pack.pixels
+        counts = pack.sizes.prod(axis=1)
+        self._starts = counts.cumsum() - counts
+
+    def move_to(self, device: object) -> None:
+        """Copies all photos to a device and lets go of those here; all of them are kept when this is called."""
+        import torch
+
+        pixels = torch.empty((len(self._pixels), 3), dtype=torch.uint8, device=device)  # type: ignore[call-overload]
+        for start in range(0, len(pixels), _BLOCK):
+            pixels[start : start + _BLOCK] = torch.from_numpy(self._pixels[start : start + _BLOCK])
+        self.on_device = OnDevice(pixels=pixels, starts=torch.from_numpy(self._starts).to(pixels.device))
+        self._forget()
+
+    def release(self) -> None:
+        """Lets go of all photos that are kept; any that is asked for later is decoded again."""
+        self.on_device = None
+        self._forget()
+
+    def _forget(self) -> None:
+        self._pixels = np.zeros((0, 3), np.uint8)
+        self._starts = np.full(len(self), NOWHERE)
+
+    def _check_any(self, unreadable: dict[int, str]) -> None:
+        if unreadable and len(unreadable) == len(self.samples):
+            first = next(iter(unreadable.values()))
+            raise DataError(f"None of {len(unreadable)} photos is readable; the first: {first}")
+
+    def _drop(self, unreadable: dict[int, str]) -> None:
+        self.failures = [ImageError(message) for message in unreadable.values()]
+        self.samples = [sample for place, sample in enumerate(self.samples) if place not in unreadable]
+
+    def _decoded(self, threads: int, progress: Callable[[int, int], None]) -> Iterator[NDArray[np.uint8] | ImageError]:
+        pending: deque[Future[NDArray[np.uint8] | ImageError]] = deque()
+        done, total = 0, len(self.samples)
+        with ThreadPoolExecutor(threads) as pool:
+            for number, sample in enumerate(self.samples, start=1):
+                pending.append(pool.submit(self._attempt, sample))
+                while len(pending) > _AHEAD * threads or (pending and number == total):
+                    yield pending.popleft().result()
+                    done += 1
+                    if done % _REPORT == 0 or done == total:
+                        progress(done, total)
 
     def _load(self, sample: Sample) -> NDArray[np.uint8]:
         return self._prepare(decode(sample.source, name=sample.name))

@@ -10,7 +10,7 @@ from zoo.data.augment import cut, vary
 from zoo.data.draws import Augmentation, draw
 from zoo.data.image import decode
 from zoo.data.loader import generator_for
-from zoo.data.store import with_room_for_crops
+from zoo.data.prepare import with_room_for_crops
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -28,6 +28,7 @@ def conclude(job: Job) -> dict[str, Any]:
         job: A trained job; its classifier is given the weights of the best epoch.
     """
     run = Run(job.folder, job.record)
+    job.cache.release("train")  # the test photos may want the room
     load_weights(run, job.classifier)
     rows = run.metrics()
     best = max((row for row in rows if row["best"]), key=lambda row: row["epoch"])

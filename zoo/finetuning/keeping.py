@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from zoo.data.store import default_budget
+from zoo.data.cache import default_budget
 from zoo.engine.frontier import find_frontier
 from zoo.engine.kept import KeptPart, KeptViews, keep_part
 from zoo.engine.tracing import UntraceableError

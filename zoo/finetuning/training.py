@@ -10,9 +10,10 @@ import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from zoo.config import SOLVERS
+from zoo.data.cache import PhotoCache
 from zoo.data.draws import Augmentation
 from zoo.data.loader import EvalLoader, TrainLoader
-from zoo.data.store import PhotoStore, default_budget, for_evaluation, with_room_for_crops
+from zoo.data.prepare import for_evaluation, with_room_for_crops
 from zoo.engine.evaluate import run_over
 from zoo.engine.features import FeatureBatches, OnFeatures, keep_features, solve_head
 from zoo.engine.fit import Plan, TrainState, fit
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
 
     from zoo.config import FinetuneConfig
     from zoo.data.loader import Batch
-    from zoo.data.store import Prepare
+    from zoo.data.prepare import Prepare
+    from zoo.data.store import PhotoStore
     from zoo.engine.precision import Precision
     from zoo.events import Observer
     from zoo.specs import ImageSet, Preprocess, Sample
@@ -56,7 +58,7 @@ class Job:
         precision: What is computed in, and where.
         record: The content of ``run.json`` so far; added to on the way.
         observer: Who is told.
-        budget: Bytes of memory that decoded photos may take.
+        cache: Where decoded photos are kept.
         parts: How many images the network is given at a time.
         evaluated: Parts that are ready to be evaluated again, each with its readable samples.
     """
@@ -69,11 +71,19 @@ class Job:
     precision: Precision
     record: dict[str, Any]
     observer: Observer
-    budget: int = field(default_factory=default_budget)
+    cache: PhotoCache = field(init=False)
     parts: Parts = field(init=False)
     evaluated: dict[str, tuple[Iterable[Batch], Sequence[Sample]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        size = self.config.cache_size
+        cache = PhotoCache(
+            mode=self.config.cache,
+            budget=None if size is None else int(size * 2**30),
+            workers=self.config.workers or max(1, torch.get_num_threads()),
+            device=self.precision.device,
+        )
+        object.__setattr__(self, "cache", cache)
         # A resumed run goes on with the parts that were found to fit.
         object.__setattr__(self, "parts", Parts(self.record["hardware"].get("part_size"), tell=self._tell_parts))
 
@@ -108,15 +118,23 @@ def train(job: Job, *, resumed: bool = False) -> Iterator[EpochResult]:
 
 def decoded(job: Job, part: str, samples: Sequence[Sample], prepare: Prepare) -> PhotoStore:
     """Returns the photos of a part, each decoded once; unreadable ones are told, recorded and left out."""
-    workers = job.config.workers or max(1, torch.get_num_threads())
-    store = PhotoStore(samples, prepare=prepare, budget=job.budget, workers=workers)
-    failures = store.fill(lambda done, total: job.observer(Work(what=f"decode {part}", done=done, total=total)))
-    for failure in failures:
+    known = job.record["data"].setdefault("cache", {})
+    store = job.cache.load(
+        part,
+        samples,
+        prepare,
+        progress=lambda done, total: job.observer(Work(what=f"decode {part}", done=done, total=total)),
+    )
+    if part in known and known[part] is job.cache.placements[part]:  # as it was told before
+        return store
+    placement = known[part] = job.cache.placements[part]
+    for failure in store.failures:
         job.observer(Note(text=f"Left out: {failure.message}", warning=True))
-    if failures:
-        job.record["data"].setdefault("unreadable", {})[part] = [failure.message for failure in failures]
+    if store.failures:
+        job.record["data"].setdefault("unreadable", {})[part] = [failure.message for failure in store.failures]
     if left := len(store) - store.kept:
-        job.observer(Note(text=f"{left} of {len(store)} {part} photos do not fit in memory; they are decoded anew."))
+        reason = placement["reason"]
+        job.observer(Note(text=f"{left} of {len(store)} {part} photos are decoded anew each time: {reason}."))
     return store
 
 

@@ -1,0 +1,307 @@
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+from fakes import PREPROCESS, samples
+
+from zoo.data import cache as cache_module
+from zoo.data import pack as pack_module
+from zoo.data import shelf as shelf_module
+from zoo.data.cache import PhotoCache, default_budget
+from zoo.data.draws import Augmentation
+from zoo.data.loader import EvalLoader, TrainLoader
+from zoo.data.prepare import for_evaluation, with_room_for_crops
+from zoo.errors import ConfigError, DataError
+
+CPU = torch.device("cpu")
+SAMPLES = samples("train", 12)
+HOW = Augmentation(crop_scale=0.5, hflip=0.5, color_jitter=0.2)
+WITH_ROOM = with_room_for_crops(PREPROCESS, crop_scale=0.5)
+PLENTY = 1 << 24
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("ZOO_HOME", str(tmp_path))
+    return tmp_path / "photos"
+
+
+def ignore(done, total):
+    pass
+
+
+def load(cache, part="train", of=SAMPLES, prepare=WITH_ROOM):
+    return cache.load(part, of, prepare, progress=ignore)
+
+
+def a_cache(mode="auto", *, budget=PLENTY, **more):
+    return PhotoCache(mode=mode, budget=budget, workers=2, **more)
+
+
+def batches_of(store):
+    loader = TrainLoader(store, preprocess=PREPROCESS, augmentation=HOW, batch_size=5, seed=0, device=CPU)
+    return [*loader.epoch(1), *loader.epoch(2), *loader.view(0), *loader.centred(flipped=True)]
+
+
+def eval_batches_of(cache):
+    store = load(cache, "val", prepare=for_evaluation(PREPROCESS))
+    return list(EvalLoader(store, preprocess=PREPROCESS, batch_size=5, device=CPU))
+
+
+def assert_same(ours, theirs):
+    for a, b in zip(ours, theirs, strict=True):
+        assert torch.equal(a.images, b.images)
+        assert torch.equal(a.labels, b.labels)
+
+
+@pytest.mark.parametrize(
+    ("mode", "budget", "tier", "kept"),
+    [
+        ("memory", PLENTY, "memory", 36),
+        ("memory", 9000, "memory", range(1, 36)),
+        ("disk", PLENTY, "disk", 36),
+        ("off", PLENTY, "off", 0),
+        ("auto", PLENTY, "memory", 36),
+        ("auto", 9000, "disk", 36),
+    ],
+)
+def test_batches_are_the_same_wherever_the_photos_are(mode, budget, tier, kept):
+    reference, cache = a_cache("off"), a_cache(mode, budget=budget)
+    store = load(cache)
+    placement = cache.placements["train"]
+    assert placement["tier"] == tier
+    assert placement["kept"] == store.kept
+    assert store.kept == kept if isinstance(kept, int) else store.kept in kept
+    assert tier == "disk" or placement["bytes"] <= budget
+    assert_same(batches_of(store), batches_of(load(reference)))
+    assert_same(eval_batches_of(cache), eval_batches_of(reference))
+
+
+def test_the_next_run_finds_the_file(home, monkeypatch):
+    first, again = a_cache("disk"), a_cache("auto")
+    before = batches_of(load(first))
+    assert first.placements["train"]["reason"] == f"written to {next(home.iterdir())}"
+    monkeypatch.setattr("zoo.data.store.decode", None)  # it would fail
+    assert_same(batches_of(load(again)), before)
+    assert again.placements["train"]["reason"] == f"found in {next(home.iterdir())}"
+
+
+def test_a_damaged_file_is_made_anew(home):
+    load(a_cache("disk"))
+    (path,) = home.iterdir()
+    whole = path.read_bytes()
+    path.write_bytes(whole[:1000] + b"?" + whole[1001:])
+    cache = a_cache("disk")
+    load(cache)
+    assert cache.placements["train"]["reason"] == f"written to {path}"
+    assert path.read_bytes() == whole
+
+
+def test_all_parts_share_one_budget_and_what_is_released_is_free_again():
+    whole = load(a_cache("memory")).nbytes
+    cache = a_cache("memory", budget=whole + 3000)
+    load(cache, "train")
+    load(cache, "test", prepare=for_evaluation(PREPROCESS))
+    assert cache.placements["train"]["kept"] == 36
+    assert cache.placements["test"]["kept"] == 3000 // (3 * 16 * 16)
+    assert cache.placements["test"]["reason"] == "decoded photos may take 3e-06 GB of memory"
+    cache.release("train")
+    cache.release("test")
+    load(cache, "test", prepare=for_evaluation(PREPROCESS))
+    assert cache.placements["test"]["kept"] == 36
+
+
+def test_a_part_that_is_asked_for_again_is_the_same():
+    cache = a_cache()
+    assert load(cache) is load(cache)
+    assert load(cache, prepare=for_evaluation(PREPROCESS)) is not load(cache)
+
+
+def without_room(monkeypatch):
+    usage = type("Usage", (), {"free": 5000})
+    monkeypatch.setattr(pack_module.shutil, "disk_usage", lambda folder: usage)
+
+
+def failing_disk(monkeypatch):
+    write = pack_module.PackWriter.write
+
+    def fail(self, photo):
+        if len(self._sizes) == 20:
+            raise OSError(28, "No space left on device")
+        write(self, photo)
+
+    monkeypatch.setattr(shelf_module.PackWriter, "write", fail)
+
+
+def failing_end(monkeypatch):
+    monkeypatch.setattr(pack_module.os, "fsync", lambda number: exec("raise OSError(5, 'Input/output error')"))
+
+
+@pytest.mark.parametrize("trouble", [without_room, failing_disk, failing_end])
+def test_where_the_disk_has_no_room_what_fits_in_memory_is_kept(home, monkeypatch, trouble):
+    reference = batches_of(load(a_cache("off")))
+    trouble(monkeypatch)
+    cache = a_cache("auto", budget=9000)
+    store = load(cache)
+    placement = cache.placements["train"]
+    assert placement["tier"] == "memory"
+    assert 0 < placement["kept"] < 36
+    assert placement["bytes"] <= 9000
+    assert placement["reason"].startswith("decoded photos may take 9e-06 GB of memory; ")
+    assert_same(batches_of(store), reference)
+    assert list(home.iterdir()) == []
+    with pytest.raises(DataError, match=r"cannot be kept in .*photos") as error:
+        load(a_cache("disk"))
+    assert "--cache memory" in error.value.hint
+
+
+def test_a_cache_folder_that_cannot_be_made_is_told_or_done_without(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("ZOO_HOME", str(tmp_path / "file"))
+    with pytest.raises(DataError, match="cannot be kept"):
+        load(a_cache("disk"))
+    assert load(a_cache("auto", budget=9000)).tier == "memory"
+
+
+def test_the_device_must_have_memory_of_its_own():
+    for device in (CPU, None):
+        with pytest.raises(ConfigError, match="option 'cache' is 'device'"):
+            a_cache("device", device=device)
+
+
+@pytest.fixture
+def a_device(monkeypatch):
+    """Lets the CPU pass for a device with memory of its own."""
+
+    def has(free):
+        monkeypatch.setattr(cache_module, "_keeps_photos", lambda device: device is not None)
+        monkeypatch.setattr(cache_module, "device_memory", lambda device: free)
+
+    return has
+
+
+@pytest.mark.parametrize(("mode", "budget", "before"), [("auto", PLENTY, "memory"), ("device", 60_000, "disk")])
+def test_photos_on_the_device_give_the_same_batches_to_a_level(a_device, mode, budget, before):
+    a_device(1 << 20)
+    reference, cache = a_cache("off"), a_cache(mode, budget=budget, device=CPU)
+    store = load(cache)
+    assert cache.placements["train"] == {
+        "tier": "device",
+        "photos": 36,
+        "kept": 36,
+        "bytes": int(store.sizes.prod(axis=1).sum()) * 3,
+        "reason": f"they fit in the {min(budget, (1 << 20) // 3) / 1e9:.3g} GB that they may take there",
+    }
+    level = 1 / 255 / 0.25
+    for ours, theirs in zip(batches_of(store), batches_of(load(reference)), strict=True):
+        assert torch.equal(ours.labels, theirs.labels)
+        difference = (ours.images - theirs.images).abs()
+        assert difference.max() <= 2.7 * level  # the jitter of colours may stretch a level, and noise is enlarged here
+        assert difference.mean() <= level / 4
+    assert_same(eval_batches_of(cache), eval_batches_of(reference))  # nothing to resize: exactly the same
+    store.release()
+    assert (store.tier, store.kept) == ("off", 0)
+
+
+@pytest.mark.parametrize(("mode", "reason"), [("auto", "decoded photos may take"), ("device", "no more than 3e-06 GB")])
+def test_what_is_too_much_for_the_device_stays_in_memory(a_device, mode, reason):
+    a_device(9000)
+    cache = a_cache(mode, device=CPU)
+    assert load(cache).tier == "memory"
+    assert cache.placements["train"]["reason"].startswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("mode", "tiers"), [("auto", ["disk", "disk"]), ("memory", ["memory"] * 2), ("off", ["off"] * 2)]
+)
+def test_processes_on_one_machine_map_one_file(home, mode, tiers):
+    barrier = threading.Barrier(2, timeout=30)
+    stores, caches = {}, {}
+
+    def run(rank):
+        caches[rank] = a_cache(mode, rank=rank, ranks=2, wait=barrier.wait)
+        stores[rank] = load(caches[rank])
+
+    threads = [threading.Thread(target=run, args=(rank,)) for rank in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [stores[rank].tier for rank in (0, 1)] == tiers
+    assert_same(batches_of(stores[0]), batches_of(stores[1]))
+    if mode == "auto":
+        assert caches[0].placements["train"]["reason"].startswith("written to")
+        assert caches[1].placements["train"]["reason"].startswith("found in")
+        assert len(list(home.iterdir())) == 1
+
+
+@pytest.mark.parametrize(("memory", "budget"), [(1000, 500), (None, 2 << 30)])
+def test_the_budget_is_half_of_the_memory_to_be_had(monkeypatch, memory, budget):
+    monkeypatch.setattr(cache_module, "available_memory", lambda: memory)
+    assert default_budget() == budget
+
+
+MEASURE = """
+import sys
+import numpy as np, torch
+torch.set_num_threads(1)
+from pathlib import Path
+from fakes import PREPROCESS
+from PIL import Image
+from zoo.data.cache import PhotoCache
+from zoo.data.draws import Augmentation
+from zoo.data.loader import TrainLoader
+from zoo.data.prepare import RoomForCrops
+from zoo.specs import Sample
+
+def peak():
+    return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) << 10
+
+folder = Path(sys.argv[1])
+for number in range(4):
+    noise = np.random.default_rng(number).integers(0, 255, (600, 800, 1), dtype=np.uint8)
+    Image.fromarray(np.repeat(noise, 3, axis=2)).save(folder / f"{number}.bmp")
+samples = [Sample(folder / f"{number % 4}.bmp", 0, str(number)) for number in range(48)]
+
+def epoch(mode, budget, count):
+    cache = PhotoCache(mode=mode, budget=budget, workers=2)
+    store = cache.load("train", samples[:count], RoomForCrops(600), progress=lambda done, total: None)
+    loader = TrainLoader(
+        store, preprocess=PREPROCESS, augmentation=Augmentation(crop_scale=0.5), batch_size=8, seed=0,
+        device=torch.device("cpu"),
+    )
+    for batch in loader.epoch(1):
+        pass
+    return cache.placements["train"]
+
+epoch("off", 0, 16)  # what decoding and torch take once and for all
+for mode, budget in (("off", 0), ("disk", 8 << 20), ("memory", 24 << 20), ("memory", 1 << 30)):
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    before = peak()
+    placement = epoch(mode, budget, 48)
+    print(mode, budget >> 20, placement["kept"], placement["bytes"] >> 20, (peak() - before) >> 20)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="this system does not tell peak memory")
+def test_memory_stays_inside_the_budget(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "MALLOC_ARENA_MAX": "2"}
+    output = subprocess.run(
+        [sys.executable, "-c", MEASURE, str(tmp_path)], env=environment, capture_output=True, text=True, check=True
+    ).stdout
+    rows = [line.split() for line in output.splitlines()]
+    grown = {(mode, int(budget)): int(growth) for mode, budget, _, _, growth in rows}
+    kept = {(mode, int(budget)): (int(count), int(size)) for mode, budget, count, size, _ in rows}
+    assert kept["disk", 8] == (48, 65)
+    assert kept["memory", 1024] == (48, 65)
+    assert 0 < kept["memory", 24][0] < 48
+    assert 0 < kept["memory", 24][1] <= 24
+    in_flight = 24  # MiB: what a few photos of 600 x 800 take while they are decoded, and what malloc keeps
+    assert grown["off", 0] <= in_flight
+    assert grown["disk", 8] <= 8 + in_flight
+    assert grown["memory", 24] <= 24 + in_flight
+    assert grown["memory", 1024] > 60  # so this test can tell

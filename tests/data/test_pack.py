@@ -1,0 +1,161 @@
+import errno
+import os
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from fakes import photo, png, samples
+
+from zoo.data import pack as pack_module
+from zoo.data.pack import MappedPixels, PackWriter, make_room, open_pack, pack_path
+from zoo.data.prepare import RoomForCrops
+from zoo.specs import Sample
+
+PHOTOS = [photo(0, 0, (5, 7)), photo(1, 1, (9, 4)), photo(2, 2, (6, 6))]
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "photos" / "abc.pack"
+    writer = PackWriter(path, expected=1000)
+    for each in PHOTOS:
+        writer.write(each)
+    writer.finish({3: "x.png: broken"})
+    return path
+
+
+def opened(path, **changes):
+    return open_pack(path, **{"window": 1 << 20, "threads": 2, **changes})
+
+
+def test_what_was_written_is_found_again(path):
+    pack = opened(path)
+    assert pack.sizes.tolist() == [[5, 7], [9, 4], [6, 6]]
+    assert pack.unreadable == {3: "x.png: broken"}
+    np.testing.assert_array_equal(pack.pixels[0 : len(pack.pixels)], np.concatenate([p.reshape(-1, 3) for p in PHOTOS]))
+    assert [each.name for each in path.parent.iterdir()] == ["abc.pack"]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(lambda data: data[:-1], id="cut at the end"),
+        pytest.param(lambda data: data[1:], id="cut at the beginning"),
+        pytest.param(lambda data: b"", id="empty"),
+        pytest.param(lambda data: data[:50] + bytes([data[50] ^ 1]) + data[51:], id="one bit"),
+        pytest.param(lambda data: data.replace(b'"key": "abc"', b'"key": "abd"'), id="other photos"),
+        pytest.param(lambda data: data.replace(b'"format": 1', b'"format": 0'), id="other format"),
+        pytest.param(lambda data: data.replace(b'"sizes": [[5', b'"sizes": [[6'), id="other sizes"),
+        pytest.param(lambda data: data.replace(b'"sizes"', b'"seizs"'), id="no sizes"),
+        pytest.param(lambda data: b"x" * len(data), id="something else"),
+    ],
+)
+def test_a_damaged_file_counts_as_none(path, damage):
+    path.write_bytes(damage(path.read_bytes()))
+    assert opened(path) is None
+
+
+def test_no_file_is_no_error(tmp_path):
+    assert opened(tmp_path / "none.pack") is None
+
+
+def test_the_name_depends_on_photos_and_preparation(tmp_path, monkeypatch):
+    monkeypatch.setenv("ZOO_HOME", str(tmp_path / "home"))
+    file = tmp_path / "a.png"
+    file.write_bytes(png(PHOTOS[0]))
+    some = [*samples("train", 1), Sample(file, 0, "a"), Sample(tmp_path / "gone.png", 0, "gone")]
+    first = pack_path(some, RoomForCrops(10))
+    assert first.parent == tmp_path / "home" / "photos"
+    assert pack_path(list(some), RoomForCrops(10)) == first
+    paths = {first, pack_path(some, RoomForCrops(11)), pack_path(some[::-1], RoomForCrops(10))}
+    paths.add(pack_path(some[1:], RoomForCrops(10)))
+    os.utime(file, (1, 1))
+    paths.add(pack_path(some, RoomForCrops(10)))
+    monkeypatch.setattr(pack_module.PIL, "__version__", "0.1")
+    paths.add(pack_path(some, RoomForCrops(10)))
+    assert len(paths) == 6
+
+
+@pytest.mark.skipif(not hasattr(pack_module.mmap, "MADV_DONTNEED"), reason="no madvise on this system")
+def test_what_was_read_of_a_file_is_handed_back_to_the_system(tmp_path):
+    count = 4 << 20
+    content = np.random.default_rng(0).integers(0, 255, 3 * count, dtype=np.uint8)
+    (tmp_path / "p").write_bytes(content)
+    pixels = MappedPixels(tmp_path / "p", count, window=1 << 20)
+
+    def resident():
+        with open("/proc/self/smaps") as lines:  # noqa: PTH123
+            text = lines.read().partition(str(tmp_path / "p"))[2]
+        return int(text.partition("Rss:")[2].split()[0]) << 10
+
+    total, most = 0, 0
+    for start in range(0, count, 1 << 16):
+        total += int(pixels[start : start + (1 << 16)].sum())
+        most = max(most, resident())
+    assert total == int(content.sum(dtype=np.int64))
+    assert most <= 6 << 20  # of 12 MiB: the window, and what the system maps along with it
+
+
+def test_abandoned_writing_leaves_nothing(tmp_path):
+    writer = PackWriter(tmp_path / "a.pack", expected=10)
+    writer.write(PHOTOS[0])
+    writer.abandon()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def full_disk(monkeypatch):
+    def has(free):
+        monkeypatch.setattr(pack_module.shutil, "disk_usage", lambda folder: SimpleNamespace(free=free))
+
+    return has
+
+
+def old_packs(folder):
+    for age, name in enumerate("abc"):
+        (folder / f"{name}.pack").write_bytes(bytes(100))
+        os.utime(folder / f"{name}.pack", (time.time() - age, time.time() - age))
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("free", "expected", "left"),
+    [
+        pytest.param(1000, 300, "abc", id="room for all"),
+        pytest.param(500, 150, "ab", id="one too many"),
+        pytest.param(300, 200, "a", id="two too many"),
+        pytest.param(300, 300, "", id="just this one"),
+    ],
+)
+def test_the_least_recently_used_files_give_way(tmp_path, full_disk, free, expected, left):
+    old_packs(tmp_path)
+    full_disk(free)
+    make_room(tmp_path, expected)
+    assert names(tmp_path) == [f"{name}.pack" for name in left]
+
+
+def test_without_room_nothing_is_deleted_and_nothing_is_written(tmp_path, full_disk):
+    old_packs(tmp_path)
+    full_disk(300)
+    with pytest.raises(OSError, match="are needed, and") as error:
+        PackWriter(tmp_path / "new.pack", expected=301)
+    assert error.value.errno == errno.ENOSPC
+    assert names(tmp_path) == ["a.pack", "b.pack", "c.pack"]
+
+
+def test_files_that_were_never_finished_are_cleared_away_after_a_day(tmp_path):
+    for name, age in (("new.part", 0), ("old.part", 2 * 24 * 3600)):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (time.time() - age, time.time() - age))
+    make_room(tmp_path, 0)
+    assert names(tmp_path) == ["new.part"]
+
+
+def test_use_counts(path):
+    os.utime(path, (1, 1))
+    opened(path)
+    assert time.time() - path.stat().st_mtime < 60

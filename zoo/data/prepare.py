@@ -1,0 +1,66 @@
+"""What is made of a decoded photo before it is kept: the network's input, or a photo with room for random crops.
+
+Both are values: equal ones prepare alike, and their `repr` says how (`zoo.data.pack` finds kept photos by it).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from PIL import Image
+
+from zoo.data.image import preprocess
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from zoo.specs import Preprocess
+
+
+class Prepare(Protocol):
+    """Makes of a decoded photo, uint8 ``(H, W, 3)``, what is kept of it."""
+
+    def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Returns uint8 ``(h, w, 3)``."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForEvaluation:
+    """Makes a photo exactly the network's input: uint8 ``(h, w, 3)`` of `spec.size`."""
+
+    spec: Preprocess
+
+    def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Returns what evaluation, prediction, ONNX and demo see."""
+        return preprocess(image, self.spec)
+
+
+@dataclass(frozen=True, slots=True)
+class RoomForCrops:
+    """Shrinks a photo whose shorter side is longer than `side` until it is that long."""
+
+    side: int
+
+    def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Returns the photo itself where it is small enough."""
+        height, width = image.shape[:2]
+        if min(height, width) <= self.side:
+            return image
+        scale = self.side / min(height, width)
+        size = (round(width * scale), round(height * scale))
+        return np.array(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
+
+
+def for_evaluation(spec: Preprocess) -> ForEvaluation:
+    """Returns what makes a photo exactly the network's input."""
+    return ForEvaluation(spec)
+
+
+def with_room_for_crops(spec: Preprocess, *, crop_scale: float) -> RoomForCrops:
+    """Returns what shrinks a large photo, but leaves its smallest random crop about as sharp as the network's input.
+
+    A square crop of `crop_scale` of the area then still has the input's number of pixels, up to 1.75 times the side.
+    """
+    return RoomForCrops(max(spec.resize, round(min(spec.size) * min(crop_scale**-0.5, 1.75)), max(spec.size)))
