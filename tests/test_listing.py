@@ -91,3 +91,12 @@ def test_runs_are_matched_in_any_case(tmp_path):
 def test_a_run_of_unknown_make_is_listed_all_the_same(tmp_path):
     row = run_row(Run(tmp_path / "odd", {"format": 1}))
     assert (row.name, row.status, row.backbone, row.data) == ("odd", "?", "?", "?")
+
+
+@pytest.mark.parametrize(
+    "value", [None, 3, True, "x", ["x"], {"test": 3}, {"test": {"interval": [1], "accuracy": "high"}}]
+)
+@pytest.mark.parametrize("part", ["config", "data", "results"])
+def test_a_run_whose_record_is_odd_is_listed_all_the_same(tmp_path, part, value):
+    row = run_row(Run(tmp_path / "odd", {part: value}))
+    assert (row.name, row.backbone, row.accuracy, row.interval, row.seconds) == ("odd", "?", None, None, None)

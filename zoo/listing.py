@@ -133,9 +133,9 @@ def list_entries(
 
 def run_row(run: Run, tags: Iterable[str] = ()) -> RunRow:
     """Returns what a listing says of a run and its tags; what its record lacks is ``?`` or None."""
-    config, data = run.record.get("config") or {}, run.record.get("data") or {}
-    part = next((part for part in ("test", "val") if part in run.results), "")
-    scores = run.results.get(part) or {}
+    config, data, results = (_mapping(run.record.get(part)) for part in ("config", "data", "results"))
+    part = next((part for part in ("test", "val") if part in results), "")
+    scores = _mapping(results.get(part))
     return RunRow(
         name=run.name,
         path=str(run.path),
@@ -145,12 +145,25 @@ def run_row(run: Run, tags: Iterable[str] = ()) -> RunRow:
         data=str(data.get("name") or config.get("data", "?")),
         recipe=str(config.get("recipe", "?")),
         part=part,
-        accuracy=scores.get("accuracy"),
-        interval=tuple(scores["interval"]) if "interval" in scores else None,
-        seconds=run.results.get("seconds"),
+        accuracy=_number(scores.get("accuracy")),
+        interval=_interval(scores.get("interval")),
+        seconds=_number(results.get("seconds")),
         created=str(run.record.get("created", "")),
         tags=tuple(tags),
     )
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _number(value: Any) -> float | None:
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def _interval(value: Any) -> tuple[float, float] | None:
+    low, high = map(_number, value) if isinstance(value, list) and len(value) == 2 else (None, None)
+    return None if low is None or high is None else (low, high)
 
 
 def matching_runs(

@@ -76,7 +76,10 @@ class Run:
     @property
     def split(self) -> Mapping[str, list[str]]:
         """Names of the photos of each part; empty where none were written down."""
-        return dict(self._part("data", dict).get("split", {}))
+        split = self._part("data", dict).get("split", {})
+        return (
+            {part: names for part, names in split.items() if isinstance(names, list)} if isinstance(split, dict) else {}
+        )
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -64,6 +64,13 @@ def test_json_has_null_in_place_of_nan(capsys):
     assert "ü" in out
 
 
+def test_json_holds_names_that_are_no_text(capsys):
+    console.write_json({"name": "photo-\udcff.jpg"})
+    out = capsys.readouterr().out
+    assert out.isascii()
+    assert json.loads(out) == {"name": "photo-\udcff.jpg"}
+
+
 def test_a_piped_table_is_aligned_and_never_cut(capsys):
     console.write_table(("name", "count"), [("a" * 200, "1"), ("b", "100")], right=(1,), indent=2)
     lines = capsys.readouterr().out.splitlines()

@@ -63,7 +63,9 @@ def word(value: object) -> str:
 
 def write_json(value: Any) -> None:
     """Prints a value as JSON; NaN and infinity, which JSON lacks, become null."""
-    click.echo(json.dumps(finite(value), indent=2, ensure_ascii=False))
+    text = json.dumps(finite(value), indent=2, ensure_ascii=False)
+    # Halves of surrogate pairs, as the name of a file that is no UTF-8 has them, go out escaped: still JSON.
+    click.echo(text.encode(errors="backslashreplace").decode())
 
 
 def finite(value: Any) -> Any:

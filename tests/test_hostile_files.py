@@ -1,0 +1,130 @@
+"""Whatever stands in the JSON files of runs: it is read, or refused with a `ZooError`; nothing else happens."""
+
+import contextlib
+import json
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from zoo.commands.runs import command
+from zoo.errors import ZooError
+from zoo.listing import run_row
+from zoo.manifest import MANIFEST, check_folder
+from zoo.run import METRICS, RECORD, list_runs, open_run
+from zoo.taghistory import TAGS
+from zoo.tags import list_tags, tags_by_run
+
+CREATED = "2026-01-01T00:00:00+00:00"
+SCORES = {"accuracy": 0.9, "interval": [0.8, 0.95], "count": 8}
+WHOLE = {
+    RECORD: {
+        "format": 1,
+        "status": "finished",
+        "created": CREATED,
+        "backbone": "acme/tiny",
+        "head": "heads/linear",
+        "config": {"backbone": "tiny", "head": "linear", "data": "dogs", "recipe": "default"},
+        "classes": ["cat", "dog"],
+        "preprocess": {
+            "size": [8, 8],
+            "resize": 8,
+            "resize_mode": "shorter",
+            "interpolation": "bilinear",
+            "mean": [0.5, 0.5, 0.5],
+            "std": [0.5, 0.5, 0.5],
+        },
+        "data": {"name": "dogs", "fingerprint": "abc", "split": {"train": ["a"], "val": ["b"]}},
+        "results": {"test": SCORES, "val": SCORES, "seconds": 19.0},
+    },
+    METRICS: {"epoch": 1, "train_loss": 1.0, "val_loss": None, "best": True},
+    MANIFEST: {"format": 1, "files": {"run.json": {"sha256": "0" * 64, "size": 3}}},
+    TAGS: {
+        "format": 1,
+        "history": [{"name": "hotdog@1", "run": "r-1", "created": CREATED, "weights": "w", "at": "x", "by": "y"}],
+    },
+}
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(st.characters(), max_size=4), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+def places(value, path=()):
+    yield path
+    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in pairs:
+        yield from places(inner, (*path, key))
+
+
+@st.composite
+def spoilt(draw, file):
+    """The bytes of a file in which one value was replaced or dropped; sometimes a byte was changed, or the end cut."""
+    value = json.loads(json.dumps(WHOLE[file]))
+    *parents, last = draw(st.sampled_from([path for path in places(value) if path]))
+    holder = value
+    for key in parents:
+        holder = holder[key]
+    if draw(st.booleans()) or draw(st.booleans()):
+        holder[last] = draw(JSON)
+    else:
+        del holder[last]
+    content = json.dumps(value, ensure_ascii=draw(st.booleans())).encode(errors="surrogatepass")
+    place = draw(st.integers(0, 5 * len(content)))
+    if place < len(content):
+        return content[:place] + draw(st.binary(max_size=1)) + content[place + 1 :]
+    return content[: len(content) * 6 - place] if place > 4 * len(content) else content
+
+
+def read_record(runs):
+    run = open_run(runs / "r-1")
+    for name in ("config", "backbone", "head", "fingerprint", "split", "classes", "preprocess", "results"):
+        with contextlib.suppress(ZooError):
+            getattr(run, name)
+    assert run_row(run).to_dict()["name"] == "r-1"
+
+
+def read_listing(runs):
+    list_runs(runs)
+    for args in ([], ["--json"]):
+        result = CliRunner().invoke(command, [*args, "--runs", str(runs)])
+        assert result.exit_code == 0, result.exception
+
+
+READERS = {
+    RECORD: (read_record, read_listing),
+    METRICS: (lambda runs: open_run(runs / "r-1").metrics(),),
+    MANIFEST: (lambda runs: check_folder(runs / "r-1"),),
+    TAGS: (
+        lambda runs: (list_tags(runs), tags_by_run(runs)),
+        lambda runs: open_run("hotdog@1", runs=runs),
+        read_listing,
+    ),
+}
+
+
+@pytest.mark.parametrize("file", READERS)
+def test_a_whole_file_is_read(tmp_path, file):
+    _write(tmp_path, file, json.dumps(WHOLE[file]).encode())
+    for read in READERS[file]:
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("file", READERS)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_spoilt_file_is_read_or_refused(tmp_path, file, data):
+    _write(tmp_path, file, data.draw(spoilt(file)))
+    for read in READERS[file]:
+        with contextlib.suppress(ZooError):
+            read(tmp_path)
+
+
+def _write(runs, file, content):
+    (runs / "r-1").mkdir(exist_ok=True)
+    (runs / "r-1" / RECORD).write_text(json.dumps(WHOLE[RECORD]))
+    (runs / file if file == TAGS else runs / "r-1" / file).write_bytes(content)
