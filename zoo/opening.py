@@ -13,9 +13,13 @@ from zoo.run import RUNS, Run, open_run
 from zoo.specs import FormatRequest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from zoo.prediction import PhotoPredictor
     from zoo.registry import Offer, Registry
     from zoo.specs import FormatSpec
+
+    Ask = Callable[[str], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,18 +29,23 @@ class ModelFile:
     Attributes:
         path: Of the file.
         offer: The format that opens it.
+        ask: As in `FormatRequest`.
     """
 
     path: Path
     offer: Offer[FormatSpec]
+    ask: Ask | None = None
 
 
-def find_model(reference: str | Path, *, runs: Path = RUNS, registry: Registry | None = None) -> Run | ModelFile:
+def find_model(
+    reference: str | Path, *, runs: Path = RUNS, ask: Ask | None = None, registry: Registry | None = None
+) -> Run | ModelFile:
     """Returns the run or the file that a reference means; neither torch is imported nor the file read.
 
     Args:
         reference: A run folder, a run's name below `runs`, or a file of a format that a plugin opens.
         runs: Where runs are looked for by name.
+        ask: Asked for the passphrase of an encrypted file, where there is somebody to be asked.
         registry: Of plugins; found in the environment by default.
 
     Raises:
@@ -53,7 +62,7 @@ def find_model(reference: str | Path, *, runs: Path = RUNS, registry: Registry |
             known = ", ".join(suffix for offer in registry.formats() for suffix in offer.spec.suffixes)
             hint = f"A run folder can be, or a file that ends with: {known or 'nothing, no plugin opens files'}."
             raise RunError(f"{path} is a file that cannot be opened.", hint=f"{hint} {registry.missing()}".rstrip())
-        return ModelFile(path, offer)
+        return ModelFile(path, offer, ask)
     try:
         return open_run(reference, runs=runs)
     except RunError as error:
@@ -80,7 +89,7 @@ def load_model(model: Run | ModelFile, *, device: str = "auto", registry: Regist
         return load(model, device=device, registry=registry)
     plugin = model.offer.plugin.key
     try:
-        predictor = model.offer.spec.load(FormatRequest(path=model.path, device=device))
+        predictor = model.offer.spec.load(FormatRequest(path=model.path, device=device, ask=model.ask))
     except ZooError:
         raise
     except Exception as error:

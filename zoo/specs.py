@@ -276,10 +276,12 @@ class FormatRequest:
         path: A file that has one of the format's suffixes.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``, as the user wrote it. What it names is used,
             or an error raised; of ``"auto"`` alone the format makes something.
+        ask: Asks whoever sits at the terminal for the passphrase of what its argument names; None where nobody does.
     """
 
     path: Path
     device: str = "auto"
+    ask: Callable[[str], str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

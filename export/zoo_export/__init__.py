@@ -42,13 +42,13 @@ def zoo_formats() -> list[FormatSpec]:
     """Lets ``zoo predict`` and ``zoo evaluate`` open what ``zoo export`` wrote."""
     from zoo.specs import FormatSpec
 
-    return [FormatSpec(name="onnx", suffixes=(".onnx",), load=_load, summary="What 'zoo export' writes.")]
+    return [FormatSpec(name="onnx", suffixes=(".onnx", ".onnx.age"), load=_load, summary="What 'zoo export' writes.")]
 
 
 def _load(request: FormatRequest) -> OnnxPredictor:
     from zoo_export.predictor import load
 
-    return load(request.path, device=request.device)
+    return load(request.path, device=request.device, ask=request.ask)
 
 
 @hookimpl

@@ -12,10 +12,11 @@ from zoo.prediction import PhotoPredictor, Prediction, name_of
 from zoo_export.card import KEY, OUTPUTS, ModelCard
 from zoo_export.frame import Frame, frame_of, normaliser
 from zoo_export.providers import CUDA
+from zoo_export.secrecy import SUFFIX, find_secret, read_decrypted
 from zoo_export.session import Session, open_session, run
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -98,21 +99,31 @@ class OnnxPredictor(PhotoPredictor):
         return outputs
 
 
-def load(model: str | Path | bytes, *, device: str = "auto", threads: int | None = None) -> OnnxPredictor:
+def load(
+    model: str | Path | bytes,
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    ask: Callable[[str], str] | None = None,
+) -> OnnxPredictor:
     """Opens an exported file, ready to predict.
 
     Args:
-        model: A file, or the bytes of one (decrypted into memory, say).
+        model: A file, or the bytes of one. A file of ``zoo encrypt`` (``model.onnx.age``) is decrypted into memory.
         device: ``"auto"`` takes CUDA where it really works, else the CPU, and `OnnxPredictor.provider` tells which;
             ``"cpu"``; ``"cuda"`` or ``"cuda:1"``, which is CUDA or an error.
         threads: How many compute an operator; by default as many as this process has processors.
+        ask: Asked for the passphrase of an encrypted file that no variable names a secret for.
 
     Raises:
         ConfigError: There is no such device.
+        IntegrityError: The file is encrypted, and there is no key or passphrase that opens it; or it was changed.
         ExportError: The file is broken or not one of ours, or CUDA was asked for and does not work.
     """
     source = Path(model) if isinstance(model, str) else model
     name = str(source) if isinstance(source, Path) else "the model"
+    if isinstance(source, Path) and source.suffix.lower() == SUFFIX:
+        source = read_decrypted(source, find_secret(source, ask=ask))
     predictor = _predictor(name, open_session(source, name=name, device=device, threads=threads))
     if predictor.provider != CUDA:
         return predictor

@@ -15,7 +15,7 @@ from PIL import Image
 
 import zoo_export
 from zoo.data.image import preprocess
-from zoo.errors import ConfigError, ExportError, ImageError
+from zoo.errors import ConfigError, ExportError, ImageError, IntegrityError
 from zoo.specs import Preprocess
 from zoo_export.frame import frame_of, normaliser
 from zoo_export.predictor import load
@@ -175,6 +175,35 @@ def test_threads_share_a_predictor(predictor, photos):
     alone = [predictor.predict(path) for path in photos]
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(predictor.predict, photos * 25)) == alone * 25
+
+
+def test_an_encrypted_file_is_opened_in_memory(file, monkeypatch):
+    secrecy = pytest.importorskip("zoo_export.secrecy")
+    pytest.importorskip("pyrage", reason="pyrage is not installed")
+    key, target = file.parent / "key", file.parent / "model.onnx.age"
+    public = secrecy.new_key(key)
+    secrecy.encrypt_file(file, target, recipients=[public])
+    file.unlink()
+    monkeypatch.delenv("ZOO_KEY_FILE", raising=False)
+    with pytest.raises(IntegrityError, match="is encrypted, and wants a private key"):
+        load(target, device="cpu")
+    monkeypatch.setenv("ZOO_KEY_FILE", str(key))
+    predictor = load(target, device="cpu")
+    assert predictor.name == str(target)
+    assert predictor.predict(photo(1)).label == "green"
+    assert {path.name for path in file.parent.iterdir()} == {"key", "model.onnx.age"}
+
+
+def test_whoever_sits_at_the_terminal_is_asked_for_the_passphrase(file, monkeypatch):
+    from zoo_export import predictor, secrecy
+
+    monkeypatch.delenv("ZOO_PASSPHRASE_FILE", raising=False)
+    monkeypatch.setattr(secrecy, "wants_passphrase", lambda path: True)
+    opened = []
+    monkeypatch.setattr(predictor, "read_decrypted", lambda path, secret: opened.append(secret) or path.read_bytes())
+    encrypted = file.rename(file.parent / "model.onnx.AGE")
+    assert load(encrypted, device="cpu", ask=lambda what: f"of {what}").classes == CLASSES
+    assert opened[0].passphrase == "of model.onnx.AGE"
 
 
 # What is not one of ours
@@ -342,7 +371,7 @@ def test_the_plugin_keeps_the_contract_of_its_format():
     from zoo.testing import check_format
 
     (spec,) = zoo_export.zoo_formats()
-    assert spec.suffixes == (".onnx",)
+    assert spec.suffixes == (".onnx", ".onnx.age")
     check_format(spec)
     with pytest.raises(AttributeError, match="no attribute 'nosuch'"):
         zoo_export.nosuch  # noqa: B018

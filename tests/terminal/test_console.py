@@ -1,6 +1,7 @@
 import json
 import math
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -108,3 +109,13 @@ def test_pairs_leave_empty_values_out_and_fold_long_ones(capsys, terminal):
 def test_piped_pairs_are_not_folded(capsys):
     console.write_pairs([("name", "many words " * 30)])
     assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+def test_a_passphrase_is_asked_for_only_where_somebody_sits(monkeypatch):
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: False))
+    assert console.passphrase_prompt() is None
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setattr("click.prompt", lambda text, **how: (text, how))
+    assert console.passphrase_prompt()("model.onnx.age") == str(
+        ("Passphrase of model.onnx.age", {"hide_input": True, "err": True})
+    )

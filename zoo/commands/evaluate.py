@@ -31,7 +31,7 @@ def command(run: str, data: str | None, part: str, device: str, runs: Path, as_j
 
     Accuracy with its interval, figures of each class, confusion matrix, calibration error.
     """
-    model = find_model(run, runs=runs)
+    model = find_model(run, runs=runs, ask=console.passphrase_prompt())
     from zoo.evaluation import evaluate
 
     with observing(quiet=as_json, next_steps=False) as observer:

@@ -46,7 +46,7 @@ def command(
 
     A photo that cannot be read is named on stderr, the others go on; the exit code is then 1.
     """
-    model = find_model(run, runs=runs)
+    model = find_model(run, runs=runs, ask=console.passphrase_prompt())
     failed: list[ZooError] = []
     with _opened(csv_file) as stream:
         predictor = load_model(model, device=device)

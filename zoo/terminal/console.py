@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
 NOTHING = "-"  # where there is no number
 
@@ -18,6 +18,13 @@ NOTHING = "-"  # where there is no number
 def on_terminal() -> bool:
     """Returns whether a person is looking at the output, rather than a file or a program."""
     return sys.stdout.isatty()
+
+
+def passphrase_prompt() -> Callable[[str], str] | None:
+    """Returns what asks for the passphrase of a thing, or None where nobody sits at the terminal to be asked."""
+    if not sys.stdin.isatty():
+        return None
+    return lambda what: str(click.prompt(f"Passphrase of {what}", hide_input=True, err=True))
 
 
 def percent(share: float | None, digits: int = 1) -> str:
