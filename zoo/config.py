@@ -18,6 +18,7 @@ from zoo.options import check_value, describe_options, option
 OWNER = "finetune"
 SOLVERS = ("lbfgs", "cg")
 Schedule = Literal["constant", "cosine", "linear"]
+Compile = Literal["auto", "yes", "no"]
 Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
 Cache = Literal["auto", "device", "memory", "disk", "off"]
 
@@ -181,6 +182,11 @@ class FinetuneConfig:
     precision: Precision = option(
         "auto",
         help="auto: the fastest, by a short measurement that is kept for the next time; tf32: on NVIDIA GPUs.",
+        group="Machine",
+    )
+    compile: Compile = option(
+        "auto",
+        help="torch.compile the training step; auto: on NVIDIA GPUs, where the training is long enough to repay it.",
         group="Machine",
     )
     device: str = option("auto", help="auto, cpu, cuda, cuda:1, mps.", group="Machine")

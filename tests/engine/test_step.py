@@ -1,4 +1,5 @@
 import copy
+import shutil
 
 import pytest
 import torch
@@ -7,6 +8,7 @@ from torch import nn
 
 from zoo.contracts import Head
 from zoo.data.loader import Batch
+from zoo.engine.compilation import Compilation
 from zoo.engine.memory import Parts
 from zoo.engine.mixup import mix
 from zoo.engine.optimizer import make_optimizer
@@ -123,3 +125,30 @@ def test_memory_too_small_for_one_image_leaves_the_weights_as_they_were():
 def test_other_errors_pass():
     with pytest.raises(RuntimeError, match="expected input"):
         a_step(a_network())(mix(Batch(torch.zeros(4, 5, 16, 16), torch.zeros(4).long()), alpha=0.0, draw=()))
+
+
+class Flattened(nn.Module):
+    """As little as can be compiled: each kernel takes the C++ compiler seconds."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear, self.head = nn.Linear(3 * 16 * 16, 3), Flat()
+
+    def forward(self, images):
+        return self.linear(images.flatten(1)).tanh()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # the compiler's own
+@pytest.mark.skipif(
+    shutil.which("g++") is None and shutil.which("c++") is None, reason="torch.compile wants a C++ compiler"
+)
+def test_a_compiled_step_is_the_same_step(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    torch.manual_seed(0)
+    plain = Flattened()
+    compiled, compilation = copy.deepcopy(plain), Compilation("yes", FP32.device)
+    _, expected = stepped(a_step(plain), a_batch(), a_batch())
+    _, found = stepped(a_step(compiled, compilation=compilation), a_batch(), a_batch())
+    assert compilation.on
+    assert_close(found, expected)

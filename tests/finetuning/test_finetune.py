@@ -589,3 +589,13 @@ def test_a_run_that_measured_its_precision_goes_on_in_it(train, tmp_path, regist
     run = resume(tmp_path / "runs" / "small-flat-colours-1", registry=registry, observer=started.append)
     assert next(event.precision for event in started if isinstance(event, Started)) == "bf16"
     assert run.record["hardware"]["precision_reason"] == bf16.reason
+    assert run.record["hardware"]["compile_reason"] == "too little is gained on cpu"
+
+
+def test_what_was_chosen_for_the_machine_is_written_down_and_why(train):
+    hardware = train(epochs=1).record["hardware"]
+    assert (hardware["precision"], hardware["precision_reason"]) == ("fp32", "asked for")
+    assert hardware["layout"] == "channels-last"
+    assert hardware["optimizer_kernels"] == "fused"
+    assert (hardware["compile"], hardware["compile_reason"]) == (False, "too little is gained on cpu")
+    assert hardware["part_size"] is None

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from zoo.contracts import Head
     from zoo.data.loader import Batch
+    from zoo.engine.compilation import Compilation
     from zoo.engine.evaluate import Outputs
     from zoo.engine.memory import Parts
     from zoo.engine.precision import Precision
@@ -156,6 +157,7 @@ def fit(
     state: TrainState,
     average: torch.optim.swa_utils.AveragedModel | None = None,
     parts: Parts | None = None,
+    compilation: Compilation | None = None,
     on_step: Callable[[StepResult], None] = lambda result: None,
 ) -> Iterator[EpochResult]:
     """Trains from the epoch after `state.epoch`; yields once an epoch, with the weights as they then are.
@@ -171,14 +173,17 @@ def fit(
         state: Brought up to date at each epoch's end, before the yield.
         average: Follows the weights step by step, and is evaluated in their place.
         parts: How many images the network is given at a time.
+        compilation: Calls the network, compiled or not.
         on_step: Called about twice a second.
 
     Raises:
         TrainingError: The loss is no longer finite; the message names epoch, step and rate. Or memory is too small.
     """
-    take_step = Step(network, optimizer, precision=precision, clip_grad=plan.clip_grad, parts=parts)
-    per_epoch = train.steps
-    watch = Watch(plan, per_epoch=per_epoch, done=state.epoch * per_epoch)
+    take_step = Step(
+        network, optimizer, precision=precision, clip_grad=plan.clip_grad, parts=parts, compilation=compilation
+    )
+    per_epoch, first = train.steps, state.epoch * train.steps
+    watch = Watch(plan, per_epoch=per_epoch, done=first)
     for epoch in range(state.epoch + 1, plan.epochs + 1):
         meter = Meter(precision.device)
         set_training()
@@ -193,6 +198,7 @@ def fit(
             if watch.due(step):
                 told = watch.look(meter, epoch=epoch, step=step, rate=rate)
                 on_step(told)
+                take_step.compilation.consider(seconds_left=told.seconds_left, steps=done - first)
         evaluated: Any = network if average is None else average.module
         outputs = run_over(evaluated, val, precision, parts=parts)
         state.epoch = epoch

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from zoo.engine.compilation import Compilation
 from zoo.engine.memory import Parts
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Step:
         precision: Of forward passes.
         clip_grad: Largest norm of a step's gradient; None: unlimited.
         parts: How many images at a time; halved when memory runs out, and the step is then taken anew.
+        compilation: Calls the network, compiled or not.
     """
 
     def __init__(
@@ -46,12 +48,14 @@ class Step:
         precision: Precision,
         clip_grad: float | None = None,
         parts: Parts | None = None,
+        compilation: Compilation | None = None,
     ) -> None:
         self.network = network
         self.optimizer = optimizer
         self.precision = precision
         self.clip_grad = clip_grad
         self.parts = parts or Parts()
+        self.compilation = compilation or Compilation("no", precision.device)
         modules = network.modules() if isinstance(network, nn.Module) else ()
         self._with_buffers = [module for module in modules if any(True for _ in module.buffers(recurse=False))]
         self._scaler = torch.amp.GradScaler(precision.device.type, enabled=precision.scales_loss)
@@ -76,7 +80,7 @@ class Step:
         for where in self.parts.split(len(batch.labels)):
             part = batch.part(where)
             with self.precision.autocast():
-                said = self.network(part.images)
+                said = self.compilation(self.network, part.images, count=len(part.labels))
             mean = part.loss(self.network.head, said)
             self._scaler.scale(mean * part.share).backward()  # gradients add up, part by part
             loss += mean.detach() * (len(part.labels) / len(batch.labels))

@@ -14,6 +14,7 @@ from zoo.data.cache import PhotoCache
 from zoo.data.draws import Augmentation
 from zoo.data.loader import EvalLoader, TrainLoader
 from zoo.data.prepare import for_evaluation, with_room_for_crops
+from zoo.engine.compilation import Compilation
 from zoo.engine.evaluate import run_over
 from zoo.engine.features import FeatureBatches, OnFeatures, keep_features, solve_head
 from zoo.engine.fit import Plan, TrainState, fit
@@ -184,6 +185,7 @@ def _train_on_photos(job: Job, *, resumed: bool) -> Iterator[EpochResult]:
         state=state,
         average=average,
         parts=job.parts,
+        compilation=_compilation(job),
         on_step=job.observer,
     ):
         _saved(job, result, classifier if average is None else average.module)
@@ -229,6 +231,7 @@ def _train_on_features(job: Job) -> Iterator[EpochResult]:
         state=state,
         average=average,
         parts=job.parts,
+        compilation=_compilation(job),
         on_step=job.observer,
     ):
         yield _saved(job, result, Classifier(job.classifier.backbone, best.head))
@@ -257,6 +260,20 @@ def _optimizer(job: Job) -> torch.optim.Optimizer:
     optimizer = make_optimizer(config.optimizer, groups, lr=config.lr, momentum=config.momentum)
     job.record["hardware"]["optimizer_kernels"] = optimizer_kernels(optimizer)
     return optimizer
+
+
+def _compilation(job: Job) -> Compilation:
+    hardware = job.record["hardware"]
+
+    def tell(on: bool, why: str) -> None:
+        if on and not hardware.get("compile"):
+            job.observer(Note(text=f"The network is compiled ({why}); the next step takes a while."))
+        hardware.update(compile=on, compile_reason=why)
+
+    if "compile" in hardware:  # a resumed run goes on as it was decided
+        how, why = "yes" if hardware["compile"] else "no", hardware["compile_reason"]
+        return Compilation(how, job.precision.device, tell=tell, why=why)
+    return Compilation(job.config.compile, job.precision.device, tell=tell)
 
 
 def _plan(config: FinetuneConfig) -> Plan:
