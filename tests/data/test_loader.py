@@ -94,6 +94,16 @@ def test_the_same_photo_looks_different_in_every_epoch():
     assert not torch.equal(views[1], views[2])
 
 
+def test_epochs_show_a_given_number_of_views_in_turn_each_in_an_order_of_its_own():
+    loader = Numbered(views=2)
+    views = [torch.cat([batch.images for batch in loader.view(number)]) for number in (0, 1)]
+    for epoch in (1, 2, 3, 4):
+        photos = torch.cat(loader.chunks(epoch))
+        assert torch.cat([batch.labels for batch in loader.epoch(epoch)]).tolist() == photos.tolist()
+        assert torch.equal(torch.cat([batch.images for batch in loader.epoch(epoch)]), views[(epoch - 1) % 2][photos])
+    assert loader.order(1) != loader.order(3)
+
+
 def test_labels_are_those_of_the_photos():
     loader = TrainLoader(
         filled(9), preprocess=PREPROCESS, augmentation=Augmentation(), batch_size=4, seed=0, device=CPU

@@ -11,7 +11,10 @@ import timm
 import torch
 from torch import nn
 
+from zoo.engine.frontier import find_frontier
+from zoo.engine.precision import choose_precision
 from zoo.errors import ConfigError, PluginError, WeightsError
+from zoo.model import Classifier, freeze
 from zoo.specs import BackboneRequest, Preprocess
 from zoo.weights import load_backbone
 from zoo_timm import resolve, zoo_backbones
@@ -92,6 +95,26 @@ def put_into_hub_cache(hub, repository, file, content):
     (folder / "refs").mkdir()
     (folder / "refs" / "main").write_text("0123abc")
     (snapshot / file).write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "shapes"),
+    [
+        ("test_resnet", (64, 96), ((48, 8, 12),)),
+        ("test_vit", (160, 160), ((101, 64),)),
+        ("test_mambaout", (64, 64), ((8, 8, 32),)),
+        ("mobilenetv3_small_050", (64, 64), ((24, 4, 4),)),
+        ("pit_ti_224", (224, 224), ((64, 27, 27), (1, 64))),  # the map and the class token go separate ways
+    ],
+)
+def test_what_frozen_stages_give_can_be_kept(name, size, shapes):
+    backbone = build(name, size)
+    backbone.net.load_state_dict(original_network(name).state_dict(), strict=False)
+    classifier = Classifier(backbone, nn.Identity())
+    freeze(classifier, int(0.6 * len(backbone.stages())))
+    precision = choose_precision("fp32", torch.device("cpu"))
+    frontier = find_frontier(classifier, image_size=size, precision=precision, freeze_norm_stats=False)
+    assert frontier.shapes == shapes
 
 
 def assert_stages_cover(backbone):

@@ -7,7 +7,10 @@ import torch
 import torchvision
 from torch import nn
 
+from zoo.engine.frontier import find_frontier
+from zoo.engine.precision import choose_precision
 from zoo.errors import ConfigError, WeightsError
+from zoo.model import Classifier, freeze
 from zoo.options import NoOptions
 from zoo.specs import BackboneRequest, Preprocess
 from zoo.weights import load_backbone
@@ -128,6 +131,26 @@ def small_vision_transformer(size):
         image_size=size, patch_size=32, num_layers=2, num_heads=2, hidden_dim=24, mlp_dim=32
     )
     return VisionTransformerBackbone(net)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("densenet121", (512, 8, 8)),
+        ("mobilenet_v3_small", (48, 4, 4)),
+        ("resnet18", (128, 8, 8)),
+        ("swin_t", (8, 8, 192)),
+        ("vit", (10, 24)),
+    ],
+)
+def test_what_frozen_stages_give_can_be_kept(name, shape):
+    size = 96 if name == "vit" else 64
+    backbone = small_vision_transformer(size) if name == "vit" else SPECS[name].build(request(size))
+    classifier = Classifier(backbone, nn.Identity())
+    freeze(classifier, int(0.6 * len(backbone.stages())))
+    precision = choose_precision("fp32", torch.device("cpu"))
+    frontier = find_frontier(classifier, image_size=(size, size), precision=precision, freeze_norm_stats=False)
+    assert frontier.shapes == (shape,)
 
 
 def test_the_map_of_a_vision_transformer_lies_as_the_image_does():

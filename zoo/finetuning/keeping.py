@@ -25,6 +25,16 @@ if TYPE_CHECKING:
     from zoo.finetuning.training import Job
 
 
+def shown_views(job: Job) -> int | None:
+    """Returns how many views of each training photo are shown in turn; None where every epoch draws its own.
+
+    So it is where fewer views would save nothing: without frozen stages, or with mixup, which mixes images and not what
+    the frozen stages make of them.
+    """
+    saves = _has_frozen(job) and not job.config.mixup
+    return job.config.views if saves and (job.config.views or 0) < job.config.epochs else None
+
+
 def keep_frozen(job: Job, train: TrainLoader, val: EvalLoader) -> tuple[TrainBatches, Iterable[Batch]]:
     """Returns what to learn from and what to evaluate on: kept values where they can be had, else the loaders.
 
@@ -34,7 +44,7 @@ def keep_frozen(job: Job, train: TrainLoader, val: EvalLoader) -> tuple[TrainBat
         val: The validation photos.
     """
     told = job.record["kept"] = {"values": [], "bytes": 0, "val": False, "views": 0, "reason": ""}
-    if all(parameter.requires_grad for parameter in job.classifier.backbone.parameters()):
+    if not _has_frozen(job):
         told["reason"] = "no stage is frozen"
         return train, val
     frontier, free = None, _free_bytes(job.precision.device)
@@ -56,10 +66,8 @@ def keep_frozen(job: Job, train: TrainLoader, val: EvalLoader) -> tuple[TrainBat
 def _views(job: Job, frontier: Frontier, train: TrainLoader, free: int) -> TrainBatches:
     told, views, count = job.record["kept"], train.views, len(train.store)
     needed = frontier.image_bytes * count * (views or 0)
-    if views is None or views >= job.config.epochs:
-        told["reason"] = "each epoch has a view of its own"
-    elif job.config.mixup:
-        told["reason"] = "mixup mixes images, not what the frozen stages make of them"
+    if views is None:
+        told["reason"] = "each epoch has views of its own"
     elif reason := _too_large(needed, free):
         told["reason"] = reason
         job.observer(Note(text=f"The frozen stages are run over the training photos in every epoch: {reason}."))
@@ -71,6 +79,10 @@ def _views(job: Job, frontier: Frontier, train: TrainLoader, free: int) -> Train
             keep=lambda view: _keep(job, frontier, view, count=count, batch_size=train.batch_size, what="train"),
         )
     return train
+
+
+def _has_frozen(job: Job) -> bool:
+    return not all(parameter.requires_grad for parameter in job.classifier.backbone.parameters())
 
 
 def _frontier(job: Job) -> Frontier:

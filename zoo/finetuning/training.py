@@ -24,7 +24,7 @@ from zoo.engine.optimizer import make_optimizer, optimizer_kernels
 from zoo.errors import TrainingError
 from zoo.events import EpochResult, Note, Work
 from zoo.finetuning.checkpoint import load_checkpoint, save_checkpoint, save_weights
-from zoo.finetuning.keeping import keep_frozen
+from zoo.finetuning.keeping import keep_frozen, shown_views
 from zoo.model import Classifier, parameter_groups, set_training
 from zoo.run import append_metrics
 
@@ -155,7 +155,7 @@ def _train_on_photos(job: Job, *, resumed: bool) -> Iterator[EpochResult]:
         batch_size=config.batch_size,
         seed=config.seed,
         device=job.precision.device,
-        views=config.views,
+        views=shown_views(job),
     )
     photos = eval_batches(job, "val", job.images.val)
     optimizer = _optimizer(job)
