@@ -1,0 +1,188 @@
+"""A run's preprocessing as ONNX operators: raw pixels of any size to the network's input.
+
+The resize is Pillow's, written out as two matrix products, as `zoo.data.augment` does: Pillow's filter is separable, so
+one matrix weighs the columns and another the rows, and only what the crop keeps is computed. Every runtime and every
+device has these operators and gives the same; the operator Resize weighs the outermost pixels otherwise than Pillow
+does (https://onnx.ai/onnx/operators/onnx__Resize.html: ``exclude_outside`` is for cubic alone), differs from device to
+device, and computes all of a long strip before the crop.
+
+Sums are float32 where Pillow's have 22 bits after the point: a value that falls between two levels may come out one off.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from onnx import TensorProto, helper
+
+from zoo_export.card import PIXELS
+from zoo_export.nodes import Nodes
+
+if TYPE_CHECKING:
+    from onnx import GraphProto
+
+    from zoo.specs import Preprocess
+
+_CUBIC = -0.5  # Pillow's a; torch's is -0.75 where it does not antialias
+
+
+class _Axis(NamedTuple):
+    """One axis of the resize and crop; each an int64 value of shape ``(1,)``, but for `size`.
+
+    Attributes:
+        length: Of the photo.
+        resized: Length after the resize.
+        start: Where the crop begins in the resized photo; negative where there is padding.
+        first: The first pixel of the photo that the crop has something of.
+        end: The pixel behind the last.
+        size: Length of the crop.
+    """
+
+    length: str
+    resized: str
+    start: str
+    first: str
+    end: str
+    size: int
+
+
+def put_before(graph: GraphProto, spec: Preprocess) -> None:
+    """Makes a graph whose one input is a normalised batch take raw pixels: ``image``, uint8 RGB ``(N, H, W, 3)``."""
+    network_input = graph.input[0].name
+    nodes = Nodes("preprocess")
+    _normalise(nodes, _resize(nodes, spec), spec, output=network_input)
+    existing = list(graph.node)
+    del graph.node[:], graph.input[:]
+    graph.node.extend([*nodes.nodes, *existing])
+    graph.initializer.extend(nodes.initializers)
+    graph.input.append(helper.make_tensor_value_info(PIXELS, TensorProto.UINT8, ["batch", "height", "width", 3]))
+
+
+def _resize(op: Nodes, spec: Preprocess) -> str:
+    """Adds what resizes and crops; returns a value of whole numbers 0 to 255, float32 ``(N, 3, *spec.size)``."""
+    rows, columns = _axes(op, spec)
+    first, end = (op("Concat", a, b, axis=0) for a, b in ((rows.first, columns.first), (rows.end, columns.end)))
+    seen = op("Slice", PIXELS, first, end, op.integers(1, 2))
+    pixels = op("Cast", op("Transpose", seen, perm=[0, 3, 1, 2]), to=TensorProto.FLOAT)
+    horizontal = _rounded(op, op("MatMul", pixels, _weights(op, columns, spec, along=0)))
+    resized = _rounded(op, op("MatMul", _weights(op, rows, spec, along=1), horizontal))
+    return _pad(op, resized, rows, columns, spec) if _may_pad(spec) else resized
+
+
+def _axes(op: Nodes, spec: Preprocess) -> tuple[_Axis, _Axis]:
+    """Returns rows and columns; the arithmetic is that of `zoo.data.image.preprocess`, in whole numbers."""
+    lengths = op("Shape", PIXELS, start=1, end=3)
+    size = op.integers(*spec.size)
+    if spec.resize_mode == "squash":
+        resized = size
+    else:
+        reduce = "ReduceMin" if spec.resize_mode == "shorter" else "ReduceMax"
+        one = op(reduce, lengths, op.integers(0), keepdims=1)
+        resized = op("Max", op.integers(1), op("Div", op("Mul", op.integers(spec.resize), lengths), one))
+    start = _start(op, op("Sub", resized, size))
+    bounds = (lengths, resized, start, *_seen(op, lengths, resized, start, size))
+    rows, columns = (
+        _Axis(*(op("Slice", value, op.integers(i), op.integers(i + 1)) for value in bounds), spec.size[i])
+        for i in range(2)
+    )
+    return rows, columns
+
+
+def _seen(op: Nodes, lengths: str, resized: str, start: str, size: str) -> tuple[str, str]:
+    """Adds the bounds of the photo's pixels that the crop has something of, or a few more: of a long strip, few."""
+    # Twice the shrinking on either side: the support of the wider filter, the cubic one.
+    reach = op("Add", op("Mul", op("Div", lengths, resized), op.integers(2)), op.integers(4))
+    first, last = (op("Div", op("Mul", place, lengths), resized) for place in (start, op("Add", start, size)))
+    return op("Max", op("Sub", first, reach), op.integers(0)), op("Min", op("Add", last, reach), lengths)
+
+
+def _start(op: Nodes, excess: str) -> str:
+    """Adds ``round(excess / 2)``, half to even, where it is positive, else ``-(-excess // 2)``."""
+    two, zero = op.integers(2), op.integers(0)
+    over, under = op("Max", excess, zero), op("Max", op("Neg", excess), zero)
+    half = op("Div", over, two)
+    up = op("Mul", op("Mod", over, two), op("Mod", half, two))  # 1 where an odd half is to be rounded up
+    return op("Sub", op("Add", half, up), op("Div", under, two))
+
+
+def _weights(op: Nodes, axis: _Axis, spec: Preprocess, *, along: int) -> str:
+    """Adds the share that each pixel of the photo has in each of the crop, float32.
+
+    Returns a value ``(end - first, size)`` for `along` 0, ``(size, end - first)`` for 1; the shares sum to one along that axis,
+    or to zero for pixels beyond the photo.
+    """
+    scalar = op.integers()  # an empty shape
+    bounds = (op("Reshape", bound, scalar) for bound in (axis.first, axis.end))
+    pixels = op("Range", *bounds, op.constant(np.array(1)))
+    places = _places(op, axis)
+    pixels, places = (op("Unsqueeze", value, op.integers(i)) for value, i in ((pixels, 1 - along), (places, along)))
+    # Centres lie at half pixels: of pixel x at (x + 1/2) / length of the whole, of place i at (i + 1/2) / resized.
+    # The distance in units of the filter, whose width grows with the shrinking, is a ratio of whole numbers.
+    distance = op("Sub", _times_odd(op, pixels, axis.resized), _times_odd(op, places, axis.length))
+    unit = op("Mul", op("Max", axis.length, axis.resized), op.integers(2))
+    far = op("Abs", op("Div", *(op("Cast", value, to=TensorProto.FLOAT) for value in (distance, unit))))
+    raw = _cubic(op, far) if spec.interpolation == "bicubic" else op("Relu", op("Sub", op.real(1), far))
+    total = op("ReduceSum", raw, op.integers(along), keepdims=1)
+    if not _may_pad(spec):
+        return op("Div", raw, total)
+    inside = op("Unsqueeze", _inside(op, axis), op.integers(along))
+    return op("Where", inside, op("Div", raw, op("Where", inside, total, op.real(1))), op.real(0))
+
+
+def _times_odd(op: Nodes, value: str, factor: str) -> str:
+    """Adds ``(2 value + 1) factor``."""
+    return op("Mul", op("Add", op("Mul", value, op.integers(2)), op.integers(1)), factor)
+
+
+def _cubic(op: Nodes, far: str) -> str:
+    """Adds the cubic convolution kernel of Keys 1981 at distances that are not negative."""
+    near = _polynomial(op, far, (_CUBIC + 2, -(_CUBIC + 3), 0, 1))
+    tail = _polynomial(op, far, (_CUBIC, -5 * _CUBIC, 8 * _CUBIC, -4 * _CUBIC))
+    beyond = op("Where", op("Less", far, op.real(2)), tail, op.real(0))
+    return op("Where", op("Less", far, op.real(1)), near, beyond)
+
+
+def _polynomial(op: Nodes, x: str, coefficients: tuple[float, ...]) -> str:
+    value = op.real(coefficients[0])
+    for coefficient in coefficients[1:]:
+        value = op("Add", op("Mul", value, x), op.real(coefficient))
+    return value
+
+
+def _rounded(op: Nodes, value: str) -> str:
+    """Adds Pillow's rounding to a level, half upwards, after each of the two passes."""
+    return op("Clip", op("Floor", op("Add", value, op.real(0.5))), op.real(0), op.real(255))
+
+
+def _may_pad(spec: Preprocess) -> bool:
+    return spec.resize_mode == "longer" or (spec.resize_mode == "shorter" and spec.resize < max(spec.size))
+
+
+def _places(op: Nodes, axis: _Axis) -> str:
+    """Adds where the pixels of the crop lie in the resized photo, ``(size,)``."""
+    return op("Add", op.constant(np.arange(axis.size)), axis.start)
+
+
+def _inside(op: Nodes, axis: _Axis) -> str:
+    """Adds whether a pixel of the crop lies in the resized photo, ``(size,)``."""
+    places = _places(op, axis)
+    return op("And", op("GreaterOrEqual", places, op.integers(0)), op("Less", places, axis.resized))
+
+
+def _pad(op: Nodes, resized: str, rows: _Axis, columns: _Axis, spec: Preprocess) -> str:
+    """Adds the mean colour around the photo in mode ``"longer"``; elsewhere the padding is black, as it is already."""
+    if spec.resize_mode != "longer":
+        return resized
+    inside = op("And", *(op("Unsqueeze", _inside(op, axis), op.integers(i)) for axis, i in ((rows, 1), (columns, 0))))
+    return op("Where", inside, resized, op.constant(_channels(*(round(255 * mean) for mean in spec.mean))))
+
+
+def _normalise(op: Nodes, resized: str, spec: Preprocess, *, output: str) -> None:
+    centred = op("Sub", resized, op.constant(_channels(*(255 * mean for mean in spec.mean))))
+    scale = op.constant(_channels(*(1 / (255 * std) for std in spec.std)))
+    op("Mul", centred, scale, output=output)
+
+
+def _channels(*values: float) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    return np.array(values, dtype=np.float32).reshape(3, 1, 1)
