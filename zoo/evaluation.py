@@ -57,17 +57,23 @@ def evaluate(
         RunError: The run's files are broken.
     """
     registry = registry or load_registry()
-    images = _images(model, data, part, registry, observer)
     if isinstance(model, Run):
         # Before torch is waited for: a wrong path or class is told at once.
-        samples = _samples(images, part, other=data is not None, classes=model.classes, name=model.name)
+        samples = find_samples(model, part=part, data=data, registry=registry, observer=observer)
         predictor = load_model(model, device=device, registry=registry)
     else:
+        images = _images(model, data, part, registry, observer)
         predictor = load_model(model, device=device)
         samples = _samples(images, part, other=True, classes=predictor.classes, name=predictor.name)
     for note in predictor.notes:
         observer(Note(text=note, warning=True))
     return score(predictor, samples, part=part, observer=observer)
+
+
+def find_samples(run: Run, *, part: str, data: str | None, registry: Registry, observer: Observer) -> list[Sample]:
+    """Returns a part of a run's data, or of other data, with the run's labels; arguments are those of `evaluate`."""
+    images = _images(run, data, part, registry, observer)
+    return _samples(images, part, other=data is not None, classes=run.classes, name=run.name)
 
 
 def score(predictor: PhotoPredictor, samples: Sequence[Sample], *, part: str, observer: Observer) -> Evaluation:

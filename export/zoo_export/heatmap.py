@@ -49,7 +49,8 @@ class Heatmap(nn.Module):
         there = self.head(Features(pooled=pooled, map=places[:, :, None, None])).float()
         there = (there - there.mean(dim=1, keepdim=True)).reshape(-1, height * width, logits.shape[1])
         chosen = logits.argmax(dim=1).reshape(-1, 1, 1).expand(-1, height * width, 1)
-        return there.gather(2, chosen).reshape(-1, height, width)
+        seen: Tensor = there.gather(2, chosen).reshape(-1, height, width)
+        return seen
 
 
 @torch.no_grad()

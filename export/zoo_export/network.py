@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from zoo.model import Classifier
 
 OPSETS = range(18, 26)  # 18 brought what exporters write today; later ones than 25 torch does not know
-DEFAULT_OPSET = 18  # read by every ONNX Runtime since 1.14, of 2023
 _MAX_BYTES = 2**31 - 2**24  # protobuf's limit, less what the graph itself takes
 
 
@@ -49,7 +48,7 @@ class Deployed(nn.Module):
         return self.head.probabilities(logits), logits, self.heatmap(features, logits)
 
 
-def to_onnx(module: Deployed, *, size: tuple[int, int], opset: int = DEFAULT_OPSET) -> onnx.ModelProto:
+def to_onnx(module: Deployed, *, size: tuple[int, int], opset: int) -> onnx.ModelProto:
     """Writes a classifier as ONNX: input ``tensor``, float32 ``(batch, 3, *size)``, with a batch of any size.
 
     Raises:
@@ -104,15 +103,16 @@ def _tidied(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
 
 
 def _explained(error: Exception) -> ExportError:
-    text = "\n".join(str(each) for each in _chain(error))
-    if found := re.search(r"(?:No ONNX function found for|No decompositions registered for)[^']*?'?([\w.]+::?[\w.]+)", text):
+    chain = list(_chain(error))
+    if found := re.search(r"target=torch\.ops\.([\w.]+)", "\n".join(map(str, chain))):
         return ExportError(
-            f"The operator {found[1]} has no ONNX form.", hint="Export with --to pt2, or train another backbone or head."
+            f"The operator {found[1]} has no ONNX form.",
+            hint="Export with --to pt2, or train another backbone or head.",
         )
-    reason = str(error).strip().partition("\n")[0][:300]
+    reason = str(chain[-1]).strip().partition("\n")[0][:300].rstrip(". ")
     return ExportError(
-        f"The network cannot be exported: {type(error).__name__}: {reason}.",
-        hint="Its forward() must not depend on values of its input; --to pt2 has fewer limits.",
+        f"The network cannot be exported: {type(chain[-1]).__name__}: {reason}.",
+        hint="Its forward() must not depend on values of its input.",
     )
 
 

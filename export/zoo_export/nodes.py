@@ -8,6 +8,8 @@ import numpy as np
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
 
@@ -35,9 +37,22 @@ class Nodes:
         self.initializers.append(numpy_helper.from_array(values, name))
         return name
 
+    def either(self, condition: str, then: Callable[[Nodes], str], otherwise: Callable[[Nodes], str]) -> str:
+        """Adds a choice between two parts of a graph, only one of which is computed; returns the name of its result."""
+        branches = {}
+        for name, write in (("then_branch", then), ("else_branch", otherwise)):
+            inner = Nodes(f"{self.prefix}/{name}")
+            result = helper.make_empty_tensor_value_info(write(inner))
+            branches[name] = helper.make_graph(inner.nodes, name, [], [result], inner.initializers)
+        return self("If", condition, **branches)
+
     def integers(self, *values: int) -> str:
         """Adds an int64 constant ``(len(values),)``, and returns its name."""
         return self.constant(np.array(values, dtype=np.int64))
+
+    def double(self, value: float) -> str:
+        """Adds a float64 scalar, and returns its name."""
+        return self.constant(np.array(value, dtype=np.float64))
 
     def real(self, value: float) -> str:
         """Adds a float32 scalar, and returns its name."""

@@ -1,12 +1,14 @@
 """A run's preprocessing as ONNX operators: raw pixels of any size to the network's input.
 
-The resize is Pillow's, written out as two matrix products, as `zoo.data.augment` does: Pillow's filter is separable, so
-one matrix weighs the columns and another the rows, and only what the crop keeps is computed. Every runtime and every
-device has these operators and gives the same; the operator Resize weighs the outermost pixels otherwise than Pillow
-does (https://onnx.ai/onnx/operators/onnx__Resize.html: ``exclude_outside`` is for cubic alone), differs from device to
-device, and computes all of a long strip before the crop.
+The resize is Pillow's, bit for bit, written out as matrix products: Pillow's filter is separable, so one matrix weighs
+the columns and another the rows, and only what the crop keeps is computed. Every runtime and every device has these
+operators and gives the same. The operator Resize weighs the outermost pixels otherwise than Pillow does
+(https://onnx.ai/onnx/operators/onnx__Resize.html: ``exclude_outside`` is for cubic alone), rounds otherwise, differs
+from device to device, and computes all of a long strip before the crop.
 
-Sums are float32 where Pillow's have 22 bits after the point: a value that falls between two levels may come out one off.
+Pillow's weights are whole numbers, in units of 2**-22, and its sums have 30 bits, more than float32 can hold. So each
+weight is split into a high and a low part of 11 bits, and each part has a product of its own. Those are exact: of at
+most 24 bits, and with factors of at most 11, which even TF32 keeps.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from zoo.specs import Preprocess
 
+_HALF = 2.0**11  # 11 of the 22 bits that Pillow's weights have after the point
 _CUBIC = -0.5  # Pillow's a; torch's is -0.75 where it does not antialias
 
 
@@ -31,20 +34,20 @@ class _Axis(NamedTuple):
     """One axis of the resize and crop; each an int64 value of shape ``(1,)``, but for `size`.
 
     Attributes:
+        size: Length of the crop.
         length: Of the photo.
         resized: Length after the resize.
         start: Where the crop begins in the resized photo; negative where there is padding.
         first: The first pixel of the photo that the crop has something of.
         end: The pixel behind the last.
-        size: Length of the crop.
     """
 
+    size: int
     length: str
     resized: str
     start: str
     first: str
     end: str
-    size: int
 
 
 def put_before(graph: GraphProto, spec: Preprocess) -> None:
@@ -60,13 +63,41 @@ def put_before(graph: GraphProto, spec: Preprocess) -> None:
 
 
 def _resize(op: Nodes, spec: Preprocess) -> str:
-    """Adds what resizes and crops; returns a value of whole numbers 0 to 255, float32 ``(N, 3, *spec.size)``."""
+    """Adds what resizes and crops; returns a value of whole numbers 0 to 255, float32 ``(N, 3, *spec.size)``.
+
+    Photos that have the right size already are only cropped, which costs a tenth.
+    """
     rows, columns = _axes(op, spec)
+    return op.either(
+        _is_right(op, rows, columns),
+        lambda inner: _cropped(inner, rows, columns),
+        lambda inner: _resized(inner, rows, columns, spec),
+    )
+
+
+def _is_right(op: Nodes, rows: _Axis, columns: _Axis) -> str:
+    """Adds whether the resize changes nothing and the crop lies in the photo."""
+    same = [op("Equal", axis.length, axis.resized) for axis in (rows, columns)]
+    within = [op("GreaterOrEqual", axis.start, op.integers(0)) for axis in (rows, columns)]
+    return op("Reshape", op("And", op("And", *same), op("And", *within)), op.integers())
+
+
+def _cropped(op: Nodes, rows: _Axis, columns: _Axis) -> str:
+    start = op("Concat", rows.start, columns.start, axis=0)
+    crop = op("Slice", PIXELS, start, op("Add", start, op.integers(rows.size, columns.size)), op.integers(1, 2))
+    return _planes(op, crop)
+
+
+def _planes(op: Nodes, pixels: str) -> str:
+    return op("Cast", op("Transpose", pixels, perm=[0, 3, 1, 2]), to=TensorProto.FLOAT)
+
+
+def _resized(op: Nodes, rows: _Axis, columns: _Axis, spec: Preprocess) -> str:
     first, end = (op("Concat", a, b, axis=0) for a, b in ((rows.first, columns.first), (rows.end, columns.end)))
     seen = op("Slice", PIXELS, first, end, op.integers(1, 2))
-    pixels = op("Cast", op("Transpose", seen, perm=[0, 3, 1, 2]), to=TensorProto.FLOAT)
-    horizontal = _rounded(op, op("MatMul", pixels, _weights(op, columns, spec, along=0)))
-    resized = _rounded(op, op("MatMul", _weights(op, rows, spec, along=1), horizontal))
+    pixels = _planes(op, seen)
+    horizontal = _level(op, *(op("MatMul", pixels, part) for part in _weights(op, columns, spec, along=0)))
+    resized = _level(op, *(op("MatMul", part, horizontal) for part in _weights(op, rows, spec, along=1)))
     return _pad(op, resized, rows, columns, spec) if _may_pad(spec) else resized
 
 
@@ -82,11 +113,8 @@ def _axes(op: Nodes, spec: Preprocess) -> tuple[_Axis, _Axis]:
         resized = op("Max", op.integers(1), op("Div", op("Mul", op.integers(spec.resize), lengths), one))
     start = _start(op, op("Sub", resized, size))
     bounds = (lengths, resized, start, *_seen(op, lengths, resized, start, size))
-    rows, columns = (
-        _Axis(*(op("Slice", value, op.integers(i), op.integers(i + 1)) for value in bounds), spec.size[i])
-        for i in range(2)
-    )
-    return rows, columns
+    rows, columns = ([op("Slice", each, op.integers(i), op.integers(i + 1)) for each in bounds] for i in range(2))
+    return _Axis(spec.size[0], *rows), _Axis(spec.size[1], *columns)
 
 
 def _seen(op: Nodes, lengths: str, resized: str, start: str, size: str) -> tuple[str, str]:
@@ -106,11 +134,11 @@ def _start(op: Nodes, excess: str) -> str:
     return op("Sub", op("Add", half, up), op("Div", under, two))
 
 
-def _weights(op: Nodes, axis: _Axis, spec: Preprocess, *, along: int) -> str:
-    """Adds the share that each pixel of the photo has in each of the crop, float32.
+def _weights(op: Nodes, axis: _Axis, spec: Preprocess, *, along: int) -> tuple[str, str]:
+    """Adds what each pixel of the photo weighs in each of the crop: whole numbers, as Pillow rounds them.
 
-    Returns a value ``(end - first, size)`` for `along` 0, ``(size, end - first)`` for 1; the shares sum to one along that axis,
-    or to zero for pixels beyond the photo.
+    Returns the high and the low part, float32 ``(end - first, size)`` for `along` 0, ``(size, end - first)`` for 1.
+    Along that axis they sum to one, in units of 2**-22, or to zero for pixels beyond the photo.
     """
     scalar = op.integers()  # an empty shape
     bounds = (op("Reshape", bound, scalar) for bound in (axis.first, axis.end))
@@ -121,13 +149,33 @@ def _weights(op: Nodes, axis: _Axis, spec: Preprocess, *, along: int) -> str:
     # The distance in units of the filter, whose width grows with the shrinking, is a ratio of whole numbers.
     distance = op("Sub", _times_odd(op, pixels, axis.resized), _times_odd(op, places, axis.length))
     unit = op("Mul", op("Max", axis.length, axis.resized), op.integers(2))
-    far = op("Abs", op("Div", *(op("Cast", value, to=TensorProto.FLOAT) for value in (distance, unit))))
-    raw = _cubic(op, far) if spec.interpolation == "bicubic" else op("Relu", op("Sub", op.real(1), far))
+    far = op("Abs", op("Div", *(op("Cast", value, to=TensorProto.DOUBLE) for value in (distance, unit))))
+    raw = _cubic(op, far) if spec.interpolation == "bicubic" else op("Max", op("Sub", op.double(1), far), op.double(0))
     total = op("ReduceSum", raw, op.integers(along), keepdims=1)
-    if not _may_pad(spec):
-        return op("Div", raw, total)
-    inside = op("Unsqueeze", _inside(op, axis), op.integers(along))
-    return op("Where", inside, op("Div", raw, op("Where", inside, total, op.real(1))), op.real(0))
+    if _may_pad(spec):
+        inside = op("Unsqueeze", _inside(op, axis), op.integers(along))
+        raw, total = op("Where", inside, raw, op.double(0)), op("Where", inside, total, op.double(1))
+    return _split(op, op("Div", raw, total))
+
+
+def _split(op: Nodes, share: str) -> tuple[str, str]:
+    """Adds the two parts of a weight, the high one in units of 2**-11, the low one in units of 2**-22.
+
+    The second is given times 2**11, so that both are added up from numbers of one size.
+    """
+    whole = op("Floor", op("Add", op("Mul", share, op.double(_HALF**2)), op.double(0.5)))
+    both = op("Mul", whole, op.double(1 / _HALF))
+    high = op("Floor", both)
+    low = op("Sub", both, high)
+    high = op("Mul", high, op.double(1 / _HALF))
+    return op("Cast", high, to=TensorProto.FLOAT), op("Cast", low, to=TensorProto.FLOAT)
+
+
+def _level(op: Nodes, high: str, low: str) -> str:
+    """Adds the level, 0 to 255, of sums of weighted pixels, half upwards: what Pillow has after each of its passes."""
+    carried = op("Mul", op("Floor", low), op.real(1 / _HALF))
+    level = op("Floor", op("Add", op("Add", high, carried), op.real(0.5)))
+    return op("Clip", level, op.real(0), op.real(255))
 
 
 def _times_odd(op: Nodes, value: str, factor: str) -> str:
@@ -139,20 +187,15 @@ def _cubic(op: Nodes, far: str) -> str:
     """Adds the cubic convolution kernel of Keys 1981 at distances that are not negative."""
     near = _polynomial(op, far, (_CUBIC + 2, -(_CUBIC + 3), 0, 1))
     tail = _polynomial(op, far, (_CUBIC, -5 * _CUBIC, 8 * _CUBIC, -4 * _CUBIC))
-    beyond = op("Where", op("Less", far, op.real(2)), tail, op.real(0))
-    return op("Where", op("Less", far, op.real(1)), near, beyond)
+    beyond = op("Where", op("Less", far, op.double(2)), tail, op.double(0))
+    return op("Where", op("Less", far, op.double(1)), near, beyond)
 
 
 def _polynomial(op: Nodes, x: str, coefficients: tuple[float, ...]) -> str:
-    value = op.real(coefficients[0])
+    value = op.double(coefficients[0])
     for coefficient in coefficients[1:]:
-        value = op("Add", op("Mul", value, x), op.real(coefficient))
+        value = op("Add", op("Mul", value, x), op.double(coefficient))
     return value
-
-
-def _rounded(op: Nodes, value: str) -> str:
-    """Adds Pillow's rounding to a level, half upwards, after each of the two passes."""
-    return op("Clip", op("Floor", op("Add", value, op.real(0.5))), op.real(0), op.real(255))
 
 
 def _may_pad(spec: Preprocess) -> bool:

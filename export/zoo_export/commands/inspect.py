@@ -1,0 +1,76 @@
+"""``zoo inspect``: tells what an exported file is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from zoo.commands._options import json_option
+from zoo.commands.info import describe_preprocess
+from zoo.terminal import console, wording
+from zoo_export.commands.words import parity_told
+from zoo_export.inspection import inspect
+
+if TYPE_CHECKING:
+    from zoo_export.card import ModelCard
+    from zoo_export.inspection import Inspected, Value
+
+
+@click.command(name="inspect")
+@click.argument("file", type=click.Path(path_type=Path))
+@json_option
+def command(file: Path, as_json: bool) -> None:
+    """Tell what FILE is: inputs and outputs, classes, preprocessing, where it comes from, what proves it."""
+    inspected = inspect(file)
+    if as_json:
+        console.write_json(inspected.to_dict())
+    else:
+        _write(inspected)
+
+
+def _write(inspected: Inspected) -> None:
+    console.heading(str(inspected.path))
+    size = (
+        f"{inspected.bytes / 1e6:.1f} MB, opset {inspected.opset}, written by {inspected.producer or 'an unknown tool'}"
+    )
+    pairs = [("file", size)]
+    pairs += [("input" if i == 0 else "", _told(value)) for i, value in enumerate(inspected.inputs)]
+    pairs += [("output" if i == 0 else "", _told(value)) for i, value in enumerate(inspected.outputs)]
+    if inspected.card is None:
+        console.write_pairs(pairs, indent=2)
+        click.echo("\nIt was not written by 'zoo export': nothing is known of its classes or its preprocessing.")
+        return
+    console.write_pairs([*pairs, *_card_pairs(inspected.card)], indent=2)
+
+
+def _told(value: Value) -> str:
+    return f"{value.name}: {value.type} ({', '.join(map(str, value.shape))})"
+
+
+def _card_pairs(card: ModelCard) -> list[tuple[str, str]]:
+    place = "inside" if card.input == "pixels" else "to be done by the caller"
+    return [
+        ("classes", wording.list_classes(card.classes, most=20)),
+        ("preprocessing", f"{describe_preprocess(card.preprocess)}; {place}"),
+        ("precision", card.precision),
+        ("network", f"{card.backbone} + {card.head}, {card.activation}"),
+        ("run", f"{card.run.get('name')}, of {card.run.get('created')}"),
+        *_accuracy(card),
+        ("data", f"{card.data.get('name')}, fingerprint {card.data.get('fingerprint')}"),
+        ("started from", card.weights),
+        ("weights", f"sha256 {card.weights_sha256}"),
+        ("exported", f"{card.exported}, with {', '.join(f'{name} {v}' for name, v in card.versions.items())}"),
+        ("verified", parity_told(card.parity)),
+    ]
+
+
+def _accuracy(card: ModelCard) -> list[tuple[str, str]]:
+    results = card.run.get("results")
+    for part in ("test", "val"):
+        scores = results.get(part) if isinstance(results, dict) else None
+        accuracy = scores.get("accuracy") if isinstance(scores, dict) else None
+        if isinstance(accuracy, int | float):
+            return [(f"{part} accuracy", console.percent(accuracy))]
+    return []

@@ -1,0 +1,228 @@
+"""Proves that an exported file says what its run says: the same photos through both, from their bytes."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+
+from zoo.data.augment import normalise
+from zoo.data.image import decode, preprocess
+from zoo.errors import DataError, ExportError, ImageError
+from zoo.events import Note, Work
+from zoo_export.session import open_session, run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from zoo.events import Observer
+    from zoo.model import Classifier
+    from zoo.specs import Preprocess, Sample
+    from zoo_export.card import ModelCard
+    from zoo_export.session import Session
+
+    Pixels = NDArray[np.uint8]
+
+BATCHES = (1, 2, 7)
+_IN_BATCHES = 14  # photos that are also compared two and seven at a time
+# Share of the spread of the logits. Compared with the run's own, those of float32 were measured to differ by up to
+# 0.0006 of it (docs/export-families.md), most of that from pixels that the resize gives one level off.
+TOLERANCE = 0.002
+_LEAST_SPREAD = 1e-3  # a network whose logits are all but the same for every photo has only rounding to compare
+
+
+class Compared(NamedTuple):
+    """One photo through the run and through the file."""
+
+    name: str
+    expected: NDArray[np.float32]
+    got: NDArray[np.float32]
+
+    @property
+    def difference(self) -> float:
+        """The largest of any class; infinite where the file gives no number."""
+        worst = float(np.abs(self.expected - self.got).max())
+        return worst if np.isfinite(worst) else float("inf")
+
+    @property
+    def margin(self) -> float:
+        """How far the run's most probable class is before the next."""
+        ranked = np.sort(self.expected)
+        return float(ranked[-1] - ranked[-2]) if len(ranked) > 1 else float("inf")
+
+    @property
+    def same_top1(self) -> bool:
+        """Whether both find the same class most probable."""
+        return bool(self.expected.argmax() == self.got.argmax())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderParity:
+    """How one provider of ONNX Runtime compares with the run.
+
+    Attributes:
+        provider: ``"CPUExecutionProvider"``, say.
+        compared: Comparisons made; a photo may take part in several, alone and in batches.
+        same_top1: How many of them have the same most probable class.
+        max_difference: The largest of any logit.
+        mean_difference: The mean over comparisons of the largest of each.
+        worst: Name of the photo with the largest.
+    """
+
+    provider: str
+    compared: int
+    same_top1: int
+    max_difference: float
+    mean_difference: float
+    worst: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parity:
+    """The report of a comparison that was passed.
+
+    Attributes:
+        photos: How many, each compared alone.
+        batches: Sizes of batch.
+        spread: Standard deviation of the run's logits.
+        tolerance: The largest difference of a logit that passes: a share of the spread.
+        providers: One report each.
+        verified: True.
+    """
+
+    photos: int
+    batches: tuple[int, ...]
+    spread: float
+    tolerance: float
+    providers: tuple[ProviderParity, ...]
+    verified: bool = field(default=True)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns plain values, fit for JSON."""
+        values = asdict(self)
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
+def compare(
+    model: bytes,
+    card: ModelCard,
+    classifier: Classifier,
+    photos: Sequence[Sample],
+    *,
+    devices: Sequence[str],
+    observer: Observer,
+) -> Parity:
+    """Compares the logits of an exported file with those of the run's classifier, in float32 on the CPU.
+
+    Every photo is compared alone; the first few also in batches of 2 and 7. Photos of different sizes cannot share a
+    batch of raw pixels, so there their centres are compared, cut to what all of the batch have.
+
+    Args:
+        model: The file's bytes.
+        card: Of the file; its own report is not looked at.
+        classifier: Of the run, in eval mode on the CPU.
+        photos: Read from their bytes; those that cannot be read are left out.
+        devices: As `zoo_export.session.open_session` knows them; each is compared.
+        observer: Told of progress, and of unreadable photos.
+
+    Raises:
+        ExportError: They differ by more than the tolerance; the message names the worst photo.
+    """
+    sessions = [open_session(model, name="the exported file", device=device) for device in devices]
+    outcomes: list[list[Compared]] = [[] for _ in sessions]
+    read = _read(photos, observer)
+    alone = 0
+    kept: list[tuple[str, Pixels]] = []
+    for name, pixels in read:
+        alone += 1
+        if len(kept) < _IN_BATCHES:
+            kept.append((name, pixels))
+        _compare_batch([(name, pixels)], card, classifier, sessions, outcomes)
+        observer(Work(what="compare photos", done=alone, total=len(photos)))
+    if not alone:
+        raise DataError("None of the photos to compare can be read.", hint="Name others with --data.")
+    for batch in _batches(kept):
+        _compare_batch(batch, card, classifier, sessions, outcomes)
+    spread = max(float(np.std([each.expected for each in outcomes[0]])), _LEAST_SPREAD)
+    tolerance = TOLERANCE * spread
+    reports = [_judged(s.provider, o, tolerance) for s, o in zip(sessions, outcomes, strict=True)]
+    return Parity(photos=alone, batches=BATCHES, spread=spread, tolerance=tolerance, providers=tuple(reports))
+
+
+def _read(photos: Sequence[Sample], observer: Observer) -> Iterator[tuple[str, Pixels]]:
+    for sample in photos:
+        try:
+            yield sample.name, decode(sample.source, name=sample.name)
+        except ImageError as error:
+            observer(Note(text=f"Left out: {error.message}", warning=True))
+
+
+def _batches(photos: Sequence[tuple[str, Pixels]]) -> Iterator[list[tuple[str, Pixels]]]:
+    for size in BATCHES[1:]:
+        for start in range(0, max(len(photos) - size, 0) + 1, size):
+            # Of too few photos some come twice: it is the batch that is looked at.
+            batch = [photos[i % len(photos)] for i in range(start, start + size)]
+            height, width = (min(pixels.shape[axis] for _, pixels in batch) for axis in (0, 1))
+            yield [(name, _centre(pixels, height, width)) for name, pixels in batch]
+
+
+def _centre(pixels: Pixels, height: int, width: int) -> Pixels:
+    top, left = (pixels.shape[0] - height) // 2, (pixels.shape[1] - width) // 2
+    return pixels[top : top + height, left : left + width]
+
+
+def _compare_batch(
+    batch: Sequence[tuple[str, Pixels]],
+    card: ModelCard,
+    classifier: Classifier,
+    sessions: Sequence[Session],
+    outcomes: Sequence[list[Compared]],
+) -> None:
+    tensor = _normalised([pixels for _, pixels in batch], card.preprocess)
+    expected = logits_of(classifier, tensor)
+    feed = np.stack([pixels for _, pixels in batch]) if card.input == "pixels" else tensor.contiguous().numpy()
+    for session, outcome in zip(sessions, outcomes, strict=True):
+        (got,) = run(session, ["logits"], {card.input_name: feed}, name="the exported file")
+        if got.shape != expected.shape:
+            raise ExportError(
+                f"The exported file gives logits {got.shape}, not {expected.shape}, for {len(batch)} photos."
+            )
+        outcome.extend(Compared(name, *row) for (name, _), *row in zip(batch, expected, got, strict=True))
+
+
+def _normalised(photos: Sequence[Pixels], spec: Preprocess) -> torch.Tensor:
+    """Returns photos as the run itself makes them its input, float32 ``(N, 3, h, w)``."""
+    images = np.stack([preprocess(np.ascontiguousarray(pixels), spec) for pixels in photos])
+    return normalise(torch.from_numpy(images).permute(0, 3, 1, 2), spec)
+
+
+@torch.inference_mode()
+def logits_of(classifier: Classifier, tensor: torch.Tensor) -> NDArray[np.float32]:
+    """Returns ``(N, classes)`` float32."""
+    logits: NDArray[np.float32] = classifier(tensor).float().numpy()
+    return logits
+
+
+def _judged(provider: str, outcome: Sequence[Compared], tolerance: float) -> ProviderParity:
+    worst = max(outcome, key=lambda each: each.difference)
+    if worst.difference > tolerance:
+        raise ExportError(
+            f"The exported file and the run disagree about {worst.name}: a logit differs by {worst.difference:.3g}, "
+            f"more than {tolerance:.3g}, on {provider}.",
+            hint="Nothing was written. Try another --opset; --no-verify writes it all the same, and the file tells so.",
+        )
+    # Where the margin is more than what both logits may move by, it cannot be otherwise.
+    other = [each for each in outcome if not each.same_top1 and each.margin > 2 * tolerance]
+    assert not other, other
+    return ProviderParity(
+        provider=provider,
+        compared=len(outcome),
+        same_top1=sum(each.same_top1 for each in outcome),
+        max_difference=worst.difference,
+        mean_difference=float(np.mean([each.difference for each in outcome])),
+        worst=worst.name,
+    )

@@ -1,0 +1,69 @@
+"""``zoo export`` and ``zoo inspect`` as they are typed."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+import zoo_export.exporting
+from zoo_export.commands.export import command as export_command
+from zoo_export.commands.inspect import command as inspect_command
+from zoo_export.commands.words import parity_told
+
+
+@pytest.fixture
+def invoke(small_registry, monkeypatch):
+    monkeypatch.setattr(zoo_export.exporting, "load_registry", lambda: small_registry)
+
+    def invoke(command, *args):
+        return CliRunner().invoke(command, [str(arg) for arg in args], catch_exceptions=False)
+
+    return invoke
+
+
+def test_export_tells_where_the_file_is_and_what_proves_it(invoke, small_run, tmp_path):
+    file = tmp_path / "m.onnx"
+    result = invoke(export_command, small_run.path, "-o", file, "--device", "cpu", "--photos", 2)
+    assert result.exit_code == 0
+    assert file.is_file()
+    assert str(file) in result.output
+    assert "2 photos, in batches of 1, 2, 7: CPU 11 of 11 the same class, logits within" in result.output
+    assert f"zoo inspect {file}" in result.output
+    assert result.stderr == ""
+
+
+def test_not_verified_is_said_by_both(invoke, small_run, tmp_path):
+    file = tmp_path / "m.onnx"
+    assert "never compared" in invoke(export_command, small_run.path, "-o", file, "--no-verify").output
+    assert "never compared" in invoke(inspect_command, file).output
+
+
+def test_quiet_and_json(invoke, small_run, tmp_path):
+    values = (small_run.path, "-o", tmp_path / "m.onnx", "--no-verify")
+    assert invoke(export_command, *values, "--quiet").output == f"{tmp_path / 'm.onnx'}\n"
+    told = json.loads(invoke(export_command, *values, "--json").output)
+    assert told["path"] == str(tmp_path / "m.onnx")
+    assert told["parity"] == {"verified": False}
+
+
+def test_inspect_tells_all(invoke, exported):
+    out = invoke(inspect_command, exported.path).output
+    for told in (
+        "image: uint8 (batch, height, width, 3)",
+        "probabilities: float (batch, 3)",
+        "3 classes (red, green, blue)",
+        "shorter side to 16, centre crop, bilinear",
+        "fake/small + fake/flat, softmax",
+        exported.card.weights_sha256,
+        "opset 18",
+        "12 photos",
+    ):
+        assert told in out
+    assert json.loads(invoke(inspect_command, exported.path, "--json").output)["card"]["parity"]["verified"]
+
+
+@pytest.mark.parametrize(
+    "parity", [{"verified": True}, {"verified": True, "providers": 3, "batches": "x", "tolerance": "y"}, {}]
+)
+def test_any_report_is_told(parity):
+    assert parity_told(parity)

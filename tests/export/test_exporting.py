@@ -1,0 +1,128 @@
+"""From a run to a file that was compared with it."""
+
+import hashlib
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from fakes import CLASSES, images, photo, samples
+
+import zoo_export.exporting
+from zoo.data.image import decode
+from zoo.errors import DataError, ExportError
+from zoo.predictor import load
+from zoo_export.card import KEY, ModelCard
+from zoo_export.exporting import export
+from zoo_export.inspection import inspect
+
+
+def session(path):
+    return onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
+
+
+def test_raw_pixels_give_what_the_run_predicts(exported, small_run, small_registry):
+    predictor, opened = load(small_run, device="cpu", registry=small_registry), session(exported.path)
+    for sample in images().test:
+        pixels = decode(sample.source)
+        probabilities, _, heatmap = opened.run(None, {"image": pixels[None]})
+        expected = predictor.predict(pixels).probabilities
+        np.testing.assert_allclose(probabilities[0], [expected[name] for name in CLASSES], atol=1e-6)
+        assert heatmap.shape == (1, 2, 2)
+        assert 0 <= heatmap.min() <= heatmap.max() <= 1
+
+
+def test_the_file_tells_what_it_is(exported, small_run):
+    card = inspect(exported.path).card
+    assert card == exported.card
+    assert (card.classes, card.preprocess) == (CLASSES, small_run.preprocess)
+    assert (card.backbone, card.head, card.activation) == ("fake/small", "fake/flat", "softmax")
+    assert card.weights_sha256 == hashlib.sha256(small_run.weights_path.read_bytes()).hexdigest()
+    assert card.data == {"name": "colours", "fingerprint": small_run.fingerprint}
+    assert card.run["results"]["test"] == small_run.results["test"]
+    assert card.versions["torch"]
+
+
+def test_the_report_of_the_comparison_is_inside(exported):
+    parity = exported.card.parity
+    (cpu,) = parity["providers"]
+    assert exported.card.verified
+    assert parity["photos"] == 12
+    assert parity["batches"] == [1, 2, 7]
+    assert cpu["provider"] == "CPUExecutionProvider"
+    assert cpu["compared"] == cpu["same_top1"] == 12 + 12 + 7
+    assert 0 < cpu["mean_difference"] <= cpu["max_difference"] <= parity["tolerance"]
+    assert cpu["worst"] in {sample.name for sample in images().val}
+
+
+def test_the_plain_network_takes_normalised_tensors(small_run, small_registry, tmp_path):
+    exported = export(small_run, tmp_path / "m.onnx", input="tensor", device="cpu", photos=3, registry=small_registry)
+    assert exported.card.verified
+    assert exported.card.parity["photos"] == 3
+    (value,) = inspect(exported.path).inputs
+    assert (value.name, value.type, value.shape) == ("tensor", "float", ("batch", 3, 16, 16))
+
+
+def test_a_file_that_differs_is_not_written_and_the_worst_photo_is_named(
+    small_run, small_registry, tmp_path, monkeypatch
+):
+    real = zoo_export.exporting._graph
+
+    def wrong(*args, **values):
+        proto = real(*args, **values)
+        bias = next(each for each in proto.graph.initializer if each.name.endswith("linear.bias"))
+        bias.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(bias) + np.float32(0.1), bias.name))
+        return proto
+
+    monkeypatch.setattr(zoo_export.exporting, "_graph", wrong)
+    with pytest.raises(ExportError, match=r"disagree about val/\w+/\d\.png: a logit differs by 0\.1") as caught:
+        export(small_run, tmp_path / "m.onnx", device="cpu", registry=small_registry)
+    assert "--no-verify" in caught.value.hint
+    assert list(tmp_path.iterdir()) == []
+    unverified = export(small_run, tmp_path / "m.onnx", verify=False, registry=small_registry)
+    assert not unverified.card.verified
+
+
+def test_without_the_photos_it_is_not_written(small_run, tmp_path):
+    from fakes import FakePlugin, registry_of
+
+    gone = registry_of(FakePlugin(dataset=images(train=samples("train", 1))))
+    broken = registry_of(FakePlugin(dataset=images(val=tuple(s._replace(source=b"gone") for s in images().val))))
+    with pytest.raises(ExportError, match="no photos to compare small-flat") as caught:
+        export(small_run, tmp_path / "m.onnx", data=str(tmp_path / "nowhere"), device="cpu", registry=gone)
+    assert "--no-verify" in caught.value.hint
+    with pytest.raises(DataError, match="None of the photos to compare can be read"):
+        export(small_run, tmp_path / "m.onnx", device="cpu", registry=broken)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_target_that_cannot_be_is_told_before_anything_slow(small_run, small_registry, tmp_path):
+    with pytest.raises(ExportError, match="is a folder") as caught:
+        export(small_run, tmp_path, registry=small_registry)
+    assert "model.onnx" in caught.value.hint
+    with pytest.raises(ExportError, match="There is no folder"):
+        export(small_run, tmp_path / "a" / "b.onnx", registry=small_registry)
+
+
+def test_cuda_that_does_not_run_is_an_error(small_run, small_registry, tmp_path):
+    from zoo_export.providers import cuda_obstacle
+
+    if cuda_obstacle() is None:
+        pytest.skip("CUDA works here")
+    with pytest.raises(ExportError, match="cannot run on cuda"):
+        export(small_run, tmp_path / "m.onnx", device="cuda", registry=small_registry)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_tools_find_the_plain_properties(exported):
+    properties = {each.key: each.value for each in onnx.load(exported.path).metadata_props}
+    assert properties["Image.BitmapPixelFormat"] == "Rgb8"
+    assert ModelCard.from_json(properties[KEY], where="x") == exported.card
+
+
+def test_photos_of_any_size_in_a_batch_of_their_own(exported):
+    opened = session(exported.path)
+    batch = np.stack([photo(label, 3, (33, 21)) for label in (0, 1, 2)])
+    (logits,) = opened.run(["logits"], {"image": batch})
+    for row, pixels in zip(logits, batch, strict=True):
+        np.testing.assert_allclose(opened.run(["logits"], {"image": pixels[None]})[0][0], row, atol=1e-5)

@@ -1,0 +1,102 @@
+"""A classifier as an ONNX graph."""
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from fakes import SmallBackbone, SmallHead
+from torch import nn
+
+from zoo.contracts import StagedBackbone
+from zoo.errors import ExportError
+from zoo.losses import Criterion
+from zoo.model import Classifier
+from zoo.specs import HeadRequest, NoOptions
+from zoo_export.network import Deployed, to_onnx
+
+SIZE = (16, 20)
+
+
+def request(**values):
+    known = {"pooled_width": 12, "map_width": 12, "outputs": 3, "dropout": 0.5, "criterion": Criterion()}
+    return HeadRequest(**{**known, "options": NoOptions(), **values})
+
+
+def deployed(backbone=None, **values):
+    backbone = backbone or SmallBackbone(dropout=0.4)
+    return Deployed(Classifier(backbone.train(), SmallHead(request(map_width=backbone.map_width, **values))))
+
+
+@pytest.fixture(scope="module")
+def written():
+    torch.manual_seed(0)
+    module = deployed()
+    return module, to_onnx(module, size=SIZE, opset=18)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 7])
+def test_outputs_are_those_of_the_module_in_eval_mode(written, batch):
+    module, proto = written
+    tensor = torch.randn(batch, 3, *SIZE)
+    session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    with torch.no_grad():
+        expected = module(tensor)
+    for value, got in zip(expected, session.run(None, {"tensor": tensor.numpy()}), strict=True):
+        np.testing.assert_allclose(got, value.numpy(), atol=1e-5)
+
+
+def test_the_file_asks_for_no_newer_reader_than_it_needs_and_tells_nothing_of_this_machine(written):
+    _, proto = written
+    assert proto.ir_version == 8
+    assert [(each.domain, each.version) for each in proto.opset_import] == [("", 18)]
+    assert [value.name for value in proto.graph.output] == ["probabilities", "logits", "heatmap"]
+    assert not any(node.metadata_props or node.doc_string for node in proto.graph.node)
+    assert b"/zoo/" not in proto.SerializeToString()
+    onnx.checker.check_model(proto, full_check=True)
+
+
+def test_a_sigmoid_stays_one():
+    proto = to_onnx(deployed(criterion=Criterion(name="bce")), size=SIZE, opset=18)
+    session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    probabilities, logits, _ = session.run(None, {"tensor": np.ones((2, 3, *SIZE), dtype=np.float32)})
+    np.testing.assert_allclose(probabilities, 1 / (1 + np.exp(-logits)), rtol=1e-5)
+
+
+def test_an_operator_without_an_onnx_form_is_named():
+    class Odd(nn.Module):
+        def forward(self, x):
+            return x * torch.linalg.eigvalsh(x @ x.transpose(2, 3))[..., None]
+
+    backbone = StagedBackbone({"stem": nn.Conv2d(3, 12, 3), "odd": Odd()}, width=12)
+    with pytest.raises(ExportError, match=r"The operator aten\._linalg_eigh\.default has no ONNX form") as caught:
+        to_onnx(deployed(backbone), size=SIZE, opset=18)
+    assert "--to pt2" in caught.value.hint
+
+
+def test_what_cannot_be_traced_is_told():
+    class Moody(nn.Module):
+        def forward(self, x):
+            return x if x.sum() > 0 else -x
+
+    backbone = StagedBackbone({"stem": nn.Conv2d(3, 12, 3), "moody": Moody()}, width=12)
+    with pytest.raises(ExportError, match="The network cannot be exported: GuardOnDataDependent") as caught:
+        to_onnx(deployed(backbone), size=SIZE, opset=18)
+    assert "must not depend on values" in caught.value.hint
+
+
+@pytest.mark.parametrize("opset", [17, 26])
+def test_an_opset_that_cannot_be_written_is_refused(opset):
+    with pytest.raises(ExportError, match=f"no export to opset {opset}"):
+        to_onnx(deployed(), size=SIZE, opset=opset)
+
+
+def test_a_network_larger_than_a_file_is_refused(monkeypatch):
+    monkeypatch.setattr("zoo_export.network._MAX_BYTES", 1000)
+    with pytest.raises(ExportError, match="one ONNX file holds less than 2"):
+        to_onnx(deployed(), size=SIZE, opset=18)
+
+
+def test_the_exporter_says_nothing(capfd):
+    to_onnx(deployed(), size=SIZE, opset=18)
+    assert capfd.readouterr() == ("", "")

@@ -1,0 +1,96 @@
+"""The preprocessing inside a graph against the one that training and evaluation use."""
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import TensorProto, helper
+
+from zoo.data.augment import normalise
+from zoo.data.image import preprocess
+from zoo.specs import Preprocess
+from zoo_export.preprocessing import put_before
+
+SIZES = [(1, 1), (1, 4000), (4000, 1), (37, 53), (224, 224), (375, 500), (448, 512), (31, 33), (65, 48), (1200, 900)]
+SPECS = {
+    "cropped": Preprocess(size=(48, 48), resize=56),
+    "whole": Preprocess(size=(48, 48), resize=48, interpolation="bicubic"),
+    "oblong": Preprocess(size=(65, 48), resize=70, interpolation="bicubic"),
+    "padded-black": Preprocess(size=(65, 48), resize=31),
+    "padded-mean": Preprocess(size=(65, 48), resize=64, resize_mode="longer", interpolation="bicubic"),
+    "cropped-and-padded": Preprocess(size=(40, 40), resize=55, resize_mode="longer"),
+    "squashed": Preprocess(size=(65, 48), resize=0, resize_mode="squash"),
+}
+
+
+def session(spec):
+    """Returns what runs the preprocessing and nothing else."""
+    shape = ["batch", 3, *spec.size]
+    graph = helper.make_graph(
+        [helper.make_node("Identity", ["tensor"], ["out"])],
+        "identity",
+        [helper.make_tensor_value_info("tensor", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("out", TensorProto.FLOAT, shape)],
+    )
+    put_before(graph, spec)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    onnx.checker.check_model(model, full_check=True)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+SESSIONS = {name: session(spec) for name, spec in SPECS.items()}
+
+
+def levels(name, pixels):
+    """Returns what the graph makes of a photo, in levels from 0 to 255, (h, w, 3)."""
+    (out,) = SESSIONS[name].run(None, {"image": pixels[None]})
+    spec = SPECS[name]
+    return 255 * (out[0].transpose(1, 2, 0) * np.array(spec.std) + np.array(spec.mean))
+
+
+def noise(height, width, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("name", SPECS)
+def test_noise_of_any_size_becomes_the_very_same_levels(name, size):
+    expected = preprocess(noise(*size), SPECS[name])
+    np.testing.assert_allclose(levels(name, noise(*size)), expected, atol=1e-3)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(sorted(SPECS)), st.integers(1, 300), st.integers(1, 300), st.integers(0, 9))
+def test_no_size_is_off(name, height, width, seed):
+    pixels = noise(height, width, seed)
+    np.testing.assert_allclose(levels(name, pixels), preprocess(pixels, SPECS[name]), atol=1e-3)
+
+
+def test_a_strip_too_long_to_be_resized_whole_is_seen_where_the_crop_is():
+    """Beyond 32 million pixels `zoo.data.image` cuts strips before the resize, so that the scale is a little off."""
+    grey = (127 + 120 * np.sin(np.arange(20_000) / 40)).astype(np.uint8)
+    pixels = np.repeat(np.repeat(grey[None, :, None], 2, axis=0), 3, axis=2)
+    assert np.abs(levels("cropped", pixels) - preprocess(pixels, SPECS["cropped"])).max() < 4
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_it_is_normalised_as_in_training(name):
+    pixels = noise(*SPECS[name].size) if SPECS[name].resize_mode == "squash" else noise(100, 100)
+    (out,) = SESSIONS[name].run(None, {"image": pixels[None]})
+    image = torch.from_numpy(preprocess(pixels, SPECS[name])).permute(2, 0, 1)[None]
+    expected = normalise(image, SPECS[name]).numpy()
+    np.testing.assert_allclose(out, expected, atol=2e-6)
+
+
+def test_photos_of_a_batch_do_not_mix():
+    batch = np.stack([noise(40, 60, seed) for seed in range(7)])
+    (together,) = SESSIONS["cropped"].run(None, {"image": batch})
+    for row, pixels in zip(together, batch, strict=True):
+        (alone,) = SESSIONS["cropped"].run(None, {"image": pixels[None]})
+        np.testing.assert_allclose(row, alone[0], atol=1e-6)
+    assert together.shape == (7, 3, 48, 48)
