@@ -18,7 +18,7 @@ from zoo_demo.batcher import BusyError
 from zoo_demo.metrics import CONTENT_TYPE, Metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from zoo_demo.served import Answer, Served
 
@@ -61,8 +61,8 @@ class Told(BaseModel):
 
     name: str
     label: str | None = None
-    probability: float | None = Field(None, ge=0, le=1)
-    probabilities: dict[str, float] | None = Field(None, description="Most probable first.")
+    probability: Annotated[float | None, Field(ge=0, le=1)] = None
+    probabilities: Annotated[dict[str, float] | None, Field(description="Most probable first.")] = None
     error: Problem | None = None
 
 
@@ -101,15 +101,18 @@ class Gate:
             self.inside -= 1
 
 
-def make_router(served: Mapping[str, Served], metrics: Metrics, *, at_once: int = 256) -> APIRouter:
+def make_router(
+    served: Mapping[str, Served], metrics: Metrics, *, at_once: int = 256, guards: Sequence[Any] = ()
+) -> APIRouter:
     """Returns the routes.
 
     Args:
         served: Models by name; the first answers where a request names none.
         metrics: Counted into, and shown at ``/metrics``.
         at_once: Requests that are read, queued or computed at a time; beyond it 503.
+        guards: Dependencies of every route but ``/healthz``: FastAPI's ``Depends(...)``.
     """
-    router = APIRouter()
+    router, guards = APIRouter(), list(guards)
     gate = Gate(at_once)
     failures: dict[int | str, dict[str, Any]] = {
         400: {"model": Failure, "description": "No photo, or too many."},
@@ -126,6 +129,7 @@ def make_router(served: Mapping[str, Served], metrics: Metrics, *, at_once: int 
         responses=failures,
         openapi_extra={"requestBody": _BODY},
         summary="Tell what is to be seen in photos",
+        dependencies=guards,
     )
     async def predict(
         request: Request,
@@ -144,7 +148,7 @@ def make_router(served: Mapping[str, Served], metrics: Metrics, *, at_once: int 
         metrics.request(PREDICT, response.status_code, time.perf_counter() - started)
         return response
 
-    @router.get(MODELS, summary="List the models on offer")
+    @router.get(MODELS, summary="List the models on offer", dependencies=guards)
     async def models() -> list[ModelInfo]:
         return [
             ModelInfo(name=name, classes=list(each.predictor.classes), size=each.predictor.preprocess.size)
@@ -155,7 +159,7 @@ def make_router(served: Mapping[str, Served], metrics: Metrics, *, at_once: int 
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}
 
-    @router.get("/metrics", summary="Count requests and images, for Prometheus", response_class=PlainTextResponse)
+    @router.get("/metrics", summary="Count requests and images, for Prometheus", dependencies=guards)
     async def counted() -> PlainTextResponse:
         waiting = {name: each.batcher.waiting for name, each in served.items()}
         return PlainTextResponse(metrics.text(waiting=waiting), media_type=CONTENT_TYPE)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from zoo.prediction import PhotoPredictor, Prediction
 
-    Photo = bytes | NDArray[np.uint8]
+    Photo = str | bytes | NDArray[np.uint8]
 
 # Decoding is shared by all models: more threads than processors would only take turns.
 _readers = ThreadPoolExecutor(usable_cpus(), thread_name_prefix="decode")

@@ -1,0 +1,33 @@
+"""How the page looks: plain, legible, the same on a phone and on a desk, light or dark."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+# The semi-bold cut that gradio brings holds Cyrillic letters alone: headings would fall back to another font.
+_SANS = gr.themes.utils.fonts.LocalFont("Source Sans Pro", weights=(400, 700))
+
+THEME = gr.themes.Base(
+    primary_hue="teal",
+    neutral_hue="slate",
+    radius_size="sm",
+    font=[_SANS, "system-ui", "sans-serif"],
+    font_mono=["ui-monospace", "monospace"],
+).set(
+    body_background_fill="*neutral_50",
+    body_background_fill_dark="*neutral_950",
+    block_label_text_weight="700",
+    block_title_text_weight="700",
+    button_primary_background_fill="*primary_700",
+    button_primary_background_fill_hover="*primary_800",
+    button_primary_text_color="white",
+)
+
+CSS = """
+.gradio-container { max-width: 1080px !important; margin: 0 auto !important; }
+.zoo-facts { color: var(--body-text-color-subdued); font-size: var(--text-sm); }
+.zoo-facts strong { color: var(--body-text-color); font-weight: 700; }
+.zoo-warning { border-left: 4px solid #b45309; padding-left: .75rem; }
+"""
+
+HEAD = '<meta name="color-scheme" content="light dark"><meta name="referrer" content="no-referrer">'

@@ -1,0 +1,25 @@
+"""The page: a tab for each thing that one can do. Each tab is a module with a function that builds it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import gradio as gr
+
+from zoo_demo.tabs import predict
+
+if TYPE_CHECKING:
+    from zoo_demo.offer import Offer
+
+TITLE = "Zoo"
+
+
+def make_page(offer: Offer) -> gr.Blocks:
+    """Returns the page on what is on offer."""
+    with gr.Blocks(title=TITLE, analytics_enabled=False) as page:
+        gr.Markdown("# What is to be seen?")
+        with gr.Tabs():
+            for name, build in {"Predict": predict.build}.items():
+                with gr.Tab(name):
+                    build(offer)
+    return page

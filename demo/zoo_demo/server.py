@@ -1,0 +1,70 @@
+"""Listens on a port, and tells its address once it answers."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from zoo.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fastapi import FastAPI
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def is_loopback(host: str) -> bool:
+    """Returns whether an address can be reached from this machine alone."""
+    return host in _LOOPBACK
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Returns a socket that listens; port 0 is any free one.
+
+    Raises:
+        ConfigError: The port is taken, or the address is not this machine's.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+        sock.listen(2048)
+    except (OSError, OverflowError) as error:
+        sock.close()
+        raise ConfigError(
+            f"Cannot listen on {host} port {port}: {getattr(error, 'strerror', None) or error}.",
+            hint="Choose another with --port, or --port 0 for any free one.",
+        ) from error
+    return sock
+
+
+def address(sock: socket.socket) -> str:
+    """Returns where a browser finds the server."""
+    host, port = sock.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def serve(app: FastAPI, sock: socket.socket, *, ready: Callable[[], None]) -> None:
+    """Serves until it is interrupted; calls `ready` once requests are answered."""
+    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_keep_alive=30, server_header=False)
+    server = _Server(config, ready)
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run(sockets=[sock])
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._ready()

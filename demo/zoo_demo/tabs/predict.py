@@ -1,0 +1,48 @@
+"""The tab on which one photo is classified: uploaded, dragged, pasted, or picked from the examples."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from zoo.errors import ImageError, ZooError
+from zoo_demo.batcher import BusyError
+
+if TYPE_CHECKING:
+    from zoo_demo.offer import Offer
+
+
+def build(offer: Offer) -> None:
+    """Builds the tab."""
+    names = list(offer.served)
+    model = gr.Dropdown(names, value=names[0], label="Model", visible=len(names) > 1)
+    with gr.Row(equal_height=False):
+        photo = gr.Image(
+            label="Photo", type="filepath", sources=["upload", "clipboard"], height=360, buttons=["fullscreen"]
+        )
+        with gr.Column():
+            label = gr.Label(label="What is to be seen", num_top_classes=5)
+            facts = gr.Markdown("Upload, drop or paste a photo.", elem_classes="zoo-facts")
+
+    async def classify(path: str | None, name: str) -> tuple[Any, str]:
+        if path is None:
+            return None, "Upload, drop or paste a photo."
+        served = offer.served[name]
+        try:
+            answer = await served.predict([("photo", path)])
+        except BusyError:
+            raise gr.Error("Too many photos wait; try again in a second.") from None
+        except ZooError as error:
+            raise gr.Error(f"{error.message} {error.hint}".strip()) from error
+        outcome = answer.outcomes[0]
+        if isinstance(outcome, ImageError):
+            raise gr.Error(f"{outcome.message} {outcome.hint}".strip())
+        return outcome.probabilities, (
+            f"**{answer.read_ms + answer.model_ms:.0f} ms**: {answer.read_ms:.0f} to read the photo, "
+            f"{answer.model_ms:.0f} for the model"
+        )
+
+    gr.on(
+        [photo.change, model.change], classify, [photo, model], [label, facts], api_name="predict", concurrency_limit=8
+    )
