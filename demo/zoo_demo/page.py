@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import gradio as gr
 
-from zoo_demo.tabs import predict
+from zoo_demo.tabs import batch, compare, predict
 
 if TYPE_CHECKING:
     from zoo_demo.offer import Offer
@@ -16,10 +16,11 @@ TITLE = "Zoo"
 
 def make_page(offer: Offer) -> gr.Blocks:
     """Returns the page on what is on offer."""
-    with gr.Blocks(title=TITLE, analytics_enabled=False) as page:
+    page = gr.Blocks(title=TITLE, analytics_enabled=False)
+    with page:
         gr.Markdown("# What is to be seen?")
         with gr.Tabs():
-            for name, build in {"Predict": predict.build}.items():
+            for name, build in {"Predict": predict.build, "Compare": compare.build, "Batch": batch.build}.items():
                 with gr.Tab(name):
                     build(offer)
     return page

@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from zoo.prediction import PhotoPredictor, Prediction
-
-    Photo = str | bytes | NDArray[np.uint8]
+    from zoo.prediction import Photo, PhotoPredictor, Prediction
 
 # Decoding is shared by all models: more threads than processors would only take turns.
 _readers = ThreadPoolExecutor(usable_cpus(), thread_name_prefix="decode")

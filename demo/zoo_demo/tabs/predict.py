@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from zoo.errors import ImageError, ZooError
-from zoo_demo.batcher import BusyError
+from zoo.errors import ImageError
+from zoo_demo.asking import ask, shown
 
 if TYPE_CHECKING:
     from zoo_demo.offer import Offer
@@ -29,15 +29,10 @@ def build(offer: Offer) -> None:
         if path is None:
             return None, "Upload, drop or paste a photo."
         served = offer.served[name]
-        try:
-            answer = await served.predict([("photo", path)])
-        except BusyError:
-            raise gr.Error("Too many photos wait; try again in a second.") from None
-        except ZooError as error:
-            raise gr.Error(f"{error.message} {error.hint}".strip()) from error
+        answer = await ask(served, [("The photo", path)])
         outcome = answer.outcomes[0]
         if isinstance(outcome, ImageError):
-            raise gr.Error(f"{outcome.message} {outcome.hint}".strip())
+            raise shown(outcome)
         return outcome.probabilities, (
             f"**{answer.read_ms + answer.model_ms:.0f} ms**: {answer.read_ms:.0f} to read the photo, "
             f"{answer.model_ms:.0f} for the model"

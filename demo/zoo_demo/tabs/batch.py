@@ -1,0 +1,138 @@
+"""The tab on which many photos, or archives of them, become a table and a CSV file."""
+
+from __future__ import annotations
+
+import csv
+import tempfile
+import zipfile
+import zlib
+from collections import Counter
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, NamedTuple
+
+import gradio as gr
+
+from zoo.data.folder import IMAGE_SUFFIXES
+from zoo.data.image import MAX_BYTES
+from zoo.errors import ImageError
+from zoo_demo.asking import ask
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from zoo.prediction import Prediction
+    from zoo_demo.offer import Offer
+    from zoo_demo.served import Served
+
+    Outcome = Prediction | ImageError
+
+_AT_ONCE = 32
+_MOST_PHOTOS = 10_000
+_SHOWN = 500
+_HEADERS = ["photo", "says", "probability"]
+
+
+def build(offer: Offer) -> None:
+    """Builds the tab."""
+    names = list(offer.served)
+    model = gr.Dropdown(names, value=names[0], label="Model", visible=len(names) > 1)
+    files = gr.Files(label="Photos, or ZIP files of photos", height=180)
+    button = gr.Button("Classify all", variant="primary")
+    told = gr.Markdown(elem_classes="zoo-facts")
+    table = gr.Dataframe(headers=_HEADERS, label="What is to be seen", interactive=False, wrap=True, max_height=420)
+    download = gr.File(label="Table as CSV", visible=False)
+
+    async def classify(
+        paths: list[str] | None,
+        name: str,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008 - gradio looks for it here
+    ) -> tuple[str, list[list[str]], object]:
+        if not paths:
+            raise gr.Error("Choose photos first.", title="No photos")
+        served = offer.served[name]
+        places = list(_places(paths))
+        outcomes: list[Outcome] = []
+        for start in range(0, len(places), _AT_ONCE):
+            progress((start, len(places)), desc="Classifying", unit="photos")
+            outcomes += await _classified(served, places[start : start + _AT_ONCE])
+        rows = [_row(place.name, outcome) for place, outcome in zip(places, outcomes, strict=True)]
+        file = _write_csv([place.name for place in places], outcomes, served.predictor.classes)
+        return _summary(places, outcomes), rows[:_SHOWN], gr.File(value=file, visible=True)
+
+    button.click(classify, [files, model], [told, table, download], api_name="batch", concurrency_limit=2)
+
+
+class _Place(NamedTuple):
+    """Where a photo lies: in a file of its own, or as a member of an archive."""
+
+    name: str
+    file: Path
+    member: str | None = None
+
+
+def _places(paths: Sequence[str]) -> Iterator[_Place]:
+    """Yields the place of every photo; members of archives are read where they lie, nothing is unpacked to disk."""
+    count = 0
+    for file in map(Path, paths):
+        found = list(_members(file)) if zipfile.is_zipfile(file) else [_Place(file.name, file)]
+        count += len(found)
+        if count > _MOST_PHOTOS:
+            raise gr.Error(f"More than {_MOST_PHOTOS:,} photos: use 'zoo predict' on a folder.", title="Too many")
+        yield from found
+
+
+def _members(file: Path) -> Iterator[_Place]:
+    with zipfile.ZipFile(file) as archive:
+        for info in sorted(archive.infolist(), key=lambda info: info.filename):
+            path = PurePosixPath(info.filename)
+            hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
+            if path.suffix.lower() in IMAGE_SUFFIXES and not info.is_dir() and not hidden:
+                yield _Place(f"{file.name}/{info.filename}", file, info.filename)
+
+
+async def _classified(served: Served, places: Sequence[_Place]) -> list[Outcome]:
+    contents = [_content(place) for place in places]
+    photos = [(p.name, c) for p, c in zip(places, contents, strict=True) if not isinstance(c, ImageError)]
+    told = iter((await ask(served, photos)).outcomes)
+    return [each if isinstance(each, ImageError) else next(told) for each in contents]
+
+
+def _content(place: _Place) -> Path | bytes | ImageError:
+    if place.member is None:
+        return place.file
+    try:
+        with zipfile.ZipFile(place.file) as archive, archive.open(place.member) as stream:
+            return stream.read(MAX_BYTES + 1)  # one byte more than the image entrance lets through: a bomb ends there
+    except (zipfile.BadZipFile, RuntimeError, OSError, EOFError, zlib.error) as error:  # RuntimeError: it is encrypted
+        return ImageError(f"{place.name}: it cannot be unpacked: {error}.", hint="Make the archive again.")
+
+
+def _row(name: str, outcome: Outcome) -> list[str]:
+    if isinstance(outcome, ImageError):
+        return [name, outcome.message.removeprefix(f"{name}: "), ""]
+    return [name, outcome.label, f"{outcome.probability:.1%}"]
+
+
+def _summary(places: Sequence[_Place], outcomes: Sequence[Outcome]) -> str:
+    failed = sum(isinstance(outcome, ImageError) for outcome in outcomes)
+    counts = Counter(outcome.label for outcome in outcomes if not isinstance(outcome, ImageError))
+    parts = [f"**{count}** {label}" for label, count in counts.most_common(10)]
+    if failed:
+        parts.append(f"**{failed}** could not be read")
+    shown = f" The table shows the first {_SHOWN}; the file has all." if len(places) > _SHOWN else ""
+    return f"{len(places)} photos: {', '.join(parts)}.{shown}"
+
+
+def _write_csv(names: Sequence[str], outcomes: Sequence[Outcome], classes: Sequence[str]) -> str:
+    folder = Path(tempfile.mkdtemp(prefix="zoo-demo-"))  # gradio copies the file to its own cache
+    file = folder / "predictions.csv"
+    with file.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["photo", "label", "probability", *classes, "error"])
+        for name, outcome in zip(names, outcomes, strict=True):
+            if isinstance(outcome, ImageError):
+                writer.writerow([name, "", "", *[""] * len(classes), outcome.message])
+            else:
+                by_class = [f"{outcome.probabilities[each]:.6f}" for each in classes]
+                writer.writerow([name, outcome.label, f"{outcome.probability:.6f}", *by_class, ""])
+    return str(file)

@@ -1,0 +1,145 @@
+"""Trains in a process of its own: ``zoo finetune --json``, then ``zoo export``. The server itself imports no torch.
+
+The run is what the command line would have made, in the same folder. A training outlives the page that began it.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+Status = Literal["starting", "training", "exporting", "finished", "stopped", "failed"]
+_LINES_KEPT = 20  # of what went wrong
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a training is. Replaced as a whole, never half changed: whoever holds one may read it.
+
+    Attributes:
+        status: Where it stands.
+        text: One line for the page.
+        epochs: Rows of finished epochs, as in ``metrics.jsonl``.
+        share: How much is done, 0 to 1, of the training.
+        run: The run folder, once finished.
+        file: The exported file, once there is one.
+        error: What went wrong.
+    """
+
+    status: Status = "starting"
+    text: str = "Starting ..."
+    epochs: tuple[dict[str, Any], ...] = ()
+    share: float = 0.0
+    run: Path | None = None
+    file: Path | None = None
+    error: str = ""
+
+    @property
+    def running(self) -> bool:
+        """Whether there is more to come."""
+        return self.status in ("starting", "training", "exporting")
+
+
+@dataclass(slots=True)
+class Training:
+    """A training that goes on; `begin` makes one.
+
+    Attributes:
+        progress: How far it is.
+    """
+
+    progress: Progress = field(default_factory=Progress)
+    _process: subprocess.Popen[str] | None = None
+    _stopped: bool = False
+
+    def stop(self) -> None:
+        """Asks it to end; what was reached is saved, as with Ctrl-C."""
+        self._stopped = True
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+
+    def _follow(self, arguments: Sequence[str], done: Callable[[Training], None]) -> None:
+        self._run(["finetune", *arguments, "--json"], self._take)
+        run = self.progress.run
+        if run is not None and not self._stopped:
+            self._change(status="exporting", text="Writing the ONNX file and comparing it with the run ...")
+            self._run(["export", str(run)], lambda line: None)
+            if (run / "model.onnx").is_file():
+                self._change(status="finished", text="Ready: try it above, or download it.", file=run / "model.onnx")
+                done(self)
+        if self.progress.running:
+            self._change(status="stopped", text="Stopped.")
+
+    def _run(self, command: list[str], take: Callable[[str], None]) -> None:
+        """Runs a command of ours to its end, hands on each line it prints, and keeps what it says of errors."""
+        self._process = process = subprocess.Popen(
+            [sys.executable, "-m", "zoo", *command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+        )
+        if self._stopped:  # while it was being started
+            self.stop()
+        assert process.stdout is not None
+        assert process.stderr is not None
+        errors: deque[str] = deque(maxlen=_LINES_KEPT)
+        reader = threading.Thread(target=errors.extend, args=(process.stderr,), daemon=True)
+        reader.start()
+        for line in process.stdout:
+            take(line)
+        process.wait()
+        reader.join()
+        if process.returncode and not self._stopped:
+            text = "".join(errors).strip() or f"It ended with code {process.returncode}."
+            self._change(status="failed", text="Training failed.", error=text.removeprefix("error: "))
+
+    def _take(self, line: str) -> None:
+        try:
+            event = json.loads(line)
+        except ValueError:  # a plugin printed something
+            return
+        match event.get("event"):
+            case "Work":
+                total = f" of {event['total']}" if event["total"] else ""
+                self._change(text=f"{event['what'].capitalize()}: {event['done']}{total}")
+            case "Started":
+                self._change(status="training", text=f"Training {event['backbone']} on {event['device']} ...")
+            case "StepResult":
+                share = (event["epoch"] - 1 + event["step"] / event["steps"]) / max(1, event["epoch"])
+                self._change(
+                    text=f"Epoch {event['epoch']}, step {event['step']} of {event['steps']}, "
+                    f"{event['seconds_left']:.0f} s left",
+                    share=share,
+                )
+            case "EpochResult":
+                self._change(epochs=(*self.progress.epochs, event))
+            case "Finished":
+                self._change(run=Path(event["path"]), share=1.0)
+
+    def _change(self, **values: Any) -> None:
+        fields = {name: getattr(self.progress, name) for name in Progress.__dataclass_fields__}
+        self.progress = Progress(**{**fields, **values})
+
+
+def begin(arguments: Sequence[str], *, done: Callable[[Training], None] = lambda training: None) -> Training:
+    """Begins a training.
+
+    Args:
+        arguments: What stands behind ``zoo finetune``.
+        done: Called from another thread when the exported file is there.
+    """
+    training = Training()
+    threading.Thread(target=training._follow, args=(list(arguments), done), name="training", daemon=True).start()
+    return training
