@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import gradio as gr
 
-from zoo_demo.tabs import batch, compare, predict
+from zoo_demo.tabs import batch, compare, live, predict
 
 if TYPE_CHECKING:
     from zoo_demo.offer import Offer
@@ -20,7 +20,12 @@ def make_page(offer: Offer) -> gr.Blocks:
     with page:
         gr.Markdown("# What is to be seen?")
         with gr.Tabs():
-            for name, build in {"Predict": predict.build, "Compare": compare.build, "Batch": batch.build}.items():
+            for name, build in {
+                "Predict": predict.build,
+                "Live": live.build,
+                "Compare": compare.build,
+                "Batch": batch.build,
+            }.items():
                 with gr.Tab(name):
                     build(offer)
     return page

@@ -1,4 +1,4 @@
-"""A lesson: class folders of photos on disk, that ``zoo finetune --data`` takes as they are. Nothing lives in memory."""
+"""A lesson: class folders of photos on disk, as ``zoo finetune --data`` takes them. Nothing lives in memory alone."""
 
 from __future__ import annotations
 

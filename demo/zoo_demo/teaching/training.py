@@ -59,6 +59,7 @@ class Training:
     """
 
     progress: Progress = field(default_factory=Progress)
+    _epochs: int = 1
     _process: subprocess.Popen[str] | None = None
     _stopped: bool = False
 
@@ -115,11 +116,12 @@ class Training:
                 total = f" of {event['total']}" if event["total"] else ""
                 self._change(text=f"{event['what'].capitalize()}: {event['done']}{total}")
             case "Started":
+                self._epochs = event["epochs"]
                 self._change(status="training", text=f"Training {event['backbone']} on {event['device']} ...")
             case "StepResult":
-                share = (event["epoch"] - 1 + event["step"] / event["steps"]) / max(1, event["epoch"])
+                share = (event["epoch"] - 1 + event["step"] / event["steps"]) / self._epochs
                 self._change(
-                    text=f"Epoch {event['epoch']}, step {event['step']} of {event['steps']}, "
+                    text=f"Epoch {event['epoch']} of {self._epochs}, step {event['step']} of {event['steps']}, "
                     f"{event['seconds_left']:.0f} s left",
                     share=share,
                 )
