@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from zoo.prediction import Photo
+    from zoo_demo.offer import Offer
     from zoo_demo.served import Answer, Served
 
 
@@ -34,3 +35,28 @@ def shown(error: ZooError) -> gr.Error:
     """Returns an error as the page shows it."""
     title = "This photo cannot be read" if isinstance(error, ImageError) else "Error"
     return gr.Error(f"{error.message} {error.hint}".strip(), title=title, duration=None)
+
+
+def pick_model(offer: Offer, page: gr.Blocks) -> gr.Dropdown:
+    """Builds the choice of a model; hidden while there is one alone. Models that were taught join it."""
+    names = list(offer.served)
+    model = gr.Dropdown(names, value=next(iter(names), None), label="Model", visible=len(names) > 1)
+
+    def refresh(current: str | None) -> gr.Dropdown:
+        names = list(offer.served)
+        value = current if current in names else next(iter(names), None)
+        return gr.Dropdown(choices=names, value=value, visible=len(names) > 1)
+
+    gr.on([page.load, model.focus], refresh, model, model, api_visibility="private", show_progress="hidden")
+    return model
+
+
+def chosen(offer: Offer, name: str | None) -> Served:
+    """Returns the model of a name that the page sent.
+
+    Raises:
+        gr.Error: There is none.
+    """
+    if name not in offer.served:
+        raise gr.Error("There is no model yet: teach one, or start the demo with a run or a file.", title="No model")
+    return offer.served[name]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from zoo.opening import find_model, load_model
+from zoo.plugins import load_registry
 from zoo_demo.served import Served
 
 if TYPE_CHECKING:
@@ -23,11 +24,13 @@ class Offer:
         served: Models by name; a model that is taught joins them.
         runs: Where runs are, and where taught ones go.
         device: As the user wrote it.
+        registry: Of plugins.
     """
 
     served: dict[str, Served]
     runs: Path
     device: str
+    registry: Registry
 
 
 def make_offer(references: Iterable[str], *, runs: Path, device: str, registry: Registry | None = None) -> Offer:
@@ -42,13 +45,14 @@ def make_offer(references: Iterable[str], *, runs: Path, device: str, registry: 
     Raises:
         ZooError: There is no such run or file, it is broken, or the device cannot be had.
     """
+    registry = registry or load_registry()
     found = [find_model(reference, runs=runs, registry=registry) for reference in references]
     served: dict[str, Served] = {}
     for model in found:
         predictor = load_model(model, device=device, registry=registry)
         name = _unique(predictor.name, served)
         served[name] = Served(name, predictor)
-    return Offer(served=served, runs=runs, device=device)
+    return Offer(served=served, runs=runs, device=device, registry=registry)
 
 
 def _unique(name: str, taken: Iterable[str]) -> str:

@@ -6,12 +6,19 @@ from typing import TYPE_CHECKING
 
 import gradio as gr
 
-from zoo_demo.tabs import batch, compare, live, predict
+from zoo_demo.tabs import batch, compare, live, predict, teach
 
 if TYPE_CHECKING:
     from zoo_demo.offer import Offer
 
 TITLE = "Zoo"
+_TABS = {
+    "Predict": predict.build,
+    "Live": live.build,
+    "Compare": compare.build,
+    "Batch": batch.build,
+    "Teach": teach.build,
+}
 
 
 def make_page(offer: Offer) -> gr.Blocks:
@@ -20,12 +27,7 @@ def make_page(offer: Offer) -> gr.Blocks:
     with page:
         gr.Markdown("# What is to be seen?")
         with gr.Tabs():
-            for name, build in {
-                "Predict": predict.build,
-                "Live": live.build,
-                "Compare": compare.build,
-                "Batch": batch.build,
-            }.items():
+            for name, build in _TABS.items():
                 with gr.Tab(name):
-                    build(offer)
+                    build(offer, page)
     return page

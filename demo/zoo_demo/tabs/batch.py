@@ -15,7 +15,7 @@ import gradio as gr
 from zoo.data.folder import IMAGE_SUFFIXES
 from zoo.data.image import MAX_BYTES
 from zoo.errors import ImageError
-from zoo_demo.asking import ask
+from zoo_demo.asking import ask, chosen, pick_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,10 +32,9 @@ _SHOWN = 500
 _HEADERS = ["photo", "says", "probability"]
 
 
-def build(offer: Offer) -> None:
+def build(offer: Offer, page: gr.Blocks) -> None:
     """Builds the tab."""
-    names = list(offer.served)
-    model = gr.Dropdown(names, value=names[0], label="Model", visible=len(names) > 1)
+    model = pick_model(offer, page)
     files = gr.Files(label="Photos, or ZIP files of photos", height=180)
     button = gr.Button("Classify all", variant="primary")
     told = gr.Markdown(elem_classes="zoo-facts")
@@ -49,7 +48,7 @@ def build(offer: Offer) -> None:
     ) -> tuple[str, list[list[str]], object]:
         if not paths:
             raise gr.Error("Choose photos first.", title="No photos")
-        served = offer.served[name]
+        served = chosen(offer, name)
         places = list(_places(paths))
         outcomes: list[Outcome] = []
         for start in range(0, len(places), _AT_ONCE):

@@ -12,30 +12,29 @@ from zoo_demo.asking import ask, shown
 if TYPE_CHECKING:
     from zoo_demo.offer import Offer
 
-_HEADERS = ["model", "says", "probability", "runs on", "precision", "read, ms", "model, ms"]
+_HEADERS = ["model", "says", "probability", "computed by", "read, ms", "model, ms"]
 
 
-def build(offer: Offer) -> None:
+def build(offer: Offer, page: gr.Blocks) -> None:
     """Builds the tab."""
-    names = list(offer.served)
     with gr.Row():
         with gr.Column(scale=2):
             photo = gr.Image(label="Photo", type="filepath", sources=["upload", "clipboard"], height=320)
         with gr.Column(scale=3):
-            models = gr.CheckboxGroup(names, value=names, label="Models")
+            models = gr.CheckboxGroup(list(offer.served), value=list(offer.served), label="Models")
             table = gr.Dataframe(headers=_HEADERS, label="What each says", interactive=False, wrap=True)
 
-    async def compare(path: str | None, chosen: list[str]) -> list[list[object]]:
+    async def compare(path: str | None, wanted: list[str]) -> list[list[object]]:
         rows: list[list[object]] = []
         # One after the other: side by side they would share the processors, and their times would tell nothing.
-        for name in chosen if path else ():
-            served = offer.served[name]
+        for name in wanted if path else ():
+            served = chosen(offer, name)
             answer = await ask(served, [("The photo", str(path))])
             outcome = answer.outcomes[0]
             if isinstance(outcome, ImageError):
                 raise shown(outcome)
             times = (f"{answer.read_ms:.1f}", f"{answer.model_ms:.1f}")
-            rows.append([name, outcome.label, f"{outcome.probability:.1%}", served.device, served.precision, *times])
+            rows.append([name, outcome.label, f"{outcome.probability:.1%}", served.predictor.runtime, *times])
         return rows
 
     gr.on(

@@ -10,7 +10,7 @@ import gradio as gr
 import numpy as np
 
 from zoo.errors import ImageError
-from zoo_demo.asking import ask
+from zoo_demo.asking import ask, chosen, pick_model
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,10 +47,9 @@ class _Seen:
         self.frames_per_second = rate if not self.frames_per_second else 0.8 * self.frames_per_second + 0.2 * rate
 
 
-def build(offer: Offer) -> None:
+def build(offer: Offer, page: gr.Blocks) -> None:
     """Builds the tab."""
-    names = list(offer.served)
-    model = gr.Dropdown(names, value=names[0], label="Model", visible=len(names) > 1)
+    model = pick_model(offer, page)
     seen = gr.State(_Seen)
     with gr.Row(equal_height=False):
         camera = gr.Image(
@@ -65,7 +64,7 @@ def build(offer: Offer) -> None:
     ) -> tuple[_Seen, dict[str, float] | None, str]:
         if frame is None:
             return so_far, None, "Press the record button, and allow the camera."
-        served = offer.served[name]
+        served = chosen(offer, name)
         answer = await ask(served, [("The frame", frame)])
         outcome = answer.outcomes[0]
         if isinstance(outcome, ImageError):
@@ -86,5 +85,5 @@ def build(offer: Offer) -> None:
         concurrency_limit=_VIEWERS,
         concurrency_id="live",
         show_progress="hidden",
-        api_name=False,
+        api_visibility="private",
     )

@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from zoo.errors import ImageError
-from zoo_demo.asking import ask, shown
+from zoo_demo.asking import ask, chosen, pick_model, shown
 
 if TYPE_CHECKING:
     from zoo_demo.offer import Offer
 
 
-def build(offer: Offer) -> None:
+def build(offer: Offer, page: gr.Blocks) -> None:
     """Builds the tab."""
-    names = list(offer.served)
-    model = gr.Dropdown(names, value=names[0], label="Model", visible=len(names) > 1)
+    model = pick_model(offer, page)
     with gr.Row(equal_height=False):
         photo = gr.Image(
             label="Photo", type="filepath", sources=["upload", "clipboard"], height=360, buttons=["fullscreen"]
@@ -28,7 +27,7 @@ def build(offer: Offer) -> None:
     async def classify(path: str | None, name: str) -> tuple[Any, str]:
         if path is None:
             return None, "Upload, drop or paste a photo."
-        served = offer.served[name]
+        served = chosen(offer, name)
         answer = await ask(served, [("The photo", path)])
         outcome = answer.outcomes[0]
         if isinstance(outcome, ImageError):
