@@ -52,12 +52,14 @@ class PhotoPredictor(ABC):
         name: What messages call it.
         classes: Names in the order of the outputs.
         preprocess: How pixels become its input.
+        runtime: What computes, where and in which precision: ``"torch, cpu, fp32"``.
         notes: Sentences that its user should read before trusting it.
     """
 
     name: str
     classes: tuple[str, ...]
     preprocess: Preprocess
+    runtime: str = ""
     notes: tuple[str, ...] = ()
 
     @abstractmethod

@@ -45,6 +45,7 @@ class Predictor(PhotoPredictor):
         self.classes = run.classes
         self.preprocess = preprocess
         self.precision = precision
+        self.runtime = f"torch, {precision.device}, {precision.name}"
         self.classifier: Classifier = classifier.eval().to(precision.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @torch.inference_mode()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import functools
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import gradio as gr
 
@@ -10,11 +11,15 @@ from zoo.errors import ImageError, ZooError
 from zoo_demo.batcher import BusyError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from zoo.prediction import Photo
     from zoo_demo.offer import Offer
     from zoo_demo.served import Answer, Served
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 async def ask(served: Served, photos: Sequence[tuple[str, Photo]]) -> Answer:
@@ -60,3 +65,16 @@ def chosen(offer: Offer, name: str | None) -> Served:
     if name not in offer.served:
         raise gr.Error("There is no model yet: teach one, or start the demo with a run or a file.", title="No model")
     return offer.served[name]
+
+
+def told(handler: Callable[P, R]) -> Callable[P, R]:
+    """Shows the errors of a handler on the page."""
+
+    @functools.wraps(handler)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return handler(*args, **kwargs)
+        except ZooError as error:
+            raise shown(error) from error
+
+    return guarded

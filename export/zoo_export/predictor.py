@@ -42,6 +42,7 @@ class OnnxPredictor(PhotoPredictor):
         self.session = session
         self.classes = card.classes
         self.preprocess = card.preprocess
+        self.runtime = f"ONNX Runtime, {session.provider.removesuffix('ExecutionProvider')}, {card.precision}"
         unverified = "" if card.verified else f"{name} was never compared with the run that it came from."
         self.notes = tuple(filter(None, (session.note, unverified)))
         pixels = card.input == "pixels"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import gradio as gr
 
 from zoo.errors import ImageError
-from zoo_demo.asking import ask, shown
+from zoo_demo.asking import ask, chosen, shown
 
 if TYPE_CHECKING:
     from zoo_demo.offer import Offer

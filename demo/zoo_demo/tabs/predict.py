@@ -34,7 +34,7 @@ def build(offer: Offer, page: gr.Blocks) -> None:
             raise shown(outcome)
         return outcome.probabilities, (
             f"**{answer.read_ms + answer.model_ms:.0f} ms**: {answer.read_ms:.0f} to read the photo, "
-            f"{answer.model_ms:.0f} for the model"
+            f"{answer.model_ms:.0f} for the model; {served.predictor.runtime}"
         )
 
     gr.on(

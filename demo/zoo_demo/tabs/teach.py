@@ -5,28 +5,24 @@ What it shows is read from disk and from the training each time: a reloaded page
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 import pandas as pd
 
-from zoo.errors import ImageError, ZooError
+from zoo.errors import ImageError
 from zoo.listing import list_entries
-from zoo_demo.asking import ask, shown
+from zoo_demo.asking import ask, shown, told
 from zoo_demo.teaching.desk import Desk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import numpy as np
     from numpy.typing import NDArray
 
     from zoo.registry import Registry
     from zoo_demo.offer import Offer
 
-P, R = ParamSpec("P"), TypeVar("R")
 _HEAD, _UPPER, _SCRATCH = "the head alone: seconds", "the upper layers too: minutes", "all of it, from scratch"
 _FIRST = "my lesson"
 _SECONDS_BETWEEN_LOOKS = 1.0
@@ -46,19 +42,6 @@ def build(offer: Offer, page: gr.Blocks) -> None:
     label, counts = _gather(desk, lesson, page)
     _train(desk, lesson, page, offer.registry)
     _try(desk, lesson, label, counts)
-
-
-def _told(handler: Callable[P, R]) -> Callable[P, R]:
-    """Shows the errors of a handler on the page."""
-
-    @functools.wraps(handler)
-    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return handler(*args, **kwargs)
-        except ZooError as error:
-            raise shown(error) from error
-
-    return guarded
 
 
 def _gather(desk: Desk, lesson: gr.Dropdown, page: gr.Blocks) -> tuple[gr.Dropdown, gr.Markdown]:
@@ -87,11 +70,11 @@ def _gather(desk: Desk, lesson: gr.Dropdown, page: gr.Blocks) -> tuple[gr.Dropdo
         photos = desk.lesson(lesson_).photos(current) if current else []
         return [gr.Dropdown(choices=list(classes), value=current), _counted(classes), [str(each) for each in photos]]
 
-    @_told
+    @told
     def add_class(lesson_: str, name_: str) -> list[Any]:
         return ["", *view(lesson_, desk.lesson(lesson_).add_class(name_))]
 
-    @_told
+    @told
     def add_files(lesson_: str, label_: str | None, paths: list[str] | None) -> list[Any]:
         for path in map(Path, paths or ()):
             try:
@@ -100,13 +83,13 @@ def _gather(desk: Desk, lesson: gr.Dropdown, page: gr.Blocks) -> tuple[gr.Dropdo
                 gr.Warning(error.message, title="Left out")
         return [None, *view(lesson_, label_)]
 
-    @_told
+    @told
     def shoot(lesson_: str, label_: str | None, frame: NDArray[np.uint8] | None) -> list[Any]:
         if frame is not None:
             desk.lesson(lesson_).add(_class(label_), frame)
         return view(lesson_, label_)
 
-    @_told
+    @told
     def remove_photo(lesson_: str, label_: str | None, index: int | None) -> list[Any]:
         photos = desk.lesson(lesson_).photos(_class(label_))
         if index is None or index >= len(photos):
@@ -114,7 +97,7 @@ def _gather(desk: Desk, lesson: gr.Dropdown, page: gr.Blocks) -> tuple[gr.Dropdo
         desk.lesson(lesson_).remove([photos[index]])
         return [None, *view(lesson_, label_)]
 
-    @_told
+    @told
     def remove_all(lesson_: str, label_: str | None) -> list[Any]:
         desk.lesson(lesson_).remove_class(_class(label_))
         return view(lesson_, None)
@@ -124,8 +107,8 @@ def _gather(desk: Desk, lesson: gr.Dropdown, page: gr.Blocks) -> tuple[gr.Dropdo
 
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     gr.on([add.click, name.submit], add_class, [lesson, name], [name, *views], **private)
-    gr.on([page.load, lesson.change], _told(view), [lesson, label], views, **private)
-    label.input(_told(view), [lesson, label], views, **private)
+    gr.on([page.load, lesson.change], told(view), [lesson, label], views, **private)
+    label.input(told(view), [lesson, label], views, **private)
     files.upload(add_files, [lesson, label, files], [files, *views], api_visibility="private")
     camera.stream(
         shoot, [lesson, label, camera], views, stream_every=_SECONDS_BETWEEN_SHOTS, concurrency_id="live", **private
@@ -171,12 +154,12 @@ def _train(desk: Desk, lesson: gr.Dropdown, page: gr.Blocks, registry: Registry)
             gr.DownloadButton(value=str(progress.file) if progress.file else None, visible=progress.file is not None),
         ]
 
-    @_told
+    @told
     def begin(lesson_: str, backbone_: str, head_: str, how_: str) -> list[Any]:
         desk.train(lesson_, backbone=backbone_, head=head_, head_alone=how_ == _HEAD, pretrained=how_ != _SCRATCH)
         return watch(lesson_)
 
-    @_told
+    @told
     def end(lesson_: str) -> list[Any]:
         if training := desk.training(lesson_):
             training.stop()
@@ -185,7 +168,7 @@ def _train(desk: Desk, lesson: gr.Dropdown, page: gr.Blocks, registry: Registry)
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     start.click(begin, [lesson, backbone, head, how], views, **private)
     stop.click(end, lesson, views, **private)
-    gr.on([clock.tick, page.load, lesson.change], _told(watch), lesson, views, **private)
+    gr.on([clock.tick, page.load, lesson.change], told(watch), lesson, views, **private)
 
 
 def _try(desk: Desk, lesson: gr.Dropdown, label: gr.Dropdown, counts: gr.Markdown) -> None:
@@ -208,7 +191,7 @@ def _try(desk: Desk, lesson: gr.Dropdown, label: gr.Dropdown, counts: gr.Markdow
             raise shown(outcome)
         return outcome.probabilities
 
-    @_told
+    @told
     def add(lesson_: str, label_: str | None, path: str | None) -> str:
         if path is None:
             raise gr.Error("There is no photo to add.", title="No photo")
