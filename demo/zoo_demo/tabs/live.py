@@ -50,18 +50,16 @@ class _Seen:
 def build(offer: Offer, page: gr.Blocks) -> None:
     """Builds the tab."""
     model = pick_model(offer, page)
-    seen = gr.State(_Seen)
+    seen = gr.State(None)
     with gr.Row(equal_height=False):
-        camera = gr.Image(
-            label="Camera", sources=["webcam"], streaming=True, type="numpy", height=360, webcam_options=None
-        )
+        camera = gr.Image(label="Camera", sources=["webcam"], streaming=True, type="numpy", height=360)
         with gr.Column():
             label = gr.Label(label="What is to be seen", num_top_classes=5)
             facts = gr.Markdown("Press the record button, and allow the camera.", elem_classes="zoo-facts")
 
     async def look(
-        frame: NDArray[np.uint8] | None, name: str, so_far: _Seen
-    ) -> tuple[_Seen, dict[str, float] | None, str]:
+        frame: NDArray[np.uint8] | None, name: str, so_far: _Seen | None
+    ) -> tuple[_Seen | None, dict[str, float] | None, str]:
         if frame is None:
             return so_far, None, "Press the record button, and allow the camera."
         served = chosen(offer, name)
@@ -69,6 +67,7 @@ def build(offer: Offer, page: gr.Blocks) -> None:
         outcome = answer.outcomes[0]
         if isinstance(outcome, ImageError):
             return so_far, None, outcome.message
+        so_far = so_far or _Seen()
         so_far.take(name, outcome.probabilities)
         return (
             so_far,
