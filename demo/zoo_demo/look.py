@@ -24,7 +24,7 @@ THEME = gr.themes.Base(
 )
 
 CSS = """
-.gradio-container { max-width: 1080px !important; margin: 0 auto !important; }
+.gradio-container { width: 100% !important; max-width: 1120px !important; margin: 0 auto !important; }
 .zoo-facts { color: var(--body-text-color-subdued); font-size: var(--text-sm); }
 .zoo-facts strong { color: var(--body-text-color); font-weight: 700; }
 .zoo-warning { border-left: 4px solid #b45309; padding-left: .75rem; }

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -10,33 +13,79 @@ from zoo.errors import ImageError
 from zoo_demo.asking import ask, chosen, pick_model, shown
 
 if TYPE_CHECKING:
+    from zoo_demo.examples import Example
     from zoo_demo.offer import Offer
+
+_IDLE = "Upload, drop or paste a photo, or pick an example."
+_SECONDS_FOR_EXAMPLES = 60
 
 
 def build(offer: Offer, page: gr.Blocks) -> None:
     """Builds the tab."""
     model = pick_model(offer, page)
     with gr.Row(equal_height=False):
-        photo = gr.Image(
-            label="Photo", type="filepath", sources=["upload", "clipboard"], height=360, buttons=["fullscreen"]
-        )
+        photo = gr.Image(label="Photo", type="filepath", sources=["upload", "clipboard"], height=360)
         with gr.Column():
             label = gr.Label(label="What is to be seen", num_top_classes=5)
-            facts = gr.Markdown("Upload, drop or paste a photo.", elem_classes="zoo-facts")
+            facts = gr.Markdown(_IDLE, elem_classes="zoo-facts")
+    gallery = gr.Gallery(
+        label="Examples: validation photos that the model did not learn from",
+        columns=6,
+        height=260,
+        object_fit="cover",
+        allow_preview=False,
+        interactive=False,
+        visible=False,
+        buttons=[],
+    )
 
-    async def classify(path: str | None, name: str) -> tuple[Any, str]:
+    async def classify(path: str | None, name: str | None) -> tuple[Any, str]:
         if path is None:
-            return None, "Upload, drop or paste a photo."
+            return None, _IDLE
         served = chosen(offer, name)
         answer = await ask(served, [("The photo", path)])
         outcome = answer.outcomes[0]
         if isinstance(outcome, ImageError):
             raise shown(outcome)
+        notes = "".join(f"\n\n{note}" for note in served.predictor.notes)
         return outcome.probabilities, (
             f"**{answer.read_ms + answer.model_ms:.0f} ms**: {answer.read_ms:.0f} to read the photo, "
-            f"{answer.model_ms:.0f} for the model; {served.predictor.runtime}"
+            f"{answer.model_ms:.0f} for the model; {served.predictor.runtime}{notes}"
         )
+
+    async def exhibit(name: str | None) -> gr.Gallery:
+        for _ in range(_SECONDS_FOR_EXAMPLES * 5):  # they are looked for while the page is up already
+            if name is None or name in offer.examples:
+                break
+            await asyncio.sleep(0.2)
+        items = [(_file(each), _caption(each)) for each in offer.examples.get(name or "", ())]
+        return gr.Gallery(value=items, visible=bool(items))
+
+    def pick(name: str | None, event: gr.SelectData) -> str:
+        return _file(offer.examples[name or ""][event.index])
 
     gr.on(
         [photo.change, model.change], classify, [photo, model], [label, facts], api_name="predict", concurrency_limit=8
     )
+    gr.on(
+        [page.load, model.change],
+        exhibit,
+        model,
+        gallery,
+        api_visibility="private",
+        show_progress="hidden",
+        concurrency_limit=None,
+    )
+    gallery.select(pick, model, photo, api_visibility="private", show_progress="hidden")
+
+
+def _caption(example: Example) -> str:
+    return example.truth if example.right else f"{example.truth} (taken for another)"
+
+
+def _file(example: Example) -> str:
+    """Returns a copy of an example in the folder for temporary files, from where the page may fetch it."""
+    content = example.source if isinstance(example.source, bytes) else example.source.read_bytes()
+    file = Path(tempfile.mkdtemp(prefix="zoo-demo-")) / (Path(example.name).name or "photo")
+    file.write_bytes(content)
+    return str(file)

@@ -1,0 +1,81 @@
+"""Example photos for the page: validation photos of the run that a model came from, right ones and wrong ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from zoo.errors import ImageError, ZooError
+from zoo.events import ignore
+from zoo.finetuning.assembly import config_of, find_images
+from zoo.run import Run, open_run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from zoo.opening import ModelFile
+    from zoo.prediction import PhotoPredictor
+    from zoo.registry import Registry
+    from zoo.specs import Sample
+
+_LOOKED_AT = 96
+_WRONG, _SHOWN = 4, 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """A labelled photo that the model has not learnt from.
+
+    Attributes:
+        source: A file, or the bytes of one.
+        name: Of the photo.
+        truth: Its class.
+        right: Whether the model says so too.
+    """
+
+    source: Path | bytes
+    name: str
+    truth: str
+    right: bool
+
+
+def find_examples(model: Run | ModelFile, predictor: PhotoPredictor, registry: Registry) -> list[Example]:
+    """Returns a few validation photos, wrong ones first; none where the run or its photos are not at hand.
+
+    Args:
+        model: A run, or a file; its run is looked for in its folder.
+        predictor: Of the model.
+        registry: Of plugins, for the run's dataset.
+    """
+    try:
+        run = model if isinstance(model, Run) else open_run(model.path.parent)
+        images = find_images(config_of(run), registry, ignore)
+    except ZooError:  # a file on its own, or photos that have moved: the page is as good without examples
+        return []
+    wanted = set(run.split.get("val", ()))
+    samples = _spread([sample for sample in images.val if sample.name in wanted], len(images.classes))
+    examples = list(_judged(samples[:_LOOKED_AT], images.classes, predictor))
+    wrong = [example for example in examples if not example.right][:_WRONG]
+    right = [example for example in examples if example.right]
+    return [*wrong, *right[: _SHOWN - len(wrong)]]
+
+
+def _spread(samples: list[Sample], classes: int) -> list[Sample]:
+    """Returns samples so ordered that every class comes early."""
+    ranks = [0] * classes
+    keyed = []
+    for sample in samples:
+        keyed.append((ranks[sample.label], sample.label, sample))
+        ranks[sample.label] += 1
+    return [sample for _, _, sample in sorted(keyed, key=lambda key: key[:2])]
+
+
+def _judged(samples: Iterable[Sample], classes: tuple[str, ...], predictor: PhotoPredictor) -> Iterable[Example]:
+    for sample in samples:
+        truth = classes[sample.label]
+        try:
+            says = predictor.predict(sample.source).label
+        except ImageError:
+            continue
+        yield Example(source=sample.source, name=sample.name, truth=truth, right=says == truth)
