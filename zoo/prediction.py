@@ -66,6 +66,23 @@ class PhotoPredictor(ABC):
     def probabilities(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Returns ``(N, classes)`` float32 for preprocessed images, uint8 ``(h, w, 3)`` of `preprocess.size` each."""
 
+    def explained(self, images: Sequence[NDArray[np.uint8]]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """Returns `probabilities`, and where in each image the evidence lies; None where that cannot be told.
+
+        A heat map is float32 ``(N, rows, columns)`` from 0 to 1, as fine as the network's last features (7 x 7, say).
+        """
+        return self.probabilities(images), None
+
+    def explain(self, photo: Photo) -> tuple[Prediction, NDArray[np.float32] | None]:
+        """Returns the prediction for one photo, and its heat map ``(rows, columns)`` over what `read` gives of it.
+
+        Raises:
+            ImageError: The photo cannot be read.
+        """
+        name = name_of(photo)
+        probabilities, heatmaps = self.explained([self.read(photo, name=name)])
+        return self.prediction(name, probabilities[0]), None if heatmaps is None else heatmaps[0]
+
     def predict(self, photo: Photo) -> Prediction:
         """Returns the prediction for one photo: a file, the bytes of one, or uint8 RGB ``(H, W, 3)``.
 

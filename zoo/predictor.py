@@ -12,6 +12,7 @@ from zoo.data.augment import normalise
 from zoo.engine.precision import Precision, choose_device, choose_precision
 from zoo.finetuning.assembly import Model, assemble, config_of, find_offers
 from zoo.finetuning.checkpoint import load_weights
+from zoo.heatmap import Heatmap
 from zoo.plugins import load_registry
 from zoo.prediction import PhotoPredictor, Prediction
 from zoo.run import RUNS, Run, open_run
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+    from torch import Tensor
 
+    from zoo.contracts import Features
     from zoo.model import Classifier
     from zoo.registry import Registry
     from zoo.specs import Preprocess
@@ -47,15 +50,28 @@ class Predictor(PhotoPredictor):
         self.precision = precision
         self.runtime = f"torch, {precision.device}, {precision.name}"
         self.classifier: Classifier = classifier.eval().to(precision.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        backbone = self.classifier.backbone
+        self._heatmap = Heatmap(self.classifier.head, pooled_width=backbone.pooled_width, map_width=backbone.map_width)
 
     @torch.inference_mode()
     def probabilities(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Returns ``(N, classes)`` float32 for preprocessed images, uint8 ``(h, w, 3)`` each."""
-        batch = torch.from_numpy(np.stack(images)).to(self.precision.device).permute(0, 3, 1, 2)
-        with self.precision.autocast():
-            logits = self.classifier(normalise(batch, self.preprocess))
+        _, logits = self._computed(images)
         probabilities: NDArray[np.float32] = self.classifier.head.probabilities(logits).cpu().numpy()
         return probabilities
+
+    @torch.inference_mode()
+    def explained(self, images: Sequence[NDArray[np.uint8]]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """Returns probabilities ``(N, classes)`` and heat maps ``(N, rows, columns)`` of preprocessed images."""
+        features, logits = self._computed(images)
+        probabilities = self.classifier.head.probabilities(logits)
+        return probabilities.cpu().numpy(), self._heatmap(features, logits.float()).cpu().numpy()
+
+    def _computed(self, images: Sequence[NDArray[np.uint8]]) -> tuple[Features, Tensor]:
+        batch = torch.from_numpy(np.stack(images)).to(self.precision.device).permute(0, 3, 1, 2)
+        with self.precision.autocast():
+            features = self.classifier.backbone(normalise(batch, self.preprocess))
+            return features, self.classifier.head(features)
 
 
 def load(

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from zoo.errors import ExportError
+from zoo.heatmap import Heatmap
 from zoo_export.card import OUTPUTS, TENSOR
-from zoo_export.heatmap import Heatmap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

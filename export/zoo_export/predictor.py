@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoo.errors import ExportError
-from zoo.prediction import PhotoPredictor, Prediction, name_of
+from zoo.prediction import PhotoPredictor
 from zoo_export.card import KEY, OUTPUTS, ModelCard
 from zoo_export.frame import Frame, frame_of, normaliser
 from zoo_export.providers import CUDA
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from zoo.prediction import Photo
 
 _PROBABILITIES, _, _HEATMAP = OUTPUTS
 _Value = tuple[str, list[Any]]  # type and shape of an input or output
@@ -67,20 +66,14 @@ class OnnxPredictor(PhotoPredictor):
         (probabilities,) = self._outputs([_PROBABILITIES], images)
         return probabilities
 
-    def explain(self, photo: Photo) -> tuple[Prediction, NDArray[np.float32]]:
-        """Returns the prediction for one photo, and where in it the evidence lies.
-
-        Returns:
-            The prediction, and a heat map float32 from 0 to 1, as fine as the network's last features (7 x 7, say). It
-            lies over the whole of what `read` gives of the photo.
+    def explained(self, images: Sequence[NDArray[np.uint8]]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """Returns probabilities ``(N, classes)`` and heat maps ``(N, rows, columns)`` of preprocessed images.
 
         Raises:
-            ImageError: The photo cannot be read.
             ExportError: The graph fails, or has no heat map.
         """
-        name = name_of(photo)
-        probabilities, heatmap = self._outputs([_PROBABILITIES, _HEATMAP], [self.read(photo, name=name)])
-        return self.prediction(name, probabilities[0]), heatmap[0]
+        probabilities, heatmaps = self._outputs([_PROBABILITIES, _HEATMAP], images)
+        return probabilities, heatmaps
 
     def warm_up(self) -> None:
         """Computes once on nothing: the first run of a session plans its memory, and on CUDA chooses its kernels."""

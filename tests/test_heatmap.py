@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from zoo.contracts import Features, Head
+from zoo.heatmap import Heatmap
 from zoo.losses import Criterion
-from zoo_export.heatmap import Heatmap
 
 
 class LinearHead(Head):

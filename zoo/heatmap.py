@@ -55,5 +55,7 @@ class Heatmap(nn.Module):
 
 @torch.no_grad()
 def _looks_at_pooled(head: Head, pooled_width: int, map_width: int) -> bool:
-    features = Features(pooled=torch.full((1, pooled_width), torch.nan), map=torch.ones(1, map_width, 2, 2))
+    device = next((parameter.device for parameter in head.parameters()), None)
+    pooled = torch.full((1, pooled_width), torch.nan, device=device)
+    features = Features(pooled=pooled, map=torch.ones(1, map_width, 2, 2, device=device))
     return not bool(head(features).isfinite().all())
