@@ -50,7 +50,7 @@ def new_key(path: Path) -> Path:
     return public
 
 
-def sign(path: Path, *, key: Path, passphrase: Callable[[], str] | None = None) -> Path:
+def sign(path: Path, *, key: Path, passphrase: Callable[[str], str] | None = None) -> Path:
     """Signs a folder or a file, and returns the signature's path.
 
     In a folder every file is covered, the manifest too; signatures at its top are not.
@@ -58,7 +58,7 @@ def sign(path: Path, *, key: Path, passphrase: Callable[[], str] | None = None) 
     Args:
         path: A folder or a file; no links.
         key: Private key, PEM, on the curve P-256, P-384 or P-521.
-        passphrase: Called where the key has one.
+        passphrase: Asked for that of the key, where it has one and there is somebody to be asked.
 
     Raises:
         IntegrityError: The key cannot be used, or there is a link in the folder.
@@ -144,14 +144,14 @@ def _hashing(package: Any, path: Path) -> Any:
     )
 
 
-def _with_key(key: Path, use: Callable[[bytes | None], Any], passphrase: Callable[[], str] | None) -> Any:
+def _with_key(key: Path, use: Callable[[bytes | None], Any], passphrase: Callable[[str], str] | None) -> Any:
     try:
         try:
             return use(None)
         except TypeError:  # the key is encrypted
             if passphrase is None:
                 raise
-            return use(passphrase().encode())
+            return use(passphrase(str(key)).encode())
     except OSError as error:
         raise IntegrityError(f"The key {key} cannot be read: {error.strerror}.") from error
     except (ValueError, TypeError, AttributeError) as error:  # AttributeError: RSA and the like, which have no curve

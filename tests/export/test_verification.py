@@ -1,19 +1,19 @@
 import hashlib
 import json
 import shutil
+from types import SimpleNamespace
 
 import onnx
 import pytest
 from click.testing import CliRunner
-from onnx import TensorProto, helper
+from onnx_files import card, model
 
 from zoo.cli import cli
 from zoo.errors import ExportError, IntegrityError, RunError
 from zoo.manifest import update_manifest, write_manifest
 from zoo.run import open_run, write_record
-from zoo.specs import Preprocess
 from zoo.tags import tag_run
-from zoo_export.card import KEY, ModelCard
+from zoo_export.commands.passphrases import new_passphrase
 from zoo_export.files import find_file, read_card, take_in
 from zoo_export.secrecy import SUFFIX
 from zoo_export.verification import Check, verify
@@ -23,35 +23,15 @@ CREATED = "2026-01-01T00:00:00+00:00"
 
 
 def a_card(**values):
-    return ModelCard(
-        **{
-            "classes": ("cat", "dog"),
-            "preprocess": Preprocess(size=(8, 8), resize=8),
-            "input": "tensor",
-            "activation": "softmax",
-            "precision": "fp32",
-            "backbone": "acme/tiny",
-            "head": "heads/linear",
-            "run": {"name": "r-1", "created": CREATED, "results": {}},
-            "data": {},
-            "weights": "",
-            "weights_sha256": hashlib.sha256(WEIGHTS).hexdigest(),
-            "versions": {},
-            "opset": 20,
-            "exported": "",
-            "parity": {},
-            **values,
-        }
-    )
+    made_of = {"name": "r-1", "created": CREATED}
+    return card(**{"run": made_of, "weights_sha256": hashlib.sha256(WEIGHTS).hexdigest(), **values})
 
 
-def write_onnx(path, card):
-    value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("a", "b")]
-    graph = helper.make_graph([helper.make_node("Relu", ["a"], ["b"])], "g", value[:1], value[1:])
-    model = helper.make_model(graph)
-    if card is not None:
-        helper.set_model_props(model, {KEY: card.to_json()})
-    onnx.save_model(model, path)
+def write_onnx(path, of):
+    made = model(of or a_card())
+    if of is None:
+        del made.metadata_props[:]
+    onnx.save_model(made, path)
 
 
 @pytest.fixture
@@ -96,7 +76,7 @@ def test_one_changed_byte_is_named(runs, name):
 
 def test_a_changed_file_is_named_alone_too(runs):
     file = runs / "r-1" / "model.onnx"
-    write_onnx(file, a_card(classes=("dog", "cat")))
+    write_onnx(file, a_card(classes=("green", "red", "blue")))
     assert failed(verify(file, runs=runs)) == {"manifest": (("model.onnx", "changed"),)}
 
 
@@ -224,22 +204,12 @@ def test_the_commands_with_a_passphrase(runs, monkeypatch):
         assert (runs.parent / name).read_bytes() == (runs / "r-1" / "model.onnx").read_bytes()
 
 
-def test_asking_twice_for_a_new_passphrase(runs, monkeypatch):
-    import zoo_export.commands._secrets as secrets
-
-    class Terminal:
-        def isatty(self):
-            return True
-
+def test_a_new_passphrase_is_asked_for_twice(monkeypatch):
     asked = []
-    monkeypatch.setattr(secrets.sys, "stdin", Terminal())
-    monkeypatch.setattr(secrets.click, "prompt", lambda text, **how: asked.append((text, how)) or "typed")
-    assert secrets.new_passphrase(None, "model.onnx.age") == "typed"
-    assert secrets.ask_passphrase("model.onnx.age") == "typed"
-    assert [(text, how["hide_input"], how["confirmation_prompt"]) for text, how in asked] == [
-        ("Passphrase of model.onnx.age", True, True),
-        ("Passphrase of model.onnx.age", True, False),
-    ]
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setattr("click.prompt", lambda text, **how: asked.append(how["confirmation_prompt"]) or "typed")
+    assert new_passphrase(None, "model.onnx.age") == "typed"
+    assert asked == [True]
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,6 @@ def test_a_passphrase_is_asked_for_only_where_somebody_sits(monkeypatch):
     assert console.passphrase_prompt() is None
     monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
     monkeypatch.setattr("click.prompt", lambda text, **how: (text, how))
-    assert console.passphrase_prompt()("model.onnx.age") == str(
-        ("Passphrase of model.onnx.age", {"hide_input": True, "err": True})
-    )
+    for twice in (False, True):
+        how = {"hide_input": True, "confirmation_prompt": twice, "err": True}
+        assert console.passphrase_prompt(twice=twice)("model.onnx.age") == str(("Passphrase of model.onnx.age", how))

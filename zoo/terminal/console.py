@@ -20,11 +20,11 @@ def on_terminal() -> bool:
     return sys.stdout.isatty()
 
 
-def passphrase_prompt() -> Callable[[str], str] | None:
+def passphrase_prompt(*, twice: bool = False) -> Callable[[str], str] | None:
     """Returns what asks for the passphrase of a thing, or None where nobody sits at the terminal to be asked."""
     if not sys.stdin.isatty():
         return None
-    return lambda what: str(click.prompt(f"Passphrase of {what}", hide_input=True, err=True))
+    return lambda what: str(click.prompt(f"Passphrase of {what}", hide_input=True, confirmation_prompt=twice, err=True))
 
 
 def percent(share: float | None, digits: int = 1) -> str:

@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from zoo.errors import IntegrityError
-from zoo_export.commands._secrets import ask_passphrase, passphrase_option
+from zoo.terminal import console
+from zoo_export.commands.passphrases import passphrase_option
 from zoo_export.secrecy import KEY_FILE, SUFFIX, decrypt_file, find_secret, read_key_file, read_passphrase
 
 
@@ -40,6 +41,6 @@ def command(path: Path, key: Path | None, passphrase_file: Path | None, output: 
     elif passphrase_file is not None:
         secret = read_passphrase(passphrase_file)
     else:
-        secret = find_secret(path, ask=ask_passphrase)
+        secret = find_secret(path, ask=console.passphrase_prompt())
     decrypt_file(path, target, secret)
     click.echo(target)

@@ -8,7 +8,7 @@ import click
 
 from zoo.commands._options import runs_option
 from zoo.run import locate
-from zoo_export.commands._secrets import ask_passphrase
+from zoo.terminal import console
 from zoo_export.signing import new_key as write_key
 from zoo_export.signing import sign
 
@@ -33,4 +33,4 @@ def command(path: str | None, key: Path | None, new_key: Path | None, runs: Path
     if new_key is not None:
         click.echo(f"public key: {write_key(new_key)}", err=True)
     if located is not None and (private := key or new_key) is not None:
-        click.echo(sign(located, key=private, passphrase=lambda: ask_passphrase(str(private))))
+        click.echo(sign(located, key=private, passphrase=console.passphrase_prompt()))

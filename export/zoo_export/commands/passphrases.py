@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 import click
 
 from zoo.errors import IntegrityError
+from zoo.terminal import console
 from zoo_export.secrecy import PASSPHRASE_FILE, read_passphrase
 
 passphrase_option = click.option(
@@ -26,18 +26,12 @@ def new_passphrase(file: Path | None, what: str) -> str:
         IntegrityError: It is empty, or nowhere to be had.
     """
     named = file or (Path(os.environ[PASSPHRASE_FILE]) if os.environ.get(PASSPHRASE_FILE) else None)
-    return read_passphrase(named).passphrase or "" if named else ask_passphrase(what, confirm=True)
-
-
-def ask_passphrase(what: str, *, confirm: bool = False) -> str:
-    """Asks whoever sits at the terminal; what is typed is not shown.
-
-    Raises:
-        IntegrityError: Nobody does.
-    """
-    if not sys.stdin.isatty():
+    if named is not None:
+        return read_passphrase(named).passphrase or ""
+    ask = console.passphrase_prompt(twice=True)
+    if ask is None:
         raise IntegrityError(
-            f"There is no passphrase of {what}, and nobody to ask.",
-            hint=f"Write it into a file, and name that in the variable {PASSPHRASE_FILE} or with --passphrase-file.",
+            f"There is no passphrase for {what}, and nobody to ask.",
+            hint=f"Write it into a file, and name that with --passphrase-file or in the variable {PASSPHRASE_FILE}.",
         )
-    return str(click.prompt(f"Passphrase of {what}", hide_input=True, confirmation_prompt=confirm, err=True))
+    return ask(what)
