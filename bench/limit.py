@@ -79,7 +79,7 @@ class Watch:
 
     def _measure(self, result: Any, train: Any, bare: Callable[[], object], step: Callable[[], object]) -> None:
         def measured(work: Iterable[object]) -> float:
-            return rate(work, train.steps * self.job.config.batch_size, self.job.precision.device)
+            return rate(work, train.steps * self.job.config.step_images, self.job.precision.device)
 
         self.engine.append(result.images_per_second)
         self.bare.append(measured(bare() for _ in range(train.steps)))
@@ -100,9 +100,9 @@ def steps_on_the_device(job: Any) -> tuple[Callable[[], object], Callable[[], ob
     set_training(network, freeze_norm_stats=config.freeze_norm_stats)
     groups = parameter_groups(network, config)
     optimizer = make_optimizer(config.optimizer, groups, lr=config.lr, momentum=config.momentum)
-    images = torch.randn(config.batch_size, 3, *job.preprocess.size, device=precision.device)
+    images = torch.randn(config.step_images, 3, *job.preprocess.size, device=precision.device)
     images = images.contiguous(memory_format=torch.channels_last)
-    labels = torch.arange(config.batch_size, device=precision.device) % len(job.images.classes)
+    labels = torch.arange(config.step_images, device=precision.device) % len(job.images.classes)
 
     def bare() -> object:
         with precision.autocast():

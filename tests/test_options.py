@@ -89,6 +89,21 @@ def test_fields_that_text_cannot_set_are_left_out() -> None:
     assert [i.name for i in describe_options(Mixed)] == ["plain"]
 
 
+def test_a_number_may_also_be_a_word() -> None:
+    @dataclass(frozen=True)
+    class Sized:
+        size: int | Literal["auto"] | None = option(32, minimum=1, help="images")
+
+    (info,) = describe_options(Sized)
+    assert (info.type, info.words, info.optional, info.choices) == (int, ("auto",), True, ())
+    assert info.describe() == "size (int | auto >= 1, default 32): images"
+    values = [check_value(info, text, owner="x") for text in ("auto", "AUTO", "64", 8, "none")]
+    assert values == ["auto", "auto", 64, 8, None]
+    for wrong, words in (("car", "not a whole number or auto"), ("0", "out of bounds")):
+        with pytest.raises(ConfigError, match=words):
+            check_value(info, wrong, owner="x")
+
+
 def test_a_default_factory_gives_the_default() -> None:
     @dataclass(frozen=True)
     class Made:

@@ -79,7 +79,12 @@ class FinetuneConfig:
 
     recipe: str = option("default", help="Values for all that is not said: default, d2l.", group="Training")
     epochs: int = option(5, help="Passes over the training part.", minimum=1, group="Training")
-    batch_size: int = option(32, help="Images a step.", minimum=1, group="Training")
+    batch_size: int | Literal["auto"] = option(
+        32,
+        help="Images a step; auto: as many as fit into a GPU and leave 50 steps an epoch, the rate scaled to it.",
+        minimum=1,
+        group="Training",
+    )
     optimizer: str = option(
         "adamw",
         help="sgd, adam, adamw, adagrad, adadelta, nadam, adamax, rmsprop or a name of timm's factory; "
@@ -239,6 +244,17 @@ class FinetuneConfig:
         if self.freeze.endswith("%"):
             return int(known * int(self.freeze[:-1]) / 100)
         return 0 if self.freeze == "none" else int(self.freeze)
+
+    @property
+    def step_images(self) -> int:
+        """Images a step, once that is decided.
+
+        Raises:
+            ConfigError: It is still to be found out: ``batch_size="auto"``.
+        """
+        if not isinstance(self.batch_size, int):
+            raise ConfigError(f"{OWNER}: option 'batch_size' is 'auto', and the machine was not asked yet.")
+        return self.batch_size
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the fields as plain values, fit for JSON."""

@@ -42,6 +42,7 @@ class OptionInfo:
         maximum: The highest value allowed, or None.
         help: One line.
         group: A heading under which the command line lists the option.
+        words: Values besides those of the type: ``"auto"``.
     """
 
     name: str
@@ -54,10 +55,11 @@ class OptionInfo:
     maximum: float | None
     help: str
     group: str
+    words: tuple[str, ...] = ()
 
     def describe(self) -> str:
         """Returns ``hidden (int >= 1, default 512): width of the hidden layer``."""
-        kind = " | ".join(map(str, self.choices)) if self.choices else self.type.__name__
+        kind = " | ".join(map(str, self.choices or (self.type.__name__, *self.words)))
         bounds = "".join(
             f" {sign} {bound:g}" for sign, bound in ((">=", self.minimum), ("<=", self.maximum)) if bound is not None
         )
@@ -82,8 +84,8 @@ def option(
 def describe_options(options: type[Any]) -> list[OptionInfo]:
     """Returns the options that a dataclass declares, in the order of its fields.
 
-    Fields of other types than ``int``, ``float``, ``str``, ``bool``, ``Literal`` and their ``| None`` are left out:
-    they are set in Python alone.
+    Fields of other types than ``int``, ``float``, ``str``, ``bool``, ``Literal``, a number or words of a ``Literal``
+    (``int | Literal["auto"]``), and their ``| None`` are left out: they are set in Python alone.
     """
     hints = typing.get_type_hints(options)
     infos = (_describe(field, hints[field.name]) for field in dataclasses.fields(options) if field.init)
@@ -131,12 +133,13 @@ def check_value(info: OptionInfo, value: Any, *, owner: str) -> Any:
         if info.optional:
             return None
         raise ConfigError(f"{owner}: option '{info.name}' cannot be none.", hint=info.describe())
+    if isinstance(value, str) and value.lower() in info.words:
+        return value.lower()
     try:
         parsed = _parse(info.type, value)
     except (ValueError, OverflowError):
-        raise ConfigError(
-            f"{owner}: option '{info.name}' is {value!r}, not a {_word(info.type)}.", hint=info.describe()
-        ) from None
+        kinds = " or ".join((_word(info.type), *info.words))
+        raise ConfigError(f"{owner}: option '{info.name}' is {value!r}, not a {kinds}.", hint=info.describe()) from None
     if info.choices and parsed not in info.choices:
         near = did_you_mean(str(parsed), [str(c) for c in info.choices])
         raise ConfigError(f"{owner}: option '{info.name}' is {value!r}.", hint=f"{near} {info.describe()}".strip())
@@ -164,6 +167,9 @@ def parse_pairs(pairs: tuple[str, ...], *, flag: str) -> dict[str, str]:
 def _describe(field: dataclasses.Field[Any], hint: Any) -> OptionInfo | None:
     parts = typing.get_args(hint) if typing.get_origin(hint) in (Union, types.UnionType) else (hint,)
     kinds = [part for part in parts if part is not type(None)]
+    words: tuple[str, ...] = ()
+    if len(kinds) == 2 and kinds[0] in (int, float) and typing.get_origin(kinds[1]) is Literal:
+        words = typing.get_args(kinds.pop())
     choices = typing.get_args(kinds[0]) if typing.get_origin(kinds[0]) is Literal else ()
     kind = type(choices[0]) if choices else kinds[0]
     if len(kinds) != 1 or kind not in (int, float, str, bool):
@@ -173,7 +179,7 @@ def _describe(field: dataclasses.Field[Any], hint: Any) -> OptionInfo | None:
     return OptionInfo(
         name=field.name,
         type=kind,
-        optional=len(parts) > len(kinds),
+        optional=type(None) in parts,
         default=None if required else made,
         required=required,
         choices=choices,
@@ -181,6 +187,7 @@ def _describe(field: dataclasses.Field[Any], hint: Any) -> OptionInfo | None:
         maximum=field.metadata.get("maximum"),
         help=field.metadata.get("help", ""),
         group=field.metadata.get("group", ""),
+        words=words,
     )
 
 

@@ -178,3 +178,10 @@ def test_a_wrong_value_is_refused_in_two_lines_before_torch_is_imported(tmp_path
     assert first.startswith("error: ")
     assert told in first
     assert len(rest) <= 1
+
+
+@pytest.mark.parametrize("flag", ["--batch", "--batch-size"])
+def test_the_batch_size_has_two_spellings_and_may_be_auto(run_zoo, calls, flag):
+    run_zoo("finetune", "tiny", "--data", "dogs", flag, "auto")
+    ((config, _),) = calls
+    assert config.batch_size == "auto"

@@ -599,3 +599,13 @@ def test_what_was_chosen_for_the_machine_is_written_down_and_why(train):
     assert hardware["optimizer_kernels"] == "fused"
     assert (hardware["compile"], hardware["compile_reason"]) == (False, "too little is gained on cpu")
     assert hardware["part_size"] is None
+
+
+def test_a_batch_size_of_auto_becomes_a_number_that_a_resumed_run_keeps(train, tmp_path, registry):
+    stopper = Stopper(lambda event: isinstance(event, EpochResult) and event.epoch == 1)
+    with pytest.raises(KeyboardInterrupt):
+        train(batch_size="auto", epochs=2, observer=stopper)
+    assert "32 images a step, as in the recipe; more would not be faster here." in stopper.notes
+    run = resume(tmp_path / "runs" / "small-flat-colours-1", registry=registry)
+    assert run.config["batch_size"] == 32
+    assert run.record["hardware"]["batch_size_reason"].startswith("auto: 32")

@@ -19,6 +19,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 PAIRS = {"backbone_options": "--backbone-option", "head_options": "--head-option", "data_options": "--data-option"}
 _PAIR_GROUPS = {"backbone_options": "Model", "head_options": "Model", "data_options": "Data"}
 _POSITIONAL = "backbone"
+_ALSO = {"batch_size": ("--batch",)}  # further spellings
 OUTPUT = "Output"
 
 
@@ -103,7 +104,13 @@ def flag_of(name: str) -> str:
 def _options_of(group: str, infos: Sequence[OptionInfo], pairs: Sequence[str]) -> list[Callable[[F], F]]:
     options = [
         click.option(
-            flag_of(info.name), info.name, cls=GroupedOption, group=group, metavar=_metavar(info), help=_help(info)
+            *_ALSO.get(info.name, ()),
+            flag_of(info.name),
+            info.name,
+            cls=GroupedOption,
+            group=group,
+            metavar=_metavar(info),
+            help=_help(info),
         )
         for info in infos
         if info.group == group
@@ -129,7 +136,8 @@ def _metavar(info: OptionInfo) -> str:
         return "yes|no"
     if info.choices:
         return "|".join(map(str, info.choices))
-    return {"int": "N", "float": "X", "str": "TEXT"}[info.type.__name__] + ("|none" if info.optional else "")
+    words = (*info.words, *(("none",) if info.optional else ()))
+    return "|".join(({"int": "N", "float": "X", "str": "TEXT"}[info.type.__name__], *words))
 
 
 def _help(info: OptionInfo) -> str:

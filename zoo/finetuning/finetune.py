@@ -122,7 +122,7 @@ def _prepare(
 
     from zoo.engine.optimizer import check_optimizer
     from zoo.engine.precision import choose_device, choose_precision
-    from zoo.finetuning.hardware import recorded_precision, settle_precision
+    from zoo.finetuning.hardware import recorded_precision, settle_batch_size, settle_precision
     from zoo.finetuning.record import start_record
     from zoo.finetuning.training import Job
     from zoo.model import freeze
@@ -144,8 +144,12 @@ def _prepare(
     else:
         name = offers.backbone.name
         precision = settle_precision(config, backbone=name, model=model, device=device, observer=observer)
+        config, why_batch = settle_batch_size(
+            config, images=len(images.train), model=model, precision=precision, observer=observer
+        )
     record = start_record(config, offers=offers, images=images, model=model, precision=precision)
     if run is None:
+        record["hardware"]["batch_size_reason"] = why_batch
         folder = create_run(runs, stem=f"{offers.backbone.spec.name}-{offers.head.spec.name}-{images.name}")
     else:
         _check_same_data(run, record)
@@ -224,6 +228,6 @@ def _tell_start(job: Job, offers: Offers) -> None:
             device=str(job.precision.device),
             precision=job.precision.name,
             epochs=job.config.epochs,
-            steps=-(-counts["train"] // job.config.batch_size),
+            steps=-(-counts["train"] // job.config.step_images),
         )
     )
