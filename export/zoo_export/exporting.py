@@ -16,6 +16,7 @@ from zoo.events import Work, ignore
 from zoo.plugins import DISTRIBUTION, load_registry
 from zoo.run import written_aside
 from zoo_export.card import KEY, ModelCard
+from zoo_export.files import FILE, take_in
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from zoo.specs import Sample
     from zoo_export.card import InputKind
 
-FILE = "model.onnx"
 PHOTOS = 64  # compared by default: seconds for a small network
 DEFAULT_OPSET = 18  # read by every ONNX Runtime since 1.14, of 2023
 _PACKAGES = (DISTRIBUTION, "torch", "torchvision", "timm", "onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu")
@@ -108,6 +108,7 @@ def export(
     content = _with_card(proto, card).SerializeToString()
     with written_aside(target) as aside:
         aside.write_bytes(content)
+    take_in(target)
     return Exported(path=target, card=card, bytes=len(content), seconds=time.monotonic() - began)
 
 

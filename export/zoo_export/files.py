@@ -2,35 +2,42 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zoo.errors import ExportError
+from zoo.errors import ExportError, RunError
 from zoo.manifest import MANIFEST, update_manifest
 from zoo.run import RUNS, is_run, locate
-from zoo_export.card import KEY, ModelCard
+from zoo_export.secrecy import SUFFIX
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from zoo_export.card import ModelCard
 
-EXPORT = "model.onnx"
+FILE = "model.onnx"
+ONNX = ".onnx"
 
 
 def find_file(reference: str | Path, *, runs: Path = RUNS) -> Path:
     """Returns the file of a path; of a run, its name or its tag, the run's exported file.
 
     Raises:
-        RunError: There is no such file, run or tag.
-        ExportError: The run was not exported.
+        RunError: There is no such run or tag.
+        ExportError: There is no such file, or the run was not exported.
     """
-    path = locate(reference, runs=runs)
+    try:
+        path = locate(reference, runs=runs)
+    except RunError:
+        if Path(reference).suffix not in (ONNX, SUFFIX):
+            raise
+        raise ExportError(f"There is no file {reference}.", hint="'zoo export RUN' writes one.") from None
     if not path.is_dir():
         return path
-    if not (path / EXPORT).is_file():
+    if not (path / FILE).is_file():
         raise ExportError(
-            f"{path} has no {EXPORT}.",
+            f"{path} has no {FILE}.",
             hint=f"'zoo export {path}' writes it." if is_run(path) else "Name the file, not the folder.",
         )
-    return path / EXPORT
+    return path / FILE
 
 
 def take_in(file: Path) -> None:
@@ -45,14 +52,9 @@ def read_card(path: Path) -> ModelCard:
     Raises:
         ExportError: It is no ONNX file, or not one of ``zoo export``.
     """
-    import onnx
-    from google.protobuf.message import DecodeError
+    from zoo_export.inspection import inspect
 
-    try:
-        model = onnx.load_model(path, format="protobuf", load_external_data=False)
-    except (DecodeError, OSError, ValueError) as error:
-        raise ExportError(f"{path} is no ONNX file that can be read: {error}.", hint="Was it cut off?") from error
-    texts = [entry.value for entry in model.metadata_props if entry.key == KEY]
-    if not texts:
+    card = inspect(path).card
+    if card is None:
         raise ExportError(f"{path} does not tell what it is.", hint="It was not made by 'zoo export'.")
-    return ModelCard.from_json(texts[0], where=str(path))
+    return card

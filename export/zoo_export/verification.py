@@ -10,15 +10,13 @@ from zoo.manifest import MANIFEST, check_folder, file_hash, read_manifest
 from zoo.run import RUNS, WEIGHTS, is_run, locate, open_run
 from zoo.taghistory import is_folder_name, is_tag
 from zoo.tags import find_tag
-from zoo_export.files import read_card
+from zoo_export.files import ONNX, read_card
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from zoo.taghistory import Tag
-
-_ONNX = ".onnx"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +78,7 @@ def _check_folder(folder: Path) -> Iterator[Check]:
     if is_run(folder) or (folder / MANIFEST).exists():
         files = [(finding.file, finding.state) for finding in check_folder(folder)]
         yield _check("manifest", files, good=f"all {len(read_manifest(folder))} files are as they were")
-    for file in sorted(folder.glob(f"*{_ONNX}")):
+    for file in sorted(folder.glob(f"*{ONNX}")):
         if (folder / WEIGHTS).is_file():
             yield _check_weights(file, folder / WEIGHTS)
 
@@ -89,7 +87,7 @@ def _check_file(file: Path, runs: Path) -> Iterator[Check]:
     if (file.parent / MANIFEST).is_file() and (entry := read_manifest(file.parent).get(file.name)):
         files = [] if file_hash(file) == entry.sha256 else [(file.name, "changed")]
         yield _check("manifest", files, good=f"{file.name} is as it was")
-    if file.suffix == _ONNX and (weights := _weights_of(file, runs)):
+    if file.suffix == ONNX and (weights := _weights_of(file, runs)):
         yield _check_weights(file, weights)
 
 

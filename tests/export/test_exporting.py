@@ -15,6 +15,7 @@ from zoo.predictor import load
 from zoo_export.card import KEY, ModelCard
 from zoo_export.exporting import export
 from zoo_export.inspection import inspect
+from zoo_export.verification import verify
 
 
 def session(path):
@@ -41,6 +42,11 @@ def test_the_file_tells_what_it_is(exported, small_run):
     assert card.data == {"name": "colours", "fingerprint": small_run.fingerprint}
     assert card.run["results"]["test"] == small_run.results["test"]
     assert card.versions["torch"]
+
+
+def test_the_file_is_known_to_be_made_of_the_weights_of_its_run(exported, small_run):
+    (check,) = verify(exported.path, runs=small_run.path.parent)
+    assert (check.about, check.ok) == ("weights", True)
 
 
 def test_the_report_of_the_comparison_is_inside(exported):

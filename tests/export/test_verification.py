@@ -133,6 +133,10 @@ def test_files_of_others_are_told(runs, tmp_path):
 def test_the_file_of_a_run_is_found_and_taken_into_its_manifest(runs, tmp_path):
     assert find_file("r-1", runs=runs) == runs / "r-1" / "model.onnx"
     assert find_file(runs / "r-1" / "run.json") == runs / "r-1" / "run.json"
+    with pytest.raises(ExportError, match=r"There is no file nowhere\.onnx"):
+        find_file("nowhere.onnx")
+    with pytest.raises(RunError, match="There is no run 'nowhere'"):
+        find_file("nowhere")
     (runs / "r-1" / "model.onnx").unlink()
     with pytest.raises(ExportError, match=r"has no model\.onnx") as caught:
         find_file("r-1", runs=runs)
@@ -169,6 +173,11 @@ def test_the_commands_from_signing_to_the_changed_byte(runs):
     checks = json.loads(zoo("verify", "r-1", "--json", code=1))
     assert [(check["about"], check["ok"]) for check in checks] == [("manifest", False), ("weights", False)]
     assert "is not as its manifest.json says" in zoo("sign", "r-1", "--key", "mine", code=1)
+
+
+def test_a_tag_is_inspected(runs):
+    zoo("runs", "tag", "r-1", "hotdog@prod")
+    assert json.loads(zoo("inspect", "hotdog@prod", "--json"))["card"]["run"]["name"] == "r-1"
 
 
 def test_the_commands_for_keys_and_back(runs, monkeypatch):

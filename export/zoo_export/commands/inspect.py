@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from zoo.commands._options import json_option
+from zoo.commands._options import json_option, runs_option
 from zoo.commands.info import describe_preprocess
 from zoo.terminal import console, wording
 from zoo_export.commands.words import parity_told
+from zoo_export.files import find_file
 from zoo_export.inspection import inspect
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from zoo_export.card import ModelCard
     from zoo_export.inspection import Inspected, Value
 
 
 @click.command(name="inspect")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", metavar="RUN-OR-FILE")
+@runs_option
 @json_option
-def command(file: Path, as_json: bool) -> None:
-    """Tell what FILE is: inputs and outputs, classes, preprocessing, where it comes from, what proves it."""
-    inspected = inspect(file)
+def command(file: str, runs: Path, as_json: bool) -> None:
+    """Tell what a file, or that of a run, is.
+
+    Inputs and outputs, classes, preprocessing, where it comes from, what proves it.
+    """
+    inspected = inspect(find_file(file, runs=runs))
     if as_json:
         console.write_json(inspected.to_dict())
     else:

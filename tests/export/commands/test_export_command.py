@@ -6,6 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 import zoo_export.exporting
+from zoo.manifest import check_folder, read_manifest, write_manifest
 from zoo_export.commands.export import command as export_command
 from zoo_export.commands.inspect import command as inspect_command
 from zoo_export.commands.words import parity_told
@@ -23,6 +24,7 @@ def invoke(small_registry, monkeypatch):
 
 def test_export_tells_where_the_file_is_and_what_proves_it(invoke, small_run, tmp_path):
     file = tmp_path / "m.onnx"
+    write_manifest(tmp_path)
     result = invoke(export_command, small_run.path, "-o", file, "--device", "cpu", "--photos", 2)
     assert result.exit_code == 0
     assert file.is_file()
@@ -30,6 +32,8 @@ def test_export_tells_where_the_file_is_and_what_proves_it(invoke, small_run, tm
     assert "2 photos, in batches of 1, 2, 7: CPU 11 of 11 the same class, logits within" in result.output
     assert f"zoo inspect {file}" in result.output
     assert result.stderr == ""
+    assert "m.onnx" in read_manifest(tmp_path)
+    assert check_folder(tmp_path) == []
 
 
 def test_not_verified_is_said_by_both(invoke, small_run, tmp_path):
