@@ -39,6 +39,14 @@ def test_startup(tmp_path):
     assert zoo["ratio"] == pytest.approx(zoo["seconds"] / bare["seconds"])
 
 
+def test_decode(tmp_path):
+    rows = bench("decode", "--photos", "1", folder=tmp_path)
+    assert {row["photos"] for row in rows} == {"500x375", "4000x3000"}
+    for row in rows:
+        assert row["decode/s"] > 0
+        assert row["largest difference"] <= 3
+
+
 def test_every_benchmark_is_described():
     page = (BENCH / "README.md").read_text("utf-8")
     for file in BENCH.glob("[a-z]*.py"):

@@ -350,3 +350,32 @@ def test_every_problem_image_is_seen_or_refused_with_its_name():
             refused.append(path.name in str(error))
         assert time.perf_counter() - started < 10, path
     assert (seen, refused) == (96, [True] * 24)
+
+
+def large_jpeg(*, mode="RGB", size=(640, 480), exif=None):
+    smooth = Image.fromarray(np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8))
+    buffer = io.BytesIO()
+    smooth.resize(size, Image.Resampling.BICUBIC).convert(mode).save(buffer, "JPEG", quality=95, exif=exif or b"")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize(("enough", "shape"), [(480, (480, 640)), (241, (480, 640)), (240, (240, 320)), (50, (60, 80))])
+def test_a_large_jpeg_may_be_decoded_at_a_fraction_of_its_size(mode, enough, shape):
+    data = large_jpeg(mode=mode)
+    pixels = decode(data, enough=enough)
+    assert pixels.shape == (*shape, 3)
+    whole = np.asarray(Image.fromarray(decode(data)).resize(shape[::-1], Image.Resampling.BOX))
+    assert np.abs(pixels.astype(int) - whole).mean() < 1
+
+
+def test_a_fraction_of_a_photo_is_upright_too():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    assert decode(large_jpeg(exif=exif), enough=100).shape == (160, 120, 3)
+
+
+def test_only_jpegs_are_decoded_at_a_fraction():
+    buffer = io.BytesIO()
+    Image.new("RGB", (640, 480)).save(buffer, "PNG")
+    assert decode(buffer.getvalue(), enough=10).shape == (480, 640, 3)

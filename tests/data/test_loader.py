@@ -7,7 +7,7 @@ from zoo.data.augment import normalise
 from zoo.data.draws import Augmentation
 from zoo.data.image import decode, preprocess
 from zoo.data.loader import EvalLoader, TrainLoader, generator_for, share_of
-from zoo.data.prepare import for_evaluation
+from zoo.data.prepare import RoomForCrops, for_evaluation
 from zoo.data.shelf import Shelf
 from zoo.data.store import PhotoStore
 from zoo.errors import ConfigError
@@ -15,13 +15,10 @@ from zoo.specs import Sample
 
 CPU = torch.device("cpu")
 HOW = Augmentation(crop_scale=0.5, hflip=0.5)
+AS_IT_IS = RoomForCrops(1000)
 
 
-def as_it_is(image):
-    return image
-
-
-def filled(count, prepare=as_it_is):
+def filled(count, prepare=AS_IT_IS):
     return fill(samples("train", 12)[:count], prepare)
 
 
@@ -125,7 +122,7 @@ def test_centred_photos_come_in_order_as_evaluation_sees_them():
 def test_centred_photos_are_those_of_evaluation_but_for_half_a_pixel():
     ramp = np.add.outer(np.arange(24) * 5, np.arange(30) * 3)[:, :, None] + [0, 10, 20]
     photos = [Sample(png(ramp.astype(np.uint8)), 0, "ramp.png")]
-    stores = [fill(photos, prepare) for prepare in (as_it_is, for_evaluation(PREPROCESS))]
+    stores = [fill(photos, prepare) for prepare in (AS_IT_IS, for_evaluation(PREPROCESS))]
     how = {"preprocess": PREPROCESS, "batch_size": 1, "device": CPU}
     centred = next(TrainLoader(stores[0], augmentation=HOW, seed=0, **how).centred()).images
     (exact,) = (batch.images for batch in EvalLoader(stores[1], **how))

@@ -27,3 +27,8 @@ def test_a_large_photo_is_shrunk_until_its_smallest_crop_is_as_sharp_as_the_inpu
 def test_what_prepares_alike_is_described_alike(make):
     assert repr(make(SPEC)) == repr(make(Preprocess(size=(100, 100), resize=110)))
     assert repr(make(SPEC)) != repr(make(Preprocess(size=(150, 150), resize=150)))
+
+
+def test_what_is_scored_is_decoded_whole_and_what_is_learnt_from_well_above_its_size():
+    assert for_evaluation(SPEC).enough is None
+    assert with_room_for_crops(SPEC, crop_scale=1).enough == 550

@@ -4,20 +4,17 @@ from fakes import PREPROCESS, photo, png, samples
 
 from zoo.data.image import preprocess
 from zoo.data.pack import open_pack
-from zoo.data.prepare import for_evaluation
+from zoo.data.prepare import RoomForCrops, for_evaluation
 from zoo.data.shelf import Shelf
 from zoo.data.store import PhotoStore
 from zoo.errors import DataError, ImageError
 from zoo.specs import Sample
 
 PLENTY = 1 << 24
+AS_IT_IS = RoomForCrops(1000)
 
 
-def as_it_is(image):
-    return image
-
-
-def a_store(of, *, budget=PLENTY, prepare=as_it_is, workers=2, file=None):
+def a_store(of, *, budget=PLENTY, prepare=AS_IT_IS, workers=2, file=None):
     store = PhotoStore(of, prepare=prepare, workers=workers)
     if store.fill(Shelf(memory=budget, file=file, count=len(store)), ignore):
         store.adopt(open_pack(file, window=1000, threads=1))
@@ -112,13 +109,13 @@ def test_a_photo_that_vanishes_later_is_told_when_it_is_asked_for(tmp_path):
 
 def test_progress_counts_every_photo():
     told = []
-    store = PhotoStore(samples("train", 10), prepare=as_it_is, workers=1)
+    store = PhotoStore(samples("train", 10), prepare=AS_IT_IS, workers=1)
     store.fill(Shelf(memory=PLENTY, file=None, count=30), lambda done, total: told.append((done, total)))
     assert told == [(16, 30), (30, 30)]
 
 
 def test_decoding_that_is_stopped_leaves_no_file(tmp_path):
-    store = PhotoStore(samples("train", 10), prepare=as_it_is, workers=1)
+    store = PhotoStore(samples("train", 10), prepare=AS_IT_IS, workers=1)
 
     def stop(done, total):
         if done > 16:

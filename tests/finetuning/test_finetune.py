@@ -502,7 +502,7 @@ def test_validation_photos_are_decoded_once(train, monkeypatch):
 
     decoded = []
     decode = store.decode
-    monkeypatch.setattr(store, "decode", lambda source, *, name: decoded.append(name) or decode(source, name=name))
+    monkeypatch.setattr(store, "decode", lambda source, **how: decoded.append(how["name"]) or decode(source, **how))
     train(epochs=2)
     assert len(decoded) == len(set(decoded)) == 36 + 12 + 18
 

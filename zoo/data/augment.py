@@ -1,7 +1,6 @@
 """Applies what was drawn to photos, in two forms that agree to a level: an image at a time, or a whole batch.
 
-`cut` is for photos in the memory of the CPU: each crop is resized on its own by torch's vector kernels for uint8, which
-take no thread but the caller's. `cut_batch` is for photos on a GPU: a crop, its antialiased resize and its flip are two
+`cut` is for photos in the memory of the CPU: each crop is resized on its own (`zoo.data.resize`). `cut_batch` is for photos on a GPU: a crop, its antialiased resize and its flip are two
 small matrices (rows and columns are separable), so a batch is two batched matrix products. The distribution is that
 of torchvision's reference transforms.
 """
@@ -16,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zoo.data.image import fill_colour
+from zoo.data.resize import resize
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -49,13 +49,8 @@ def cut(photos: Iterable[NDArray[np.uint8]], draws: Draws, spec: Preprocess) -> 
 
 def _resize(photo: NDArray[np.uint8], box: list[int], size: list[int]) -> NDArray[np.uint8]:
     top, left, height, width = box
-    # Copied by NumPy: torch would start threads of its own for it, in every thread that calls.
-    crop = np.ascontiguousarray(photo[top : top + height, left : left + width])
-    if [height, width] == size:
-        return crop
-    pixels = torch.from_numpy(crop)[None].permute(0, 3, 1, 2)
-    resized: Tensor = F.interpolate(pixels, size=size, mode="bilinear", antialias=True)
-    return resized[0].permute(1, 2, 0).numpy()
+    crop = photo[top : top + height, left : left + width]
+    return crop if [height, width] == size else resize(crop, size)
 
 
 def _show(resized: NDArray[np.uint8], corner: list[int], target: NDArray[np.uint8], fill: tuple[int, ...]) -> None:

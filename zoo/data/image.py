@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import io
+import math
 import stat
 import threading
 import warnings
@@ -46,7 +47,9 @@ Pixels = npt.NDArray[np.uint8]
 Pair = tuple[int, int]
 
 
-def decode(source: Path | bytes, *, name: str | None = None, max_pixels: int = MAX_PIXELS) -> Pixels:
+def decode(
+    source: Path | bytes, *, name: str | None = None, max_pixels: int = MAX_PIXELS, enough: int | None = None
+) -> Pixels:
     """Reads an image as a person sees it: uint8 RGB, shape (height, width, 3), writable.
 
     The orientation in its EXIF data is applied (broken EXIF is ignored); transparency lies over white; 16 bits are
@@ -57,14 +60,18 @@ def decode(source: Path | bytes, *, name: str | None = None, max_pixels: int = M
         source: A file, or the bytes of one.
         name: What to call the image in messages; by default the path.
         max_pixels: Larger images are refused before they are decoded.
+        enough: A shorter side, in pixels, that is enough: of a JPEG at least twice that large, only a half, a quarter
+            or an eighth of the frequencies is decoded, in a fraction of the time.
 
     Raises:
         ImageError: Not an image, truncated, corrupt, empty or too large; the message says which file and why.
     """
-    return np.array(open_image(source, name=name, max_pixels=max_pixels))
+    return np.array(open_image(source, name=name, max_pixels=max_pixels, enough=enough))
 
 
-def open_image(source: Path | bytes, *, name: str | None = None, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def open_image(
+    source: Path | bytes, *, name: str | None = None, max_pixels: int = MAX_PIXELS, enough: int | None = None
+) -> Image.Image:
     """Does what `decode` does, and returns a loaded Pillow image of mode RGB; raises as `decode`."""
     name = name or (str(source) if isinstance(source, Path) else "image")
     data = _read(source, name)
@@ -73,6 +80,9 @@ def open_image(source: Path | bytes, *, name: str | None = None, max_pixels: int
         with Image.open(io.BytesIO(data), formats=_formats()) as image:
             if image.width * image.height > max_pixels:
                 raise _too_large(name, f"{image.width} x {image.height} pixels", f"{max_pixels:,} pixels")
+            if enough is not None:
+                scale = enough / min(image.size)
+                image.draft(None, (math.ceil(image.width * scale), math.ceil(image.height * scale)))  # JPEGs alone can
             image.load()
             turn = _UPRIGHT.get(_orientation(image))
             rgb = to_rgb(image)

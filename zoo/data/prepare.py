@@ -8,19 +8,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-from PIL import Image
-
 from zoo.data.image import preprocess
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from zoo.specs import Preprocess
 
 
+# A JPEG is decoded at a fraction of its size where that is still so many times larger than what is kept of it. Then
+# hardly a value is more than two levels from what the whole photo would have given; see docs/performance.md.
+_ENOUGH = 5
+
+
 class Prepare(Protocol):
     """Makes of a decoded photo, uint8 ``(H, W, 3)``, what is kept of it."""
+
+    @property
+    def enough(self) -> int | None:
+        """What `zoo.data.image.decode` is told of the size that is wanted."""
 
     def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Returns uint8 ``(h, w, 3)``."""
@@ -31,6 +38,11 @@ class ForEvaluation:
     """Makes a photo exactly the network's input: uint8 ``(h, w, 3)`` of `spec.size`."""
 
     spec: Preprocess
+
+    @property
+    def enough(self) -> int | None:
+        """None: what is scored must not depend on how a photo was decoded."""
+        return None
 
     def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Returns what evaluation, prediction, ONNX and demo see."""
@@ -43,14 +55,20 @@ class RoomForCrops:
 
     side: int
 
+    @property
+    def enough(self) -> int:
+        """Several times the side."""
+        return _ENOUGH * self.side
+
     def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Returns the photo itself where it is small enough."""
         height, width = image.shape[:2]
         if min(height, width) <= self.side:
             return image
+        from zoo.data.resize import resize  # torch: what scores alone does without it
+
         scale = self.side / min(height, width)
-        size = (round(width * scale), round(height * scale))
-        return np.array(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
+        return resize(image, (round(height * scale), round(width * scale)))
 
 
 def for_evaluation(spec: Preprocess) -> ForEvaluation:
