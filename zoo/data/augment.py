@@ -1,8 +1,8 @@
 """Applies what was drawn to photos, in two forms that agree to a level: an image at a time, or a whole batch.
 
-`cut` is for photos in the memory of the CPU: each crop is resized on its own (`zoo.data.resize`). `cut_batch` is for photos on a GPU: a crop, its antialiased resize and its flip are two
-small matrices (rows and columns are separable), so a batch is two batched matrix products. The distribution is that
-of torchvision's reference transforms.
+`cut` is for photos in the memory of the CPU: each crop is resized on its own (`zoo.data.resize`). `cut_batch` is for
+photos on a GPU: a crop, its antialiased resize and its flip are two small matrices (rows and columns are separable), so
+a batch is two batched matrix products. The distribution is that of torchvision's reference transforms.
 """
 
 from __future__ import annotations
