@@ -206,7 +206,8 @@ class FinetuneConfig:
     )
     cache_size: float | None = option(
         None,
-        help="Most memory in GiB that decoded photos may take; none: half of what is to be had.",
+        help="Most memory in GiB that decoded photos, and what frozen stages make of them, may take; "
+        "none: half of what is to be had.",
         minimum=0,
         group="Machine",
     )

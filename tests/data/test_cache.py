@@ -115,6 +115,20 @@ def test_all_parts_share_one_budget_and_what_is_released_is_free_again():
     assert cache.placements["test"]["kept"] == 36
 
 
+def test_what_is_kept_beside_the_photos_counts_until_their_part_is_released():
+    cache = a_cache("memory")
+    free = cache.room()
+    assert free == PLENTY
+    taken = load(cache).nbytes
+    assert cache.room() == free - taken
+    cache.reserve("train", 1000)
+    cache.reserve("train", 500)
+    cache.reserve("val", 10)
+    assert cache.room() == free - taken - 1510
+    cache.release("train")
+    assert cache.room() == free - 10
+
+
 def test_a_part_that_is_asked_for_again_is_the_same():
     cache = a_cache()
     assert load(cache) is load(cache)
@@ -205,6 +219,15 @@ def test_photos_on_the_device_give_the_same_batches_to_a_level(a_device, mode, b
     assert_same(eval_batches_of(cache), eval_batches_of(reference))  # nothing to resize: exactly the same
     store.release()
     assert (store.tier, store.kept) == ("off", 0)
+
+
+def test_what_is_kept_beside_the_photos_is_kept_where_the_network_is(a_device):
+    a_device(1 << 20)
+    assert a_cache(device=CPU).room() == (1 << 20) // 3
+    cache = a_cache(budget=90_000, device=CPU)
+    taken = load(cache).nbytes
+    cache.reserve("train", 1000)
+    assert cache.room() == 90_000 - taken - 1000
 
 
 @pytest.mark.parametrize(("mode", "reason"), [("auto", "decoded photos may take"), ("device", "no more than 3e-06 GB")])

@@ -5,8 +5,9 @@ import safetensors.torch
 import torch
 from fakes import FakePlugin, SmallBackbone, a_backbone, registry_of
 
+from zoo.data.cache import PhotoCache
 from zoo.events import EpochResult, Note, Work
-from zoo.finetuning import conclusion, keeping
+from zoo.finetuning import conclusion
 from zoo.finetuning.finetune import finetune, resume
 from zoo.run import open_run
 
@@ -55,16 +56,11 @@ def assert_alike(run, other):
         torch.testing.assert_close(value, weights_of(other)[name], rtol=1e-3, atol=1e-4)
 
 
-@pytest.fixture
-def nothing_fits(monkeypatch):
-    monkeypatch.setattr(keeping, "_free_bytes", lambda device: 0)
-
-
 @pytest.mark.parametrize("values", [{}, {"views": 2}, {"views": 2, "ema": None, "probe": True}, {"freeze": "3"}])
 def test_what_is_learnt_does_not_depend_on_what_is_kept(train, monkeypatch, values):
     kept = train(**values)
     assert kept.record["kept"]["val"]
-    monkeypatch.setattr(keeping, "_free_bytes", lambda device: 0)
+    monkeypatch.setattr(PhotoCache, "room", lambda cache: 0)
     anew = train(**values)
     assert not anew.record["kept"]["val"]
     assert_alike(kept, anew)
@@ -103,7 +99,7 @@ def test_fewer_views_are_shown_only_where_that_saves_something(train):
 
 
 def test_views_that_do_not_fit_are_made_anew_and_that_is_told(train, monkeypatch):
-    monkeypatch.setattr(keeping, "_free_bytes", lambda device: 8 * 4 * 4 * 4 * 12)
+    monkeypatch.setattr(PhotoCache, "room", lambda cache: 8 * 4 * 4 * 4 * 12)
     notes = []
     kept = train(views=2, observer=lambda event: notes.append(event) if isinstance(event, Note) else None).record[
         "kept"

@@ -83,6 +83,7 @@ class PhotoCache:
         self._ranks = ranks
         self._wait = wait
         self._stores: dict[tuple[str, str], PhotoStore] = {}
+        self._reserved: dict[str, int] = {}
 
     def load(
         self, part: str, samples: Sequence[Sample], prepare: Prepare, *, progress: Callable[[int, int], None]
@@ -114,8 +115,17 @@ class PhotoCache:
             }
         return self._stores[key]
 
+    def room(self) -> int:
+        """Returns how many bytes may still be taken where the network is."""
+        return self._left_on_device() if _keeps_photos(self._device) else self._left()
+
+    def reserve(self, part: str, size: int) -> None:
+        """Counts bytes that are kept of a part beside its photos, where the network is, until the part is released."""
+        self._reserved[part] = self._reserved.get(part, 0) + size
+
     def release(self, part: str) -> None:
         """Lets go of the photos of a part; their share of the budget is free again."""
+        self._reserved.pop(part, None)
         for key in [key for key in self._stores if key[0] == part]:
             self._stores.pop(key).release()
 
@@ -162,8 +172,7 @@ class PhotoCache:
         """Moves photos that are all kept to the device, if they should be there and there is room."""
         if self._mode not in ("auto", "device") or not _keeps_photos(self._device) or store.kept < len(store):
             return ""
-        taken = sum(other.nbytes for other in self._stores.values() if other.on_device)
-        room = min(self._budget - taken, int(device_memory(self._device) * _DEVICE_SHARE))
+        room = self._left_on_device()
         if store.nbytes > room:
             return f"no more than {room / 1e9:.3g} GB may be taken on {self._device}" if self._mode == "device" else ""
         store.move_to(self._device)
@@ -171,7 +180,12 @@ class PhotoCache:
 
     def _left(self) -> int:
         """Returns how many bytes of memory may still be taken."""
-        return self._budget - sum(store.nbytes for store in self._stores.values() if store.tier == "memory")
+        taken = sum(store.nbytes for store in self._stores.values() if store.tier == "memory")
+        return self._budget - taken - (0 if _keeps_photos(self._device) else sum(self._reserved.values()))
+
+    def _left_on_device(self) -> int:
+        taken = sum(store.nbytes for store in self._stores.values() if store.on_device) + sum(self._reserved.values())
+        return min(self._budget - taken, int(device_memory(self._device) * _DEVICE_SHARE))
 
 
 def _keeps_photos(device: torch.device | None) -> bool:

@@ -8,9 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
-
-from zoo.data.cache import default_budget
 from zoo.engine.frontier import find_frontier
 from zoo.engine.kept import KeptPart, KeptViews, keep_part
 from zoo.engine.tracing import UntraceableError
@@ -47,11 +44,11 @@ def keep_frozen(job: Job, train: TrainLoader, val: EvalLoader) -> tuple[TrainBat
     if not _has_frozen(job):
         told["reason"] = "no stage is frozen"
         return train, val
-    frontier, free = None, _free_bytes(job.precision.device)
+    frontier = None
     try:
         frontier = _frontier(job)
         told["values"] = [list(shape) for shape in frontier.shapes]
-        told["reason"] = _too_large(needed := frontier.image_bytes * len(val.store), free)
+        told["reason"] = _too_large(needed := frontier.image_bytes * len(val.store), job.cache.room())
     except UntraceableError as error:
         told["reason"] = error.message
     if frontier is None or told["reason"]:
@@ -59,20 +56,22 @@ def keep_frozen(job: Job, train: TrainLoader, val: EvalLoader) -> tuple[TrainBat
         return train, val
     job.classifier.frontier = frontier
     told.update(val=True, bytes=needed)
+    job.cache.reserve("val", needed)
     kept = _keep(job, frontier, val, count=len(val.store), batch_size=val.batch_size, what="val")
-    return _views(job, frontier, train, free - needed), kept
+    return _views(job, frontier, train), kept
 
 
-def _views(job: Job, frontier: Frontier, train: TrainLoader, free: int) -> TrainBatches:
+def _views(job: Job, frontier: Frontier, train: TrainLoader) -> TrainBatches:
     told, views, count = job.record["kept"], train.views, len(train.store)
     needed = frontier.image_bytes * count * (views or 0)
     if views is None:
         told["reason"] = "each epoch has views of its own"
-    elif reason := _too_large(needed, free):
+    elif reason := _too_large(needed, job.cache.room()):
         told["reason"] = reason
         job.observer(Note(text=f"The frozen stages are run over the training photos in every epoch: {reason}."))
     else:
         told.update(views=views, bytes=told["bytes"] + needed)
+        job.cache.reserve("train", needed)
         return KeptViews(
             train,
             views=views,
@@ -110,11 +109,6 @@ def _keep(
 
 
 def _too_large(needed: int, free: int) -> str:
-    return (
-        "" if needed <= free else f"to keep what they give takes {needed / 1e9:.1f} GB, and {free / 1e9:.1f} are free"
-    )
-
-
-def _free_bytes(device: torch.device) -> int:
-    """Returns half of the memory that is free now, where the network is: decoded photos have taken theirs."""
-    return torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else default_budget()
+    if needed <= free:
+        return ""
+    return f"to keep what they give takes {needed / 1e9:.3g} GB, and {free / 1e9:.3g} GB may be taken"
