@@ -178,4 +178,4 @@ def _differences(package: Any, path: Path, signature: Path) -> list[tuple[str, s
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip().partition("\n")[0] or type(error).__name__).rstrip(". ")
+    return str(error).strip().partition("\n")[0].partition(". ")[0].rstrip(". ") or type(error).__name__
