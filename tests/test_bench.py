@@ -47,6 +47,16 @@ def test_decode(tmp_path):
         assert row["largest difference"] <= 3
 
 
+def test_inference(tmp_path):
+    rows = {row["what"]: row for row in bench("inference", folder=tmp_path)}
+    raw, ours = rows["ONNX Runtime, plain graph"], rows["predictor, raw pixels"]
+    assert ours["predictor adds"].endswith("%")
+    assert raw["predictor adds"] == ""
+    assert all(row["ms, one"] > 0 for row in rows.values())
+    assert "torch eager fp32" in rows
+    assert "decode a JPEG of 500 x 375" in rows
+
+
 def test_every_benchmark_is_described():
     page = (BENCH / "README.md").read_text("utf-8")
     for file in BENCH.glob("[a-z]*.py"):

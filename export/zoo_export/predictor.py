@@ -75,12 +75,16 @@ class OnnxPredictor(PhotoPredictor):
         probabilities, heatmaps = self._outputs([_PROBABILITIES, _HEATMAP], images)
         return probabilities, heatmaps
 
+    def batch(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8] | NDArray[np.float32]:
+        """Returns what the graph is given for preprocessed images, uint8 ``(h, w, 3)`` each."""
+        return self._fit(images)
+
     def warm_up(self) -> None:
         """Computes once on nothing: the first run of a session plans its memory, and on CUDA chooses its kernels."""
         self.probabilities([np.zeros((*self.preprocess.size, 3), dtype=np.uint8)])
 
     def _outputs(self, names: list[str], images: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
-        feed = {self.card.input_name: self._fit(images)}
+        feed = {self.card.input_name: self.batch(images)}
         outputs = run(self.session, names, feed, name=self.name)
         for name, values in zip(names, outputs, strict=True):
             wanted = (len(images), len(self.classes)) if name == _PROBABILITIES else (len(images), *values.shape[1:3])

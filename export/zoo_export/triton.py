@@ -21,11 +21,12 @@ from zoo_export.predictor import load
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from zoo_export.card import ModelCard
+    from zoo_export.card import InputKind, ModelCard
 
 MAX_BATCH = 32
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")
-_CONFIG, _LABELS, _CLIENT, _MODEL = "config.pbtxt", "labels.txt", "client.py", "model.onnx"
+CLIENT = "client.py"
+_CONFIG, _LABELS, _MODEL = "config.pbtxt", "labels.txt", "model.onnx"
 # How long a request waits for others to share its batch; small beside what a network takes.
 _DELAY_MICROSECONDS = 500
 _SHOWN = 3  # classes that the example client asks for
@@ -48,26 +49,32 @@ def write_triton(file: Path, repository: Path, *, name: str, max_batch: int = MA
         ExportError: The file takes no raw pixels, or cannot be opened; a class cannot be a line; the model has versions
             with other classes; the repository cannot be written to.
     """
-    if not _NAME.fullmatch(name):
-        raise ConfigError(f"{name!r} cannot name a model.", hint="Names are letters, digits and _ . -")
     predictor = load(file, device="cpu")
-    if predictor.card.input != "pixels":
-        raise ExportError(
-            f"{file} takes normalised tensors, which no client of Triton has.",
-            hint="Export the run with --input pixels.",
-        )
+    check_servable(name, predictor.card.input)
     outputs = {value.name: value.shape[1:] for value in predictor.session.runtime.get_outputs()}
     folder = repository / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _write_labels(folder, predictor.classes)
         _write(folder / _CONFIG, config_text(predictor.card, outputs, name=name, max_batch=max_batch))
-        _write(folder / _CLIENT, _client_text(name, min(_SHOWN, len(predictor.classes))))
+        _write(folder / CLIENT, _client_text(name, min(_SHOWN, len(predictor.classes))))
         return _add_version(file, folder)
     except OSError as error:
         raise ExportError(
             f"Cannot write to {folder}: {error.strerror or error}.", hint="Choose another folder with --to."
         ) from error
+
+
+def check_servable(name: str, input: InputKind) -> None:
+    """Checks what can be checked before there is a file; raises as `write_triton`."""
+    if not _NAME.fullmatch(name):
+        raise ConfigError(
+            f"{name!r} cannot name a model.", hint="Names are letters, digits and _ . -: choose a --name."
+        )
+    if input != "pixels":
+        raise ExportError(
+            "The file takes normalised tensors, which no client of Triton has.", hint="Say --input pixels."
+        )
 
 
 def config_text(card: ModelCard, outputs: dict[str, list[int | str]], *, name: str, max_batch: int) -> str:

@@ -13,6 +13,7 @@ from zoo.terminal import console
 from zoo.terminal.observers import observing
 from zoo_export.commands.words import parity_told
 from zoo_export.exporting import DEFAULT_OPSET, PHOTOS, export
+from zoo_export.triton import CLIENT, check_servable, write_triton
 
 if TYPE_CHECKING:
     from zoo_export.card import InputKind
@@ -24,9 +25,11 @@ if TYPE_CHECKING:
     name="export",
     epilog="\b\nFor example:\n"
     "  zoo export resnet18-linear-hotdog-1\n"
-    "  zoo inspect runs/resnet18-linear-hotdog-1/model.onnx",
+    "  zoo inspect runs/resnet18-linear-hotdog-1/model.onnx\n"
+    "  zoo export resnet18-linear-hotdog-1 --to triton models/",
 )
 @click.argument("run")
+@click.argument("folder", metavar="[DIR]", required=False, type=click.Path(file_okay=False, path_type=Path))
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="The file.  [default: RUN/model.onnx]"
 )
@@ -37,6 +40,14 @@ if TYPE_CHECKING:
     show_default=True,
     help="pixels: uint8 RGB of any size, the preprocessing is inside; tensor: what the network itself takes.",
 )
+@click.option(
+    "--to",
+    type=click.Choice(["onnx", "triton"]),
+    default="onnx",
+    show_default=True,
+    help="triton: add the file to the model repository DIR as well, as the next version of a model.",
+)
+@click.option("--name", metavar="NAME", help="What Triton's clients call the model.  [default: the run's name]")
 @click.option("--opset", type=int, default=DEFAULT_OPSET, show_default=True, metavar="N", help="Of the ONNX operators.")
 @click.option("--no-verify", is_flag=True, help="Do not compare the file with the run; the file tells so.")
 @click.option(
@@ -53,8 +64,11 @@ if TYPE_CHECKING:
 @json_option
 def command(
     run: str,
+    folder: Path | None,
     output: Path | None,
     input: InputKind,
+    to: str,
+    name: str | None,
     opset: int,
     no_verify: bool,
     data: str | None,
@@ -65,7 +79,12 @@ def command(
     as_json: bool,
 ) -> None:
     """Export RUN to one ONNX file that takes raw pixels, and prove that it says what the run says."""
+    if (to == "triton") != (folder is not None):
+        raise click.UsageError("Say both '--to triton' and the folder of the model repository, or neither.")
     opened = open_run(run, runs=runs)
+    model = name or opened.name
+    if folder is not None:
+        check_servable(model, input)  # before anything slow begins
     with observing(quiet=quiet or as_json, next_steps=False) as observer:
         exported = export(
             opened,
@@ -78,15 +97,17 @@ def command(
             device=device,
             observer=observer,
         )
+    served = None if folder is None else write_triton(exported.path, folder, name=model)
     if as_json:
-        console.write_json({"path": str(exported.path), "bytes": exported.bytes, **exported.card.to_dict()})
+        told = {"path": str(exported.path), "bytes": exported.bytes, **exported.card.to_dict()}
+        console.write_json(told if served is None else {**told, "triton": str(served)})
     elif quiet:
-        click.echo(exported.path)
+        click.echo(served or exported.path)
     else:
-        _write(exported)
+        _write(exported, served)
 
 
-def _write(exported: Exported) -> None:
+def _write(exported: Exported, served: Path | None) -> None:
     card = exported.card
     console.heading(str(exported.path))
     console.write_pairs(
@@ -94,9 +115,13 @@ def _write(exported: Exported) -> None:
             ("size", f"{exported.bytes / 1e6:.1f} MB, {card.precision}, opset {card.opset}"),
             ("verified", parity_told(card.parity)),
             ("time", console.duration(exported.seconds)),
+            ("Triton", str(served or "")),
         ],
         indent=2,
     )
     click.echo("\nWhat to try next:")
     click.echo(f"  zoo inspect {exported.path}")
     click.echo(f"  zoo predict {exported.path} photo.jpg")
+    if served is not None:
+        click.echo(f"  tritonserver --model-repository {served.parent.parent}")
+        click.echo(f"  python {served.parent / CLIENT} photo.jpg")

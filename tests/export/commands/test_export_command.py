@@ -6,6 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 import zoo_export.exporting
+from zoo.errors import ConfigError, ExportError
 from zoo.manifest import check_folder, read_manifest, write_manifest
 from zoo_export.commands.export import command as export_command
 from zoo_export.commands.inspect import command as inspect_command
@@ -71,3 +72,26 @@ def test_inspect_tells_all(invoke, exported):
 )
 def test_any_report_is_told(parity):
     assert parity_told(parity)
+
+
+def test_to_triton_adds_a_version_to_a_repository(invoke, small_run, tmp_path):
+    values = (small_run.path, "-o", tmp_path / "m.onnx", "--no-verify", "--to", "triton", tmp_path / "models")
+    served = tmp_path / "models" / small_run.name / "1"
+    out = invoke(export_command, *values).output
+    assert (served / "model.onnx").read_bytes() == (tmp_path / "m.onnx").read_bytes()
+    assert f"python {served.parent}/client.py photo.jpg" in out
+    assert json.loads(invoke(export_command, *values, "--json").output)["triton"] == str(served.parent / "2")
+    assert invoke(export_command, *values, "--quiet", "--name", "x").output == f"{tmp_path}/models/x/1\n"
+
+
+def test_what_triton_cannot_serve_is_told_before_anything_is_written(invoke, small_run, tmp_path):
+    for wrong in (("--to", "triton"), (tmp_path / "models",)):
+        result = invoke(export_command, small_run.path, *wrong)
+        assert result.exit_code == 2
+        assert "Say both '--to triton' and the folder" in result.output
+    triton = (small_run.path, "-o", tmp_path / "m.onnx", "--to", "triton", tmp_path / "models")
+    with pytest.raises(ConfigError, match="cannot name a model"):
+        invoke(export_command, *triton, "--name", "a b")
+    with pytest.raises(ExportError, match="takes normalised tensors"):
+        invoke(export_command, *triton, "--input", "tensor")
+    assert list(tmp_path.iterdir()) == []
