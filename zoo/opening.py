@@ -84,8 +84,13 @@ def load_model(model: Run | ModelFile, *, device: str = "auto", registry: Regist
         PluginError: The plugin that opens such files failed over this one.
     """
     if isinstance(model, Run):
-        from zoo.predictor import load
-
+        try:
+            from zoo.predictor import load
+        except ModuleNotFoundError as error:
+            raise RunError(
+                f"To use the run {model.name} takes {error.name}, which is not installed.",
+                hint="Install it, or use the file that 'zoo export' writes where it is installed.",
+            ) from error
         return load(model, device=device, registry=registry)
     plugin = model.offer.plugin.key
     try:

@@ -59,6 +59,6 @@ def _session(device: str, advice: str) -> Finding:
 def _exporter() -> Finding:
     missing = [name for name in ("onnx", "onnxscript", "torch") if importlib.util.find_spec(name) is None]
     if missing:
-        text = f"runs cannot be exported here, for want of {' and '.join(missing)}"
+        text = f"runs cannot be exported here, for want of {', '.join(missing)}"
         return Finding(about="ONNX export", status="warning", text=text, advice="pip install onnx onnxscript torch")
     return Finding(about="ONNX export", status="ok", text="onnx, onnxscript and torch are there")

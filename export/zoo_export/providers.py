@@ -47,9 +47,13 @@ def cuda_obstacle() -> Obstacle | None:
     """
     devices = nvidia_gpus()
     if isinstance(devices, str):
-        return Obstacle(devices, "Install NVIDIA's driver ('nvidia-smi' must list the GPU), or say cpu.", expected=True)
+        return Obstacle(
+            devices, "Install NVIDIA's driver ('nvidia-smi' must list the GPU), or say --device cpu.", expected=True
+        )
     if devices == 0:
-        return Obstacle("the NVIDIA driver sees no GPU", "Check CUDA_VISIBLE_DEVICES and 'nvidia-smi', or say cpu.")
+        return Obstacle(
+            "the NVIDIA driver sees no GPU", "Check CUDA_VISIBLE_DEVICES and 'nvidia-smi', or say --device cpu."
+        )
     if CUDA not in onnxruntime.get_available_providers():
         return Obstacle(f"this ONNX Runtime is built without CUDA ({told_packages()})", f"Run: {_REINSTALL}")
     printed = preload()

@@ -15,6 +15,9 @@ def check() -> list[Finding]:
         network = timm.create_model("resnet10t", pretrained=False, num_classes=0).eval()
         with torch.inference_mode():
             shape = tuple(network(torch.zeros(1, 3, 64, 64)).shape)
+    except ModuleNotFoundError as error:
+        text, advice = f"cannot be used without {error.name}", "To train its networks, install torch and timm."
+        return [Finding(about="timm", status="warning", text=text, advice=advice)]
     except (ImportError, OSError, RuntimeError) as error:
         reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         advice = "Install it again: pip install --force-reinstall --no-deps timm"

@@ -21,6 +21,9 @@ def _library() -> Finding:
 
         boxes = torch.tensor([[0.0, 0.0, 2.0, 2.0], [0.0, 0.0, 2.0, 1.9], [5.0, 5.0, 6.0, 6.0]])
         kept = torchvision.ops.nms(boxes, torch.tensor([0.9, 0.8, 0.7]), 0.5).tolist()
+    except ModuleNotFoundError as error:
+        text, advice = f"cannot be used without {error.name}", "To train, install torch and torchvision together."
+        return Finding(about="torchvision", status="warning", text=text, advice=advice)
     except (ImportError, OSError, RuntimeError) as error:
         reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         return Finding(about="torchvision", status="problem", text=f"cannot be used: {reason}", advice=_TOGETHER)

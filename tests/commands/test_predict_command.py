@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -97,6 +98,16 @@ def test_an_unknown_run_lists_near_ones(run_zoo, photos):
     code, _, err = run_zoo("predict", "tiny-linear-dog-1", "photos")
     assert code == 1
     assert "Did you mean tiny-linear-dogs-1?" in err
+
+
+def test_a_run_without_torch_is_told(run_zoo, make_run, monkeypatch):
+    make_run()
+    monkeypatch.delitem(sys.modules, "zoo.predictor")
+    monkeypatch.setitem(sys.modules, "torch", None)
+    code, _, err = run_zoo("predict", "tiny-linear-dogs-1", "photo.jpg")
+    assert code == 1
+    assert err.startswith("error: To use the run tiny-linear-dogs-1 takes torch, which is not installed.")
+    assert "zoo export" in err
 
 
 def test_without_photos_it_is_wrong_usage(run_zoo, photos):

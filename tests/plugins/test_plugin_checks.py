@@ -1,5 +1,7 @@
 """``zoo doctor`` on the libraries of the built-in plugins."""
 
+import sys
+
 import pytest
 import timm
 import torchvision
@@ -37,6 +39,13 @@ def test_a_library_that_does_not_fit_torch_is_a_problem(monkeypatch):
         assert finding.status == "problem"
         assert finding.text == "cannot be used: RuntimeError: operator torchvision::nms does not exist"
         assert "--force-reinstall" in finding.advice
+
+
+def test_without_torch_there_is_nothing_to_put_right(monkeypatch):
+    """As where exported files alone are used."""
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert [check()[0].status for check in (zoo_torchvision.checks.check, zoo_timm.checks.check)] == ["warning"] * 2
+    assert zoo_timm.checks.check()[0].text == "cannot be used without torch"
 
 
 def test_an_offline_hub_is_not_asked(monkeypatch):
