@@ -1,7 +1,8 @@
 """The command line: a group of lazily imported commands, and the one place where errors become lines and exit codes.
 
-Exit codes: 0; 1 for a `ZooError`; 2 for wrong usage; 130 for an interrupt. Any other exception is a bug and keeps its
-traceback. Nothing heavy is imported here: a help page must cost no more than click itself.
+Exit codes: 0; 1 for a `ZooError`; 2 for wrong usage; 3 where another process of the same run failed, and tells why;
+130 for an interrupt. Any other exception is a bug and keeps its traceback. Nothing heavy is imported here: a help page
+must cost no more than click itself.
 """
 
 from __future__ import annotations
@@ -9,19 +10,22 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import click
 
 from zoo.deferred import put_off_compiler
-from zoo.errors import ZooError, close_matches
+from zoo.errors import ElsewhereError, ZooError, close_matches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     from zoo.announced import Announced
 
 GROUP = "zoo"
+ARGUMENTS = "zoo.arguments"  # in the context of a command: what stands behind ``zoo``
 DISTRIBUTION = "finetune-zoo"
 # These plugins of our own offer names and have no commands: a help page need not import them.
 _WITHOUT_COMMANDS = ("torchvision", "heads", "datasets")
@@ -97,6 +101,11 @@ class ZooGroup(LazyGroup):
     """The commands of the zoo; those of plugins are asked for only when the built-in ones do not suffice."""
 
     _asked = False
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keeps what was typed: a command may have to start further processes with it."""
+        ctx.meta[ARGUMENTS] = tuple(args)
+        return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Returns the names of built-in commands, then those of plugins."""
@@ -215,8 +224,11 @@ def main(args: list[str] | None = None) -> NoReturn:
     """
     put_off_compiler()
     try:
-        status = cli.main(args, prog_name="zoo", standalone_mode=False)
+        with _together():
+            status = cli.main(args, prog_name="zoo", standalone_mode=False)
         sys.stdout.flush()  # here, where a closed pipe can still be told from a bug
+    except ElsewhereError:
+        status = 3
     except ZooError as error:
         _show(error)
         status = 1
@@ -230,6 +242,15 @@ def main(args: list[str] | None = None) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _together() -> AbstractContextManager[object]:
+    """Returns the context of a command: in one of several processes, that in which an error is told once."""
+    if "WORLD_SIZE" not in os.environ:
+        return nullcontext()
+    from zoo.engine.processes import Processes
+
+    return Processes.from_environment().together()
 
 
 def _show(error: ZooError) -> None:

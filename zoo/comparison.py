@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.config import make_config
+from zoo.engine.processes import Processes
 from zoo.errors import ConfigError
 from zoo.events import Note, ignore
 from zoo.finetuning.assembly import find_offers
@@ -111,6 +112,11 @@ def _plan(
 ) -> dict[str, list[FinetuneConfig]]:
     if not seeds:
         raise ConfigError("compare needs at least one seed.")
+    if "devices" in {*grid, *common} or not Processes.from_environment().alone:
+        raise ConfigError(
+            "compare works in a single process.",
+            hint="Start the runs one by one, with 'zoo finetune --devices', to share each among several.",
+        )
     if both := sorted(set(grid) & set(common)):
         raise ConfigError(f"compare: '{both[0]}' is both varied and fixed.")
     plan = {}

@@ -195,6 +195,13 @@ class FinetuneConfig:
         group="Machine",
     )
     device: str = option("auto", help="auto, cpu, cuda, cuda:1, mps.", group="Machine")
+    devices: int = option(
+        1,
+        help="Processes that share each step: one a GPU, or on a CPU each with its share of the cores.",
+        minimum=1,
+        maximum=1024,
+        group="Machine",
+    )
     workers: int | None = option(
         None, help="Threads that decode photos; none: one a core.", minimum=1, maximum=256, group="Machine"
     )

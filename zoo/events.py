@@ -51,6 +51,7 @@ class Started:
         trainable: Count of those that will change.
         device: ``"cpu"``, ``"cuda:0"``.
         precision: ``"fp32"``, ``"tf32"``, ``"bf16"``, ``"fp16"``.
+        processes: How many train together.
         epochs: How many there will be.
         steps: Optimiser steps an epoch.
     """
@@ -68,6 +69,7 @@ class Started:
     precision: str
     epochs: int
     steps: int
+    processes: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

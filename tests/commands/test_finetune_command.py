@@ -95,7 +95,8 @@ def test_an_interrupt_exits_with_130_and_no_traceback(run_zoo, monkeypatch):
     assert err.strip() == ""
 
 
-def test_resume_takes_the_run_alone(run_zoo, monkeypatch):
+def test_resume_takes_the_run_alone(run_zoo, monkeypatch, make_run):
+    make_run("tiny-1", status="interrupted")
     resumed = []
     monkeypatch.setattr(zoo.finetuning.finetune, "resume", lambda run, *, runs, observer: resumed.append((run, runs)))
     assert run_zoo("finetune", "--resume", "tiny-1").code == 0

@@ -93,7 +93,7 @@ def test_everything_comes_back_to_the_end_of_the_epoch(tmp_path, averaged):
     if average is not None:
         average.update_parameters(network)
     state = TrainState(epoch=2, best_accuracy=0.5, best_loss=0.7)
-    save_checkpoint(tmp_path, classifier=network, optimizer=optimizer, state=state, average=average)
+    save_checkpoint(tmp_path, classifier=network, optimizer=optimizer, state=state, average=average, device=CPU)
     trained(network, optimizer)  # draws random numbers, too
 
     again, its_optimizer, its_average = made()
@@ -121,7 +121,12 @@ def test_a_checkpoint_that_is_missing_or_broken_is_told(tmp_path):
 def test_a_checkpoint_of_another_network_is_told(tmp_path):
     theirs, ours = a_network(5), a_network()
     save_checkpoint(
-        tmp_path, classifier=theirs, optimizer=torch.optim.SGD(theirs.parameters()), state=TrainState(), average=None
+        tmp_path,
+        classifier=theirs,
+        optimizer=torch.optim.SGD(theirs.parameters()),
+        state=TrainState(),
+        average=None,
+        device=CPU,
     )
     with pytest.raises(RunError, match=r"does not fit what 'run\.json' describes"):
         load_checkpoint(

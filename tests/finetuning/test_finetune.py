@@ -609,3 +609,9 @@ def test_a_batch_size_of_auto_becomes_a_number_that_a_resumed_run_keeps(train, t
     run = resume(tmp_path / "runs" / "small-flat-colours-1", registry=registry)
     assert run.config["batch_size"] == 32
     assert run.record["hardware"]["batch_size_reason"].startswith("auto: 32")
+
+
+def test_a_single_process_cannot_have_several_devices(train):
+    with pytest.raises(ConfigError, match="'devices' is 2, but this is a single process") as caught:
+        train(devices=2)
+    assert "torchrun --nproc-per-node 2" in caught.value.hint

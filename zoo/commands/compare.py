@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     "  zoo compare resnet18 --data hotdog --lr 1e-4,1e-3 --seeds 0,1,2",
 )
 @click.argument("backbone")
-@config_options(without=("seed",))
+@config_options(without=("seed", "devices"))
 @click.option(
     "--seeds",
     cls=GroupedOption,

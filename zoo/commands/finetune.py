@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zoo.cli import ARGUMENTS
 from zoo.commands._options import (
     GroupedCommand,
     GroupedOption,
@@ -15,10 +16,11 @@ from zoo.commands._options import (
     runs_option,
 )
 from zoo.config import make_config
+from zoo.engine.processes import Processes
 from zoo.terminal.observers import observing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from zoo.config import FinetuneConfig
@@ -51,15 +53,44 @@ def command(
     if resume is not None:
         if backbone or data or given:
             raise click.UsageError("--resume takes everything from the run; leave the backbone and the options out.")
-        work = _resume(resume, runs)
+        config, work = _config_of(resume, runs), _resume(resume, runs)
     elif backbone is None:
         raise click.UsageError(
             "Which backbone? For example: zoo finetune resnet18 --data hotdog. 'zoo list' lists all."
         )
     else:
-        work = _finetune(make_config(backbone, data=require_data(data), **given), runs)
+        config = make_config(backbone, data=require_data(data), **given)
+        work = _finetune(config, runs)
+    if config.devices > 1 and Processes.from_environment().alone:
+        context = click.get_current_context()
+        if resume is None:
+            _check(config, runs)
+        context.exit(_launch(config, context.meta[ARGUMENTS]))
     with observing(as_json=as_json, quiet=quiet) as observer:
         work(observer)
+
+
+def _check(config: FinetuneConfig, runs: Path) -> None:
+    """Finds what is wrong with names and paths before any process is started."""
+    from zoo.finetuning.finetune import check_names
+    from zoo.plugins import load_registry
+
+    check_names(config, registry=load_registry(), runs=runs)
+
+
+def _launch(config: FinetuneConfig, arguments: Sequence[str]) -> int:
+    from zoo.engine.precision import choose_device
+    from zoo.launch import launch
+
+    choose_device(config.device, Processes(count=config.devices, local_count=config.devices))
+    return launch(arguments, devices=config.devices)
+
+
+def _config_of(reference: str, runs: Path) -> FinetuneConfig:
+    from zoo.finetuning.assembly import config_of
+    from zoo.run import open_run
+
+    return config_of(open_run(reference, runs=runs))
 
 
 def _finetune(config: FinetuneConfig, runs: Path) -> Callable[[Observer], object]:

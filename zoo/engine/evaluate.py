@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.engine.memory import Parts, join, some
+from zoo.engine.processes import ALONE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from zoo.contracts import Head
     from zoo.data.loader import Batch
     from zoo.engine.precision import Precision
+    from zoo.engine.processes import Processes
 
 T = TypeVar("T")
 
@@ -42,7 +44,12 @@ class Outputs(NamedTuple):
 
 @torch.inference_mode()
 def run_over(
-    network: nn.Module, batches: Iterable[Batch], precision: Precision, *, parts: Parts | None = None
+    network: nn.Module,
+    batches: Iterable[Batch],
+    precision: Precision,
+    *,
+    parts: Parts | None = None,
+    processes: Processes = ALONE,
 ) -> Outputs:
     """Returns the logits of every batch; the network is in eval mode meanwhile, and left as it was.
 
@@ -51,6 +58,7 @@ def run_over(
         batches: Of images, or of kept features.
         precision: Of forward passes.
         parts: How many images at a time; where memory runs out they become fewer.
+        processes: Those that share the images; each is given the outputs of all, in the order of the images.
 
     Raises:
         TrainingError: Memory is too small for a single image.
@@ -61,7 +69,7 @@ def run_over(
         for batch in batches:
             logits.append(in_parts(network, batch, precision, parts).float())
             labels.append(batch.labels)
-    return Outputs(torch.cat(logits).cpu(), torch.cat(labels).cpu())
+    return Outputs(processes.join(logits).cpu(), processes.join(labels).cpu())
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from zoo.contracts import Backbone, Features, Head
 from zoo.data.loader import Batch, generator_for
 from zoo.engine.evaluate import in_parts
 from zoo.engine.memory import Parts
+from zoo.engine.processes import ALONE
 from zoo.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from zoo.engine.precision import Precision
+    from zoo.engine.processes import Processes
 
 _MOST_ITERATIONS = 500
 
@@ -82,6 +84,7 @@ def keep_features(
     seed: int,
     progress: Callable[[int], None],
     parts: Parts | None = None,
+    processes: Processes = ALONE,
 ) -> FeatureBatches:
     """Runs a frozen backbone once over all batches and keeps what the head looks at.
 
@@ -94,6 +97,7 @@ def keep_features(
         seed: Decides their order.
         progress: Called with how many images are done.
         parts: How many images at a time; where memory runs out they become fewer.
+        processes: Those that share the images; each keeps the features of all.
 
     Raises:
         TrainingError: Memory is too small for a single image.
@@ -109,8 +113,9 @@ def keep_features(
         labels.append(batch.labels)
         done += len(batch.labels)
         progress(done)
-    kept = Features(torch.cat(pooled), torch.cat(maps))
-    return FeatureBatches(kept, torch.cat(labels), batch_size=batch_size, seed=seed)
+    device = precision.device
+    kept = Features(processes.join(pooled).to(device), processes.join(maps).to(device))
+    return FeatureBatches(kept, processes.join(labels).to(device), batch_size=batch_size, seed=seed)
 
 
 @torch.no_grad()

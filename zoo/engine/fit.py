@@ -12,6 +12,7 @@ import torch
 from zoo.engine.evaluate import run_over
 from zoo.engine.mixup import mix
 from zoo.engine.optimizer import set_rate
+from zoo.engine.processes import ALONE
 from zoo.engine.schedule import rate_factor
 from zoo.engine.step import Step
 from zoo.errors import TrainingError
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from zoo.engine.evaluate import Outputs
     from zoo.engine.memory import Parts
     from zoo.engine.precision import Precision
+    from zoo.engine.processes import Processes
     from zoo.engine.step import Trained
 
 # How often the loop looks at its own loss: each look waits for the device.
@@ -85,34 +87,47 @@ class TrainState:
 
 
 class Meter:
-    """Sums loss and hits on the device, so that the loop need not wait for it at every step."""
+    """Sums loss and hits on the device, so that the loop need not wait for it at every step.
+
+    Attributes:
+        images: Those that this process has seen.
+        shared: Those that all processes have seen.
+        started: When, by `time.perf_counter`.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self._sums = torch.zeros(2, dtype=torch.float32, device=device)
         self.images = 0
+        self.shared = 0
         self.started = time.perf_counter()
 
-    def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Takes in one batch."""
+    def add(self, loss: Tensor, logits: Tensor, labels: Tensor, *, share: float = 1.0) -> None:
+        """Takes in one batch, or this process's share of it."""
         hits = (logits.detach().argmax(dim=1) == labels).sum()
         self._sums += torch.stack([loss.detach() * len(labels), hits])
         self.images += len(labels)
+        self.shared += round(len(labels) / share)
 
-    def read(self) -> tuple[float, float]:
-        """Returns mean loss and accuracy so far. Waits for the device."""
-        loss, hits = self._sums.tolist()
-        return loss / self.images, hits / self.images
+    def read(self, processes: Processes = ALONE) -> tuple[float, float]:
+        """Returns mean loss and accuracy so far, over the images of all processes. Waits for the device."""
+        loss, hits, images = processes.total(*self._sums.tolist(), self.images)
+        return loss / images, hits / images
 
     def rate(self) -> float:
         """Returns images a second so far."""
-        return self.images / max(1e-9, time.perf_counter() - self.started)
+        return self.shared / max(1e-9, time.perf_counter() - self.started)
 
 
 class Watch:
-    """Looks at the training about twice a second: each look waits for the device."""
+    """Looks at the training about twice a second: each look waits for the device.
 
-    def __init__(self, plan: Plan, *, per_epoch: int, done: int) -> None:
+    Of several processes each looks at its own images on the way, when its own clock says so; at an epoch's end they
+    look together.
+    """
+
+    def __init__(self, plan: Plan, *, per_epoch: int, done: int, processes: Processes = ALONE) -> None:
         self._plan, self._per_epoch, self._first = plan, per_epoch, done
+        self._processes = processes
         self._started = self._looked = time.perf_counter()
 
     def due(self, step: int) -> bool:
@@ -125,7 +140,8 @@ class Watch:
         Raises:
             TrainingError: The loss is no longer finite.
         """
-        loss, accuracy = meter.read()  # waits for the device: the user wants to see the loss, and NaN must stop the run
+        # Waits for the device: the user wants to see the loss, and NaN must stop the run.
+        loss, accuracy = meter.read(self._processes if step == self._per_epoch else ALONE)
         self._looked = time.perf_counter()
         if not np.isfinite(loss):
             raise TrainingError(
@@ -158,6 +174,7 @@ def fit(
     average: torch.optim.swa_utils.AveragedModel | None = None,
     parts: Parts | None = None,
     compilation: Compilation | None = None,
+    processes: Processes = ALONE,
     on_step: Callable[[StepResult], None] = lambda result: None,
 ) -> Iterator[EpochResult]:
     """Trains from the epoch after `state.epoch`; yields once an epoch, with the weights as they then are.
@@ -174,16 +191,23 @@ def fit(
         average: Follows the weights step by step, and is evaluated in their place.
         parts: How many images the network is given at a time.
         compilation: Calls the network, compiled or not.
+        processes: Those that train together; `train` and `val` give each its share.
         on_step: Called about twice a second.
 
     Raises:
         TrainingError: The loss is no longer finite; the message names epoch, step and rate. Or memory is too small.
     """
     take_step = Step(
-        network, optimizer, precision=precision, clip_grad=plan.clip_grad, parts=parts, compilation=compilation
+        network,
+        optimizer,
+        precision=precision,
+        clip_grad=plan.clip_grad,
+        parts=parts,
+        compilation=compilation,
+        processes=processes,
     )
     per_epoch, first = train.steps, state.epoch * train.steps
-    watch = Watch(plan, per_epoch=per_epoch, done=first)
+    watch = Watch(plan, per_epoch=per_epoch, done=first, processes=processes)
     for epoch in range(state.epoch + 1, plan.epochs + 1):
         meter = Meter(precision.device)
         set_training()
@@ -194,13 +218,14 @@ def fit(
             loss, logits = take_step(mix(batch, alpha=plan.mixup, draw=(plan.seed, done)))
             if average is not None:
                 average.update_parameters(network)  # type: ignore[arg-type]
-            meter.add(loss, logits, batch.labels)
+            meter.add(loss, logits, batch.labels, share=batch.share)
             if watch.due(step):
                 told = watch.look(meter, epoch=epoch, step=step, rate=rate)
                 on_step(told)
                 take_step.compilation.consider(seconds_left=told.seconds_left, steps=done - first)
         evaluated: Any = network if average is None else average.module
-        outputs = run_over(evaluated, val, precision, parts=parts)
+        processes.share(evaluated, buffers_alone=True)  # statistics of batch normalisation follow the images of each
+        outputs = run_over(evaluated, val, precision, parts=parts, processes=processes)
         state.epoch = epoch
         yield _epoch_result(told, rate, outputs, state, network.head, meter)
 

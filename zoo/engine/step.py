@@ -9,11 +9,18 @@ from torch import Tensor, nn
 
 from zoo.engine.compilation import Compilation
 from zoo.engine.memory import Parts
+from zoo.engine.parallel import exchanging, in_parallel
+from zoo.engine.processes import ALONE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch.nn.parallel import DistributedDataParallel
+
     from zoo.contracts import Head
     from zoo.engine.mixup import Mixed
     from zoo.engine.precision import Precision
+    from zoo.engine.processes import Processes
 
 
 class Trained(Protocol):
@@ -38,6 +45,8 @@ class Step:
         clip_grad: Largest norm of a step's gradient; None: unlimited.
         parts: How many images at a time; halved when memory runs out, and the step is then taken anew.
         compilation: Calls the network, compiled or not.
+        processes: Those that take the step together, each on its share of the images. Memory that runs out is then an
+            error: the others could not know that the step is taken anew.
     """
 
     def __init__(
@@ -49,6 +58,7 @@ class Step:
         clip_grad: float | None = None,
         parts: Parts | None = None,
         compilation: Compilation | None = None,
+        processes: Processes = ALONE,
     ) -> None:
         self.network = network
         self.optimizer = optimizer
@@ -57,6 +67,8 @@ class Step:
         self.parts = parts or Parts()
         self.compilation = compilation or Compilation("no", precision.device)
         modules = network.modules() if isinstance(network, nn.Module) else ()
+        self.processes = processes
+        self._parallel: DistributedDataParallel | None = None
         self._with_buffers = [module for module in modules if any(True for _ in module.buffers(recurse=False))]
         self._scaler = torch.amp.GradScaler(precision.device.type, enabled=precision.scales_loss)
 
@@ -66,26 +78,36 @@ class Step:
         Returns:
             The mean loss of the batch ``()`` and the logits ``(N, classes)``, both without a graph, on the device.
         """
-        before = _Before(self._with_buffers, self.precision.device)
-        loss, logits = self.parts.attempt(
-            lambda: self._accumulate(batch), count=len(batch.labels), again=before.restore
-        )
+        if self.processes.alone:
+            before = _Before(self._with_buffers, self.precision.device)
+            loss, logits = self.parts.attempt(
+                lambda: self._accumulate(self.network, batch), count=len(batch.labels), again=before.restore
+            )
+        else:
+            loss, logits = self._accumulate(self._in_parallel(batch), batch)
         self._update()
         return loss, logits
 
-    def _accumulate(self, batch: Mixed) -> tuple[Tensor, Tensor]:
-        """Leaves the gradient of the batch, scaled for fp16, in the parameters."""
+    def _accumulate(self, network: Callable[[Any], Tensor], batch: Mixed) -> tuple[Tensor, Tensor]:
+        """Leaves the gradient of the step, scaled for fp16, in the parameters."""
         self.optimizer.zero_grad(set_to_none=True)
         loss, logits = torch.zeros((), device=self.precision.device), []
         for where in self.parts.split(len(batch.labels)):
             part = batch.part(where)
-            with self.precision.autocast():
-                said = self.compilation(self.network, part.images, count=len(part.labels))
-            mean = part.loss(self.network.head, said)
-            self._scaler.scale(mean * part.share).backward()  # gradients add up, part by part
+            with exchanging(network, last=where.stop == len(batch.labels)):
+                with self.precision.autocast():
+                    said = self.compilation(network, part.images, count=len(part.labels))
+                mean = part.loss(self.network.head, said)
+                # Gradients add up, part by part; over processes their mean is taken, where the sum is meant.
+                self._scaler.scale(mean * (part.share * self.processes.count)).backward()
             loss += mean.detach() * (len(part.labels) / len(batch.labels))
             logits.append(said.detach())
         return loss, torch.cat(logits)
+
+    def _in_parallel(self, batch: Mixed) -> DistributedDataParallel:
+        if self._parallel is None:
+            self._parallel = in_parallel(self.network, batch, self.precision)
+        return self._parallel
 
     def _update(self) -> None:
         if self.clip_grad is not None:

@@ -138,6 +138,7 @@ def assemble(
     classes: int,
     *,
     preprocess: Preprocess | None = None,
+    load: bool = True,
 ) -> Model:
     """Builds backbone and head and loads the weights. The head's fresh weights are decided by the seed.
 
@@ -147,6 +148,7 @@ def assemble(
         weights: As `find_weights` returns them.
         classes: How many outputs the head has.
         preprocess: Of a run that is built again; else that of the weights, at the size that `config` asks for.
+        load: Whether to load the weights; without, the backbone's are random, for another process to overwrite.
 
     Raises:
         WeightsError: The weights cannot be had or do not fit. Random values never stand in for them.
@@ -172,11 +174,11 @@ def assemble(
     torch.manual_seed(config.seed)
     backbone = build_backbone(
         offers.backbone,
-        pretrained=config.weights == "pretrained",
+        pretrained=load and config.weights == "pretrained",
         image_size=preprocess.size,
         options=offers.backbone_options,
     )
-    told = _load(backbone, config, weights, card.weights)
+    told = _load(backbone, config, weights, card.weights) if load else ""
     torch.manual_seed(config.seed)  # however many draws the backbone took, the head starts from the same values
     head = build_head(
         offers.head,

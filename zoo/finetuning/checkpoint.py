@@ -10,6 +10,7 @@ import safetensors.torch
 import torch
 
 from zoo.engine.fit import TrainState
+from zoo.engine.processes import ALONE
 from zoo.errors import RunError
 from zoo.run import CHECKPOINT, WEIGHTS, Run, written_aside
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from torch import nn
+
+    from zoo.engine.processes import Processes
 
 
 def save_weights(folder: Path, classifier: nn.Module) -> None:
@@ -55,14 +58,18 @@ def save_checkpoint(
     optimizer: torch.optim.Optimizer,
     state: TrainState,
     average: nn.Module | None,
+    device: torch.device,
+    processes: Processes = ALONE,
 ) -> None:
     """Writes all that a resumption needs, as it is at the end of an epoch."""
+    random_states = processes.gather(_random_state(device))  # dropout draws from torch's global generators
+    if not processes.first:
+        return
     content = {
         "classifier": classifier.state_dict(),
         "optimizer": optimizer.state_dict(),
         "average": None if average is None else average.state_dict(),
-        "random": torch.get_rng_state(),  # dropout draws from torch's global generators
-        "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],
+        "random_states": random_states,
         "epoch": state.epoch,
         "best_accuracy": state.best_accuracy,
         "best_loss": state.best_loss,
@@ -80,12 +87,33 @@ def load_checkpoint(
     optimizer: torch.optim.Optimizer,
     average: nn.Module | None,
     device: torch.device,
+    processes: Processes = ALONE,
 ) -> TrainState:
     """Brings everything back to the end of the last finished epoch.
+
+    Processes that the run did not have before draw random numbers of their own.
 
     Raises:
         RunError: There is no checkpoint, it is broken, or it belongs to another network.
     """
+    content = processes.decide(lambda: _read(folder))
+    try:
+        classifier.load_state_dict(content["classifier"])
+        optimizer.load_state_dict(content["optimizer"])
+        if average is not None:
+            average.load_state_dict(content["average"])
+        random_states = content["random_states"]
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise RunError(
+            f"{folder / CHECKPOINT} does not fit what 'run.json' describes: {error}",
+            hint="Was the run begun with another version of the plugin? 'run.json' tells which.",
+        ) from error
+    if processes.rank < len(random_states):
+        _set_random_state(random_states[processes.rank], device)
+    return TrainState(epoch=content["epoch"], best_accuracy=content["best_accuracy"], best_loss=content["best_loss"])
+
+
+def _read(folder: Path) -> dict[str, Any]:
     content: dict[str, Any]
     try:
         content = torch.load(folder / CHECKPOINT, map_location="cpu", weights_only=True)
@@ -93,17 +121,15 @@ def load_checkpoint(
         raise RunError(f"The run {folder} has no {CHECKPOINT}: it is finished, or never ended an epoch.") from None
     except Exception as error:  # torch raises half a dozen kinds for a broken file
         raise RunError(f"{folder / CHECKPOINT} cannot be read: {error}.") from error
-    try:
-        classifier.load_state_dict(content["classifier"])
-        optimizer.load_state_dict(content["optimizer"])
-        if average is not None:
-            average.load_state_dict(content["average"])
-    except (RuntimeError, ValueError, KeyError) as error:
-        raise RunError(
-            f"{folder / CHECKPOINT} does not fit what 'run.json' describes: {error}",
-            hint="Was the run begun with another version of the plugin? 'run.json' tells which.",
-        ) from error
-    torch.set_rng_state(content["random"])
-    if content["random_cuda"] and device.type == "cuda":
-        torch.cuda.set_rng_state_all(content["random_cuda"])
-    return TrainState(epoch=content["epoch"], best_accuracy=content["best_accuracy"], best_loss=content["best_loss"])
+    return content
+
+
+def _random_state(device: torch.device) -> dict[str, torch.Tensor]:
+    on_cuda = {"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {}
+    return {"cpu": torch.get_rng_state(), **on_cuda}
+
+
+def _set_random_state(state: dict[str, torch.Tensor], device: torch.device) -> None:
+    torch.set_rng_state(state["cpu"])
+    if "cuda" in state and device.type == "cuda":
+        torch.cuda.set_rng_state(state["cuda"], device)

@@ -14,11 +14,13 @@ from zoo.report import Mistake, find_mistakes, write_confusion, write_curves, wr
 from zoo.run import Run
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from zoo.finetuning.training import Job
     from zoo.metrics import Evaluation
     from zoo.specs import Sample
+
+_PARTS = ("val", "test")
 
 
 def conclude(job: Job) -> dict[str, Any]:
@@ -29,16 +31,19 @@ def conclude(job: Job) -> dict[str, Any]:
     """
     run = Run(job.folder, job.record)
     job.cache.release("train")  # the test photos may want the room
-    load_weights(run, job.classifier)
+    if job.processes.first:
+        load_weights(run, job.classifier)
+    job.processes.share(job.classifier)
+    scored = {part: _score(job, part, getattr(job.images, part)) for part in _PARTS if getattr(job.images, part)}
+    return job.processes.decide(lambda: _write(job, run, scored))
+
+
+def _write(job: Job, run: Run, scored: Mapping[str, tuple[Evaluation, tuple[Mistake, ...]]]) -> dict[str, Any]:
     rows = run.metrics()
     best = max((row for row in rows if row["best"]), key=lambda row: row["epoch"])
     results: dict[str, Any] = {"best_epoch": best["epoch"]}
-    for part in ("val", "test"):
-        samples: tuple[Sample, ...] = getattr(job.images, part)
-        if samples:
-            evaluation, mistakes = _score(job, part, samples)
-            results[part] = figures(evaluation)
-    # The pictures show the part scored last: the test, where there is one.
+    results.update({part: figures(evaluation) for part, (evaluation, _) in scored.items()})
+    evaluation, mistakes = [*scored.values()][-1]  # the pictures show the test, where there is one
     title = f"{job.folder.name}, {'test' if job.images.test else 'validation'}"
     write_curves(job.folder / "curves.png", rows, title=job.folder.name)
     write_confusion(job.folder / "confusion.png", evaluation, title=title)
@@ -56,7 +61,7 @@ def _score(job: Job, part: str, samples: Sequence[Sample]) -> tuple[Evaluation, 
     else:
         batches = loader = eval_batches(job, part, samples)
         samples = loader.store.samples
-    outputs = run_over(job.classifier, batches, job.precision, parts=job.parts)
+    outputs = run_over(job.classifier, batches, job.precision, parts=job.parts, processes=job.processes)
     probabilities = job.classifier.head.probabilities(outputs.logits).numpy()
     evaluation = evaluate_predictions(probabilities, outputs.labels.numpy(), job.images.classes)
     return evaluation, find_mistakes(probabilities, samples)

@@ -41,6 +41,9 @@ def keep_frozen(job: Job, train: TrainLoader, val: EvalLoader) -> tuple[TrainBat
         val: The validation photos.
     """
     told = job.record["kept"] = {"values": [], "bytes": 0, "val": False, "views": 0, "reason": ""}
+    if not job.processes.alone:
+        told["reason"] = "several processes share the photos, in a new way at each step"
+        return train, val
     if not _has_frozen(job):
         told["reason"] = "no stage is frozen"
         return train, val

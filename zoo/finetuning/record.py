@@ -9,12 +9,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from zoo.data.fingerprint import fingerprint
+from zoo.engine.processes import ALONE
 from zoo.plugins import DISTRIBUTION
 from zoo.run import preprocess_to_dict
 
 if TYPE_CHECKING:
     from zoo.config import FinetuneConfig
     from zoo.engine.precision import Precision
+    from zoo.engine.processes import Processes
     from zoo.finetuning.assembly import Model, Offers
     from zoo.metrics import Evaluation
     from zoo.specs import ImageSet
@@ -23,7 +25,13 @@ _PACKAGES = (DISTRIBUTION, "torch", "torchvision", "timm", "numpy", "pillow", "s
 
 
 def start_record(
-    config: FinetuneConfig, *, offers: Offers, images: ImageSet, model: Model, precision: Precision
+    config: FinetuneConfig,
+    *,
+    offers: Offers,
+    images: ImageSet,
+    model: Model,
+    precision: Precision,
+    processes: Processes = ALONE,
 ) -> dict[str, Any]:
     """Returns the record of a run that is about to begin; ``status`` and ``results`` are filled in later."""
     plugins = {offer.plugin.key: offer.plugin.version for offer in (offers.backbone, offers.head)}
@@ -39,7 +47,7 @@ def start_record(
         "data": describe_data(images),
         "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
         "plugins": plugins,
-        "hardware": describe_hardware(precision),
+        "hardware": describe_hardware(precision, processes),
         "results": {},
     }
 
@@ -57,8 +65,8 @@ def describe_data(images: ImageSet) -> dict[str, Any]:
     }
 
 
-def describe_hardware(precision: Precision) -> dict[str, Any]:
-    """Returns what the run is computed on, and in which precision."""
+def describe_hardware(precision: Precision, processes: Processes = ALONE) -> dict[str, Any]:
+    """Returns what the run is computed on, and in which precision; where there are several processes, this one."""
     import torch
 
     device = precision.device
@@ -69,6 +77,7 @@ def describe_hardware(precision: Precision) -> dict[str, Any]:
         "processor": platform.machine(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
+        "processes": processes.count,
         "device": str(device),
         **gpu,
         "precision": precision.name,

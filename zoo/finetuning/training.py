@@ -21,7 +21,9 @@ from zoo.engine.fit import Plan, TrainState, fit
 from zoo.engine.machine import tuned_for
 from zoo.engine.memory import Parts, is_out_of_memory
 from zoo.engine.optimizer import make_optimizer, optimizer_kernels
-from zoo.errors import TrainingError
+from zoo.engine.parallel import share_batch_statistics
+from zoo.engine.processes import ALONE
+from zoo.errors import DataError, TrainingError
 from zoo.events import EpochResult, Note, Work
 from zoo.finetuning.checkpoint import load_checkpoint, save_checkpoint, save_weights
 from zoo.finetuning.keeping import keep_frozen, shown_views
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from zoo.data.prepare import Prepare
     from zoo.data.store import PhotoStore
     from zoo.engine.precision import Precision
+    from zoo.engine.processes import Processes
     from zoo.events import Observer
     from zoo.specs import ImageSet, Preprocess, Sample
 
@@ -59,6 +62,7 @@ class Job:
         precision: What is computed in, and where.
         record: The content of ``run.json`` so far; added to on the way.
         observer: Who is told.
+        processes: Those that train together; the first alone writes to the folder.
         cache: Where decoded photos are kept.
         parts: How many images the network is given at a time.
         evaluated: Parts that are ready to be evaluated again, each with its readable samples.
@@ -72,6 +76,7 @@ class Job:
     precision: Precision
     record: dict[str, Any]
     observer: Observer
+    processes: Processes = ALONE
     cache: PhotoCache = field(init=False)
     parts: Parts = field(init=False)
     evaluated: dict[str, tuple[Iterable[Batch], Sequence[Sample]]] = field(default_factory=dict)
@@ -83,6 +88,9 @@ class Job:
             budget=None if size is None else int(size * 2**30),
             workers=self.config.workers or max(1, torch.get_num_threads()),
             device=self.precision.device,
+            rank=self.processes.local_rank,
+            ranks=self.processes.local_count,
+            wait=self.processes.wait,
         )
         object.__setattr__(self, "cache", cache)
         # A resumed run goes on with the parts that were found to fit.
@@ -113,7 +121,7 @@ def train(job: Job, *, resumed: bool = False) -> Iterator[EpochResult]:
             raise
         raise TrainingError(  # where fewer images at a time would not help: the weights, the optimiser, kept features
             f"The memory of {job.precision.device} is too small: {error}",
-            hint="Lower --image-size, freeze some stages, or choose a smaller backbone.",
+            hint="Lower --batch-size or --image-size, freeze some stages, or choose a smaller backbone.",
         ) from error
 
 
@@ -131,6 +139,11 @@ def decoded(job: Job, part: str, samples: Sequence[Sample], prepare: Prepare) ->
     placement = known[part] = job.cache.placements[part]
     for failure in store.failures:
         job.observer(Note(text=f"Left out: {failure.message}", warning=True))
+    if len(set(job.processes.gather(tuple(failure.message for failure in store.failures)))) > 1:
+        raise DataError(
+            f"The {part} photos are not the same in every process: some cannot be read everywhere.",
+            hint="Is the folder the same on every machine?",
+        )
     if store.failures:
         job.record["data"].setdefault("unreadable", {})[part] = [failure.message for failure in store.failures]
     if left := len(store) - store.kept:
@@ -142,7 +155,14 @@ def decoded(job: Job, part: str, samples: Sequence[Sample], prepare: Prepare) ->
 def eval_batches(job: Job, part: str, samples: Sequence[Sample]) -> EvalLoader:
     """Returns a part's photos as evaluation sees them."""
     store = decoded(job, part, samples, for_evaluation(job.preprocess))
-    return EvalLoader(store, preprocess=job.preprocess, batch_size=_EVAL_BATCH, device=job.precision.device)
+    return EvalLoader(
+        store,
+        preprocess=job.preprocess,
+        batch_size=_EVAL_BATCH,
+        device=job.precision.device,
+        rank=job.processes.rank,
+        ranks=job.processes.count,
+    )
 
 
 def _train_on_photos(job: Job, *, resumed: bool) -> Iterator[EpochResult]:
@@ -156,14 +176,22 @@ def _train_on_photos(job: Job, *, resumed: bool) -> Iterator[EpochResult]:
         seed=config.seed,
         device=job.precision.device,
         views=shown_views(job),
+        rank=job.processes.rank,
+        ranks=job.processes.count,
     )
     photos = eval_batches(job, "val", job.images.val)
+    _share_batch_statistics(job)
     optimizer = _optimizer(job)
     state, average = TrainState(), None
     if resumed:
         average = _average(config, classifier)
         state = load_checkpoint(
-            job.folder, classifier=classifier, optimizer=optimizer, average=average, device=job.precision.device
+            job.folder,
+            classifier=classifier,
+            optimizer=optimizer,
+            average=average,
+            device=job.precision.device,
+            processes=job.processes,
         )
     train, val = keep_frozen(job, loader, photos)  # only now: a run that goes on has its weights from the checkpoint
     job.evaluated["val"] = val, photos.store.samples
@@ -186,10 +214,19 @@ def _train_on_photos(job: Job, *, resumed: bool) -> Iterator[EpochResult]:
         average=average,
         parts=job.parts,
         compilation=_compilation(job),
+        processes=job.processes,
         on_step=job.observer,
     ):
         _saved(job, result, classifier if average is None else average.module)
-        save_checkpoint(job.folder, classifier=classifier, optimizer=optimizer, state=state, average=average)
+        save_checkpoint(
+            job.folder,
+            classifier=classifier,
+            optimizer=optimizer,
+            state=state,
+            average=average,
+            device=job.precision.device,
+            processes=job.processes,
+        )
         yield result
 
 
@@ -200,7 +237,7 @@ def _probe(job: Job, loader: TrainLoader, val: Iterable[Batch], state: TrainStat
     """
     started = time.perf_counter()
     kept = _keep(job, loader.centred(), len(loader.store), "probe")
-    loss = solve_head(job.classifier.head, kept, solver="lbfgs", weight_decay=PROBE_WEIGHT_DECAY)
+    loss = _solve(job, kept, solver="lbfgs", weight_decay=PROBE_WEIGHT_DECAY)
     return _evaluated(job, val, state, epoch=0, loss=loss, images=len(kept.labels), started=started)
 
 
@@ -212,11 +249,13 @@ def _train_on_features(job: Job) -> Iterator[EpochResult]:
     train_photos = eval_batches(job, "train", job.images.train)
     kept = _keep(job, train_photos, len(train_photos.store), "keep features of train")
     if config.optimizer in SOLVERS:
-        loss = solve_head(head, kept, solver=config.optimizer, weight_decay=config.weight_decay)
+        loss = _solve(job, kept, solver=config.optimizer, weight_decay=config.weight_decay)
         result = _evaluated(job, val_photos, state, epoch=1, loss=loss, images=len(kept.labels), started=started)
         yield _saved(job, result, job.classifier)
         return
     val = _keep(job, val_photos, len(val_photos.store), "keep features of val")
+    if not job.processes.first:
+        return  # a head alone is not worth sharing: the first process trains it, `conclude` hands it round
     network = OnFeatures(head)
     average = _average(config, network)
     best: Any = network if average is None else average.module
@@ -242,10 +281,33 @@ def _saved(job: Job, result: EpochResult, classifier: nn.Module) -> EpochResult:
 
     A run killed in between goes on from the epoch before and comes by the same again.
     """
+    if not job.processes.first:
+        return result
     if result.best:
         save_weights(job.folder, classifier)
     append_metrics(job.folder, result.to_dict())
     return result
+
+
+def _solve(job: Job, kept: FeatureBatches, *, solver: str, weight_decay: float) -> float:
+    head = job.classifier.head
+    loss = job.processes.decide(lambda: solve_head(head, kept, solver=solver, weight_decay=weight_decay))
+    job.processes.share(head)
+    return loss
+
+
+def _share_batch_statistics(job: Job) -> None:
+    """Has what learns batch statistics look at the images of all processes, or tells that it does not."""
+    if job.processes.alone:
+        return
+    set_training(job.classifier, freeze_norm_stats=job.config.freeze_norm_stats)
+    if left := share_batch_statistics(job.classifier):
+        text = (
+            f"{left} batch normalisations learn from the images of one process each, "
+            f"{job.config.batch_size // job.processes.count} a step: the result is not that of a single process. "
+            "With --freeze-norm-stats yes it is."
+        )
+        job.observer(Note(text=text, warning=True))
 
 
 def _average(config: FinetuneConfig, network: nn.Module) -> AveragedModel | None:
@@ -273,6 +335,8 @@ def _compilation(job: Job) -> Compilation:
     if "compile" in hardware:  # a resumed run goes on as it was decided
         how, why = "yes" if hardware["compile"] else "no", hardware["compile_reason"]
         return Compilation(how, job.precision.device, tell=tell, why=why)
+    if job.config.compile == "auto" and not job.processes.alone:  # which might decide it differently
+        return Compilation("no", job.precision.device, tell=tell, why="several processes")
     return Compilation(job.config.compile, job.precision.device, tell=tell)
 
 
@@ -296,8 +360,9 @@ def _keep(job: Job, batches: Any, total: int, what: str) -> FeatureBatches:
         precision=job.precision,
         batch_size=job.config.step_images,
         seed=job.config.seed,
-        progress=lambda done: job.observer(Work(what=what, done=done, total=total)),
+        progress=lambda done: job.observer(Work(what=what, done=min(total, done * job.processes.count), total=total)),
         parts=job.parts,
+        processes=job.processes,
     )
 
 
@@ -305,7 +370,7 @@ def _evaluated(
     job: Job, val: Iterable[Batch], state: TrainState, *, epoch: int, loss: float, images: int, started: float
 ) -> EpochResult:
     trained = time.perf_counter() - started
-    outputs = run_over(job.classifier, val, job.precision, parts=job.parts)
+    outputs = run_over(job.classifier, val, job.precision, parts=job.parts, processes=job.processes)
     val_loss, val_accuracy = outputs.loss(job.classifier.head), outputs.accuracy()
     return EpochResult(
         epoch=epoch,

@@ -120,7 +120,8 @@ class LineDisplay:
         )
         self.write(f"  weights  {event.weights}")
         self.write(f"  data     {event.data}: {photos} photos, {wording.list_classes(event.classes)}")
-        self.write(f"  machine  {event.device}, {event.precision}")
+        together = f", {event.processes} processes" if event.processes > 1 else ""
+        self.write(f"  machine  {event.device}, {event.precision}{together}")
 
     def epoch(self, event: EpochResult) -> None:
         """Tells the figures of a finished epoch in one line; the best so far has a star."""

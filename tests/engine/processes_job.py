@@ -1,0 +1,154 @@
+"""What each of two processes does in tests/engine/test_processes.py; writes what it saw as JSON.
+
+Started as ``processes_job.py FOLDER``, with torchrun's variables set.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+from fakes import FakePlugin, SmallBackbone, images, registry_of, samples
+from torch import nn
+
+import zoo
+from zoo.data.loader import Batch, share_of
+from zoo.engine.evaluate import run_over
+from zoo.engine.fit import TrainState
+from zoo.engine.memory import Parts
+from zoo.engine.mixup import Mixed
+from zoo.engine.precision import Precision
+from zoo.engine.processes import ALONE, Processes
+from zoo.engine.step import Step
+from zoo.errors import ConfigError, ElsewhereError
+from zoo.events import Note
+from zoo.finetuning import conclusion
+from zoo.finetuning.checkpoint import load_checkpoint, save_checkpoint
+from zoo.losses import Criterion
+
+CPU = torch.device("cpu")
+FP32 = Precision(name="fp32", device=CPU, reason="a test")
+TRAINED = {
+    "head": "flat",
+    "data": "colours",
+    "epochs": 2,
+    "batch_size": 8,
+    "optimizer": "adamw",
+    "lr": 1e-3,
+    "freeze": "none",
+    "freeze_norm_stats": True,
+    "crop_scale": 0.35,
+    "clip_grad": 1.0,
+    "device": "cpu",
+    "precision": "fp32",
+    "workers": 1,
+}
+RUNS = {
+    "tuned": {},
+    "in-scratch": {"weights": "none", "probe": False, "ema": None, "epochs": 1, "freeze_norm_stats": False},
+    "solved": {"freeze": "all", "optimizer": "lbfgs", "weight_decay": 0.1, "epochs": 1, "probe": False},
+    "on-features": {"freeze": "all", "probe": False},
+}
+
+
+def dataset():
+    """Counts that two processes cannot share evenly, nor batches of 8: 37, 13 and 17 photos."""
+    parts = {part: samples(part, 13)[:count] for part, count in (("train", 37), ("val", 13), ("test", 17))}
+    return images(**parts)
+
+
+def train(runs, name, observer=lambda event: None):
+    """Fine-tunes as `RUNS` says; draws no pictures."""
+    for picture in ("write_curves", "write_confusion", "write_mistakes"):
+        setattr(conclusion, picture, lambda *args, **how: None)
+    registry = registry_of(FakePlugin(dataset=dataset()))
+    return zoo.finetune("small", registry=registry, runs=runs / name, observer=observer, **{**TRAINED, **RUNS[name]})
+
+
+class Network(nn.Module):
+    """A classifier with a layer that no loss depends on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone, self.unused, self.head = SmallBackbone(), nn.Linear(3, 3), nn.Linear(12, 3)
+        self.head.loss = Criterion(name="cross-entropy").loss
+
+    def forward(self, photos):
+        return self.head(self.backbone(photos).pooled)
+
+
+def steps_differ_by(processes, *, parts):
+    """Returns how far the weights after two steps of all processes are from those after the same steps of one."""
+    torch.manual_seed(1)
+    photos, labels = torch.randn(2, 7, 3, 16, 16), torch.randint(3, (2, 7))
+    mine = slice(0, 3) if processes.first else slice(3, 7)
+    weights = []
+    for together in (processes, ALONE):
+        torch.manual_seed(0)
+        network = Network()
+        network.train().backbone.eval()  # batch statistics of half a batch are others
+        step = Step(
+            network,
+            torch.optim.SGD(network.parameters(), lr=0.1),
+            precision=FP32,
+            parts=Parts(parts),
+            processes=together,
+        )
+        for x, y in zip(photos, labels, strict=True):
+            part = slice(None) if together.alone else mine
+            step(Mixed(x[part], y[part], share=len(y[part]) / len(y)))
+        weights.append(torch.cat([parameter.detach().flatten() for parameter in network.parameters()]))
+    return float((weights[0] - weights[1]).abs().max())
+
+
+def random_states_come_back(processes, folder):
+    """Returns whether this process draws again what it drew after the checkpoint."""
+    network = nn.Linear(2, 2)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    kept = {"classifier": network, "optimizer": optimizer, "average": None, "device": CPU, "processes": processes}
+    torch.manual_seed(processes.rank)
+    save_checkpoint(folder, state=TrainState(epoch=4), **kept)
+    drawn = torch.rand(3)
+    processes.wait()
+    state = load_checkpoint(folder, **kept)
+    return state.epoch == 4 and torch.equal(torch.rand(3), drawn)
+
+
+def outputs(processes, count):
+    """Returns the labels of a part whose images are shared among the processes."""
+    mine = torch.arange(count)[share_of(count, processes.rank, processes.count)]
+    batches = [Batch(chunk.float().view(-1, 1), chunk) for chunk in mine.split(2) if len(chunk)]
+    found = run_over(nn.Identity(), batches, FP32, processes=processes)
+    assert torch.equal(found.logits.flatten().long(), found.labels)
+    return found.labels.tolist()
+
+
+def main(folder):
+    processes = Processes.from_environment()
+    seen = {"rank": processes.rank}
+    torch.set_num_threads(1)
+    notes = []
+    try:
+        with processes.together():
+            seen["decided"] = processes.decide(lambda: f"by {processes.rank}")
+            seen["gathered"] = processes.gather(processes.rank)
+            seen["total"] = processes.total(0.5, processes.rank)
+            seen["joined"] = processes.join([torch.ones(2)] if processes.first else []).tolist()
+            seen["outputs"] = [outputs(processes, count) for count in (1, 5)]
+            seen["steps"] = [steps_differ_by(processes, parts=parts) for parts in (None, 2)]
+            seen["random"] = random_states_come_back(processes, folder)
+            for name in RUNS:
+                run = train(folder / "runs", name, lambda event: notes.append(event))
+                seen[name] = run.results["test"]["accuracy"]
+            seen["events"] = len(notes)
+            seen["notes"] = [event.text for event in notes if isinstance(event, Note)]
+            if not processes.first:
+                raise ConfigError("This one fails.")
+            processes.wait()
+    except (ConfigError, ElsewhereError) as error:
+        seen["error"] = type(error).__name__
+    (folder / f"{processes.rank}.json").write_text(json.dumps(seen), "utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
