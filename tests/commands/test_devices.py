@@ -59,8 +59,10 @@ def start(tmp_path):
     (tmp_path / "site" / "zoo_small.py").write_text(PLUGIN, "utf-8")
     path = os.pathsep.join(map(str, (tmp_path / "site", ROOT / "tests", *sys.path)))
 
+    started = []
+
     def run(*arguments, **environment):
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", *arguments],
             cwd=tmp_path,
             env={**os.environ, "PYTHONPATH": path, "ZOO_BLOCK_PLUGINS": "timm,torchvision,export", **environment},
@@ -68,14 +70,19 @@ def start(tmp_path):
             stderr=subprocess.PIPE,
             text=True,
         )
+        started.append(process)
+        return process
 
-    return run
+    yield run
+    for process in started:
+        process.kill()
+        process.communicate()
 
 
 def test_torchrun_starts_them_too(start, tmp_path):
     torchrun = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2")
     process = start(*torchrun, "-m", "zoo", *SOLVED, OMP_NUM_THREADS="1")
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=250)
     assert process.returncode == 0, err
     assert out == "runs/small-flat-colours-1\n"
     run = open_run(tmp_path / out.strip())
@@ -87,7 +94,7 @@ def test_torchrun_starts_them_too(start, tmp_path):
 
 def test_the_error_of_one_is_told_once(start, tmp_path):
     process = start("zoo", *SOLVED, "--devices", "2", SPOIL="fail")
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=250)
     assert process.returncode == 1
     assert out == ""
     assert err == "error: This is process 1.\nAsk process 0.\n"
@@ -97,11 +104,11 @@ def test_the_error_of_one_is_told_once(start, tmp_path):
 def test_an_interrupt_ends_all_and_keeps_what_there_is(start, tmp_path):
     process = start("zoo", *TRAINED, "--epochs", "100", "--devices", "2", SPOIL="slow")
     checkpoint = tmp_path / "runs/small-flat-colours-1/checkpoint.pt"
-    deadline = time.monotonic() + 100
+    deadline = time.monotonic() + 250
     while not checkpoint.exists() and time.monotonic() < deadline:
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=250)
     assert process.returncode == 130
     assert (out, err.strip()) == ("", "")
     assert open_run(checkpoint.parent).record["status"] == "interrupted"

@@ -97,7 +97,12 @@ def seen(tmp_path_factory):
         )
         for rank in "01"
     ]
-    assert [process.wait(timeout=120) for process in started] == [0, 0]
+    try:
+        assert [process.wait(timeout=250) for process in started] == [0, 0]
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
     return [json.loads((folder / f"{rank}.json").read_text("utf-8")) for rank in (0, 1)], folder
 
 
