@@ -303,9 +303,8 @@ def _share_batch_statistics(job: Job) -> None:
     set_training(job.classifier, freeze_norm_stats=job.config.freeze_norm_stats)
     if left := share_batch_statistics(job.classifier):
         text = (
-            f"{left} batch normalisations learn from the images of one process each, "
-            f"{job.config.batch_size // job.processes.count} a step: the result is not that of a single process. "
-            "With --freeze-norm-stats yes it is."
+            f"{left} batch normalisations learn from the images of one process each: the result is not that of a "
+            "single process. With --freeze-norm-stats yes it is."
         )
         job.observer(Note(text=text, warning=True))
 
