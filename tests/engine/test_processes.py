@@ -1,6 +1,5 @@
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -85,24 +84,16 @@ def test_batch_statistics_can_be_shared_on_cuda_alone():
 def seen(tmp_path_factory):
     """What two processes saw, by rank; and the folder that they worked in."""
     folder = tmp_path_factory.mktemp("processes")
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = str(free.getsockname()[1])
-    shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": port}
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     path = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-W", "error", job.__file__, folder],
-            env={**os.environ, **shared, "RANK": rank, "LOCAL_RANK": rank, "PYTHONPATH": path},
-        )
-        for rank in "01"
-    ]
-    try:
-        assert [process.wait(timeout=250) for process in started] == [0, 0]
-    finally:
-        for process in started:
-            process.kill()
-            process.wait()
+    done = subprocess.run(
+        [*torchrun, job.__file__, folder],
+        env={**os.environ, "PYTHONPATH": path, "PYTHONWARNINGS": "error"},
+        capture_output=True,
+        text=True,
+        timeout=250,
+    )
+    assert done.returncode == 0, done.stderr
     return [json.loads((folder / f"{rank}.json").read_text("utf-8")) for rank in (0, 1)], folder
 
 
