@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 UV := $(shell command -v uv 2>/dev/null)
 
-.PHONY: help setup quickstart test lint clean
+.PHONY: help setup quickstart test lint bench clean
 
 help:  ## List the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
@@ -30,6 +30,9 @@ lint: $(READY)  ## Check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+bench: $(READY)  ## Run every benchmark in its quick form: a minute or two
+	for file in bench/[a-z]*.py; do $(BIN)/python $$file --quick || exit 1; done
 
 clean:  ## Remove the virtual environment
 	rm -rf $(VENV)

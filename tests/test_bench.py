@@ -57,6 +57,20 @@ def test_inference(tmp_path):
     assert "decode a JPEG of 500 x 375" in rows
 
 
+def test_peers(tmp_path):
+    zoo, loop = bench("peers", folder=tmp_path)
+    assert zoo["x the first row"] == 1
+    assert loop["x the first row"] == pytest.approx(loop["seconds"] / zoo["seconds"])
+    assert 0 <= loop["test accuracy"] <= 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
+def test_scale(tmp_path):
+    (row,) = bench("scale", "--counts", "16", "--folder", str(tmp_path), folder=tmp_path)
+    assert row["ms a photo"] == pytest.approx(1e3 * row["seconds"] / 16)
+    assert row["peak GiB"] > 0.1
+
+
 def test_every_benchmark_is_described():
     page = (BENCH / "README.md").read_text("utf-8")
     for file in BENCH.glob("[a-z]*.py"):

@@ -1,0 +1,191 @@
+"""From a folder of JPEGs to a trained, evaluated resnet18: this project beside other trainers.
+
+Timed from the start of the process to its last figure: the same photos, weights, epochs, image size and batch size; the
+validation part evaluated after each epoch, the test part once. Each trainer twice: at its defaults, and at its best
+setting (bf16 autocast, channels-last, workers). This project finds its setting itself; it is there with its default
+recipe (a probe, then the upper stages) and with the recipe of the plain loop (SGD, all layers). Alternating, after a
+round that imports everything; rows are medians.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import _photos
+import _project
+from _bench import alternate, median, options, report
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+
+NAME = "peers"
+_FOLDER = Path(__file__).resolve().parent / "peers"
+_OWN_PYTHON = Path(__file__).resolve().parent / ".peers" / "bin" / "python"
+PEERS = {
+    "plain": "torchvision",
+    "timm_pieces": "timm",
+    "fastai_learner": "fastai",
+    "lightning_trainer": "lightning",
+    "transformers_trainer": "transformers",
+}
+# The recipe of peers/_task.py, as options of zoo finetune.
+_LOOP = {
+    "recipe": "d2l",
+    "lr": "1e-3",
+    "head-lr-multiplier": "10",
+    "momentum": "0.9",
+    "weight-decay": "1e-3",
+    "vflip": "0",
+}
+
+
+class Outcome(NamedTuple):
+    """What a trainer took and reached."""
+
+    seconds: float
+    accuracy: float
+    packages: dict[str, str]
+
+
+def run(command: list[str], environment: dict[str, str], read: Callable[[dict[str, Any]], Outcome | None]) -> Outcome:
+    """Runs a trainer; it is done when it has printed the line of JSON that `read` understands.
+
+    Args:
+        command: To run.
+        environment: To run it in.
+        read: Makes an outcome, without its seconds, of a line's values, or None.
+    """
+    started, found = time.perf_counter(), None
+    with (
+        tempfile.TemporaryFile("w+") as errors,
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment, cwd=_FOLDER
+        ) as process,
+    ):
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("{") and (outcome := read(json.loads(line))):
+                found = outcome._replace(seconds=time.perf_counter() - started)
+        if process.wait() or found is None:
+            errors.seek(0)
+            sys.exit(f"{' '.join(command)} failed:\n{errors.read()}")
+    return found
+
+
+def read_zoo(values: dict[str, Any]) -> Outcome | None:
+    """Understands the last event of `zoo finetune --json`."""
+    if values["event"] != "Finished":
+        return None
+    return Outcome(0.0, values["results"]["test"]["accuracy"], {})
+
+
+def read_peer(values: dict[str, Any]) -> Outcome:
+    """Understands the answer of a peer."""
+    return Outcome(0.0, values["accuracy"], values["packages"])
+
+
+def trainers(arguments: argparse.Namespace, data: Path, runs: Path) -> dict[str, Callable[[], Outcome]]:
+    """Returns what is to be measured, by the name of its row."""
+    task = ["--data", str(data), "--epochs", str(arguments.epochs)]
+    task += ["--image-size", str(arguments.image_size), "--batch-size", str(arguments.batch_size)]
+    environment = _project.environment()
+    zoo = [sys.executable, "-m", "zoo", "finetune", "resnet18", *task, "--runs", str(runs), "--json"]
+    zoo += ["--weights", str(arguments.weights or "none")]
+    loop = [word for name, value in _LOOP.items() for word in (f"--{name}", value)]
+    known: dict[str, Callable[[], Outcome]] = {
+        "zoo: default recipe": partial(run, zoo, environment, read_zoo),
+        "zoo: the plain loop's recipe": partial(run, [*zoo, *loop], environment, read_zoo),
+    }
+    weights = ["--weights", str(arguments.weights)] if arguments.weights else []
+    for peer in PEERS:
+        command = [str(arguments.python), str(_FOLDER / f"{peer}.py"), *task, *weights]
+        best = [*command, "--best", "--workers", str(arguments.workers)]
+        known[f"{peer}: defaults"] = partial(run, command, peer_environment(), read_peer)
+        known[f"{peer}: best setting"] = partial(run, best, peer_environment(), read_peer)
+    wanted = arguments.only.split(",")
+    return {name: trainer for name, trainer in known.items() if any(name.startswith(each) for each in wanted)}
+
+
+def peer_environment() -> dict[str, str]:
+    """Returns the environment of a peer: without this project on its path, with bytecode kept from run to run."""
+    return {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE")}
+
+
+def missing_peers(python: Path) -> dict[str, str]:
+    """Returns why a peer cannot be run, by its name; imports the others once, which compiles their bytecode."""
+    reasons = {}
+    for peer, package in PEERS.items():
+        module = {"fastai": "fastai.vision.all"}.get(package, package)
+        command = [str(python), "-c", f"import torchvision, safetensors, {module}"]
+        done = subprocess.run(command, capture_output=True, text=True, env=peer_environment())
+        if done.returncode:
+            reasons[peer] = f"{peer} is left out: {done.stderr.strip().splitlines()[-1]}"
+    return reasons
+
+
+def measure(arguments: argparse.Namespace, folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
+    """Returns the rows of the table, and notes."""
+    data = arguments.data
+    if data is None:
+        data = _photos.generated(arguments.photos)
+    parts = _photos.linked(data.resolve(), arguments.photos, into=folder / "photos")
+    photos = _photos.counted(parts)["train"]
+    reasons = missing_peers(arguments.python) if arguments.only != "zoo" else {}
+    chosen = trainers(arguments, parts, folder / "runs")
+    chosen = {name: trainer for name, trainer in chosen.items() if name.partition(":")[0] not in reasons}
+    if not arguments.quick:
+        for name in chosen:
+            if name.startswith("zoo"):
+                chosen[name]()  # once for each network and machine it measures which precision is fastest
+    taken = alternate(chosen, arguments.repeats)
+    rows = []
+    for name, outcomes in taken.items():
+        seconds = median([outcome.seconds for outcome in outcomes])
+        rows.append(
+            {
+                "trainer": name,
+                "seconds": seconds,
+                "images/s": arguments.epochs * photos / seconds,
+                "test accuracy": round(median([outcome.accuracy for outcome in outcomes]), 4),
+                "x the first row": seconds / median([outcome.seconds for outcome in next(iter(taken.values()))]),
+            }
+        )
+    versions = {key: value for outcomes in taken.values() for key, value in outcomes[0].packages.items()}
+    told = [f"{photos} training photos, {arguments.epochs} epochs. Peers: {versions}"] if versions else []
+    return rows, [*told, *reasons.values()]
+
+
+def main(args: list[str] | None = None) -> None:
+    """Parses, measures, reports."""
+    parser = options(NAME, __doc__, repeats=1, photos=400)
+    parser.add_argument("--epochs", type=int, default=2, help="passes over the training part (2)")
+    parser.add_argument("--batch-size", type=int, default=32, help="images a step (32)")
+    parser.add_argument(
+        "--workers", type=int, default=min(8, os.cpu_count() or 1), help="processes of the best settings"
+    )
+    parser.add_argument("--only", default="zoo," + ",".join(PEERS), help="rows that begin so, parted by commas")
+    own = _OWN_PYTHON if _OWN_PYTHON.exists() else Path(sys.executable)
+    parser.add_argument(
+        "--python", type=Path, default=own, help="with the peers installed (bench/.peers, else this one)"
+    )
+    arguments = parser.parse_args(args)
+    if arguments.quick:
+        arguments.photos, arguments.image_size, arguments.batch_size = 16, 32, 8
+        arguments.only, arguments.python = "zoo: the,plain: defaults", Path(sys.executable)
+    _project.enter()
+    with tempfile.TemporaryDirectory() as folder:
+        rows, notes = measure(arguments, Path(folder))
+    report(NAME, arguments, rows, notes=notes)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
