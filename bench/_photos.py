@@ -57,12 +57,15 @@ def generated(train: int, *, size: tuple[int, int] = PHOTO, below: Path | None =
     else:
         with ProcessPoolExecutor() as pool:
             list(pool.map(_write, jobs, chunksize=64))
-    unfinished.rename(folder)
+    try:
+        unfinished.rename(folder)
+    except OSError:  # another process has made it meanwhile
+        shutil.rmtree(unfinished)
     return folder
 
 
-def linked(data: Path, train: int | None, *, into: Path, seed: int = 0) -> Path:
-    """Returns `into`, filled with links to the photos of a folder, in parts that every trainer is to use.
+def parted(data: Path, train: int | None, *, into: Path, seed: int = 0) -> Path:
+    """Returns `into`, filled with the photos of a folder, in parts that every trainer is to use.
 
     Args:
         data: Holds ``train/`` and ``test/``, each with class folders; ``val/`` too, or a tenth of the training photos.
@@ -80,18 +83,13 @@ def linked(data: Path, train: int | None, *, into: Path, seed: int = 0) -> Path:
         for path in paths:
             target = into / part / path.parent.name / path.name
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.symlink_to(path.resolve())
+            shutil.copy(path, target)
     return into
 
 
 def counted(folder: Path) -> dict[str, int]:
     """Returns how many photos each part of a folder has."""
     return {part: sum(1 for _ in (folder / part).glob("*/*")) for part in _SHARES}
-
-
-def remove(folder: Path) -> None:
-    """Removes a generated folder."""
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _write(job: tuple[Path, str, tuple[int, int], str]) -> None:

@@ -25,7 +25,7 @@ from _bench import alternate, median, options, report
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 NAME = "peers"
 _FOLDER = Path(__file__).resolve().parent / "peers"
@@ -120,11 +120,11 @@ def peer_environment() -> dict[str, str]:
     return {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE")}
 
 
-def missing_peers(python: Path) -> dict[str, str]:
+def missing_peers(python: Path, wanted: Iterable[str]) -> dict[str, str]:
     """Returns why a peer cannot be run, by its name; imports the others once, which compiles their bytecode."""
     reasons = {}
-    for peer, package in PEERS.items():
-        module = {"fastai": "fastai.vision.all"}.get(package, package)
+    for peer in sorted(PEERS.keys() & set(wanted)):
+        module = {"fastai": "fastai.vision.all"}.get(PEERS[peer], PEERS[peer])
         command = [str(python), "-c", f"import torchvision, safetensors, {module}"]
         done = subprocess.run(command, capture_output=True, text=True, env=peer_environment())
         if done.returncode:
@@ -137,10 +137,10 @@ def measure(arguments: argparse.Namespace, folder: Path) -> tuple[list[dict[str,
     data = arguments.data
     if data is None:
         data = _photos.generated(arguments.photos)
-    parts = _photos.linked(data.resolve(), arguments.photos, into=folder / "photos")
+    parts = _photos.parted(data.resolve(), arguments.photos, into=folder / "photos")
     photos = _photos.counted(parts)["train"]
-    reasons = missing_peers(arguments.python) if arguments.only != "zoo" else {}
     chosen = trainers(arguments, parts, folder / "runs")
+    reasons = missing_peers(arguments.python, (name.partition(":")[0] for name in chosen))
     chosen = {name: trainer for name, trainer in chosen.items() if name.partition(":")[0] not in reasons}
     if not arguments.quick:
         for name in chosen:
@@ -179,7 +179,7 @@ def main(args: list[str] | None = None) -> None:
     )
     arguments = parser.parse_args(args)
     if arguments.quick:
-        arguments.photos, arguments.image_size, arguments.batch_size = 16, 32, 8
+        arguments.photos, arguments.epochs, arguments.image_size, arguments.batch_size = 16, 1, 32, 8
         arguments.only, arguments.python = "zoo: the,plain: defaults", Path(sys.executable)
     _project.enter()
     with tempfile.TemporaryDirectory() as folder:
