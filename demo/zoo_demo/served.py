@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from zoo.errors import ImageError
 from zoo.machine import usable_cpus
 from zoo_demo.batcher import Batcher
+from zoo_demo.overlay import lay_over
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,6 +36,23 @@ class Answer:
     """
 
     outcomes: list[Prediction | ImageError]
+    read_ms: float
+    model_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explained:
+    """What a model says to one photo, and where it looked.
+
+    Attributes:
+        prediction: What it says.
+        seen: uint8 ``(h, w, 3)``: what the network was given, lit where it looked.
+        read_ms: Milliseconds of decoding, resizing and cropping.
+        model_ms: Milliseconds of the network.
+    """
+
+    prediction: Prediction
+    seen: NDArray[np.uint8]
     read_ms: float
     model_ms: float
 
@@ -74,6 +92,28 @@ class Served:
             for (name, _), each in zip(photos, read, strict=True)
         ]
         return Answer(outcomes=outcomes, read_ms=1000 * (decoded - started), model_ms=1000 * (done - decoded))
+
+    async def explain(self, name: str, photo: Photo) -> Explained:
+        """Returns what the model says to one photo, and where in it it looked. Not batched: for people, one by one.
+
+        Raises:
+            ImageError: The photo cannot be read.
+            ZooError: The model fails.
+        """
+        return await asyncio.get_running_loop().run_in_executor(_readers, self._explain, name, photo)
+
+    def _explain(self, name: str, photo: Photo) -> Explained:
+        started = time.perf_counter()
+        image = self.predictor.read(photo, name=name)
+        decoded = time.perf_counter()
+        probabilities, heatmaps = self.predictor.explained([image])
+        done = time.perf_counter()
+        return Explained(
+            prediction=self.predictor.prediction(name, probabilities[0]),
+            seen=image if heatmaps is None else lay_over(image, heatmaps[0]),
+            read_ms=1000 * (decoded - started),
+            model_ms=1000 * (done - decoded),
+        )
 
     def _read(self, name: str, photo: Photo) -> NDArray[np.uint8] | ImageError:
         try:

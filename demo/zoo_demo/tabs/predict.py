@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from zoo.errors import ImageError
-from zoo_demo.asking import ask, chosen, pick_model, shown
+from zoo.errors import ZooError
+from zoo_demo.asking import chosen, pick_model, shown
 
 if TYPE_CHECKING:
     from zoo_demo.examples import Example
@@ -28,6 +28,7 @@ def build(offer: Offer, page: gr.Blocks) -> None:
         with gr.Column():
             label = gr.Label(label="What is to be seen", num_top_classes=5)
             facts = gr.Markdown(_IDLE, elem_classes="zoo-facts")
+        seen = gr.Image(label="Where it looked", height=360, interactive=False, visible=False, buttons=["fullscreen"])
     gallery = gr.Gallery(
         label="Examples: validation photos that the model did not learn from",
         columns=6,
@@ -39,19 +40,20 @@ def build(offer: Offer, page: gr.Blocks) -> None:
         buttons=[],
     )
 
-    async def classify(path: str | None, name: str | None) -> tuple[Any, str]:
+    async def classify(path: str | None, name: str | None) -> tuple[Any, str, Any]:
         if path is None:
-            return None, _IDLE
+            return None, _IDLE, gr.Image(visible=False)
         served = chosen(offer, name)
-        answer = await ask(served, [("The photo", path)])
-        outcome = answer.outcomes[0]
-        if isinstance(outcome, ImageError):
-            raise shown(outcome)
+        try:
+            told = await served.explain("The photo", path)
+        except ZooError as error:
+            raise shown(error) from error
         notes = "".join(f"\n\n{note}" for note in served.predictor.notes)
-        return outcome.probabilities, (
-            f"**{answer.read_ms + answer.model_ms:.0f} ms**: {answer.read_ms:.0f} to read the photo, "
-            f"{answer.model_ms:.0f} for the model; {served.predictor.runtime}{notes}"
+        times = (
+            f"**{told.read_ms + told.model_ms:.0f} ms**: {told.read_ms:.0f} to read the photo, "
+            f"{told.model_ms:.0f} for the model; {served.predictor.runtime}"
         )
+        return told.prediction.probabilities, times + notes, gr.Image(value=told.seen, visible=True)
 
     async def exhibit(name: str | None) -> gr.Gallery:
         for _ in range(_SECONDS_FOR_EXAMPLES * 5):  # they are looked for while the page is up already
@@ -65,7 +67,12 @@ def build(offer: Offer, page: gr.Blocks) -> None:
         return _file(offer.examples[name or ""][event.index])
 
     gr.on(
-        [photo.change, model.change], classify, [photo, model], [label, facts], api_name="predict", concurrency_limit=8
+        [photo.change, model.change],
+        classify,
+        [photo, model],
+        [label, facts, seen],
+        api_name="predict",
+        concurrency_limit=8,
     )
     gr.on(
         [page.load, model.change],

@@ -1,0 +1,94 @@
+"""What the page makes of many photos and of archives."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from zoo.errors import ImageError
+from zoo.prediction import PhotoPredictor
+from zoo.specs import Preprocess
+from zoo_demo.served import Served
+from zoo_demo.tabs import batch
+
+
+class Redness(PhotoPredictor):
+    """Tells how red a photo is."""
+
+    name = "redness"
+    classes = ("red", "other")
+    preprocess = Preprocess(size=(8, 8), resize=8)
+
+    def probabilities(self, images):  # type: ignore[no-untyped-def]
+        red = np.array([image[..., 0].mean() / 255 for image in images], dtype=np.float32)
+        return np.stack([red, 1 - red], axis=1)
+
+
+def png(colour: str) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (20, 10), colour).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    path = tmp_path / "photos.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("a/red.png", png("red"))
+        file.writestr("../blue.png", png("blue"))
+        file.writestr("broken.jpg", b"nonsense")
+        file.writestr("notes.txt", "no photo")
+        file.writestr("__MACOSX/a/._red.png", b"what macOS adds")
+    return path
+
+
+def test_archives_are_read_where_they_lie(archive: Path, tmp_path: Path) -> None:
+    alone = tmp_path / "alone.png"
+    alone.write_bytes(png("red"))
+
+    places = list(batch._places([str(archive), str(alone)]))
+    outcomes = asyncio.run(batch._classified(Served("redness", Redness()), places))
+
+    assert [place.name for place in places] == [
+        "photos.zip/../blue.png",
+        "photos.zip/a/red.png",
+        "photos.zip/broken.jpg",
+        "alone.png",
+    ]
+    labels = [None if isinstance(each, ImageError) else each.label for each in outcomes]
+    assert labels == ["other", "red", None, "red"]
+    assert sorted(tmp_path.iterdir()) == [alone, archive]
+    assert batch._summary(places, outcomes) == "4 photos: **2** red, **1** other, **1** could not be read."
+
+
+def test_damaged_members_are_told_by_name(archive: Path) -> None:
+    content = bytearray(archive.read_bytes())
+    content[content.index(b"red.png") + 20] ^= 0xFF  # within the compressed photo
+    archive.write_bytes(bytes(content))
+
+    places = list(batch._places([str(archive)]))
+    outcomes = asyncio.run(batch._classified(Served("redness", Redness()), places))
+
+    (failed,) = [each for each, place in zip(outcomes, places, strict=True) if "red.png" in place.name]
+    assert isinstance(failed, ImageError)
+    assert failed.message.startswith("photos.zip/a/red.png:")
+
+
+def test_the_csv_has_every_probability_and_every_error(archive: Path) -> None:
+    places = list(batch._places([str(archive)]))
+    outcomes = asyncio.run(batch._classified(Served("redness", Redness()), places))
+
+    file = batch._write_csv([place.name for place in places], outcomes, ("red", "other"))
+
+    with Path(file).open(encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["label"] for row in rows] == ["other", "red", ""]
+    assert rows[1]["red"] == "1.000000"
+    assert "not an image" in rows[2]["error"]
