@@ -84,7 +84,7 @@ def _members(file: Path) -> Iterator[_Place]:
     with zipfile.ZipFile(file) as archive:
         for info in sorted(archive.infolist(), key=lambda info: info.filename):
             path = PurePosixPath(info.filename)
-            hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
+            hidden = any(part.startswith((".", "__MACOSX")) and part != ".." for part in path.parts)
             if path.suffix.lower() in IMAGE_SUFFIXES and not info.is_dir() and not hidden:
                 yield _Place(f"{file.name}/{info.filename}", file, info.filename)
 

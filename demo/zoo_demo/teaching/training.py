@@ -83,25 +83,25 @@ class Training:
 
     def _run(self, command: list[str], take: Callable[[str], None]) -> None:
         """Runs a command of ours to its end, hands on each line it prints, and keeps what it says of errors."""
-        self._process = process = subprocess.Popen(
+        errors: deque[str] = deque(maxlen=_LINES_KEPT)
+        with subprocess.Popen(
             [sys.executable, "-m", "zoo", *command],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             encoding="utf-8",
-        )
-        if self._stopped:  # while it was being started
-            self.stop()
-        assert process.stdout is not None
-        assert process.stderr is not None
-        errors: deque[str] = deque(maxlen=_LINES_KEPT)
-        reader = threading.Thread(target=errors.extend, args=(process.stderr,), daemon=True)
-        reader.start()
-        for line in process.stdout:
-            take(line)
-        process.wait()
-        reader.join()
+        ) as process:
+            self._process = process
+            if self._stopped:  # while it was being started
+                self.stop()
+            assert process.stdout is not None
+            assert process.stderr is not None
+            reader = threading.Thread(target=errors.extend, args=(process.stderr,), daemon=True)
+            reader.start()
+            for line in process.stdout:
+                take(line)
+            reader.join()
         if process.returncode and not self._stopped:
             text = "".join(errors).strip() or f"It ended with code {process.returncode}."
             self._change(status="failed", text="Training failed.", error=text.removeprefix("error: "))

@@ -47,7 +47,8 @@ def test_a_photo_is_kept_once_shrunk_and_upright(tmp_path: Path) -> None:
 
     assert first == again
     assert len(lesson.photos("x")) == 1
-    assert Image.open(first).size == (512, 1024)
+    with Image.open(first) as kept:
+        assert kept.size == (512, 1024)
 
 
 @pytest.mark.parametrize("name", ["", "  ", "../x", "a/b", ".hidden", "a\0b", "x" * 61, "-rf", "C:\\x"])
