@@ -71,6 +71,13 @@ def test_scale(tmp_path):
     assert row["peak GiB"] > 0.1
 
 
+def test_frozen(tmp_path):
+    (row,) = bench("frozen", "--precision", "fp32", folder=tmp_path)
+    assert row["kept of an image"] == "128 x 4 x 4"
+    assert row["kB"] == pytest.approx(128 * 4 * 4 * 4 / 1e3)
+    assert row["ratio"] == pytest.approx(row["step, ms"] / row["step from kept, ms"])
+
+
 def test_every_benchmark_is_described():
     page = (BENCH / "README.md").read_text("utf-8")
     for file in BENCH.glob("[a-z]*.py"):

@@ -4,7 +4,7 @@ from torch import nn
 
 from zoo.data.loader import Batch
 from zoo.engine.frontier import Kept, find_frontier
-from zoo.engine.kept import KeptPart, KeptViews, keep_part
+from zoo.engine.kept import KeptLater, KeptPart, KeptViews, keep_part
 from zoo.engine.precision import choose_precision
 from zoo.model import Classifier, freeze, set_training
 
@@ -54,6 +54,22 @@ def test_a_network_may_overwrite_what_it_is_given():
     for batch in kept:
         batch.images[0].zero_()
     assert kept.values[0].all()
+
+
+def test_a_part_may_be_kept_only_when_it_is_asked_for_and_in_evaluation_too():
+    made = []
+
+    def keep():
+        made.append(KeptPart(Kept(torch.arange(5) * 1.0), torch.arange(5), batch_size=2))
+        return made[-1]
+
+    part = KeptLater(keep)
+    assert not made
+    with torch.inference_mode():
+        sizes = [len(batch.labels) for batch in part]
+    assert sizes == [len(batch.labels) for batch in part] == [2, 2, 1]
+    assert len(made) == 1
+    assert not made[0].values[0].is_inference()
 
 
 class Numbered:

@@ -56,6 +56,24 @@ class KeptPart:
         return Batch(some(self.values, indices), self.labels[indices])
 
 
+class KeptLater:
+    """A part that is taken as far as the frontier when its batches are first asked for, and kept from then on.
+
+    Args:
+        keep: Makes the kept values.
+    """
+
+    def __init__(self, keep: Callable[[], KeptPart]) -> None:
+        self._keep = keep
+        self._kept: KeptPart | None = None
+
+    def __iter__(self) -> Iterator[Batch]:
+        if self._kept is None:
+            with torch.inference_mode(mode=False):  # evaluation may ask, but what is kept is for all
+                self._kept = self._keep()
+        return iter(self._kept)
+
+
 class KeptViews:
     """Some views of the training photos, each taken as far as the frontier when its first epoch begins.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from zoo.engine.frontier import find_frontier
-from zoo.engine.kept import KeptPart, KeptViews, keep_part
+from zoo.engine.kept import KeptLater, KeptPart, KeptViews, keep_part
 from zoo.engine.tracing import UntraceableError
 from zoo.events import Note, Work
 
@@ -60,7 +60,7 @@ def keep_frozen(job: Job, train: TrainLoader, val: EvalLoader) -> tuple[TrainBat
     job.classifier.frontier = frontier
     told.update(val=True, bytes=needed)
     job.cache.reserve("val", needed)
-    kept = _keep(job, frontier, val, count=len(val.store), batch_size=val.batch_size, what="val")
+    kept = KeptLater(lambda: _keep(job, frontier, val, count=len(val.store), batch_size=val.batch_size, what="val"))
     return _views(job, frontier, train), kept
 
 

@@ -1,0 +1,131 @@
+"""What it saves to keep the output of frozen stages, for a network or many.
+
+On one batch of noise that lies on the device, alternating: the training step of a network whose first stages are
+frozen, from images; the same step from what the frozen stages make of them; and those stages alone. Where a network
+cannot be divided behind its frozen stages, the table says why.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import _project
+from _bench import alternate, median, options, report
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+
+    from zoo.engine.precision import Precision
+    from zoo.model import Classifier
+
+NAME = "frozen"
+
+
+def half_frozen(name: str, freeze: str, image_size: int, device: Any) -> Classifier:
+    """Returns a network with random weights and a linear head for two classes, its first stages frozen."""
+    import torch
+
+    from zoo.config import make_config
+    from zoo.finetuning.assembly import assemble, find_offers
+    from zoo.model import freeze as freeze_stages
+    from zoo.plugins import load_registry
+
+    config = make_config(name, data="noise", weights="none", freeze=freeze, image_size=image_size)
+    classifier = assemble(config, find_offers(config, load_registry()), None, 2).classifier
+    freeze_stages(classifier, config.frozen_stages(len(classifier.backbone.stages())))
+    classifier.to(device, memory_format=torch.channels_last)
+    return classifier
+
+
+def stepper(classifier: Classifier, precision: Precision, count: int) -> Callable[[Any], None]:
+    """Returns a function that takes a training step on images, or on what is kept of them, and waits for its end."""
+    import torch
+
+    from zoo.engine.mixup import Mixed
+    from zoo.engine.optimizer import make_optimizer
+    from zoo.engine.step import Step
+
+    learning = [parameter for parameter in classifier.parameters() if parameter.requires_grad]
+    groups = [{"params": learning, "weight_decay": 0.05, "lr_scale": 1.0}]
+    step = Step(classifier, make_optimizer("adamw", groups, lr=1e-4, momentum=0.9), precision=precision)
+    labels = torch.arange(count, device=precision.device) % 2
+
+    def take(images: Any) -> None:
+        step(Mixed(images, labels))[0].item()
+
+    return take
+
+
+def measure(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Returns a row of the table."""
+    import torch
+
+    from zoo.engine.frontier import find_frontier
+    from zoo.engine.precision import choose_device, choose_precision
+    from zoo.engine.tracing import UntraceableError
+    from zoo.model import set_training
+
+    device, size = choose_device("auto"), arguments.image_size
+    precision = choose_precision(arguments.precision, device)
+    classifier = half_frozen(name, arguments.freeze, size, device)
+    row: dict[str, Any] = {"backbone": name, "precision": precision.name}
+    started = time.perf_counter()
+    try:
+        frontier = find_frontier(classifier, image_size=(size, size), precision=precision, freeze_norm_stats=True)
+    except UntraceableError as error:
+        return {**row, **dict.fromkeys(_COLUMNS), "kept of an image": error.message}
+    found = time.perf_counter() - started
+    classifier.frontier = frontier
+    set_training(classifier, freeze_norm_stats=True)
+    images = torch.randn(arguments.batch_size, 3, size, size, device=device).contiguous(
+        memory_format=torch.channels_last
+    )
+    take = stepper(classifier, precision, len(images))
+
+    def before() -> Any:
+        with torch.no_grad(), precision.autocast():
+            kept = frontier.keep(classifier.backbone, images)
+        kept[0].flatten()[0].item()
+        return kept
+
+    kept = before()
+
+    def clocked(work: Callable[[], object]) -> Callable[[], float]:
+        def clock() -> float:
+            began = time.perf_counter()
+            work()
+            return time.perf_counter() - began
+
+        return clock
+
+    works = {"whole": lambda: take(images), "kept": lambda: take(kept), "before": before}
+    taken = alternate({key: clocked(work) for key, work in works.items()}, arguments.repeats, warm_up=True)
+    whole, after, frozen = (1e3 * median(taken[key]) for key in works)
+    shapes = " + ".join(" x ".join(map(str, shape)) for shape in frontier.shapes)
+    figures = (shapes, frontier.image_bytes / 1e3, found, whole, after, frozen, whole / after)
+    return {**row, **dict(zip(_COLUMNS, figures, strict=True))}
+
+
+_COLUMNS = ("kept of an image", "kB", "to find it, s", "step, ms", "step from kept, ms", "frozen stages, ms", "ratio")
+
+
+def main(args: list[str] | None = None) -> None:
+    """Parses, measures, reports."""
+    parser = options(NAME, __doc__, repeats=5)
+    parser.add_argument("--backbones", default="resnet18", help="names, parted by commas (resnet18)")
+    parser.add_argument("--freeze", default="60%", help="what is frozen (60%%)")
+    parser.add_argument("--batch-size", type=int, default=32, help="images a step (32)")
+    parser.add_argument("--image-size", type=int, default=224, help="side of the network's input (224)")
+    parser.add_argument("--precision", default="bf16", help="as of zoo finetune (bf16)")
+    arguments = parser.parse_args(args)
+    _project.enter()
+    if arguments.quick:
+        arguments.image_size, arguments.batch_size, arguments.repeats = 32, 4, 1
+    report(NAME, arguments, [measure(name, arguments) for name in arguments.backbones.split(",")])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
