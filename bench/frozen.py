@@ -36,7 +36,7 @@ def half_frozen(name: str, freeze: str, image_size: int, device: Any) -> Classif
     config = make_config(name, data="noise", weights="none", freeze=freeze, image_size=image_size)
     classifier = assemble(config, find_offers(config, load_registry()), None, 2).classifier
     freeze_stages(classifier, config.frozen_stages(len(classifier.backbone.stages())))
-    classifier.to(device, memory_format=torch.channels_last)
+    classifier.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return classifier
 
 
