@@ -236,3 +236,16 @@ def test_help_costs_at_most_half_more_than_a_bare_program(tmp_path):
     times = [(seconds(str(bare), "--help"), seconds("-c", program)) for _ in range(11)]
     of_bare, of_zoo = (statistics.median(column) for column in zip(*times, strict=True))
     assert of_zoo <= 1.5 * of_bare
+
+
+@pytest.mark.parametrize(
+    ("said", "count"), [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, None)]
+)
+def test_waiting_threads_soon_sleep_unless_the_environment_says_otherwise(run, commands, monkeypatch, said, count):
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.setenv(name, "")  # so that what the command sets is taken back
+        monkeypatch.delenv(name)
+    for name, value in said.items():
+        monkeypatch.setenv(name, value)
+    run("--version")
+    assert os.environ.get("GOMP_SPINCOUNT") == count

@@ -223,6 +223,7 @@ def main(args: list[str] | None = None) -> NoReturn:
         args: What stands behind ``zoo``; the process's own arguments when None.
     """
     put_off_compiler()
+    _let_waiting_threads_sleep()
     try:
         with _together():
             status = cli.main(args, prog_name="zoo", standalone_mode=False)
@@ -242,6 +243,17 @@ def main(args: list[str] | None = None) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _let_waiting_threads_sleep() -> None:
+    """Shortens how long a thread of torch spins while it waits for another, unless the environment says how long.
+
+    By default that is milliseconds, in which a thread that has lost its processor to another program does not get it
+    back: with two busy programs beside it on two cores, a training step took not 2 but 10 times as long
+    (docs/performance.md). Read by GNU's OpenMP when torch is imported, https://gcc.gnu.org/onlinedocs/libgomp/.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
 def _together() -> AbstractContextManager[object]:

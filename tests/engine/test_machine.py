@@ -83,3 +83,14 @@ def test_where_results_must_repeat_no_algorithm_is_chosen_by_the_clock():
             assert not torch.backends.cudnn.benchmark
     finally:
         torch.use_deterministic_algorithms(False)
+
+
+def test_what_threads_ran_and_waited_is_summed(tmp_path, monkeypatch):
+    monkeypatch.setattr(machine, "_TASKS", tmp_path)
+    assert machine.processor_times() is None
+    for task, content in (("1", "300 20 7"), ("2", "500 4 9")):
+        (tmp_path / task).mkdir()
+        (tmp_path / task / "schedstat").write_text(content)
+    assert machine.processor_times() == (800, 24)
+    (tmp_path / "2" / "schedstat").write_text("none")
+    assert machine.processor_times() is None

@@ -6,6 +6,7 @@ import ctypes
 import os
 import platform
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 _TRIM_THRESHOLD, _TRIM_DEFAULT = -1, 128 << 10
 _MMAP_MAX, _MMAP_DEFAULT = -4, 65536
 _NEVER = 2**31 - 1
+# https://docs.kernel.org/scheduler/sched-stats.html
+_TASKS = Path("/proc/self/task")
 
 
 @contextmanager
@@ -55,6 +58,18 @@ def keeping_freed_memory() -> Iterator[None]:
         libc.mallopt(_MMAP_MAX, _MMAP_DEFAULT)
         libc.mallopt(_TRIM_THRESHOLD, _TRIM_DEFAULT)
         libc.malloc_trim(0)
+
+
+def processor_times() -> tuple[int, int] | None:
+    """Returns the nanoseconds that the threads of this process ran, and waited for a processor; None but on Linux."""
+    ran = waited = 0
+    try:
+        for file in _TASKS.glob("*/schedstat"):
+            task = file.read_text(encoding="ascii").split()
+            ran, waited = ran + int(task[0]), waited + int(task[1])
+    except (OSError, ValueError, IndexError):  # a thread has just ended, or the kernel does not count
+        return None
+    return (ran, waited) if ran else None
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from zoo.engine.machine import float32_arithmetic, tuned_for
+from zoo.engine.machine import float32_arithmetic, processor_times, tuned_for
 from zoo.engine.memory import is_out_of_memory
 from zoo.engine.precision import Precision, choose_precision
 from zoo.model import set_training
@@ -23,7 +23,9 @@ _IMAGES = 8  # a step; ratios were the same with 32 (docs/performance.md)
 _ROUNDS = (3, 7)  # at least and at most, after one to warm up
 _SECONDS = {"cpu": 2.0, "cuda": 0.5}  # beyond the least, no new round begins after
 _WORTH = 1.1  # times as fast must be what computes less exactly
-_STEADY = 1.5  # times as long as the fastest may the slowest step of a precision take, on a machine left in peace
+# A machine is left in peace where threads wait for a processor for less than this share of the time that they run,
+# and the slowest step of a precision takes less than so many times as long as its fastest.
+_WAITS, _STEADY = 0.2, 1.5
 
 
 def fastest_precision(
@@ -46,7 +48,7 @@ def fastest_precision(
     Returns:
         The precision, and whether the times were steady enough to be relied on again.
     """
-    precisions = [choose_precision(name, device) for name in names]
+    precisions, before = [choose_precision(name, device) for name in names], processor_times()
     scratch = copy.deepcopy(classifier)
     set_training(scratch, freeze_norm_stats=freeze_norm_stats)
     try:
@@ -55,6 +57,10 @@ def fastest_precision(
         if not is_out_of_memory(error):
             raise
         reason = "not measured: memory is too small for a copy"
+        return Precision(name=names[0], device=device, reason=reason), False
+    if device.type == "cpu" and _contended(before, processor_times()):
+        # Threads that wait for each other wait for the slowest: a ratio measured now is not that of a machine in peace.
+        reason = f"likely faster than {names[-1]}; the machine is too busy to measure"
         return Precision(name=names[0], device=device, reason=reason), False
     # The fastest of each: what else goes on at a machine only ever adds to a time.
     name, reason = judge({name: min(times) for name, times in seconds.items()})
@@ -74,6 +80,13 @@ def judge(seconds: Mapping[str, float]) -> tuple[str, str]:
     if ratio >= _WORTH:
         return quick, f"{ratio:.1f} x as fast as {exact}, measured"
     return exact, f"{quick} is only {ratio:.2f} x as fast, measured"
+
+
+def _contended(before: tuple[int, int] | None, after: tuple[int, int] | None) -> bool:
+    if before is None or after is None:
+        return False
+    ran, waited = after[0] - before[0], after[1] - before[1]
+    return waited > _WAITS * ran
 
 
 def time_steps(
