@@ -7,9 +7,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-from fakes import SmallBackbone
 
-from zoo.engine.parallel import share_batch_statistics
 from zoo.engine.precision import choose_device
 from zoo.engine.processes import ALONE, Processes
 from zoo.errors import ConfigError
@@ -70,14 +68,6 @@ def test_each_process_gets_a_gpu_of_its_own(monkeypatch):
     second = Processes(rank=5, count=8, local_rank=1, local_count=4)
     assert choose_device("cuda", second) == torch.device("cuda", 1)
     assert choose_device("cpu", second) == torch.device("cpu")
-
-
-def test_batch_statistics_can_be_shared_on_cuda_alone():
-    network = SmallBackbone().train()
-    network.body["stem"].eval()
-    names = list(network.state_dict())
-    assert share_batch_statistics(network) == 2  # those in train mode
-    assert list(network.state_dict()) == names
 
 
 @pytest.fixture(scope="module")

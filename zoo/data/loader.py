@@ -99,6 +99,11 @@ class TrainLoader:
         """Returns which photos each batch of an epoch holds, those of all processes: int64 ``(N,)`` on the CPU."""
         return self._split(torch.randperm(len(self.store), generator=generator_for(self.seed, epoch)))
 
+    @property
+    def least(self) -> int:
+        """The fewest images that a process is given at a step."""
+        return min(map(len, self._split(torch.arange(len(self.store))))) // self.ranks
+
     def epoch(self, epoch: int, *, start: int = 0) -> Iterator[Batch]:
         """Yields this process's share of each batch of an epoch, from step `start`."""
         chunks = self.chunks(epoch)[start:]

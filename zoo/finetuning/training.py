@@ -23,7 +23,7 @@ from zoo.engine.memory import Parts, is_out_of_memory
 from zoo.engine.optimizer import make_optimizer, optimizer_kernels
 from zoo.engine.parallel import share_batch_statistics
 from zoo.engine.processes import ALONE
-from zoo.errors import DataError, TrainingError
+from zoo.errors import ConfigError, DataError, TrainingError
 from zoo.events import EpochResult, Note, Work
 from zoo.finetuning.checkpoint import load_checkpoint, save_checkpoint, save_weights
 from zoo.finetuning.keeping import keep_frozen, shown_views
@@ -180,7 +180,7 @@ def _train_on_photos(job: Job, *, resumed: bool) -> Iterator[EpochResult]:
         ranks=job.processes.count,
     )
     photos = eval_batches(job, "val", job.images.val)
-    _share_batch_statistics(job)
+    _share_batch_statistics(job, least=loader.least)
     optimizer = _optimizer(job)
     state, average = TrainState(), None
     if resumed:
@@ -296,12 +296,21 @@ def _solve(job: Job, kept: FeatureBatches, *, solver: str, weight_decay: float) 
     return loss
 
 
-def _share_batch_statistics(job: Job) -> None:
-    """Has what learns batch statistics look at the images of all processes, or tells that it does not."""
+def _share_batch_statistics(job: Job, *, least: int) -> None:
+    """Has what learns batch statistics look at the images of all processes, or tells that it does not.
+
+    Raises:
+        ConfigError: A process would be given `least`, a single image, to take statistics of.
+    """
     if job.processes.alone:
         return
     set_training(job.classifier, freeze_norm_stats=job.config.freeze_norm_stats)
     if left := share_batch_statistics(job.classifier):
+        if least < 2:
+            raise ConfigError(
+                f"A process is given {least} image at a step, of which batch normalisation can learn no statistics.",
+                hint="Choose another --batch-size, or say --freeze-norm-stats yes.",
+            )
         text = (
             f"{left} batch normalisations learn from the images of one process each: the result is not that of a "
             "single process. With --freeze-norm-stats yes it is."
