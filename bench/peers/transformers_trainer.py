@@ -57,8 +57,10 @@ def main() -> None:
                 learning_rate=_RATE,
                 eval_strategy="epoch",
                 report_to="none",
+                save_strategy="no",  # it refuses to save channels-last weights
                 remove_unused_columns=False,
                 disable_tqdm=True,
+                use_cpu=task.device.type == "cpu",
                 dataloader_pin_memory=task.device.type == "cuda",
                 **fast,
             ),
