@@ -70,7 +70,9 @@ def test_commands_run(page, photos):
             else:
                 result = runner.invoke(cli, arguments, catch_exceptions=False)
                 assert result.exit_code == 0, f"{page.name}: zoo {shlex.join(arguments)}\n{result.output}"
-    for _, body in blocks(page, "python") if page.name == "run-folder.md" else ():
+    for tag, body in blocks(page, "python") if page.name in ("run-folder.md", "export.md") else ():
+        if tag:  # a fragment
+            continue
         exec(compile(body, page.name, "exec"), {})
 
 

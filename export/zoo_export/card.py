@@ -51,7 +51,7 @@ class ModelCard:
         weights: What the training started from, in one line.
         weights_sha256: Hex digest of the run's ``model.safetensors``.
         versions: Of the packages that made the file.
-        opset: Of the ONNX operators.
+        opset: Of the ONNX operators; 0 for a file that has none.
         exported: When, in ISO 8601.
         parity: The report of the comparison with the run; ``"verified"`` tells whether there was one.
         quantisation: How accuracy and speed compare with float32; None for fp32.
@@ -179,8 +179,8 @@ def _text(value: Any, key: str) -> str:
 
 
 def _opset(value: Any) -> int:
-    if type(value) is not int or not 1 <= value <= 1_000:
-        raise ValueError("'opset' is no whole number from 1 to 1000")
+    if type(value) is not int or not 0 <= value <= 1_000:
+        raise ValueError("'opset' is no whole number from 0 to 1000")
     return value
 
 

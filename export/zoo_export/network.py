@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
 import re
-import warnings
 from typing import TYPE_CHECKING
 
 import onnx
@@ -16,6 +12,7 @@ from torch import Tensor, nn
 from zoo.errors import ExportError
 from zoo.heatmap import Heatmap
 from zoo_export.card import OUTPUTS, TENSOR
+from zoo_export.quiet import quiet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,7 +62,7 @@ def to_onnx(module: Deployed, *, size: tuple[int, int], opset: int) -> onnx.Mode
             hint="Export it with --to pt2, or train a smaller backbone.",
         )
     try:
-        with _quiet():
+        with quiet():
             program = torch.onnx.export(
                 module,
                 (torch.zeros(2, 3, *size),),
@@ -120,20 +117,3 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps the exporter's prints, warnings and log lines off the screen."""
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with (
-            warnings.catch_warnings(),
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()),
-        ):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)

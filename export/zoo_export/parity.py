@@ -8,31 +8,42 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
-from zoo.data.augment import normalise
-from zoo.data.image import decode, preprocess
-from zoo.errors import DataError, ExportError, ImageError
-from zoo.events import Note, Work
+from zoo.errors import DataError, ExportError
+from zoo.events import Work
+from zoo_export.photos import normalised, read
 from zoo_export.session import open_session, run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from zoo.events import Observer
     from zoo.model import Classifier
-    from zoo.specs import Preprocess, Sample
+    from zoo.specs import Sample
     from zoo_export.card import ModelCard
-    from zoo_export.session import Session
 
     Pixels = NDArray[np.uint8]
 
+_NAME = "the exported file"
 BATCHES = (1, 2, 7)
 _IN_BATCHES = 14  # photos that are also compared two and seven at a time
 # Share of the spread of the logits. Compared with the run's own, those of float32 were measured to differ by up to
 # 0.0006 of it (docs/export-families.md), most of that from pixels that the resize gives one level off.
 TOLERANCE = 0.002
 _LEAST_SPREAD = 1e-3  # a network whose logits are all but the same for every photo has only rounding to compare
+
+
+class Subject(NamedTuple):
+    """One way to run an exported file.
+
+    Attributes:
+        provider: What it runs on.
+        logits: Maps what the file takes to ``(N, classes)`` float32.
+    """
+
+    provider: str
+    logits: Callable[[NDArray[Any]], NDArray[np.float32]]
 
 
 class Compared(NamedTuple):
@@ -107,14 +118,27 @@ class Parity:
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
+def onnx_subjects(model: bytes, card: ModelCard, devices: Sequence[str]) -> list[Subject]:
+    """Returns an ONNX file on each of some devices.
+
+    Raises:
+        ExportError: It does not run there.
+    """
+
+    def on(device: str) -> Subject:
+        session = open_session(model, name=_NAME, device=device)
+
+        def logits(feed: NDArray[Any]) -> NDArray[np.float32]:
+            (got,) = run(session, ["logits"], {card.input_name: feed}, name=_NAME)
+            return np.asarray(got, dtype=np.float32)
+
+        return Subject(session.provider, logits)
+
+    return [on(device) for device in devices]
+
+
 def compare(
-    model: bytes,
-    card: ModelCard,
-    classifier: Classifier,
-    photos: Sequence[Sample],
-    *,
-    devices: Sequence[str],
-    observer: Observer,
+    subjects: Sequence[Subject], card: ModelCard, classifier: Classifier, photos: Sequence[Sample], observer: Observer
 ) -> Parity:
     """Compares the logits of an exported file with those of the run's classifier, in float32 on the CPU.
 
@@ -122,43 +146,32 @@ def compare(
     batch of raw pixels, so there their centres are compared, cut to what all of the batch have.
 
     Args:
-        model: The file's bytes.
+        subjects: The file, in each way that it is run.
         card: Of the file; its own report is not looked at.
         classifier: Of the run, in eval mode on the CPU.
         photos: Read from their bytes; those that cannot be read are left out.
-        devices: As `zoo_export.session.open_session` knows them; each is compared.
         observer: Told of progress, and of unreadable photos.
 
     Raises:
         ExportError: They differ by more than the tolerance; the message names the worst photo.
     """
-    sessions = [open_session(model, name="the exported file", device=device) for device in devices]
-    outcomes: list[list[Compared]] = [[] for _ in sessions]
-    read = _read(photos, observer)
+    outcomes: list[list[Compared]] = [[] for _ in subjects]
     alone = 0
     kept: list[tuple[str, Pixels]] = []
-    for name, pixels in read:
+    for name, pixels in read(photos, observer):
         alone += 1
         if len(kept) < _IN_BATCHES:
             kept.append((name, pixels))
-        _compare_batch([(name, pixels)], card, classifier, sessions, outcomes)
+        _compare_batch([(name, pixels)], card, classifier, subjects, outcomes)
         observer(Work(what="compare photos", done=alone, total=len(photos)))
     if not alone:
         raise DataError("None of the photos to compare can be read.", hint="Name others with --data.")
     for batch in _batches(kept):
-        _compare_batch(batch, card, classifier, sessions, outcomes)
+        _compare_batch(batch, card, classifier, subjects, outcomes)
     spread = max(float(np.std([each.expected for each in outcomes[0]])), _LEAST_SPREAD)
     tolerance = TOLERANCE * spread
-    reports = [_judged(s.provider, o, tolerance) for s, o in zip(sessions, outcomes, strict=True)]
+    reports = [_judged(s.provider, o, tolerance) for s, o in zip(subjects, outcomes, strict=True)]
     return Parity(photos=alone, batches=BATCHES, spread=spread, tolerance=tolerance, providers=tuple(reports))
-
-
-def _read(photos: Sequence[Sample], observer: Observer) -> Iterator[tuple[str, Pixels]]:
-    for sample in photos:
-        try:
-            yield sample.name, decode(sample.source, name=sample.name)
-        except ImageError as error:
-            observer(Note(text=f"Left out: {error.message}", warning=True))
 
 
 def _batches(photos: Sequence[tuple[str, Pixels]]) -> Iterator[list[tuple[str, Pixels]]]:
@@ -179,25 +192,19 @@ def _compare_batch(
     batch: Sequence[tuple[str, Pixels]],
     card: ModelCard,
     classifier: Classifier,
-    sessions: Sequence[Session],
+    subjects: Sequence[Subject],
     outcomes: Sequence[list[Compared]],
 ) -> None:
-    tensor = _normalised([pixels for _, pixels in batch], card.preprocess)
+    tensor = normalised([pixels for _, pixels in batch], card.preprocess)
     expected = logits_of(classifier, tensor)
-    feed = np.stack([pixels for _, pixels in batch]) if card.input == "pixels" else tensor.contiguous().numpy()
-    for session, outcome in zip(sessions, outcomes, strict=True):
-        (got,) = run(session, ["logits"], {card.input_name: feed}, name="the exported file")
+    feed = np.stack([pixels for _, pixels in batch]) if card.input == "pixels" else tensor.numpy()
+    for subject, outcome in zip(subjects, outcomes, strict=True):
+        got = subject.logits(feed)
         if got.shape != expected.shape:
             raise ExportError(
                 f"The exported file gives logits {got.shape}, not {expected.shape}, for {len(batch)} photos."
             )
         outcome.extend(Compared(name, *row) for (name, _), *row in zip(batch, expected, got, strict=True))
-
-
-def _normalised(photos: Sequence[Pixels], spec: Preprocess) -> torch.Tensor:
-    """Returns photos as the run itself makes them its input, float32 ``(N, 3, h, w)``."""
-    images = np.stack([preprocess(np.ascontiguousarray(pixels), spec) for pixels in photos])
-    return normalise(torch.from_numpy(images).permute(0, 3, 1, 2), spec)
 
 
 @torch.inference_mode()

@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 from fakes import CLASSES, images, photo, samples
 
-import zoo_export.exporting
+import zoo_export.network
 from zoo.data.image import decode
 from zoo.errors import DataError, ExportError
 from zoo.predictor import load
@@ -72,7 +72,7 @@ def test_the_plain_network_takes_normalised_tensors(small_run, small_registry, t
 def test_a_file_that_differs_is_not_written_and_the_worst_photo_is_named(
     small_run, small_registry, tmp_path, monkeypatch
 ):
-    real = zoo_export.exporting._graph
+    real = zoo_export.network.to_onnx
 
     def wrong(*args, **values):
         proto = real(*args, **values)
@@ -80,7 +80,7 @@ def test_a_file_that_differs_is_not_written_and_the_worst_photo_is_named(
         bias.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(bias) + np.float32(0.1), bias.name))
         return proto
 
-    monkeypatch.setattr(zoo_export.exporting, "_graph", wrong)
+    monkeypatch.setattr(zoo_export.network, "to_onnx", wrong)
     with pytest.raises(ExportError, match=r"disagree about val/\w+/\d\.png: a logit differs by 0\.1") as caught:
         export(small_run, tmp_path / "m.onnx", device="cpu", registry=small_registry)
     assert "--no-verify" in caught.value.hint

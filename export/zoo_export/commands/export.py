@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
-from zoo.commands._options import GroupedCommand, json_option, quiet_option, runs_option
+from zoo.commands._options import GroupedCommand, flag_of, json_option, quiet_option, runs_option
 from zoo.run import open_run
 from zoo.terminal import console
 from zoo.terminal.observers import observing
-from zoo_export.commands.words import parity_told
-from zoo_export.exporting import DEFAULT_OPSET, PHOTOS, export
+from zoo_export.commands.words import gain_told, parity_told
+from zoo_export.exporting import DEFAULT_OPSET, MAX_DROP, PHOTOS, export
 from zoo_export.triton import CLIENT, check_servable, write_triton
 
 if TYPE_CHECKING:
-    from zoo_export.card import InputKind
+    from collections.abc import Collection
+
+    from zoo.run import Run
     from zoo_export.exporting import Exported
+
+_NOT_OF_PT2 = ("input", "precision", "max_drop", "opset", "device")
 
 
 @click.command(
@@ -42,12 +47,28 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--to",
-    type=click.Choice(["onnx", "triton"]),
+    type=click.Choice(["onnx", "triton", "pt2"]),
     default="onnx",
     show_default=True,
-    help="triton: add the file to the model repository DIR as well, as the next version of a model.",
+    help="triton: add the file to the model repository DIR as well, as the next version of a model; "
+    "pt2: an archive for torch instead.",
 )
 @click.option("--name", metavar="NAME", help="What Triton's clients call the model.  [default: the run's name]")
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "fp16", "int8"]),
+    default="fp32",
+    show_default=True,
+    help="fp16 and int8 are kept only if nearly as accurate, and faster here.",
+)
+@click.option(
+    "--max-drop",
+    type=click.FloatRange(min=0, max=100),
+    default=MAX_DROP,
+    show_default=True,
+    metavar="X",
+    help="Points of validation accuracy that fp16 or int8 may cost.",
+)
 @click.option("--opset", type=int, default=DEFAULT_OPSET, show_default=True, metavar="N", help="Of the ONNX operators.")
 @click.option("--no-verify", is_flag=True, help="Do not compare the file with the run; the file tells so.")
 @click.option(
@@ -62,41 +83,33 @@ if TYPE_CHECKING:
 @runs_option
 @quiet_option
 @json_option
+@click.pass_context
 def command(
+    ctx: click.Context,
+    /,
     run: str,
     folder: Path | None,
     output: Path | None,
-    input: InputKind,
     to: str,
     name: str | None,
-    opset: int,
     no_verify: bool,
-    data: str | None,
-    photos: int,
-    device: str,
     runs: Path,
     quiet: bool,
     as_json: bool,
+    **values: Any,
 ) -> None:
     """Export RUN to one ONNX file that takes raw pixels, and prove that it says what the run says."""
+    if to == "pt2":
+        _refuse(ctx, _NOT_OF_PT2)
     if (to == "triton") != (folder is not None):
         raise click.UsageError("Say both '--to triton' and the folder of the model repository, or neither.")
     opened = open_run(run, runs=runs)
     model = name or opened.name
     if folder is not None:
-        check_servable(model, input)  # before anything slow begins
+        check_servable(model, values["input"])  # before anything slow begins
     with observing(quiet=quiet or as_json, next_steps=False) as observer:
-        exported = export(
-            opened,
-            output,
-            input=input,
-            opset=opset,
-            verify=not no_verify,
-            data=data,
-            photos=photos,
-            device=device,
-            observer=observer,
-        )
+        write = _export_pt2 if to == "pt2" else export
+        exported = write(opened, output, verify=not no_verify, observer=observer, **values)
     served = None if folder is None else write_triton(exported.path, folder, name=model)
     if as_json:
         told = {"path": str(exported.path), "bytes": exported.bytes, **exported.card.to_dict()}
@@ -107,18 +120,34 @@ def command(
         _write(exported, served)
 
 
+def _refuse(ctx: click.Context, names: Collection[str]) -> None:
+    """Refuses options that would do nothing."""
+    for name in names:
+        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"{flag_of(name)} has no meaning with --to pt2.", ctx)
+
+
+def _export_pt2(run: Run, output: Path | None, **values: Any) -> Exported:
+    from zoo_export.pt2 import export_pt2
+
+    return export_pt2(run, output, **{name: value for name, value in values.items() if name not in _NOT_OF_PT2})
+
+
 def _write(exported: Exported, served: Path | None) -> None:
     card = exported.card
     console.heading(str(exported.path))
     console.write_pairs(
         [
-            ("size", f"{exported.bytes / 1e6:.1f} MB, {card.precision}, opset {card.opset}"),
+            ("size", f"{exported.bytes / 1e6:.1f} MB, {card.precision}{f', opset {card.opset}' if card.opset else ''}"),
             ("verified", parity_told(card.parity)),
+            (card.precision, gain_told(card.quantisation)),
             ("time", console.duration(exported.seconds)),
             ("Triton", str(served or "")),
         ],
         indent=2,
     )
+    if not card.opset:  # torch opens it, no command does
+        return
     click.echo("\nWhat to try next:")
     click.echo(f"  zoo inspect {exported.path}")
     click.echo(f"  zoo predict {exported.path} photo.jpg")

@@ -9,7 +9,7 @@ import click
 from zoo.commands._options import json_option, runs_option
 from zoo.commands.info import describe_preprocess
 from zoo.terminal import console, wording
-from zoo_export.commands.words import parity_told
+from zoo_export.commands.words import gain_told, parity_told
 from zoo_export.files import find_file
 from zoo_export.inspection import inspect
 
@@ -60,7 +60,7 @@ def _card_pairs(card: ModelCard) -> list[tuple[str, str]]:
     return [
         ("classes", wording.list_classes(card.classes, most=20)),
         ("preprocessing", f"{describe_preprocess(card.preprocess)}; {place}"),
-        ("precision", card.precision),
+        ("precision", f"{card.precision}{'; ' if card.quantisation else ''}{gain_told(card.quantisation)}"),
         ("network", f"{card.backbone} + {card.head}, {card.activation}"),
         ("run", f"{card.run.get('name')}, of {card.run.get('created')}"),
         *_accuracy(card),

@@ -20,6 +20,22 @@ def parity_told(parity: Mapping[str, Any]) -> str:
     )
 
 
+def gain_told(quantisation: Mapping[str, Any] | None) -> str:
+    """Returns what lower precision costs and brings, in one line; empty for fp32; any mapping is survived."""
+    if quantisation is None:
+        return ""
+    before, after, speedup = (quantisation.get(key) for key in ("fp32_accuracy", "accuracy", "speedup"))
+    provider = str(quantisation.get("provider", "?")).removesuffix("ExecutionProvider")
+    return (
+        f"validation accuracy {_percent(after)}, in fp32 {_percent(before)}; "
+        f"{_number(speedup)} times as many photos a second on {provider}"
+    )
+
+
+def _percent(value: Any) -> str:
+    return f"{100 * value:.1f} %" if isinstance(value, int | float) else "?"
+
+
 def _provider_told(report: Mapping[str, Any]) -> str:
     name = str(report.get("provider", "?")).removesuffix("ExecutionProvider")
     return (

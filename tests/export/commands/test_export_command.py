@@ -67,6 +67,24 @@ def test_inspect_tells_all(invoke, exported):
     assert json.loads(invoke(inspect_command, exported.path, "--json").output)["card"]["parity"]["verified"]
 
 
+def test_an_archive_for_torch(invoke, small_run, tmp_path, monkeypatch):
+    import zoo_export.pt2
+
+    monkeypatch.setattr(zoo_export.pt2, "load_registry", zoo_export.exporting.load_registry)
+    file = tmp_path / "m.pt2"
+    assert invoke(export_command, small_run.path, "--to", "pt2", "-o", file, "--no-verify", "-q").output == f"{file}\n"
+    assert file.is_file()
+
+
+@pytest.mark.parametrize(
+    "option", [("--opset", 18), ("--precision", "int8"), ("--device", "cpu"), ("--input", "tensor")]
+)
+def test_options_that_would_do_nothing_are_refused(invoke, small_run, option):
+    result = invoke(export_command, small_run.path, "--to", "pt2", *option)
+    assert result.exit_code == 2
+    assert f"{option[0]} has no meaning with --to pt2" in result.output
+
+
 @pytest.mark.parametrize(
     "parity", [{"verified": True}, {"verified": True, "providers": 3, "batches": "x", "tolerance": "y"}, {}]
 )
