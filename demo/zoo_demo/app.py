@@ -7,8 +7,12 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
+from zoo_demo.scratch import scratch
+
 # Before gradio is imported: it would ask for its newest version and report that it was used.
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+# Uploads and what is made of them go with the process.
+os.environ.setdefault("GRADIO_TEMP_DIR", str(scratch() / "gradio"))
 
 import gradio as gr
 from fastapi import Depends, FastAPI, HTTPException
@@ -19,6 +23,7 @@ from zoo_demo.limits import LOOPBACK, Limits
 from zoo_demo.look import CSS, HEAD, THEME
 from zoo_demo.metrics import Metrics
 from zoo_demo.page import make_page
+from zoo_demo.photo_input import refuse_addresses
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,6 +54,7 @@ def make_app(offer: Offer, settings: Settings) -> FastAPI:
     app = FastAPI(title=TITLE, docs_url=None, redoc_url=None)
     guarded = [] if settings.auth is None else [Depends(_basic(settings.auth))]
     app.include_router(make_router(offer.served, Metrics(), guards=guarded))
+    refuse_addresses()
     gr.mount_gradio_app(
         app,
         make_page(offer),

@@ -72,15 +72,10 @@ class Batcher:
         return futures
 
     def close(self) -> None:
-        """Ends the thread; who still waits is told `BusyError`."""
+        """Ends the thread once who waits already has been answered; nobody else is let in."""
         with self._changed:
             self._open = False
-            left = [future for _, future in self._queue]
-            self._queue.clear()
             self._changed.notify()
-        for future in left:
-            if future.set_running_or_notify_cancel():
-                future.set_exception(BusyError())
 
     def _run(self) -> None:
         while batch := self._next():
@@ -95,11 +90,11 @@ class Batcher:
                     future.set_result(row)
 
     def _next(self) -> list[tuple[Image, Future[Row]]]:
-        """Waits for images and returns the next batch; an empty one once closed. Cancelled ones are dropped."""
+        """Waits for images and returns the next batch; an empty one at the end. Cancelled ones are dropped."""
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._queue or not self._open)
-                if not self._open:
+                if not self._queue:
                     return []
                 taken = [self._queue.popleft() for _ in range(min(self._at_once, len(self._queue)))]
             if batch := [each for each in taken if each[1].set_running_or_notify_cancel()]:

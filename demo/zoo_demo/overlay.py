@@ -10,9 +10,9 @@ from PIL import Image
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_DARKEST = 0.3  # what the network did not look at keeps so much of its light
+_DARKEST = 0.55  # what the network did not look at keeps so much of its light
 _TINT = np.array([255, 140, 0], dtype=np.float32)
-_TINTED = 0.45
+_TINTED = 0.4
 
 
 def lay_over(photo: NDArray[np.uint8], heatmap: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -2,47 +2,21 @@
 
 from __future__ import annotations
 
-import io
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 from fastapi import FastAPI
-from PIL import Image
+from redness import Redness, png
 from starlette.testclient import TestClient
 
-from zoo.prediction import PhotoPredictor
-from zoo.specs import Preprocess
 from zoo_demo.api import MOST_PHOTOS, make_router
 from zoo_demo.limits import LOOPBACK, Limits
 from zoo_demo.metrics import Metrics
 from zoo_demo.served import Served
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from numpy.typing import NDArray
-
-
-class Redness(PhotoPredictor):
-    """Tells how red a photo is."""
-
-    name = "redness"
-    classes = ("red", "other")
-    preprocess = Preprocess(size=(8, 8), resize=8)
-
-    def __init__(self) -> None:
-        self.hold = threading.Event()
-        self.hold.set()
-        self.batches: list[int] = []
-
-    def probabilities(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        self.hold.wait(10)
-        self.batches.append(len(images))
-        red = np.array([image[..., 0].mean() / 255 for image in images], dtype=np.float32)
-        return np.stack([red, 1 - red], axis=1)
+    from collections.abc import Iterator
 
 
 @pytest.fixture
@@ -59,12 +33,6 @@ def client(predictor: Redness) -> Iterator[TestClient]:
     with TestClient(app) as client:
         yield client
     served["redness"].batcher.close()
-
-
-def png(colour: str = "red", size: tuple[int, int] = (20, 10)) -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", size, colour).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def test_bytes_of_a_photo_are_answered(client: TestClient) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import tempfile
+import uuid
 import zipfile
 import zlib
 from collections import Counter
@@ -16,6 +16,7 @@ from zoo.data.folder import IMAGE_SUFFIXES
 from zoo.data.image import MAX_BYTES
 from zoo.errors import ImageError
 from zoo_demo.asking import ask, chosen, pick_model
+from zoo_demo.scratch import scratch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -123,15 +124,22 @@ def _summary(places: Sequence[_Place], outcomes: Sequence[Outcome]) -> str:
 
 
 def _write_csv(names: Sequence[str], outcomes: Sequence[Outcome], classes: Sequence[str]) -> str:
-    folder = Path(tempfile.mkdtemp(prefix="zoo-demo-"))  # gradio copies the file to its own cache
-    file = folder / "predictions.csv"
+    file = scratch() / "tables" / uuid.uuid4().hex / "predictions.csv"
+    file.parent.mkdir(parents=True)
     with file.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
-        writer.writerow(["photo", "label", "probability", *classes, "error"])
+        writer.writerow(map(_harmless, ["photo", "label", "probability", *classes, "error"]))
         for name, outcome in zip(names, outcomes, strict=True):
             if isinstance(outcome, ImageError):
-                writer.writerow([name, "", "", *[""] * len(classes), outcome.message])
+                writer.writerow([_harmless(name), "", "", *[""] * len(classes), _harmless(outcome.message)])
             else:
                 by_class = [f"{outcome.probabilities[each]:.6f}" for each in classes]
-                writer.writerow([name, outcome.label, f"{outcome.probability:.6f}", *by_class, ""])
+                writer.writerow(
+                    [_harmless(name), _harmless(outcome.label), f"{outcome.probability:.6f}", *by_class, ""]
+                )
     return str(file)
+
+
+def _harmless(cell: str) -> str:
+    """Returns a cell that no spreadsheet takes for a formula (OWASP, CSV injection): names of files are strangers'."""
+    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell

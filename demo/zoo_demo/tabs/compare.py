@@ -8,6 +8,7 @@ import gradio as gr
 
 from zoo.errors import ImageError
 from zoo_demo.asking import ask, chosen, shown
+from zoo_demo.photo_input import photo_input
 
 if TYPE_CHECKING:
     from zoo_demo.offer import Offer
@@ -19,17 +20,19 @@ def build(offer: Offer, page: gr.Blocks) -> None:
     """Builds the tab."""
     with gr.Row():
         with gr.Column(scale=2):
-            photo = gr.Image(label="Photo", type="filepath", sources=["upload", "clipboard"], height=320)
+            photo = photo_input(label="Photo", sources=["upload", "clipboard"], height=320)
         with gr.Column(scale=3):
             models = gr.CheckboxGroup(list(offer.served), value=list(offer.served), label="Models")
             table = gr.Dataframe(headers=_HEADERS, label="What each says", interactive=False, wrap=True)
 
-    async def compare(path: str | None, wanted: list[str]) -> list[list[object]]:
+    async def compare(sent: str | bytes | None, wanted: list[str]) -> list[list[object]]:
         rows: list[list[object]] = []
         # One after the other: side by side they would share the processors, and their times would tell nothing.
-        for name in wanted if path else ():
+        if sent is None:
+            return rows
+        for name in wanted:
             served = chosen(offer, name)
-            answer = await ask(served, [("The photo", str(path))])
+            answer = await ask(served, [("The photo", sent)])
             outcome = answer.outcomes[0]
             if isinstance(outcome, ImageError):
                 raise shown(outcome)

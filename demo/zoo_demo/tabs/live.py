@@ -11,10 +11,9 @@ import numpy as np
 
 from zoo.errors import ImageError
 from zoo_demo.asking import ask, chosen, pick_model
+from zoo_demo.photo_input import photo_input
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from zoo_demo.offer import Offer
 
 _SECONDS_BETWEEN_FRAMES = 0.1
@@ -52,13 +51,13 @@ def build(offer: Offer, page: gr.Blocks) -> None:
     model = pick_model(offer, page)
     seen = gr.State(None)
     with gr.Row(equal_height=False):
-        camera = gr.Image(label="Camera", sources=["webcam"], streaming=True, type="numpy", height=360)
+        camera = photo_input(label="Camera", sources=["webcam"], streaming=True, height=360)
         with gr.Column():
             label = gr.Label(label="What is to be seen", num_top_classes=5)
             facts = gr.Markdown("Press the record button, and allow the camera.", elem_classes="zoo-facts")
 
     async def look(
-        frame: NDArray[np.uint8] | None, name: str, so_far: _Seen | None
+        frame: str | bytes | None, name: str, so_far: _Seen | None
     ) -> tuple[_Seen | None, dict[str, float] | None, str]:
         if frame is None:
             return so_far, None, "Press the record button, and allow the camera."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,8 @@ import gradio as gr
 
 from zoo.errors import ZooError
 from zoo_demo.asking import chosen, pick_model, shown
+from zoo_demo.photo_input import photo_input
+from zoo_demo.scratch import scratch
 
 if TYPE_CHECKING:
     from zoo_demo.examples import Example
@@ -24,7 +26,7 @@ def build(offer: Offer, page: gr.Blocks) -> None:
     """Builds the tab."""
     model = pick_model(offer, page)
     with gr.Row(equal_height=False):
-        photo = gr.Image(label="Photo", type="filepath", sources=["upload", "clipboard"], height=360)
+        photo = photo_input(label="Photo", sources=["upload", "clipboard"], height=360)
         with gr.Column():
             label = gr.Label(label="What is to be seen", num_top_classes=5)
             facts = gr.Markdown(_IDLE, elem_classes="zoo-facts")
@@ -40,12 +42,12 @@ def build(offer: Offer, page: gr.Blocks) -> None:
         buttons=[],
     )
 
-    async def classify(path: str | None, name: str | None) -> tuple[Any, str, Any]:
-        if path is None:
+    async def classify(sent: str | bytes | None, name: str | None) -> tuple[Any, str, Any]:
+        if sent is None:
             return None, _IDLE, gr.Image(visible=False)
         served = chosen(offer, name)
         try:
-            told = await served.explain("The photo", path)
+            told = await served.explain("The photo", sent)
         except ZooError as error:
             raise shown(error) from error
         notes = "".join(f"\n\n{note}" for note in served.predictor.notes)
@@ -87,12 +89,14 @@ def build(offer: Offer, page: gr.Blocks) -> None:
 
 
 def _caption(example: Example) -> str:
-    return example.truth if example.right else f"{example.truth} (taken for another)"
+    return example.truth if example.right else f"{example.truth} \N{BALLOT X}"
 
 
 def _file(example: Example) -> str:
-    """Returns a copy of an example in the folder for temporary files, from where the page may fetch it."""
+    """Returns a copy of an example, from where the page may fetch it; it is made once."""
     content = example.source if isinstance(example.source, bytes) else example.source.read_bytes()
-    file = Path(tempfile.mkdtemp(prefix="zoo-demo-")) / (Path(example.name).name or "photo")
-    file.write_bytes(content)
+    file = scratch() / "examples" / hashlib.sha256(content).hexdigest()[:16] / (Path(example.name).name or "photo")
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
     return str(file)

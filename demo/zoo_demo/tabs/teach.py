@@ -14,12 +14,10 @@ import pandas as pd
 from zoo.errors import ImageError
 from zoo.listing import list_entries
 from zoo_demo.asking import ask, shown, told
+from zoo_demo.photo_input import photo_input
 from zoo_demo.teaching.desk import Desk
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from zoo.registry import Registry
     from zoo_demo.offer import Offer
 
@@ -54,7 +52,7 @@ def _gather(desk: Desk, lesson: gr.Dropdown, page: gr.Blocks) -> tuple[gr.Dropdo
                 add = gr.Button("Add class", scale=0, min_width=120)
             label = gr.Dropdown([], label="Photos go to the class", interactive=True)
             files = gr.Files(label="Add photos", file_types=["image"], height=130)
-            camera = gr.Image(label="Add shots: record while you turn it about", sources=["webcam"], streaming=True)
+            camera = photo_input(label="Add shots: record while you turn it about", sources=["webcam"], streaming=True)
         with gr.Column():
             counts = gr.Markdown(elem_classes="zoo-facts")
             gallery = gr.Gallery(label="Photos of the class", columns=5, height=340, interactive=False)
@@ -84,9 +82,9 @@ def _gather(desk: Desk, lesson: gr.Dropdown, page: gr.Blocks) -> tuple[gr.Dropdo
         return [None, *view(lesson_, label_)]
 
     @told
-    def shoot(lesson_: str, label_: str | None, frame: NDArray[np.uint8] | None) -> list[Any]:
+    def shoot(lesson_: str, label_: str | None, frame: str | bytes | None) -> list[Any]:
         if frame is not None:
-            desk.lesson(lesson_).add(_class(label_), frame)
+            desk.lesson(lesson_).add(_class(label_), _content(frame))
         return view(lesson_, label_)
 
     @told
@@ -175,27 +173,27 @@ def _try(desk: Desk, lesson: gr.Dropdown, label: gr.Dropdown, counts: gr.Markdow
     """Builds the part where what was taught is tried, and photos that it gets wrong are handed to their class."""
     gr.Markdown("### 3. Try it")
     with gr.Row(equal_height=False):
-        photo = gr.Image(label="Photo", type="filepath", sources=["upload", "webcam", "clipboard"], height=280)
+        photo = photo_input(label="Photo", sources=["upload", "webcam", "clipboard"], height=280)
         with gr.Column():
             says = gr.Label(label="What is to be seen", num_top_classes=5)
             correct = gr.Button("Add this photo to the class chosen above, to train again")
 
-    async def classify(lesson_: str, path: str | None) -> dict[str, float] | None:
-        if path is None:
+    async def classify(lesson_: str, sent: str | bytes | None) -> dict[str, float] | None:
+        if sent is None:
             return None
         served = desk.served(lesson_)
         if served is None:
             raise gr.Error("Train first: there is nothing to try yet.", title="No model yet")
-        outcome = (await ask(served, [("The photo", path)])).outcomes[0]
+        outcome = (await ask(served, [("The photo", sent)])).outcomes[0]
         if isinstance(outcome, ImageError):
             raise shown(outcome)
         return outcome.probabilities
 
     @told
-    def add(lesson_: str, label_: str | None, path: str | None) -> str:
-        if path is None:
+    def add(lesson_: str, label_: str | None, sent: str | bytes | None) -> str:
+        if sent is None:
             raise gr.Error("There is no photo to add.", title="No photo")
-        desk.lesson(lesson_).add(_class(label_), Path(path))
+        desk.lesson(lesson_).add(_class(label_), _content(sent))
         return _counted(desk.lesson(lesson_).classes())
 
     photo.change(classify, [lesson, photo], says, api_visibility="private")
@@ -206,6 +204,10 @@ def _class(label: str | None) -> str:
     if not label:
         raise gr.Error("Add a class first.", title="No class")
     return label
+
+
+def _content(sent: str | bytes) -> Path | bytes:
+    return sent if isinstance(sent, bytes) else Path(sent)
 
 
 def _counted(classes: dict[str, int]) -> str:

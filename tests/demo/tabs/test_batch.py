@@ -4,37 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import csv
-import io
 import zipfile
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
+from redness import Redness, png
 
 from zoo.errors import ImageError
-from zoo.prediction import PhotoPredictor
-from zoo.specs import Preprocess
 from zoo_demo.served import Served
 from zoo_demo.tabs import batch
-
-
-class Redness(PhotoPredictor):
-    """Tells how red a photo is."""
-
-    name = "redness"
-    classes = ("red", "other")
-    preprocess = Preprocess(size=(8, 8), resize=8)
-
-    def probabilities(self, images):  # type: ignore[no-untyped-def]
-        red = np.array([image[..., 0].mean() / 255 for image in images], dtype=np.float32)
-        return np.stack([red, 1 - red], axis=1)
-
-
-def png(colour: str) -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (20, 10), colour).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 @pytest.fixture
@@ -92,3 +70,14 @@ def test_the_csv_has_every_probability_and_every_error(archive: Path) -> None:
     assert [row["label"] for row in rows] == ["other", "red", ""]
     assert rows[1]["red"] == "1.000000"
     assert "not an image" in rows[2]["error"]
+
+
+def test_no_cell_of_the_csv_is_a_formula() -> None:
+    error = ImageError("=cmd|x.png: it is not an image.", hint="")
+
+    file = batch._write_csv(["=cmd|x.png", "@SUM(A1).png", "-1.png"], [error] * 3, ("+a", "b"))
+
+    with Path(file).open(encoding="utf-8", newline="") as stream:
+        cells = [cell for row in csv.reader(stream) for cell in row]
+    assert [cell for cell in cells if cell.startswith(("=", "+", "-", "@"))] == []
+    assert "'=cmd|x.png" in cells
