@@ -23,7 +23,7 @@ from zoo_demo.limits import LOOPBACK, Limits
 from zoo_demo.look import CSS, HEAD, THEME
 from zoo_demo.metrics import Metrics
 from zoo_demo.page import make_page
-from zoo_demo.photo_input import refuse_addresses
+from zoo_demo.photo_input import guard_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,7 +54,7 @@ def make_app(offer: Offer, settings: Settings) -> FastAPI:
     app = FastAPI(title=TITLE, docs_url=None, redoc_url=None)
     guarded = [] if settings.auth is None else [Depends(_basic(settings.auth))]
     app.include_router(make_router(offer.served, Metrics(), guards=guarded))
-    refuse_addresses()
+    guard_files()
     gr.mount_gradio_app(
         app,
         make_page(offer),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import binascii
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import gradio as gr
 from gradio import processing_utils
+from gradio.utils import get_upload_folder
 
 if TYPE_CHECKING:
     from gradio.data_classes import ImageData
@@ -27,8 +29,12 @@ def photo_input(**options: Any) -> gr.Image:
     return photo
 
 
-def refuse_addresses() -> None:
-    """Makes gradio refuse addresses that are given for files, in this process; it would fetch any public one."""
+def guard_files() -> None:
+    """Makes gradio refuse, in this process, files that nobody sent and addresses, wherever they are given.
+
+    Mounted into another application it checks no path, and it would fetch any public address.
+    """
+    processing_utils._check_allowed = _check_sent
     processing_utils.async_ssrf_protected_download = _refuse
     processing_utils.ssrf_protected_download = processing_utils.save_url_to_cache = _refuse
 
@@ -41,7 +47,25 @@ def _as_sent(payload: ImageData | None) -> str | bytes | None:
             return base64.b64decode(payload.url.partition(",")[2], validate=True)
         except binascii.Error:
             raise gr.Error("The photo is not what its address says: not base64.", title="Error") from None
-    return None if payload.path is None else str(payload.path)
+    return None if payload.path is None else sent_file(payload.path)
+
+
+def sent_file(path: str) -> str:
+    """Returns the path of a file that was uploaded, or that the page was given to show.
+
+    Gradio checks the paths of those alone that say they are files of its own.
+
+    Raises:
+        gr.Error: It is another file.
+    """
+    if not Path(path).resolve().is_relative_to(Path(get_upload_folder()).resolve()):
+        raise gr.Error("Files of the server are not read: send the photo itself.", title="No photo")
+    return path
+
+
+def _check_sent(path: str | Path, check_in_upload_folder: bool) -> None:
+    if check_in_upload_folder:  # it is an input; what we give to show may lie anywhere
+        sent_file(str(path))
 
 
 def _refuse(*_: object, **__: object) -> NoReturn:

@@ -16,6 +16,7 @@ from zoo.data.folder import IMAGE_SUFFIXES
 from zoo.data.image import MAX_BYTES
 from zoo.errors import ImageError
 from zoo_demo.asking import ask, chosen, pick_model
+from zoo_demo.photo_input import sent_file
 from zoo_demo.scratch import scratch
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def build(offer: Offer, page: gr.Blocks) -> None:
         if not paths:
             raise gr.Error("Choose photos first.", title="No photos")
         served = chosen(offer, name)
-        places = list(_places(paths))
+        places = list(_places([sent_file(path) for path in paths]))
         outcomes: list[Outcome] = []
         for start in range(0, len(places), _AT_ONCE):
             progress((start, len(places)), desc="Classifying", unit="photos")

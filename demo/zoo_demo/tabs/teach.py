@@ -14,7 +14,7 @@ import pandas as pd
 from zoo.errors import ImageError
 from zoo.listing import list_entries
 from zoo_demo.asking import ask, shown, told
-from zoo_demo.photo_input import photo_input
+from zoo_demo.photo_input import photo_input, sent_file
 from zoo_demo.teaching.desk import Desk
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def _gather(desk: Desk, lesson: gr.Dropdown, page: gr.Blocks) -> tuple[gr.Dropdo
 
     @told
     def add_files(lesson_: str, label_: str | None, paths: list[str] | None) -> list[Any]:
-        for path in map(Path, paths or ()):
+        for path in map(Path, map(sent_file, paths or ())):
             try:
                 desk.lesson(lesson_).add(_class(label_), path, name=path.name)
             except ImageError as error:  # the others are good
