@@ -33,6 +33,14 @@ def test_limit(tmp_path):
     assert row["engine images/s"] > 0
 
 
+def test_choices(tmp_path):
+    rows = bench("choices", "--precision", "fp32", folder=tmp_path)
+    assert {row["choice"] for row in rows} == {"precision, layout", "freed memory", "AdamW", "batch"}
+    assert all(row["images/s"] > 0 for row in rows)
+    first, second = (row for row in rows if row["choice"] == "AdamW")
+    assert second["x the first"] == pytest.approx(second["images/s"] / first["images/s"])
+
+
 def test_startup(tmp_path):
     bare, zoo = bench("startup", folder=tmp_path)
     assert bare["ratio"] == 1

@@ -45,12 +45,13 @@ def test_steps_are_timed_in_turns_and_the_first_of_each_warms_up(monkeypatch):
     assert seen == ["bf16", "fp32"] * 8
 
 
-def test_a_measurement_ends_when_its_time_is_up(monkeypatch):
-    monkeypatch.setattr(trial, "_SECONDS", {"cpu": 0.0})
+@pytest.mark.parametrize(("seconds", "rounds"), [(1e-9, 1), (9e9, 7)])
+def test_a_measurement_ends_when_its_time_is_up(monkeypatch, seconds, rounds):
+    monkeypatch.setattr(trial, "_SECONDS", {"cpu": seconds})
     seen = []
     monkeypatch.setattr(trial, "_timed", lambda *given: seen.append(given) or 1.0)
     time_steps(a_classifier(), (SIZE, SIZE), [choose_precision(name, CPU) for name in NAMES])
-    assert len(seen) == 2 * (1 + 3)
+    assert len(seen) == 2 * (1 + rounds)
 
 
 def test_nothing_is_trained_by_a_measurement_and_no_draw_is_spent():

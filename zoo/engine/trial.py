@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from zoo.model import Classifier
 
 _IMAGES = 8  # a step; ratios were the same with 32 (docs/performance.md)
-_ROUNDS = (3, 7)  # at least and at most, after one to warm up
-_SECONDS = {"cpu": 2.0, "cuda": 0.5}  # beyond the least, no new round begins after
+_ROUNDS = (3, 7)  # at least, unless twice the time is up, and at most; after one to warm up
+_SECONDS = {"cpu": 2.0, "cuda": 0.5}  # after which no new round begins
 _WORTH = 1.1  # times as fast must be what computes less exactly
 # A machine is left in peace where threads wait for a processor for less than this share of the time that they run,
 # and the slowest step of a precision takes less than so many times as long as its fastest.
@@ -110,7 +110,8 @@ def time_steps(
                 taken = _timed(network, images, labels, precision)
                 if number:
                     seconds[precision.name].append(taken)
-            if number >= _ROUNDS[0] and time.perf_counter() - started > _SECONDS[device.type]:
+            spent = (time.perf_counter() - started) / _SECONDS[device.type]
+            if spent > (1 if number >= _ROUNDS[0] else 2) and number:
                 break
     return seconds
 
