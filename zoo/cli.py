@@ -7,8 +7,6 @@ must cost no more than click itself.
 
 from __future__ import annotations
 
-import atexit
-import gc
 import importlib
 import os
 import sys
@@ -226,7 +224,6 @@ def main(args: list[str] | None = None) -> NoReturn:
     """
     put_off_compiler()
     _let_waiting_threads_sleep()
-    atexit.register(gc.freeze)  # Python ends by searching for garbage: 0.4 s after torch, and nothing needs to be found
     try:
         with _together():
             status = cli.main(args, prog_name="zoo", standalone_mode=False)

@@ -61,7 +61,8 @@ def write_triton(file: Path, repository: Path, *, name: str, max_batch: int = MA
         return _add_version(file, folder)
     except OSError as error:
         raise ExportError(
-            f"Cannot write to {folder}: {error.strerror or error}.", hint="Choose another folder with -o."
+            f"Cannot write to {folder}: {error.strerror or error}.",
+            hint="Choose another folder with '--to triton DIR'.",
         ) from error
 
 

@@ -6,6 +6,7 @@ Started as ``processes_job.py FOLDER``, with torchrun's variables set.
 import json
 import sys
 from pathlib import Path
+from unittest.mock import patch
 
 import torch
 from fakes import FakePlugin, SmallBackbone, images, registry_of, samples
@@ -59,10 +60,10 @@ def dataset():
 
 def train(runs, name, observer=lambda event: None):
     """Fine-tunes as `RUNS` says; draws no pictures."""
-    for picture in ("write_curves", "write_confusion", "write_mistakes"):
-        setattr(conclusion, picture, lambda *args, **how: None)
-    registry = registry_of(FakePlugin(dataset=dataset()))
-    return zoo.finetune("small", registry=registry, runs=runs / name, observer=observer, **{**TRAINED, **RUNS[name]})
+    pictures = dict.fromkeys(("write_curves", "write_confusion", "write_mistakes"), lambda *args, **how: None)
+    registry, values = registry_of(FakePlugin(dataset=dataset())), {**TRAINED, **RUNS[name]}
+    with patch.multiple(conclusion, **pictures):
+        return zoo.finetune("small", registry=registry, runs=runs / name, observer=observer, **values)
 
 
 class Network(nn.Module):
