@@ -65,48 +65,35 @@ def _show(resized: NDArray[np.uint8], corner: list[int], target: NDArray[np.uint
     target[max(0, -row) :, max(0, -column) :][: shown.shape[0], : shown.shape[1]] = shown
 
 
-def cut_batch(boxes: Tensor, draws: Draws, spec: Preprocess) -> Tensor:
+def cut_batch(pixels: Tensor, starts: Tensor, widths: Tensor, draws: Draws, spec: Preprocess) -> Tensor:
     """Does what `cut` does for a whole batch on its device.
 
     Args:
-        boxes: uint8 ``(N, 3, H, W)``: what `draws.box` cuts out, padded at the bottom and right to the largest.
-        draws: As many, on the same device.
+        pixels: uint8 ``(P, 3)``: photos, one after the other, on any device.
+        starts: int64 ``(N,)`` on the CPU: where each of the photos that are asked for begins.
+        widths: int64 ``(N,)`` on the CPU: of those photos.
+        draws: As many.
         spec: The network's preprocessing.
 
     Returns:
-        uint8 ``(N, 3, h, w)``, on the device.
+        uint8 ``(N, 3, h, w)``, on the device of `pixels`.
     """
-    parts = (
-        _resize_matrix(draws.box[:, 2 + axis], draws.resized[:, axis], draws.corner[:, axis], length, target, flip)
-        for axis, (length, target, flip) in enumerate(
-            zip(boxes.shape[2:], spec.size, (draws.vflip, draws.hflip), strict=True)
-        )
-    )
-    (rows, row_inside), (columns, column_inside) = parts
-    images = rows[:, None] @ boxes.float() @ columns.transpose(1, 2)[:, None]
+    others = torch.stack([starts, widths, draws.vflip.long(), draws.hflip.long()], dim=1)
+    numbers = torch.cat([draws.box, draws.resized, draws.corner, others], dim=1)
+    # One copy to the device for all of them.
+    moved = numbers.to(pixels.device).T.unsqueeze(2).unbind()
+    top, left, height, width, rows, columns, row, column, start, photo_width, vflip, hflip = moved
+    most_rows, most_columns = draws.box[:, 2:].amax(dim=0).tolist()
+    # A box that is smaller than the largest goes on with its last row and column, which weigh nothing.
+    y = top + torch.arange(most_rows, device=pixels.device).minimum(height - 1)
+    x = left + torch.arange(most_columns, device=pixels.device).minimum(width - 1)
+    boxes = pixels[(start + y * photo_width)[:, :, None] + x[:, None, :]].permute(0, 3, 1, 2)
+    row_weights, row_inside = _resize_matrix(height, rows, row, most_rows, spec.size[0], vflip)
+    column_weights, column_inside = _resize_matrix(width, columns, column, most_columns, spec.size[1], hflip)
+    images = row_weights[:, None] @ boxes.float() @ column_weights.transpose(1, 2)[:, None]
     inside = row_inside[:, None, :, None] & column_inside[:, None, None, :]
-    fill = torch.tensor(fill_colour(spec), dtype=torch.uint8, device=boxes.device).view(1, 3, 1, 1)
+    fill = torch.tensor(fill_colour(spec), dtype=torch.uint8, device=pixels.device).view(1, 3, 1, 1)
     return torch.where(inside, images.round_().clamp_(0, 255).to(torch.uint8), fill)
-
-
-def boxes_of(pixels: Tensor, starts: Tensor, widths: Tensor, box: Tensor) -> Tensor:
-    """Gathers what is cut out of each photo from a flat buffer of photos, all at once.
-
-    Args:
-        pixels: uint8 ``(P, 3)``, of all photos, one after the other, on any device.
-        starts: int64 ``(N,)``: where each of the photos that are asked for begins; on that device.
-        widths: int64 ``(N,)``: of those photos; on that device.
-        box: int64 ``(N, 4)`` on the CPU: top, left, height, width.
-
-    Returns:
-        uint8 ``(N, 3, H, W)``, as large as the largest box; a smaller one goes on with its last row and column.
-    """
-    height, width = box[:, 2:].amax(dim=0).tolist()
-    top, left, heights, box_widths = box.to(pixels.device).T[:, :, None]
-    rows = top + torch.arange(height, device=pixels.device).minimum(heights - 1)
-    columns = left + torch.arange(width, device=pixels.device).minimum(box_widths - 1)
-    places = (starts[:, None] + rows * widths[:, None])[:, :, None] + columns[:, None, :]
-    return pixels[places].permute(0, 3, 1, 2)
 
 
 def _resize_matrix(
@@ -115,10 +102,10 @@ def _resize_matrix(
     """Returns weights ``(N, target, source)``, row i for target pixel i, and bool ``(N, target)``: is it in the photo.
 
     The weights are the triangle filter of Pillow and of torch's antialiased bilinear resize, kept within the box.
+    All tensors are ``(N, 1)``.
     """
-    length, resized, corner = (each.view(-1, 1) for each in (length, resized, corner))
-    index = torch.arange(target, device=length.device).expand(len(length), -1)
-    index = torch.where(flip.view(-1, 1), target - 1 - index, index) + corner
+    index = torch.arange(target, device=length.device)
+    index = torch.where(flip.bool(), target - 1 - index, index) + corner
     inside = (index >= 0) & (index < resized)
     scale = (length / resized)[:, :, None]
     pixel = torch.arange(source, device=length.device) + 0.5

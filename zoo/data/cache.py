@@ -181,11 +181,12 @@ class PhotoCache:
     def _left(self) -> int:
         """Returns how many bytes of memory may still be taken."""
         taken = sum(store.nbytes for store in self._stores.values() if store.tier == "memory")
-        return self._budget - taken - (0 if _keeps_photos(self._device) else sum(self._reserved.values()))
+        reserved = 0 if _keeps_photos(self._device) else sum(self._reserved.values())
+        return max(0, self._budget - taken - reserved)
 
     def _left_on_device(self) -> int:
         taken = sum(store.nbytes for store in self._stores.values() if store.on_device) + sum(self._reserved.values())
-        return min(self._budget - taken, int(device_memory(self._device) * _DEVICE_SHARE))
+        return min(max(0, self._budget - taken), int(device_memory(self._device) * _DEVICE_SHARE))
 
 
 def _keeps_photos(device: torch.device | None) -> bool:

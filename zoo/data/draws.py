@@ -40,7 +40,7 @@ class Augmentation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draws:
-    """What was drawn for N photos. ``draws[2:5]`` is what was drawn for three of them.
+    """What was drawn for N photos; all on the CPU. ``draws[2:5]`` is what was drawn for three of them.
 
     Of a photo, `box` is cut out, resized to `resized`, and then seen through a window of the network's input size
     whose upper left corner lies at `corner` (negative where the photo is smaller than the window).
@@ -72,11 +72,6 @@ class Draws:
 
     def __getitem__(self, which: slice | Tensor) -> Draws:
         return Draws(**{field.name: getattr(self, field.name)[which] for field in dataclasses.fields(self)})
-
-    def to(self, device: torch.device) -> Draws:
-        """Returns the same draws on another device."""
-        moved = {field.name: getattr(self, field.name).to(device) for field in dataclasses.fields(self)}
-        return Draws(**moved)
 
 
 def draw(sizes: Tensor, spec: Preprocess, how: Augmentation, generator: torch.Generator) -> Draws:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.data.augment import boxes_of, cut, cut_batch, normalise, vary
+from zoo.data.augment import cut, cut_batch, normalise, vary
 from zoo.data.draws import Augmentation, draw, undrawn
 from zoo.data.pipeline import images_ahead
 from zoo.errors import ConfigError
@@ -164,10 +164,8 @@ class TrainLoader:
         photos = self.store.on_device
         assert photos is not None
         for indices, draws in plan:
-            starts = photos.starts[indices.to(self.device)]
-            widths = self._sizes[indices, 1].to(self.device)
-            boxes = boxes_of(photos.pixels, starts, widths, draws.box)
-            yield cut_batch(boxes, draws.to(self.device), self.preprocess), (indices, draws)
+            starts, widths = photos.starts[indices], self._sizes[indices, 1]
+            yield cut_batch(photos.pixels, starts, widths, draws, self.preprocess), (indices, draws)
 
     def _split(self, order: Tensor) -> list[Tensor]:
         chunks = list(order.split(self.batch_size))

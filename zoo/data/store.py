@@ -36,7 +36,7 @@ class OnDevice:
 
     Attributes:
         pixels: uint8 ``(P, 3)``: of all photos, one after the other.
-        starts: int64 ``(N,)``: where each begins, in pixels; on the device as well.
+        starts: int64 ``(N,)`` on the CPU: where each begins, in pixels.
     """
 
     pixels: Tensor
@@ -158,7 +158,7 @@ class PhotoStore:
         pixels = torch.empty((len(self._pixels), 3), dtype=torch.uint8, device=device)  # type: ignore[call-overload]
         for start in range(0, len(pixels), _BLOCK):
             pixels[start : start + _BLOCK] = torch.from_numpy(self._pixels[start : start + _BLOCK])
-        self.on_device = OnDevice(pixels=pixels, starts=torch.from_numpy(self._starts).to(pixels.device))
+        self.on_device = OnDevice(pixels=pixels, starts=torch.from_numpy(self._starts))
         self._forget()
 
     def release(self) -> None:
