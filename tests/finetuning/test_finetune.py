@@ -515,6 +515,7 @@ def test_validation_photos_are_decoded_once(train, monkeypatch):
         ({"data": "colour"}, UnknownNameError, "no dataset 'colour'"),
         ({"optimizer": "adamwx"}, ConfigError, "option 'optimizer' is 'adamwx'"),
         ({"device": "cuda:99"}, ConfigError, "option 'device'"),
+        ({"cache": "device"}, ConfigError, "option 'cache' is 'device', but cpu has no memory of its own"),
         ({"freeze": "7"}, ConfigError, "the backbone has 3 stages"),
         ({"head_options": {"width": 3}}, ConfigError, "head flat has no option 'width'"),
         ({"epochs": 0}, ConfigError, "option 'epochs' is 0"),

@@ -34,6 +34,19 @@ def default_budget() -> int:
     return (available_memory() or _UNKNOWN_MEMORY) // 2
 
 
+def check_cache(mode: Cache, device: torch.device | None) -> None:
+    """Checks that photos can be kept as asked.
+
+    Raises:
+        ConfigError: The mode is ``device``, and the device is none that could keep photos.
+    """
+    if mode == "device" and not _keeps_photos(device):
+        raise ConfigError(
+            f"finetune: option 'cache' is 'device', but {device} has no memory of its own for photos.",
+            hint="Leave --cache to auto, or say memory.",
+        )
+
+
 class PhotoCache:
     """The photos of a job, each part of them decoded once.
 
@@ -55,7 +68,7 @@ class PhotoCache:
         placements: By part, for the run record: ``tier``, ``photos``, ``kept``, ``bytes`` and ``reason``.
 
     Raises:
-        ConfigError: The mode is ``device``, and the device is none that could keep photos.
+        ConfigError: As `check_cache`.
     """
 
     def __init__(
@@ -69,11 +82,7 @@ class PhotoCache:
         ranks: int = 1,
         wait: Callable[[], None] = lambda: None,
     ) -> None:
-        if mode == "device" and not _keeps_photos(device):
-            raise ConfigError(
-                f"finetune: option 'cache' is 'device', but {device} has no memory of its own for photos.",
-                hint="Leave --cache to auto, or say memory.",
-            )
+        check_cache(mode, device)
         self.placements: dict[str, dict[str, Any]] = {}
         self._mode = mode
         self._budget = default_budget() if budget is None else budget

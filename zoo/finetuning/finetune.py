@@ -154,6 +154,7 @@ def _prepare(
     # Only now: a wrong name or path, or a missing network, is told without waiting for torch.
     import torch
 
+    from zoo.data.cache import check_cache
     from zoo.engine.optimizer import check_optimizer
     from zoo.engine.precision import choose_device, choose_precision
     from zoo.finetuning.hardware import recorded_precision, settle_batch_size, settle_precision
@@ -167,7 +168,9 @@ def _prepare(
     device = choose_device(config.device, processes)
     if device.type == "cuda":
         torch.cuda.set_device(device)  # what names no device is made on the one of this process
-    choose_precision(config.precision, device)  # whether the device can is told before anything slow begins
+    # Whether the device can is told before anything slow begins.
+    choose_precision(config.precision, device)
+    check_cache(config.cache, device)
     with processes.in_turn():
         images = find_images(config, registry, observer)
     model = assemble(
