@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from zoo_export.card import InputKind
+    from zoo_export.card import InputKind, PrecisionName
 
     Images = list[NDArray[np.uint8]]
     Call = Callable[[], object]
 
 NAME = "inference"
-RAW, PREDICTOR = "ONNX Runtime, plain graph", "predictor, raw pixels"
+RAW, PREDICTOR = "ONNX Runtime, plain graph,", "predictor, raw pixels,"
 BATCHES = (1, 32)
 ALLOWED_MS, ALLOWED_SHARE = 0.3, 0.05  # what the predictor may add to ONNX Runtime at batch 1
 
@@ -55,24 +55,41 @@ def make_run(arguments: argparse.Namespace, folder: Path) -> Any:
     )
 
 
-def export_all(run: Any, folder: Path) -> dict[InputKind, Path]:
-    """Returns the exported files: the plain graph, and the one with the preprocessing inside."""
+def export_all(run: Any, folder: Path) -> tuple[dict[tuple[str, str], Path], list[str]]:
+    """Returns the exported files by kind and precision, and a note for each that was not worth keeping."""
+    from zoo.errors import ExportError
     from zoo_export.exporting import export
 
+    files: dict[tuple[str, str], Path] = {}
+    notes = []
     kinds: tuple[InputKind, ...] = ("tensor", "pixels")
-    return {kind: export(run, folder / f"{kind}.onnx", input=kind, verify=False).path for kind in kinds}
+    precisions: tuple[PrecisionName, ...] = ("fp32", "fp16", "int8")
+    for precision in precisions:
+        for kind in kinds:
+            target = folder / f"{kind}-{precision}.onnx"
+            try:
+                # What so little training makes of so few photos says nothing of what precision costs in accuracy.
+                export(run, target, input=kind, precision=precision, max_drop=100)
+            except ExportError as error:
+                notes.append(f"{precision} {kind}: {error.message}")
+            else:
+                files[kind, precision] = target
+    return files, notes
 
 
-def onnx_calls(files: dict[InputKind, Path], images: Images, threads: int | None) -> dict[str, Call]:
-    """Returns ONNX Runtime on the plain graph, and the predictor."""
+def onnx_calls(files: dict[tuple[str, str], Path], images: Images, threads: int | None) -> dict[str, Call]:
+    """Returns ONNX Runtime on the plain graph, and the predictor, in every precision there is."""
     from zoo_export.predictor import load
 
-    plain, ours = (load(files[kind], threads=threads) for kind in ("tensor", "pixels"))
-    feed = {"tensor": plain.batch(images)}
-    return {
-        RAW: lambda: plain.session.runtime.run(None, feed),
-        PREDICTOR: lambda: ours.probabilities(images),
-    }
+    calls: dict[str, Call] = {}
+    for (kind, precision), file in files.items():
+        predictor = load(file, threads=threads)
+        if kind == "tensor":
+            feed = {"tensor": predictor.batch(images)}
+            calls[f"{RAW} {precision}"] = functools.partial(predictor.session.runtime.run, None, feed)
+        else:
+            calls[f"{PREDICTOR} {precision}"] = functools.partial(predictor.probabilities, images)
+    return calls
 
 
 def torch_calls(run: Any, images: Images, threads: int | None, *, compiled: bool) -> dict[str, Call]:
@@ -150,13 +167,15 @@ def _row(what: str, taken: dict[int, list[float]], more: str = "") -> dict[str, 
     }
 
 
-def added(taken: dict[str, list[float]]) -> tuple[str, str]:
+def added(taken: dict[str, list[float]], precision: str) -> tuple[str, str]:
     """Returns what the predictor adds to ONNX Runtime on the plain graph, and whether that is allowed."""
-    more = median([ours - raw for raw, ours in zip(taken[RAW], taken[PREDICTOR], strict=True)])
-    share = more / median(taken[RAW])
+    raw, ours = taken[f"{RAW} {precision}"], taken[f"{PREDICTOR} {precision}"]
+    more = median([b - a for a, b in zip(raw, ours, strict=True)])
+    share = more / median(raw)
     told = f"{1e3 * more:+.2f} ms, {share:+.1%}"
     kept = "kept" if 1e3 * more <= ALLOWED_MS or share <= ALLOWED_SHARE else "missed"
-    return told, f"One photo: the predictor adds {told}; the limit, {ALLOWED_MS} ms or {ALLOWED_SHARE:.0%}, is {kept}."
+    limit = f"the limit, {ALLOWED_MS} ms or {ALLOWED_SHARE:.0%}, is {kept}"
+    return told, f"{precision}, one photo: the predictor adds {told}; {limit}."
 
 
 def main(args: list[str] | None = None) -> None:
@@ -178,7 +197,7 @@ def main(args: list[str] | None = None) -> None:
 def measure(arguments: argparse.Namespace, folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
     """Returns the rows of the table, and what is to be said below it."""
     run = make_run(arguments, folder)
-    files = export_all(run, folder)
+    files, notes = export_all(run, folder)
     chance = np.random.default_rng(0)
     by_batch: dict[int, dict[str, list[float]]] = {}
     for batch in BATCHES:
@@ -188,12 +207,14 @@ def measure(arguments: argparse.Namespace, folder: Path) -> tuple[list[dict[str,
         repeats = arguments.repeats if batch == 1 else max(2, arguments.repeats // 8)
         measures = {name: functools.partial(seconds_of, call) for name, call in calls.items()}
         by_batch[batch] = alternate(measures, repeats, warm_up=True)
-    told, note = added(by_batch[1])
-    rows = [
-        _row(name, {batch: taken[name] for batch, taken in by_batch.items()}, told if name == PREDICTOR else "")
-        for name in by_batch[1]
-    ]
-    return rows + before(run.preprocess, arguments.repeats), [note]
+    shares = {}
+    for precision in ("fp32", "fp16", "int8"):
+        if {("tensor", precision), ("pixels", precision)} <= files.keys():
+            shares[f"{PREDICTOR} {precision}"], note = added(by_batch[1], precision)
+            notes.append(note)
+    taken = {name: {batch: by_batch[batch][name] for batch in BATCHES} for name in by_batch[1]}
+    rows = [_row(name, each, shares.get(name, "")) for name, each in taken.items()]
+    return rows + before(run.preprocess, arguments.repeats), notes
 
 
 if __name__ == "__main__":

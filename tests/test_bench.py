@@ -57,7 +57,7 @@ def test_decode(tmp_path):
 
 def test_inference(tmp_path):
     rows = {row["what"]: row for row in bench("inference", folder=tmp_path)}
-    raw, ours = rows["ONNX Runtime, plain graph"], rows["predictor, raw pixels"]
+    raw, ours = rows["ONNX Runtime, plain graph, fp32"], rows["predictor, raw pixels, fp32"]
     assert ours["predictor adds"].endswith("%")
     assert raw["predictor adds"] == ""
     assert all(row["ms, one"] > 0 for row in rows.values())
