@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 _NAME = "the exported file"
 BATCHES = (1, 2, 7)
 _IN_BATCHES = 14  # photos that are also compared two and seven at a time
-# Share of the spread of the logits. Compared with the run's own, those of float32 were measured to differ by up to
-# 0.0006 of it (docs/export-families.md), most of that from pixels that the resize gives one level off.
+# Share of the spread of the logits. Those of float32 differ by millionths of it (docs/export-families.md); pixels that
+# the resize gives one level off add some hundred times as much.
 TOLERANCE = 0.002
 _LEAST_SPREAD = 1e-3  # a network whose logits are all but the same for every photo has only rounding to compare
 
