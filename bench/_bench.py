@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import sys
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -44,6 +46,8 @@ def options(name: str, doc: str | None, *, repeats: int, photos: int | None = No
 def alternate(measures: Mapping[str, Callable[[], T]], repeats: int, *, warm_up: bool = False) -> dict[str, list[T]]:
     """Measures each in turn, `repeats` times over: a machine's speed drifts by more than most differences.
 
+    Tells on stderr what is done, so that a long run is seen to go on, and an error at its end costs no figure.
+
     Args:
         measures: By name.
         repeats: Rounds that count.
@@ -54,7 +58,9 @@ def alternate(measures: Mapping[str, Callable[[], T]], repeats: int, *, warm_up:
         measure()
     for _ in range(repeats):
         for name, measure in measures.items():
+            started = time.perf_counter()
             taken[name].append(measure())
+            print(f"{name}: {time.perf_counter() - started:.1f} s, {taken[name][-1]}", file=sys.stderr)
     return taken
 
 

@@ -73,12 +73,21 @@ def run(command: list[str], environment: dict[str, str], read: Callable[[dict[st
     ):
         assert process.stdout is not None
         for line in process.stdout:
-            if line.startswith("{") and (outcome := read(json.loads(line))):
+            if (values := _parsed(line)) and (outcome := read(values)):
                 found = outcome._replace(seconds=time.perf_counter() - started)
         if process.wait() or found is None:
             errors.seek(0)
             sys.exit(f"{' '.join(command)} failed:\n{errors.read()}")
     return found
+
+
+def _parsed(line: str) -> dict[str, Any] | None:
+    """Returns the object that a line of JSON is; None of anything else that a trainer prints."""
+    try:
+        values = json.loads(line)
+    except ValueError:
+        return None
+    return values if isinstance(values, dict) else None
 
 
 def read_zoo(values: dict[str, Any]) -> Outcome | None:
@@ -88,8 +97,10 @@ def read_zoo(values: dict[str, Any]) -> Outcome | None:
     return Outcome(0.0, values["results"]["test"]["accuracy"], {})
 
 
-def read_peer(values: dict[str, Any]) -> Outcome:
+def read_peer(values: dict[str, Any]) -> Outcome | None:
     """Understands the answer of a peer."""
+    if "packages" not in values:
+        return None
     return Outcome(0.0, values["accuracy"], values["packages"])
 
 

@@ -26,7 +26,7 @@ InputKind = Literal["pixels", "tensor"]
 Activation = Literal["softmax", "sigmoid"]
 PrecisionName = Literal["fp32", "fp16", "int8"]
 
-_MAX_TEXT = 16 * 2**20
+MAX_TEXT = 16 * 2**20
 _MAX_CLASSES = 100_000
 _MAX_NAME = 1_000
 _MAX_SIDE = 16_384
@@ -110,8 +110,8 @@ class ModelCard:
 
 
 def _parse(text: str) -> dict[str, Any]:
-    if len(text) > _MAX_TEXT:
-        raise ValueError(f"it is longer than {_MAX_TEXT // 2**20} MiB")
+    if len(text) > MAX_TEXT:
+        raise ValueError(f"it is longer than {MAX_TEXT // 2**20} MiB")
     values = json.loads(text, parse_constant=_no_number)
     if not isinstance(values, dict):
         raise ValueError("it is no JSON object")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoo.errors import DataError, ExportError
@@ -14,8 +15,6 @@ from zoo.run import written_aside
 from zoo_export.files import FILE, take_in
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import onnx
 
     from zoo.events import Observer
@@ -102,7 +101,7 @@ def export(
         from zoo_export.parity import compare, onnx_subjects
 
         report = compare(onnx_subjects(content, card, _devices(device)), card, classifier, samples, observer)
-        card = replace(card, parity={**report.to_dict(), "data": data or "validation"})
+        card = replace(card, parity={**report.to_dict(), "data": Path(data).name if data else "validation"})
     if own is not None:
         from zoo_export.lowering import lowered
 

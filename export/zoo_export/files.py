@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from zoo_export.card import ModelCard
 
 FILE = "model.onnx"
-ONNX = ".onnx"
+ONNX, ARCHIVE = ".onnx", ".pt2"
 
 
 def find_file(reference: str | Path, *, runs: Path = RUNS) -> Path:
@@ -27,7 +27,7 @@ def find_file(reference: str | Path, *, runs: Path = RUNS) -> Path:
     try:
         path = locate(reference, runs=runs)
     except RunError:
-        if Path(reference).suffix not in (ONNX, SUFFIX):
+        if Path(reference).suffix not in (ONNX, ARCHIVE, SUFFIX):
             raise
         raise ExportError(f"There is no file {reference}.", hint="'zoo export RUN' writes one.") from None
     if not path.is_dir():

@@ -6,6 +6,7 @@ import hashlib
 import importlib.metadata
 from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import onnx
@@ -42,13 +43,22 @@ def card_of(run: Run, classifier: Classifier, *, input: InputKind, opset: int) -
         head=run.head,
         run={"name": run.name, "created": run.record.get("created", ""), "results": results},
         data={"name": run.record.get("data", {}).get("name", ""), "fingerprint": run.fingerprint},
-        weights=str(run.record.get("weights", "")),
+        weights=_started_from(run),
         weights_sha256=digest,
         versions=_versions(),
         opset=opset,
         exported=datetime.now(UTC).isoformat(timespec="seconds"),
         parity={"verified": False},
     )
+
+
+def _started_from(run: Run) -> str:
+    """Returns what the run says of its first weights; of a file its name alone: a folder is nobody else's business."""
+    told, named = str(run.record.get("weights", "")), Path(str(run.record.get("config", {}).get("weights", "")))
+    for path in (named.resolve(), named):
+        if path.name:
+            told = told.replace(str(path), path.name)
+    return told
 
 
 def _versions() -> dict[str, str]:

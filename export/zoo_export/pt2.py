@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -24,8 +25,6 @@ from zoo_export.provenance import card_of
 from zoo_export.quiet import quiet
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import numpy as np
     from numpy.typing import NDArray
 
@@ -60,7 +59,7 @@ def export_pt2(
     card = card_of(run, classifier, input="tensor", opset=0)
     if verify:
         report = compare([_loaded(_archive(program, card))], card, classifier, samples, observer)
-        card = replace(card, parity={**report.to_dict(), "data": data or "validation"})
+        card = replace(card, parity={**report.to_dict(), "data": Path(data).name if data else "validation"})
     content = _archive(program, card)
     with written_aside(target) as aside:
         aside.write_bytes(content)

@@ -3,6 +3,7 @@
 Started as ``processes_job.py FOLDER``, with torchrun's variables set.
 """
 
+import atexit
 import json
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from unittest.mock import patch
 
 import torch
 from fakes import FakePlugin, SmallBackbone, images, registry_of, samples
-from torch import nn
+from torch import distributed, nn
 
 import zoo
 from zoo.data.loader import Batch, share_of
@@ -126,6 +127,8 @@ def outputs(processes, count):
 
 def main(folder):
     processes = Processes.from_environment()
+    left_open = folder / f"{processes.rank}.open"
+    atexit.register(lambda: left_open.write_text(str(distributed.is_initialized()), "utf-8"))
     seen = {"rank": processes.rank}
     torch.set_num_threads(1)
     notes = []

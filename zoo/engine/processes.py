@@ -5,6 +5,7 @@ Imports no torch until there is more than one.
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import threading
@@ -109,6 +110,7 @@ class Processes:
                 self.wait()  # until none can fail any more
             except BaseException as error:
                 # The group stays open: closing it would let the others fail before this error is told.
+                atexit.register(_close)
                 if _is_told_here(error, store):
                     raise
                 raise ElsewhereError from error
@@ -221,6 +223,19 @@ def _is_open() -> bool:
     import torch.distributed as dist
 
     return dist.is_available() and dist.is_initialized()
+
+
+def _close() -> None:
+    """Ends the threads of a group that is still open, without waiting for the other processes.
+
+    At exit, while Python is whole: such a thread may still let go of a tensor, and where it does so later, the process
+    is aborted (https://github.com/pytorch/pytorch/pull/179291).
+    """
+    import torch.distributed as dist
+
+    if dist.group.WORLD is not None:
+        dist.group.WORLD.abort()
+        dist.destroy_process_group()
 
 
 def _is_told_here(error: BaseException, store: Store) -> bool:

@@ -29,7 +29,7 @@ def command(file: str, runs: Path, as_json: bool) -> None:
 
     Inputs and outputs, classes, preprocessing, where it comes from, what proves it.
     """
-    inspected = inspect(find_file(file, runs=runs))
+    inspected = inspect(find_file(file, runs=runs), ask=console.passphrase_prompt())
     if as_json:
         console.write_json(inspected.to_dict())
     else:
@@ -38,10 +38,9 @@ def command(file: str, runs: Path, as_json: bool) -> None:
 
 def _write(inspected: Inspected) -> None:
     console.heading(str(inspected.path))
-    size = (
-        f"{inspected.bytes / 1e6:.1f} MB, opset {inspected.opset}, written by {inspected.producer or 'an unknown tool'}"
-    )
-    pairs = [("file", size)]
+    opset = f"opset {inspected.opset}, " if inspected.opset else ""
+    told = f"{inspected.bytes / 1e6:.1f} MB, {opset}written by {inspected.producer or 'an unknown tool'}"
+    pairs = [("file", told)]
     pairs += [("input" if i == 0 else "", _told(value)) for i, value in enumerate(inspected.inputs)]
     pairs += [("output" if i == 0 else "", _told(value)) for i, value in enumerate(inspected.outputs)]
     if inspected.card is None:

@@ -1,0 +1,21 @@
+"""What a file says of where it comes from."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from zoo_export.provenance import _started_from
+
+
+@pytest.mark.parametrize("named", ["sub/my weights.pth", "{folder}/sub/my weights.pth"])
+def test_the_name_of_a_file_of_weights_is_told_but_not_its_folder(tmp_path, monkeypatch, named):
+    monkeypatch.chdir(tmp_path)
+    named = named.format(folder=tmp_path)
+    told = f"120 entries loaded from {named}; skipped: fc.bias"
+    run = SimpleNamespace(record={"weights": told, "config": {"weights": named}})
+    assert _started_from(run) == "120 entries loaded from my weights.pth; skipped: fc.bias"
+
+
+@pytest.mark.parametrize("record", [{}, {"weights": "random", "config": {"weights": "none"}}, {"weights": "random"}])
+def test_what_is_no_file_stays(record):
+    assert _started_from(SimpleNamespace(record=record)) == record.get("weights", "")
