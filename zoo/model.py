@@ -33,7 +33,7 @@ class Classifier(nn.Module):
         head: Makes logits of them.
 
     Attributes:
-        frontier: Where the frozen part of the backbone ends, if what that part gives is kept.
+        frontier: Where the frozen part of the backbone ends, if that is known; what comes before it runs folded.
     """
 
     def __init__(self, backbone: Backbone, head: Head) -> None:
@@ -44,10 +44,11 @@ class Classifier(nn.Module):
 
     def forward(self, images: Tensor | Kept) -> Tensor:
         """Maps normalised images ``(N, 3, H, W)`` float32, or what is kept of them, to logits ``(N, classes)``."""
-        if self.frontier is None or isinstance(images, Tensor):
-            features = self.backbone(images)
+        if self.frontier is not None:
+            kept = self.frontier.keep(images) if isinstance(images, Tensor) else images
+            features = self.frontier.go_on(self.backbone, kept)
         else:
-            features = self.frontier.go_on(self.backbone, images)
+            features = self.backbone(images)
         logits: Tensor = self.head(features)
         return logits
 

@@ -30,7 +30,6 @@ def test_a_part_is_kept_once_and_served_in_order():
     modes = [module.training for module in classifier.modules()]
     kept = keep_part(
         classifier.frontier,
-        classifier.backbone,
         batches,
         count=11,
         batch_size=4,

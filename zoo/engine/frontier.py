@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor, fx, nn
 
+from zoo.engine.folding import fold_batch_norm
 from zoo.engine.tracing import EXAMPLE, Tracer, UntraceableError, attribute
 from zoo.model import set_training
 
@@ -35,10 +37,11 @@ class Kept(tuple[Tensor, ...]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frontier:
-    """Where the frozen part of a backbone ends. It holds no weights: those of the backbone at hand are used.
+    """Where the frozen part of a backbone ends. Of what learns it holds nothing: the backbone at hand is used.
 
     Attributes:
-        before: Gives the values that cross the frontier, of ``(backbone, images)``.
+        frozen: The backbone, its batch normalisations folded into its convolutions; only its frozen part is of use.
+        before: Gives the values that cross the frontier, of ``(frozen, images)``.
         after: Gives the features, of ``(backbone, *values)``; one for train mode (True), one for eval mode.
         constants: Those of the values that are the same whatever the images (shapes, position embeddings), by position.
         counts: Positions of those that are the number of images.
@@ -46,6 +49,7 @@ class Frontier:
         image_bytes: What is kept of an image takes so many.
     """
 
+    frozen: Backbone
     before: Callable[..., tuple[Any, ...]]
     after: dict[bool, Callable[..., Features]]
     constants: dict[int, Any]
@@ -53,9 +57,13 @@ class Frontier:
     shapes: tuple[tuple[int, ...], ...]
     image_bytes: int
 
-    def keep(self, backbone: Backbone, images: Tensor) -> Kept:
+    def __deepcopy__(self, memo: object) -> Self:
+        """Returns the frontier itself: nothing of it changes, and copies of a classifier have the same frozen part."""
+        return self
+
+    def keep(self, images: Tensor) -> Kept:
         """Returns what the frozen part, in eval mode, makes of images ``(N, 3, H, W)``."""
-        values = enumerate(self.before(backbone, images))
+        values = enumerate(self.before(self.frozen, images))
         return Kept(*(value for i, value in values if i not in self.constants and i not in self.counts))
 
     def go_on(self, backbone: Backbone, kept: Kept) -> Features:
@@ -86,23 +94,29 @@ def find_frontier(
         UntraceableError: The backbone cannot be divided without changing what it does; the message says why.
     """
     cuda = [precision.device] if precision.device.type == "cuda" else []
+    frozen = fold_batch_norm(classifier.backbone, image_size=image_size, precision=precision)
     noise = torch.randn(3, 3, *image_size, generator=torch.Generator().manual_seed(0))
     images = noise.to(precision.device).contiguous(memory_format=torch.channels_last)
     try:
         with precision.autocast(), torch.random.fork_rng(cuda):
             trial = copy.deepcopy(classifier)  # runs in train mode, which moves statistics
-            return _divide(trial, images, lambda: set_training(trial, freeze_norm_stats=freeze_norm_stats), precision)
+            to_train = partial(set_training, trial, freeze_norm_stats=freeze_norm_stats)
+            frontier = _divide(trial, frozen, images, to_train)
+            for mode in (trial.eval, to_train):
+                mode()
+                _check(frontier, trial.backbone, images[1:], _TOLERANCE[precision.name])
     except UntraceableError:
         raise
     except Exception as error:  # the Python of any network is run here with what stands for tensors
         reason = str(error).strip().partition("\n")[0]
         raise UntraceableError(f"it cannot be traced: {type(error).__name__}: {reason}") from error
+    return frontier
 
 
-def _divide(trial: Classifier, images: Tensor, set_training: Callable[[], object], precision: Precision) -> Frontier:
+def _divide(trial: Classifier, frozen: Backbone, images: Tensor, to_train: Callable[[], object]) -> Frontier:
     backbone, graphs = trial.backbone, {}
     for training in (False, True):
-        set_training() if training else trial.eval()
+        to_train() if training else trial.eval()
         graphs[training] = Tracer(images, is_leaf=_is_uniform).trace(backbone)
     crossing = {training: _crossing(graph, backbone) for training, graph in graphs.items()}
     example = [node.meta[EXAMPLE] for node in crossing[False]]
@@ -117,7 +131,8 @@ def _divide(trial: Classifier, images: Tensor, set_training: Callable[[], object
     }
     constants, counts = _not_of_an_image(example, before(backbone, images[1:]), len(images))
     values = [value for i, value in enumerate(example) if i not in constants and i not in counts]
-    frontier = Frontier(
+    return Frontier(
+        frozen=frozen,
         before=before,
         after=after,
         constants=constants,
@@ -125,10 +140,6 @@ def _divide(trial: Classifier, images: Tensor, set_training: Callable[[], object
         shapes=tuple(tuple(value.shape[1:]) for value in values),
         image_bytes=sum(value[0].nbytes for value in values),
     )
-    for training in (False, True):
-        set_training() if training else trial.eval()
-        _check(frontier, backbone, images[1:], _TOLERANCE[precision.name])
-    return frontier
 
 
 def _is_uniform(module: nn.Module) -> bool:
@@ -214,10 +225,11 @@ def _not_of_an_image(example: list[Any], fewer: tuple[Any, ...], count: int) -> 
 
 
 def _check(frontier: Frontier, backbone: Backbone, images: Tensor, tolerance: float) -> None:
+    frontier = replace(frontier, frozen=backbone)  # folded, it would round otherwise
     torch.manual_seed(0)
     whole = backbone(images)
     torch.manual_seed(0)
-    divided = frontier.go_on(backbone, frontier.keep(backbone, images))
+    divided = frontier.go_on(backbone, frontier.keep(images))
     for one, other in zip(whole, divided, strict=True):
         close = one.shape == other.shape and float((one - other).abs().max()) <= tolerance * float(one.abs().max())
         if not close:  # NaN is close to nothing

@@ -8,14 +8,13 @@ import torch
 from torch import Tensor
 
 from zoo.data.loader import Batch
-from zoo.engine.evaluate import evaluating, in_parts
+from zoo.engine.evaluate import in_parts
 from zoo.engine.frontier import Kept
 from zoo.engine.memory import Parts, some
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from zoo.contracts import Backbone
     from zoo.engine.frontier import Frontier
     from zoo.engine.precision import Precision
 
@@ -107,7 +106,6 @@ class KeptViews:
 @torch.no_grad()
 def keep_part(
     frontier: Frontier,
-    backbone: Backbone,
     batches: Iterable[Batch],
     *,
     count: int,
@@ -120,7 +118,6 @@ def keep_part(
 
     Args:
         frontier: Where the frozen part ends.
-        backbone: Whose weights are used; in eval mode meanwhile.
         batches: Of images.
         count: How many images these are together.
         batch_size: Of the batches in order.
@@ -135,15 +132,14 @@ def keep_part(
     labels: list[Tensor] = []
     done = 0
     parts = parts or Parts()
-    with evaluating(backbone):
-        for batch in batches:
-            values = in_parts(lambda images: frontier.keep(backbone, images), batch, precision, parts)
-            room = room or [_room_for(count, value) for value in values]
-            for place, value in zip(room, values, strict=True):
-                place[done : done + len(value)] = value
-            labels.append(batch.labels)
-            done += len(batch.labels)
-            progress(done)
+    for batch in batches:
+        values = in_parts(frontier.keep, batch, precision, parts)
+        room = room or [_room_for(count, value) for value in values]
+        for place, value in zip(room, values, strict=True):
+            place[done : done + len(value)] = value
+        labels.append(batch.labels)
+        done += len(batch.labels)
+        progress(done)
     return KeptPart(Kept(*room), torch.cat(labels), batch_size=batch_size)
 
 

@@ -6,6 +6,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from zoo.engine.evaluate import run_over
+from zoo.engine.folding import folded
 from zoo.finetuning.checkpoint import load_weights
 from zoo.finetuning.record import figures
 from zoo.finetuning.training import eval_batches
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from zoo.finetuning.training import Job
     from zoo.metrics import Evaluation
+    from zoo.model import Classifier
     from zoo.specs import Sample
 
 _PARTS = ("val", "test")
@@ -34,7 +36,9 @@ def conclude(job: Job) -> dict[str, Any]:
     if job.processes.first:
         load_weights(run, job.classifier)
     job.processes.share(job.classifier)
-    scored = {part: _score(job, part, getattr(job.images, part)) for part in _PARTS if getattr(job.images, part)}
+    network = folded(job.classifier, image_size=job.preprocess.size, precision=job.precision)
+    parts = [part for part in _PARTS if getattr(job.images, part)]
+    scored = {part: _score(job, network, part, getattr(job.images, part)) for part in parts}
     return job.processes.decide(lambda: _write(job, run, scored))
 
 
@@ -55,13 +59,15 @@ def _write(job: Job, run: Run, scored: Mapping[str, tuple[Evaluation, tuple[Mist
     return results
 
 
-def _score(job: Job, part: str, samples: Sequence[Sample]) -> tuple[Evaluation, tuple[Mistake, ...]]:
+def _score(
+    job: Job, network: Classifier, part: str, samples: Sequence[Sample]
+) -> tuple[Evaluation, tuple[Mistake, ...]]:
     if part in job.evaluated:
         batches, samples = job.evaluated[part]
     else:
         batches = loader = eval_batches(job, part, samples)
         samples = loader.store.samples
-    outputs = run_over(job.classifier, batches, job.precision, parts=job.parts, processes=job.processes)
-    probabilities = job.classifier.head.probabilities(outputs.logits).numpy()
+    outputs = run_over(network, batches, job.precision, parts=job.parts, processes=job.processes)
+    probabilities = network.head.probabilities(outputs.logits).numpy()
     evaluation = evaluate_predictions(probabilities, outputs.labels.numpy(), job.images.classes)
     return evaluation, find_mistakes(probabilities, samples)

@@ -49,7 +49,7 @@ def keep_frozen(job: Job, train: TrainLoader, val: EvalLoader) -> tuple[TrainBat
         return train, val
     frontier = None
     try:
-        frontier = _frontier(job)
+        job.classifier.frontier = frontier = _frontier(job)
         told["values"] = [list(shape) for shape in frontier.shapes]
         told["reason"] = _too_large(needed := frontier.image_bytes * len(val.store), job.cache.room())
     except UntraceableError as error:
@@ -57,7 +57,6 @@ def keep_frozen(job: Job, train: TrainLoader, val: EvalLoader) -> tuple[TrainBat
     if frontier is None or told["reason"]:
         job.observer(Note(text=f"The frozen stages are run in every epoch: {told['reason']}."))
         return train, val
-    job.classifier.frontier = frontier
     told.update(val=True, bytes=needed)
     job.cache.reserve("val", needed)
     kept = KeptLater(lambda: _keep(job, frontier, val, count=len(val.store), batch_size=val.batch_size, what="val"))
@@ -101,7 +100,6 @@ def _keep(
 ) -> KeptPart:
     return keep_part(
         frontier,
-        job.classifier.backbone,
         batches,
         count=count,
         batch_size=batch_size,

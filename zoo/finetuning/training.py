@@ -18,6 +18,7 @@ from zoo.engine.compilation import Compilation
 from zoo.engine.evaluate import run_over
 from zoo.engine.features import FeatureBatches, OnFeatures, keep_features, solve_head
 from zoo.engine.fit import Plan, TrainState, fit
+from zoo.engine.folding import fold_batch_norm
 from zoo.engine.machine import tuned_for
 from zoo.engine.memory import Parts, is_out_of_memory
 from zoo.engine.optimizer import make_optimizer, optimizer_kernels
@@ -362,7 +363,7 @@ def _plan(config: FinetuneConfig) -> Plan:
 
 def _keep(job: Job, batches: Any, total: int, what: str) -> FeatureBatches:
     return keep_features(
-        job.classifier.backbone,
+        fold_batch_norm(job.classifier.backbone, image_size=job.preprocess.size, precision=job.precision),
         job.classifier.head,
         batches,
         precision=job.precision,

@@ -1,0 +1,148 @@
+"""Batch normalisations that become part of convolutions."""
+
+import copy
+
+import pytest
+import torch
+from fakes import SmallBackbone
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm
+
+from zoo.contracts import Backbone, Features
+from zoo.engine.folding import fold_batch_norm, folded
+from zoo.engine.precision import Precision
+from zoo.model import Classifier
+
+FP32 = Precision(name="fp32", device=torch.device("cpu"), reason="a test")
+SIZE = (12, 16)
+
+
+class Around(Backbone):
+    """A backbone that gives what a network makes of images."""
+
+    pooled_width = map_width = 4
+
+    def __init__(self, body):
+        super().__init__()
+        self.body = body
+        for norm in [module for module in self.modules() if isinstance(module, nn.BatchNorm2d)]:
+            if norm.affine:
+                nn.init.normal_(norm.weight)
+                nn.init.normal_(norm.bias)
+            if norm.track_running_stats:
+                nn.init.normal_(norm.running_mean)
+                nn.init.uniform_(norm.running_var, 0.5, 2)
+
+    def forward(self, images):
+        found = self.body(images)
+        return Features(found.mean(dim=(2, 3)), found)
+
+    def stages(self):
+        return [self.body]
+
+
+class Branched(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+
+    def forward(self, images):
+        found = self.conv(images)
+        return self.norm(found) + found
+
+
+class Twice(Branched):
+    def forward(self, images):
+        return self.norm(self.conv(images)) + self.norm(self.conv(images.flip(3)))
+
+
+class LookedAt(Branched):
+    def forward(self, images):
+        return self.norm(self.conv(images)) * self.norm.weight.sum()
+
+
+class Unforeseen(Branched):
+    def forward(self, images):
+        found = self.norm(self.conv(images))
+        return found if bool(images.sum() > 0) else -found
+
+
+def fold(backbone):
+    return fold_batch_norm(backbone, image_size=SIZE, precision=FP32)
+
+
+def norms(network):
+    return sum(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+
+
+@pytest.mark.parametrize(
+    ("body", "left"),
+    [
+        (nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 3, bias=False)), 0),
+        (nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, affine=False)), 0),
+        (nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 4, 3), nn.ReLU(), nn.BatchNorm2d(4)), 2),
+        (nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, track_running_stats=False)), 1),
+        (nn.Sequential(weight_norm(nn.Conv2d(3, 4, 3)), nn.BatchNorm2d(4)), 1),
+        (Branched(), 1),
+        (Twice(), 1),
+        (LookedAt(), 1),
+        (Unforeseen(), 1),
+    ],
+    ids=[
+        "behind",
+        "no weights",
+        "elsewhere",
+        "own statistics",
+        "other weights",
+        "branch",
+        "twice",
+        "weight",
+        "untraced",
+    ],
+)
+def test_it_gives_the_same_and_leaves_the_backbone_as_it_was(body, left):
+    torch.manual_seed(0)
+    backbone = Around(body)
+    before, images = copy.deepcopy(backbone.state_dict()), torch.randn(5, 3, *SIZE)
+    copied = fold(backbone)
+    assert norms(copied) == left
+    assert not any(module.training for module in copied.modules())
+    assert all(module.training for module in backbone.modules())
+    for name, value in backbone.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    for ours, theirs in zip(copied(images), backbone.eval()(images), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_a_watched_module_stays():
+    backbone, seen = Around(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))), []
+    backbone.body[1].register_forward_hook(lambda *called: seen.append(called))
+    assert norms(fold(backbone)) == 1
+
+
+def test_what_is_not_folded_is_shared():
+    backbone = Around(nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 1)))
+    copied = fold(backbone)
+    assert copied.body[2].weight is backbone.body[2].weight
+    assert copied.body[0].weight is not backbone.body[0].weight
+    assert not copied.body[0].weight.requires_grad
+    assert backbone.body[0].weight.requires_grad
+
+
+def test_a_folded_classifier_says_the_same():
+    torch.manual_seed(0)
+    backbone = SmallBackbone()
+    classifier = Classifier(backbone, OnPooled(backbone.pooled_width)).eval()
+    images = torch.randn(4, 3, *SIZE)
+    network = folded(classifier, image_size=SIZE, precision=FP32)
+    assert norms(network) == 0 < norms(classifier)
+    torch.testing.assert_close(network(images), classifier(images), rtol=1e-4, atol=1e-5)
+
+
+class OnPooled(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.linear = nn.Linear(width, 3)
+
+    def forward(self, features) -> Tensor:
+        return self.linear(features.pooled)
