@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 UV := $(shell command -v uv 2>/dev/null)
 
-.PHONY: help setup quickstart test lint bench clean
+.PHONY: help setup quickstart test browser lint bench clean
 
 help:  ## List the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
@@ -23,8 +23,14 @@ quickstart: $(READY)  ## Set up, then fine-tune on the built-in drawings: about 
 	@echo "  zoo finetune resnet18 --data hotdog         # real photos, pretrained weights (downloads both)"
 	@echo "  zoo finetune resnet18 --data PATH           # your own photos: a folder with a folder for each class"
 
-test: $(READY)  ## Set up, then run the tests
+test: $(READY) browser  ## Set up, then run the tests
 	$(BIN)/python -m pytest
+
+# Chromium, where there is none yet: the demo's tests drive it, and skip without.
+browser: $(READY)
+	@for name in chromium chromium-browser google-chrome; do command -v $$name >/dev/null && exit; done; \
+		PLAYWRIGHT_DOWNLOAD_CONNECTION_TIMEOUT=5000 $(BIN)/python -m playwright install --only-shell chromium 2>/dev/null \
+		|| echo "Chromium cannot be had: the tests in a browser will be skipped."
 
 lint: $(READY)  ## Check style and types
 	$(BIN)/ruff format --check .

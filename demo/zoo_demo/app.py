@@ -11,6 +11,8 @@ from zoo_demo.scratch import scratch
 
 # Before gradio is imported: it would ask for its newest version and report that it was used.
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+# It would also make a table of its last ten thousand events, anew after each one.
+os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")
 # Uploads and what is made of them go with the process.
 os.environ.setdefault("GRADIO_TEMP_DIR", str(scratch() / "gradio"))
 

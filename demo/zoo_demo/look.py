@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import gradio as gr
 
 # The semi-bold cut that gradio brings holds Cyrillic letters alone: headings would fall back to another font.
@@ -23,11 +25,6 @@ THEME = gr.themes.Base(
     button_primary_text_color="white",
 )
 
-CSS = """
-.gradio-container { width: 100% !important; max-width: 1120px !important; margin: 0 auto !important; }
-.zoo-facts { color: var(--body-text-color-subdued); font-size: var(--text-sm); }
-.zoo-facts strong { color: var(--body-text-color); font-weight: 700; }
-.zoo-warning { border-left: 4px solid #b45309; padding-left: .75rem; }
-"""
+CSS = Path(__file__).with_name("look.css").read_text(encoding="utf-8")
 
 HEAD = '<meta name="color-scheme" content="light dark"><meta name="referrer" content="no-referrer">'

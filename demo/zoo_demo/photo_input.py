@@ -42,12 +42,21 @@ def guard_files() -> None:
 def _as_sent(payload: ImageData | None) -> str | bytes | None:
     if payload is None:
         return None
-    if payload.url and payload.url.startswith("data:"):  # a frame of the camera
-        try:
-            return base64.b64decode(payload.url.partition(",")[2], validate=True)
-        except binascii.Error:
-            raise gr.Error("The photo is not what its address says: not base64.", title="Error") from None
+    if payload.url and payload.url.startswith("data:"):
+        return decoded(payload.url)
     return None if payload.path is None else sent_file(payload.path)
+
+
+def decoded(url: str) -> bytes:
+    """Returns the bytes in a ``data:`` address.
+
+    Raises:
+        gr.Error: They are not base64.
+    """
+    try:
+        return base64.b64decode(url.partition(",")[2], validate=True)
+    except binascii.Error:
+        raise gr.Error("The photo is not what its address says: not base64.", title="Error") from None
 
 
 def sent_file(path: str) -> str:

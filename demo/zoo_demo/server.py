@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI
 
+_GRACE = 2  # seconds in which requests may end once the server is stopped
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -53,7 +55,14 @@ def address(sock: socket.socket) -> str:
 
 def serve(app: FastAPI, sock: socket.socket, *, ready: Callable[[], None]) -> None:
     """Serves until it is interrupted; calls `ready` once requests are answered."""
-    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_keep_alive=30, server_header=False)
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=_GRACE,
+    )
     server = _Server(config, ready)
     with contextlib.suppress(KeyboardInterrupt):
         server.run(sockets=[sock])
@@ -68,3 +77,8 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # Pages that are open hold a connection for as long as they are: that those are cut is no error to be told.
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+        await super().shutdown(sockets)

@@ -41,7 +41,7 @@ def build(offer: Offer, page: gr.Blocks) -> None:
     button = gr.Button("Classify all", variant="primary")
     told = gr.Markdown(elem_classes="zoo-facts")
     table = gr.Dataframe(headers=_HEADERS, label="What is to be seen", interactive=False, wrap=True, max_height=420)
-    download = gr.File(label="Table as CSV", visible=False)
+    download = gr.DownloadButton("Download the table as CSV", visible=False)
 
     async def classify(
         paths: list[str] | None,
@@ -58,7 +58,7 @@ def build(offer: Offer, page: gr.Blocks) -> None:
             outcomes += await _classified(served, places[start : start + _AT_ONCE])
         rows = [_row(place.name, outcome) for place, outcome in zip(places, outcomes, strict=True)]
         file = _write_csv([place.name for place in places], outcomes, served.predictor.classes)
-        return _summary(places, outcomes), rows[:_SHOWN], gr.File(value=file, visible=True)
+        return _summary(places, outcomes), rows[:_SHOWN], gr.DownloadButton(value=file, visible=True)
 
     button.click(classify, [files, model], [told, table, download], api_name="batch", concurrency_limit=2)
 

@@ -30,7 +30,14 @@ def build(offer: Offer, page: gr.Blocks) -> None:
         with gr.Column():
             label = gr.Label(label="What is to be seen", num_top_classes=5)
             facts = gr.Markdown(_IDLE, elem_classes="zoo-facts")
-        seen = gr.Image(label="Where it looked", height=360, interactive=False, visible=False, buttons=["fullscreen"])
+        seen = gr.Image(
+            label="Where it looked",
+            alt_text="The photo, bright where the model looked",
+            height=360,
+            interactive=False,
+            visible=False,
+            buttons=["fullscreen"],
+        )
     gallery = gr.Gallery(
         label="Examples: validation photos that the model did not learn from",
         columns=6,

@@ -5,6 +5,7 @@ What it shows is read from disk and from the training each time: a reloaded page
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ import pandas as pd
 from zoo.errors import ImageError
 from zoo.listing import list_entries
 from zoo_demo.asking import ask, shown, told
+from zoo_demo.camera import aim, camera
 from zoo_demo.photo_input import photo_input, sent_file
 from zoo_demo.teaching.desk import Desk
 
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
 _HEAD, _UPPER, _SCRATCH = "the head alone: seconds", "the upper layers too: minutes", "all of it, from scratch"
 _FIRST = "my lesson"
 _SECONDS_BETWEEN_LOOKS = 1.0
-_SECONDS_BETWEEN_SHOTS = 0.4
+_SHOTS = 10
+_SECONDS_BETWEEN_SHOTS = 0.3
 
 
 def build(offer: Offer, page: gr.Blocks) -> None:
@@ -45,6 +48,10 @@ def build(offer: Offer, page: gr.Blocks) -> None:
 def _gather(desk: Desk, lesson: gr.Dropdown, page: gr.Blocks) -> tuple[gr.Dropdown, gr.Markdown]:
     """Builds the part where classes are named and filled."""
     gr.Markdown("### 1. Photos")
+
+    async def keep(frame: bytes, target: dict[str, Any]) -> dict[str, Any]:
+        return {"told": await asyncio.to_thread(_kept, desk, str(target.get("lesson")), target.get("label"), frame)}
+
     with gr.Row(equal_height=False):
         with gr.Column():
             with gr.Row():
@@ -52,7 +59,7 @@ def _gather(desk: Desk, lesson: gr.Dropdown, page: gr.Blocks) -> tuple[gr.Dropdo
                 add = gr.Button("Add class", scale=0, min_width=120)
             label = gr.Dropdown([], label="Photos go to the class", interactive=True)
             files = gr.Files(label="Add photos", file_types=["image"], height=130)
-            camera = photo_input(label="Add shots: record while you turn it about", sources=["webcam"], streaming=True)
+            shots = camera(keep, burst=_SHOTS, pause=_SECONDS_BETWEEN_SHOTS)
         with gr.Column():
             counts = gr.Markdown(elem_classes="zoo-facts")
             gallery = gr.Gallery(label="Photos of the class", columns=5, height=340, interactive=False)
@@ -82,12 +89,6 @@ def _gather(desk: Desk, lesson: gr.Dropdown, page: gr.Blocks) -> tuple[gr.Dropdo
         return [None, *view(lesson_, label_)]
 
     @told
-    def shoot(lesson_: str, label_: str | None, frame: str | bytes | None) -> list[Any]:
-        if frame is not None:
-            desk.lesson(lesson_).add(_class(label_), _content(frame))
-        return view(lesson_, label_)
-
-    @told
     def remove_photo(lesson_: str, label_: str | None, index: int | None) -> list[Any]:
         photos = desk.lesson(lesson_).photos(_class(label_))
         if index is None or index >= len(photos):
@@ -108,9 +109,14 @@ def _gather(desk: Desk, lesson: gr.Dropdown, page: gr.Blocks) -> tuple[gr.Dropdo
     gr.on([page.load, lesson.change], told(view), [lesson, label], views, **private)
     label.input(told(view), [lesson, label], views, **private)
     files.upload(add_files, [lesson, label, files], [files, *views], api_visibility="private")
-    camera.stream(
-        shoot, [lesson, label, camera], views, stream_every=_SECONDS_BETWEEN_SHOTS, concurrency_id="live", **private
+    gr.on(
+        [page.load, lesson.change, label.change],
+        lambda lesson_, label_: aim(lesson=lesson_, label=label_),
+        [lesson, label],
+        shots,
+        **private,
     )
+    shots.input(told(view), [lesson, label], views, trigger_mode="always_last", **private)
     gallery.select(choose, None, chosen, **private)
     remove.click(remove_photo, [lesson, label, chosen], [chosen, *views], **private)
     remove_class.click(remove_all, [lesson, label], views, **private)
@@ -198,6 +204,13 @@ def _try(desk: Desk, lesson: gr.Dropdown, label: gr.Dropdown, counts: gr.Markdow
 
     photo.change(classify, [lesson, photo], says, api_visibility="private")
     correct.click(add, [lesson, label, photo], counts, api_visibility="private")
+
+
+@told
+def _kept(desk: Desk, lesson: str, label: Any, photo: bytes) -> str:
+    label = _class(label)
+    desk.lesson(lesson).add(label, photo)
+    return f"{desk.lesson(lesson).classes()[label]} photos of {label}"
 
 
 def _class(label: str | None) -> str:

@@ -1,0 +1,117 @@
+"""A tiny run on coloured noise, the demo that serves it, and headless Chromium with the camera that it feigns."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from browsing import MILLISECONDS, Demo, noise
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from playwright.sync_api import Browser, Page
+
+PLUGIN = Path(__file__).parents[2] / "example_plugin"  # its backbone `tinynet` trains in a second
+ARGUMENTS = [
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+]
+COLOURS = ("blue", "red")
+
+
+@pytest.fixture(scope="package")
+def tiny_plugin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Makes the example plugin known to this process and to those that it starts, without installing it."""
+    site = tmp_path_factory.mktemp("site")
+    info = site / "zoo_tinynet-0.1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: zoo-tinynet\nVersion: 0.1\n", encoding="utf-8")
+    (info / "entry_points.txt").write_text("[zoo]\ntinynet = zoo_tinynet\n", encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        for folder in (PLUGIN, site):
+            patch.syspath_prepend(folder)
+            patch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
+        yield
+
+
+@pytest.fixture(scope="package")
+def models(tiny_plugin: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A run of `tinynet`, made here, and the file exported from it."""
+    from zoo.finetuning.finetune import finetune
+    from zoo_export.exporting import export
+
+    folder = tmp_path_factory.mktemp("demo")
+    for colour in COLOURS:
+        (folder / "photos" / colour).mkdir(parents=True)
+        for seed in range(20):
+            (folder / "photos" / colour / f"{seed}.png").write_bytes(noise(colour, seed))
+    values = {"weights": "none", "epochs": 6, "batch_size": 8, "lr": 0.01, "device": "cpu", "precision": "fp32"}
+    run = finetune("tinynet", data=str(folder / "photos"), runs=folder / "runs", **values)
+    return run.path, export(run, folder / "model.onnx", device="cpu").path
+
+
+@pytest.fixture(scope="package")
+def demo(models: tuple[Path, Path]) -> Iterator[Demo]:
+    """The demo, as the command line starts it, on a port of its own."""
+    run, file = models
+    arguments = [str(run), str(file), "--runs", str(run.parent), "--device", "cpu", "--port", "0", "--no-open"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "zoo", "demo", *arguments], stdout=subprocess.PIPE, text=True, encoding="utf-8"
+    ) as process:
+        assert process.stdout is not None
+        listening = process.stdout.readline()
+        assert listening.startswith("Listening on http://127.0.0.1:"), listening
+        yield Demo(url=listening.split()[2].rstrip(";"), models=[run.name, str(file)], runs=run.parent)
+        process.send_signal(signal.SIGINT)
+        try:
+            assert process.wait(20) == 0  # though pages may be open
+        finally:
+            process.kill()
+
+
+@pytest.fixture(scope="package")
+def chromium() -> Iterator[Browser]:
+    """Chromium of the system, or Playwright's own."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    names = ("chromium", "chromium-browser", "google-chrome")
+    found = next(filter(None, map(shutil.which, names)), None)
+    with playwright.sync_playwright() as tool:
+        try:
+            browser = tool.chromium.launch(executable_path=found, args=ARGUMENTS)
+        except playwright.Error as error:
+            pytest.skip(f"Chromium cannot be started: {error.message.splitlines()[0]}")
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="package")
+def visit(chromium: Browser, demo: Demo) -> Callable[..., Page]:
+    """Opens the page of the demo as somebody else each time; options are those of a browser's context."""
+
+    def visit(**options: Any) -> Page:
+        context = chromium.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+        context.set_default_timeout(MILLISECONDS)
+        context.on("request", lambda request: demo.asked.append(request.url))
+        page = context.new_page()
+        page.on("websocket", lambda socket: demo.asked.append(socket.url))
+        page.goto(demo.url)
+        page.get_by_role("tab", name="Predict").wait_for(state="attached")
+        return page
+
+    return visit
+
+
+@pytest.fixture(scope="module")
+def page(visit: Callable[..., Page]) -> Iterator[Page]:
+    """The page on a desk, loaded once for all tests of a module."""
+    page = visit()
+    yield page
+    page.context.close()
