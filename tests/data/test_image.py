@@ -375,6 +375,14 @@ def test_a_fraction_of_a_photo_is_upright_too():
     assert decode(large_jpeg(exif=exif), enough=100).shape == (160, 120, 3)
 
 
+@pytest.mark.parametrize(
+    ("size", "shape"), [((636, 484), (242, 318)), ((638, 480), (240, 319)), ((637, 480), (480, 637))]
+)
+def test_a_fraction_that_would_not_be_whole_is_not_taken(size, shape):
+    """The decoder rounds up: what it gives would show a little more than the photo, and so be shifted."""
+    assert decode(large_jpeg(size=size), enough=60).shape == (*shape, 3)
+
+
 def test_only_jpegs_are_decoded_at_a_fraction():
     buffer = io.BytesIO()
     Image.new("RGB", (640, 480)).save(buffer, "PNG")

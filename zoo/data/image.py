@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import io
-import math
 import stat
 import threading
 import warnings
@@ -61,7 +60,8 @@ def decode(
         name: What to call the image in messages; by default the path.
         max_pixels: Larger images are refused before they are decoded.
         enough: A shorter side, in pixels, that is enough: of a JPEG at least twice that large, only a half, a quarter
-            or an eighth of the frequencies is decoded, in a fraction of the time.
+            or an eighth of the frequencies is decoded, in a fraction of the time. So that nothing is moved, both its
+            sides must be multiples of that.
 
     Raises:
         ImageError: Not an image, truncated, corrupt, empty or too large; the message says which file and why.
@@ -80,9 +80,8 @@ def open_image(
         with Image.open(io.BytesIO(data), formats=_formats()) as image:
             if image.width * image.height > max_pixels:
                 raise _too_large(name, f"{image.width} x {image.height} pixels", f"{max_pixels:,} pixels")
-            if enough is not None:
-                scale = enough / min(image.size)
-                image.draft(None, (math.ceil(image.width * scale), math.ceil(image.height * scale)))  # JPEGs alone can
+            if enough is not None and (part := _fraction(image.size, enough)) > 1:
+                image.draft(None, (image.width // part, image.height // part))  # does nothing but to JPEGs
             image.load()
             turn = _UPRIGHT.get(_orientation(image))
             rgb = to_rgb(image)
@@ -99,6 +98,13 @@ def open_image(
     except Exception as error:
         reason = str(error).rstrip(".") or type(error).__name__
         raise ImageError(f"{name}: the image is broken ({reason}).", hint="Replace or delete the file.") from error
+
+
+def _fraction(size: tuple[int, int], enough: int) -> int:
+    """Returns what both lengths can be divided by, of what JPEG decoders can, with the shorter still long enough."""
+    return next(
+        part for part in (8, 4, 2, 1) if part == 1 or (min(size) >= part * enough and not any(x % part for x in size))
+    )
 
 
 def preprocess(pixels: Pixels, spec: Preprocess) -> Pixels:
