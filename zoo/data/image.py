@@ -101,10 +101,9 @@ def open_image(
 
 
 def _fraction(size: tuple[int, int], enough: int) -> int:
-    """Returns what both lengths can be divided by, of what JPEG decoders can, with the shorter still long enough."""
-    return next(
-        part for part in (8, 4, 2, 1) if part == 1 or (min(size) >= part * enough and not any(x % part for x in size))
-    )
+    """Returns by how much a JPEG decoder can divide both sides, and leave the shorter one long enough; 1 for not."""
+    fits = (part for part in (8, 4, 2) if min(size) >= part * enough and not any(side % part for side in size))
+    return next(fits, 1)
 
 
 def preprocess(pixels: Pixels, spec: Preprocess) -> Pixels:
