@@ -1,8 +1,8 @@
 """The command line: a group of lazily imported commands, and the one place where errors become lines and exit codes.
 
 Exit codes: 0; 1 for a `ZooError`; 2 for wrong usage; 3 where another process of the same run failed, and tells why;
-130 for an interrupt. Any other exception is a bug and keeps its traceback. Nothing heavy is imported here: a help page
-must cost no more than click itself.
+130 for Ctrl-C and 143 for SIGTERM. Any other exception is a bug and keeps its traceback. Nothing heavy is imported
+here: a help page must cost no more than click itself.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import click
 
 from zoo.deferred import put_off_compiler
 from zoo.errors import ElsewhereError, ZooError, close_matches
+from zoo.interrupts import Terminated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -236,8 +237,8 @@ def main(args: list[str] | None = None) -> NoReturn:
     except click.ClickException as error:
         error.show()
         status = error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        status = 130
+    except (click.Abort, KeyboardInterrupt) as stop:  # click makes its own of an interrupt
+        status = 143 if any(isinstance(each, Terminated) for each in (stop, stop.__cause__)) else 130
     except BrokenPipeError:
         # Whoever read our output has left (`zoo list | head`). Python flushes once more at exit: into nothing.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

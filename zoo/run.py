@@ -3,7 +3,7 @@
 ``run.json``           what was asked for, what it was done with, and under ``results`` what came of it
 ``model.safetensors``  the weights of the best epoch: ``backbone.*`` and ``head.*``
 ``metrics.jsonl``      one `EpochResult` a line
-``checkpoint.pt``      what a stopped run goes on from; gone when it is finished
+``checkpoint.pt``      what a stopped run goes on from (`zoo.finetuning.checkpoint`); gone when it is finished
 ``curves.png``, ``confusion.png``, ``mistakes.png``
 ``manifest.json``      size and SHA-256 of every file, as `zoo.manifest` writes it when the run is finished
 """
@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.errors import RunError, did_you_mean
 from zoo.specs import Preprocess
+from zoo.writing import flush
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +33,7 @@ RECORD = "run.json"
 WEIGHTS = "model.safetensors"
 METRICS = "metrics.jsonl"
 CHECKPOINT = "checkpoint.pt"
+FILES = (RECORD, WEIGHTS, METRICS, CHECKPOINT, "curves.png", "confusion.png", "mistakes.png", "manifest.json")
 RUNS = Path("runs")
 _STEM_BYTES = 200  # File systems take names of up to 255 bytes.
 
@@ -228,8 +230,12 @@ def append_metrics(folder: Path, row: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def written_aside(target: Path) -> Iterator[Path]:
+def written_aside(target: Path, *, durable: bool = False) -> Iterator[Path]:
     """Gives a path to write to, in the same folder; renames it to `target` when the block ends well.
+
+    Args:
+        target: The file.
+        durable: Whether it is to be on the disk, power lost or not, before the block is left.
 
     Raises:
         RunError: The disk is full, or the folder cannot be written to. `target` is then as it was.
@@ -241,7 +247,11 @@ def written_aside(target: Path) -> Iterator[Path]:
         aside = Path(name)
         yield aside
         aside.chmod(0o644)
+        if durable:
+            flush(aside.parent, [aside.name])
         aside.replace(target)
+        if durable:
+            flush(target.parent)
     except OSError as error:
         raise RunError(
             f"Cannot write {target}: {error.strerror or error}.", hint="Is the disk full, or the folder read-only?"

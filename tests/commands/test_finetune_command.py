@@ -98,12 +98,20 @@ def test_an_interrupt_exits_with_130_and_no_traceback(run_zoo, monkeypatch):
 def test_resume_takes_the_run_alone(run_zoo, monkeypatch, make_run):
     make_run("tiny-1", status="interrupted")
     resumed = []
-    monkeypatch.setattr(zoo.finetuning.finetune, "resume", lambda run, *, runs, observer: resumed.append((run, runs)))
+
+    def resume(run, *, runs, anyway, observer):
+        resumed.append((run, runs, anyway))
+
+    monkeypatch.setattr(zoo.finetuning.finetune, "resume", resume)
     assert run_zoo("finetune", "--resume", "tiny-1").code == 0
-    assert resumed == [("tiny-1", Path("runs"))]
+    assert run_zoo("finetune", "--resume", "tiny-1", "--resume-anyway").code == 0
+    assert resumed == [("tiny-1", Path("runs"), False), ("tiny-1", Path("runs"), True)]
     code, _, err = run_zoo("finetune", "tiny", "--resume", "tiny-1")
     assert code == 2
     assert "--resume takes everything from the run" in err
+    code, _, err = run_zoo("finetune", "tiny", "--data", "dogs", "--resume-anyway")
+    assert code == 2
+    assert "--resume-anyway goes with --resume RUN" in err
 
 
 def test_without_data_it_tells_what_data_can_be(run_zoo):

@@ -5,28 +5,33 @@ Started as ``processes_job.py FOLDER``, with torchrun's variables set.
 
 import atexit
 import json
+import signal
 import sys
 from pathlib import Path
 from unittest.mock import patch
 
 import torch
 from fakes import FakePlugin, SmallBackbone, images, registry_of, samples
+from safetensors.torch import load_file
 from torch import distributed, nn
 
 import zoo
 from zoo.data.loader import Batch, share_of
+from zoo.engine import saving
 from zoo.engine.evaluate import run_over
-from zoo.engine.fit import TrainState
 from zoo.engine.memory import Parts
 from zoo.engine.mixup import Mixed
 from zoo.engine.precision import Precision
 from zoo.engine.processes import ALONE, Processes
+from zoo.engine.randomness import set_random_states
+from zoo.engine.state import TrainState
 from zoo.engine.step import Step
 from zoo.errors import ConfigError, ElsewhereError
-from zoo.events import Note
+from zoo.events import EpochResult, Note
 from zoo.finetuning import conclusion
-from zoo.finetuning.checkpoint import load_checkpoint, save_checkpoint
+from zoo.finetuning.checkpoint import Learner, load_checkpoint, save_checkpoint
 from zoo.losses import Criterion
+from zoo.run import open_run
 
 CPU = torch.device("cpu")
 FP32 = Precision(name="fp32", device=CPU, reason="a test")
@@ -59,11 +64,15 @@ def dataset():
     return images(**parts)
 
 
-def train(runs, name, observer=lambda event: None):
-    """Fine-tunes as `RUNS` says; draws no pictures."""
+def without_pictures():
     pictures = dict.fromkeys(("write_curves", "write_confusion", "write_mistakes"), lambda *args, **how: None)
-    registry, values = registry_of(FakePlugin(dataset=dataset())), {**TRAINED, **RUNS[name]}
-    with patch.multiple(conclusion, **pictures):
+    return patch.multiple(conclusion, **pictures)
+
+
+def train(runs, name, observer=lambda event: None, **more):
+    """Fine-tunes as `RUNS` says; draws no pictures."""
+    registry, values = registry_of(FakePlugin(dataset=dataset())), {**TRAINED, **RUNS[name], **more}
+    with without_pictures():
         return zoo.finetune("small", registry=registry, runs=runs / name, observer=observer, **values)
 
 
@@ -107,13 +116,37 @@ def random_states_come_back(processes, folder):
     """Returns whether this process draws again what it drew after the checkpoint."""
     network = nn.Linear(2, 2)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
-    kept = {"classifier": network, "optimizer": optimizer, "average": None, "device": CPU, "processes": processes}
+    learner = Learner(network=network, optimizer=optimizer, state=TrainState(epoch=4))
     torch.manual_seed(processes.rank)
-    save_checkpoint(folder, state=TrainState(epoch=4), **kept)
+    save_checkpoint(folder, learner, about={}, device=CPU, processes=processes)
     drawn = torch.rand(3)
     processes.wait()
-    state = load_checkpoint(folder, **kept)
-    return state.epoch == 4 and torch.equal(torch.rand(3), drawn)
+    learner.state = TrainState()
+    set_random_states(load_checkpoint(folder, learner, device=CPU, processes=processes), CPU)
+    return learner.state.epoch == 4 and torch.equal(torch.rand(3), drawn)
+
+
+def goes_on(folder):
+    """Returns where a run was saved that a signal to one process stopped, and whether it then ends as another."""
+    how = {"ema": 0.9, "dropout": 0.3, "freeze_norm_stats": False}
+
+    def stop(event):
+        if isinstance(event, EpochResult) and event.epoch == 1:
+            signal.raise_signal(signal.SIGTERM)
+
+    whole = train(folder / "whole", "tuned", **how)
+    try:
+        with patch.object(saving, "_SECONDS_BETWEEN_TALKS", 0):
+            train(folder / "stopped", "tuned", stop, **how)
+    except KeyboardInterrupt:
+        Processes.from_environment().wait()  # until the first has written down where it stopped
+        stopped = open_run(whole.path.parents[2] / "stopped" / "tuned" / whole.name)
+    with without_pictures():
+        again = zoo.resume(stopped.path, registry=registry_of(FakePlugin(dataset=dataset())))
+    ours, theirs = (load_file(run.weights_path) for run in (again, whole))
+    losses = [[row["train_loss"] for row in run.metrics()] for run in (again, whole)]
+    same = losses[0] == losses[1] and all(torch.equal(ours[name], theirs[name]) for name in ours)
+    return {"same": same, "saved": stopped.record["saved"]}
 
 
 def outputs(processes, count):
@@ -144,6 +177,7 @@ def main(folder):
             for name in RUNS:
                 run = train(folder / "runs", name, lambda event: notes.append(event))
                 seen[name] = run.results["test"]["accuracy"]
+            seen["goes on"] = goes_on(folder / "again")
             seen["events"] = len(notes)
             seen["notes"] = [event.text for event in notes if isinstance(event, Note)]
             if not processes.first:

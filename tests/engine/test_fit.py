@@ -8,9 +8,10 @@ from torch import nn
 from zoo.contracts import Features, Head
 from zoo.data.loader import Batch, generator_for
 from zoo.engine.features import FeatureBatches
-from zoo.engine.fit import Plan, TrainState, fit
+from zoo.engine.fit import Plan, fit
 from zoo.engine.optimizer import make_optimizer
 from zoo.engine.precision import choose_precision
+from zoo.engine.state import TrainState
 from zoo.errors import TrainingError
 from zoo.losses import Criterion
 
@@ -48,8 +49,9 @@ class Points:
     def steps(self):
         return math.ceil(len(self.labels) / self.batch_size)
 
-    def epoch(self, epoch):
-        for indices in torch.randperm(len(self.labels), generator=generator_for(0, epoch)).split(self.batch_size):
+    def epoch(self, epoch, *, start=0):
+        order = torch.randperm(len(self.labels), generator=generator_for(0, epoch))
+        for indices in order.split(self.batch_size)[start:]:
             yield Batch(self.points[indices], self.labels[indices])
 
     def __iter__(self):

@@ -141,6 +141,11 @@ def test_random_states_of_all_processes_are_kept(seen):
     assert all(told["random"] for told in seen[0])
 
 
+def test_a_signal_to_one_saves_in_all_and_the_run_goes_on_as_if_it_had_not_come(seen):
+    for told in seen[0]:
+        assert told["goes on"] == {"same": True, "saved": {"epoch": 1, "step": 1}}
+
+
 def test_the_error_of_one_ends_all(seen):
     assert [told["error"] for told in seen[0]] == ["ElsewhereError", "ConfigError"]
 

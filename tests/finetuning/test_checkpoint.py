@@ -1,14 +1,25 @@
+import random
 from pathlib import Path
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
 from fakes import SmallBackbone
 from torch import nn
 
-from zoo.engine.fit import TrainState
+from zoo import writing
+from zoo.engine.randomness import set_random_states
+from zoo.engine.state import Meter, TrainState
 from zoo.errors import RunError
-from zoo.finetuning.checkpoint import load_checkpoint, load_weights, save_checkpoint, save_weights
+from zoo.finetuning.checkpoint import (
+    Learner,
+    describe_checkpoint,
+    load_checkpoint,
+    load_weights,
+    save_checkpoint,
+    save_weights,
+)
 from zoo.run import Run
 
 CPU = torch.device("cpu")
@@ -81,54 +92,102 @@ def test_a_failed_save_leaves_the_weights_from_before(tmp_path, monkeypatch):
     assert [file.name for file in tmp_path.iterdir()] == ["model.safetensors"]
 
 
+def a_learner(width=4, *, averaged=False, scaled=False):
+    network = a_network(width)
+    return Learner(
+        network=network,
+        optimizer=torch.optim.AdamW(network.parameters(), lr=0.1),
+        state=TrainState(scaler=torch.amp.GradScaler("cpu", enabled=scaled)),
+        average=torch.optim.swa_utils.AveragedModel(network) if averaged else None,
+    )
+
+
+def step(learner):
+    learner.optimizer.zero_grad()
+    loss = learner.network(torch.randn(5, 3)).square().mean() * random.random() * np.random.rand()
+    learner.state.scaler.scale(loss).backward()
+    learner.state.scaler.step(learner.optimizer)
+    learner.state.scaler.update()
+    if learner.average is not None:
+        learner.average.update_parameters(learner.network)
+    learner.state.meter = learner.state.meter or Meter(CPU)
+    learner.state.meter.add(loss, torch.eye(5), torch.tensor([0, 1, 2, 0, 0]))
+    learner.state.step += 1
+
+
+def values_of(learner):
+    """Returns all tensors of a learner, and the sums of its meter."""
+    modules = [learner.network] if learner.average is None else [learner.network, learner.average]
+    found = [tensor for module in modules for tensor in module.state_dict().values()]
+    found += [value for state in learner.optimizer.state.values() for value in state.values()]
+    return [*found, torch.tensor(learner.state.meter.read()), torch.tensor(learner.state.scaler.get_scale())]
+
+
+ABOUT = {"config": {"lr": 0.1}, "seconds": 3.5, "machine": {"part_size": 8}}
+
+
 @pytest.mark.parametrize("averaged", [False, True])
-def test_everything_comes_back_to_the_end_of_the_epoch(tmp_path, averaged):
-    def made():
-        network = a_network()
-        average = torch.optim.swa_utils.AveragedModel(network) if averaged else None
-        return network, torch.optim.AdamW(network.parameters(), lr=0.1), average
+@pytest.mark.parametrize("scaled", [False, True])
+def test_everything_comes_back_as_it_was_between_two_steps(tmp_path, averaged, scaled):
+    learner = a_learner(averaged=averaged, scaled=scaled)
+    learner.state.epoch, learner.state.best_accuracy, learner.state.best_loss = 2, 0.5, 0.7
+    for _ in range(3):
+        step(learner)
+    save_checkpoint(tmp_path, learner, about=ABOUT, device=CPU)
+    about = describe_checkpoint(tmp_path)
+    assert about == {**ABOUT, "epoch": 2, "step": 3, "best_accuracy": 0.5, "best_loss": 0.7}
+    step(learner)
 
-    network, optimizer, average = made()
-    trained(network, optimizer)
-    if average is not None:
-        average.update_parameters(network)
-    state = TrainState(epoch=2, best_accuracy=0.5, best_loss=0.7)
-    save_checkpoint(tmp_path, classifier=network, optimizer=optimizer, state=state, average=average, device=CPU)
-    trained(network, optimizer)  # draws random numbers, too
+    again = a_learner(averaged=averaged, scaled=scaled)
+    for seed in (random.seed, np.random.seed, torch.manual_seed):
+        seed(5)
+    states = load_checkpoint(tmp_path, again, device=CPU)
+    assert (again.state.epoch, again.state.step, again.state.meter.images) == (2, 3, 15)
+    set_random_states(states, CPU)
+    step(again)
+    assert (again.state.best_accuracy, again.state.best_loss) == (0.5, 0.7)
+    for ours, theirs in zip(values_of(again), values_of(learner), strict=True):
+        assert torch.equal(ours, theirs)
 
-    again, its_optimizer, its_average = made()
-    torch.manual_seed(5)
-    loaded = load_checkpoint(tmp_path, classifier=again, optimizer=its_optimizer, average=its_average, device=CPU)
-    assert loaded == state
-    trained(again, its_optimizer)
-    for name, tensor in network.state_dict().items():
-        assert torch.equal(again.state_dict()[name], tensor)
-    if average is not None:
-        assert its_average.n_averaged == average.n_averaged == 1
+
+def test_a_checkpoint_is_on_the_disk_before_it_has_its_name_and_so_are_the_weights_it_knows_of(tmp_path, monkeypatch):
+    done = []
+    save_weights(tmp_path, a_network())
+    monkeypatch.setattr(writing, "_flush", lambda path: done.append(path.name))
+    replace = Path.replace
+    monkeypatch.setattr(Path, "replace", lambda path, to: done.append(f"rename to {to.name}") or replace(path, to))
+    learner = a_learner()
+    step(learner)
+    save_checkpoint(tmp_path, learner, about=ABOUT, device=CPU)
+    aside = next(name for name in done if name.startswith(".checkpoint.pt."))
+    folder = tmp_path.name
+    assert done == ["model.safetensors", folder, aside, folder, "rename to checkpoint.pt", folder]
 
 
 def test_a_checkpoint_that_is_missing_or_broken_is_told(tmp_path):
-    network = a_network()
-    how = {"classifier": network, "optimizer": torch.optim.SGD(network.parameters()), "average": None, "device": CPU}
     with pytest.raises(RunError, match=r"has no checkpoint\.pt"):
-        load_checkpoint(tmp_path, **how)
+        load_checkpoint(tmp_path, a_learner(), device=CPU)
     for content in (b"", b"PK\x03\x04 broken", b"\x80\x04K\x01."):
         (tmp_path / "checkpoint.pt").write_bytes(content)
         with pytest.raises(RunError, match=r"checkpoint\.pt cannot be read|does not fit"):
-            load_checkpoint(tmp_path, **how)
+            load_checkpoint(tmp_path, a_learner(), device=CPU)
+        with pytest.raises(RunError, match=r"checkpoint\.pt cannot be read"):
+            describe_checkpoint(tmp_path)
 
 
 def test_a_checkpoint_of_another_network_is_told(tmp_path):
-    theirs, ours = a_network(5), a_network()
-    save_checkpoint(
-        tmp_path,
-        classifier=theirs,
-        optimizer=torch.optim.SGD(theirs.parameters()),
-        state=TrainState(),
-        average=None,
-        device=CPU,
-    )
+    save_checkpoint(tmp_path, a_learner(5), about=ABOUT, device=CPU)
     with pytest.raises(RunError, match=r"does not fit what 'run\.json' describes"):
-        load_checkpoint(
-            tmp_path, classifier=ours, optimizer=torch.optim.SGD(ours.parameters()), average=None, device=CPU
-        )
+        load_checkpoint(tmp_path, a_learner(), device=CPU)
+
+
+def test_an_unpickled_checkpoint_runs_no_code(tmp_path):
+    class Hostile:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / "ran",))
+
+    torch.save({"about": Hostile()}, tmp_path / "checkpoint.pt")
+    for read in (describe_checkpoint, lambda folder: load_checkpoint(folder, a_learner(), device=CPU)):
+        with pytest.raises(RunError, match="cannot be read"):
+            read(tmp_path)
+    assert not (tmp_path / "ran").exists()

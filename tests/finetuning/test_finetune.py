@@ -7,7 +7,7 @@ import sys
 import pytest
 import safetensors.torch
 import torch
-from fakes import CLASSES, PREPROCESS, FakePlugin, SmallBackbone, a_backbone, images, photo, png, registry_of
+from fakes import CLASSES, PREPROCESS, FakePlugin, SmallBackbone, a_backbone, images, registry_of
 from PIL import Image
 
 from zoo.config import make_config
@@ -16,7 +16,7 @@ from zoo.events import EpochResult, Finished, Note, Started, StepResult
 from zoo.finetuning import conclusion
 from zoo.finetuning.finetune import finetune, resume
 from zoo.manifest import check_folder
-from zoo.run import open_run, write_record
+from zoo.run import open_run
 from zoo.specs import Sample
 
 # Whatever the default recipe comes to be, these tests train like this.
@@ -77,18 +77,6 @@ class Stopper:
     @property
     def notes(self):
         return [event.text for event in self.events if isinstance(event, Note)]
-
-
-def after_epoch(number):
-    return lambda event: isinstance(event, EpochResult) and event.epoch == number
-
-
-def interrupted(train, tmp_path, when, **values):
-    stopper = Stopper(when)
-    with pytest.raises(KeyboardInterrupt):
-        train(observer=stopper, **values)
-    newest = max((tmp_path / "runs").iterdir(), key=lambda folder: folder.stat().st_ctime_ns)
-    return open_run(newest), stopper
 
 
 def test_a_run_folder_tells_everything(tmp_path, registry):
@@ -241,143 +229,6 @@ def test_pretrained_weights_never_come_from_nowhere(train, tmp_path):
 def test_weights_that_do_not_exist_are_told(train, weights):
     with pytest.raises((WeightsError, RunError), match=weights):
         train(weights=weights)
-
-
-def test_ctrl_c_saves_and_says_how_to_go_on(train, tmp_path):
-    run, stopper = interrupted(train, tmp_path, after_epoch(2))
-    assert run.record["status"] == "interrupted"
-    assert not run.finished
-    assert (run.path / "checkpoint.pt").is_file()
-    assert (run.path / "model.safetensors").is_file()
-    assert [row["epoch"] for row in run.metrics()] == [0, 1, 2]
-    assert stopper.notes[-1] == (
-        f"Stopped. 'zoo finetune --resume {run.path}' goes on from the end of the last finished epoch."
-    )
-
-
-@pytest.mark.parametrize(
-    ("when", "told"),
-    [
-        (lambda event: isinstance(event, Started), "No epoch was finished."),
-        (after_epoch(0), "The best weights so far are saved."),
-    ],
-)
-def test_ctrl_c_before_the_first_epoch_ended_says_what_there_is(train, tmp_path, when, told):
-    run, stopper = interrupted(train, tmp_path, when)
-    assert stopper.notes[-1] == f"Stopped. {told}"
-    assert run.record["status"] == "interrupted"
-
-
-@pytest.mark.parametrize(
-    "values",
-    [
-        pytest.param({}, id="plain"),
-        pytest.param({"backbone": "small-dropout", "dropout": 0.3, "freeze_norm_stats": False}, id="dropout"),
-        pytest.param({"ema": 0.8}, id="average"),
-        pytest.param({"optimizer": "sgd", "momentum": 0.9, "mixup": 0.2, "schedule": "linear"}, id="momentum"),
-    ],
-)
-@pytest.mark.parametrize("stop", [1, 2])
-def test_a_resumed_run_ends_with_the_weights_of_one_never_interrupted(train, tmp_path, registry, values, stop):
-    whole = train(**values)
-    half, _ = interrupted(train, tmp_path, after_epoch(stop), **values)
-    torch.manual_seed(1234)
-    resumed = resume(half.path, registry=registry)
-    assert_same_weights(weights_of(resumed), weights_of(whole))
-    assert resumed.finished
-    assert not (resumed.path / "checkpoint.pt").exists()
-    assert resumed.record["config"] == whole.record["config"]
-    for ours, theirs in zip(resumed.metrics(), whole.metrics(), strict=True):
-        assert {k: v for k, v in ours.items() if "second" not in k} == {
-            k: v for k, v in theirs.items() if "second" not in k
-        }
-    assert resumed.results["test"] == whole.results["test"]
-    assert resumed.results["best_epoch"] == whole.results["best_epoch"]
-
-
-def test_a_run_stopped_within_an_epoch_goes_on_from_its_beginning(train, tmp_path, registry):
-    whole = train()
-    half, _ = interrupted(train, tmp_path, lambda event: isinstance(event, StepResult) and event.epoch == 3)
-    assert [row["epoch"] for row in half.metrics()] == [0, 1, 2]
-    assert_same_weights(weights_of(resume(half.path, registry=registry)), weights_of(whole))
-
-
-def test_a_run_killed_between_an_epochs_figures_and_its_checkpoint_comes_by_them_again(
-    train, tmp_path, registry, monkeypatch
-):
-    from zoo.finetuning import training
-
-    whole = train()
-    saved = training.save_checkpoint
-
-    def save_twice(*args, state, **rest):
-        if state.epoch == 2:
-            raise KeyboardInterrupt
-        saved(*args, state=state, **rest)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(training, "save_checkpoint", save_twice)
-        with pytest.raises(KeyboardInterrupt):
-            train()
-    half = open_run(tmp_path / "runs" / "small-flat-colours-2")
-    assert [row["epoch"] for row in half.metrics()] == [0, 1, 2]
-    resumed = resume(half.path, registry=registry)
-    assert [row["epoch"] for row in resumed.metrics()] == [0, 1, 2, 3]
-    assert_same_weights(weights_of(resumed), weights_of(whole))
-
-
-def test_the_time_of_a_resumed_run_counts_what_was_done_before(train, tmp_path, registry):
-    half, _ = interrupted(train, tmp_path, after_epoch(2))
-    rows = [{**row, "seconds": 1000.0} for row in half.metrics()]
-    (half.path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert 3000 < resume(half.path, registry=registry).results["seconds"] < 3100
-
-
-def test_a_run_goes_on_though_what_it_started_from_is_gone(train, tmp_path, registry):
-    first = train(epochs=1)
-    half, _ = interrupted(train, tmp_path, after_epoch(1), weights=str(first.weights_path))
-    first.weights_path.unlink()
-    resumed = resume(half.path, registry=registry)
-    assert resumed.finished
-    assert resumed.record["config"]["weights"] == str(first.weights_path)
-    assert "loaded from" in resumed.record["weights"]
-
-
-def test_a_frozen_run_that_was_stopped_begins_again(train, tmp_path, registry):
-    how = {"freeze": "all", "optimizer": "lbfgs"}
-    half, _ = interrupted(train, tmp_path, lambda event: isinstance(event, Started), **how)
-    assert_same_weights(weights_of(resume(half.path, registry=registry)), weights_of(train(**how)))
-
-
-def test_a_finished_run_is_not_resumed(train, registry):
-    run = train(epochs=1)
-    with pytest.raises(RunError, match="is finished") as caught:
-        resume(run.path, registry=registry)
-    assert "--weights" in caught.value.hint
-
-
-def test_a_run_without_a_checkpoint_is_not_resumed(train, tmp_path, registry):
-    run, _ = interrupted(train, tmp_path, after_epoch(0))
-    with pytest.raises(RunError, match="was stopped before its first epoch ended"):
-        resume(run.name, runs=tmp_path / "runs", registry=registry)
-
-
-def test_a_run_whose_data_has_changed_is_not_resumed(train, tmp_path, registry, plugin):
-    run, _ = interrupted(train, tmp_path, after_epoch(1))
-    first, *rest = plugin.dataset.train
-    plugin.dataset = images(train=(first._replace(source=png(photo(0, 99))), *rest))
-    with pytest.raises(RunError, match=r"The data of .* is no longer the same: its fingerprint was"):
-        resume(run.path, registry=registry)
-
-
-def test_a_broken_configuration_or_checkpoint_is_told(train, tmp_path, registry):
-    run, _ = interrupted(train, tmp_path, after_epoch(1))
-    (run.path / "checkpoint.pt").write_bytes(b"not a checkpoint")
-    with pytest.raises(RunError, match=r"checkpoint\.pt cannot be read"):
-        resume(run.path, registry=registry)
-    write_record(run.path, {**run.record, "config": {"backbone": "small", "colour": "red"}})
-    with pytest.raises(RunError, match=r"'config' in run\.json is not readable"):
-        resume(run.path, registry=registry)
 
 
 def test_an_unreadable_photo_is_named_recorded_and_left_out(train, plugin):

@@ -39,11 +39,25 @@ if TYPE_CHECKING:
 @click.option(
     "--resume", cls=GroupedOption, metavar="RUN", help="Go on with a run that was stopped; nothing else is said."
 )
+@click.option(
+    "--resume-anyway",
+    "anyway",
+    cls=GroupedOption,
+    is_flag=True,
+    help="With --resume: go on although data, configuration or code have changed since.",
+)
 @runs_option
 @quiet_option
 @click.option("--json", "as_json", cls=GroupedOption, is_flag=True, help="Print every event as a line of JSON.")
 def command(
-    backbone: str | None, data: str | None, resume: str | None, runs: Path, quiet: bool, as_json: bool, **values: Any
+    backbone: str | None,
+    data: str | None,
+    resume: str | None,
+    anyway: bool,
+    runs: Path,
+    quiet: bool,
+    as_json: bool,
+    **values: Any,
 ) -> None:
     """Fine-tune BACKBONE on photos; leaves a run folder.
 
@@ -53,7 +67,9 @@ def command(
     if resume is not None:
         if backbone or data or given:
             raise click.UsageError("--resume takes everything from the run; leave the backbone and the options out.")
-        config, work = _config_of(resume, runs), _resume(resume, runs)
+        config, work = _config_of(resume, runs), _resume(resume, runs, anyway=anyway)
+    elif anyway:
+        raise click.UsageError("--resume-anyway goes with --resume RUN.")
     elif backbone is None:
         raise click.UsageError(
             "Which backbone? For example: zoo finetune resnet18 --data hotdog. 'zoo list' lists all."
@@ -99,10 +115,10 @@ def _finetune(config: FinetuneConfig, runs: Path) -> Callable[[Observer], object
     return lambda observer: finetune(config, runs=runs, observer=observer)
 
 
-def _resume(reference: str, runs: Path) -> Callable[[Observer], object]:
+def _resume(reference: str, runs: Path, *, anyway: bool) -> Callable[[Observer], object]:
     from zoo.finetuning.finetune import resume
 
-    return lambda observer: resume(reference, runs=runs, observer=observer)
+    return lambda observer: resume(reference, runs=runs, anyway=anyway, observer=observer)
 
 
 def require_data(data: str | None) -> str:

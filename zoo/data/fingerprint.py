@@ -1,4 +1,4 @@
-"""One hash that says whether two runs saw the same data."""
+"""Hashes that say whether two runs saw the same data, and if not, which photos are others."""
 
 from __future__ import annotations
 
@@ -24,9 +24,19 @@ def fingerprint(images: ImageSet, *, progress: Progress = no_progress) -> str:
     Raises:
         ImageError: A file cannot be read.
     """
+    return fingerprints(images, progress=progress)[0]
+
+
+def fingerprints(images: ImageSet, *, progress: Progress = no_progress) -> tuple[str, dict[str, list[str]]]:
+    """Returns `fingerprint`, and for each part a short hash of label and content of every sample, in their order.
+
+    Raises:
+        ImageError: A file cannot be read.
+    """
     parts = {"train": images.train, "val": images.val, "test": images.test}
     total, done = sum(map(len, parts.values())), 0
     listed: dict[str, list[tuple[str, int, str]]] = {}
+    short: dict[str, list[str]] = {}
     with ThreadPoolExecutor(_THREADS) as pool:
         for part, samples in parts.items():
             listed[part] = []
@@ -34,9 +44,15 @@ def fingerprint(images: ImageSet, *, progress: Progress = no_progress) -> str:
                 listed[part].append((sample.name, sample.label, digest))
                 done += 1
                 progress("fingerprint of the data", done, total)
+            short[part] = [_short(label, digest) for _, label, digest in listed[part]]
             listed[part].sort()
     text = json.dumps({"classes": images.classes, **listed}, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(text.encode()).hexdigest(), short
+
+
+def _short(label: int, digest: str) -> str:
+    """Returns 8 hex digits: of the photos of one name, two are told apart, and a list of them stays short."""
+    return hashlib.sha256(f"{label} {digest}".encode()).hexdigest()[:8]
 
 
 def _digest(sample: Sample) -> str:

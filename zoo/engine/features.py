@@ -46,10 +46,10 @@ class FeatureBatches:
         """Batches an epoch."""
         return -(-len(self.labels) // self.batch_size)
 
-    def epoch(self, epoch: int) -> Iterator[Batch]:
-        """Yields the batches of an epoch, in an order of its own."""
+    def epoch(self, epoch: int, *, start: int = 0) -> Iterator[Batch]:
+        """Yields the batches of an epoch from step `start`, in an order of its own."""
         order = torch.randperm(len(self.labels), generator=generator_for(self.seed, epoch))
-        return self._batches(order.to(self.labels.device))
+        return self._batches(order[start * self.batch_size :].to(self.labels.device))
 
     def __iter__(self) -> Iterator[Batch]:
         return self._batches(torch.arange(len(self.labels), device=self.labels.device))

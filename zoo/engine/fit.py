@@ -6,22 +6,20 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-import torch
-
 from zoo.engine.evaluate import run_over
+from zoo.engine.finite import check_loss, check_weights
 from zoo.engine.mixup import mix
 from zoo.engine.optimizer import set_rate
 from zoo.engine.processes import ALONE
 from zoo.engine.schedule import rate_factor
+from zoo.engine.state import Meter
 from zoo.engine.step import Step
-from zoo.errors import TrainingError
 from zoo.events import EpochResult, StepResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from torch import Tensor
+    import torch
 
     from zoo.contracts import Head
     from zoo.data.loader import Batch
@@ -30,6 +28,7 @@ if TYPE_CHECKING:
     from zoo.engine.memory import Parts
     from zoo.engine.precision import Precision
     from zoo.engine.processes import Processes
+    from zoo.engine.state import TrainState
     from zoo.engine.step import Trained
 
 # How often the loop looks at its own loss: each look waits for the device.
@@ -43,8 +42,8 @@ class TrainBatches(Protocol):
     def steps(self) -> int:
         """Batches an epoch."""
 
-    def epoch(self, epoch: int) -> Iterator[Batch]:
-        """Yields the batches of an epoch, the same ones for the same number."""
+    def epoch(self, epoch: int, *, start: int = 0) -> Iterator[Batch]:
+        """Yields the batches of an epoch from step `start`, counted from 0: the same ones for the same numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,60 +63,6 @@ class Plan:
         return self.lr * rate_factor(step, steps=steps, schedule=self.schedule, warmup=self.warmup)
 
 
-@dataclass(slots=True)
-class TrainState:
-    """Where training stands at the end of an epoch; with the weights and the optimiser all that a resumption needs.
-
-    Attributes:
-        epoch: The last finished epoch; 0 before the first.
-        best_accuracy: Highest validation accuracy so far.
-        best_loss: Validation loss of that epoch.
-    """
-
-    epoch: int = 0
-    best_accuracy: float = -1.0
-    best_loss: float = float("inf")
-
-    def improve(self, accuracy: float, loss: float) -> bool:
-        """Takes note of an epoch; returns whether it is the best so far (of equal accuracies, the lower loss)."""
-        better = (accuracy, -loss) > (self.best_accuracy, -self.best_loss)
-        if better:
-            self.best_accuracy, self.best_loss = accuracy, loss
-        return better
-
-
-class Meter:
-    """Sums loss and hits on the device, so that the loop need not wait for it at every step.
-
-    Attributes:
-        images: Those that this process has seen.
-        shared: Those that all processes have seen.
-        started: When, by `time.perf_counter`.
-    """
-
-    def __init__(self, device: torch.device) -> None:
-        self._sums = torch.zeros(2, dtype=torch.float32, device=device)
-        self.images = 0
-        self.shared = 0
-        self.started = time.perf_counter()
-
-    def add(self, loss: Tensor, logits: Tensor, labels: Tensor, *, share: float = 1.0) -> None:
-        """Takes in one batch, or this process's share of it."""
-        hits = (logits.detach().argmax(dim=1) == labels).sum()
-        self._sums += torch.stack([loss.detach() * len(labels), hits])
-        self.images += len(labels)
-        self.shared += round(len(labels) / share)
-
-    def read(self, processes: Processes = ALONE) -> tuple[float, float]:
-        """Returns mean loss and accuracy so far, over the images of all processes. Waits for the device."""
-        loss, hits, images = processes.total(*self._sums.tolist(), self.images)
-        return loss / images, hits / images
-
-    def rate(self) -> float:
-        """Returns images a second so far."""
-        return self.shared / max(1e-9, time.perf_counter() - self.started)
-
-
 class Watch:
     """Looks at the training about twice a second: each look waits for the device.
 
@@ -131,10 +76,14 @@ class Watch:
         self._started = self._looked = time.perf_counter()
 
     def due(self, step: int) -> bool:
-        """Returns whether to look after a step: now and then, and at an epoch's end."""
-        return step == self._per_epoch or time.perf_counter() - self._looked > _SECONDS_BETWEEN_LOOKS
+        """Returns whether to look after a step of an epoch; after its last one `look` is called anyway."""
+        return step < self._per_epoch and time.perf_counter() - self._looked > _SECONDS_BETWEEN_LOOKS
 
-    def look(self, meter: Meter, *, epoch: int, step: int, rate: float) -> StepResult:
+    def rate(self, epoch: int, step: int) -> float:
+        """Returns the learning rate at a step, counted from 1 within its epoch."""
+        return self._plan.rate((epoch - 1) * self._per_epoch + step - 1, steps=self._plan.epochs * self._per_epoch)
+
+    def look(self, meter: Meter, *, epoch: int, step: int) -> StepResult:
         """Returns what to tell of a step.
 
         Raises:
@@ -143,11 +92,7 @@ class Watch:
         # Waits for the device: the user wants to see the loss, and NaN must stop the run.
         loss, accuracy = meter.read(self._processes if step == self._per_epoch else ALONE)
         self._looked = time.perf_counter()
-        if not np.isfinite(loss):
-            raise TrainingError(
-                f"The loss became {loss} in epoch {epoch}, at or before step {step}, at a learning rate of {rate:.2g}.",
-                hint="Lower --lr, raise --warmup, set --clip-grad 1, or use --precision fp32.",
-            )
+        check_loss(loss, epoch=epoch, step=step, rate=self.rate(epoch, step))
         done = (epoch - 1) * self._per_epoch + step
         left = self._plan.epochs * self._per_epoch - done
         return StepResult(
@@ -157,7 +102,8 @@ class Watch:
             loss=loss,
             accuracy=float("nan") if self._plan.mixup else accuracy,
             images_per_second=meter.rate(),
-            seconds_left=(self._looked - self._started) / (done - self._first) * left,
+            # Where it goes on at the end of an epoch's steps, none was taken yet.
+            seconds_left=(self._looked - self._started) / max(1, done - self._first) * left,
         )
 
 
@@ -176,8 +122,9 @@ def fit(
     compilation: Compilation | None = None,
     processes: Processes = ALONE,
     on_step: Callable[[StepResult], None] = lambda result: None,
+    rest: Callable[[], None] = lambda: None,
 ) -> Iterator[EpochResult]:
-    """Trains from the epoch after `state.epoch`; yields once an epoch, with the weights as they then are.
+    """Trains on from where `state` stands; yields once an epoch, with the weights as they then are.
 
     Args:
         network: Trained in place, on the device of `precision`.
@@ -187,15 +134,18 @@ def fit(
         plan: Epochs, rates, and what is done to batches and gradients.
         precision: Of forward passes.
         set_training: Puts the network into train mode, its frozen parts into eval mode.
-        state: Brought up to date at each epoch's end, before the yield.
+        state: Brought up to date at each step, and at each epoch's end, before the yield.
         average: Follows the weights step by step, and is evaluated in their place.
         parts: How many images the network is given at a time.
         compilation: Calls the network, compiled or not.
         processes: Those that train together; `train` and `val` give each its share.
         on_step: Called about twice a second.
+        rest: Called where nothing is half done, so that all can be saved or left: after each step, and of a single
+            process between the batches of an evaluation.
 
     Raises:
-        TrainingError: The loss is no longer finite; the message names epoch, step and rate. Or memory is too small.
+        TrainingError: Loss or weights are no longer finite; the message names epoch, step and rate. Or memory is too
+            small.
     """
     take_step = Step(
         network,
@@ -204,30 +154,42 @@ def fit(
         clip_grad=plan.clip_grad,
         parts=parts,
         compilation=compilation,
+        scaler=state.scaler,
         processes=processes,
     )
-    per_epoch, first = train.steps, state.epoch * train.steps
+    per_epoch, first = train.steps, state.epoch * train.steps + state.step
     watch = Watch(plan, per_epoch=per_epoch, done=first, processes=processes)
+    evaluated: Any = network if average is None else average.module
     for epoch in range(state.epoch + 1, plan.epochs + 1):
-        meter = Meter(precision.device)
+        meter = state.meter = state.meter or Meter(precision.device)
         set_training()
-        for step, batch in enumerate(train.epoch(epoch), start=1):
+        for step, batch in enumerate(train.epoch(epoch, start=state.step), start=state.step + 1):
             done = (epoch - 1) * per_epoch + step
-            rate = plan.rate(done - 1, steps=plan.epochs * per_epoch)
-            set_rate(optimizer, rate)
+            set_rate(optimizer, watch.rate(epoch, step))
             loss, logits = take_step(mix(batch, alpha=plan.mixup, draw=(plan.seed, done)))
             if average is not None:
                 average.update_parameters(network)  # type: ignore[arg-type]
             meter.add(loss, logits, batch.labels, share=batch.share)
+            state.step = step
             if watch.due(step):
-                told = watch.look(meter, epoch=epoch, step=step, rate=rate)
-                on_step(told)
+                on_step(told := watch.look(meter, epoch=epoch, step=step))
                 take_step.compilation.consider(seconds_left=told.seconds_left, steps=done - first)
-        evaluated: Any = network if average is None else average.module
+            rest()
+        on_step(told := watch.look(meter, epoch=epoch, step=per_epoch))
+        take_step.compilation.consider(seconds_left=told.seconds_left, steps=epoch * per_epoch - first)
+        check_weights(evaluated, epoch=epoch, step=per_epoch, rate=watch.rate(epoch, per_epoch))
         processes.share(evaluated, buffers_alone=True)  # statistics of batch normalisation follow the images of each
-        outputs = run_over(evaluated, val, precision, parts=parts, processes=processes)
-        state.epoch = epoch
-        yield _epoch_result(told, rate, outputs, state, network.head, meter)
+        outputs = run_over(
+            evaluated, _resting(val, rest) if processes.alone else val, precision, parts=parts, processes=processes
+        )
+        state.finish_epoch()
+        yield _epoch_result(told, watch.rate(epoch, per_epoch), outputs, state, network.head, meter)
+
+
+def _resting(batches: Iterable[Batch], rest: Callable[[], None]) -> Iterator[Batch]:
+    for batch in batches:
+        yield batch
+        rest()
 
 
 def _epoch_result(

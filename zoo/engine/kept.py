@@ -95,12 +95,12 @@ class KeptViews:
         """Batches an epoch."""
         return self._train.steps
 
-    def epoch(self, epoch: int) -> Iterator[Batch]:
-        """Yields the batches of an epoch: the photos of `train`'s, in the epoch's view."""
+    def epoch(self, epoch: int, *, start: int = 0) -> Iterator[Batch]:
+        """Yields the batches of an epoch from step `start`: the photos of `train`'s, in the epoch's view."""
         number = (epoch - 1) % self._views
         if number not in self._kept:
             self._kept[number] = self._keep(self._train.view(number))
-        return map(self._kept[number].pick, self._train.chunks(epoch))
+        return map(self._kept[number].pick, self._train.chunks(epoch)[start:])
 
 
 @torch.no_grad()

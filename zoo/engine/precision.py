@@ -38,6 +38,10 @@ class Precision:
         """Whether gradients would underflow without a scaled loss."""
         return self.name == "fp16"
 
+    def loss_scaler(self) -> torch.amp.GradScaler:
+        """Returns a scaler for the loss, which does nothing where none is needed."""
+        return torch.amp.GradScaler(self.device.type, enabled=self.scales_loss)
+
 
 def choose_device(name: str, processes: Processes = ALONE) -> torch.device:
     """Returns the device of a name; ``"auto"`` takes CUDA, then MPS, then the CPU.

@@ -11,6 +11,7 @@ from zoo.engine.compilation import Compilation
 from zoo.engine.memory import Parts
 from zoo.engine.parallel import exchanging, in_parallel
 from zoo.engine.processes import ALONE
+from zoo.engine.randomness import set_torch_states, torch_states
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,6 +46,7 @@ class Step:
         clip_grad: Largest norm of a step's gradient; None: unlimited.
         parts: How many images at a time; halved when memory runs out, and the step is then taken anew.
         compilation: Calls the network, compiled or not.
+        scaler: Of the loss; the one that `precision` asks for by default.
         processes: Those that take the step together, each on its share of the images. Memory that runs out is then an
             error: the others could not know that the step is taken anew.
     """
@@ -58,6 +60,7 @@ class Step:
         clip_grad: float | None = None,
         parts: Parts | None = None,
         compilation: Compilation | None = None,
+        scaler: torch.amp.GradScaler | None = None,
         processes: Processes = ALONE,
     ) -> None:
         self.network = network
@@ -70,7 +73,7 @@ class Step:
         self.processes = processes
         self._parallel: DistributedDataParallel | None = None
         self._with_buffers = [module for module in modules if any(True for _ in module.buffers(recurse=False))]
-        self._scaler = torch.amp.GradScaler(precision.device.type, enabled=precision.scales_loss)
+        self._scaler = scaler or precision.loss_scaler()
 
     def __call__(self, batch: Mixed) -> tuple[Tensor, Tensor]:
         """Takes a step.
@@ -123,16 +126,12 @@ class _Before:
 
     def __init__(self, modules: list[nn.Module], device: torch.device) -> None:
         self._device = device
-        self._random = torch.get_rng_state()
-        # Kept on the host by torch: asking for it does not wait for the device.
-        self._device_random = None if device.type == "cpu" else torch.get_device_module(device).get_rng_state(device)
+        self._random = torch_states(device)  # kept on the host: asking for them does not wait for the device
         self._moving = [buffer for module in modules if module.training for buffer in module.buffers(recurse=False)]
         self._values = [buffer.clone() for buffer in self._moving]
 
     @torch.no_grad()
     def restore(self) -> None:
-        torch.set_rng_state(self._random)
-        if self._device_random is not None:
-            torch.get_device_module(self._device).set_rng_state(self._device_random, self._device)
+        set_torch_states(self._random, self._device)
         for buffer, value in zip(self._moving, self._values, strict=True):
             buffer.copy_(value)

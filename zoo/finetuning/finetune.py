@@ -13,13 +13,15 @@ from zoo.engine.processes import Processes
 from zoo.errors import ConfigError, DataError, RunError, ZooError
 from zoo.events import Finished, Note, Started, ignore
 from zoo.finetuning.assembly import assemble, config_of, find_images, find_offers, find_weights
-from zoo.manifest import write_manifest
+from zoo.finetuning.resumption import find_resumption, occupied, place, seal, take_up
+from zoo.manifest import MANIFEST
 from zoo.plugins import load_registry
-from zoo.run import CHECKPOINT, RUNS, WEIGHTS, Run, create_run, open_run, write_record
+from zoo.run import RUNS, Run, create_run, open_run, write_record
 
 if TYPE_CHECKING:
     from zoo.events import Observer
     from zoo.finetuning.assembly import Offers
+    from zoo.finetuning.resumption import Resumption
     from zoo.finetuning.training import Job
     from zoo.registry import Registry
 
@@ -58,43 +60,53 @@ def finetune(
     registry = registry or load_registry()
     with processes.together():
         offers = find_offers(config, registry)
-        job = _prepare(config, offers, registry, Path(runs), observer, processes)
-        return _carry_out(job, offers, started=started)
+        job = _prepare(config, offers, registry, Path(runs), observer, processes, started=started)
+        with occupied(job.folder, processes):
+            results = _carry_out(job, offers)
+        return _finish(job, results)
 
 
 def resume(
     reference: str | Path,
     *,
     runs: str | Path = RUNS,
+    anyway: bool = False,
     observer: Observer = ignore,
     registry: Registry | None = None,
 ) -> Run:
-    """Goes on with a run that was stopped, from the end of its last finished epoch.
+    """Goes on with a run that was stopped or killed, from the step at which it was last saved.
 
-    A run with a frozen backbone, which takes seconds and keeps no checkpoint, begins again.
+    It ends with the weights and figures of a run that was never stopped, bit for bit on the same machine. A run that
+    was not saved yet begins again, in its folder; so does one with a frozen backbone, which trains a head alone.
 
     Args:
         reference: A run folder, or a run's name below `runs`.
         runs: Where runs are looked for by name.
+        anyway: Whether to go on although data, configuration or code have changed; the record then tells what.
         observer: Told of progress.
         registry: Of plugins; found in the environment by default.
 
     Raises:
-        RunError: There is no such run, it is finished already, or its data is no longer the same.
+        RunError: There is no such run, it is finished already, another process works on it, or something has changed.
         ZooError: As `finetune`.
     """
+    started = time.perf_counter()
     run = open_run(reference, runs=Path(runs))
-    if run.finished:
-        raise RunError(f"The run {run.path} is finished.", hint="To train on from it, say --weights with its name.")
     config, registry, processes = config_of(run), registry or load_registry(), Processes.from_environment()
-    if config.freeze != "all" and not (run.path / CHECKPOINT).is_file():
-        raise RunError(f"The run {run.path} was stopped before its first epoch ended.", hint="Start it anew.")
-    # What was spent on the epochs it has finished counts too.
-    started = time.perf_counter() - sum(row.get("seconds") or 0.0 for row in run.metrics())
+    if run.finished and not (run.path / MANIFEST).exists():  # killed on its very last step
+        if processes.first:
+            seal(run.path)
+            observer(Finished(path=str(run.path), results=dict(run.results)))
+        return run
+    resumption = find_resumption(run, frozen=config.freeze == "all", anyway=anyway)
     with processes.together():
         offers = find_offers(config, registry)
-        job = _prepare(config, offers, registry, Path(runs), observer, processes, run=run)
-        return _carry_out(job, offers, started=started, resumed=True)
+        with occupied(run.path, processes):
+            job = _prepare(
+                config, offers, registry, Path(runs), observer, processes, started=started, resumption=resumption
+            )
+            results = _carry_out(job, offers, resumed=resumption.saved)
+        return _finish(job, results)
 
 
 def check_names(config: FinetuneConfig, *, registry: Registry, runs: str | Path = RUNS) -> None:
@@ -144,11 +156,11 @@ def _prepare(
     observer: Observer,
     processes: Processes,
     *,
-    run: Run | None = None,
+    started: float,
+    resumption: Resumption | None = None,
 ) -> Job:
     # All weights of a run that goes on are in its checkpoint; what it started from may be gone.
-    checkpointed = run is not None and config.freeze != "all"
-    if checkpointed:
+    if resumption is not None and resumption.saved:
         config = dataclasses.replace(config, weights="none")
     weights = _find_weights(config, offers, registry, runs)
     # Only now: a wrong name or path, or a missing network, is told without waiting for torch.
@@ -157,6 +169,7 @@ def _prepare(
     from zoo.data.cache import check_cache
     from zoo.engine.optimizer import check_optimizer
     from zoo.engine.precision import choose_device, choose_precision
+    from zoo.engine.randomness import seed_all
     from zoo.finetuning.hardware import recorded_precision, settle_batch_size, settle_precision
     from zoo.finetuning.record import start_record
     from zoo.finetuning.training import Job
@@ -178,7 +191,7 @@ def _prepare(
         offers,
         weights,
         len(images.classes),
-        preprocess=run.preprocess if run is not None else None,
+        preprocess=None if resumption is None else resumption.run.preprocess,
         load=processes.first,
     )
     processes.share(model.classifier)
@@ -186,8 +199,8 @@ def _prepare(
         observer(Note(text=f"Weights: {model.weights}."))
     freeze(model.classifier, config.frozen_stages(len(model.classifier.backbone.stages())))
     model.classifier.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if run is not None:
-        precision = recorded_precision(run.record["hardware"], device)
+    if resumption is not None:
+        precision = recorded_precision(resumption.run.record["hardware"], device)
     else:
         name = offers.backbone.name
         settled = processes.decide(
@@ -206,15 +219,15 @@ def _prepare(
         )
     record = start_record(config, offers=offers, images=images, model=model, precision=precision, processes=processes)
     _check_same_everywhere(record, processes)
-    if processes.rank:
-        torch.manual_seed(config.seed + processes.rank)  # dropout draws in each process for itself
-    if run is None:
+    seed_all(config.seed + processes.rank)  # dropout draws in each process for itself
+    if resumption is None:
         record["hardware"]["batch_size_reason"] = why_batch
         stem = f"{offers.backbone.spec.name}-{offers.head.spec.name}-{images.name}"
         folder = processes.decide(lambda: create_run(runs, stem=stem))
     else:
-        _check_same_data(run, record)
-        folder, record = run.path, {**run.record, "status": "training"}
+        folder = resumption.run.path
+        record, spent = take_up(resumption, record, observer=observer, processes=processes)
+        started -= spent
     if processes.first:
         write_record(folder, record)
     return Job(
@@ -227,31 +240,35 @@ def _prepare(
         record=record,
         observer=observer,
         processes=processes,
+        started=started,
     )
 
 
-def _carry_out(job: Job, offers: Offers, *, started: float, resumed: bool = False) -> Run:
+def _carry_out(job: Job, offers: Offers, *, resumed: bool = False) -> dict[str, Any]:
     from zoo.finetuning.training import train
 
     try:
-        with job.processes.watching():
+        with job.interrupts.taken(), job.processes.watching():
             _tell_start(job, offers)
             for result in train(job, resumed=resumed):
                 job.observer(result)
             # Not before training: it draws, and matplotlib takes a second to import.
             from zoo.finetuning.conclusion import conclude
 
-            results = conclude(job)
+            return conclude(job)
     except (KeyboardInterrupt, ZooError):
         _keep_what_there_is(job)
         raise
-    results["seconds"] = time.perf_counter() - started
+
+
+def _finish(job: Job, results: dict[str, Any]) -> Run:
+    results["seconds"] = time.perf_counter() - job.started
+    job.record.pop("saved", None)
     job.record.update(status="finished", results=results)
     if not job.processes.first:
         return Run(job.folder, job.record)
     write_record(job.folder, job.record)
-    (job.folder / CHECKPOINT).unlink(missing_ok=True)
-    write_manifest(job.folder)
+    seal(job.folder)
     job.observer(Finished(path=str(job.folder), results=results))
     return open_run(job.folder)
 
@@ -261,23 +278,13 @@ def _keep_what_there_is(job: Job) -> None:
     if not job.processes.first:
         return
     job.record["status"] = "interrupted"
-    write_record(job.folder, job.record)
-    if (job.folder / CHECKPOINT).is_file():
-        how = f"'zoo finetune --resume {job.folder}' goes on from the end of the last finished epoch."
-    elif (job.folder / WEIGHTS).is_file():
-        how = "The best weights so far are saved."
-    else:
-        how = "No epoch was finished."
-    job.observer(Note(text=f"Stopped. {how}", warning=True))
-
-
-def _check_same_data(run: Run, record: dict[str, Any]) -> None:
-    was, now = run.fingerprint, record["data"]["fingerprint"]
-    if was != now:
-        raise RunError(
-            f"The data of {run.path} is no longer the same: its fingerprint was {was[:12]} and is {now[:12]}.",
-            hint="Put the photos back as they were, or start a new run with --weights and this run's name.",
-        )
+    try:
+        write_record(job.folder, job.record)
+    except RunError as error:  # a full disk, which may be what ended the run: that is what is to be told
+        job.observer(Note(text=error.message, warning=True))
+    saved = place(job.record)
+    how = f"goes on {saved}" if saved else "begins again: nothing was saved yet"
+    job.observer(Note(text=f"Stopped. 'zoo finetune --resume {job.folder}' {how}.", warning=True))
 
 
 def _check_same_everywhere(record: dict[str, Any], processes: Processes) -> None:

@@ -14,7 +14,7 @@ from zoo.engine.tracing import UntraceableError
 from zoo.events import Note, Work
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from zoo.data.loader import Batch, EvalLoader, TrainLoader
     from zoo.engine.fit import TrainBatches
@@ -32,13 +32,16 @@ def shown_views(job: Job) -> int | None:
     return job.config.views if saves and (job.config.views or 0) < job.config.epochs else None
 
 
-def keep_frozen(job: Job, train: TrainLoader, val: EvalLoader) -> tuple[TrainBatches, Iterable[Batch]]:
+def keep_frozen(
+    job: Job, train: TrainLoader, val: EvalLoader, *, rest: Callable[[], None] = lambda: None
+) -> tuple[TrainBatches, Iterable[Batch]]:
     """Returns what to learn from and what to evaluate on: kept values where they can be had, else the loaders.
 
     Args:
         job: Its classifier has the weights that it begins with, and is given its frontier; its record is added to.
         train: The training photos.
         val: The validation photos.
+        rest: Called now and then while values are computed that are to be kept.
     """
     told = job.record["kept"] = {"values": [], "bytes": 0, "val": False, "views": 0, "reason": ""}
     if not job.processes.alone:
@@ -59,11 +62,20 @@ def keep_frozen(job: Job, train: TrainLoader, val: EvalLoader) -> tuple[TrainBat
         return train, val
     told.update(val=True, bytes=needed)
     job.cache.reserve("val", needed)
-    kept = KeptLater(lambda: _keep(job, frontier, val, count=len(val.store), batch_size=val.batch_size, what="val"))
-    return _views(job, frontier, train), kept
+
+    def keep(batches: Iterable[Batch], loader: TrainLoader | EvalLoader, what: str) -> KeptPart:
+        return _keep(
+            job, frontier, batches, count=len(loader.store), batch_size=loader.batch_size, what=what, rest=rest
+        )
+
+    return _views(job, frontier, train, lambda view: keep(view, train, "train")), KeptLater(
+        lambda: keep(val, val, "val")
+    )
 
 
-def _views(job: Job, frontier: Frontier, train: TrainLoader) -> TrainBatches:
+def _views(
+    job: Job, frontier: Frontier, train: TrainLoader, keep: Callable[[Iterable[Batch]], KeptPart]
+) -> TrainBatches:
     told, views, count = job.record["kept"], train.views, len(train.store)
     needed = frontier.image_bytes * count * (views or 0)
     if views is None:
@@ -74,11 +86,7 @@ def _views(job: Job, frontier: Frontier, train: TrainLoader) -> TrainBatches:
     else:
         told.update(views=views, bytes=told["bytes"] + needed)
         job.cache.reserve("train", needed)
-        return KeptViews(
-            train,
-            views=views,
-            keep=lambda view: _keep(job, frontier, view, count=count, batch_size=train.batch_size, what="train"),
-        )
+        return KeptViews(train, views=views, keep=keep)
     return train
 
 
@@ -96,15 +104,26 @@ def _frontier(job: Job) -> Frontier:
 
 
 def _keep(
-    job: Job, frontier: Frontier, batches: Iterable[Batch], *, count: int, batch_size: int, what: str
+    job: Job,
+    frontier: Frontier,
+    batches: Iterable[Batch],
+    *,
+    count: int,
+    batch_size: int,
+    what: str,
+    rest: Callable[[], None],
 ) -> KeptPart:
+    def progress(done: int) -> None:
+        job.observer(Work(what=f"frozen stages of {what}", done=done, total=count))
+        rest()
+
     return keep_part(
         frontier,
         batches,
         count=count,
         batch_size=batch_size,
         precision=job.precision,
-        progress=lambda done: job.observer(Work(what=f"frozen stages of {what}", done=done, total=count)),
+        progress=progress,
         parts=job.parts,
     )
 

@@ -8,8 +8,9 @@ import platform
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from zoo.data.fingerprint import fingerprint
+from zoo.data.fingerprint import fingerprints
 from zoo.engine.processes import ALONE
+from zoo.finetuning.sources import source_digests
 from zoo.plugins import DISTRIBUTION
 from zoo.run import preprocess_to_dict
 
@@ -47,6 +48,7 @@ def start_record(
         "data": describe_data(images),
         "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
         "plugins": plugins,
+        "sources": source_digests(offers.backbone.spec.build, offers.head.spec.build),
         "hardware": describe_hardware(precision, processes),
         "results": {},
     }
@@ -55,13 +57,15 @@ def start_record(
 def describe_data(images: ImageSet) -> dict[str, Any]:
     """Returns the dataset's name, its fingerprint, and which photo is in which part."""
     parts = {"train": images.train, "val": images.val, "test": images.test}
+    whole, each = fingerprints(images)
     return {
         "name": images.name,
         "note": images.note,
-        "fingerprint": fingerprint(images),
+        "fingerprint": whole,
         "counts": {part: len(samples) for part, samples in parts.items()},
         "skipped": list(images.skipped),
         "split": {part: [sample.name for sample in samples] for part, samples in parts.items()},
+        "digests": {part: "".join(digests) for part, digests in each.items()},
     }
 
 

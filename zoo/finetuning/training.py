@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -17,22 +18,28 @@ from zoo.data.prepare import for_evaluation, with_room_for_crops
 from zoo.engine.compilation import Compilation
 from zoo.engine.evaluate import run_over
 from zoo.engine.features import FeatureBatches, OnFeatures, keep_features, solve_head
-from zoo.engine.fit import Plan, TrainState, fit
+from zoo.engine.finite import check_weights
+from zoo.engine.fit import Plan, fit
 from zoo.engine.folding import fold_batch_norm
 from zoo.engine.machine import tuned_for
 from zoo.engine.memory import Parts, is_out_of_memory
 from zoo.engine.optimizer import make_optimizer, optimizer_kernels
 from zoo.engine.parallel import share_batch_statistics
 from zoo.engine.processes import ALONE
+from zoo.engine.randomness import set_random_states
+from zoo.engine.saving import Saving
+from zoo.engine.state import TrainState
 from zoo.errors import ConfigError, DataError, TrainingError
 from zoo.events import EpochResult, Note, Work
-from zoo.finetuning.checkpoint import load_checkpoint, save_checkpoint, save_weights
+from zoo.finetuning.checkpoint import Learner, load_checkpoint, save_checkpoint, save_weights
 from zoo.finetuning.keeping import keep_frozen, shown_views
+from zoo.finetuning.resumption import DECIDED
+from zoo.interrupts import Interrupts
 from zoo.model import Classifier, parameter_groups, set_training
 from zoo.run import append_metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from torch import nn
@@ -41,6 +48,7 @@ if TYPE_CHECKING:
     from zoo.data.loader import Batch
     from zoo.data.prepare import Prepare
     from zoo.data.store import PhotoStore
+    from zoo.engine.fit import TrainBatches
     from zoo.engine.precision import Precision
     from zoo.engine.processes import Processes
     from zoo.events import Observer
@@ -64,6 +72,8 @@ class Job:
         record: The content of ``run.json`` so far; added to on the way.
         observer: Who is told.
         processes: Those that train together; the first alone writes to the folder.
+        started: When, by `time.perf_counter`; of a run that goes on, as if it had never been stopped.
+        interrupts: Ctrl-C and SIGTERM.
         cache: Where decoded photos are kept.
         parts: How many images the network is given at a time.
         evaluated: Parts that are ready to be evaluated again, each with its readable samples.
@@ -78,6 +88,8 @@ class Job:
     record: dict[str, Any]
     observer: Observer
     processes: Processes = ALONE
+    started: float = field(default_factory=time.perf_counter)
+    interrupts: Interrupts = field(init=False)
     cache: PhotoCache = field(init=False)
     parts: Parts = field(init=False)
     evaluated: dict[str, tuple[Iterable[Batch], Sequence[Sample]]] = field(default_factory=dict)
@@ -94,6 +106,7 @@ class Job:
             wait=self.processes.wait,
         )
         object.__setattr__(self, "cache", cache)
+        object.__setattr__(self, "interrupts", Interrupts(patient=not self.processes.alone))
         # A resumed run goes on with the parts that were found to fit.
         object.__setattr__(self, "parts", Parts(self.record["hardware"].get("part_size"), tell=self._tell_parts))
 
@@ -167,7 +180,43 @@ def eval_batches(job: Job, part: str, samples: Sequence[Sample]) -> EvalLoader:
 
 
 def _train_on_photos(job: Job, *, resumed: bool) -> Iterator[EpochResult]:
-    config, classifier = job.config, job.classifier
+    config, classifier, randomness = job.config, job.classifier, None
+    loader, photos = _loaders(job)
+    _share_batch_statistics(job, least=loader.least)
+    state = TrainState(scaler=job.precision.loss_scaler())
+    learner = Learner(network=classifier, optimizer=_optimizer(job), state=state)
+    if resumed:
+        learner.average = _average(config, classifier)
+        randomness = load_checkpoint(job.folder, learner, device=job.precision.device, processes=job.processes)
+    saving = Saving(
+        lambda: _save(job, learner),
+        every=None if config.save_every is None else 60 * config.save_every,
+        interrupts=job.interrupts,
+        processes=job.processes,
+    )
+    # Only now: a run that goes on has its weights from the checkpoint.
+    train, val = keep_frozen(job, loader, photos, rest=saving.rest)
+    job.evaluated["val"] = val, photos.store.samples
+    if not resumed:
+        if config.probe:
+            yield _saved(job, _probe(job, loader, val, state), classifier)
+        learner.average = _average(config, classifier)
+    elif learner.average is not None:
+        averaged: Any = learner.average.module
+        averaged.frontier = classifier.frontier
+    results = _fit(job, learner, train, val, rest=saving.rest)
+    if randomness is not None:
+        set_random_states(randomness, job.precision.device)  # last of all: what came before may have drawn
+    with saving.active():
+        for result in results:
+            _saved(job, result, classifier if learner.average is None else learner.average.module)
+            saving.end_epoch()
+            yield result
+            saving.leave()
+
+
+def _loaders(job: Job) -> tuple[TrainLoader, EvalLoader]:
+    config = job.config
     prepare = with_room_for_crops(job.preprocess, crop_scale=config.crop_scale)
     loader = TrainLoader(
         decoded(job, "train", job.images.train, prepare),
@@ -180,55 +229,41 @@ def _train_on_photos(job: Job, *, resumed: bool) -> Iterator[EpochResult]:
         rank=job.processes.rank,
         ranks=job.processes.count,
     )
-    photos = eval_batches(job, "val", job.images.val)
-    _share_batch_statistics(job, least=loader.least)
-    optimizer = _optimizer(job)
-    state, average = TrainState(), None
-    if resumed:
-        average = _average(config, classifier)
-        state = load_checkpoint(
-            job.folder,
-            classifier=classifier,
-            optimizer=optimizer,
-            average=average,
-            device=job.precision.device,
-            processes=job.processes,
-        )
-    train, val = keep_frozen(job, loader, photos)  # only now: a run that goes on has its weights from the checkpoint
-    job.evaluated["val"] = val, photos.store.samples
-    if not resumed:
-        if config.probe:
-            yield _saved(job, _probe(job, loader, val, state), classifier)
-        average = _average(config, classifier)
-    elif average is not None:
-        averaged: Any = average.module
-        averaged.frontier = classifier.frontier
-    for result in fit(
-        classifier,
+    return loader, eval_batches(job, "val", job.images.val)
+
+
+def _fit(
+    job: Job, learner: Learner, train: TrainBatches, val: Iterable[Batch], *, rest: Callable[[], None]
+) -> Iterator[EpochResult]:
+    return fit(
+        learner.network,
         train,
         val,
-        optimizer=optimizer,
-        plan=_plan(config),
+        optimizer=learner.optimizer,
+        plan=_plan(job.config),
         precision=job.precision,
-        set_training=lambda: set_training(classifier, freeze_norm_stats=config.freeze_norm_stats),
-        state=state,
-        average=average,
+        set_training=lambda: set_training(job.classifier, freeze_norm_stats=job.config.freeze_norm_stats),
+        state=learner.state,
+        average=learner.average,
         parts=job.parts,
         compilation=_compilation(job),
         processes=job.processes,
         on_step=job.observer,
-    ):
-        _saved(job, result, classifier if average is None else average.module)
-        save_checkpoint(
-            job.folder,
-            classifier=classifier,
-            optimizer=optimizer,
-            state=state,
-            average=average,
-            device=job.precision.device,
-            processes=job.processes,
-        )
-        yield result
+        rest=rest,
+    )
+
+
+def _save(job: Job, learner: Learner) -> None:
+    state, rate = learner.state, learner.optimizer.param_groups[0]["lr"]
+    check_weights(learner.network, epoch=state.epoch + 1, step=state.step, rate=rate)
+    hardware = job.record["hardware"]
+    about = {
+        "config": json.loads(json.dumps(job.record["config"])),  # as it is read back from 'run.json'
+        "seconds": time.perf_counter() - job.started,
+        "machine": {name: hardware[name] for name in DECIDED if name in hardware},
+    }
+    save_checkpoint(job.folder, learner, about=about, device=job.precision.device, processes=job.processes)
+    job.record["saved"] = {"epoch": state.epoch, "step": state.step}
 
 
 def _probe(job: Job, loader: TrainLoader, val: Iterable[Batch], state: TrainState) -> EpochResult:
