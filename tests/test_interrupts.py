@@ -12,10 +12,9 @@ def test_a_signal_is_raised_at_once_or_at_the_end_of_a_block_that_holds_it_back(
         with pytest.raises(error):
             signal.raise_signal(number)
         interrupts.asked = None
-        with pytest.raises(error):  # noqa: PT012 - it is raised by the end of the block
-            with interrupts.held_back():
-                signal.raise_signal(number)
-                reached.append(interrupts.asked)
+        with pytest.raises(error), interrupts.held_back():  # noqa: PT012 - it is raised by the end of the block
+            signal.raise_signal(number)
+            reached.append(interrupts.asked)
     assert reached == [number]
 
 
