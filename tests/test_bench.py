@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import onnx
+import onnx_files
 import pytest
 
 BENCH = Path(__file__).parent.parent / "bench"
@@ -53,6 +55,30 @@ def test_decode(tmp_path):
     for row in rows:
         assert row["decode/s"] > 0
         assert row["largest difference"] <= 3
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A small exported file."""
+    file = tmp_path_factory.mktemp("bench") / "model.onnx"
+    onnx.save(onnx_files.model(onnx_files.card()), file)
+    return file
+
+
+def test_serve(tmp_path, model):
+    rows = bench("serve", "--model", str(model), folder=tmp_path)
+    assert [row["clients"] for row in rows] == [1, 8]
+    for row in rows:
+        assert row["errors"] == 0 < row["requests"]
+        assert row["share"] == pytest.approx(row["requests/s"] / row["predictor/s"])
+
+
+def test_abuse(tmp_path, model):
+    alone, beside = bench("abuse", "--model", str(model), folder=tmp_path)
+    assert (alone["beside abuse"], beside["beside abuse"]) == ("no", "yes")
+    for row in (alone, beside):
+        assert row["failed"] == 0 < row["requests"]
+        assert row["peak MiB"] > 0
 
 
 def test_inference(tmp_path):

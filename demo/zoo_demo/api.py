@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from pydantic import BaseModel, Field
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from zoo.errors import ImageError, ZooError, close_matches
@@ -145,6 +146,8 @@ def make_router(
             response.headers["Retry-After"] = _RETRY_AFTER
         except _RefusedError as refusal:
             response = _failure(refusal.status, refusal.message, refusal.hint)
+        except ClientDisconnect:
+            response = _failure(400, "The request broke off.", "")  # which nobody reads, but which is counted
         metrics.request(PREDICT, response.status_code, time.perf_counter() - started)
         return response
 
