@@ -112,7 +112,7 @@ def measure(model: Path, arguments: argparse.Namespace) -> tuple[list[dict[str, 
             )
         torch = "is" if server.has_mapped("libtorch") else "is not"
     return rows, [
-        f"Start-up: {page:.2f} s to an answered page, {page / bare:.2f} x the {bare:.2f} s of gradio and the file alone.",
+        f"Start-up: {page:.2f} s to an answered page, {page / bare:.2f} x the {bare:.2f} s of gradio and file alone.",
         f"torch {torch} in the server's memory.",
     ]
 
