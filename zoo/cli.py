@@ -206,6 +206,7 @@ for _section, _commands in {
     _LOOK: {
         "list": "List backbones, heads, datasets and runs.",
         "info": "Tell all about a backbone, head, dataset or recipe.",
+        "data": "Check a dataset: leaks, duplicates, broken files.",
         "show": "Write a sheet of a dataset's photos, as stored or as the network sees them.",
         "plugins": "List the plugins, what they offer, and what failed.",
         "doctor": "Check the set-up, and say what to do about each finding.",

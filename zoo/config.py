@@ -76,6 +76,9 @@ class FinetuneConfig:
         minimum=2,
         group="Data",
     )
+    exclude: str | None = option(
+        None, help="List of photos to leave out, as 'zoo data check --fix' writes it.", group="Data"
+    )
 
     recipe: str = option("default", help="Values for all that is not said: default, d2l.", group="Training")
     epochs: int = option(5, help="Passes over the training part.", minimum=1, group="Training")

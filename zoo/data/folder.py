@@ -35,7 +35,7 @@ LAYOUTS = (
 Labelled = dict[str, dict[str, list[tuple[Path, str]]]]
 
 
-def read_folder(path: Path) -> ImageSet:
+def read_folder(path: Path, *, strict: bool = True) -> ImageSet:
     """Reads class folders alone (all of it becomes `train`), or train, val and test folders that hold class folders.
 
     Images are found at any depth below a class folder. The parts may also be called training, valid, validation and
@@ -43,9 +43,12 @@ def read_folder(path: Path) -> ImageSet:
     no images by their suffix, and links that lead out of the folder are left out and listed in `ImageSet.skipped`;
     linked folders are not entered.
 
+    Args:
+        path: Of the folder.
+        strict: As in `build`.
+
     Raises:
-        DataError: No such folder, no images, fewer than two classes, an empty class, a class that train lacks, or a
-            layout that is not understood.
+        DataError: No such folder, no class folders, or a layout that is not understood; and what `build` refuses.
     """
     root = path.expanduser().resolve()
     if not root.is_dir():
@@ -61,10 +64,10 @@ def read_folder(path: Path) -> ImageSet:
     else:
         _refuse_wrapper(walk, files, folders)
         labelled = {"train": _classes(walk, root, files, folders)}
-    return build(name=slug(root.name), labelled=labelled, skipped=walk.skipped, where=str(path))
+    return build(name=slug(root.name), labelled=labelled, skipped=walk.skipped, where=str(path), strict=strict)
 
 
-def build(*, name: str, labelled: Labelled, skipped: Iterable[str], where: str) -> ImageSet:
+def build(*, name: str, labelled: Labelled, skipped: Iterable[str], where: str, strict: bool = True) -> ImageSet:
     """Numbers the classes by name and checks that the parts agree.
 
     Args:
@@ -72,15 +75,16 @@ def build(*, name: str, labelled: Labelled, skipped: Iterable[str], where: str) 
         labelled: By part and class name: the files, and what to call them.
         skipped: What was left out.
         where: What to call the data in messages.
+        strict: Whether to refuse what cannot be trained on. If not, the classes are those of all parts together, and
+            some may be without images.
 
     Raises:
         DataError: Fewer than two classes, an empty class, or a class that train lacks.
     """
-    numbers = {label: number for number, label in enumerate(sorted(labelled["train"]))}
-    for part, images in labelled.items():
-        _check_part(part, images, numbers, where)
-    if len(numbers) < 2:
-        raise DataError(f"{where}: a classifier needs two classes, there is only '{min(numbers)}'.", hint=LAYOUTS)
+    known = labelled["train"] if strict else {label for images in labelled.values() for label in images}
+    numbers = {label: number for number, label in enumerate(sorted(known))}
+    if strict:
+        _check(labelled, numbers, where)
     samples = {
         part: tuple(
             Sample(file, numbers[label], called)
@@ -213,11 +217,19 @@ def _classes(walk: _Walk, folder: Path, files: list[Path], classes: list[Path]) 
         found = f"{len(direct)} images ({direct[0].name}, ...)" if direct else "no images"
         raise DataError(f"{folder} holds {found} and no class folders.", hint=LAYOUTS)
     walk.skip_all(files)
-    # macOS writes names in another Unicode form than Linux: one class must not become two.
-    return {
-        printable(unicodedata.normalize("NFC", inner.name)): [(image, walk.name(image)) for image in walk.images(inner)]
-        for inner in classes
-    }
+    labelled: dict[str, list[tuple[Path, str]]] = {}
+    for inner in classes:
+        # macOS writes names in another Unicode form than Linux: one class must not become two.
+        label = printable(unicodedata.normalize("NFC", inner.name))
+        labelled.setdefault(label, []).extend((image, walk.name(image)) for image in walk.images(inner))
+    return labelled
+
+
+def _check(labelled: Labelled, numbers: Mapping[str, int], where: str) -> None:
+    for part, images in labelled.items():
+        _check_part(part, images, numbers, where)
+    if len(numbers) < 2:
+        raise DataError(f"{where}: a classifier needs two classes, there is only '{min(numbers)}'.", hint=LAYOUTS)
 
 
 def _check_part(part: str, images: Mapping[str, list[tuple[Path, str]]], known: Mapping[str, int], where: str) -> None:

@@ -74,16 +74,15 @@ def open_image(
 ) -> Image.Image:
     """Does what `decode` does, and returns a loaded Pillow image of mode RGB; raises as `decode`."""
     name = name or (str(source) if isinstance(source, Path) else "image")
-    data = _read(source, name)
-    _quieten_pillow()
+    data = read_bytes(source, name=name)
     try:
-        with Image.open(io.BytesIO(data), formats=_formats()) as image:
+        with open_header(data) as image:
             if image.width * image.height > max_pixels:
                 raise _too_large(name, f"{image.width} x {image.height} pixels", f"{max_pixels:,} pixels")
             if enough is not None and (part := _fraction(image.size, enough)) > 1:
                 image.draft(None, (image.width // part, image.height // part))  # does nothing but to JPEGs
             image.load()
-            turn = _UPRIGHT.get(_orientation(image))
+            turn = _UPRIGHT.get(orientation(image))
             rgb = to_rgb(image)
             return rgb if turn is None else rgb.transpose(turn)
     except ImageError:
@@ -104,6 +103,40 @@ def _fraction(size: tuple[int, int], enough: int) -> int:
     """Returns by how much a JPEG decoder can divide both sides, and leave the shorter one long enough; 1 for not."""
     fits = (part for part in (8, 4, 2) if min(size) >= part * enough and not any(side % part for side in size))
     return next(fits, 1)
+
+
+def open_header(data: bytes) -> Image.Image:
+    """Opens an image of one of the formats that are let in; no pixel is decoded. Raises whatever Pillow raises."""
+    _quieten_pillow()
+    return Image.open(io.BytesIO(data), formats=_formats())
+
+
+def read_bytes(source: Path | bytes, *, name: str) -> bytes:
+    """Returns the content of a file, which is neither empty nor larger than `MAX_BYTES`.
+
+    Raises:
+        ImageError: It cannot be read, is no regular file, empty or too large; the message begins with `name`.
+    """
+    if isinstance(source, bytes):
+        size, data = len(source), source
+    else:
+        try:
+            info = source.stat()
+            # A named pipe would block for ever.
+            if not stat.S_ISREG(info.st_mode):
+                raise ImageError(f"{name}: not a file.", hint="Give the path of one image.")
+            size = info.st_size
+            data = source.read_bytes() if size <= MAX_BYTES else b""
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise ImageError(
+                f"{name}: cannot be read ({reason}).", hint="Check the path and its permissions."
+            ) from None
+    if size > MAX_BYTES:
+        raise _too_large(name, f"{size / 2**20:.0f} MiB", f"{MAX_BYTES / 2**20:.0f} MiB")
+    if not size:
+        raise ImageError(f"{name}: the file is empty.", hint="Replace or delete the file.")
+    return data
 
 
 def preprocess(pixels: Pixels, spec: Preprocess) -> Pixels:
@@ -174,34 +207,12 @@ def _middle(length: int, resized: int, wanted: int) -> tuple[int, int, int]:
     return cut, left, max(1, resized * left // length)
 
 
-def _read(source: Path | bytes, name: str) -> bytes:
-    if isinstance(source, bytes):
-        size, data = len(source), source
-    else:
-        try:
-            info = source.stat()
-            # A named pipe would block for ever.
-            if not stat.S_ISREG(info.st_mode):
-                raise ImageError(f"{name}: not a file.", hint="Give the path of one image.")
-            size = info.st_size
-            data = source.read_bytes() if size <= MAX_BYTES else b""
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            raise ImageError(
-                f"{name}: cannot be read ({reason}).", hint="Check the path and its permissions."
-            ) from None
-    if size > MAX_BYTES:
-        raise _too_large(name, f"{size / 2**20:.0f} MiB", f"{MAX_BYTES / 2**20:.0f} MiB")
-    if not size:
-        raise ImageError(f"{name}: the file is empty.", hint="Replace or delete the file.")
-    return data
-
-
 def _too_large(name: str, what: str, limit: str) -> ImageError:
     return ImageError(f"{name}: it has {what}, more than the limit of {limit}.", hint="Make the image smaller.")
 
 
-def _orientation(image: Image.Image) -> int:
+def orientation(image: Image.Image) -> int:
+    """Returns how the EXIF data of an image says that it lies, 1 to 8; 1, upright, where they are missing or broken."""
     # After load(): Pillow itself turns TIFFs there, and PNGs may carry their EXIF data behind the pixels.
     try:
         return int(image.getexif().get(_ORIENTATION, 1))

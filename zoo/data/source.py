@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 
 
 def load_images(
-    data: str, *, registry: Registry, options: Mapping[str, str], progress: Progress = no_progress
+    data: str,
+    *,
+    registry: Registry,
+    options: Mapping[str, str],
+    progress: Progress = no_progress,
+    strict: bool = True,
 ) -> ImageSet:
     """Reads a folder or a CSV file, or asks the plugin that offers a dataset of this name.
 
@@ -33,6 +38,7 @@ def load_images(
         registry: Where datasets are looked up.
         options: The dataset's options, as they were typed.
         progress: Called while something slow happens.
+        strict: Whether to refuse a folder or a CSV file that cannot be trained on; see `zoo.data.folder.build`.
 
     Raises:
         UnknownNameError: Neither a dataset nor a path.
@@ -41,7 +47,7 @@ def load_images(
     """
     offer = _offer(data, registry)
     if offer is None:
-        return _read_path(data, options)
+        return _read_path(data, options, strict=strict)
     images = offer.spec.load(
         DatasetRequest(
             cache=dataset_folder(_cache_name(offer.name, built_in=offer.plugin.built_in)),
@@ -87,11 +93,12 @@ def _is_name(data: str) -> bool:
     return bool(data) and not ("/" in data and Path(data).exists())
 
 
-def _read_path(data: str, options: Mapping[str, str]) -> ImageSet:
+def _read_path(data: str, options: Mapping[str, str], *, strict: bool = True) -> ImageSet:
     if options:
         raise ConfigError(f"{data} is a path and has no options, but got {', '.join(options)}.", hint="Leave them out.")
     path = Path(data).expanduser()
-    return read_csv(path) if path.suffix.lower() == ".csv" and not path.is_dir() else read_folder(path)
+    read = read_csv if path.suffix.lower() == ".csv" and not path.is_dir() else read_folder
+    return read(path, strict=strict)
 
 
 def _cache_name(qualified: str, *, built_in: bool) -> str:

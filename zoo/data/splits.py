@@ -18,6 +18,23 @@ if TYPE_CHECKING:
     from zoo.specs import ImageSet, Sample
 
 
+def divide(images: ImageSet, *, test_fraction: float, val_fraction: float, count: int | None, seed: int) -> ImageSet:
+    """Returns `images` with the parts that a training needs: see `with_test`, `limit` and `with_validation`.
+
+    Args:
+        images: A set as it was read. A test part is split off where it brings neither that nor a validation part.
+        test_fraction: Of each class.
+        val_fraction: Of each class of what is then left.
+        count: As in `limit`; None for all.
+        seed: Another seed gives another split.
+    """
+    if not images.test and not images.val:
+        images = with_test(images, fraction=test_fraction, seed=seed)
+    if count is not None:
+        images = limit(images, count=count, seed=seed)
+    return with_validation(images, fraction=val_fraction, seed=seed)
+
+
 def with_validation(images: ImageSet, *, fraction: float, seed: int) -> ImageSet:
     """Returns `images` with a validation part, split off `train` if there is none.
 

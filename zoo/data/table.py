@@ -29,12 +29,16 @@ class _Columns:
     split: int | None
 
 
-def read_csv(path: Path) -> ImageSet:
+def read_csv(path: Path, *, strict: bool = True) -> ImageSet:
     """Reads a table of images: path, label and, if there is a third column, split (train, val, test).
 
     Paths are relative to the CSV file. A header is recognised by its words and may then name the columns in any
     order, others among them; without one the order is path, label, split. Fields are separated by commas,
     semicolons or tabs. The text is UTF-8.
+
+    Args:
+        path: Of the table.
+        strict: As in `zoo.data.folder.build`; if not, files that are missing are listed like any others.
 
     Raises:
         DataError: The table cannot be read, a file is missing or listed twice, or the classes make no sense
@@ -49,12 +53,14 @@ def read_csv(path: Path) -> ImageSet:
     for line, row in body:
         where = f"{path}, line {line}"
         file, label, part = _entry(where, row, columns, path.parent)
+        if strict and not file.is_file():
+            raise DataError(f"{where}: there is no file {file}.", hint=_HINT)
         if (first := lines.setdefault(file, line)) != line:
             raise DataError(f"{where}: {file.name} is listed already in line {first}.", hint="Delete one of the two.")
         labelled.setdefault(part, {}).setdefault(label, []).append((file, _name(file, path.parent)))
     if "train" not in labelled:
         raise DataError(f"{path} lists no images of the split 'train'.", hint=_HINT)
-    return build(name=slug(path.stem), labelled=labelled, skipped=(), where=str(path))
+    return build(name=slug(path.stem), labelled=labelled, skipped=(), where=str(path), strict=strict)
 
 
 def _rows(path: Path) -> list[tuple[int, list[str]]]:
@@ -98,10 +104,7 @@ def _entry(where: str, row: list[str], columns: _Columns, folder: Path) -> tuple
     part = PARTS.get(cells[2].lower(), "") if len(cells) == 3 else "train"
     if not part:
         raise DataError(f"{where}: the split is '{cells[2]}'.", hint=_HINT)
-    file = folder / cells[0]
-    if not file.is_file():
-        raise DataError(f"{where}: there is no file {file}.", hint=_HINT)
-    return file, cells[1], part
+    return folder / cells[0], cells[1], part
 
 
 def _name(file: Path, folder: Path) -> str:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.config import FinetuneConfig
+from zoo.data.exclusions import read_exclusions, without
 from zoo.data.source import load_images
-from zoo.data.splits import limit, with_test, with_validation
+from zoo.data.splits import divide
 from zoo.errors import ConfigError, DataError, RunError, WeightsError
 from zoo.events import Note, Work
 from zoo.losses import Criterion
@@ -16,6 +17,8 @@ from zoo.options import make_options
 from zoo.run import RUNS, Run, open_run
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from zoo.contracts import Backbone
     from zoo.events import Observer
     from zoo.model import Classifier
@@ -91,16 +94,29 @@ def find_images(config: FinetuneConfig, registry: Registry, observer: Observer) 
         raise DataError(f"The dataset '{images.name}' has one class alone; there is nothing to tell apart.")
     if images.skipped:
         observer(Note(text=f"Files left out: {len(images.skipped)}, the first: {images.skipped[0]}."))
-    if not images.test and not images.val:
-        images = with_test(images, fraction=config.test_fraction, seed=config.seed)
-    elif not images.test:
+    listed = {} if config.exclude is None else read_exclusions(Path(config.exclude).expanduser())
+    if images.val and not images.test:
         observer(Note(text="The data brings no test part: the validation accuracy is all there will be.", warning=True))
-    if config.limit is not None:
-        images = limit(images, count=config.limit, seed=config.seed)
-    images = with_validation(images, fraction=config.val_fraction, seed=config.seed)
+    images = divide(
+        images,
+        test_fraction=config.test_fraction,
+        val_fraction=config.val_fraction,
+        count=config.limit,
+        seed=config.seed,
+    )
+    if listed:
+        images = _leave_out(images, listed, config, observer)
     if images.note:
         observer(Note(text=images.note))
     return images
+
+
+def _leave_out(images: ImageSet, listed: Mapping[str, str], config: FinetuneConfig, observer: Observer) -> ImageSet:
+    """Leaves out what is listed, once the parts are made: a photo that stays, stays in its part."""
+    fewer = without(images, listed)
+    gone = len(fewer.skipped) - len(images.skipped)
+    observer(Note(text=f"{config.exclude} leaves out {gone} of its {len(listed)} photos.", warning=not gone))
+    return fewer
 
 
 def find_weights(config: FinetuneConfig, *, runs: Path = RUNS) -> Path | Run | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.config import FinetuneConfig, make_config
+from zoo.data.exclusions import read_exclusions
 from zoo.data.source import check_data
 from zoo.engine.processes import Processes
 from zoo.errors import ConfigError, DataError, RunError, ZooError
@@ -120,6 +121,8 @@ def check_names(config: FinetuneConfig, *, registry: Registry, runs: str | Path 
 
 def _find_weights(config: FinetuneConfig, offers: Offers, registry: Registry, runs: Path) -> Path | Run | None:
     weights = find_weights(config, runs=runs)
+    if config.exclude is not None:
+        read_exclusions(Path(config.exclude).expanduser())
     check_data(config.data, registry=registry, options=config.data_options)
     if config.weights == "pretrained":
         offers.backbone.spec.check_pretrained()

@@ -1,0 +1,158 @@
+"""Finds photos that are there more than once, and says what is wrong with that: leaks, two labels, duplicates."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+from zoo.data.check.report import PARTS, Finding, Pair, Photo, counted
+from zoo.specs import no_progress
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from zoo.data.check.report import Level
+    from zoo.specs import Progress
+
+_LEAKS: dict[tuple[str, str], tuple[str, Level, str]] = {
+    ("test", "train"): ("leak", "problem", "The test accuracy of what is trained on them is too good to be true."),
+    ("val", "train"): ("val-leak", "warning", "The epoch is chosen on photos that were trained on."),
+    ("test", "val"): ("test-val-leak", "warning", "The epoch is chosen on photos of the test."),
+}
+_FIX = "--fix lists {} ones to be left out; {} photos stay."
+
+
+def find_copies(photos: Sequence[Photo]) -> list[Pair]:
+    """Returns the photos that are equal to the byte: each with the first of them, test before validation and train."""
+    groups: dict[str, list[Photo]] = {}
+    for photo in photos:
+        if photo.digest:
+            groups.setdefault(photo.digest, []).append(photo)
+    ordered = (sorted(group, key=_rank) for group in groups.values() if len(group) > 1)
+    return [Pair(kept, other, None) for kept, *others in ordered for other in others]
+
+
+def find_near(photos: Sequence[Photo], *, radius: int, progress: Progress = no_progress) -> list[Pair]:
+    """Returns the photos that look the same and are not equal to the byte; see `zoo.data.check.near`.
+
+    Args:
+        photos: Those that have a signature are compared.
+        radius: Bits of 128 in which the hashes of two may differ.
+        progress: Called as they are compared.
+    """
+    from zoo.data.check.near import Signatures, close_pairs
+
+    parts = {part: _one_of_each(photo for photo in photos if photo.part == part) for part in PARTS}
+    tables = {
+        part: Signatures([photo.signature for photo in listed if photo.signature is not None])
+        for part, listed in parts.items()
+    }
+    pairs = []
+    for kept, other in [*combinations(PARTS, 2), *zip(PARTS, PARTS, strict=True)]:
+        found = close_pairs(tables[other], None if kept == other else tables[kept], radius=radius, progress=progress)
+        pairs += [Pair(parts[kept][close.other], parts[other][close.one], close.distance) for close in found]
+    return [pair for pair in pairs if pair.kept.digest != pair.other.digest]
+
+
+def judge_twins(photos: Sequence[Photo], pairs: Sequence[Pair]) -> list[Finding]:
+    """Returns what is wrong with photos that are there more than once."""
+    across = [_leak(photos, pairs, kept, other) for kept, other in _LEAKS]
+    within = [_duplicates(pairs, part) for part in PARTS]
+    return [found for found in (*across, *_two_labels(pairs), *within) if found is not None]
+
+
+def _leak(photos: Sequence[Photo], pairs: Sequence[Pair], kept: str, other: str) -> Finding | None:
+    found = [pair for pair in pairs if (pair.kept.part, pair.other.part) == (kept, other)]
+    if not found:
+        return None
+    kind, level, harm = _LEAKS[kept, other]
+    known = {pair.kept.name for pair in found}
+    total = sum(photo.part == kept for photo in photos)
+    return Finding(
+        kind=kind,
+        about=f"{kept} in {other}",
+        level=level,
+        text=f"{_of(len(known), total, f'{kept} photo')} {_are(known)} in {other} as well{_how(found)}. {harm}",
+        advice=_FIX.format(f"the {other}", f"the {kept}"),
+        pairs=tuple(found),
+    )
+
+
+def _two_labels(pairs: Iterable[Pair]) -> Iterator[Finding]:
+    other_labels = [pair for pair in pairs if pair.kept.label != pair.other.label]
+    if copies := tuple(pair for pair in other_labels if pair.exact):
+        yield Finding(
+            kind="two-labels",
+            about="two labels",
+            level="problem",
+            text=f"{counted(_named(copies), 'photo')} with two labels: copies, equal to the byte, are in two classes.",
+            advice="Decide which is right. Until then --fix leaves out both where they are in one part.",
+            pairs=copies,
+        )
+    if near := tuple(pair for pair in other_labels if not pair.exact):
+        yield Finding(
+            kind="near-two-labels",
+            about="two labels?",
+            level="warning",
+            text=f"{counted(_named(near), 'photo')} with two labels, it seems: nearly the same are in two classes.",
+            advice="Look at them with --html.",
+            pairs=near,
+        )
+
+
+def _duplicates(pairs: Sequence[Pair], part: str) -> Finding | None:
+    found = tuple(
+        pair for pair in pairs if pair.kept.part == pair.other.part == part and pair.kept.label == pair.other.label
+    )
+    if not found:
+        return None
+    copies = {pair.other.name for pair in found if pair.exact}
+    near = {pair.other.name for pair in found if not pair.exact} - copies
+    told = " and ".join(
+        f"{counted(len(names), 'photo')} {_are(names)} in {part} {how}"
+        for names, how in ((copies, "more than once"), (near, "in nearly the same form as another"))
+        if names
+    )
+    return Finding(
+        kind="duplicates",
+        about=f"twice in {part}",
+        level="warning" if copies and part != "train" else "note",
+        text=f"{told[:1].upper()}{told[1:]}.",
+        advice="--fix lists all copies but one; what is only nearly the same stays." if copies else "",
+        pairs=found,
+    )
+
+
+def _rank(photo: Photo) -> tuple[int, str]:
+    return PARTS.index(photo.part), photo.name
+
+
+def _one_of_each(photos: Iterable[Photo]) -> list[Photo]:
+    """Returns the photos that can be compared, one of those that are equal to the byte."""
+    first: dict[str, Photo] = {}
+    for photo in sorted(photos, key=_rank):
+        if photo.signature is not None:
+            first.setdefault(photo.digest, photo)
+    return list(first.values())
+
+
+def _how(pairs: Iterable[Pair]) -> str:
+    copies = {pair.kept.name for pair in pairs if pair.exact}
+    near = {pair.kept.name for pair in pairs} - copies
+    if not near:
+        return ", to the byte"
+    return (
+        f", {len(copies)} to the byte and {len(near)} in nearly the same form" if copies else " in nearly the same form"
+    )
+
+
+def _named(pairs: Iterable[Pair]) -> int:
+    return len({name for pair in pairs for name in (pair.kept.name, pair.other.name)})
+
+
+def _of(number: int, total: int, what: str) -> str:
+    return f"{number} of {counted(total, what)}"
+
+
+def _are(names: set[str]) -> str:
+    return "is" if len(names) == 1 else "are"
