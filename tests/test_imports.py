@@ -46,6 +46,7 @@ def imported(*args, cwd):
         ["info", "linear"],
         ["info", "hotdog"],
         ["finetune", "--help"],
+        ["data", "check", "--help"],
         ["compare", "--help"],
     ],
     ids=" ".join,

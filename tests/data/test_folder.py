@@ -181,3 +181,20 @@ def test_an_unreadable_folder_is_named_for_root_too(tmp_path, monkeypatch):
 )
 def test_slug(name, expected):
     assert slug(name) == expected
+
+
+def test_what_cannot_be_trained_on_can_be_read(tmp_path):
+    fill(tmp_path, "train/a/1.jpg", "train/A/2.jpg", "test/b/3.jpg")
+    (tmp_path / "train/empty").mkdir()
+    with pytest.raises(DataError):
+        read_folder(tmp_path)
+    images = read_folder(tmp_path, strict=False)
+    assert images.classes == ("A", "a", "b", "empty")
+    assert listing(images.test, images.classes) == [("test/b/3.jpg", "b")]
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="the file system takes both for one name")
+def test_one_name_in_two_unicode_forms_is_one_class(tmp_path):
+    forms = [unicodedata.normalize(form, "käse") for form in ("NFC", "NFD")]
+    fill(tmp_path, f"{forms[0]}/1.jpg", f"{forms[1]}/2.jpg", "wurst/3.jpg")
+    assert [sample.label for sample in read_folder(tmp_path).train] == [0, 0, 1]

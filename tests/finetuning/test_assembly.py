@@ -57,6 +57,23 @@ def test_images_are_split_and_limited_as_the_configuration_says(plugin, registry
     assert any(text.startswith("These are noise.") for text in texts)
 
 
+def test_what_is_excluded_is_left_out_and_the_rest_stays_in_its_part(plugin, registry, tmp_path):
+    plugin.dataset = images(val=(), test=())
+    before = find_images(a_config(), registry, lambda event: None)
+    gone = {before.train[0].name, before.test[0].name}
+    listed = tmp_path / "out.csv"
+    listed.write_text("name,reason\n" + "".join(f"{name},blurred\n" for name in sorted(gone)) + "nosuch.jpg,\n")
+    events = []
+    found = find_images(a_config(exclude=str(listed)), registry, events.append)
+    for part in ("train", "val", "test"):
+        kept = tuple(sample for sample in getattr(before, part) if sample.name not in gone)
+        assert getattr(found, part) == kept
+    assert found.skipped == tuple(f"{name}: excluded, blurred" for name in (before.train[0].name, before.test[0].name))
+    assert Note(text=f"{listed} leaves out 2 of its 3 photos.") in events
+    with pytest.raises(DataError, match="cannot be read"):
+        find_images(a_config(exclude=str(tmp_path / "nosuch.csv")), registry, events.append)
+
+
 def test_parts_that_the_data_brings_are_left_alone(registry):
     found = find_images(a_config(), registry, lambda event: None)
     assert found == images()

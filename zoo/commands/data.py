@@ -121,6 +121,8 @@ def _write_files(
     for target in (fix_list, html):
         if target is not None:
             _refuse_original(target, data, report)
+    if fix_into is not None:
+        _refuse_inside(fix_into, data)
     if fix_list is not None:
         from zoo.data.check.fix import exclusions
         from zoo.data.exclusions import write_exclusions
@@ -141,12 +143,15 @@ def _refuse_original(target: Path, data: str, report: Report) -> None:
     """Refuses to write over a photo of the dataset, or over the table that lists them."""
     if not target.exists():
         return
-    originals = {
-        Path(data).expanduser().resolve(),
-        *(p.source.resolve() for p in report.photos if isinstance(p.source, Path)),
-    }
-    if target.resolve() in originals:
+    photos = (photo.source.resolve() for photo in report.photos if isinstance(photo.source, Path))
+    if target.resolve() in {Path(data).expanduser().resolve(), *photos}:
         raise DataError(f"{target} belongs to the data.", hint="Give what is written another name.")
+
+
+def _refuse_inside(folder: Path, data: str) -> None:
+    """Refuses to put a copy into the folder that it is a copy of, where it would be more data."""
+    if folder.resolve().is_relative_to(Path(data).expanduser().resolve()):
+        raise DataError(f"{folder} lies in the data.", hint="Name a folder beside it.")
 
 
 def _progress(observer: Observer) -> Any:

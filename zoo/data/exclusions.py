@@ -50,7 +50,7 @@ def write_exclusions(target: Path, exclusions: Iterable[Exclusion]) -> Path:
             f"{target} is there already, and no list of exclusions.", hint="Give the list another name with --fix-list."
         )
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    writer = csv.writer(text)
     writer.writerow(_HEADER)
     writer.writerows(exclusions)
     with written_aside(target) as aside:

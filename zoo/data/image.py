@@ -70,16 +70,24 @@ def decode(
 
 
 def open_image(
-    source: Path | bytes, *, name: str | None = None, max_pixels: int = MAX_PIXELS, enough: int | None = None
+    source: Path | bytes,
+    *,
+    name: str | None = None,
+    max_pixels: int = MAX_PIXELS,
+    enough: int | None = None,
+    rough: bool = False,
 ) -> Image.Image:
-    """Does what `decode` does, and returns a loaded Pillow image of mode RGB; raises as `decode`."""
+    """Does what `decode` does, and returns a loaded Pillow image of mode RGB; raises as `decode`.
+
+    With `rough`, for what is only looked at, `enough` holds for JPEGs of any size, though things move by half a pixel.
+    """
     name = name or (str(source) if isinstance(source, Path) else "image")
     data = read_bytes(source, name=name)
     try:
         with open_header(data) as image:
             if image.width * image.height > max_pixels:
                 raise _too_large(name, f"{image.width} x {image.height} pixels", f"{max_pixels:,} pixels")
-            if enough is not None and (part := _fraction(image.size, enough)) > 1:
+            if enough is not None and (part := _fraction(image.size, enough, rough=rough)) > 1:
                 image.draft(None, (image.width // part, image.height // part))  # does nothing but to JPEGs
             image.load()
             turn = _UPRIGHT.get(orientation(image))
@@ -99,10 +107,10 @@ def open_image(
         raise ImageError(f"{name}: the image is broken ({reason}).", hint="Replace or delete the file.") from error
 
 
-def _fraction(size: tuple[int, int], enough: int) -> int:
+def _fraction(size: tuple[int, int], enough: int, *, rough: bool) -> int:
     """Returns by how much a JPEG decoder can divide both sides, and leave the shorter one long enough; 1 for not."""
-    fits = (part for part in (8, 4, 2) if min(size) >= part * enough and not any(side % part for side in size))
-    return next(fits, 1)
+    large = (part for part in (8, 4, 2) if min(size) >= part * enough)
+    return next((part for part in large if rough or not any(side % part for side in size)), 1)
 
 
 def open_header(data: bytes) -> Image.Image:

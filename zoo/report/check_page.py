@@ -141,7 +141,7 @@ def _figure(photo: Photo, thumbnail: Callable[[Photo], str], why: str = "", *, a
 def _thumbnail(source: Path | bytes) -> str:
     """Returns a photo as a small JPEG in base 64, or nothing where it cannot be read."""
     try:
-        photo = open_image(source, enough=_SIDE)
+        photo = open_image(source, enough=_SIDE, rough=True)
     except ImageError:
         return ""
     photo.thumbnail((_SIDE, _SIDE))

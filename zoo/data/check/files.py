@@ -70,7 +70,7 @@ def _misnamed(photos: Sequence[Photo]) -> Iterator[Finding]:
 
 
 def _skipped(skipped: Sequence[str], root: Path | None) -> Iterator[Finding]:
-    reasons = Counter(entry.rpartition(": ")[2] for entry in skipped)
+    reasons = Counter(entry.rpartition(": ")[2].partition(",")[0] for entry in skipped)
     if reasons:
         told = ", ".join(f"{number} {reason}" for reason, number in reasons.most_common())
         yield Finding(

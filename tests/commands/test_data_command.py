@@ -1,0 +1,114 @@
+import json
+
+import pytest
+from scenes import encoded, scene
+
+from zoo.data.exclusions import read_exclusions
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """A folder with a leak and a broken file, among photos that are fine."""
+    files = {
+        f"{part}/{label}/{number}.jpg": encoded(scene(1_000 * (place + 1) + 100 * side + number))
+        for place, (part, count) in enumerate((("train", 14), ("val", 10), ("test", 10)))
+        for side, label in enumerate(("cat", "dog"))
+        for number in range(count)
+    }
+    files["train/cat/leak.jpg"] = files["test/cat/3.jpg"]
+    files["train/dog/broken.jpg"] = b"\xff\xd8\xff"
+    for name, content in files.items():
+        file = tmp_path / "photos" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+    return tmp_path / "photos"
+
+
+def test_it_tells_what_is_wrong_and_fails(run_zoo, photos):
+    code, out, err = run_zoo("data", "check", "photos")
+    assert (code, err) == (1, "")
+    lines = out.splitlines()
+    assert lines[0].startswith("photos: 70 photos, ")
+    assert lines[2:5] == ["class  train  val  test", "cat       15   10    10", "dog       15   10    10"]
+    assert lines[6] == (
+        "problem  test in train   1 of 20 test photos is in train as well, to the byte. "
+        "The test accuracy of what is trained on them is too good to be true."
+    )
+    assert lines[8] == "                         test/cat/3.jpg = train/cat/leak.jpg"
+    assert "2 problems, no warnings, no notes" in lines
+    assert "problem  unreadable      1 photo cannot be read." in lines
+
+
+def test_a_fine_set_passes(run_zoo, photos):
+    (photos / "train/cat/leak.jpg").unlink()
+    (photos / "train/dog/broken.jpg").unlink()
+    code, out, _ = run_zoo("data", "check", "photos")
+    assert code == 0
+    assert out.endswith("\n\nno problems, no warnings, no notes\n")
+
+
+def test_json_has_all_of_it(run_zoo, photos):
+    code, out, _ = run_zoo("data", "check", "photos", "--json", "--html", "page.html")
+    told = json.loads(out)
+    assert code == 1
+    assert told["worst"] == "problem"
+    assert told["counts"]["train"] == {"cat": 15, "dog": 15}
+    leak, broken = told["findings"]
+    assert (leak["kind"], leak["level"], leak["count"]) == ("leak", "problem", 1)
+    assert leak["pairs"] == [
+        {
+            "kept": {"name": "test/cat/3.jpg", "part": "test", "class": "cat"},
+            "other": {"name": "train/cat/leak.jpg", "part": "train", "class": "cat"},
+            "distance": None,
+        }
+    ]
+    assert broken["photos"][0]["name"] == "train/dog/broken.jpg"
+    assert told["written"] == {"html": "page.html"}
+
+
+def test_the_list_is_named_after_the_data_and_can_be_used(run_zoo, photos, tmp_path):
+    code, out, _ = run_zoo("data", "check", "photos", "--fix")
+    assert code == 1
+    assert "exclude: photos-exclude.csv\n" in out
+    assert out.endswith("'zoo finetune ... --exclude photos-exclude.csv' leaves out what is listed.\n")
+    assert set(read_exclusions(tmp_path / "photos-exclude.csv")) == {"train/cat/leak.jpg", "train/dog/broken.jpg"}
+    code, out, _ = run_zoo("data", "check", "photos", "--exclude", "photos-exclude.csv")
+    assert code == 0
+    assert "2 excluded" in out
+
+
+def test_a_clean_copy_passes(run_zoo, photos):
+    assert run_zoo("data", "check", "photos", "--fix-into", "clean").code == 1
+    assert run_zoo("data", "check", "clean").code == 0
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (("--fix-list", "photos/train/cat/0.jpg"), "belongs to the data"),
+        (("--html", "photos/train/cat/0.jpg"), "belongs to the data"),
+        (("--fix-into", "photos/clean"), "lies in the data"),
+        (("--fix-into", "photos"), "lies in the data"),
+        (("--exclude", "nosuch.csv"), "nosuch.csv cannot be read"),
+        (("--seed", "x"), "option 'seed'"),
+    ],
+)
+def test_no_original_is_written_over(run_zoo, photos, args, told):
+    before = (photos / "train/cat/0.jpg").read_bytes()
+    code, _, err = run_zoo("data", "check", "photos", *args)
+    assert code == 1
+    assert told in err
+    assert (photos / "train/cat/0.jpg").read_bytes() == before
+    assert sorted(path.name for path in photos.iterdir()) == ["test", "train", "val"]
+
+
+def test_wrong_usage(run_zoo, tmp_path):
+    assert run_zoo("data", "check").code == 2
+    assert run_zoo("data", "check", "x", "--near", "99").code == 2
+    code, _, err = run_zoo("data", "check", "nosuch")
+    assert code == 1
+    assert "nosuch" in err
+    (tmp_path / "empty").mkdir()
+    code, _, err = run_zoo("data", "check", "./empty")
+    assert code == 1
+    assert "no class folders" in err

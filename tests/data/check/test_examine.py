@@ -1,0 +1,276 @@
+import io
+import os
+import shutil
+
+import pytest
+from PIL import Image
+from scenes import encoded, scene, seed_of
+
+from zoo.data.check.examine import check_data, check_fast, check_images
+from zoo.data.folder import read_folder
+from zoo.errors import DataError
+
+
+@pytest.fixture
+def check(registry):
+    return lambda folder, **how: check_data(str(folder), registry=registry, **how)
+
+
+def kinds(report):
+    return [finding.kind for finding in report.findings]
+
+
+def pairs(report, kind):
+    (finding,) = report.of_kind(kind)
+    return [(pair.kept.name, pair.other.name, pair.exact) for pair in finding.pairs]
+
+
+def resaved(seed, *, crop=0):
+    picture = scene(seed)
+    picture = picture.crop((crop, crop, picture.width - crop, picture.height - crop)).resize((200, 150))
+    return encoded(picture, quality=60)
+
+
+def test_nothing_is_wrong_with_a_fine_set(fine, check):
+    told = []
+    report = check(fine(train=20, val=12, test=12), progress=lambda *event: told.append(event))
+    assert report.findings == ()
+    assert report.worst is None
+    assert report.counts["val"] == {"cat": 12, "dog": 12}
+    assert ("look at photos", 88, 88) in told
+    assert told[-1][0] == "compare photos"
+
+
+def test_photos_of_the_test_in_train_are_a_leak(fine, check):
+    report = check(
+        fine(
+            {
+                "train/cat/leak.jpg": seed_of("test", "cat", 3),
+                "train/cat/again.jpg": seed_of("test", "cat", 3),
+                "train/dog/near.jpg": resaved(seed_of("test", "dog", 4), crop=4),
+            }
+        )
+    )
+    (leak,) = report.of_kind("leak")
+    assert report.worst == leak.level == "problem"
+    assert leak.text.startswith(
+        "2 of 20 test photos are in train as well, 1 to the byte and 1 in nearly the same form."
+    )
+    assert sorted(pairs(report, "leak")) == [
+        ("test/cat/3.jpg", "train/cat/again.jpg", True),
+        ("test/cat/3.jpg", "train/cat/leak.jpg", True),
+        ("test/dog/4.jpg", "train/dog/near.jpg", False),
+    ]
+    assert set(kinds(report)) <= {"leak", "tiny-class"}
+
+
+def test_leaks_are_found_in_the_parts_that_a_training_would_make(folder, check):
+    """Class folders alone: the copies end up in one part or in two, as the seed decides."""
+    files = {
+        f"{label}/{number}.jpg": 1_000 * side + number // 2 for side, label in enumerate("ab") for number in range(40)
+    }
+    root = folder(files)
+    report = check(root, seed=1)
+    assert set(report.counts) == {"train", "val", "test"}
+    found = {
+        frozenset(pair[:2])
+        for kind in ("leak", "val-leak", "test-val-leak", "duplicates")
+        for finding in report.of_kind(kind)
+        for pair in [(p.kept.name, p.other.name) for p in finding.pairs]
+    }
+    assert found == {frozenset((f"{label}/{n}.jpg", f"{label}/{n + 1}.jpg")) for label in "ab" for n in range(0, 40, 2)}
+    assert report.of_kind("leak")[0].level == "problem"
+    assert report.of_kind("val-leak")[0].level == "warning"
+
+
+def test_one_photo_under_two_labels(fine, check):
+    report = check(
+        fine(
+            {
+                "train/dog/x.jpg": seed_of("train", "cat", 1),
+                "train/dog/y.jpg": resaved(seed_of("train", "cat", 2)),
+                "train/dog/z.jpg": seed_of("train", "dog", 0),
+            }
+        )
+    )
+    assert pairs(report, "two-labels") == [("train/cat/1.jpg", "train/dog/x.jpg", True)]
+    assert report.of_kind("two-labels")[0].level == "problem"
+    assert pairs(report, "near-two-labels") == [("train/cat/2.jpg", "train/dog/y.jpg", False)]
+    assert pairs(report, "duplicates") == [("train/dog/0.jpg", "train/dog/z.jpg", True)]
+    assert report.of_kind("duplicates")[0].level == "note"
+
+
+def test_near_duplicates_may_be_left_alone(fine, check):
+    root = fine({"train/dog/near.jpg": resaved(seed_of("test", "dog", 4), crop=5)})
+    assert "leak" in kinds(check(root))
+    assert "leak" not in kinds(check(root, near=0))
+
+
+def test_a_link_to_another_photo_is_a_copy(fine, check):
+    root = fine()
+    (root / "train/cat/link.jpg").symlink_to(root / "test/cat/0.jpg")
+    assert pairs(check(root), "leak") == [("test/cat/0.jpg", "train/cat/link.jpg", True)]
+
+
+def test_unreadable_photos_are_told_with_their_reason(fine, check):
+    whole = encoded(scene(5))
+    root = fine(
+        {"train/cat/cut.jpg": whole[: len(whole) // 2], "train/cat/page.jpg": b"<html>", "test/dog/none.png": b""}
+    )
+    (finding,) = check(root).of_kind("unreadable")
+    assert finding.level == "problem"
+    told = {photo.name: why for photo, why in finding.photos}
+    assert "truncated" in told["train/cat/cut.jpg"]
+    assert told["train/cat/page.jpg"] == "it is a web page, not an image."
+    assert told["test/dog/none.png"] == "the file is empty."
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_is_closed_to_us_is_unreadable(fine, check):
+    root = fine()
+    (root / "train/cat/0.jpg").chmod(0)
+    assert "unreadable" in kinds(check(root))
+
+
+def test_a_named_pipe_does_not_stop_it(fine, check):
+    root = fine()
+    os.mkfifo(root / "train/cat/pipe.jpg")
+    assert kinds(check(root)) == ["skipped"]
+
+
+def test_odd_files_are_told_with_what_becomes_of_them(fine, check):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    frames = io.BytesIO()
+    scene(1).save(frames, "GIF", save_all=True, append_images=[scene(2)])
+    report = check(
+        fine(
+            {
+                "train/cat/a.jpg": encoded(scene(40), "PNG"),
+                "train/cat/b.jpg": encoded(scene(41).convert("CMYK")),
+                "train/cat/c.jpg": encoded(scene(42), exif=exif),
+                "train/cat/d.gif": frames.getvalue(),
+                "train/cat/e.png": encoded(scene(43, (16, 20)), "PNG"),
+                "train/cat/f.jpg": encoded(scene(44, (400, 40)).convert("L")),
+                "train/cat/photo": encoded(scene(45)),
+                "train/cat/notes.txt": b"words",
+                "train/cat/.hidden.jpg": b"",
+            }
+        )
+    )
+    told = {finding.about: finding for finding in report.findings}
+    assert [(photo.name, why) for photo, why in told["wrong extension"].photos] == [("train/cat/a.jpg", "it is a PNG")]
+    assert told["wrong extension"].level == "warning"
+    assert told["CMYK"].text == "1 photo: converted to sRGB, by their ICC profile where they have one."
+    assert told["turned by EXIF"].photos[0][0].name == "train/cat/c.jpg"
+    assert told["several frames"].text == "1 photo: the first one is taken."
+    assert told["tiny photos"].photos[0][1] == "16 x 20"
+    assert told["long photos"].photos[0][1] == "400 x 40"
+    assert told["greyscale"].level == "note"
+    skipped, hidden = report.of_kind("skipped")[0], report.of_kind("hidden-photos")[0]
+    assert skipped.text == "Files that are no part of the data: 2 not an image, 1 hidden."
+    assert hidden.text == "1 file left out because of the name, and a photo inside: train/cat/photo."
+
+
+def test_what_training_refuses_is_a_finding(fine, check):
+    root = fine({"test/Dog /1.jpg": 1, "test/bird/1.jpg": 2}, train=14, test=10)
+    (root / "train/fish").mkdir()
+    report = check(root)
+    texts = {finding.text for finding in report.findings if finding.level == "problem"}
+    assert "The class 'fish' has no photo that can be read." in texts
+    assert "The class 'bird' is in test, but not in train: training refuses that." in texts
+    told = "'Dog ' (test) and 'dog' (train, test) differ in case, spaces or dashes alone, and are classes of their own."
+    assert told in texts
+    assert report.of_kind("split")[0].text.startswith("The class 'Dog ' of 'photos' has too few images")
+
+
+def test_one_class_tiny_classes_and_imbalance(folder, check):
+    assert "one-class" in kinds(check(folder({f"train/a/{number}.jpg": number for number in range(60)})))
+    root = folder(
+        {f"{part}/b/{number}.jpg": 100 * len(part) + number for part in ("train", "val") for number in range(3)}
+    )
+    found = check(root).findings
+    assert "Fewer than 10 photos in train: 'b' has 3." in [finding.text for finding in found]
+    (finding,) = check(root).of_kind("imbalance")
+    assert (finding.level, finding.text) == ("warning", "'a' has 20 times as many training photos as 'b': 60 and 3.")
+
+
+def test_without_a_photo_there_is_nothing_to_check(tmp_path, check):
+    with pytest.raises(DataError, match="no images and no class folders"):
+        check(tmp_path)
+    (tmp_path / "cat").mkdir()
+    (tmp_path / "dog").mkdir()
+    report = check(tmp_path)
+    assert {"empty", "empty-class"} <= set(kinds(report))
+    assert report.to_dict()["photos"] == 0
+
+
+def test_a_table_whose_files_are_gone(fine, check):
+    root = fine(train=12, test=10)
+    table = root / "photos.csv"
+    rows = [
+        f"{part}/{label}/{n}.jpg,{label},{part}"
+        for part, count in (("train", 12), ("test", 10))
+        for label in ("cat", "dog")
+        for n in range(count)
+    ]
+    table.write_text("\n".join([*rows, "train/cat/gone.jpg,cat,train"]))
+    (finding,) = check(table).of_kind("unreadable")
+    assert finding.photos[0][1] == "cannot be read (No such file or directory)."
+
+
+def test_photos_that_were_never_on_a_disk(check, plugin):
+    report = check("colours")
+    assert report.name == "colours"
+    assert not report.of_kind("extension", "unreadable", "leak")
+
+
+def test_the_fast_examination_finds_what_makes_results_wrong(fine, monkeypatch):
+    root = fine(
+        {
+            "train/cat/leak.jpg": seed_of("test", "cat", 3),
+            "train/dog/near.jpg": resaved(seed_of("test", "dog", 4)),
+            "train/dog/x.jpg": seed_of("train", "cat", 1),
+            "train/cat/wrong.jpg": encoded(scene(40), "PNG"),
+            "train/cat/long.jpg": encoded(scene(44, (400, 40))),
+        }
+    )
+    report = check_fast(read_folder(root))
+    assert report.near
+    assert report.of_kind("leak")[0].text.startswith("2 of 20 test photos")
+    assert set(kinds(report)) == {"leak", "two-labels", "extension"}
+    monkeypatch.setattr("zoo.data.check.examine._FAST_BYTES", 1_000)
+    report = check_fast(read_folder(root))
+    assert not report.near
+    assert report.of_kind("leak")[0].text.startswith("1 of 20 test photos is in train as well, to the byte.")
+    assert set(kinds(report)) == {"leak", "two-labels", "extension"}
+
+
+def test_the_originals_are_never_touched(fine, check):
+    root = fine({"train/cat/leak.jpg": seed_of("test", "cat", 3)})
+    before = {file: (file.read_bytes(), file.stat().st_mtime_ns, file.stat().st_mode) for file in root.rglob("*.jpg")}
+    check(root)
+    assert {f: (f.read_bytes(), f.stat().st_mtime_ns, f.stat().st_mode) for f in root.rglob("*.jpg")} == before
+
+
+def test_real_photos_have_two_near_duplicates_and_no_leak(registry):
+    where = os.environ.get("ZOO_TEST_DATA")
+    if not where:
+        pytest.skip("ZOO_TEST_DATA does not name the folder of real photos")
+    report = check_data(f"{where}/hotdog", registry=registry)
+    assert report.worst == "note"
+    assert {frozenset((a, b)) for a, b, _ in pairs(report, "duplicates")} == {
+        frozenset(("train/hotdog/imagenet_chili-dog_7960.jpg", "train/hotdog/imagenet_chili-dog_8699.jpg")),
+        frozenset(("train/not-hotdog/imagenet_pets_58.jpg", "train/not-hotdog/imagenet_pets_740.jpg")),
+    }
+
+
+def test_ctrl_c_ends_it_at_once(fine):
+    images = read_folder(fine())
+
+    def stop(what, done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        check_images(images, progress=stop)
+    shutil.rmtree(fine())

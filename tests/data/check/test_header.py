@@ -1,0 +1,86 @@
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+from scenes import encoded, scene
+
+from zoo.data.check.header import TREATMENTS, Header, read_header
+
+SMALL = scene(0, (40, 30))
+
+
+def turned(orientation: int) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return encoded(SMALL, exif=exif)
+
+
+def deep_png() -> bytes:
+    """Returns a PNG of 16 bits a colour, which Pillow itself cannot write."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    rows = b"".join(b"\0" + bytes(6 * 4) for _ in range(4))
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 4, 4, 16, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def animation(kind: str) -> bytes:
+    buffer = io.BytesIO()
+    SMALL.save(buffer, kind, save_all=True, append_images=[scene(1, (40, 30))])
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("data", "traits"),
+    [
+        (encoded(SMALL), ()),
+        (encoded(SMALL.convert("L")), ("greyscale",)),
+        (encoded(SMALL.convert("CMYK")), ("CMYK",)),
+        (encoded(SMALL.convert("RGBA"), "PNG"), ("transparency",)),
+        (encoded(SMALL.convert("LA"), "PNG"), ("greyscale", "transparency")),
+        (encoded(Image.fromarray(np.zeros((4, 4), np.uint16)), "PNG"), ("greyscale", "more than 8 bits a channel")),
+        (deep_png(), ("more than 8 bits a channel",)),
+        (turned(6), ("turned by EXIF",)),
+        (turned(1), ()),
+        (turned(9), ()),
+        (animation("GIF"), ("several frames",)),
+        (animation("WEBP"), ("several frames",)),
+        (encoded(SMALL.convert("P"), "BMP"), ()),
+        (encoded(SMALL, "TIFF"), ()),
+    ],
+)
+def test_what_a_photo_has_about_it(data, traits):
+    header = read_header(data)
+    assert header is not None
+    assert header.traits == traits
+    assert set(traits) <= set(TREATMENTS)
+
+
+def test_the_size_is_that_of_the_upright_photo():
+    assert (read_header(turned(3)).width, read_header(turned(3)).height) == (40, 30)
+    assert (read_header(turned(6)).width, read_header(turned(6)).height) == (30, 40)
+
+
+@pytest.mark.parametrize("data", [b"", b"GIF8", b"<html>", b"\xff\xd8\xff\xe0", bytes(300)])
+def test_what_begins_like_no_image_has_no_header(data):
+    assert read_header(data) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "wrong"),
+    [
+        ("JPEG", "a.JPG", False),
+        ("MPO", "a.jpg", False),
+        ("PNG", "a/b.jpg", True),
+        ("WEBP", "a.jpeg", True),
+        ("JPEG", "a.png", True),
+        ("TIFF", "a.tif", False),
+    ],
+)
+def test_a_name_may_say_another_format(kind, name, wrong):
+    assert Header(format=kind, width=1, height=1).has_suffix_of_another(name) is wrong

@@ -1,0 +1,87 @@
+import re
+from html.parser import HTMLParser
+
+import pytest
+from scenes import encoded, scene
+
+from zoo.data.check.examine import check_images
+from zoo.errors import DataError
+from zoo.report.check_page import write_check_page
+from zoo.specs import ImageSet, Sample
+
+HOSTILE = '"><img src=x onerror=alert(1)><script>alert(2)</script>'
+
+
+class Tags(HTMLParser):
+    """Collects the tags of a page, with their attributes."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+
+def report_of(*, name="photos", label="cat", file="1.jpg", copies=1):
+    same = encoded(scene(1))
+    train = [Sample(encoded(scene(number + 10)), number % 2, f"train/{number}.jpg") for number in range(24)]
+    train += [Sample(same, 0, f"train/x{number}-{file}") for number in range(copies)]
+    train.append(Sample(b"\xff\xd8\xff", 1, f"train/broken {file}"))
+    test = [
+        Sample(same, 1, f"test/{file}"),
+        *(Sample(encoded(scene(n + 50)), n % 2, f"test/{n}.jpg") for n in range(22)),
+    ]
+    return check_images(ImageSet(name=name, classes=(label, "dog"), train=tuple(train), test=tuple(test), note=label))
+
+
+def test_the_pairs_are_shown_side_by_side_without_asking_anyone(tmp_path):
+    text = write_check_page(tmp_path / "page.html", report_of()).read_text()
+    tags = Tags(text).tags
+    pictures = [attrs["src"] for tag, attrs in tags if tag == "img"]
+    assert len(pictures) == 4  # of the leak, and of the two labels
+    assert all(source.startswith("data:image/jpeg;base64,/9j/") for source in pictures)
+    assert "equal to the byte" in text
+    assert "cannot be read" in text
+    policy = next(attrs["content"] for tag, attrs in tags if "http-equiv" in attrs)
+    assert policy == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    assert not re.search(r"https?://|url\(|@import|<script|<link", text)
+    assert {"src", "href", "srcset"} & {key for _, attrs in tags for key in attrs} == {"src"}
+    assert ("meta", {"name": "color-scheme", "content": "light dark"}) in tags
+
+
+def test_hostile_names_are_text_and_nothing_else(tmp_path):
+    hostile = report_of(name=HOSTILE, label=HOSTILE + "\u202e\x1b[31m", file=HOSTILE + "\x00.jpg")
+    text = write_check_page(tmp_path / "page.html", hostile).read_text()
+    tags = Tags(text).tags
+    assert not {tag for tag, _ in tags} & {"script", "iframe", "object", "svg", "link"}
+    assert not [key for _, attrs in tags for key in attrs if key.startswith("on")]
+    assert all(attrs["src"].startswith("data:image/jpeg;") for tag, attrs in tags if tag == "img")
+    assert "&lt;script&gt;alert(2)&lt;/script&gt;" in text
+    assert "\u202e" not in text
+    assert "\x1b" not in text
+    assert "\\u202e" in text
+
+
+def test_of_many_pairs_the_first_are_shown(tmp_path):
+    text = write_check_page(tmp_path / "page.html", report_of(copies=130)).read_text()
+    assert text.count('<div class="pair">') <= 100 + 100 + 12
+    assert "and 30 more, which --json lists." in text
+
+
+def test_a_fine_set_has_a_page_too(tmp_path):
+    photos = tuple(Sample(encoded(scene(number)), number % 2, f"{number}.jpg") for number in range(48))
+    images = ImageSet(name="fine", classes=("a", "b"), train=photos[:24], test=photos[24:])
+    assert "Nothing is wrong with it." in write_check_page(tmp_path / "p.html", check_images(images)).read_text()
+
+
+def test_it_replaces_a_page_and_nothing_else(tmp_path):
+    report = report_of()
+    page = write_check_page(tmp_path / "page.html", report)
+    write_check_page(page, report)
+    other = tmp_path / "photo.jpg"
+    other.write_bytes(encoded(scene(1)))
+    with pytest.raises(DataError, match="no page of this kind"):
+        write_check_page(other, report)
+    assert other.read_bytes() == encoded(scene(1))
