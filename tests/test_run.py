@@ -9,6 +9,7 @@ import pytest
 
 from zoo.errors import RunError
 from zoo.run import (
+    Run,
     append_metrics,
     create_run,
     list_runs,
@@ -321,3 +322,9 @@ def test_a_preprocess_without_a_field_is_told():
         preprocess_from_dict({}, where="run.json")
     with pytest.raises(RunError, match="is not readable"):
         preprocess_from_dict(3, where="run.json")
+
+
+@pytest.mark.parametrize("check", [None, 3, {}, {"findings": 3}, {"findings": [3, {"kind": "other"}]}])
+def test_a_record_that_tells_of_no_leaks_has_none(tmp_path, check):
+    assert Run(tmp_path, {"data": {"check": check}}).leaks == ()
+    assert Run(tmp_path, {"data": {}}).leaks == ()

@@ -126,6 +126,8 @@ def _images(model: Run | ModelFile, data: str | None, part: str, registry: Regis
     if not isinstance(model, Run):
         raise ConfigError(f"{model.path} has no photos of its own to be evaluated on.", hint="Name some with --data.")
     images = find_images(config_of(model), registry, observer)
+    for text in model.leaks if part == "test" else ():
+        observer(Note(text=text, warning=True))
     if [sample.name for sample in getattr(images, part)] != model.split.get(part):
         observer(Note(text=f"The {part} photos are no longer those that {model.name} was made with.", warning=True))
     return images

@@ -84,6 +84,14 @@ class Run:
         )
 
     @property
+    def leaks(self) -> tuple[str, ...]:
+        """What was found of test photos that were trained on, a sentence each; empty where nobody has looked."""
+        check = self._part("data", dict).get("check")
+        found = check.get("findings") if isinstance(check, dict) else None
+        rows = [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
+        return tuple(str(row.get("text", "")) for row in rows if row.get("kind") == "leak")
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """Class names in the order of the outputs."""
         return tuple(map(str, self._part("classes", list)))

@@ -42,7 +42,7 @@ def card_of(run: Run, classifier: Classifier, *, input: InputKind, opset: int) -
         backbone=run.backbone,
         head=run.head,
         run={"name": run.name, "created": run.record.get("created", ""), "results": results},
-        data={"name": run.record.get("data", {}).get("name", ""), "fingerprint": run.fingerprint},
+        data=_data(run),
         weights=_started_from(run),
         weights_sha256=digest,
         versions=_versions(),
@@ -50,6 +50,12 @@ def card_of(run: Run, classifier: Classifier, *, input: InputKind, opset: int) -
         exported=datetime.now(UTC).isoformat(timespec="seconds"),
         parity={"verified": False},
     )
+
+
+def _data(run: Run) -> dict[str, Any]:
+    """Returns what the photos were, and how many of the test were trained on, if the run's record tells of any."""
+    told = {"name": run.record.get("data", {}).get("name", ""), "fingerprint": run.fingerprint}
+    return {**told, "leaks": list(run.leaks)} if run.leaks else told
 
 
 def _started_from(run: Run) -> str:

@@ -11,6 +11,8 @@ from zoo.errors import ImageError
 from zoo.specs import no_progress
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from zoo.specs import ImageSet, Progress, Sample
 
 _THREADS = 8
@@ -27,8 +29,15 @@ def fingerprint(images: ImageSet, *, progress: Progress = no_progress) -> str:
     return fingerprints(images, progress=progress)[0]
 
 
-def fingerprints(images: ImageSet, *, progress: Progress = no_progress) -> tuple[str, dict[str, list[str]]]:
+def fingerprints(
+    images: ImageSet, *, known: Mapping[str, str] | None = None, progress: Progress = no_progress
+) -> tuple[str, dict[str, list[str]]]:
     """Returns `fingerprint`, and for each part a short hash of label and content of every sample, in their order.
+
+    Args:
+        images: The dataset.
+        known: By name, the SHA-256, in hex, of photos that were read just now; they are not read again.
+        progress: Called as the photos are done.
 
     Raises:
         ImageError: A file cannot be read.
@@ -37,10 +46,13 @@ def fingerprints(images: ImageSet, *, progress: Progress = no_progress) -> tuple
     total, done = sum(map(len, parts.values())), 0
     listed: dict[str, list[tuple[str, int, str]]] = {}
     short: dict[str, list[str]] = {}
+    known = known or {}
     with ThreadPoolExecutor(_THREADS) as pool:
         for part, samples in parts.items():
             listed[part] = []
-            for sample, digest in zip(samples, pool.map(_digest, samples), strict=True):
+            for sample, digest in zip(
+                samples, pool.map(lambda each: known.get(each.name) or _digest(each), samples), strict=True
+            ):
                 listed[part].append((sample.name, sample.label, digest))
                 done += 1
                 progress("fingerprint of the data", done, total)

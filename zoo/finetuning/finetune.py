@@ -173,6 +173,7 @@ def _prepare(
     from zoo.engine.optimizer import check_optimizer
     from zoo.engine.precision import choose_device, choose_precision
     from zoo.engine.randomness import seed_all
+    from zoo.finetuning.checkup import check_up
     from zoo.finetuning.hardware import recorded_precision, settle_batch_size, settle_precision
     from zoo.finetuning.record import start_record
     from zoo.finetuning.training import Job
@@ -189,6 +190,7 @@ def _prepare(
     check_cache(config.cache, device)
     with processes.in_turn():
         images = find_images(config, registry, observer)
+    report = check_up(images, data=config.data, observer=observer) if processes.first else None
     model = assemble(
         config,
         offers,
@@ -220,7 +222,9 @@ def _prepare(
                 ranks=processes.count,
             )
         )
-    record = start_record(config, offers=offers, images=images, model=model, precision=precision, processes=processes)
+    record = start_record(
+        config, offers=offers, images=images, model=model, precision=precision, processes=processes, report=report
+    )
     _check_same_everywhere(record, processes)
     seed_all(config.seed + processes.rank)  # dropout draws in each process for itself
     if resumption is None:
@@ -272,6 +276,8 @@ def _finish(job: Job, results: dict[str, Any]) -> Run:
         return Run(job.folder, job.record)
     write_record(job.folder, job.record)
     seal(job.folder)
+    for text in Run(job.folder, job.record).leaks:  # once more, beside the figures that it is about
+        job.observer(Note(text=text, warning=True))
     job.observer(Finished(path=str(job.folder), results=results))
     return open_run(job.folder)
 

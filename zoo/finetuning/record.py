@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.data.fingerprint import fingerprints
 from zoo.engine.processes import ALONE
+from zoo.finetuning.checkup import describe_check
 from zoo.finetuning.sources import source_digests
 from zoo.plugins import DISTRIBUTION
 from zoo.run import preprocess_to_dict
 
 if TYPE_CHECKING:
     from zoo.config import FinetuneConfig
+    from zoo.data.check.report import Report
     from zoo.engine.precision import Precision
     from zoo.engine.processes import Processes
     from zoo.finetuning.assembly import Model, Offers
@@ -33,8 +35,19 @@ def start_record(
     model: Model,
     precision: Precision,
     processes: Processes = ALONE,
+    report: Report | None = None,
 ) -> dict[str, Any]:
-    """Returns the record of a run that is about to begin; ``status`` and ``results`` are filled in later."""
+    """Returns the record of a run that is about to begin; ``status`` and ``results`` are filled in later.
+
+    Args:
+        config: What was asked for.
+        offers: Of the plugins.
+        images: All parts.
+        model: As it was built.
+        precision: What is computed in, and where.
+        processes: Those that train together.
+        report: Of the dataset doctor, who has read the photos already; else they are read here.
+    """
     plugins = {offer.plugin.key: offer.plugin.version for offer in (offers.backbone, offers.head)}
     return {
         "status": "training",
@@ -45,7 +58,7 @@ def start_record(
         "classes": list(images.classes),
         "preprocess": preprocess_to_dict(model.preprocess),
         "weights": model.weights,
-        "data": describe_data(images),
+        "data": describe_data(images, report),
         "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
         "plugins": plugins,
         "sources": source_digests(offers.backbone.spec.build, offers.head.spec.build),
@@ -54,16 +67,18 @@ def start_record(
     }
 
 
-def describe_data(images: ImageSet) -> dict[str, Any]:
-    """Returns the dataset's name, its fingerprint, and which photo is in which part."""
+def describe_data(images: ImageSet, report: Report | None = None) -> dict[str, Any]:
+    """Returns the dataset's name, its fingerprint, which photo is in which part, and what the doctor found."""
     parts = {"train": images.train, "val": images.val, "test": images.test}
-    whole, each = fingerprints(images)
+    known = {} if report is None else {photo.name: photo.digest for photo in report.photos}
+    whole, each = fingerprints(images, known=known)
     return {
         "name": images.name,
         "note": images.note,
         "fingerprint": whole,
         "counts": {part: len(samples) for part, samples in parts.items()},
         "skipped": list(images.skipped),
+        **({} if report is None else {"check": describe_check(report)}),
         "split": {part: [sample.name for sample in samples] for part, samples in parts.items()},
         "digests": {part: "".join(digests) for part, digests in each.items()},
     }

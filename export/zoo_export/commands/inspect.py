@@ -64,11 +64,17 @@ def _card_pairs(card: ModelCard) -> list[tuple[str, str]]:
         ("run", f"{card.run.get('name')}, of {card.run.get('created')}"),
         *_accuracy(card),
         ("data", f"{card.data.get('name')}, fingerprint {card.data.get('fingerprint')}"),
+        *_leaks(card),
         ("started from", card.weights),
         ("weights", f"sha256 {card.weights_sha256}"),
         ("exported", f"{card.exported}, with {', '.join(f'{name} {v}' for name, v in card.versions.items())}"),
         ("verified", parity_told(card.parity)),
     ]
+
+
+def _leaks(card: ModelCard) -> list[tuple[str, str]]:
+    found = card.data.get("leaks")
+    return [("warning", str(text)) for text in found] if isinstance(found, list) else []
 
 
 def _accuracy(card: ModelCard) -> list[tuple[str, str]]:

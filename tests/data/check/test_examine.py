@@ -169,7 +169,7 @@ def test_odd_files_are_told_with_what_becomes_of_them(fine, check):
     assert told["greyscale"].level == "note"
     skipped, hidden = report.of_kind("skipped")[0], report.of_kind("hidden-photos")[0]
     assert skipped.text == "Files that are no part of the data: 2 not an image, 1 hidden."
-    assert hidden.text == "1 file left out because of the name, and a photo inside: train/cat/photo."
+    assert hidden.text == "1 file with a photo inside left out because of the name: train/cat/photo."
 
 
 def test_what_training_refuses_is_a_finding(fine, check):

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from zoo.data.check.header import TREATMENTS
-from zoo.data.check.report import Finding, counted
+from zoo.data.check.report import Finding, are, counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -63,7 +63,7 @@ def _misnamed(photos: Sequence[Photo]) -> Iterator[Finding]:
             kind="extension",
             about="wrong extension",
             level="warning",
-            text=f"{counted(len(wrong), 'file')} of another format than the name says.",
+            text=f"{counted(len(wrong), 'file')} {are(len(wrong))} of another format than the name says.",
             advice="Training looks at the content and reads them all the same; other programs may not.",
             photos=wrong,
         )
@@ -83,7 +83,7 @@ def _skipped(skipped: Sequence[str], root: Path | None) -> Iterator[Finding]:
             kind="hidden-photos",
             about="left out",
             level="warning",
-            text=f"{counted(len(photos), 'file')} left out because of the name, and a photo inside: {_some(photos)}.",
+            text=f"{counted(len(photos), 'file')} with a photo inside left out because of the name: {_some(photos)}.",
             advice="Give them a name that ends with .jpg, .png or the like.",
         )
 

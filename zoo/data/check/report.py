@@ -162,6 +162,11 @@ class Report:
         }
 
 
+def are(number: int) -> str:
+    """Returns ``is`` or ``are``."""
+    return "is" if number == 1 else "are"
+
+
 def counted(number: int, what: str) -> str:
     """Returns ``1 photo`` or ``1,200 photos``."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"

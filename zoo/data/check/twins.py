@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from zoo.data.check.report import PARTS, Finding, Pair, Photo, counted
+from zoo.data.check.report import PARTS, Finding, Pair, Photo, are, counted
 from zoo.specs import no_progress
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def _leak(photos: Sequence[Photo], pairs: Sequence[Pair], kept: str, other: str)
         kind=kind,
         about=f"{kept} in {other}",
         level=level,
-        text=f"{_of(len(known), total, f'{kept} photo')} {_are(known)} in {other} as well{_how(found)}. {harm}",
+        text=f"{_of(len(known), total, f'{kept} photo')} {are(len(known))} in {other} as well{_how(found)}. {harm}",
         advice=_FIX.format(f"the {other}", f"the {kept}"),
         pairs=tuple(found),
     )
@@ -109,7 +109,7 @@ def _duplicates(pairs: Sequence[Pair], part: str) -> Finding | None:
     copies = {pair.other.name for pair in found if pair.exact}
     near = {pair.other.name for pair in found if not pair.exact} - copies
     told = " and ".join(
-        f"{counted(len(names), 'photo')} {_are(names)} in {part} {how}"
+        f"{counted(len(names), 'photo')} {are(len(names))} in {part} {how}"
         for names, how in ((copies, "more than once"), (near, "in nearly the same form as another"))
         if names
     )
@@ -152,7 +152,3 @@ def _named(pairs: Iterable[Pair]) -> int:
 
 def _of(number: int, total: int, what: str) -> str:
     return f"{number} of {counted(total, what)}"
-
-
-def _are(names: set[str]) -> str:
-    return "is" if len(names) == 1 else "are"
