@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import functools
 import io
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageCms
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
 
 # Transparent pixels show what is behind them; on the web and on paper that is white.
 BACKGROUND = (255, 255, 255)
@@ -15,6 +19,10 @@ BACKGROUND = (255, 255, 255)
 _TIFF_BITS_PER_SAMPLE = 258
 _TIFF_PHOTOMETRIC = 262
 _WHITE_IS_ZERO = 0
+_BAND = 4_000_000  # pixels that are converted at a time
+
+Values = npt.NDArray[Any]  # uint16, int32 or float32 (H, W)
+Grey = npt.NDArray[np.uint8]
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -49,26 +57,40 @@ def _flatten(image: Image.Image) -> Image.Image:
 def _deep_grey(image: Image.Image) -> Image.Image:
     values = np.asarray(image)
     tags = getattr(image, "tag_v2", {})
-    if image.mode.startswith("I;16"):
-        bits = min(max(tags.get(_TIFF_BITS_PER_SAMPLE, (16,))[0], 8), 16)
-        grey = np.minimum(values >> (bits - 8), 255).astype(np.uint8)
-    else:
-        grey = _scale(values)
-    if tags.get(_TIFF_PHOTOMETRIC) == _WHITE_IS_ZERO:
-        grey = 255 - grey
-    if isinstance(key := image.info.get("transparency"), int):
-        grey = np.where(values == key, np.uint8(255), grey)
+    to_8_bits = _shift(tags) if image.mode.startswith("I;16") else _scale(values)
+    key = image.info.get("transparency")
+    grey = np.empty(values.shape, np.uint8)
+    for rows in _bands(values.shape):
+        grey[rows] = to_8_bits(values[rows])
+        if tags.get(_TIFF_PHOTOMETRIC) == _WHITE_IS_ZERO:
+            grey[rows] = 255 - grey[rows]
+        if isinstance(key, int):
+            grey[rows][values[rows] == key] = 255
     return Image.fromarray(grey).convert("RGB")
 
 
-def _scale(values: npt.NDArray[np.int32] | npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+def _bands(shape: tuple[int, ...]) -> Iterator[slice]:
+    """Yields rows, so many at a time that floats of double precision of them are no burden."""
+    step = max(1, _BAND // max(1, shape[1]))
+    yield from (slice(start, start + step) for start in range(0, shape[0], step))
+
+
+def _shift(tags: Mapping[int, Any]) -> Callable[[Values], Grey]:
+    bits = min(max(tags.get(_TIFF_BITS_PER_SAMPLE, (16,))[0], 8), 16)
+    return lambda values: np.minimum(values >> (bits - 8), 255).astype(np.uint8)
+
+
+def _scale(values: Values) -> Callable[[Values], Grey]:
     """Scales integers of 32 bits and floats, whose white no format declares: 1, 255, 65535, or the brightest pixel."""
     whole = values.dtype.kind == "i"
-    real = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
-    black, peak = min(0.0, float(real.min())), float(real.max())
+    ranges = [(float(real.min()), float(real.max())) for rows in _bands(values.shape) for real in [_real(values[rows])]]
+    black, peak = min(0.0, *(low for low, _ in ranges)), max(high for _, high in ranges)
     white = next((white for white in (255.0, 65535.0) if peak <= white), peak) if whole or peak > 1 else 1.0
-    scaled = (real - black) * (255 / (white - black))
-    return scaled.round().clip(0, 255).astype(np.uint8)
+    return lambda values: ((_real(values) - black) * (255 / (white - black))).round().clip(0, 255).astype(np.uint8)
+
+
+def _real(values: Values) -> npt.NDArray[np.float64]:
+    return np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
 
 
 @functools.lru_cache(maxsize=16)

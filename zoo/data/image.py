@@ -17,7 +17,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
+from zoo.data.budget import PixelBudget
 from zoo.data.colour import to_rgb
+from zoo.data.cost import DearError, check_bytes, check_opened
 from zoo.errors import ImageError
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 MAX_PIXELS = 100_000_000
 MAX_BYTES = 256 * 2**20
+# Of all threads together: at up to 20 bytes a pixel while it is decoded and converted, 8 GB.
+_budget = PixelBudget(400_000_000)
 
 # Left out on purpose: formats whose Pillow plugin starts another program (EPS) or that hold no photos.
 _FORMATS = "JPEG MPO PNG GIF WEBP AVIF HEIF BMP DIB TIFF PPM JPEG2000 ICO TGA".split()  # noqa: SIM905
@@ -89,14 +93,20 @@ def open_image(
                 raise _too_large(name, f"{image.width} x {image.height} pixels", f"{max_pixels:,} pixels")
             if enough is not None and (part := _fraction(image.size, enough, rough=rough)) > 1:
                 image.draft(None, (image.width // part, image.height // part))  # does nothing but to JPEGs
-            image.load()
-            turn = _UPRIGHT.get(orientation(image))
-            rgb = to_rgb(image)
-            return rgb if turn is None else rgb.transpose(turn)
+            with _budget.taken(image.width * image.height):
+                check_opened(image, data)
+                image.load()
+                turn = _UPRIGHT.get(orientation(image))
+                rgb = to_rgb(image)
+                return rgb if turn is None else rgb.transpose(turn)
     except ImageError:
         raise
     except UnidentifiedImageError:
         raise ImageError(f"{name}: {_guess(data)}.", hint="JPEG, PNG, WebP, GIF, BMP and TIFF can be read.") from None
+    except DearError as error:
+        raise ImageError(
+            f"{name}: it is made to be dear to read: {error}.", hint="Save it anew with another program."
+        ) from None
     except Image.DecompressionBombError:
         raise _too_large(name, "far too many pixels", f"{max_pixels:,} pixels") from None
     except MemoryError:
@@ -114,8 +124,14 @@ def _fraction(size: tuple[int, int], enough: int, *, rough: bool) -> int:
 
 
 def open_header(data: bytes) -> Image.Image:
-    """Opens an image of one of the formats that are let in; no pixel is decoded. Raises whatever Pillow raises."""
+    """Opens an image of one of the formats that are let in; no pixel is decoded.
+
+    Raises:
+        DearError: It is made to be dear to open.
+        Exception: Whatever Pillow raises.
+    """
     _quieten_pillow()
+    check_bytes(data)
     return Image.open(io.BytesIO(data), formats=_formats())
 
 
