@@ -106,10 +106,10 @@ def files(arguments: argparse.Namespace) -> dict[str, list[bytes]]:
     sizes = {
         "x".join(map(str, size)): (size, count) for size, count in ((_photos.PHOTO, arguments.photos), (_PHONE, large))
     }
-    return {name: [_jpeg(size, number) for number in range(count)] for name, (size, count) in sizes.items()}
+    return {name: [jpeg(size, number) for number in range(count)] for name, (size, count) in sizes.items()}
 
 
-def _jpeg(size: tuple[int, int], number: int) -> bytes:
+def jpeg(size: tuple[int, int], number: int) -> bytes:
     """A drawn photo; one larger than the drawing's grain is enlarged, and grained anew."""
     chance = random.Random(number)
     photo = _photos.draw(_photos.CLASSES[number % 2], (min(size[0], 1000), min(size[1], 750)), chance)

@@ -57,6 +57,19 @@ def test_decode(tmp_path):
         assert row["largest difference"] <= 3
 
 
+def test_check(tmp_path):
+    rows = bench("check", "--photos", "4", folder=tmp_path)
+    assert [row["photos"] for row in rows] == ["500x375", "4000x3000"]
+    for row in rows:
+        assert row["100,000: minutes"] * 60 > 100_000 / row["look: photos/s"]
+
+
+def test_recognise(tmp_path):
+    *changed, unlike = bench("recognise", "--photos", "8", folder=tmp_path)
+    assert all(row["%"] == 100 for row in changed if "cropped" not in row["photos"] and "corner" not in row["photos"])
+    assert unlike["pairs"] == 28
+
+
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     """A small exported file."""

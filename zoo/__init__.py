@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from zoo.comparison import compare
     from zoo.config import FinetuneConfig, make_config
     from zoo.contracts import Backbone, Features, Head, Stage, StagedBackbone
+    from zoo.data.check.examine import check_data
     from zoo.evaluation import evaluate
     from zoo.finetuning.finetune import finetune, resume
     from zoo.hookspecs import hookimpl
@@ -70,6 +71,7 @@ _LAZY = {
     "Prediction": "zoo.prediction",
     "Predictor": "zoo.predictor",
     "Run": "zoo.run",
+    "check_data": "zoo.data.check.examine",
     "compare": "zoo.comparison",
     "evaluate": "zoo.evaluation",
     "finetune": "zoo.finetuning.finetune",
@@ -108,6 +110,7 @@ __all__ = [
     "Stage",
     "StagedBackbone",
     "WeightsInfo",
+    "check_data",
     "compare",
     "evaluate",
     "finetune",

@@ -17,6 +17,7 @@ from zoo.data.source import load_images
 from zoo.data.splits import divide
 from zoo.errors import DataError
 from zoo.machine import usable_cpus
+from zoo.plugins import load_registry
 from zoo.specs import no_progress
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ _LEFT_TO_THE_WHOLE = ("skipped", "hidden-photos", "small", "large", "long", "tre
 def check_data(
     data: str,
     *,
-    registry: Registry,
+    registry: Registry | None = None,
     options: Mapping[str, str] | None = None,
     test_fraction: float = 0.2,
     val_fraction: float = 0.1,
@@ -51,7 +52,7 @@ def check_data(
 
     Args:
         data: A dataset's name, a folder, or a CSV of path,label.
-        registry: Where datasets are looked up.
+        registry: Where datasets are looked up; found in the environment by default.
         options: The dataset's options.
         test_fraction: As in `zoo.config.FinetuneConfig`.
         val_fraction: Likewise.
@@ -65,6 +66,7 @@ def check_data(
         DataError: There is no such data, or nothing in it that is understood.
     """
     listed = read_exclusions(exclude) if exclude else {}
+    registry = registry or load_registry()
     images = load_images(data, registry=registry, options=options or {}, progress=progress, strict=False)
     more: list[Finding] = []
     try:
