@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Locator, Page
 
+COLOURS = ("blue", "red")
 MILLISECONDS = 20_000  # to wait for anything, at most: the machine may be busy
 
 
@@ -34,12 +35,14 @@ class Demo:
         models: Their names.
         runs: The folder of runs, with the lessons in it.
         asked: Every address that its pages have asked for.
+        errors: What their scripts did not expect.
     """
 
     url: str
     models: list[str]
     runs: Path
     asked: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
 
     def foreign(self) -> list[str]:
         """Returns the addresses that are not its own."""

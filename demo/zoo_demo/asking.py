@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import gradio as gr
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+# Options of events that are the page's own: programs are not offered them, and nothing is dimmed meanwhile.
+PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
 
 async def ask(served: Served, photos: Sequence[tuple[str, Photo]]) -> Answer:
@@ -52,7 +55,7 @@ def pick_model(offer: Offer, page: gr.Blocks) -> gr.Dropdown:
         value = current if current in names else next(iter(names), None)
         return gr.Dropdown(choices=names, value=value, visible=len(names) > 1)
 
-    gr.on([page.load, model.focus], refresh, model, model, api_visibility="private", show_progress="hidden")
+    gr.on([page.load, model.focus], refresh, model, model, **PRIVATE)
     return model
 
 

@@ -6,6 +6,7 @@ const SHOWN = 5;
 const [video, button, shoot, devices, bars, facts, told] = [
   "video", "switch", "shoot", "devices", "bars", "facts", "told",
 ].map((part) => element.querySelector(`[data-part=${part}]`));
+const root = element.querySelector(".zoo-camera");
 const canvas = document.createElement("canvas");
 const sleep = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
 let stream = null;
@@ -22,27 +23,31 @@ async function start(device) {
   told.textContent = "Allow the camera, if the browser asks.";
   try {
     stream = await navigator.mediaDevices.getUserMedia({ video: { ...size, ...which } });
+    const [track] = stream.getVideoTracks();
+    const { deviceId, facingMode } = track.getSettings();
+    track.addEventListener("ended", stop); // it was unplugged
+    video.classList.toggle("zoo-mirrored", facingMode !== "environment");
+    root.dataset.on = "";
+    button.textContent = "Stop the camera";
+    video.srcObject = stream;
+    await video.play();
+    await list(deviceId);
   } catch (error) {
+    stop();
     const reasons = { NotAllowedError: "The camera is not allowed.", NotFoundError: "There is no camera." };
     told.textContent = reasons[error.name] ?? `The camera cannot be opened: ${error.message}`;
     return;
   }
-  const [track] = stream.getVideoTracks();
-  track.addEventListener("ended", stop); // it was unplugged
-  video.srcObject = stream;
-  video.classList.toggle("zoo-mirrored", track.getSettings().facingMode !== "environment");
-  await video.play();
-  button.textContent = "Stop the camera";
-  shoot.hidden = !props.burst;
   shoot.textContent = `Take ${props.burst} shots`;
+  shoot.hidden = !props.burst;
   told.textContent = "";
-  await list(track.getSettings().deviceId);
   watch(stream);
 }
 
 function stop() {
   stream?.getTracks().forEach((track) => track.stop());
   stream = video.srcObject = null;
+  delete root.dataset.on;
   button.textContent = "Start the camera";
   shoot.hidden = devices.hidden = true;
 }

@@ -32,7 +32,7 @@ _PICTURE = """
   <div>
     <ol data-part="bars" class="zoo-bars"></ol>
     <p data-part="facts" class="zoo-facts"></p>
-    <p data-part="told" class="zoo-facts" role="status"></p>
+    <p data-part="told" class="zoo-facts" role="status">{idle}</p>
   </div>
 </div>
 """
@@ -40,13 +40,19 @@ _MOST_AT_ONCE = 64  # frames of all viewers that are read, queued or computed at
 
 
 def camera(
-    take: Callable[[bytes, dict[str, Any]], Awaitable[dict[str, Any]]], *, burst: int = 0, pause: float, **target: Any
+    take: Callable[[bytes, dict[str, Any]], Awaitable[dict[str, Any]]],
+    *,
+    idle: str = "",
+    burst: int = 0,
+    pause: float,
+    **target: Any,
 ) -> gr.HTML:
     """Returns a camera.
 
     Args:
         take: Given the bytes of a frame and the `target` of the moment. Answers with ``probabilities``, shown as bars
             and faded from frame to frame, and with ``told``, a line of text. What it raises as `gr.Error` is shown.
+        idle: What to say before it is started.
         burst: Frames that a press of a button takes, each followed by the event ``input``; 0: frame follows frame.
         pause: Seconds from one frame to the next, at least.
         target: What the frames are for; `aim` changes it.
@@ -63,7 +69,7 @@ def camera(
             return {"error": "Too many frames wait."}
 
     return gr.HTML(
-        html_template=_PICTURE,
+        html_template=_PICTURE.format(idle=idle),
         js_on_load=_SCRIPT,
         apply_default_css=False,
         server_functions=[frame],

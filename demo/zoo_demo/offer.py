@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from zoo.opening import find_model, load_model
 from zoo.plugins import load_registry
-from zoo.run import list_runs
+from zoo.run import Run, list_runs
 from zoo_demo.examples import Example, find_examples
 from zoo_demo.served import Served
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from zoo.opening import ModelFile
     from zoo.registry import Registry
-    from zoo.run import Run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +58,7 @@ def make_offer(references: Sequence[str], *, runs: Path, device: str, registry: 
     models: dict[str, Run | ModelFile] = {}
     for model in found:
         predictor = load_model(model, device=device, registry=registry)
-        name = _unique(predictor.name, offer.served)
+        name = _unique(_called(model), offer.served)
         offer.served[name], models[name] = Served(name, predictor), model
     # In a thread of its own: the page need not wait for them.
     threading.Thread(target=_find_examples, args=(offer, models), name="examples", daemon=True).start()
@@ -76,6 +75,11 @@ def _newest(runs: Path) -> list[str]:
     exported = [run.path / "model.onnx" for run in finished if (run.path / "model.onnx").is_file()]
     newest = exported[-1:] or [run.path for run in finished[-1:]]
     return [str(each) for each in newest]
+
+
+def _called(model: Run | ModelFile) -> str:
+    """Returns a name for people; where on the server a file lies is nobody's business."""
+    return model.name if isinstance(model, Run) else f"{model.path.absolute().parent.name}/{model.path.name}"
 
 
 def _unique(name: str, taken: Iterable[str]) -> str:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from zoo_demo.offer import Offer
 
 TITLE = "Zoo"
+_AT_ONCE, _WAITING = 8, 256  # calls of a function of the page at a time; calls of all that wait
 _TABS = {
     "Predict": predict.build,
     "Live": live.build,
@@ -30,4 +31,6 @@ def make_page(offer: Offer) -> gr.Blocks:
             for name, build in _TABS.items():
                 with gr.Tab(name):
                     build(offer, page)
+    # Visitors do not wait for one another; what is beyond the queue's end is told to come back.
+    page.queue(default_concurrency_limit=_AT_ONCE, max_size=_WAITING)
     return page

@@ -15,7 +15,7 @@ import gradio as gr
 from zoo.data.folder import IMAGE_SUFFIXES
 from zoo.data.image import MAX_BYTES
 from zoo.errors import ImageError
-from zoo_demo.asking import ask, chosen, pick_model
+from zoo_demo.asking import PRIVATE, ask, chosen, pick_model
 from zoo_demo.photo_input import sent_file
 from zoo_demo.scratch import scratch
 
@@ -40,14 +40,21 @@ def build(offer: Offer, page: gr.Blocks) -> None:
     files = gr.Files(label="Photos, or ZIP files of photos", height=180)
     button = gr.Button("Classify all", variant="primary")
     told = gr.Markdown(elem_classes="zoo-facts")
-    table = gr.Dataframe(headers=_HEADERS, label="What is to be seen", interactive=False, wrap=True, max_height=420)
+    table = gr.Dataframe(
+        headers=_HEADERS,
+        label="What is to be seen",
+        interactive=False,
+        wrap=True,
+        max_height=420,
+        column_widths=["30%", "40%", "30%"],
+    )
     download = gr.DownloadButton("Download the table as CSV", visible=False)
 
     async def classify(
         paths: list[str] | None,
         name: str,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 - gradio looks for it here
-    ) -> tuple[str, list[list[str]], object]:
+    ) -> tuple[str, list[list[str]], str]:
         if not paths:
             raise gr.Error("Choose photos first.", title="No photos")
         served = chosen(offer, name)
@@ -58,9 +65,10 @@ def build(offer: Offer, page: gr.Blocks) -> None:
             outcomes += await _classified(served, places[start : start + _AT_ONCE])
         rows = [_row(place.name, outcome) for place, outcome in zip(places, outcomes, strict=True)]
         file = _write_csv([place.name for place in places], outcomes, served.predictor.classes)
-        return _summary(places, outcomes), rows[:_SHOWN], gr.DownloadButton(value=file, visible=True)
+        return _summary(places, outcomes), rows[:_SHOWN], file
 
-    button.click(classify, [files, model], [told, table, download], api_name="batch", concurrency_limit=2)
+    done = button.click(classify, [files, model], [told, table, download], api_name="batch", concurrency_limit=2)
+    done.success(lambda: gr.DownloadButton(visible=True), None, download, **PRIVATE)
 
 
 class _Place(NamedTuple):
@@ -121,7 +129,8 @@ def _summary(places: Sequence[_Place], outcomes: Sequence[Outcome]) -> str:
     if failed:
         parts.append(f"**{failed}** could not be read")
     shown = f" The table shows the first {_SHOWN}; the file has all." if len(places) > _SHOWN else ""
-    return f"{len(places)} photos: {', '.join(parts)}.{shown}"
+    photos = "1 photo" if len(places) == 1 else f"{len(places)} photos"
+    return f"{photos}: {', '.join(parts)}.{shown}"
 
 
 def _write_csv(names: Sequence[str], outcomes: Sequence[Outcome], classes: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ from zoo_demo.photo_input import photo_input
 if TYPE_CHECKING:
     from zoo_demo.offer import Offer
 
-_HEADERS = ["model", "says", "probability", "computed by", "read, ms", "model, ms"]
+_HEADERS = ["model", "says", "milliseconds", "computed by"]
 
 
 def build(offer: Offer, page: gr.Blocks) -> None:
@@ -36,8 +36,9 @@ def build(offer: Offer, page: gr.Blocks) -> None:
             outcome = answer.outcomes[0]
             if isinstance(outcome, ImageError):
                 raise shown(outcome)
-            times = (f"{answer.read_ms:.1f}", f"{answer.model_ms:.1f}")
-            rows.append([name, outcome.label, f"{outcome.probability:.1%}", served.predictor.runtime, *times])
+            says = f"{outcome.label}, {outcome.probability:.1%}"
+            times = f"{answer.model_ms:.1f}, and {answer.read_ms:.1f} to read the photo"
+            rows.append([name, says, times, served.predictor.runtime])
         return rows
 
     gr.on(

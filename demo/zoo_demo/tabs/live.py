@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from zoo.errors import ImageError
-from zoo_demo.asking import ask, chosen, pick_model, shown
+from zoo_demo.asking import PRIVATE, ask, chosen, pick_model, shown
 from zoo_demo.camera import aim, camera
 
 if TYPE_CHECKING:
     from zoo_demo.offer import Offer
 
+_IDLE = "Start the camera, and point it at something: the probabilities follow what it sees."
 _SECONDS_BETWEEN_FRAMES = 0.06  # smooth to the eye, and it leaves something for others
 
 
@@ -29,12 +30,5 @@ def build(offer: Offer, page: gr.Blocks) -> None:
         times = f"{answer.read_ms:.0f} to read it, {answer.model_ms:.0f} for the model; {served.predictor.runtime}"
         return {"probabilities": outcome.probabilities, "told": times}
 
-    view = camera(look, pause=_SECONDS_BETWEEN_FRAMES, model=model.value)
-    gr.on(
-        [page.load, model.change],
-        lambda name: aim(model=name),
-        model,
-        view,
-        api_visibility="private",
-        show_progress="hidden",
-    )
+    view = camera(look, idle=_IDLE, pause=_SECONDS_BETWEEN_FRAMES, model=model.value)
+    gr.on([page.load, model.change], lambda name: aim(model=name), model, view, **PRIVATE)

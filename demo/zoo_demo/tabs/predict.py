@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from zoo.errors import ZooError
-from zoo_demo.asking import chosen, pick_model, shown
+from zoo_demo.asking import PRIVATE, chosen, pick_model, shown
 from zoo_demo.photo_input import photo_input
 from zoo_demo.scratch import scratch
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from zoo_demo.offer import Offer
 
 _IDLE = "Upload, drop or paste a photo, or pick an example."
+_EXAMPLES = "## Examples\nPhotos of the run that the model did not learn from."
 _SECONDS_FOR_EXAMPLES = 60
 
 
@@ -35,23 +36,23 @@ def build(offer: Offer, page: gr.Blocks) -> None:
             alt_text="The photo, bright where the model looked",
             height=360,
             interactive=False,
-            visible=False,
             buttons=["fullscreen"],
+            elem_classes="zoo-seen",
         )
+    heading = gr.Markdown(_EXAMPLES, visible=False)
     gallery = gr.Gallery(
-        label="Examples: validation photos that the model did not learn from",
+        show_label=False,
         columns=6,
-        height=260,
         object_fit="cover",
         allow_preview=False,
         interactive=False,
-        visible=False,
+        elem_classes="zoo-examples",
         buttons=[],
     )
 
     async def classify(sent: str | bytes | None, name: str | None) -> tuple[Any, str, Any]:
         if sent is None:
-            return None, _IDLE, gr.Image(visible=False)
+            return None, _IDLE, None
         served = chosen(offer, name)
         try:
             told = await served.explain("The photo", sent)
@@ -62,15 +63,15 @@ def build(offer: Offer, page: gr.Blocks) -> None:
             f"**{told.read_ms + told.model_ms:.0f} ms**: {told.read_ms:.0f} to read the photo, "
             f"{told.model_ms:.0f} for the model; {served.predictor.runtime}"
         )
-        return told.prediction.probabilities, times + notes, gr.Image(value=told.seen, visible=True)
+        return told.prediction.probabilities, times + notes, told.seen
 
-    async def exhibit(name: str | None) -> gr.Gallery:
+    async def exhibit(name: str | None) -> tuple[gr.Markdown, list[tuple[str, str]]]:
         for _ in range(_SECONDS_FOR_EXAMPLES * 5):  # they are looked for while the page is up already
             if name is None or name in offer.examples:
                 break
             await asyncio.sleep(0.2)
         items = [(_file(each), _caption(each)) for each in offer.examples.get(name or "", ())]
-        return gr.Gallery(value=items, visible=bool(items))
+        return gr.Markdown(visible=bool(items)), items
 
     def pick(name: str | None, event: gr.SelectData) -> str:
         return _file(offer.examples[name or ""][event.index])
@@ -83,20 +84,12 @@ def build(offer: Offer, page: gr.Blocks) -> None:
         api_name="predict",
         concurrency_limit=8,
     )
-    gr.on(
-        [page.load, model.change],
-        exhibit,
-        model,
-        gallery,
-        api_visibility="private",
-        show_progress="hidden",
-        concurrency_limit=None,
-    )
-    gallery.select(pick, model, photo, api_visibility="private", show_progress="hidden")
+    gr.on([page.load, model.change], exhibit, model, [heading, gallery], concurrency_limit=None, **PRIVATE)
+    gallery.select(pick, model, photo, **PRIVATE)
 
 
 def _caption(example: Example) -> str:
-    return example.truth if example.right else f"{example.truth} \N{BALLOT X}"
+    return example.truth if example.right else f"{example.truth}, got wrong"
 
 
 def _file(example: Example) -> str:

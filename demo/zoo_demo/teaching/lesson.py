@@ -6,6 +6,7 @@ import hashlib
 import io
 import re
 import shutil
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -86,7 +87,7 @@ class Lesson:
         image.save(buffer, "JPEG", quality=_QUALITY)
         file = folder / f"{hashlib.sha256(buffer.getvalue()).hexdigest()[:16]}.jpg"
         if not file.exists():
-            aside = file.with_suffix(".part")
+            aside = file.with_suffix(f".{uuid.uuid4().hex}.part")
             aside.write_bytes(buffer.getvalue())
             aside.replace(file)
         return file

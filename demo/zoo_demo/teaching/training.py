@@ -76,7 +76,7 @@ class Training:
             self._change(status="exporting", text="Writing the ONNX file and comparing it with the run ...")
             self._run(["export", str(run)], lambda line: None)
             if (run / "model.onnx").is_file():
-                self._change(status="finished", text="Ready: try it above, or download it.", file=run / "model.onnx")
+                self._change(status="finished", text="Ready: try it below, or download it.", file=run / "model.onnx")
                 done(self)
         if self.progress.running:
             self._change(status="stopped", text="Stopped.")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from browsing import MILLISECONDS, Demo, noise
+from browsing import COLOURS, MILLISECONDS, Demo, noise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,7 +24,6 @@ ARGUMENTS = [
     "--use-fake-ui-for-media-stream",
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
-COLOURS = ("blue", "red")
 
 
 @pytest.fixture(scope="package")
@@ -69,7 +68,9 @@ def demo(models: tuple[Path, Path]) -> Iterator[Demo]:
         assert process.stdout is not None
         listening = process.stdout.readline()
         assert listening.startswith("Listening on http://127.0.0.1:"), listening
-        yield Demo(url=listening.split()[2].rstrip(";"), models=[run.name, str(file)], runs=run.parent)
+        yield Demo(
+            url=listening.split()[2].rstrip(";"), models=[run.name, f"{file.parent.name}/{file.name}"], runs=run.parent
+        )
         process.send_signal(signal.SIGINT)
         try:
             assert process.wait(20) == 0  # though pages may be open
@@ -81,6 +82,7 @@ def demo(models: tuple[Path, Path]) -> Iterator[Demo]:
 def chromium() -> Iterator[Browser]:
     """Chromium of the system, or Playwright's own."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    playwright.expect.set_options(timeout=MILLISECONDS)
     names = ("chromium", "chromium-browser", "google-chrome")
     found = next(filter(None, map(shutil.which, names)), None)
     with playwright.sync_playwright() as tool:
@@ -102,6 +104,7 @@ def visit(chromium: Browser, demo: Demo) -> Callable[..., Page]:
         context.on("request", lambda request: demo.asked.append(request.url))
         page = context.new_page()
         page.on("websocket", lambda socket: demo.asked.append(socket.url))
+        page.on("pageerror", lambda error: demo.errors.append(str(error)))
         page.goto(demo.url)
         page.get_by_role("tab", name="Predict").wait_for(state="attached")
         return page
