@@ -5,6 +5,14 @@ import pytest
 from zoo.interrupts import Interrupts, Terminated
 
 
+@pytest.fixture(autouse=True)
+def _ctrl_c():
+    """Tests that are started in the background ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize(("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)])
 def test_a_signal_is_raised_at_once_or_at_the_end_of_a_block_that_holds_it_back(number, error):
     interrupts, reached = Interrupts(), []

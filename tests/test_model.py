@@ -63,6 +63,7 @@ def test_a_backbone_that_keeps_its_contract_comes_back_in_train_mode():
         (Bent(features=lambda f: Features(f.pooled, None)), "features are Tensor, NoneType, not tensors"),
         (Bent(features=lambda f: Features(f.pooled[:, :5], f.map)), r"features are \(1, 5\)"),
         (Bent(features=lambda f: Features(f.pooled, f.map.flatten(2))), r"not \(1, 12\) and \(1, 12, h, w\)"),
+        (Bent(features=lambda f: Features(f.pooled.double(), f.map)), r"\(1, 12\) float64 and .* float32, not float32"),
         (Bent(pooled_width=13), r"not \(1, 13\)"),
         (Bent(map_width=None), "does not say its map_width, a whole number"),
         (Bent(stages=lambda s: s[:-1]), r"stages\(\) and named_parameters\(\) disagree about 'body\.layer2\.0\.bias'"),
@@ -74,6 +75,15 @@ def test_a_backbone_that_keeps_its_contract_comes_back_in_train_mode():
 def test_a_backbone_that_breaks_its_contract_is_named(backbone, message):
     with pytest.raises(PluginError, match=r"^fake/broken.*" + message):
         built(backbone)
+
+
+def test_pretrained_weights_that_are_broken_are_told_and_random_ones_may_overflow():
+    spoilt = Bent(features=lambda f: Features(f.pooled / 0, f.map))
+    offer = an_offer(lambda request: spoilt)
+    with pytest.raises(PluginError, match="of random noise the features are not all finite") as caught:
+        build_backbone(offer, pretrained=True, image_size=(16, 16), options=None)
+    assert "weights" in caught.value.hint
+    assert build_backbone(offer, pretrained=False, image_size=(16, 16), options=None) is spoilt
 
 
 def test_a_backbone_whose_code_fails_is_the_plugins_fault():
@@ -107,6 +117,36 @@ class WrongLogits(SmallHead):
         return super().forward(features)[:, :2]
 
 
+class DoubleLogits(SmallHead):
+    def forward(self, features):
+        return super().forward(features).double()
+
+
+class SpoiltLogits(SmallHead):
+    def forward(self, features):
+        return super().forward(features) / 0
+
+
+class NoLogits(SmallHead):
+    def forward(self, features):
+        super().forward(features)
+
+
+class WrongLoss(SmallHead):
+    def loss(self, logits, targets):
+        return logits.sum(dim=1)
+
+
+class SpoiltLoss(SmallHead):
+    def loss(self, logits, targets):
+        return (logits - 1e9).sum().log()
+
+
+class FailingLoss(SmallHead):
+    def loss(self, logits, targets):
+        raise IndexError("out of range")
+
+
 class Failing(SmallHead):
     def forward(self, features):
         raise IndexError("out of range")
@@ -116,7 +156,13 @@ class Failing(SmallHead):
     ("head", "message"),
     [
         (lambda request: nn.Linear(2, 2), r"build returned Linear, not a zoo\.Head"),
-        (WrongLogits, r"logits are \(2, 2\), not \(2, 3\)"),
+        (WrongLogits, r"logits are \(2, 2\) float32, not \(2, 3\) float32"),
+        (DoubleLogits, r"logits are \(2, 3\) float64, not \(2, 3\) float32"),
+        (SpoiltLogits, "of random features the tensor of logits is not finite"),
+        (NoLogits, "logits are NoneType"),
+        (WrongLoss, r"a loss is \(2,\) float32, not a single number"),
+        (SpoiltLoss, "of random features the loss is not finite"),
+        (FailingLoss, "could not tell its loss: IndexError: out of range"),
         (Failing, "could not make logits of features: IndexError: out of range"),
     ],
 )

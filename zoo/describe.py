@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.errors import ConfigError, UnknownNameError, did_you_mean
 from zoo.options import OptionInfo, describe_options, make_options
 from zoo.recipes import RECIPES
+from zoo.registry import card_of
 from zoo.specs import BackboneRequest
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ def describe(name: str, registry: Registry) -> list[Description]:
 
 def describe_backbone(offer: Offer[BackboneSpec]) -> BackboneDescription:
     """Returns what is known of a backbone. Imports its library and torch."""
-    card = offer.spec.card()
+    card = card_of(offer)
     return BackboneDescription(
         **_common("backbone", offer),
         preprocess=card.preprocess,

@@ -71,7 +71,7 @@ def build_backbone(
         if not isinstance(getattr(backbone, width, None), int):
             raise PluginError(f"{offer.name}: the backbone does not say its {width}, a whole number.")
     _ask(offer, "tell its stages", lambda: check_stages(backbone, offer.name))
-    _check_features(backbone, offer.name, image_size)
+    _check_features(backbone, offer.name, image_size, pretrained=pretrained)
     return backbone
 
 
@@ -95,11 +95,7 @@ def build_head(
     head = _ask(offer, "be built", lambda: offer.spec.build(request))
     if not isinstance(head, Head):
         raise PluginError(f"{offer.name}: build returned {type(head).__name__}, not a zoo.Head.")
-    features = Features(torch.zeros(2, backbone.pooled_width), torch.zeros(2, backbone.map_width, 3, 3))
-    with torch.no_grad(), _evaluating(head):
-        shape = _ask(offer, "make logits of features", lambda: tuple(head(features).shape))
-    if shape != (2, outputs):
-        raise PluginError(f"{offer.name}: logits are {shape}, not {(2, outputs)}.")
+    _check_head(offer, head, backbone, outputs)
     return head
 
 
@@ -174,10 +170,33 @@ def parameter_groups(classifier: Classifier, config: FinetuneConfig) -> list[dic
     return [{"params": ps, "weight_decay": decay, "lr_scale": scale} for (scale, decay), ps in groups.items()]
 
 
-def _check_features(backbone: Backbone, name: str, image_size: tuple[int, int]) -> None:
+def _check_head(offer: Offer[HeadSpec], head: Head, backbone: Backbone, outputs: int) -> None:
+    chance = torch.Generator().manual_seed(0)  # the global one must go on where it was
+    shapes = (2, backbone.pooled_width), (2, backbone.map_width, 3, 3)
+    features = Features(*(torch.randn(shape, generator=chance) for shape in shapes))
+    with torch.no_grad(), _evaluating(head):
+        logits = _ask(offer, "make logits of features", lambda: head(features))
+        if not isinstance(logits, Tensor) or logits.shape != (2, outputs) or logits.dtype != torch.float32:
+            raise PluginError(f"{offer.name}: logits are {_described(logits)}, not {(2, outputs)} float32.")
+        loss = _ask(offer, "tell its loss", lambda: head.loss(logits, torch.tensor([0, outputs - 1])))
+    if not isinstance(loss, Tensor) or loss.shape != () or not loss.is_floating_point():
+        raise PluginError(f"{offer.name}: a loss is {_described(loss)}, not a single number.")
+    for what, value in (("tensor of logits", logits), ("loss", loss)):
+        if not value.isfinite().all():
+            raise PluginError(f"{offer.name}: of random features the {what} is not finite.")
+
+
+def _described(value: object) -> str:
+    if not isinstance(value, Tensor):
+        return type(value).__name__
+    return f"{tuple(value.shape)} {str(value.dtype).removeprefix('torch.')}"
+
+
+def _check_features(backbone: Backbone, name: str, image_size: tuple[int, int], *, pretrained: bool) -> None:
+    chance = torch.Generator().manual_seed(0)
     try:
         with torch.no_grad(), _evaluating(backbone):
-            features = backbone(torch.zeros(1, 3, *image_size))
+            features = backbone(torch.randn(1, 3, *image_size, generator=chance))
     except ZooError:
         raise
     except Exception as error:
@@ -195,6 +214,11 @@ def _check_features(backbone: Backbone, name: str, image_size: tuple[int, int]) 
             f"{name}: features are {pooled} and {map_}, "
             f"not (1, {backbone.pooled_width}) and (1, {backbone.map_width}, h, w)."
         )
+    if any(each.dtype != torch.float32 for each in features):
+        raise PluginError(f"{name}: features are {' and '.join(map(_described, features))}, not float32.")
+    # Random weights may overflow in eval mode, before batch normalisations have seen anything; pretrained ones may not.
+    if pretrained and not all(each.isfinite().all() for each in features):
+        raise PluginError(f"{name}: of random noise the features are not all finite.", hint="Are its weights broken?")
 
 
 def _ask(offer: Offer[Any], what: str, question: Callable[[], T]) -> T:

@@ -6,8 +6,8 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
-from zoo.errors import AmbiguousNameError, PluginError, UnknownNameError, did_you_mean
-from zoo.specs import BackboneFamily, BackboneSpec, CheckSpec, DatasetSpec, FormatSpec, HeadSpec
+from zoo.errors import AmbiguousNameError, PluginError, UnknownNameError, ZooError, did_you_mean
+from zoo.specs import BackboneCard, BackboneFamily, BackboneSpec, CheckSpec, DatasetSpec, FormatSpec, HeadSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -185,6 +185,18 @@ class Registry:
         return names
 
 
+def card_of(offer: Offer[BackboneSpec]) -> BackboneCard:
+    """Returns what is known of a backbone; may import its library.
+
+    Raises:
+        PluginError: The plugin could not tell.
+    """
+    card = ask_plugin(offer.plugin, f"telling what is known of '{offer.spec.name}'", offer.spec.card)
+    if not isinstance(card, BackboneCard):
+        raise PluginError(f"{offer.name}: card returned {type(card).__name__}, not a zoo.BackboneCard.")
+    return card
+
+
 def family_names(family: BackboneFamily, plugin: Plugin) -> list[str]:
     """Returns the qualified names of a family; may import the family's library.
 
@@ -202,14 +214,35 @@ def _resolve(family: BackboneFamily, name: str, plugin: Plugin) -> BackboneSpec 
     return spec
 
 
-def _ask(question: Callable[[], T], doing: str, plugin: Plugin) -> T:
+def ask_plugin(plugin: Plugin, doing: str, question: Callable[[], T]) -> T:
+    """Returns what a plugin answers.
+
+    Args:
+        plugin: Which one.
+        doing: What it is asked to do, for the message of an error.
+        question: Calls it.
+
+    Raises:
+        ZooError: As the plugin raises it.
+        PluginError: It raised anything else.
+    """
     try:
         return question()
-    except (KeyboardInterrupt, PluginError):
+    except (KeyboardInterrupt, ZooError):
         raise
     # As at loading: not even sys.exit() in a plugin may end the program.
     except BaseException as error:
         raise _failure(plugin, doing, f"{type(error).__name__}: {error}".strip(": ")) from error
+
+
+def _ask(question: Callable[[], T], doing: str, plugin: Plugin) -> T:
+    """As `ask_plugin`; a `ZooError` is the plugin's failure too, so that another plugin may answer."""
+    try:
+        return ask_plugin(plugin, doing, question)
+    except PluginError:
+        raise
+    except ZooError as error:
+        raise _failure(plugin, doing, f"{type(error).__name__}: {error}") from error
 
 
 def _failure(plugin: Plugin, doing: str, reason: str) -> PluginError:

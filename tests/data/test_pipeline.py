@@ -60,15 +60,17 @@ def test_the_next_batches_are_made_while_one_is_worked_on():
     batches.close()
 
 
-def test_an_error_is_told_where_its_batch_would_have_come():
+@pytest.mark.parametrize("error", [ValueError, MemoryError, SystemExit])
+@pytest.mark.parametrize("threads", [1, 4])
+def test_a_worker_that_dies_is_told_where_its_batch_would_have_come_and_nothing_hangs(error, threads):
     def make(known, part):
         if known == 3:
-            raise ValueError("three")
+            raise error("three")
         return numbered(0, part)
 
-    results = run([(1, number) for number in (1, 2, 3, 4)], make)
+    results = run([(1, number) for number in (1, 2, 3, 4)], make, threads=threads)
     assert [next(results)[1], next(results)[1]] == [1, 2]
-    with pytest.raises(ValueError, match="three"):
+    with pytest.raises(error, match="three"):
         next(results)
 
 

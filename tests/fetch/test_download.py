@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from zoo.errors import DataError
+from zoo.fetch import download as download_module
 from zoo.fetch.download import download
 
 BODY = bytes(range(256)) * 4096  # 1 MiB
@@ -186,7 +187,7 @@ def test_a_damaged_file_gets_no_name(server, target):
     with pytest.raises(DataError, match="damaged or another file: its SHA256 is") as caught:
         download(server.url, target, sha256=SHA256)
     assert str(target) in caught.value.hint
-    assert list(target.parent.iterdir()) == []
+    assert [file.name for file in target.parent.iterdir()] == ["photos.zip.part.lock"]
 
 
 def test_another_size_is_refused_before_the_download(server, target):
@@ -240,6 +241,47 @@ def test_a_server_that_never_answers_is_given_up_in_time(tmp_path, target):
         with pytest.raises(DataError, match=r"cannot be reached \(no answer within 0.3 s\)"):
             download(url, target, patience=0.3, stall=0.6)
         assert time.perf_counter() - started < 2
+
+
+def test_of_two_at_once_one_downloads_and_the_other_waits_for_it_and_tells(server, target, monkeypatch):
+    monkeypatch.setattr(download_module, "_SECONDS_BETWEEN_LOOKS", 0.05)
+    server.stall_after = [300_000]
+    told, under_way = [], threading.Event()
+
+    def first(what, done, total):
+        if done:
+            under_way.set()
+
+    arguments = {"sha1": SHA1, "size": len(BODY), "stall": 0.5}
+    one = threading.Thread(target=lambda: download(server.url, target, progress=first, **arguments))
+    one.start()
+    under_way.wait(5)
+    download(server.url, target, progress=lambda *step: told.append(step), **arguments)
+    one.join()
+    assert_whole(target)
+    assert server.asked == [None, "bytes=300000-"]
+    assert ("wait for photos.zip, which another process downloads", 300_000, len(BODY)) in told
+
+
+def test_who_waited_for_one_that_failed_goes_on_from_where_it_was(server, target, monkeypatch):
+    monkeypatch.setattr(download_module, "_SECONDS_BETWEEN_LOOKS", 0.05)
+    server.stall_after = [300_000]
+    errors, under_way = [], threading.Event()
+
+    def first():
+        try:
+            download(server.url, target, progress=lambda *step: step[1] and under_way.set(), stall=0.3, attempts=1)
+        except DataError as error:
+            errors.append(error)
+
+    one = threading.Thread(target=first)
+    one.start()
+    under_way.wait(5)
+    download(server.url, target, sha1=SHA1)
+    one.join()
+    assert "broke off 1 times" in errors[0].message
+    assert_whole(target)
+    assert server.asked == [None, "bytes=300000-"]
 
 
 def test_a_full_disk_is_said_before_the_download(server, target, monkeypatch):

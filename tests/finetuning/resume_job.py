@@ -66,7 +66,9 @@ def train(runs, case):
         setattr(conclusion, name, lambda *args, **how: None)
     registry, there = registry_of(plugin()), sorted(runs.glob("*/run.json"))
     if there:
-        return zoo.resume(there[0].parent, registry=registry)
+        run = open_run(there[0].parent)
+        done = run.finished and (run.path / "manifest.json").exists()
+        return run if done else zoo.resume(run.path, registry=registry)
     values = {"backbone": "small", **TRAINED, **CASES[case]}
     return zoo.finetune(values.pop("backbone"), registry=registry, runs=runs, **values)
 
@@ -200,6 +202,7 @@ def main():
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # started in the background, it would be ignored
     folder = arguments.folder.resolve()
     os.chdir(folder)
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -61,6 +61,14 @@ def plugin():
 
 
 @pytest.fixture(autouse=True)
+def _ctrl_c():
+    """Tests that are started in the background ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(autouse=True)
 def _counted_from_zero(monkeypatch):
     monkeypatch.setattr(CountedHead, "steps", 0)
     for name in ("write_curves", "write_confusion", "write_mistakes"):

@@ -11,6 +11,7 @@ from zoo.commands._options import GroupedCommand, GroupedOption, config_options,
 from zoo.config import make_config
 from zoo.events import Work
 from zoo.plugins import load_registry
+from zoo.registry import card_of
 from zoo.specs import Preprocess
 from zoo.terminal.observers import observing
 
@@ -89,5 +90,5 @@ def command(
 
 
 def _preprocess(config: FinetuneConfig, backbone: str | None, registry: Registry) -> Preprocess:
-    preprocess = registry.backbone(backbone).spec.card().preprocess if backbone else _USUAL
+    preprocess = card_of(registry.backbone(backbone)).preprocess if backbone else _USUAL
     return preprocess if config.image_size is None else preprocess.at_size((config.image_size, config.image_size))

@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING
 
 from zoo.data.folder import read_folder
 from zoo.data.table import read_csv
-from zoo.errors import AmbiguousNameError, ConfigError, UnknownNameError
+from zoo.errors import AmbiguousNameError, ConfigError, PluginError, UnknownNameError
 from zoo.options import make_options
 from zoo.paths import dataset_folder
-from zoo.specs import DatasetRequest, no_progress
+from zoo.registry import ask_plugin
+from zoo.specs import DatasetRequest, ImageSet, Sample, no_progress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from zoo.registry import Offer, Registry
-    from zoo.specs import DatasetSpec, ImageSet, Progress
+    from zoo.specs import DatasetSpec, Progress
 
 
 def load_images(
@@ -44,21 +45,32 @@ def load_images(
         UnknownNameError: Neither a dataset nor a path.
         ConfigError: An unknown or wrong option.
         DataError: The data cannot be had or makes no sense.
+        PluginError: The plugin that offers it fails.
     """
     offer = _offer(data, registry)
     if offer is None:
         return _read_path(data, options, strict=strict)
-    images = offer.spec.load(
-        DatasetRequest(
-            cache=dataset_folder(_cache_name(offer.name, built_in=offer.plugin.built_in)),
-            options=make_options(offer.spec.options, options, owner=f"dataset {data}"),
-            progress=progress,
-        )
+    request = DatasetRequest(
+        cache=dataset_folder(_cache_name(offer.name, built_in=offer.plugin.built_in)),
+        options=make_options(offer.spec.options, options, owner=f"dataset {data}"),
+        progress=progress,
     )
+    images = ask_plugin(offer.plugin, f"loading '{offer.spec.name}'", lambda: offer.spec.load(request))
+    _check_answer(images, offer.name)
     if Path(data).exists():
         note = f"{images.note} This is the dataset '{data}', not the folder of that name, which is ./{data}".strip()
         return dataclasses.replace(images, note=note)
     return images
+
+
+def _check_answer(images: object, name: str) -> None:
+    if not isinstance(images, ImageSet):
+        raise PluginError(f"{name}: load returned {type(images).__name__}, not a zoo.ImageSet.")
+    for sample in (*images.train, *images.val, *images.test):
+        if not isinstance(sample, Sample):
+            raise PluginError(f"{name}: a part holds {type(sample).__name__}, not zoo.Sample.")
+        if not 0 <= sample.label < (count := len(images.classes)):
+            raise PluginError(f"{name}: the label of {sample.name} is {sample.label}, of {count} classes.")
 
 
 def check_data(data: str, *, registry: Registry, options: Mapping[str, str]) -> None:

@@ -12,6 +12,7 @@ from zoo.engine.memory import Parts
 from zoo.engine.parallel import exchanging, in_parallel
 from zoo.engine.processes import ALONE
 from zoo.engine.randomness import set_torch_states, torch_states
+from zoo.errors import PluginError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,6 +101,7 @@ class Step:
             with exchanging(network, last=where.stop == len(batch.labels)):
                 with self.precision.autocast():
                     said = self.compilation(network, part.images, count=len(part.labels))
+                _check_logits(said, count=len(part.labels))
                 mean = part.loss(self.network.head, said)
                 # Gradients add up, part by part; over processes their mean is taken, where the sum is meant.
                 self._scaler.scale(mean * (part.share * self.processes.count)).backward()
@@ -119,6 +121,11 @@ class Step:
             nn.utils.clip_grad_norm_(learning, self.clip_grad)
         self._scaler.step(self.optimizer)
         self._scaler.update()
+
+
+def _check_logits(logits: Tensor, *, count: int) -> None:
+    if logits.ndim != 2 or len(logits) != count:
+        raise PluginError(f"Of {count} images the head made logits {tuple(logits.shape)}, not ({count}, classes).")
 
 
 class _Before:

@@ -13,14 +13,16 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from zoo.errors import DataError
 from zoo.specs import no_progress
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from zoo.specs import Progress
 
@@ -31,6 +33,7 @@ PATIENCE = 4.5
 STALL = 20.0
 
 _CHUNK = 1 << 18
+_SECONDS_BETWEEN_LOOKS = 1.0
 _NETWORK_ERRORS = (urllib.error.URLError, http.client.HTTPException, OSError)
 
 
@@ -119,8 +122,10 @@ def download(
         return target
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _fetch(job, patience=patience, stall=stall, attempts=attempts)
-        _finish(job)
+        with _alone(job):
+            if not target.exists():  # another process may have brought it meanwhile
+                _fetch(job, patience=patience, stall=stall, attempts=attempts)
+                _finish(job)
     except OSError as error:
         raise _disk_error(job, error) from None
     return target
@@ -146,6 +151,27 @@ def check(file: Path, digests: dict[str, str]) -> None:
                 f"{file} is not the file it should be: its {kind.upper()} is {found}, not {expected}.",
                 hint="Delete it, so that it is downloaded again.",
             )
+
+
+@contextmanager
+def _alone(job: _Job) -> Iterator[None]:
+    """Waits until no other process downloads the file, and tells how far that one is."""
+    import filelock
+
+    lock = filelock.FileLock(job.target.with_name(f"{job.part.name}.lock"))
+    while not lock.is_locked:
+        try:
+            lock.acquire(timeout=_SECONDS_BETWEEN_LOOKS, poll_interval=0.05)
+        except filelock.Timeout:
+            job.progress(f"wait for {job.target.name}, which another process downloads", _length(job.part), job.size)
+        except FileNotFoundError:
+            continue  # deleted between two looks of filelock (before its version 3.20) at the same file
+    try:
+        yield
+        # Who waits for it will find the target. After a failure it stays: two who wait must not hold a lock each.
+        Path(lock.lock_file).unlink(missing_ok=True)
+    finally:
+        lock.release()
 
 
 def _fetch(job: _Job, *, patience: float, stall: float, attempts: int) -> None:

@@ -14,6 +14,7 @@ from zoo.errors import ConfigError, DataError, RunError, WeightsError
 from zoo.events import Note, Work
 from zoo.losses import Criterion
 from zoo.options import make_options
+from zoo.registry import card_of
 from zoo.run import RUNS, Run, open_run
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ def assemble(
 
     from zoo.model import Classifier, build_backbone, build_head
 
-    card = offers.backbone.spec.card()
+    card = card_of(offers.backbone)
     if config.weights == "pretrained" and card.weights is None:
         raise WeightsError(
             f"{offers.backbone.name} has no pretrained weights.",

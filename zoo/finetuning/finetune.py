@@ -14,6 +14,7 @@ from zoo.engine.processes import Processes
 from zoo.errors import ConfigError, DataError, RunError, ZooError
 from zoo.events import Finished, Note, Started, ignore
 from zoo.finetuning.assembly import assemble, config_of, find_images, find_offers, find_weights
+from zoo.finetuning.blame import naming_plugins
 from zoo.finetuning.resumption import find_resumption, occupied, place, seal, take_up
 from zoo.manifest import MANIFEST
 from zoo.plugins import load_registry
@@ -255,7 +256,7 @@ def _carry_out(job: Job, offers: Offers, *, resumed: bool = False) -> dict[str, 
     from zoo.finetuning.training import train
 
     try:
-        with job.interrupts.taken(), job.processes.watching():
+        with naming_plugins(offers), job.interrupts.taken(), job.processes.watching():
             _tell_start(job, offers)
             for result in train(job, resumed=resumed):
                 job.observer(result)

@@ -130,7 +130,14 @@ def train(job: Job, *, resumed: bool = False) -> Iterator[EpochResult]:
     try:
         with tuned_for(job.precision):
             yield from results
+    except MemoryError as error:
+        raise TrainingError(
+            f"The memory of this machine is too small: {error or 'nothing is left'}.",
+            hint="Lower --cache-size, --batch-size or --workers, or say --cache disk.",
+        ) from error
     except RuntimeError as error:
+        if "can't start new thread" in str(error):
+            raise TrainingError(f"No further thread can be started: {error}.", hint="Lower --workers.") from error
         if not is_out_of_memory(error):
             raise
         raise TrainingError(  # where fewer images at a time would not help: the weights, the optimiser, kept features
