@@ -85,8 +85,8 @@ def test_a_clean_copy_passes(run_zoo, photos):
 @pytest.mark.parametrize(
     ("args", "told"),
     [
-        (("--fix-list", "photos/train/cat/0.jpg"), "belongs to the data"),
-        (("--html", "photos/train/cat/0.jpg"), "belongs to the data"),
+        (("--fix-list", "photos/train/cat/0.jpg"), "no list of exclusions"),
+        (("--html", "photos/train/cat/0.jpg"), "no page of this kind"),
         (("--fix-into", "photos/clean"), "lies in the data"),
         (("--fix-into", "photos"), "lies in the data"),
         (("--exclude", "nosuch.csv"), "nosuch.csv cannot be read"),
@@ -100,6 +100,15 @@ def test_no_original_is_written_over(run_zoo, photos, args, told):
     assert told in err
     assert (photos / "train/cat/0.jpg").read_bytes() == before
     assert sorted(path.name for path in photos.iterdir()) == ["test", "train", "val"]
+
+
+def test_a_report_is_told_even_where_its_list_cannot_be_written(run_zoo, photos, tmp_path):
+    (tmp_path / "photos-exclude.csv").write_text("mine")
+    code, out, err = run_zoo("data", "check", "photos", "--fix")
+    assert code == 1
+    assert "2 problems" in out
+    assert "photos-exclude.csv is there already" in err
+    assert (tmp_path / "photos-exclude.csv").read_text() == "mine"
 
 
 def test_wrong_usage(run_zoo, tmp_path):

@@ -91,6 +91,7 @@ def check_command(
     from zoo.data.check.examine import check_data
     from zoo.data.check.near import RADIUS
 
+    _check_targets(data, fix_list, fix_into, html)
     with observing(quiet=as_json, next_steps=False) as observer:
         report = check_data(
             data,
@@ -103,62 +104,59 @@ def check_command(
             near=RADIUS if near is None else near,
             progress=_progress(observer),
         )
-        if fix and fix_list is None:
-            fix_list = Path(f"{report.name}-exclude.csv")
-        written = _write_files(report, data, fix_list, fix_into, html, observer)
+    if fix and fix_list is None:
+        fix_list = Path(f"{report.name}-exclude.csv")
+    if not as_json:
+        _write(report, hint=html is None)
+    with observing(quiet=as_json, next_steps=False) as observer:
+        written = _write_files(report, fix_list, fix_into, html, observer)
     if as_json:
         console.write_json({**report.to_dict(), "written": written})
     else:
-        _write(report, written, exclude=fix_list)
+        _write_written(written)
     click.get_current_context().exit(1 if report.worst == "problem" else 0)
 
 
+def _check_targets(data: str, fix_list: Path | None, fix_into: Path | None, html: Path | None) -> None:
+    """Refuses to write over anything else than an earlier list or page, before minutes are spent on the photos."""
+    from zoo.data.check.fix import check_copy_target
+    from zoo.data.exclusions import check_list_target
+    from zoo.report.check_page import check_page_target
+
+    if fix_list is not None:
+        check_list_target(fix_list)
+    if html is not None:
+        check_page_target(html)
+    if fix_into is not None:
+        # Inside the folder that it is a copy of, it would be more data.
+        if fix_into.resolve().is_relative_to(Path(data).expanduser().resolve()):
+            raise DataError(f"{fix_into} lies in the data.", hint="Name a folder beside it.")
+        check_copy_target(fix_into)
+
+
 def _write_files(
-    report: Report, data: str, fix_list: Path | None, fix_into: Path | None, html: Path | None, observer: Observer
+    report: Report, fix_list: Path | None, fix_into: Path | None, html: Path | None, observer: Observer
 ) -> dict[str, str]:
     """Writes what was asked for, and returns where it is."""
-    written: dict[str, str] = {}
-    for target in (fix_list, html):
-        if target is not None:
-            _refuse_original(target, data, report)
-    if fix_into is not None:
-        _refuse_inside(fix_into, data)
-    if fix_list is not None:
-        from zoo.data.check.fix import exclusions
-        from zoo.data.exclusions import write_exclusions
+    from zoo.data.check.fix import exclusions, write_clean_copy
+    from zoo.data.exclusions import write_exclusions
+    from zoo.report.check_page import write_check_page
 
+    written: dict[str, str] = {}
+    if fix_list is not None:
         written["exclude"] = str(write_exclusions(fix_list, exclusions(report)))
     if fix_into is not None:
-        from zoo.data.check.fix import write_clean_copy
-
         written["copy"] = str(write_clean_copy(report, fix_into, progress=_progress(observer)))
     if html is not None:
-        from zoo.report.check_page import write_check_page
-
         written["html"] = str(write_check_page(html, report))
     return written
-
-
-def _refuse_original(target: Path, data: str, report: Report) -> None:
-    """Refuses to write over a photo of the dataset, or over the table that lists them."""
-    if not target.exists():
-        return
-    photos = (photo.source.resolve() for photo in report.photos if isinstance(photo.source, Path))
-    if target.resolve() in {Path(data).expanduser().resolve(), *photos}:
-        raise DataError(f"{target} belongs to the data.", hint="Give what is written another name.")
-
-
-def _refuse_inside(folder: Path, data: str) -> None:
-    """Refuses to put a copy into the folder that it is a copy of, where it would be more data."""
-    if folder.resolve().is_relative_to(Path(data).expanduser().resolve()):
-        raise DataError(f"{folder} lies in the data.", hint="Name a folder beside it.")
 
 
 def _progress(observer: Observer) -> Any:
     return lambda what, done, total: observer(Work(what=what, done=done, total=total))
 
 
-def _write(report: Report, written: dict[str, str], *, exclude: Path | None) -> None:
+def _write(report: Report, *, hint: bool) -> None:
     console.heading(f"{report.name}: {len(report.photos):,} photos, {console.duration(report.seconds)}")
     if report.note:
         click.echo(console.printable(report.note))
@@ -167,14 +165,18 @@ def _write(report: Report, written: dict[str, str], *, exclude: Path | None) -> 
     click.echo()
     for finding in report.findings:
         _write_finding(finding)
-    told = ", ".join(how_many(report.count(level), level) for level in ("problem", "warning", "note"))
-    click.echo(f"{'' if not report.findings else chr(10)}{told}")
-    if report.findings and "html" not in written:
+    if report.findings:
+        click.echo()
+    click.echo(", ".join(how_many(report.count(level), level) for level in ("problem", "warning", "note")))
+    if report.findings and hint:
         click.echo("--html FILE.html shows the photos, --json lists all of them.")
+
+
+def _write_written(written: dict[str, str]) -> None:
     for what, path in written.items():
         click.echo(f"{what}: {console.printable(path)}")
-    if exclude is not None:
-        click.echo(f"'zoo finetune ... --exclude {console.printable(str(exclude))}' leaves out what is listed.")
+    if "exclude" in written:
+        click.echo(f"'zoo finetune ... --exclude {console.printable(written['exclude'])}' leaves out what is listed.")
 
 
 def _write_counts(report: Report) -> None:

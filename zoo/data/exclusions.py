@@ -45,10 +45,7 @@ def write_exclusions(target: Path, exclusions: Iterable[Exclusion]) -> Path:
         DataError: There is a file of that name which is no such list.
         RunError: It cannot be written.
     """
-    if target.exists() and not _is_list(target):
-        raise DataError(
-            f"{target} is there already, and no list of exclusions.", hint="Give the list another name with --fix-list."
-        )
+    check_list_target(target)
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(_HEADER)
@@ -56,6 +53,14 @@ def write_exclusions(target: Path, exclusions: Iterable[Exclusion]) -> Path:
     with written_aside(target) as aside:
         aside.write_bytes(text.getvalue().encode())
     return target
+
+
+def check_list_target(target: Path) -> None:
+    """Checks that a list may be written to a file; raises as `write_exclusions`."""
+    if target.exists() and not _is_list(target):
+        raise DataError(
+            f"{target} is there already, and no list of exclusions.", hint="Give the list another name with --fix-list."
+        )
 
 
 def read_exclusions(path: Path) -> dict[str, str]:
@@ -87,9 +92,9 @@ def without(images: ImageSet, listed: Mapping[str, str]) -> ImageSet:
     Raises:
         DataError: A class is left without training photos.
     """
-    if not listed:
-        return images
     parts = {part: getattr(images, part) for part in ("train", "val", "test")}
+    if not any(sample.name in listed for samples in parts.values() for sample in samples):
+        return images
     kept: dict[str, Any] = {
         part: tuple(sample for sample in samples if sample.name not in listed) for part, samples in parts.items()
     }

@@ -45,13 +45,18 @@ def write_check_page(target: Path, report: Report) -> Path:
         DataError: There is a file of that name which is no such page.
         RunError: It cannot be written.
     """
-    if target.exists() and not _is_page(target):
-        raise DataError(f"{target} is there already, and no page of this kind.", hint="Give the page another name.")
+    check_page_target(target)
     thumbnail = lru_cache(maxsize=1024)(_thumbnail)
     body = "\n".join(_body(report, lambda photo: thumbnail(photo.source)))
     with written_aside(target) as aside:
         aside.write_text(_page(report, body), encoding="utf-8")
     return target
+
+
+def check_page_target(target: Path) -> None:
+    """Checks that a page may be written to a file; raises as `write_check_page`."""
+    if target.exists() and not _is_page(target):
+        raise DataError(f"{target} is there already, and no page of this kind.", hint="Give the page another name.")
 
 
 def _page(report: Report, body: str) -> str:

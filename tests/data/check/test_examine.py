@@ -83,6 +83,24 @@ def test_leaks_are_found_in_the_parts_that_a_training_would_make(folder, check):
     assert report.of_kind("val-leak")[0].level == "warning"
 
 
+def test_a_photo_of_the_test_in_the_validation_part_that_was_split_off_counts_too(fine, check):
+    copies = {f"train/cat/copy{number}.jpg": 10_000 * 2 + number for number in range(10)}
+    (leak,) = check(fine(copies, train=20, test=10)).of_kind("leak")
+    assert leak.text.startswith("10 of 20 test photos are in train or val as well, to the byte.")
+    assert leak.about == "test in train"
+
+
+def test_photos_of_the_test_in_validation_alone_are_a_warning(fine, check):
+    (alone,) = check(fine({"val/cat/copy.jpg": 20_000}, train=12, test=10, val=10)).of_kind("test-val-leak")
+    assert alone.level == "warning"
+
+
+def test_a_list_of_which_nothing_is_there_is_told(fine, check, tmp_path):
+    (tmp_path / "list.csv").write_text("nosuch.jpg\nnor this.jpg\n")
+    (finding,) = check(fine(), exclude=tmp_path / "list.csv").findings
+    assert finding.text == f"None of the 2 photos that {tmp_path / 'list.csv'} lists is there."
+
+
 def test_one_photo_under_two_labels(fine, check):
     report = check(
         fine(

@@ -74,7 +74,11 @@ def check_data(
     except DataError as error:
         advice = "Only the parts that the data itself brings were compared."
         more.append(Finding(kind="split", about="parts", level="problem", text=error.message, advice=advice))
-    images = without(images, listed)
+    fewer = without(images, listed)
+    if exclude and fewer is images:
+        text = f"None of the {len(listed)} photos that {exclude} lists is there."
+        more.append(Finding(kind="exclude", about="exclusions", level="warning", text=text))
+    images = fewer
     folder = Path(data).expanduser()
     root = folder if folder.is_dir() else None
     return check_images(images, near=near, root=root, more=more, threads=threads, progress=progress)

@@ -58,8 +58,7 @@ def write_clean_copy(report: Report, folder: Path, *, progress: Progress = no_pr
         DataError: The folder is not empty or cannot be written to, a class cannot be a folder's name, or a photo is no
             longer there. The folder is then as it was.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DataError(f"{folder} is not empty.", hint="Name a new folder for the copy.")
+    check_copy_target(folder)
     gone = {each.name for each in exclusions(report)}
     staying = [photo for photo in report.photos if photo.name not in gone]
     names = _class_names(report)
@@ -79,6 +78,12 @@ def write_clean_copy(report: Report, folder: Path, *, progress: Progress = no_pr
             f"The clean copy {folder} cannot be written: {error.strerror or error}.", hint="Is the disk full?"
         ) from error
     return folder
+
+
+def check_copy_target(folder: Path) -> None:
+    """Checks that a copy may be written to a folder; raises as `write_clean_copy`."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise DataError(f"{folder} is not empty.", hint="Name a new folder for the copy.")
 
 
 def _of(pair: Pair) -> Iterator[Exclusion]:

@@ -9,17 +9,14 @@ from zoo.data.check.report import PARTS, Finding, Pair, Photo, are, counted
 from zoo.specs import no_progress
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from zoo.data.check.report import Level
     from zoo.specs import Progress
 
-_LEAKS: dict[tuple[str, str], tuple[str, Level, str]] = {
-    ("test", "train"): ("leak", "problem", "The test accuracy of what is trained on them is too good to be true."),
-    ("val", "train"): ("val-leak", "warning", "The epoch is chosen on photos that were trained on."),
-    ("test", "val"): ("test-val-leak", "warning", "The epoch is chosen on photos of the test."),
-}
-_FIX = "--fix lists {} ones to be left out; {} photos stay."
+_TRAINED_ON = "The test accuracy of what is trained on them is too good to be true."
+_CHOSEN_BY_TEST = "The epoch is chosen on photos of the test."
+_CHOSEN_BY_TRAIN = "The epoch is chosen on photos that were trained on."
 
 
 def find_copies(photos: Sequence[Photo]) -> list[Pair]:
@@ -56,25 +53,39 @@ def find_near(photos: Sequence[Photo], *, radius: int, progress: Progress = no_p
 
 def judge_twins(photos: Sequence[Photo], pairs: Sequence[Pair]) -> list[Finding]:
     """Returns what is wrong with photos that are there more than once."""
-    across = [_leak(photos, pairs, kept, other) for kept, other in _LEAKS]
+    totals = {part: sum(photo.part == part for photo in photos) for part in PARTS}
     within = [_duplicates(pairs, part) for part in PARTS]
-    return [found for found in (*across, *_two_labels(pairs), *within) if found is not None]
+    found = [*_leaks(pairs, totals), *_two_labels(pairs), *within]
+    return [finding for finding in found if finding is not None]
 
 
-def _leak(photos: Sequence[Photo], pairs: Sequence[Pair], kept: str, other: str) -> Finding | None:
-    found = [pair for pair in pairs if (pair.kept.part, pair.other.part) == (kept, other)]
-    if not found:
-        return None
-    kind, level, harm = _LEAKS[kept, other]
-    known = {pair.kept.name for pair in found}
-    total = sum(photo.part == kept for photo in photos)
+def _leaks(pairs: Sequence[Pair], totals: Mapping[str, int]) -> Iterator[Finding]:
+    """Yields the leaks. Test photos in train and in validation, which may have been split off it, are told together."""
+    of_test = [pair for pair in pairs if pair.kept.part == "test" and pair.other.part != "test"]
+    of_val = [pair for pair in pairs if (pair.kept.part, pair.other.part) == ("val", "train")]
+    if any(pair.other.part == "train" for pair in of_test):
+        yield _leak("leak", "problem", of_test, totals, _TRAINED_ON)
+    elif of_test:
+        yield _leak("test-val-leak", "warning", of_test, totals, _CHOSEN_BY_TEST)
+    if of_val:
+        yield _leak("val-leak", "warning", of_val, totals, _CHOSEN_BY_TRAIN)
+
+
+def _leak(kind: str, level: Level, pairs: Sequence[Pair], totals: Mapping[str, int], harm: str) -> Finding:
+    kept = pairs[0].kept.part
+    places = {pair.other.part for pair in pairs}
+    others = [part for part in reversed(PARTS) if part in places]
+    known = {pair.kept.name for pair in pairs}
+    told = (
+        f"{len(known)} of {counted(totals[kept], f'{kept} photo')} {are(len(known))} in {' or '.join(others)} as well"
+    )
     return Finding(
         kind=kind,
-        about=f"{kept} in {other}",
+        about=f"{kept} in {others[0]}",
         level=level,
-        text=f"{_of(len(known), total, f'{kept} photo')} {are(len(known))} in {other} as well{_how(found)}. {harm}",
-        advice=_FIX.format(f"the {other}", f"the {kept}"),
-        pairs=tuple(found),
+        text=f"{told}{_how(pairs)}. {harm}",
+        advice=f"--fix lists those in {' and '.join(others)} to be left out; the {kept} photos stay.",
+        pairs=tuple(sorted(pairs, key=lambda pair: (-PARTS.index(pair.other.part), pair.kept.name, pair.other.name))),
     )
 
 
@@ -148,7 +159,3 @@ def _how(pairs: Iterable[Pair]) -> str:
 
 def _named(pairs: Iterable[Pair]) -> int:
     return len({name for pair in pairs for name in (pair.kept.name, pair.other.name)})
-
-
-def _of(number: int, total: int, what: str) -> str:
-    return f"{number} of {counted(total, what)}"
