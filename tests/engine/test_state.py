@@ -55,6 +55,21 @@ def test_the_generators_of_python_numpy_and_torch_are_seeded_kept_and_brought_ba
     assert draws() == after
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_the_generator_of_a_gpu_and_a_meter_on_it_are_kept_and_brought_back():
+    device = torch.device("cuda", 0)
+    states, meter, again = random_states(device), Meter(device), Meter(device)
+    drawn = torch.rand(4, device=device)
+    meter.add(drawn.sum(), torch.eye(3, device=device), torch.zeros(3, dtype=torch.int64, device=device))
+    set_random_states(states, device)
+    assert torch.equal(torch.rand(4, device=device), drawn)
+    kept = meter.state_dict()
+    assert kept["sums"].device == CPU
+    again.load_state_dict(kept)
+    assert again.read() == meter.read()
+
+
 def test_a_largest_seed_is_one_too():
     seed_all(2**31 + 7)
 
