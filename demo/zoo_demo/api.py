@@ -19,7 +19,7 @@ from zoo_demo.batcher import BusyError
 from zoo_demo.metrics import CONTENT_TYPE, Metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from zoo_demo.served import Answer, Served
 
@@ -102,18 +102,15 @@ class Gate:
             self.inside -= 1
 
 
-def make_router(
-    served: Mapping[str, Served], metrics: Metrics, *, at_once: int = 256, guards: Sequence[Any] = ()
-) -> APIRouter:
+def make_router(served: Mapping[str, Served], metrics: Metrics, *, at_once: int = 256) -> APIRouter:
     """Returns the routes.
 
     Args:
         served: Models by name; the first answers where a request names none.
         metrics: Counted into, and shown at ``/metrics``.
         at_once: Requests that are read, queued or computed at a time; beyond it 503.
-        guards: Dependencies of every route but ``/healthz``: FastAPI's ``Depends(...)``.
     """
-    router, guards = APIRouter(), list(guards)
+    router = APIRouter()
     gate = Gate(at_once)
     failures: dict[int | str, dict[str, Any]] = {
         400: {"model": Failure, "description": "No photo, or too many."},
@@ -130,7 +127,6 @@ def make_router(
         responses=failures,
         openapi_extra={"requestBody": _BODY},
         summary="Tell what is to be seen in photos",
-        dependencies=guards,
     )
     async def predict(
         request: Request,
@@ -151,7 +147,7 @@ def make_router(
         metrics.request(PREDICT, response.status_code, time.perf_counter() - started)
         return response
 
-    @router.get(MODELS, summary="List the models on offer", dependencies=guards)
+    @router.get(MODELS, summary="List the models on offer")
     async def models() -> list[ModelInfo]:
         return [
             ModelInfo(name=name, classes=list(each.predictor.classes), size=each.predictor.preprocess.size)
@@ -162,7 +158,7 @@ def make_router(
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}
 
-    @router.get("/metrics", summary="Count requests and images, for Prometheus", dependencies=guards)
+    @router.get("/metrics", summary="Count requests and images, for Prometheus")
     async def counted() -> PlainTextResponse:
         waiting = {name: each.batcher.waiting for name, each in served.items()}
         return PlainTextResponse(metrics.text(waiting=waiting), media_type=CONTENT_TYPE)

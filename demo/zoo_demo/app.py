@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-import secrets
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from zoo_demo.scratch import scratch
+from zoo_demo.scratch import keep_swept, scratch
 
 # Before gradio is imported: it would ask for its newest version and report that it was used.
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-# It would also make a table of its last ten thousand events, anew after each one.
+# It would also keep its last ten thousand events, and make a table of them anew after each one.
 os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")
-# Uploads and what is made of them go with the process.
-os.environ.setdefault("GRADIO_TEMP_DIR", str(scratch() / "gradio"))
+os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "1000000000")
+# Uploads and what is made of them go after a while, and all of them with the process.
+os.environ["GRADIO_TEMP_DIR"] = str(scratch() / "gradio")
 
 import gradio as gr
-from fastapi import Depends, FastAPI, HTTPException
-from fastapi.security import HTTPBasic, HTTPBasicCredentials
+from fastapi import FastAPI
 
 from zoo_demo.api import make_router
 from zoo_demo.limits import LOOPBACK, Limits
 from zoo_demo.look import CSS, HEAD, THEME
 from zoo_demo.metrics import Metrics
 from zoo_demo.page import make_page
+from zoo_demo.password import Password
 from zoo_demo.photo_input import guard_files
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
+    from contextlib import AbstractAsyncContextManager
 
     from zoo_demo.offer import Offer
 
@@ -43,25 +46,25 @@ class Settings:
         loopback: Whether it listens on loopback alone, and answers to loopback's names only.
         auth: User and password; None where whoever reaches the port may use it.
         max_upload: Bytes of a request.
+        seconds_kept: How long uploads, and what is made of them, are kept.
     """
 
     loopback: bool = True
     auth: tuple[str, str] | None = None
     max_upload: int = 64 << 20
+    seconds_kept: float = 3600
 
 
 def make_app(offer: Offer, settings: Settings) -> FastAPI:
     """Returns the application: the page at ``/``, the interface below ``/api/v1``, its schema at ``/openapi.json``."""
     # FastAPI's pages on the schema load their scripts from elsewhere; nothing here leaves the machine.
-    app = FastAPI(title=TITLE, docs_url=None, redoc_url=None)
-    guarded = [] if settings.auth is None else [Depends(_basic(settings.auth))]
-    app.include_router(make_router(offer.served, Metrics(), guards=guarded))
+    app = FastAPI(title=TITLE, docs_url=None, redoc_url=None, lifespan=_swept(settings.seconds_kept))
+    app.include_router(make_router(offer.served, Metrics()))
     guard_files()
     gr.mount_gradio_app(
         app,
         make_page(offer),
         path="/",
-        auth=settings.auth,
         show_error=False,
         max_file_size=settings.max_upload,
         run_history=False,
@@ -71,18 +74,18 @@ def make_app(offer: Offer, settings: Settings) -> FastAPI:
         css=CSS,
         head=HEAD,
     )
+    if settings.auth is not None:
+        user, password = settings.auth
+        app.add_middleware(Password, user=user, password=password)
     app.add_middleware(Limits, most_bytes=settings.max_upload, hosts=LOOPBACK if settings.loopback else None)
     return app
 
 
-def _basic(wanted: tuple[str, str]) -> Callable[[HTTPBasicCredentials], None]:
-    scheme = HTTPBasic()
+def _swept(seconds: float) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        task = asyncio.create_task(keep_swept(seconds=seconds))
+        yield
+        task.cancel()
 
-    def check(given: Annotated[HTTPBasicCredentials, Depends(scheme)]) -> None:
-        # Compared in constant time: how long it takes tells nothing about how much is right.
-        user = secrets.compare_digest(given.username.encode(), wanted[0].encode())
-        password = secrets.compare_digest(given.password.encode(), wanted[1].encode())
-        if not (user and password):
-            raise HTTPException(401, "Wrong user or password.", headers={"WWW-Authenticate": "Basic"})
-
-    return check
+    return lifespan

@@ -9,6 +9,7 @@ import gradio as gr
 
 from zoo.errors import ImageError, ZooError
 from zoo_demo.batcher import BusyError
+from zoo_demo.refusal import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,20 +30,20 @@ async def ask(served: Served, photos: Sequence[tuple[str, Photo]]) -> Answer:
     """Returns what a model says to named photos.
 
     Raises:
-        gr.Error: Too many wait, or the model fails; the page shows it.
+        Refusal: Too many wait, or the model fails; the page shows it.
     """
     try:
         return await served.predict(photos)
     except BusyError:
-        raise gr.Error("Too many photos wait; try again in a second.", title="Busy") from None
+        raise Refusal("Too many photos wait; try again in a second.", title="Busy") from None
     except ZooError as error:
         raise shown(error) from error
 
 
-def shown(error: ZooError) -> gr.Error:
+def shown(error: ZooError) -> Refusal:
     """Returns an error as the page shows it."""
     title = "This photo cannot be read" if isinstance(error, ImageError) else "Error"
-    return gr.Error(f"{error.message} {error.hint}".strip(), title=title, duration=None)
+    return Refusal(f"{error.message} {error.hint}".strip(), title=title, lasting=True)
 
 
 def pick_model(offer: Offer, page: gr.Blocks) -> gr.Dropdown:
@@ -63,10 +64,10 @@ def chosen(offer: Offer, name: str | None) -> Served:
     """Returns the model of a name that the page sent.
 
     Raises:
-        gr.Error: There is none.
+        Refusal: There is none.
     """
     if name not in offer.served:
-        raise gr.Error("There is no model yet: teach one, or start the demo with a run or a file.", title="No model")
+        raise Refusal("There is no model yet: teach one, or start the demo with a run or a file.", title="No model")
     return offer.served[name]
 
 

@@ -14,6 +14,7 @@ import gradio as gr
 from zoo_demo.api import Gate
 from zoo_demo.batcher import BusyError
 from zoo_demo.photo_input import decoded
+from zoo_demo.refusal import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -87,5 +88,5 @@ def aim(**target: Any) -> gr.HTML:
 def _photo(sent: Any) -> bytes:
     photo = sent.get("photo") if isinstance(sent, dict) else None
     if not isinstance(photo, str) or not photo.startswith("data:"):
-        raise gr.Error("There is no photo in this frame.", title="No photo")
+        raise Refusal("There is no photo in this frame.", title="No photo")
     return decoded(photo)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+_HARMLESS = ("GET", "HEAD", "OPTIONS")
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _SMALL = 1 << 20  # bytes of a body that is let in however much is held
 _BODIES = 8  # of the largest size that may be held at a time
@@ -33,13 +34,14 @@ class TooManyError(Exception):
 
 
 class Limits:
-    """ASGI middleware: refuses bodies: too large (413), too slow (408), too many (503); and foreign names (421).
+    """ASGI middleware: refuses bodies: too large (413), slow (408), many (503); foreign names (421) or pages (403).
 
     Bodies that are being read or answered may have as many bytes together as `_BODIES` of the largest; small ones are
     let in beyond that.
 
     A page elsewhere whose name is made to point to this machine (DNS rebinding) comes with its own name in ``Host``:
-    where the server listens on loopback alone, only loopback's names are answered.
+    where the server listens on loopback alone, only loopback's names are answered. A page elsewhere that sends
+    something here, though it cannot read the answer, is told by ``Sec-Fetch-Site``, which browsers alone send.
 
     Args:
         app: What is guarded.
@@ -65,6 +67,10 @@ class Limits:
         headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
         if self._hosts is not None and _without_port(headers.get(b"host", "")) not in self._hosts:
             await refuse(send, 421, "This server answers to its own name alone.", "Open it as http://127.0.0.1.")
+            return
+        site = headers.get(b"sec-fetch-site", "none")
+        if site not in ("same-origin", "none") and scope["method"] not in _HARMLESS:
+            await refuse(send, 403, "Another page sent this request.", "Use the page of this server, or a program.")
             return
         told = headers.get(b"content-length", "")
         if told.isdecimal() and int(told) > self._most:

@@ -11,6 +11,8 @@ import gradio as gr
 from gradio import processing_utils
 from gradio.utils import get_upload_folder
 
+from zoo_demo.refusal import Refusal
+
 if TYPE_CHECKING:
     from gradio.data_classes import ImageData
 
@@ -51,12 +53,12 @@ def decoded(url: str) -> bytes:
     """Returns the bytes in a ``data:`` address.
 
     Raises:
-        gr.Error: They are not base64.
+        Refusal: They are not base64.
     """
     try:
         return base64.b64decode(url.partition(",")[2], validate=True)
     except binascii.Error:
-        raise gr.Error("The photo is not what its address says: not base64.", title="Error") from None
+        raise Refusal("The photo is not what its address says: not base64.", title="Error") from None
 
 
 def sent_file(path: str) -> str:
@@ -65,10 +67,10 @@ def sent_file(path: str) -> str:
     Gradio checks the paths of those alone that say they are files of its own.
 
     Raises:
-        gr.Error: It is another file.
+        Refusal: It is another file.
     """
     if not Path(path).resolve().is_relative_to(Path(get_upload_folder()).resolve()):
-        raise gr.Error("Files of the server are not read: send the photo itself.", title="No photo")
+        raise Refusal("Files of the server are not read: send the photo itself.", title="No photo")
     return path
 
 
@@ -78,4 +80,4 @@ def _check_sent(path: str | Path, check_in_upload_folder: bool) -> None:
 
 
 def _refuse(*_: object, **__: object) -> NoReturn:
-    raise gr.Error("Addresses are not fetched: send the photo itself.", title="No photo")
+    raise Refusal("Addresses are not fetched: send the photo itself.", title="No photo")

@@ -17,6 +17,7 @@ from zoo.data.image import MAX_BYTES
 from zoo.errors import ImageError
 from zoo_demo.asking import PRIVATE, ask, chosen, pick_model
 from zoo_demo.photo_input import sent_file
+from zoo_demo.refusal import Refusal
 from zoo_demo.scratch import scratch
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def build(offer: Offer, page: gr.Blocks) -> None:
         progress: gr.Progress = gr.Progress(),  # noqa: B008 - gradio looks for it here
     ) -> tuple[str, list[list[str]], str]:
         if not paths:
-            raise gr.Error("Choose photos first.", title="No photos")
+            raise Refusal("Choose photos first.", title="No photos")
         served = chosen(offer, name)
         places = list(_places([sent_file(path) for path in paths]))
         outcomes: list[Outcome] = []
@@ -86,7 +87,7 @@ def _places(paths: Sequence[str]) -> Iterator[_Place]:
         found = list(_members(file)) if zipfile.is_zipfile(file) else [_Place(file.name, file)]
         count += len(found)
         if count > _MOST_PHOTOS:
-            raise gr.Error(f"More than {_MOST_PHOTOS:,} photos: use 'zoo predict' on a folder.", title="Too many")
+            raise Refusal(f"More than {_MOST_PHOTOS:,} photos: use 'zoo predict' on a folder.", title="Too many")
         yield from found
 
 

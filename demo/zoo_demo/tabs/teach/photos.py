@@ -12,6 +12,7 @@ from zoo.errors import ImageError
 from zoo_demo.asking import PRIVATE, told
 from zoo_demo.camera import aim, camera
 from zoo_demo.photo_input import sent_file
+from zoo_demo.refusal import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -122,7 +123,7 @@ def _handle_removal(
     def remove_photo(lesson_: str, label_: str | None, index: int | None) -> list[Any]:
         photos = desk.lesson(lesson_).photos(named(label_))
         if index is None or index >= len(photos):
-            raise gr.Error("Choose a photo first: click on it.", title="No photo chosen")
+            raise Refusal("Choose a photo first: click on it.", title="No photo chosen")
         desk.lesson(lesson_).remove([photos[index]])
         return [None, *shelf.view(lesson_, label_)]
 
@@ -143,10 +144,10 @@ def named(label: Any) -> str:
     """Returns the name of a class that the page sent.
 
     Raises:
-        gr.Error: There is none.
+        Refusal: There is none.
     """
     if not label or not isinstance(label, str):
-        raise gr.Error("Add a class first.", title="No class")
+        raise Refusal("Add a class first.", title="No class")
     return label
 
 

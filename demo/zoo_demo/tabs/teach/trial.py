@@ -10,6 +10,7 @@ import gradio as gr
 from zoo.errors import ImageError
 from zoo_demo.asking import PRIVATE, ask, shown, told
 from zoo_demo.photo_input import photo_input
+from zoo_demo.refusal import Refusal
 from zoo_demo.tabs.teach.photos import named
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def build(desk: Desk, lesson: gr.Dropdown, shelf: Shelf) -> None:
             return None, _IDLE
         served = told(desk.served)(lesson_)
         if served is None:
-            raise gr.Error("Train first: there is nothing to try yet.", title="No model yet")
+            raise Refusal("Train first: there is nothing to try yet.", title="No model yet")
         outcome = (await ask(served, [("The photo", sent)])).outcomes[0]
         if isinstance(outcome, ImageError):
             raise shown(outcome)
@@ -45,7 +46,7 @@ def build(desk: Desk, lesson: gr.Dropdown, shelf: Shelf) -> None:
     @told
     def add(lesson_: str, label_: str | None, sent: str | bytes | None) -> list[Any]:
         if sent is None:
-            raise gr.Error("There is no photo to add.", title="No photo")
+            raise Refusal("There is no photo to add.", title="No photo")
         label_ = named(label_)
         desk.lesson(lesson_).add(label_, sent if isinstance(sent, bytes) else Path(sent))
         return [f"It is with {label_} now. Train again to learn from it.", *shelf.view(lesson_, label_)]
