@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# Options of events that are the page's own: programs are not offered them, and nothing is dimmed meanwhile.
-PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+# Options of events that are the page's own: programs are not offered them, and nothing is dimmed meanwhile. They are
+# answered as plain requests. Through gradio's queue, answers come in a stream that is closed when none is waited for:
+# an event that begins while the news of that is under way waits for ever, and ours come in chains.
+PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
 
 
 async def ask(served: Served, photos: Sequence[tuple[str, Photo]]) -> Answer:

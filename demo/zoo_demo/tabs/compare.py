@@ -42,5 +42,11 @@ def build(offer: Offer, page: gr.Blocks) -> None:
         return rows
 
     gr.on(
-        [photo.change, models.change], compare, [photo, models], table, api_name="compare", trigger_mode="always_last"
+        [photo.change, models.change],
+        compare,
+        [photo, models],
+        table,
+        api_name="compare",
+        trigger_mode="multiple",
+        concurrency_limit=1,  # side by side, two comparisons would share the processors too
     )

@@ -79,7 +79,8 @@ def fill_from_the_camera(panel: Locator, lesson: Path) -> None:
 
 def remove(panel: Locator, lesson: Path) -> None:
     before = set((lesson / "screen").iterdir())
-    panel.get_by_role("button", name="Thumbnail 2", exact=False).first.click()
+    with panel.page.expect_response("**/run/**"):  # it is told which photo is meant
+        panel.get_by_role("button", name="Thumbnail 2", exact=False).first.click()
     panel.get_by_role("button", name="Remove the chosen photo").click()
     expect(panel.get_by_text(f"{len(before) - 1} screen")).to_be_visible()
     panel.get_by_role("button", name="Remove the class").click()

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from zoo_demo.teaching.desk import Desk
 
-# One after the other: what a page shows is never older than what it showed before.
-_ORDERED: dict[str, Any] = {**PRIVATE, "concurrency_id": "lesson", "concurrency_limit": 1}
 _SHOTS = 10
 _SECONDS_BETWEEN_SHOTS = 0.3
 _SHOWN = 60
@@ -78,9 +76,9 @@ def build(desk: Desk, lesson: gr.Dropdown, page: gr.Blocks) -> Shelf:
 
     _handle(desk, lesson, Shelf(label, parts, view), name=name, add=add, files=files)
     _handle_removal(desk, lesson, Shelf(label, parts, view), gallery, chosen, remove, remove_class)
-    gr.on([page.load, lesson.change, label.input], told(view), [lesson, label], parts, **_ORDERED)
+    gr.on([page.load, lesson.change, label.input], told(view), [lesson, label], parts, **PRIVATE)
     gr.on([page.load, lesson.change, label.change], _aimed, [lesson, label], shots, **PRIVATE)
-    shots.input(told(view), [lesson, label], parts, trigger_mode="always_last", **_ORDERED)
+    shots.input(told(view), [lesson, label], parts, trigger_mode="always_last", **PRIVATE)
     return Shelf(label, parts, view)
 
 
@@ -102,10 +100,8 @@ def _handle(
                 gr.Warning(error.message, title="Left out")
         return [None, *shelf.view(lesson_, label_)]
 
-    gr.on([add.click, name.submit], add_class, [lesson, name], [name, *shelf.parts], **_ORDERED)
-    files.upload(
-        add_files, [lesson, shelf.label, files], [files, *shelf.parts], **{**_ORDERED, "show_progress": "full"}
-    )
+    gr.on([add.click, name.submit], add_class, [lesson, name], [name, *shelf.parts], **PRIVATE)
+    files.upload(add_files, [lesson, shelf.label, files], [files, *shelf.parts], api_visibility="private")
 
 
 def _handle_removal(
@@ -136,8 +132,8 @@ def _handle_removal(
         return event.index
 
     gallery.select(choose, None, chosen, **PRIVATE)
-    remove.click(remove_photo, [lesson, shelf.label, chosen], [chosen, *shelf.parts], **_ORDERED)
-    remove_class.click(remove_all, [lesson, shelf.label], shelf.parts, **_ORDERED)
+    remove.click(remove_photo, [lesson, shelf.label, chosen], [chosen, *shelf.parts], **PRIVATE)
+    remove_class.click(remove_all, [lesson, shelf.label], shelf.parts, **PRIVATE)
 
 
 def named(label: Any) -> str:
