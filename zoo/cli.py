@@ -268,6 +268,8 @@ def _together() -> AbstractContextManager[object]:
 
 
 def _show(error: ZooError) -> None:
-    click.echo(f"{click.style('error:', fg='red', bold=True)} {error.message}", err=True)
+    from zoo.terminal import console
+
+    click.echo(f"{click.style('error:', fg='red', bold=True)} {console.message(error.message)}", err=True)
     if error.hint:
-        click.echo(error.hint, err=True)
+        click.echo(console.message(error.hint), err=True)

@@ -70,9 +70,18 @@ def word(value: object) -> str:
 
 def write_json(value: Any) -> None:
     """Prints a value as JSON; NaN and infinity, which JSON lacks, become null."""
-    text = json.dumps(finite(value), indent=2, ensure_ascii=False)
-    # Halves of surrogate pairs, as the name of a file that is no UTF-8 has them, go out escaped: still JSON.
-    click.echo(text.encode(errors="backslashreplace").decode())
+    click.echo(json_text(value, indent=2))
+
+
+def json_text(value: Any, *, indent: int | None = None) -> str:
+    """Returns a value as JSON that does nothing to a terminal: what is not printable is escaped, which JSON allows.
+
+    Among that are halves of surrogate pairs, as the name of a file that is no UTF-8 has them.
+    """
+    text = json.dumps(finite(value), indent=indent, ensure_ascii=False)
+    if text.replace("\n", "").isprintable():
+        return text
+    return "".join(c if c == "\n" or c.isprintable() else json.dumps(c)[1:-1] for c in text)
 
 
 def finite(value: Any) -> Any:
@@ -95,6 +104,7 @@ def write_table(
         right: Numbers of the columns that are aligned at their right, from 0.
         indent: Spaces before every line.
     """
+    header = [printable(title) for title in header]
     table = [[printable(cell) for cell in row] for row in rows]
     if on_terminal():
         _write_rich(header, table, right, indent)
@@ -131,6 +141,16 @@ def heading(text: str) -> None:
 def printable(text: str) -> str:
     """Returns text fit for one line of a terminal: control characters, as a file name may hold, are written out."""
     return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def one_line(text: str) -> str:
+    """Returns text fit for one line of a terminal, whatever it was: if it has several, they are joined."""
+    return printable(" ".join(text.split()) if "\n" in text else text)
+
+
+def message(text: str) -> str:
+    """Returns a message fit for a terminal; further lines of it are indented: none is taken for another message."""
+    return "\n  ".join(printable(line.strip()) for line in text.split("\n"))
 
 
 def _write_rich(header: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[int], indent: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 import time
 from contextlib import contextmanager
@@ -48,8 +47,8 @@ def observing(*, as_json: bool = False, quiet: bool = False, next_steps: bool = 
 
 def write_event(event: Event) -> None:
     """Prints an event as one line of JSON; its class is under ``"event"``, NaN is null."""
-    values = {"event": type(event).__name__, **console.finite(asdict(event))}
-    click.echo(json.dumps(values, ensure_ascii=False))
+    values = {"event": type(event).__name__, **asdict(event)}
+    click.echo(console.json_text(values))
 
 
 def _path_alone(event: Event) -> None:
@@ -91,8 +90,8 @@ class LineDisplay:
                 self.finished(event)
 
     def write(self, line: str = "", **style: Any) -> None:
-        """Prints one line, styled as `click.style` says where it is a terminal."""
-        click.secho(line, **style)
+        """Prints one line, styled as `click.style` says where it is a terminal; names in it may be anybody's."""
+        click.secho(console.one_line(line), **style)
         self._last_line = time.monotonic()
 
     def note(self, event: Note) -> None:
@@ -169,7 +168,7 @@ class LiveDisplay(LineDisplay):
 
     def write(self, line: str = "", **style: Any) -> None:
         """Prints one line above the bar, folded between words; what is longer, such as a path, stays whole."""
-        for part in wording.folded(line, shutil.get_terminal_size().columns):
+        for part in wording.folded(console.one_line(line), shutil.get_terminal_size().columns):
             if self._progress is None:
                 super().write(part, **style)
             else:
@@ -198,7 +197,7 @@ class LiveDisplay(LineDisplay):
         super().finished(event)
 
     def _show(self, what: str, done: int, total: int | None, told: str) -> None:
-        progress = self._progress or self._start()
+        what, progress = console.one_line(what), self._progress or self._start()
         if what != self._what or self._task is None:
             if self._task is not None:
                 progress.remove_task(self._task)
