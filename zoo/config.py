@@ -47,7 +47,11 @@ class FinetuneConfig:
     data: str = option(help="Dataset: a name from 'zoo list', a folder, or a CSV of path,label.", group="Data")
     data_options: Mapping[str, Any] = field(default_factory=dict)
     image_size: int | None = option(
-        None, help="Side of the network's square input in pixels; none: the weights' own.", minimum=8, group="Data"
+        None,
+        help="Side of the network's square input in pixels; none: the weights' own.",
+        minimum=8,
+        maximum=4096,
+        group="Data",
     )
     eval_crop: float | None = option(
         1.0,

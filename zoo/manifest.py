@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from zoo.errors import RunError
+from zoo.reading import read_plain
 from zoo.run import written_aside
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def read_manifest(folder: Path) -> Mapping[str, Entry]:
     """
     path = folder / MANIFEST
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_plain(path).decode("utf-8"))
     except FileNotFoundError:
         raise RunError(
             f"{folder} has no {MANIFEST}.",

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import RunError, did_you_mean
+from zoo.reading import read_plain
 from zoo.specs import Preprocess
 from zoo.writing import flush
 
@@ -33,8 +34,11 @@ RECORD = "run.json"
 WEIGHTS = "model.safetensors"
 METRICS = "metrics.jsonl"
 CHECKPOINT = "checkpoint.pt"
+DIGITS = 8  # of the hash of a photo, as `zoo.data.fingerprint.fingerprints` gives it
 FILES = (RECORD, WEIGHTS, METRICS, CHECKPOINT, "curves.png", "confusion.png", "mistakes.png", "manifest.json")
 RUNS = Path("runs")
+MAX_SIDE = 4_096  # pixels of a network's input: a record of three numbers must not fill the memory
+_MAX_ENLARGED = 4  # times that side, what a photo is resized to before the crop
 _STEM_BYTES = 200  # File systems take names of up to 255 bytes.
 
 
@@ -92,6 +96,16 @@ class Run:
         return tuple(str(row.get("text", "")) for row in rows if row.get("kind") == "leak")
 
     @property
+    def digests(self) -> Mapping[str, list[str]]:
+        """Of each part the short hashes of its photos, in the order of `split`; empty where none were written down."""
+        joined = self._part("data", dict).get("digests", {})
+        return {
+            part: [text[start : start + DIGITS] for start in range(0, len(text), DIGITS)]
+            for part, text in (joined.items() if isinstance(joined, dict) else ())
+            if isinstance(text, str)
+        }
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """Class names in the order of the outputs."""
         return tuple(map(str, self._part("classes", list)))
@@ -120,7 +134,7 @@ class Run:
         """Returns the rows of ``metrics.jsonl``; a last line that was cut off is left out."""
         path = self.path / METRICS
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            lines = read_plain(path).decode("utf-8").splitlines()
         except FileNotFoundError:
             return []
         except (OSError, UnicodeDecodeError) as error:
@@ -291,6 +305,8 @@ def preprocess_from_dict(values: Mapping[str, Any], *, where: str) -> Preprocess
             mean=_three(fields.pop("mean")),
             std=_three(fields.pop("std")),
         )
+        if max(height, width, preprocess.resize // _MAX_ENLARGED) > MAX_SIDE:
+            raise ValueError(f"a side has more than {MAX_SIDE} pixels")
         if min(height, width) < 1 or (preprocess.resize < 1 and preprocess.resize_mode != "squash"):
             raise ValueError("a size is not positive")
         if min(preprocess.std) <= 0:
@@ -333,7 +349,7 @@ def _exists(path: Path) -> bool:
 
 def _read_record(path: Path) -> Mapping[str, Any]:
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(read_plain(path).decode("utf-8"))
     except (OSError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, not JSON, a number beyond reason
         raise RunError(f"{path} cannot be read: {error}.", hint="Was the run cut off, or edited by hand?") from error
     if not isinstance(record, dict) or record.get("format") != FORMAT:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import RunError
+from zoo.reading import read_plain
 from zoo.run import written_aside
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def read_history(runs: Path) -> list[Tag]:
     """
     path = runs / TAGS
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_plain(path).decode("utf-8"))
     except FileNotFoundError:
         return []
     except (OSError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, not JSON, a number beyond reason

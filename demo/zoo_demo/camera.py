@@ -6,6 +6,7 @@ up in the browser. Here nothing can pile up, and viewers share batches instead o
 
 from __future__ import annotations
 
+from html import unescape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +66,7 @@ def camera(
             with gate.entered():
                 return await take(_photo(sent), sent)
         except gr.Error as error:
-            return {"error": error.message}
+            return {"error": unescape(error.message)}  # shown as text, not as HTML
         except BusyError:
             return {"error": "Too many frames wait."}
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from zoo.data.fingerprint import short_digest
 from zoo.errors import ImageError, ZooError
 from zoo.events import ignore
 from zoo.finetuning.assembly import config_of, find_images
 from zoo.run import Run, open_run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from zoo.opening import ModelFile
@@ -53,12 +55,23 @@ def find_examples(model: Run | ModelFile, predictor: PhotoPredictor, registry: R
         images = find_images(config_of(run), registry, ignore)
     except ZooError:  # a file on its own, or photos that have moved: the page is as good without examples
         return []
-    wanted = set(run.split.get("val", ()))
-    samples = _spread([sample for sample in images.val if sample.name in wanted], len(images.classes))
-    examples = list(_judged(samples[:_LOOKED_AT], images.classes, predictor))
+    known = dict(zip(map(str, run.split.get("val", ())), run.digests.get("val", ()), strict=False))
+    samples = _spread([sample for sample in images.val if sample.name in known], len(images.classes))[:_LOOKED_AT]
+    examples = list(_judged(_unchanged(samples, known), images.classes, predictor))
     wrong = [example for example in examples if not example.right][:_WRONG]
     right = [example for example in examples if example.right]
     return [*wrong, *right[: _SHOWN - len(wrong)]]
+
+
+def _unchanged(samples: Iterable[Sample], known: Mapping[str, str]) -> Iterator[Sample]:
+    """Yields the very photos that the run was made with.
+
+    Where its photos lie, a run from elsewhere may say as it likes: whoever looks at the page is not to be shown others.
+    """
+    for sample in samples:
+        with contextlib.suppress(ImageError):
+            if short_digest(sample) == known[sample.name]:
+                yield sample
 
 
 def _spread(samples: list[Sample], classes: int) -> list[Sample]:

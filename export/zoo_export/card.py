@@ -29,7 +29,6 @@ PrecisionName = Literal["fp32", "fp16", "int8"]
 MAX_TEXT = 16 * 2**20
 _MAX_CLASSES = 100_000
 _MAX_NAME = 1_000
-_MAX_SIDE = 16_384
 _MAX_DEPTH = 16
 
 
@@ -154,10 +153,7 @@ def _classes(names: Any) -> tuple[str, ...]:
 
 
 def _preprocess(values: Any) -> Preprocess:
-    preprocess = preprocess_from_dict(_mapping(values, "preprocess"), where="in it")
-    if max(*preprocess.size, preprocess.resize) > _MAX_SIDE:
-        raise ValueError(f"'preprocess' has a side of more than {_MAX_SIDE} pixels")
-    return preprocess
+    return preprocess_from_dict(_mapping(values, "preprocess"), where="in it")
 
 
 def _one_of(values: Mapping[str, Any], key: str, known: tuple[str, ...]) -> Any:

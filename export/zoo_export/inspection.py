@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import ExportError
+from zoo.reading import read_plain
 from zoo_export.card import KEY, MAX_TEXT, OUTPUTS, TENSOR, ModelCard
 from zoo_export.secrecy import SUFFIX, find_secret, read_decrypted
 
@@ -84,7 +85,7 @@ def inspect(path: Path, *, ask: Callable[[str], str] | None = None) -> Inspected
         IntegrityError: It is encrypted, and there is no key or passphrase that opens it; or it was changed.
     """
     try:
-        content = path.read_bytes()
+        content = read_plain(path, most=None)
     except OSError as error:
         raise ExportError(
             f"{path} cannot be read: {error.strerror}.", hint="'zoo export RUN' writes a file."

@@ -11,7 +11,9 @@ import onnxruntime
 
 from zoo.errors import ConfigError, ExportError
 from zoo.machine import usable_cpus
+from zoo.reading import read_plain
 from zoo_export.providers import CPU, CUDA, cuda_obstacle, package_conflict
+from zoo_export.wire import has_data_elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -101,6 +103,7 @@ def _options(threads: int | None) -> onnxruntime.SessionOptions:
     # Waiting threads sleep: spinning ones take the processors from whoever decodes photos, or computes with torch. All
     # else is ONNX Runtime's default, which nothing beat: neither without arena or memory pattern, nor in parallel mode.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.load_model_format", "ONNX")  # else the bytes decide which reader they get
     return options
 
 
@@ -123,6 +126,7 @@ def _opened(
 ) -> onnxruntime.InferenceSession:
     if isinstance(model, Path) and not model.is_file():
         raise ExportError(f"There is no file {name}.", hint="'zoo export RUN' writes one.")
+    _check_whole(model, name)
     try:
         # With fallback, ONNX Runtime's default, what fails on CUDA is done once more on the CPU, from then on for good.
         return onnxruntime.InferenceSession(
@@ -130,6 +134,18 @@ def _opened(
         )
     except Exception as error:  # ONNX Runtime's exceptions have no base of their own
         raise ExportError(f"{name} cannot be opened: {_reason(error)}", hint=_OURS) from error
+
+
+def _check_whole(model: Model, name: str) -> None:
+    """Refuses a file that wants tensors of other files: it could name any of them."""
+    try:
+        elsewhere = has_data_elsewhere(model if isinstance(model, bytes) else read_plain(model, most=None))
+    except OSError as error:
+        raise ExportError(f"{name} cannot be opened: {error.strerror}.") from error
+    except ValueError:
+        raise ExportError(f"{name} cannot be opened: it is no ONNX file.", hint=_OURS) from None
+    if elsewhere:
+        raise ExportError(f"{name} cannot be opened: it keeps tensors in other files.", hint=_OURS)
 
 
 def _reason(error: Exception) -> str:

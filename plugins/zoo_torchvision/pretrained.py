@@ -60,7 +60,8 @@ def fetch_state_dict(name: str) -> dict[str, Tensor]:
     if not cached.exists():
         require_reachable(weights.url, what=what, hint=ELSEWHERE)
     try:
-        return dict(weights.get_state_dict(progress=sys.stderr.isatty(), check_hash=True))
+        # weights_only, which torchvision does not ask for: what lies in the cache may be anybody's, and is not hashed.
+        return dict(weights.get_state_dict(progress=sys.stderr.isatty(), check_hash=True, weights_only=True))
     except (urllib.error.URLError, ConnectionError, TimeoutError) as error:
         raise WeightsError(f"{what} cannot be downloaded: {error}.", hint=ELSEWHERE) from error
     # A wrong hash, a disk that is full, a file left truncated by another program.

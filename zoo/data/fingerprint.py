@@ -62,6 +62,15 @@ def fingerprints(
     return hashlib.sha256(text.encode()).hexdigest(), short
 
 
+def short_digest(sample: Sample) -> str:
+    """Returns the short hash of one sample, as `fingerprints` gives it.
+
+    Raises:
+        ImageError: The file cannot be read.
+    """
+    return _short(sample.label, _digest(sample))
+
+
 def _short(label: int, digest: str) -> str:
     """Returns 8 hex digits: of the photos of one name, two are told apart, and a list of them stays short."""
     return hashlib.sha256(f"{label} {digest}".encode()).hexdigest()[:8]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from zoo.run import DIGITS
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 _MOST_NAMES = 3
-_DIGITS = 8  # of a photo, as `zoo.data.fingerprint.fingerprints` gives them
 _ABSENT = object()
 
 
@@ -46,7 +47,7 @@ def _data_changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 def _photos(data: Mapping[str, Any], part: str) -> dict[str, str]:
     names, digests = data.get("split", {}).get(part, []), data.get("digests", {}).get(part, "")
-    return {name: digests[_DIGITS * place : _DIGITS * (place + 1)] for place, name in enumerate(names)}
+    return {name: digests[DIGITS * place : DIGITS * (place + 1)] for place, name in enumerate(names)}
 
 
 def _named(what: str, names: Iterable[str]) -> list[str]:

@@ -14,6 +14,7 @@ from zoo.engine.processes import ALONE
 from zoo.engine.randomness import random_states
 from zoo.engine.state import Meter, TrainState
 from zoo.errors import RunError
+from zoo.reading import check_plain
 from zoo.run import CHECKPOINT, METRICS, WEIGHTS, Run, written_aside
 from zoo.writing import flush
 
@@ -60,6 +61,7 @@ def load_weights(run: Run, classifier: nn.Module) -> None:
         RunError: The file is missing or broken, or belongs to another network.
     """
     try:
+        check_plain(run.weights_path)
         classifier.load_state_dict(safetensors.torch.load_file(run.weights_path, device="cpu"))
     except FileNotFoundError:
         raise RunError(
@@ -180,6 +182,7 @@ def _restore(
 def _read(folder: Path, *, mmap: bool = False) -> dict[str, Any]:
     content: dict[str, Any]
     try:
+        check_plain(folder / CHECKPOINT)
         content = torch.load(folder / CHECKPOINT, map_location="cpu", weights_only=True, mmap=mmap)
     except FileNotFoundError:
         raise RunError(f"The run {folder} has no {CHECKPOINT}: it is finished, or nothing was saved yet.") from None

@@ -17,6 +17,7 @@ from zoo.data.image import MAX_BYTES
 from zoo.errors import ImageError
 from zoo_demo.asking import PRIVATE, ask, chosen, pick_model
 from zoo_demo.photo_input import sent_file
+from zoo_demo.plain import plain
 from zoo_demo.refusal import Refusal
 from zoo_demo.scratch import scratch
 
@@ -126,7 +127,7 @@ def _row(name: str, outcome: Outcome) -> list[str]:
 def _summary(places: Sequence[_Place], outcomes: Sequence[Outcome]) -> str:
     failed = sum(isinstance(outcome, ImageError) for outcome in outcomes)
     counts = Counter(outcome.label for outcome in outcomes if not isinstance(outcome, ImageError))
-    parts = [f"**{count}** {label}" for label, count in counts.most_common(10)]
+    parts = [f"**{count}** {plain(label)}" for label, count in counts.most_common(10)]
     if failed:
         parts.append(f"**{failed}** could not be read")
     shown = f" The table shows the first {_SHOWN}; the file has all." if len(places) > _SHOWN else ""

@@ -12,6 +12,7 @@ import gradio as gr
 from zoo.errors import ZooError
 from zoo_demo.asking import PRIVATE, chosen, pick_model, shown
 from zoo_demo.photo_input import photo_input
+from zoo_demo.plain import plain
 from zoo_demo.scratch import scratch
 
 if TYPE_CHECKING:
@@ -58,10 +59,10 @@ def build(offer: Offer, page: gr.Blocks) -> None:
             told = await served.explain("The photo", sent)
         except ZooError as error:
             raise shown(error) from error
-        notes = "".join(f"\n\n{note}" for note in served.predictor.notes)
+        notes = "".join(f"\n\n{plain(note)}" for note in served.predictor.notes)
         times = (
             f"**{told.read_ms + told.model_ms:.0f} ms**: {told.read_ms:.0f} to read the photo, "
-            f"{told.model_ms:.0f} for the model; {served.predictor.runtime}"
+            f"{told.model_ms:.0f} for the model; {plain(served.predictor.runtime)}"
         )
         return told.prediction.probabilities, times + notes, told.seen
 

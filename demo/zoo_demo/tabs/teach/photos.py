@@ -12,6 +12,7 @@ from zoo.errors import ImageError
 from zoo_demo.asking import PRIVATE, told
 from zoo_demo.camera import aim, camera
 from zoo_demo.photo_input import sent_file
+from zoo_demo.plain import plain
 from zoo_demo.refusal import Refusal
 
 if TYPE_CHECKING:
@@ -161,4 +162,4 @@ def _aimed(lesson: str, label: str | None) -> gr.HTML:
 def _counted(classes: dict[str, int]) -> str:
     if not classes:
         return "No class yet: name two or more, and give each ten photos or more."
-    return ", ".join(f"**{count}** {name}" for name, count in classes.items())
+    return ", ".join(f"**{count}** {plain(name)}" for name, count in classes.items())
