@@ -1,0 +1,247 @@
+"""Odd, broken and hostile images get the same answer on every path: training, run, exported file, page, interface.
+
+Those that `problem_images` makes run everywhere; the real ones where ZOO_TEST_DATA names a folder with problem_images/.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from html import unescape
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from problem_images import problems
+
+import zoo.predictor
+from zoo.commands.predict import command
+from zoo.data.prepare import for_evaluation, with_room_for_crops
+from zoo.data.store import PhotoStore
+from zoo.errors import ImageError
+from zoo.specs import Sample
+from zoo_demo.api import MODELS, PREDICT
+from zoo_export.predictor import load
+
+MADE = problems()
+FOLDER = Path(os.environ.get("ZOO_TEST_DATA", "/nonexistent")) / "problem_images"
+REAL = sorted(path for path in FOLDER.rglob("*") if path.is_file() and path.suffix != ".tsv")
+SECONDS = 60  # for any image, on all paths
+UPLOAD, CALL = "/gradio_api/upload", "/gradio_api/call/predict"
+
+
+class Paths:
+    """Every way on which a photo comes to the network; each answers with probabilities, or with why it is refused."""
+
+    def __init__(self, run, registry, file, url) -> None:
+        self.run, self.file = zoo.predictor.load(run, device="cpu", registry=registry), load(file, device="cpu")
+        self.client = httpx.Client(base_url=url, timeout=60)
+
+    def trained_on(self, path, prepare):
+        """What training makes of a photo: its pixels, or why it is left out."""
+        try:
+            return PhotoStore([Sample(path, 0, str(path))], prepare=prepare, workers=1)[0]
+        except ImageError as error:
+            return reason(error.message, path)
+
+    def predicted(self, predictor, path):
+        (outcome,) = predictor.predict_files([path])
+        return reason(outcome.message, path) if isinstance(outcome, ImageError) else outcome.probabilities
+
+    def on_the_page(self, path):
+        (sent,) = self.client.post(UPLOAD, files=[("files", (path.name, path.read_bytes()))]).json()
+        model = self.client.get(MODELS).json()[0]["name"]
+        data = [{"path": sent, "meta": {"_type": "gradio.FileData"}}, model]
+        event = self.client.post(CALL, json={"data": data}).json()["event_id"]
+        told, line = self.client.get(f"{CALL}/{event}").text.strip().split("\n", 1)
+        answer = json.loads(line.removeprefix("data: "))
+        if told == "event: error":
+            return reason(unescape(answer["error"]), "The photo")
+        return {each["label"]: each["confidence"] for each in answer[0]["confidences"]}
+
+    def by_the_interface(self, path):
+        answer = self.client.post(PREDICT, files=[("photos", ("a photo", path.read_bytes()))])
+        told = answer.json()
+        if "error" in told:
+            assert answer.status_code == 422
+            return reason(told["error"]["message"], "a photo")
+        return told["predictions"][0]["probabilities"]
+
+
+@pytest.fixture(scope="module")
+def server(exported, tmp_path_factory):
+    """The demo of the exported file, as the command line starts it; it says nothing of what strangers send."""
+    said = tmp_path_factory.mktemp("server") / "stderr"
+    arguments = [str(exported.path), "--device", "cpu", "--port", "0", "--no-open"]
+    with (
+        said.open("wb") as stderr,
+        subprocess.Popen(
+            [sys.executable, "-m", "zoo", "demo", *arguments], stdout=subprocess.PIPE, stderr=stderr, text=True
+        ) as process,
+    ):
+        listening = process.stdout.readline()
+        assert listening.startswith("Listening on "), said.read_text()
+        yield listening.split()[2].rstrip(";")
+        process.terminate()
+        process.wait(20)
+    assert said.read_text() == ""
+
+
+@pytest.fixture(scope="module")
+def paths(small_run, small_registry, exported, server):
+    made = Paths(small_run, small_registry, exported.path, server)
+    with made.client:
+        yield made
+
+
+def reason(message, name):
+    """Returns what a message says of a photo; the name stands before it."""
+    assert message.startswith(f"{name}: "), message
+    return message.removeprefix(f"{name}: ")
+
+
+def same(answer, expected, within=1e-5):
+    """Whether two paths say the same: a reason, to which the page adds a hint, or probabilities."""
+    if isinstance(expected, str) or isinstance(answer, str):
+        return isinstance(answer, str) and isinstance(expected, str) and answer.startswith(expected)
+    return answer == pytest.approx(expected, abs=within)
+
+
+def check_all_paths(paths, path):
+    """Returns the answer to a photo, once every path was found to give it."""
+    started = time.perf_counter()
+    expected = paths.predicted(paths.run, path)
+    trained = paths.trained_on(path, for_evaluation(paths.run.preprocess))
+    cropped = paths.trained_on(path, with_room_for_crops(paths.run.preprocess, crop_scale=0.35))
+    if isinstance(expected, str):
+        assert trained == cropped == expected
+    else:
+        assert np.array_equal(trained, paths.run.read(path, name="x"))
+        assert np.array_equal(trained, paths.file.read(path, name="x"))
+        assert cropped.dtype == np.uint8
+    file = paths.predicted(paths.file, path)
+    assert same(file, expected, within=1e-3)
+    assert same(paths.on_the_page(path), file)
+    assert same(paths.by_the_interface(path), file)
+    assert time.perf_counter() - started < SECONDS
+    return expected
+
+
+@pytest.mark.parametrize("problem", MADE, ids=lambda problem: problem.name)
+def test_an_image_made_here_is_the_same_on_every_path(paths, tmp_path, problem, capfd):
+    path = tmp_path / problem.name
+    path.write_bytes(problem.content)
+    answer = check_all_paths(paths, path)
+    if problem.refused:
+        assert problem.refused in answer
+    else:
+        assert set(answer) == set(paths.run.classes)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.skipif(not REAL, reason="ZOO_TEST_DATA names no folder with problem_images/")
+@pytest.mark.parametrize("path", REAL, ids=lambda path: path.name)
+def test_a_real_image_is_the_same_on_every_path(paths, path, capfd):
+    check_all_paths(paths, path)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("problem", [problem for problem in MADE if not problem.refused], ids=lambda each: each.name)
+def test_what_is_read_is_what_a_person_sees(problem):
+    from zoo.data.image import decode
+
+    pixels = decode(problem.content)
+    assert (pixels.shape[1], pixels.shape[0]) == problem.size
+    assert np.abs(pixels[0, 0].astype(int) - problem.corner).max() <= 6
+    if "exif" in problem.name:  # red at the top left alone
+        red = pixels[..., 0].astype(int) - pixels[..., 2] > 0
+        quarters = [part.mean() for half in np.array_split(red, 2) for part in np.array_split(half, 2, axis=1)]
+        assert quarters[0] > 0.95
+        assert max(quarters[1:]) < 0.1
+
+
+@pytest.mark.parametrize("model", ["run", "file"])
+def test_the_command_names_those_that_it_refuses_and_goes_on(paths, tmp_path, monkeypatch, model, exported, small_run):
+    """One call over all of them."""
+    for problem in MADE:
+        (tmp_path / problem.name).write_bytes(problem.content)
+    monkeypatch.setattr("zoo.predictor.load", lambda *_, **__: paths.run)
+    files = [str(tmp_path / problem.name) for problem in MADE]
+    subject = small_run.path if model == "run" else exported.path
+    result = CliRunner().invoke(command, [str(subject), *files, "--device", "cpu", "--json"], catch_exceptions=False)
+    refused = [problem for problem in MADE if problem.refused]
+    assert result.exit_code == 1
+    told = json.loads(result.stdout)
+    assert [each["name"] for each in told] == [str(tmp_path / each.name) for each in MADE if not each.refused]
+    lines = result.stderr.splitlines()
+    assert lines[-1] == f"{len(refused)} of {len(MADE)} could not be read."
+    for line, problem in zip(lines, refused, strict=False):
+        assert line.startswith(f"error: {tmp_path / problem.name}: ")
+        assert problem.refused in line
+
+
+MEMORY = """
+import resource, sys
+from pathlib import Path
+from zoo.data.image import decode, preprocess
+from zoo.errors import ImageError
+from zoo.specs import Preprocess
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+before = peak()
+for path in sys.stdin.read().splitlines():
+    try:
+        preprocess(decode(Path(path)), Preprocess(size=(224, 224), resize=256))
+    except ImageError as error:
+        assert "not enough memory" not in error.message, error.message
+print(peak() - before)
+"""
+
+
+def peak_of(files):
+    """Returns the MiB that decoding files, one after the other, adds to a process."""
+    done = subprocess.run(
+        [sys.executable, "-c", MEMORY], input="\n".join(map(str, files)), capture_output=True, text=True, check=True
+    )
+    return int(done.stdout)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not tell the peak")
+def test_no_image_fills_the_memory(tmp_path):
+    for problem in MADE:
+        (tmp_path / problem.name).write_bytes(problem.content)
+    assert peak_of(tmp_path / problem.name for problem in MADE) < 300  # the largest file has 35 MB
+
+
+@pytest.mark.skipif(not REAL, reason="ZOO_TEST_DATA names no folder with problem_images/")
+def test_no_real_image_fills_the_memory():
+    assert peak_of(REAL) < 500  # the largest has 10 megapixels, and 10 MB
+
+
+def test_many_bad_photos_beside_good_ones_leave_the_good_ones_alone(paths, tmp_path):
+    """Threads that decode share nothing that a broken image could spoil."""
+    good = [problem for problem in MADE if not problem.refused][:12]
+    bad = [problem for problem in MADE if problem.refused and not problem.dear]
+    expected = {problem.name: paths.run.predict(problem.content).probabilities for problem in good}
+    wrong = []
+
+    def work(problem):
+        for _ in range(5):
+            try:
+                told = paths.run.predict(problem.content).probabilities
+                if told != pytest.approx(expected[problem.name], abs=1e-5):
+                    wrong.append(problem.name)
+            except ImageError:
+                if problem in good:
+                    wrong.append(problem.name)
+
+    threads = [threading.Thread(target=work, args=(problem,)) for problem in [*good, *bad]]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert wrong == []
