@@ -40,6 +40,7 @@ class Paths:
     def __init__(self, run, registry, file, url) -> None:
         self.run, self.file = zoo.predictor.load(run, device="cpu", registry=registry), load(file, device="cpu")
         self.client = httpx.Client(base_url=url, timeout=60)
+        self.model = self.client.get(MODELS).json()[0]["name"]
 
     def trained_on(self, path, prepare):
         """What training makes of a photo: its pixels, or why it is left out."""
@@ -55,7 +56,7 @@ class Paths:
     def on_the_page(self, path):
         (sent,) = self.client.post(UPLOAD, files=[("files", (path.name, path.read_bytes()))]).json()
         model = self.client.get(MODELS).json()[0]["name"]
-        data = [{"path": sent, "meta": {"_type": "gradio.FileData"}}, model]
+        data = [{"path": sent, "meta": {"_type": "gradio.FileData"}}, self.model]
         event = self.client.post(CALL, json={"data": data}).json()["event_id"]
         told, line = self.client.get(f"{CALL}/{event}").text.strip().split("\n", 1)
         answer = json.loads(line.removeprefix("data: "))
