@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import platformdirs
 from zoo.errors import ConfigError
 
 HOME_VARIABLE = "ZOO_HOME"
+_SHOWN = 60  # characters of what cannot be shown whole
 
 
 def home() -> Path:
@@ -21,6 +23,25 @@ def home() -> Path:
     if override:
         return Path(override).expanduser().absolute()
     return platformdirs.user_cache_path("finetune-zoo", appauthor=False)
+
+
+def typed_path(text: str | Path) -> Path:
+    """Returns the path that a user wrote, ``~`` being the home folder; it need not exist.
+
+    Raises:
+        ConfigError: It cannot be one: it is too long, or holds a null byte.
+    """
+    path = Path(os.path.expanduser(text))  # noqa: PTH111  pathlib raises where there is no such user
+    try:
+        path.stat()
+    except ValueError:
+        raise ConfigError(
+            f"{str(text)[:_SHOWN]!r} cannot be a path: it holds a null byte or half a character."
+        ) from None
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise ConfigError(f"'{str(text)[:_SHOWN]}...' cannot be a path: it is too long.") from None
+    return path
 
 
 def dataset_folder(name: str) -> Path:

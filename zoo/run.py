@@ -37,6 +37,7 @@ CHECKPOINT = "checkpoint.pt"
 DIGITS = 8  # of the hash of a photo, as `zoo.data.fingerprint.fingerprints` gives it
 FILES = (RECORD, WEIGHTS, METRICS, CHECKPOINT, "curves.png", "confusion.png", "mistakes.png", "manifest.json")
 RUNS = Path("runs")
+MAX_CLASSES = 100_000
 MAX_SIDE = 4_096  # pixels of a network's input: a record of three numbers must not fill the memory
 _MAX_ENLARGED = 4  # times that side, what a photo is resized to before the crop
 _STEM_BYTES = 200  # File systems take names of up to 255 bytes.
@@ -108,7 +109,14 @@ class Run:
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names in the order of the outputs."""
-        return tuple(map(str, self._part("classes", list)))
+        names = tuple(map(str, self._part("classes", list)))
+        if len(names) > MAX_CLASSES or len(set(names)) < len(names):
+            raise RunError(
+                f"{self.path / RECORD} has an unreadable 'classes': {len(names):,} names, {len(set(names)):,} of them "
+                f"different; at most {MAX_CLASSES:,} can be.",
+                hint="Was it edited by hand, or by another tool?",
+            )
+        return names
 
     @property
     def preprocess(self) -> Preprocess:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from zoo.errors import ExportError, RunError
-from zoo.run import preprocess_from_dict
+from zoo.run import MAX_CLASSES, preprocess_from_dict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,7 +27,6 @@ Activation = Literal["softmax", "sigmoid"]
 PrecisionName = Literal["fp32", "fp16", "int8"]
 
 MAX_TEXT = 16 * 2**20
-_MAX_CLASSES = 100_000
 _MAX_NAME = 1_000
 _MAX_DEPTH = 16
 
@@ -143,8 +142,8 @@ def _card(values: Mapping[str, Any]) -> ModelCard:
 
 
 def _classes(names: Any) -> tuple[str, ...]:
-    if not isinstance(names, list) or not 1 <= len(names) <= _MAX_CLASSES:
-        raise ValueError(f"'classes' is no list of 1 to {_MAX_CLASSES} names")
+    if not isinstance(names, list) or not 1 <= len(names) <= MAX_CLASSES:
+        raise ValueError(f"'classes' is no list of 1 to {MAX_CLASSES} names")
     if not all(isinstance(name, str) and 0 < len(name) <= _MAX_NAME for name in names):
         raise ValueError(f"a class is no text of 1 to {_MAX_NAME} characters")
     if len(set(names)) < len(names):

@@ -37,9 +37,9 @@ UPLOAD, CALL = "/gradio_api/upload", "/gradio_api/call/predict"
 class Paths:
     """Every way on which a photo comes to the network; each answers with probabilities, or with why it is refused."""
 
-    def __init__(self, run, registry, file, url) -> None:
+    def __init__(self, run, registry, file, client) -> None:
         self.run, self.file = zoo.predictor.load(run, device="cpu", registry=registry), load(file, device="cpu")
-        self.client = httpx.Client(base_url=url, timeout=60)
+        self.client = client
         self.model = self.client.get(MODELS).json()[0]["name"]
 
     def trained_on(self, path, prepare):
@@ -55,7 +55,6 @@ class Paths:
 
     def on_the_page(self, path):
         (sent,) = self.client.post(UPLOAD, files=[("files", (path.name, path.read_bytes()))]).json()
-        model = self.client.get(MODELS).json()[0]["name"]
         data = [{"path": sent, "meta": {"_type": "gradio.FileData"}}, self.model]
         event = self.client.post(CALL, json={"data": data}).json()["event_id"]
         told, line = self.client.get(f"{CALL}/{event}").text.strip().split("\n", 1)
@@ -84,19 +83,21 @@ def server(exported, tmp_path_factory):
             [sys.executable, "-m", "zoo", "demo", *arguments], stdout=subprocess.PIPE, stderr=stderr, text=True
         ) as process,
     ):
-        listening = process.stdout.readline()
-        assert listening.startswith("Listening on "), said.read_text()
-        yield listening.split()[2].rstrip(";")
-        process.terminate()
-        process.wait(20)
+        try:
+            listening = process.stdout.readline()
+            assert listening.startswith("Listening on "), said.read_text()
+            yield listening.split()[2].rstrip(";")
+            process.terminate()
+            process.wait(20)
+        finally:
+            process.kill()
     assert said.read_text() == ""
 
 
 @pytest.fixture(scope="module")
 def paths(small_run, small_registry, exported, server):
-    made = Paths(small_run, small_registry, exported.path, server)
-    with made.client:
-        yield made
+    with httpx.Client(base_url=server, timeout=60) as client:
+        yield Paths(small_run, small_registry, exported.path, client)
 
 
 def reason(message, name):

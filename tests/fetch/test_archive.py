@@ -1,4 +1,6 @@
+import gzip
 import io
+import lzma
 import os
 import stat
 import tarfile
@@ -72,6 +74,14 @@ def test_a_tar_is_unpacked(tmp_path, mode):
         ("\\out.txt", "path is absolute"),
         ("C:\\out.txt", "path is absolute"),
         ("a/b:stream", "name is not allowed"),
+        ("a/\x1b[31mred.txt", "name is not allowed"),
+        ("a\nb/c.txt", "name is not allowed"),
+        ("a/\x7f.txt", "name is not allowed"),
+        ("a/NUL", "name is not allowed"),
+        ("com1.jpg/x.txt", "name is not allowed"),
+        ("a/aux.tar.gz", "name is not allowed"),
+        ("a/photo.jpg.", "name is not allowed"),
+        ("a /photo.jpg", "name is not allowed"),
     ],
 )
 def test_entries_that_leave_the_folder_are_refused(tmp_path, name, reason):
@@ -121,6 +131,54 @@ def test_bombs_are_refused_by_ratio_total_and_count(tmp_path):
         extract(archive, tmp_path / "out", limits=Limits(total=2**20))
     with pytest.raises(DataError, match="'bomb': it is one of more than 1 entries"):
         extract(archive, tmp_path / "out", limits=Limits(files=1))
+    assert_nothing_left(tmp_path, archive)
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:xz"])
+def test_a_header_that_would_fill_the_memory_is_refused(tmp_path, mode):
+    """Of a long name, say: tarfile reads it whole before anything can be asked."""
+    header = tarfile.TarInfo("././@LongLink")
+    header.type, header.size = tarfile.GNUTYPE_LONGNAME, 300 << 20
+    archive = tmp_path / "a.tar"
+    opener = {"w": open, "w:gz": gzip.open, "w:xz": lzma.open}[mode]
+    with opener(archive, "wb") as file:
+        file.write(member("first").tobuf() + header.tobuf())
+    with pytest.raises(DataError, match="a header of 300 MiB"):
+        extract(archive, tmp_path / "out")
+    assert_nothing_left(tmp_path, archive)
+
+
+@pytest.mark.parametrize("suffix", ["zip", "tar"])
+def test_names_that_no_disk_takes_are_refused(tmp_path, suffix):
+    for name in ("x" * 5000, "/".join("ab" * 3000)):
+        archive = tmp_path / f"a.{suffix}"
+        if suffix == "zip":
+            make_zip(archive, [("good.txt", b"1"), (name, b"2")])
+        else:
+            make_tar(archive, (member("good.txt"), b"1"), (member(name), b"2"))
+        with pytest.raises(DataError, match=r"a\.(zip|tar) cannot be unpacked"):
+            extract(archive, tmp_path / "out")
+        assert_nothing_left(tmp_path, archive)
+
+
+def test_a_file_where_a_folder_should_be_is_refused(tmp_path):
+    archive = make_zip(tmp_path / "a.zip", [("a", b"1"), ("a/b", b"2")])
+    with pytest.raises(DataError):
+        extract(archive, tmp_path / "out")
+    assert_nothing_left(tmp_path, archive)
+
+
+def test_a_bomb_within_a_bomb_stays_a_file(tmp_path):
+    inner = make_zip(tmp_path / "inner.zip", [("zeros", bytes(1 << 20))]).read_bytes()
+    (tmp_path / "inner.zip").unlink()
+    folder = extract(make_zip(tmp_path / "a.zip", [("inner.zip", inner)]), tmp_path / "out")
+    assert [path.name for path in folder.rglob("*")] == ["inner.zip"]
+
+
+def test_a_folder_of_folders_is_counted_too(tmp_path):
+    archive = make_zip(tmp_path / "a.zip", [(f"{number}/", b"") for number in range(50)])
+    with pytest.raises(DataError, match="it is one of more than 20 entries"):
+        extract(archive, tmp_path / "out", limits=Limits(files=20))
     assert_nothing_left(tmp_path, archive)
 
 

@@ -11,6 +11,7 @@ from zoo.commands._options import GroupedCommand, GroupedOption, config_options,
 from zoo.config import make_config
 from zoo.errors import DataError
 from zoo.events import Work
+from zoo.paths import typed_path
 from zoo.plugins import load_registry
 from zoo.terminal import console
 from zoo.terminal.findings import how_many, write_below, write_finding
@@ -100,7 +101,7 @@ def check_command(
             test_fraction=config.test_fraction,
             val_fraction=config.val_fraction,
             seed=config.seed,
-            exclude=None if config.exclude is None else Path(config.exclude).expanduser(),
+            exclude=None if config.exclude is None else typed_path(config.exclude),
             near=RADIUS if near is None else near,
             progress=_progress(observer),
         )
@@ -129,7 +130,7 @@ def _check_targets(data: str, fix_list: Path | None, fix_into: Path | None, html
         check_page_target(html)
     if fix_into is not None:
         # Inside the folder that it is a copy of, it would be more data.
-        if fix_into.resolve().is_relative_to(Path(data).expanduser().resolve()):
+        if fix_into.resolve().is_relative_to(typed_path(data).resolve()):
             raise DataError(f"{fix_into} lies in the data.", hint="Name a folder beside it.")
         check_copy_target(fix_into)
 

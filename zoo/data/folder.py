@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoo.errors import DataError, close_matches
+from zoo.paths import typed_path
 from zoo.specs import ImageSet, Sample
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def read_folder(path: Path, *, strict: bool = True) -> ImageSet:
     Raises:
         DataError: No such folder, no class folders, or a layout that is not understood; and what `build` refuses.
     """
-    root = path.expanduser().resolve()
+    root = typed_path(path).resolve()
     if not root.is_dir():
         reason = "is not a folder" if root.exists() else "does not exist"
         raise DataError(f"The folder {path} {reason}.", hint="Check the path given as data.")

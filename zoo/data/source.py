@@ -10,7 +10,7 @@ from zoo.data.folder import read_folder
 from zoo.data.table import read_csv
 from zoo.errors import AmbiguousNameError, ConfigError, PluginError, UnknownNameError
 from zoo.options import make_options
-from zoo.paths import dataset_folder
+from zoo.paths import dataset_folder, typed_path
 from zoo.registry import ask_plugin
 from zoo.specs import DatasetRequest, ImageSet, Sample, no_progress
 
@@ -78,12 +78,13 @@ def check_data(data: str, *, registry: Registry, options: Mapping[str, str]) -> 
     offer = _offer(data, registry)
     if offer is not None:
         make_options(offer.spec.options, options, owner=f"dataset {data}")
-    elif options or not Path(data).expanduser().exists():
+    elif options or not typed_path(data).exists():
         _read_path(data, options)
 
 
 def _offer(data: str, registry: Registry) -> Offer[DatasetSpec] | None:
     """Returns the offer that a name means, or None for a path."""
+    typed_path(data)  # what cannot be one cannot be a name either
     if not _is_name(data):
         return None
     try:
@@ -108,7 +109,7 @@ def _is_name(data: str) -> bool:
 def _read_path(data: str, options: Mapping[str, str], *, strict: bool = True) -> ImageSet:
     if options:
         raise ConfigError(f"{data} is a path and has no options, but got {', '.join(options)}.", hint="Leave them out.")
-    path = Path(data).expanduser()
+    path = typed_path(data)
     read = read_csv if path.suffix.lower() == ".csv" and not path.is_dir() else read_folder
     return read(path, strict=strict)
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import bz2
 import functools
+import gzip
+import io
 import lzma
 import re
 import stat
 import tarfile
 import tempfile
+import unicodedata
 import zipfile
 import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from zoo.errors import DataError
 from zoo.specs import no_progress
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
     from zoo.specs import Progress
 
 _CHUNK = 1 << 20
+_MAX_HEADER = 16 << 20
 _HINT = "Nothing was unpacked. Get the archive from its publisher again."
 
 
@@ -126,9 +131,16 @@ def _parts(archive: Path, name: str) -> list[str]:
     parts = [part for part in re.split(r"[/\\]", name) if part not in ("", ".")]
     if ".." in parts:
         raise _refusal(archive, name, "it leads out of the folder")
-    if any(":" in part or "\0" in part for part in parts):
+    if not all(map(_is_allowed, parts)):
         raise _refusal(archive, name, "its name is not allowed")
     return parts
+
+
+def _is_allowed(part: str) -> bool:
+    """Tells whether a name is one on every system: Windows has devices in every folder, and drops dots and spaces."""
+    device = re.fullmatch(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", part, re.IGNORECASE)
+    control = any(unicodedata.category(c) == "Cc" for c in part)
+    return not (":" in part or control or device or part.endswith((".", " ")))
 
 
 @contextmanager
@@ -137,11 +149,52 @@ def _entries(archive: Path) -> Iterator[tuple[Iterator[_Entry], int | None]]:
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as file:
             yield _zip_entries(file), len(file.infolist())
-    elif tarfile.is_tarfile(archive):
-        with tarfile.open(archive) as tar:
+        return
+    with _unpressed(archive) as content:
+        try:
+            tar = tarfile.open(fileobj=content, mode="r:")  # noqa: SIM115  closed below
+        except tarfile.ReadError:
+            reason = "is neither a zip nor a tar archive, or it is broken"
+            raise DataError(f"{archive} {reason}.", hint=_HINT) from None
+        with tar:
             yield _tar_entries(tar), None
-    else:
-        raise DataError(f"{archive} is neither a zip nor a tar archive, or it is broken.", hint=_HINT)
+
+
+class _HeaderLimit(io.RawIOBase):
+    """A file that gives only so much at a time: tarfile reads a header whole, and a header says itself how long it is.
+
+    Args:
+        file: What is read.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def read(self, size: int = -1) -> bytes:
+        if size > _MAX_HEADER:
+            raise tarfile.ReadError(f"a header of {size >> 20:,} MiB")
+        return self._file.read(size)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+
+@contextmanager
+def _unpressed(archive: Path) -> Iterator[IO[bytes]]:
+    """Opens what is packed by gzip, bzip2 or xz, or by none."""
+    with archive.open("rb") as file:
+        magic = file.read(6)
+    openers: dict[bytes, Callable[[Path], Any]] = {
+        b"\x1f\x8b": gzip.open,
+        b"BZh": bz2.open,
+        b"\xfd7zXZ\0": lzma.open,
+    }
+    opener = next((opener for start, opener in openers.items() if magic.startswith(start)), None)
+    with opener(archive) if opener else archive.open("rb") as content:
+        yield cast("IO[bytes]", _HeaderLimit(content))
 
 
 def _zip_entries(file: zipfile.ZipFile) -> Iterator[_Entry]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.config import FinetuneConfig
@@ -14,11 +13,13 @@ from zoo.errors import ConfigError, DataError, RunError, WeightsError
 from zoo.events import Note, Work
 from zoo.losses import Criterion
 from zoo.options import make_options
+from zoo.paths import typed_path
 from zoo.registry import card_of
 from zoo.run import RUNS, Run, open_run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from zoo.contracts import Backbone
     from zoo.events import Observer
@@ -95,7 +96,7 @@ def find_images(config: FinetuneConfig, registry: Registry, observer: Observer) 
         raise DataError(f"The dataset '{images.name}' has one class alone; there is nothing to tell apart.")
     if images.skipped:
         observer(Note(text=f"Files left out: {len(images.skipped)}, the first: {images.skipped[0]}."))
-    listed = {} if config.exclude is None else read_exclusions(Path(config.exclude).expanduser())
+    listed = {} if config.exclude is None else read_exclusions(typed_path(config.exclude))
     if images.val and not images.test:
         observer(Note(text="The data brings no test part: the validation accuracy is all there will be.", warning=True))
     images = divide(
@@ -128,7 +129,7 @@ def find_weights(config: FinetuneConfig, *, runs: Path = RUNS) -> Path | Run | N
     """
     if config.weights in ("pretrained", "none"):
         return None
-    path = Path(config.weights).expanduser()
+    path = typed_path(config.weights)
     if path.is_file():
         return path
     if path.suffix in _WEIGHT_SUFFIXES:

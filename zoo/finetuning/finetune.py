@@ -17,6 +17,7 @@ from zoo.finetuning.assembly import assemble, config_of, find_images, find_offer
 from zoo.finetuning.blame import naming_plugins
 from zoo.finetuning.resumption import find_resumption, occupied, place, seal, take_up
 from zoo.manifest import MANIFEST
+from zoo.paths import typed_path
 from zoo.plugins import load_registry
 from zoo.run import RUNS, Run, create_run, open_run, write_record
 
@@ -123,7 +124,7 @@ def check_names(config: FinetuneConfig, *, registry: Registry, runs: str | Path 
 def _find_weights(config: FinetuneConfig, offers: Offers, registry: Registry, runs: Path) -> Path | Run | None:
     weights = find_weights(config, runs=runs)
     if config.exclude is not None:
-        read_exclusions(Path(config.exclude).expanduser())
+        read_exclusions(typed_path(config.exclude))
     check_data(config.data, registry=registry, options=config.data_options)
     if config.weights == "pretrained":
         offers.backbone.spec.check_pretrained()

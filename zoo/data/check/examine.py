@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoo.data.check.classes import judge_classes
@@ -17,11 +16,13 @@ from zoo.data.source import load_images
 from zoo.data.splits import divide
 from zoo.errors import DataError
 from zoo.machine import usable_cpus
+from zoo.paths import typed_path
 from zoo.plugins import load_registry
 from zoo.specs import no_progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from zoo.data.check.report import Photo
     from zoo.registry import Registry
@@ -79,7 +80,7 @@ def check_data(
         text = f"None of the {len(listed)} photos that {exclude} lists is there."
         more.append(Finding(kind="exclude", about="exclusions", level="warning", text=text))
     images = fewer
-    folder = Path(data).expanduser()
+    folder = typed_path(data)
     root = folder if folder.is_dir() else None
     return check_images(images, near=near, root=root, more=more, threads=threads, progress=progress)
 
