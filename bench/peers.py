@@ -3,8 +3,9 @@
 Timed from the start of the process to its last figure: the same photos, weights, epochs, image size and batch size; the
 validation part evaluated after each epoch, the test part once. Each trainer twice: at its defaults, and at its best
 setting (bf16 autocast, channels-last, workers). This project finds its setting itself; it is there with its default
-recipe (a probe, then the upper stages) and with the recipe of the plain loop (SGD, all layers). Alternating, after a
-round that imports everything; rows are medians.
+recipe (a probe, then the upper stages), with all of the backbone frozen (run once, the head trained on what it gives),
+and with the recipe of the plain loop (SGD, all layers). Alternating, after a round that imports everything; rows are
+medians.
 """
 
 from __future__ import annotations
@@ -114,6 +115,7 @@ def trainers(arguments: argparse.Namespace, data: Path, runs: Path) -> dict[str,
     loop = [word for name, value in _LOOP.items() for word in (f"--{name}", value)]
     known: dict[str, Callable[[], Outcome]] = {
         "zoo: default recipe": partial(run, zoo, environment, read_zoo),
+        "zoo: backbone frozen": partial(run, [*zoo, "--freeze", "all"], environment, read_zoo),
         "zoo: the plain loop's recipe": partial(run, [*zoo, *loop], environment, read_zoo),
     }
     weights = ["--weights", str(arguments.weights)] if arguments.weights else []
