@@ -24,7 +24,7 @@ quickstart: $(READY)  ## Set up, then fine-tune on the built-in drawings: about 
 	@echo "  zoo finetune resnet18 --data PATH           # your own photos: a folder with a folder for each class"
 
 test: $(READY) browser  ## Set up, then run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 # Chromium, where there is none yet: the demo's tests drive it, and skip without.
 browser: $(READY)

@@ -46,7 +46,7 @@ def options(name: str, doc: str | None, *, repeats: int, photos: int | None = No
 def alternate(measures: Mapping[str, Callable[[], T]], repeats: int, *, warm_up: bool = False) -> dict[str, list[T]]:
     """Measures each in turn, `repeats` times over: a machine's speed drifts by more than most differences.
 
-    Tells on stderr what is done, so that a long run is seen to go on, and an error at its end costs no figure.
+    Tells on stderr of what takes seconds, so that a long run is seen to go on, and an error at its end costs no figure.
 
     Args:
         measures: By name.
@@ -60,7 +60,8 @@ def alternate(measures: Mapping[str, Callable[[], T]], repeats: int, *, warm_up:
         for name, measure in measures.items():
             started = time.perf_counter()
             taken[name].append(measure())
-            print(f"{name}: {time.perf_counter() - started:.1f} s, {taken[name][-1]}", file=sys.stderr)
+            if (seconds := time.perf_counter() - started) > 1:
+                print(f"{name}: {seconds:.1f} s, {taken[name][-1]}", file=sys.stderr)
     return taken
 
 
