@@ -56,6 +56,8 @@ def address(sock: socket.socket) -> str:
 
 def serve(app: FastAPI, sock: socket.socket, *, ready: Callable[[], None]) -> None:
     """Serves until it is interrupted; calls `ready` once requests are answered."""
+    # What is wrong with a form is told to its sender; whoever sends many would fill the log.
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
     config = uvicorn.Config(
         app,
         log_level="warning",
