@@ -244,7 +244,12 @@ def main(args: list[str] | None = None) -> NoReturn:
         # Whoever read our output has left (`zoo list | head`). Python flushes once more at exit: into nothing.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
-    sys.exit(status if isinstance(status, int) else 0)
+    status = status if isinstance(status, int) else 0
+    if status and "WORLD_SIZE" in os.environ:
+        from zoo.engine.processes import end
+
+        end(status)
+    sys.exit(status)
 
 
 def _let_waiting_threads_sleep() -> None:

@@ -3,7 +3,6 @@
 Started as ``processes_job.py FOLDER``, with torchrun's variables set.
 """
 
-import atexit
 import json
 import signal
 import sys
@@ -13,7 +12,7 @@ from unittest.mock import patch
 import torch
 from fakes import FakePlugin, SmallBackbone, images, registry_of, samples
 from safetensors.torch import load_file
-from torch import distributed, nn
+from torch import nn
 
 import zoo
 from zoo.data.loader import Batch, share_of
@@ -22,7 +21,7 @@ from zoo.engine.evaluate import run_over
 from zoo.engine.memory import Parts
 from zoo.engine.mixup import Mixed
 from zoo.engine.precision import Precision
-from zoo.engine.processes import ALONE, Processes
+from zoo.engine.processes import ALONE, Processes, end
 from zoo.engine.randomness import set_random_states
 from zoo.engine.state import TrainState
 from zoo.engine.step import Step
@@ -160,8 +159,6 @@ def outputs(processes, count):
 
 def main(folder):
     processes = Processes.from_environment()
-    left_open = folder / f"{processes.rank}.open"
-    atexit.register(lambda: left_open.write_text(str(distributed.is_initialized()), "utf-8"))
     seen = {"rank": processes.rank}
     torch.set_num_threads(1)
     notes = []
@@ -186,6 +183,7 @@ def main(folder):
     except (ConfigError, ElsewhereError) as error:
         seen["error"] = type(error).__name__
     (folder / f"{processes.rank}.json").write_text(json.dumps(seen), "utf-8")
+    end(0)
 
 
 if __name__ == "__main__":

@@ -8,12 +8,13 @@ from __future__ import annotations
 import atexit
 import os
 import signal
+import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from zoo.errors import ConfigError, ElsewhereError
 
@@ -225,12 +226,20 @@ def _is_open() -> bool:
     return dist.is_available() and dist.is_initialized()
 
 
-def _close() -> None:
-    """Ends the threads of a group that is still open, without waiting for the other processes.
+def end(status: int) -> NoReturn:
+    """Ends this process, which has left `Processes.together` by an error, without taking Python down around it.
 
-    At exit, while Python is whole: such a thread may still let go of a tensor, and where it does so later, the process
-    is aborted (https://github.com/pytorch/pytorch/pull/179291).
+    gloo's threads may outlive the group. One of them that lets go of a tensor while Python ends aborts the process
+    (https://github.com/pytorch/pytorch/pull/179291).
     """
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # whoever read it has left
+            stream.flush()
+    os._exit(status)
+
+
+def _close() -> None:
+    """Closes a group that is still open, at exit and without waiting for the other processes."""
     import torch.distributed as dist
 
     if dist.group.WORLD is not None:
