@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -50,8 +51,12 @@ def begin(panel: Locator) -> None:
 
 def choose(panel: Locator, label: str, name: str) -> None:
     field = panel.get_by_role("combobox", name=label, exact=True)
-    field.fill(name)
-    field.press("Enter")
+    for _ in range(10):  # the choices may still be on their way
+        field.fill(name)
+        field.press("Enter")
+        with suppress(AssertionError):
+            expect(field).to_have_value(name, timeout=2000)
+            return
     expect(field).to_have_value(name)
 
 
