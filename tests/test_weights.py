@@ -2,6 +2,7 @@ import http.server
 import os
 import pickle
 import socket
+import struct
 import threading
 import time
 from pathlib import Path
@@ -272,3 +273,14 @@ def test_real_files_fit_wholly(plugin, name, file):
     assert not report.missing
     assert not report.mismatched
     assert len(report.skipped) == 2  # weight and bias of the output layer
+
+
+def test_whatever_a_broken_pickle_makes_torch_raise_is_told(tmp_path, monkeypatch):
+    def load(*args, **options):
+        raise struct.error("unpack requires a buffer of 4 bytes")
+
+    monkeypatch.setattr(torch, "load", load)
+    file = tmp_path / "w.pth"
+    file.write_bytes(b"spoilt")
+    with pytest.raises(WeightsError, match="cannot be read: unpack requires a buffer of 4 bytes"):
+        read_state_dict(file)
