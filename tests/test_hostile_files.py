@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from run_files import WHOLE
 
 from zoo.commands.runs import command
 from zoo.errors import ZooError
@@ -16,35 +17,6 @@ from zoo.run import METRICS, RECORD, list_runs, open_run
 from zoo.taghistory import TAGS
 from zoo.tags import list_tags, tags_by_run
 
-CREATED = "2026-01-01T00:00:00+00:00"
-SCORES = {"accuracy": 0.9, "interval": [0.8, 0.95], "count": 8}
-WHOLE = {
-    RECORD: {
-        "format": 1,
-        "status": "finished",
-        "created": CREATED,
-        "backbone": "acme/tiny",
-        "head": "heads/linear",
-        "config": {"backbone": "tiny", "head": "linear", "data": "dogs", "recipe": "default"},
-        "classes": ["cat", "dog"],
-        "preprocess": {
-            "size": [8, 8],
-            "resize": 8,
-            "resize_mode": "shorter",
-            "interpolation": "bilinear",
-            "mean": [0.5, 0.5, 0.5],
-            "std": [0.5, 0.5, 0.5],
-        },
-        "data": {"name": "dogs", "fingerprint": "abc", "split": {"train": ["a"], "val": ["b"]}},
-        "results": {"test": SCORES, "val": SCORES, "seconds": 19.0},
-    },
-    METRICS: {"epoch": 1, "train_loss": 1.0, "val_loss": None, "best": True},
-    MANIFEST: {"format": 1, "files": {"run.json": {"sha256": "0" * 64, "size": 3}}},
-    TAGS: {
-        "format": 1,
-        "history": [{"name": "hotdog@1", "run": "r-1", "created": CREATED, "weights": "w", "at": "x", "by": "y"}],
-    },
-}
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=8),
     lambda inner: (

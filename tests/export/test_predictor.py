@@ -269,6 +269,11 @@ def needs_an_operator_of_its_own(made):
     made.graph.node[-1].op_type, made.graph.node[-1].domain = "Mood", "acme"
 
 
+def claims_more_than_there_is(made):
+    (weight,) = (each for each in made.graph.initializer if each.name == "weight")
+    weight.dims[:] = [1 << 40, 1 << 20]
+
+
 @pytest.mark.parametrize(
     ("content", "told"),
     [
@@ -282,8 +287,9 @@ def needs_an_operator_of_its_own(made):
         (changed(rename_input), "its inputs are ['picture'], not 'image' alone"),
         (changed(drop_heatmap), "it has no output 'heatmap' of float32"),
         (changed(needs_an_operator_of_its_own), "cannot be opened"),
+        (changed(claims_more_than_there_is), "cannot be opened"),
     ],
-    ids=["no card", "empty card", "classes", "kind", "name", "heatmap", "operator"],
+    ids=["no card", "empty card", "classes", "kind", "name", "heatmap", "operator", "size"],
 )
 def test_a_graph_that_is_not_what_its_card_says_is_refused(content, told):
     assert told in refused(content)

@@ -1,0 +1,35 @@
+"""What stands in the JSON files of a whole run, and in the list of tags beside it."""
+
+from zoo.manifest import MANIFEST
+from zoo.run import METRICS, RECORD
+from zoo.taghistory import TAGS
+
+CREATED = "2026-01-01T00:00:00+00:00"
+SCORES = {"accuracy": 0.9, "interval": [0.8, 0.95], "count": 8}
+WHOLE = {
+    RECORD: {
+        "format": 1,
+        "status": "finished",
+        "created": CREATED,
+        "backbone": "acme/tiny",
+        "head": "heads/linear",
+        "config": {"backbone": "tiny", "head": "linear", "data": "dogs", "recipe": "default"},
+        "classes": ["cat", "dog"],
+        "preprocess": {
+            "size": [8, 8],
+            "resize": 8,
+            "resize_mode": "shorter",
+            "interpolation": "bilinear",
+            "mean": [0.5, 0.5, 0.5],
+            "std": [0.5, 0.5, 0.5],
+        },
+        "data": {"name": "dogs", "fingerprint": "abc", "split": {"train": ["a"], "val": ["b"]}},
+        "results": {"test": SCORES, "val": SCORES, "seconds": 19.0},
+    },
+    METRICS: {"epoch": 1, "train_loss": 1.0, "val_loss": None, "best": True},
+    MANIFEST: {"format": 1, "files": {"run.json": {"sha256": "0" * 64, "size": 3}}},
+    TAGS: {
+        "format": 1,
+        "history": [{"name": "hotdog@1", "run": "r-1", "created": CREATED, "weights": "w", "at": "x", "by": "y"}],
+    },
+}
