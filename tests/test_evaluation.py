@@ -1,3 +1,5 @@
+import contextlib
+
 import pytest
 from fakes import CLASSES, FakePlugin, images, photo, png, registry_of, samples
 
@@ -5,7 +7,7 @@ from zoo.errors import DataError, RunError
 from zoo.evaluation import evaluate
 from zoo.events import Note, Work
 from zoo.finetuning.finetune import finetune
-from zoo.run import open_run, write_record
+from zoo.run import Run, open_run, write_record
 from zoo.specs import Sample
 
 
@@ -48,6 +50,20 @@ def test_photos_that_came_since_are_told(made):
     plugin.dataset = images(test=images().test[1:])
     score(run, registry, observer=lambda event: notes.append(event.text) if isinstance(event, Note) else None)
     assert notes == [f"The test photos are no longer those that {run.name} was made with."]
+
+
+def test_the_folder_that_a_record_names_is_told_before_it_is_read(made, tmp_path):
+    """A run from elsewhere may name any."""
+    run, registry, _ = made
+    folder = write_folder(tmp_path / "photos", images().test)
+    notes = []
+    for data in (folder, str(tmp_path / "gone.csv")):
+        record = {**run.record, "config": {**run.config, "data": data}}
+        with contextlib.suppress(DataError):
+            evaluate(Run(run.path, record), part="train", device="cpu", registry=registry, observer=notes.append)
+    told = [event.text for event in notes if isinstance(event, Note)]
+    assert f"The photos are read from {folder}, as the record of {run.name} says." == told[0]
+    assert f"The photos are read from {tmp_path / 'gone.csv'}, as the record of {run.name} says." == told[-1]
 
 
 def test_classes_are_matched_by_name_not_by_position(made, tmp_path):

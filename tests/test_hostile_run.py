@@ -8,7 +8,7 @@ import pytest
 import safetensors.torch
 import torch
 from click.testing import CliRunner
-from fakes import FakePlugin, registry_of
+from fakes import FakePlugin, a_backbone, registry_of
 
 from zoo import predictor
 from zoo.cli import cli, main
@@ -17,7 +17,6 @@ from zoo.errors import RunError, WeightsError, ZooError
 from zoo.finetuning.checkpoint import describe_checkpoint
 from zoo.finetuning.finetune import finetune
 from zoo.manifest import MANIFEST, check_folder, read_manifest
-from zoo.reading import read_plain
 from zoo.run import CHECKPOINT, METRICS, RECORD, WEIGHTS, list_runs, open_run
 from zoo.taghistory import TAGS
 from zoo.tags import list_tags
@@ -131,11 +130,12 @@ def test_what_is_no_plain_file_is_not_read(folder, name, kind):
         READERS[name](folder)
 
 
-def test_a_file_that_would_fill_the_memory_is_not_read(tmp_path):
-    with (tmp_path / "sparse").open("wb") as file:
+@pytest.mark.parametrize("name", [RECORD, METRICS, MANIFEST, TAGS])
+def test_a_file_that_would_fill_the_memory_is_not_read(folder, name):
+    with ((folder.parent if name == TAGS else folder) / name).open("wb") as file:
         file.truncate(3 << 30)
-    with pytest.raises(OSError, match="Larger than 512 MiB"):
-        read_plain(tmp_path / "sparse")
+    with pytest.raises(RunError, match="Larger than 512 MiB"):
+        READERS[name](folder)
 
 
 def test_a_link_to_somebodys_file_tells_nothing_of_it(folder, tmp_path):
@@ -221,11 +221,12 @@ def test_a_hostile_reference_is_an_error_in_lines_fit_for_a_terminal(folder, nam
         ("classes", {"a": 1}, "unreadable 'classes'"),
     ],
 )
-def test_what_a_record_asks_for_is_checked_before_it_is_built(folder, registry, part, value, told):
+def test_what_a_record_asks_for_is_checked_before_it_is_built(folder, part, value, told):
     record = json.loads((folder / RECORD).read_text())
     change(folder, **{part: {**record[part], **value} if isinstance(value, dict) and part != "classes" else value})
+    unbuilt = FakePlugin(backbones=[a_backbone(build=lambda request: pytest.fail("It was built."))])
     with pytest.raises(ZooError) as caught:
-        predictor.load(folder, device="cpu", registry=registry)
+        predictor.load(folder, device="cpu", registry=registry_of(unbuilt))
     assert told in str(caught.value)
 
 

@@ -6,7 +6,7 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from zoo.data.source import load_images
+from zoo.data.source import load_images, path_of
 from zoo.errors import ConfigError, DataError, ImageError
 from zoo.events import Note, Work, ignore
 from zoo.finetuning.assembly import config_of, find_images
@@ -125,7 +125,10 @@ def _images(model: Run | ModelFile, data: str | None, part: str, registry: Regis
         return load_images(data, registry=registry, options={})
     if not isinstance(model, Run):
         raise ConfigError(f"{model.path} has no photos of its own to be evaluated on.", hint="Name some with --data.")
-    images = find_images(config_of(model), registry, observer)
+    config = config_of(model)
+    if (path := path_of(config.data, registry)) is not None:  # any of this machine, if the record is a stranger's
+        observer(Note(text=f"The photos are read from {path}, as the record of {model.name} says."))
+    images = find_images(config, registry, observer)
     for text in model.leaks if part == "test" else ():
         observer(Note(text=text, warning=True))
     if [sample.name for sample in getattr(images, part)] != model.split.get(part):

@@ -56,6 +56,8 @@ def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
     place, end = 0, len(message)
     while place < end:
         key, place = _varint(message, place)
+        if key >> 32:  # readers in C++ drop the bits above, and would see another field
+            raise ValueError("a field of a number too large")
         kind = key & 7
         if kind == _VARINT:
             value, place = _varint(message, place)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING
 
+from zoo.errors import DataError
 from zoo.options import option
 from zoo.specs import ImageSet, Sample
 
@@ -24,17 +25,25 @@ class CartoonOptions:
     """The options of `hotdog-cartoon`."""
 
     images: int = option(
-        400, help="training images per class; a fifth as many to validate, two fifths to test", minimum=5
+        400,
+        help="training images per class; a fifth as many to validate, two fifths to test",
+        minimum=5,
+        maximum=10_000_000,
     )
     size: int = option(96, help="width and height in pixels", minimum=16, maximum=1024)
     seed: int = option(0, help="other seeds give other drawings", minimum=0)
 
 
 def load(request: DatasetRequest) -> ImageSet:
-    """Draws the images; nothing is downloaded or written."""
+    """Draws the images; nothing is downloaded or written.
+
+    Raises:
+        DataError: They would take most of the memory: how many there are may stand in a record from elsewhere.
+    """
     options: CartoonOptions = request.options
     counts = {"train": options.images, "val": options.images // 5, "test": options.images * 2 // 5}
     total, done = len(CLASSES) * sum(counts.values()), 0
+    _check_room(total * 3 * options.size**2)
     parts: dict[str, tuple[Sample, ...]] = {}
     for part, count in counts.items():
         samples = []
@@ -53,6 +62,17 @@ def load(request: DatasetRequest) -> ImageSet:
         note=f"These are drawings made by the program (seed {options.seed}), not photos: "
         "results on them say nothing about photos.",
     )
+
+
+def _check_room(needed: int) -> None:
+    from zoo.machine import available_memory
+
+    memory = available_memory()
+    if memory is not None and needed > memory // 2:
+        raise DataError(
+            f"The drawings would take {needed / 2**30:.1f} GiB, more than half of the memory that is to be had.",
+            hint="Ask for fewer, or for smaller ones: --data-option images=400 --data-option size=96.",
+        )
 
 
 def _sample(name: str, label: int, options: CartoonOptions) -> Sample:

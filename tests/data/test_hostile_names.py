@@ -123,7 +123,7 @@ def test_links_that_leave_the_folder_are_not_followed(here):
         os.mkfifo(here / "photos" / "a" / "4.png")
     found = read_folder(here / "photos")
     assert [sample.name for sample in found.train] == ["a/1.png", "b/1.png"]
-    assert len(found.skipped) == 4 if hasattr(os, "mkfifo") else 3
+    assert len(found.skipped) == (4 if hasattr(os, "mkfifo") else 3)
 
 
 def test_a_table_names_devices_in_vain(here):

@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from zoo.data.table import read_csv
@@ -69,6 +71,8 @@ def test_an_absolute_path_is_taken_as_it_is(table, tmp_path):
         ("1.jpg,a,train,more\n", "line 1 has 4 columns"),
         ('1.jpg,"a\n', "is not a CSV file"),
         ("sub,a\n2.jpg,b\n", "there is no file"),
+        (f"{'x' * 5000}.jpg,a\n2.jpg,b\n", "there is no file"),
+        ("1\0.jpg,a\n2.jpg,b\n", "there is no file|is not a CSV file"),
     ],
 )
 def test_what_makes_no_sense_is_refused(table, text, message):
@@ -81,3 +85,11 @@ def test_a_file_that_is_no_text_is_refused(table, tmp_path):
         read_csv(table("1.jpg,caf\xe9\n", encoding="latin-1"))
     with pytest.raises(DataError, match="No such file"):
         read_csv(tmp_path / "gone.csv")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes")
+@pytest.mark.timeout(60)
+def test_nothing_waits_for_a_table_that_is_a_pipe(tmp_path):
+    os.mkfifo(tmp_path / "photos.csv")
+    with pytest.raises(DataError, match="Not a plain file"):
+        read_csv(tmp_path / "photos.csv")

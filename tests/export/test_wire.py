@@ -7,7 +7,7 @@ import pytest
 from onnx import TensorProto, helper
 from onnx_files import card, model
 
-from zoo_export.wire import has_data_elsewhere
+from zoo_export.wire import _MESSAGES, has_data_elsewhere
 
 
 def away(name: str = "w") -> TensorProto:
@@ -88,6 +88,20 @@ def test_a_file_that_is_whole_in_itself_is_whole(kind):
     assert not has_data_elsewhere(model(card(input=kind)).SerializeToString())
 
 
+def field(tag: bytes, body: bytes) -> bytes:
+    return tag + bytes([len(body)]) + body
+
+
+def test_a_number_of_a_field_that_other_readers_cut_to_32_bits_hides_nothing():
+    """Protobuf in C++, which ONNX Runtime reads with, drops the bits above; what is left is the number of another."""
+    entry = field(b"\x0a", b"location") + field(b"\x12", b"../secret")
+    plain, overlong = b"\x6a", b"\xea\x80\x80\x80\x10"  # external_data
+    for tag in (plain, overlong[:-1] + b"\0"):
+        assert has_data_elsewhere(field(b"\x3a", field(b"\x2a", field(tag, entry))))
+    with pytest.raises(ValueError, match="a number too large"):
+        has_data_elsewhere(field(b"\x3a", field(b"\x2a", field(overlong, entry))))
+
+
 def test_every_message_of_the_format_that_may_hold_a_tensor_is_looked_into():
     """Against the format's own description: a field that a later version of onnx adds is noticed here."""
     found = set()
@@ -107,8 +121,6 @@ def test_every_message_of_the_format_that_may_hold_a_tensor_is_looked_into():
         holders |= more
     names = {"SparseTensorProto": "sparse", "TrainingInfoProto": "training"}
     short = {name: names.get(name, name.removesuffix("Proto").lower()) for name in holders}
-
-    from zoo_export.wire import _MESSAGES
 
     ours = {(kind, number, inner) for kind, fields in _MESSAGES.items() for number, inner in fields.items()}
     assert ours == {(short[owner], number, short[kind]) for owner, number, kind in found if kind in holders}

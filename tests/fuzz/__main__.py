@@ -1,4 +1,7 @@
-"""Gives every entrance spoilt files, and tells what came of them. Whatever but a `ZooError` comes out is a finding.
+"""Gives every entrance spoilt files, and tells what came of them.
+
+Whatever but a `ZooError` comes out is a finding; so is a program that is started, a pickle that is loaded, an address
+that is asked, and a file that is opened outside of the folder of the case.
 
     python tests/fuzz --cases 20000              # of all entrances together
     python tests/fuzz --entrance image --cases 5000 --seed 7
@@ -12,7 +15,6 @@ folder. With ZOO_TEST_DATA the real problem images are spoilt as well.
 from __future__ import annotations
 
 import argparse
-import resource
 import selectors
 import subprocess
 import sys
@@ -20,6 +22,10 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 HERE = Path(__file__).parent
 sys.path[0] = str(HERE.parent)
@@ -45,6 +51,8 @@ def work(name: str, seed: int, start: int, stop: int) -> None:
     if read(entrance, seeds[0]) != "taken":  # and what is imported only now takes its memory before there is a limit
         raise SystemExit(f"{name}: the whole file is refused.")
     if sys.platform == "linux":
+        import resource
+
         grown = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (grown + MEMORY, grown + MEMORY))
     for number in range(start, stop):
@@ -104,7 +112,7 @@ def _told(process: subprocess.Popen[bytes], counts: Counter[str], findings: dict
     return current
 
 
-def _lines(process: subprocess.Popen[bytes]):
+def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:
     """Yields lines as they come; kills a process that is silent for too long."""
     assert process.stdout is not None
     waiting, rest, limit = selectors.DefaultSelector(), b"", STARTING

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import json
@@ -14,8 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-from fakes import SmallBackbone
 from fuzz.mutations import (
     Mutation,
     scramble,
@@ -25,18 +24,24 @@ from fuzz.mutations import (
     spoil_png,
     spoil_safetensors,
 )
+from fuzz.watch import Watch
 from onnx_files import card, model
 from problem_images import problems
 from run_files import WHOLE
 
 from zoo.errors import ZooError
-from zoo.run import CHECKPOINT, METRICS, RECORD, WEIGHTS, Run
+from zoo.run import CHECKPOINT, METRICS, RECORD, WEIGHTS, Run, preprocess_to_dict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    import torch
+
+    from zoo.registry import Registry
+
 _MOST_BYTES = 300_000  # of a real image: larger ones take long, and have no more headers
 _REAL = Path(os.environ.get("ZOO_TEST_DATA", "/nonexistent")) / "problem_images"
+_WATCH = Watch()
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,8 @@ class Entrance:
 
     Attributes:
         seeds: Makes whole files.
-        read: Given the content of a file and an empty folder; whatever but a `ZooError` comes out of it is a finding.
+        read: Given the content of a file and an empty folder. Whatever but a `ZooError` comes out of it is a finding,
+            and so is what it does outside of that folder.
         mutate: Spoils a file.
     """
 
@@ -112,6 +118,35 @@ def _record(content: bytes, folder: Path) -> None:
     config_of(run)
 
 
+@functools.cache
+def _trained() -> tuple[Registry, bytes, bytes]:
+    """Returns a registry, and record and weights of a run that was made with it."""
+    import safetensors.torch
+    from fakes import CLASSES, PREPROCESS, FakePlugin, registry_of
+
+    from zoo.config import make_config
+    from zoo.finetuning.assembly import assemble, find_offers
+
+    registry = registry_of(FakePlugin())
+    config = make_config("small", data="colours", head="flat", weights="none")
+    made = assemble(config, find_offers(config, registry), None, len(CLASSES))
+    names = {"backbone": "fake/small", "head": "fake/flat", "classes": CLASSES}
+    values = {"config": config.to_dict(), "preprocess": preprocess_to_dict(PREPROCESS)}
+    record = json.dumps({**WHOLE[RECORD], **names, **values}).encode()
+    return registry, record, safetensors.torch.save(made.classifier.state_dict())
+
+
+def _run(content: bytes, folder: Path) -> None:
+    import numpy as np
+
+    from zoo.predictor import load
+
+    registry, _, weights = _trained()
+    run = _run_with(RECORD, content, folder)
+    (run / WEIGHTS).write_bytes(weights)
+    load(run, device="cpu", registry=registry).predict(np.zeros((20, 24, 3), np.uint8))
+
+
 def _metrics(content: bytes, folder: Path) -> None:
     from zoo.run import append_metrics, open_run
 
@@ -139,6 +174,8 @@ def _tags(content: bytes, folder: Path) -> None:
 
 @functools.cache
 def _network() -> torch.nn.Module:
+    from fakes import SmallBackbone
+
     return SmallBackbone()
 
 
@@ -156,6 +193,8 @@ def _weights(content: bytes, folder: Path) -> None:
 
 
 def _pickles() -> list[bytes]:
+    import torch
+
     state = _network().state_dict()
     about = {"epoch": 1, "step": 2, "config": {}, "seconds": 0.5, "machine": {}}
     found = []
@@ -259,11 +298,22 @@ def _table(content: bytes, folder: Path) -> None:
     read_csv(folder / "photos.csv")
 
 
+def _dataset(content: bytes, folder: Path) -> None:
+    from zoo.data.source import load_images
+
+    name = content.decode(errors="surrogateescape")
+    if os.path.expanduser(name).startswith(("/", "..")):  # noqa: PTH111  pathlib raises where there is no such user
+        raise ZooError("That is a path; it leads where it likes.")
+    with contextlib.chdir(folder):
+        load_images(name, registry=_trained()[0], options={})
+
+
 ENTRANCES = {
     "image": Entrance(_images, _decode, spoil_png),
     "image part": Entrance(_images, _decode_part, spoil_png),
     "image header": Entrance(_images, _header, spoil_png),
     "run.json": Entrance(lambda: [json.dumps(WHOLE[RECORD]).encode()], _record, spoil_json),
+    "run": Entrance(lambda: [_trained()[1]], _run, spoil_json),
     "metrics.jsonl": Entrance(lambda: [json.dumps(WHOLE[METRICS]).encode() + b"\n"], _metrics, spoil_lines),
     "manifest.json": Entrance(lambda: [json.dumps(WHOLE["manifest.json"]).encode()], _manifest, spoil_json),
     "tags.json": Entrance(lambda: [json.dumps(WHOLE["tags.json"]).encode()], _tags, spoil_json),
@@ -275,6 +325,7 @@ ENTRANCES = {
     "onnx load": Entrance(_onnx_files, _predictor, _spoil_onnx),
     "archive": Entrance(_packed, _extract, spoil_members),
     "table": Entrance(lambda: [b"path,label,split\n1.png,a,train\n2.png,b,train\n"], _table, scramble),
+    "dataset name": Entrance(lambda: [b"colours", b"fake/colours"], _dataset, scramble),
 }
 
 
@@ -285,8 +336,12 @@ def spoilt(entrance: Entrance, name: str, seed: int, number: int) -> bytes:
 
 
 def read(entrance: Entrance, content: bytes) -> str:
-    """Returns ``"taken"`` or ``"refused"``; raises whatever else comes out."""
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+    """Returns ``"taken"`` or ``"refused"``; raises whatever else comes out.
+
+    Raises:
+        AssertionError: It touched what lies elsewhere, or started a program.
+    """
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, _WATCH.kept_inside(Path(folder)):
         try:
             entrance.read(content, Path(folder))
         except ZooError as error:

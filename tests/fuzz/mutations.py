@@ -18,7 +18,8 @@ Mutation = Callable[[random.Random, bytes, Sequence[bytes]], bytes]
 _NUMBERS = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 1 << 63, (1 << 64) - 1)
 _ODD: tuple[Any, ...] = (
     *(None, True, False, 0, -1, 1, 2**31, 2**63, 10**400, -(10**30), 0.5, 1e308, -1e-320),
-    *("", "a", "../x", "/etc/passwd", "a\0b", "\x1b[31m", "\n", "\ud800", "\u202e", "9" * 5000, "x" * 100_000, "<b>"),
+    *("", "a", "\n", "a\0b", "\x1b[31m", "\ud800", "\u202e", "<b>", "9" * 5000, "x" * 100_000),
+    *("../x", "../../x", "/etc/passwd", "/dev/zero", "~", "os.system"),
     *([], {}, [[]], [None] * 3, {"": ""}, {"a": {"b": {"c": []}}}, ["a", "a"], [1e308, float("nan")]),
 )
 

@@ -56,6 +56,10 @@ class TestCartoon:
         assert "not photos" in SPECS["hotdog-cartoon"].summary
         assert "cartoon" in images.name
 
+    def test_more_than_the_memory_holds_is_refused_before_it_is_drawn(self):
+        with pytest.raises(DataError, match=r"The drawings would take \d+\.\d GiB, more than half of the memory"):
+            draw(images=10_000_000, size=1024)
+
     def test_parts_and_classes(self):
         images = draw(images=10, size=16)
         assert images.classes == CLASSES == ("hotdog", "not-hotdog")

@@ -8,6 +8,7 @@ import io
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zoo.errors import DataError
+from zoo.reading import read_plain
 from zoo.run import written_aside
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def read_exclusions(path: Path) -> dict[str, str]:
         DataError: The list cannot be read.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig")  # as it is: a name may hold a line break
+        text = read_plain(path).decode("utf-8-sig")  # as it is: a name may hold a line break
         rows = [row for row in csv.reader(io.StringIO(text, newline="")) if row and row[0].strip()]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or str(error)

@@ -78,10 +78,12 @@ def _short(label: int, digest: str) -> str:
 
 def _digest(sample: Sample) -> str:
     source = sample.source
+    if isinstance(source, bytes):
+        return hashlib.sha256(source).hexdigest()
     try:
-        data = source if isinstance(source, bytes) else source.read_bytes()
+        with source.open("rb") as file:  # in pieces: it may be larger than any photo, and than the memory
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise ImageError(
             f"{sample.name}: cannot be read ({error.strerror}).", hint=f"Check {error.filename}."
         ) from None
-    return hashlib.sha256(data).hexdigest()

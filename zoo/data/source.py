@@ -82,6 +82,11 @@ def check_data(data: str, *, registry: Registry, options: Mapping[str, str]) -> 
         _read_path(data, options)
 
 
+def path_of(data: str, registry: Registry) -> Path | None:
+    """Returns the absolute path that `load_images` reads, or None where it asks a plugin; raises as it does."""
+    return typed_path(data).absolute() if _offer(data, registry) is None else None
+
+
 def _offer(data: str, registry: Registry) -> Offer[DatasetSpec] | None:
     """Returns the offer that a name means, or None for a path."""
     typed_path(data)  # what cannot be one cannot be a name either

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from zoo.data.folder import PARTS, Labelled, build, printable, slug
 from zoo.errors import DataError
+from zoo.reading import read_plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,7 +55,7 @@ def read_csv(path: Path, *, strict: bool = True) -> ImageSet:
     for line, row in body:
         where = f"{path}, line {line}"
         file, label, part = _entry(where, row, columns, path.parent)
-        if strict and not file.is_file():
+        if strict and not os.path.isfile(file):  # noqa: PTH113  pathlib raises where a name is too long
             raise DataError(f"{where}: there is no file {file}.", hint=_HINT)
         if (first := lines.setdefault(file, line)) != line:
             raise DataError(f"{where}: {file.name} is listed already in line {first}.", hint="Delete one of the two.")
@@ -67,10 +69,10 @@ def _rows(path: Path) -> list[tuple[int, list[str]]]:
     """Returns the line number and the cells of each row that is not blank."""
     try:
         # utf-8-sig: spreadsheets put a byte order mark in front.
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_plain(path).decode("utf-8-sig")
         first = next((line for line in text.splitlines() if line.strip()), "")
         delimiter = next((mark for mark in "\t,;" if mark in first), ",")
-        reader = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True)
+        reader = csv.reader(io.StringIO(text, newline=None), delimiter=delimiter, strict=True)
         return [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(map(str.strip, row))]
     except UnicodeDecodeError:
         raise DataError(f"{path} is not UTF-8 text.", hint="Save it as CSV in UTF-8.") from None

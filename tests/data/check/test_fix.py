@@ -1,4 +1,5 @@
 import hashlib
+import os
 
 import pytest
 from PIL import Image
@@ -79,6 +80,14 @@ def test_a_list_may_be_written_by_hand(tmp_path):
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match="cannot be read"):
         read_exclusions(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes")
+@pytest.mark.timeout(60)
+def test_nothing_waits_for_a_list_that_is_a_pipe(tmp_path):
+    os.mkfifo(tmp_path / "list.csv")
+    with pytest.raises(DataError, match="Not a plain file"):
+        read_exclusions(tmp_path / "list.csv")
 
 
 def test_a_list_replaces_no_other_file(tmp_path):
