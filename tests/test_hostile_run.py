@@ -213,6 +213,7 @@ def test_a_hostile_reference_is_an_error_in_lines_fit_for_a_terminal(folder, nam
         ("preprocess", {"resize": 10**9}, "more than 4096 pixels"),
         ("config", {"image_size": 10**9}, "out of bounds"),
         ("config", {"backbone_options": {"module": "os"}}, "has no option 'module'"),
+        ("config", {"head_options": "module=os"}, "'head_options' is 'module=os', not a dict"),
         ("backbone", "fake/../small", "no backbone"),
         ("backbone", "local-dir:/etc", "no backbone"),
         ("head", "os.system", "no head"),

@@ -17,6 +17,7 @@ from zoo.options import check_value, describe_options, option
 
 OWNER = "finetune"
 SOLVERS = ("lbfgs", "cg")
+_OPTIONS = ("backbone_options", "head_options", "data_options")
 Schedule = Literal["constant", "cosine", "linear"]
 Compile = Literal["auto", "yes", "no"]
 Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
@@ -27,7 +28,7 @@ Cache = Literal["auto", "device", "memory", "disk", "off"]
 class FinetuneConfig:
     """One fine-tune run. Make it with `make_config`, which lays a recipe under the values given.
 
-    Rates are per step and belong to the mean loss of a batch. Two fields are no options of the command line's own:
+    Rates are per step and belong to the mean loss of a batch. Three fields are no options of the command line's own:
     `backbone_options`, `head_options` and `data_options` are dicts, given there as ``--head-option name=value``.
     """
 
@@ -243,6 +244,8 @@ class FinetuneConfig:
     def __post_init__(self) -> None:
         for info in describe_options(FinetuneConfig):
             object.__setattr__(self, info.name, check_value(info, getattr(self, info.name), owner=OWNER))
+        for name in _OPTIONS:
+            object.__setattr__(self, name, _check_mapping(name, getattr(self, name)))
         if not re.fullmatch(r"none|all|[0-9]+|([0-9]|[1-9][0-9])%", self.freeze):
             raise ConfigError(
                 f"{OWNER}: option 'freeze' is {self.freeze!r}.",
@@ -310,15 +313,19 @@ def _parse_fields(values: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in values.items():
         if name in infos:
             parsed[name] = check_value(infos[name], value, owner=OWNER)
-        elif name in ("backbone_options", "head_options", "data_options"):
-            if not isinstance(value, Mapping):
-                raise ConfigError(
-                    f"{OWNER}: '{name}' is {value!r}, not a dict of options.", hint=f'For example: {name}={{"name": 1}}'
-                )
-            parsed[name] = dict(value)
+        elif name in _OPTIONS:
+            parsed[name] = _check_mapping(name, value)
         else:
             raise ConfigError(
                 f"{OWNER} has no option '{name}'.",
                 hint=f"{did_you_mean(name, infos)} 'zoo finetune --help' lists all.".strip(),
             )
     return parsed
+
+
+def _check_mapping(name: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ConfigError(
+            f"{OWNER}: '{name}' is {value!r}, not a dict of options.", hint=f'For example: {name}={{"name": 1}}'
+        )
+    return dict(value)

@@ -130,12 +130,11 @@ def test_bytes_that_are_no_message_are_a_value_error_and_nothing_else():
     whole = ELSEWHERE["branch"].SerializeToString()
     dice = random.Random(0)
     told = {True: 0, False: 0, "refused": 0}
-    for _ in range(500):
+    for _ in range(1000):
         content = bytearray(whole)
-        for _ in range(dice.randrange(1, 4)):
-            content[dice.randrange(len(content))] = dice.randrange(256)
+        content[dice.randrange(len(content))] = dice.randrange(256)
         try:
-            told[has_data_elsewhere(bytes(content[: dice.randrange(1, len(content) + 1)]))] += 1
+            told[has_data_elsewhere(bytes(content))] += 1
         except ValueError:
             told["refused"] += 1
     assert all(told.values())

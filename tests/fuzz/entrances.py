@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from fuzz.mutations import (
     Mutation,
     scramble,
+    spoil_graph,
     spoil_json,
     spoil_lines,
     spoil_members,
@@ -198,7 +199,7 @@ def _pickles() -> list[bytes]:
     state = _network().state_dict()
     about = {"epoch": 1, "step": 2, "config": {}, "seconds": 0.5, "machine": {}}
     found = []
-    for content in (state, {"state_dict": state, "about": about}, {"about": about}):
+    for content in ({"state_dict": state, "about": about}, state, {"about": about}):
         for zipped in (True, False):
             buffer = io.BytesIO()
             torch.save(content, buffer, _use_new_zipfile_serialization=zipped)
@@ -236,9 +237,12 @@ def _onnx_files() -> tuple[bytes, ...]:
 
 
 def _spoil_onnx(random, content: bytes, others: Sequence[bytes]) -> bytes:
-    """Spoils the card inside, or bytes of the graph."""
-    if random.random() < 0.6:
+    """Spoils bytes, or values of the graph, or the card inside."""
+    way = random.random()
+    if way < 0.4 or content.startswith(b"PK"):
         return scramble(random, content, others)
+    if way < 0.7:
+        return spoil_graph(random, content, others)
     text = spoil_json(random, _cards()[0], _cards()).decode(errors="replace")
     return bytes(model(card(), text=text).SerializeToString())
 
@@ -298,6 +302,11 @@ def _table(content: bytes, folder: Path) -> None:
     read_csv(folder / "photos.csv")
 
 
+def _names() -> list[bytes]:
+    _trained()  # now, for to import torch starts programs
+    return [b"colours", b"fake/colours"]
+
+
 def _dataset(content: bytes, folder: Path) -> None:
     from zoo.data.source import load_images
 
@@ -325,7 +334,7 @@ ENTRANCES = {
     "onnx load": Entrance(_onnx_files, _predictor, _spoil_onnx),
     "archive": Entrance(_packed, _extract, spoil_members),
     "table": Entrance(lambda: [b"path,label,split\n1.png,a,train\n2.png,b,train\n"], _table, scramble),
-    "dataset name": Entrance(lambda: [b"colours", b"fake/colours"], _dataset, scramble),
+    "dataset name": Entrance(_names, _dataset, scramble),
 }
 
 

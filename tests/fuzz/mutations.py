@@ -86,6 +86,31 @@ def spoil_members(random: random.Random, content: bytes, others: Sequence[bytes]
     return buffer.getvalue()
 
 
+def spoil_graph(random: random.Random, content: bytes, others: Sequence[bytes]) -> bytes:
+    """Changes values of an ONNX graph that stays one to its reader: sizes, types, operators, attributes, edges."""
+    import onnx
+
+    made = onnx.load_model_from_string(content)
+    for _ in range(random.choice((1, 1, 2, 3))):
+        node, tensor = random.choice(made.graph.node), random.choice(made.graph.initializer)
+        names = [name for each in made.graph.node for name in (*each.input, *each.output)]
+        number = random.choice((-(1 << 63), -1, 0, 1, 2, 3, 5, 1 << 20, 1 << 31, (1 << 63) - 1))
+        match random.randrange(6):
+            case 0 if tensor.dims:
+                tensor.dims[random.randrange(len(tensor.dims))] = number
+            case 1:
+                tensor.data_type = random.randrange(30)
+            case 2:
+                tensor.raw_data = scramble(random, tensor.raw_data, [])
+            case 3:
+                node.op_type = random.choice(made.graph.node).op_type
+            case 4 if node.input:
+                node.input[random.randrange(len(node.input))] = random.choice(names)
+            case _ if node.attribute:
+                random.choice(node.attribute).i = number
+    return bytes(made.SerializeToString())
+
+
 def _exchanged(random: random.Random, value: Any) -> Any:
     """Returns a value with one of those inside it exchanged, dropped or repeated."""
     if isinstance(value, dict) and value and random.random() < 0.85:

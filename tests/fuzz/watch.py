@@ -12,13 +12,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # What is imported late lies there, and what libraries ask the system for.
-_HARMLESS = (sys.prefix, sys.base_prefix, Path(__file__).parents[2], "/proc", "/sys/fs/cgroup", os.devnull)
-# https://docs.python.org/3/library/audit_events.html; a pickle finds what it calls by name.
-_DEEDS = frozenset(
-    ("os.exec", "os.fork", "os.forkpty", "os.kill", "os.posix_spawn", "os.putenv", "os.spawn", "os.startfile")
-    + ("os.system", "pickle.find_class", "pty.spawn", "socket.bind", "socket.connect", "socket.getaddrinfo")
-    + ("subprocess.Popen", "urllib.Request")
+_HARMLESS = (
+    *(sys.prefix, sys.base_prefix, *filter(os.path.isabs, sys.path), Path(__file__).parents[2]),
+    *("/etc/os-release", "/proc", "/sys/fs/cgroup", os.devnull),
 )
+# https://docs.python.org/3/library/audit_events.html; a pickle finds what it calls by name.
+_DEEDS = {
+    *("os.exec", "os.fork", "os.forkpty", "os.kill", "os.posix_spawn", "os.putenv", "os.spawn", "os.startfile"),
+    *("os.system", "pickle.find_class", "pty.spawn", "socket.bind", "socket.connect", "socket.getaddrinfo"),
+    *("subprocess.Popen", "urllib.Request"),
+}
 # ... and how many of the first arguments are paths.
 _TOUCHES = {
     **dict.fromkeys(("open", "os.chmod", "os.listdir", "os.mkdir", "os.remove", "os.rmdir", "os.scandir"), 1),
