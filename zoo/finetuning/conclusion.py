@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from zoo.engine.evaluate import run_over
 from zoo.engine.folding import folded
 from zoo.finetuning.checkpoint import load_weights
+from zoo.finetuning.job import eval_batches
 from zoo.finetuning.record import figures
-from zoo.finetuning.training import eval_batches
 from zoo.metrics import evaluate_predictions
 from zoo.report import Mistake, find_mistakes, write_confusion, write_curves, write_mistakes
 from zoo.run import Run
@@ -17,7 +17,7 @@ from zoo.run import Run
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from zoo.finetuning.training import Job
+    from zoo.finetuning.job import Job
     from zoo.metrics import Evaluation
     from zoo.model import Classifier
     from zoo.specs import Sample

@@ -11,21 +11,21 @@ from zoo.config import FinetuneConfig, make_config
 from zoo.data.exclusions import read_exclusions
 from zoo.data.source import check_data
 from zoo.engine.processes import Processes
-from zoo.errors import ConfigError, DataError, RunError, ZooError
+from zoo.errors import ConfigError, RunError, ZooError
 from zoo.events import Finished, Note, Started, ignore
-from zoo.finetuning.assembly import assemble, config_of, find_images, find_offers, find_weights
+from zoo.finetuning.assembly import config_of, find_offers, find_weights
 from zoo.finetuning.blame import naming_plugins
-from zoo.finetuning.resumption import find_resumption, occupied, place, seal, take_up
+from zoo.finetuning.resumption import find_resumption, occupied, place, seal
 from zoo.manifest import MANIFEST
 from zoo.paths import typed_path
 from zoo.plugins import load_registry
-from zoo.run import RUNS, Run, create_run, open_run, write_record
+from zoo.run import RUNS, Run, open_run, write_record
 
 if TYPE_CHECKING:
     from zoo.events import Observer
     from zoo.finetuning.assembly import Offers
+    from zoo.finetuning.job import Job
     from zoo.finetuning.resumption import Resumption
-    from zoo.finetuning.training import Job
     from zoo.registry import Registry
 
 
@@ -63,7 +63,7 @@ def finetune(
     registry = registry or load_registry()
     with processes.together():
         offers = find_offers(config, registry)
-        job = _prepare(config, offers, registry, Path(runs), observer, processes, started=started)
+        job = _prepared(config, offers, registry, Path(runs), observer, processes, started=started)
         with occupied(job.folder, processes):
             results = _carry_out(job, offers)
         return _finish(job, results)
@@ -105,7 +105,7 @@ def resume(
     with processes.together():
         offers = find_offers(config, registry)
         with occupied(run.path, processes):
-            job = _prepare(
+            job = _prepared(
                 config, offers, registry, Path(runs), observer, processes, started=started, resumption=resumption
             )
             results = _carry_out(job, offers, resumed=resumption.saved)
@@ -153,7 +153,7 @@ def _config(backbone: str | FinetuneConfig, data: str | None, recipe: str, value
     return make_config(backbone, data=data, recipe=recipe, **values)
 
 
-def _prepare(
+def _prepared(
     config: FinetuneConfig,
     offers: Offers,
     registry: Registry,
@@ -169,87 +169,18 @@ def _prepare(
         config = dataclasses.replace(config, weights="none")
     weights = _find_weights(config, offers, registry, runs)
     # Only now: a wrong name or path, or a missing network, is told without waiting for torch.
-    import torch
+    from zoo.finetuning.preparation import prepare
 
-    from zoo.data.cache import check_cache
-    from zoo.engine.optimizer import check_optimizer
-    from zoo.engine.precision import choose_device, choose_precision
-    from zoo.engine.randomness import seed_all
-    from zoo.finetuning.checkup import check_up
-    from zoo.finetuning.hardware import recorded_precision, settle_batch_size, settle_precision
-    from zoo.finetuning.record import start_record
-    from zoo.finetuning.training import Job
-    from zoo.model import freeze
-
-    if config.freeze != "all" or config.optimizer not in ("lbfgs", "cg"):
-        check_optimizer(config.optimizer)
-    observer = observer if processes.first else ignore
-    device = choose_device(config.device, processes)
-    if device.type == "cuda":
-        torch.cuda.set_device(device)  # what names no device is made on the one of this process
-    # Whether the device can is told before anything slow begins.
-    choose_precision(config.precision, device)
-    check_cache(config.cache, device)
-    with processes.in_turn():
-        images = find_images(config, registry, observer)
-    report = check_up(images, data=config.data, observer=observer) if processes.first else None
-    model = assemble(
+    return prepare(
         config,
         offers,
         weights,
-        len(images.classes),
-        preprocess=None if resumption is None else resumption.run.preprocess,
-        load=processes.first,
-    )
-    processes.share(model.classifier)
-    if weights is not None:
-        observer(Note(text=f"Weights: {model.weights}."))
-    freeze(model.classifier, config.frozen_stages(len(model.classifier.backbone.stages())))
-    model.classifier.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if resumption is not None:
-        precision = recorded_precision(resumption.run.record["hardware"], device)
-    else:
-        name = offers.backbone.name
-        settled = processes.decide(
-            lambda: settle_precision(config, backbone=name, model=model, device=device, observer=observer)
-        )
-        precision = dataclasses.replace(settled, device=device)
-        config, why_batch = processes.decide(
-            lambda: settle_batch_size(
-                config,
-                images=len(images.train),
-                model=model,
-                precision=precision,
-                observer=observer,
-                ranks=processes.count,
-            )
-        )
-    record = start_record(
-        config, offers=offers, images=images, model=model, precision=precision, processes=processes, report=report
-    )
-    _check_same_everywhere(record, processes)
-    seed_all(config.seed + processes.rank)  # dropout draws in each process for itself
-    if resumption is None:
-        record["hardware"]["batch_size_reason"] = why_batch
-        stem = f"{offers.backbone.spec.name}-{offers.head.spec.name}-{images.name}"
-        folder = processes.decide(lambda: create_run(runs, stem=stem))
-    else:
-        folder = resumption.run.path
-        record, spent = take_up(resumption, record, observer=observer, processes=processes)
-        started -= spent
-    if processes.first:
-        write_record(folder, record)
-    return Job(
-        folder=folder,
-        config=config,
-        images=images,
-        classifier=model.classifier,
-        preprocess=model.preprocess,
-        precision=precision,
-        record=record,
-        observer=observer,
+        registry=registry,
+        runs=runs,
+        observer=observer if processes.first else ignore,
         processes=processes,
         started=started,
+        resumption=resumption,
     )
 
 
@@ -296,14 +227,6 @@ def _keep_what_there_is(job: Job) -> None:
     saved = place(job.record)
     how = f"goes on {saved}" if saved else "begins again: nothing was saved yet"
     job.observer(Note(text=f"Stopped. 'zoo finetune --resume {job.folder}' {how}.", warning=True))
-
-
-def _check_same_everywhere(record: dict[str, Any], processes: Processes) -> None:
-    if len(set(processes.gather(record["data"]["fingerprint"]))) > 1:
-        raise DataError(
-            "The processes do not find the same photos.",
-            hint="Give them the same data, at the same place, on each machine.",
-        )
 
 
 def _tell_start(job: Job, offers: Offers) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from zoo.data.loader import Batch, EvalLoader, TrainLoader
     from zoo.engine.fit import TrainBatches
     from zoo.engine.frontier import Frontier
-    from zoo.finetuning.training import Job
+    from zoo.finetuning.job import Job
 
 
 def shown_views(job: Job) -> int | None:

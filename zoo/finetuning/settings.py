@@ -1,0 +1,66 @@
+"""What the engine is given, made of what a job was asked for: optimiser, average, plan, compilation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from zoo.engine.compilation import Compilation
+from zoo.engine.fit import Plan
+from zoo.engine.optimizer import make_optimizer, optimizer_kernels
+from zoo.events import Note
+from zoo.model import parameter_groups
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from zoo.config import FinetuneConfig
+    from zoo.finetuning.job import Job
+
+
+def average_of(config: FinetuneConfig, network: nn.Module) -> AveragedModel | None:
+    """Returns the running average of a network's weights, or None where none is asked for."""
+    if config.ema is None:
+        return None
+    return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.ema), use_buffers=True)
+
+
+def optimizer_of(job: Job) -> torch.optim.Optimizer:
+    """Returns the optimiser of what learns; which kernels it takes is recorded."""
+    config = job.config
+    groups = parameter_groups(job.classifier, config)
+    optimizer = make_optimizer(config.optimizer, groups, lr=config.lr, momentum=config.momentum)
+    job.record["hardware"]["optimizer_kernels"] = optimizer_kernels(optimizer)
+    return optimizer
+
+
+def compilation_of(job: Job) -> Compilation:
+    """Returns when the network is compiled; what is decided, and why, is recorded."""
+    hardware = job.record["hardware"]
+
+    def tell(on: bool, why: str) -> None:
+        if on and not hardware.get("compile"):
+            job.observer(Note(text=f"The network is compiled ({why}); the next step takes a while."))
+        hardware.update(compile=on, compile_reason=why)
+
+    if "compile" in hardware:  # a resumed run goes on as it was decided
+        how, why = "yes" if hardware["compile"] else "no", hardware["compile_reason"]
+        return Compilation(how, job.precision.device, tell=tell, why=why)
+    if job.config.compile == "auto" and not job.processes.alone:  # which might decide it differently
+        return Compilation("no", job.precision.device, tell=tell, why="several processes")
+    return Compilation(job.config.compile, job.precision.device, tell=tell)
+
+
+def plan_of(config: FinetuneConfig) -> Plan:
+    """Returns what the engine does with its steps."""
+    return Plan(
+        epochs=config.epochs,
+        lr=config.lr,
+        schedule=config.schedule,
+        warmup=config.warmup,
+        clip_grad=config.clip_grad,
+        mixup=config.mixup,
+        seed=config.seed,
+    )
