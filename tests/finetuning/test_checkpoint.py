@@ -9,6 +9,7 @@ from fakes import SmallBackbone
 from torch import nn
 
 from zoo import writing
+from zoo.engine.average import WeightAverage
 from zoo.engine.randomness import set_random_states
 from zoo.engine.state import Meter, TrainState
 from zoo.errors import RunError
@@ -98,7 +99,7 @@ def a_learner(width=4, *, averaged=False, scaled=False):
         network=network,
         optimizer=torch.optim.AdamW(network.parameters(), lr=0.1),
         state=TrainState(scaler=torch.amp.GradScaler("cpu", enabled=scaled)),
-        average=torch.optim.swa_utils.AveragedModel(network) if averaged else None,
+        average=WeightAverage(network, decay=0.5) if averaged else None,
     )
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from zoo.contracts import Head
     from zoo.data.loader import Batch
+    from zoo.engine.average import WeightAverage
     from zoo.engine.compilation import Compilation
     from zoo.engine.evaluate import Outputs
     from zoo.engine.memory import Parts
@@ -117,7 +118,7 @@ def fit(
     precision: Precision,
     set_training: Callable[[], object],
     state: TrainState,
-    average: torch.optim.swa_utils.AveragedModel | None = None,
+    average: WeightAverage | None = None,
     parts: Parts | None = None,
     compilation: Compilation | None = None,
     processes: Processes = ALONE,

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from torch import nn
-    from torch.optim.swa_utils import AveragedModel
 
+    from zoo.engine.average import WeightAverage
     from zoo.engine.processes import Processes
     from zoo.model import Classifier
 
@@ -43,7 +43,7 @@ class Learner:
     network: Classifier
     optimizer: torch.optim.Optimizer
     state: TrainState
-    average: AveragedModel | None = None
+    average: WeightAverage | None = None
 
 
 def save_weights(folder: Path, classifier: nn.Module) -> None:
