@@ -3,17 +3,27 @@ import math
 
 import pytest
 import torch
+from fakes import PREPROCESS, SmallBackbone, SmallHead, samples
 from torch import nn
 
 from zoo.contracts import Features, Head
-from zoo.data.loader import Batch, generator_for
+from zoo.data.draws import Augmentation
+from zoo.data.loader import Batch, TrainLoader, generator_for
+from zoo.data.prepare import RoomForCrops
+from zoo.data.shelf import Shelf
+from zoo.data.store import PhotoStore
+from zoo.engine.average import WeightAverage
 from zoo.engine.features import FeatureBatches
 from zoo.engine.fit import Plan, fit
+from zoo.engine.mixup import mix
 from zoo.engine.optimizer import make_optimizer
 from zoo.engine.precision import choose_precision
-from zoo.engine.state import TrainState
+from zoo.engine.state import Meter, TrainState
+from zoo.engine.step import Step
 from zoo.errors import TrainingError
 from zoo.losses import Criterion
+from zoo.model import Classifier
+from zoo.specs import HeadRequest
 
 FP32 = choose_precision("fp32", torch.device("cpu"))
 
@@ -165,15 +175,40 @@ def test_epochs_carry_whether_they_are_the_best():
 
 
 def test_an_average_follows_the_weights_and_is_what_is_evaluated():
-    from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-
     network = Toy()
-    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.9), use_buffers=True)
+    average = WeightAverage(network, decay=0.9)
     (result,) = training(network, epochs=1, average=average)
     assert 0 < average.module.linear.weight.abs().max() < network.linear.weight.abs().max()
     with torch.no_grad():
         expected = average.module.head.loss(average.module(Points().points), Points().labels)
     assert result.val_loss == pytest.approx(float(expected), rel=1e-5)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("kept", ["memory", "device"])
+def test_from_photo_to_average_a_step_does_not_wait_for_the_gpu(kept):
+    device = torch.device("cuda", torch.cuda.current_device())
+    store = PhotoStore(samples("train", 8), prepare=RoomForCrops(1000), workers=1)
+    store.fill(Shelf(memory=1 << 20, file=None, count=0), lambda done, total: None)
+    if kept == "device":
+        store.move_to(device)
+    how = Augmentation(crop_scale=0.5, hflip=0.5, rotation=10, color_jitter=0.2)
+    loader = TrainLoader(store, preprocess=PREPROCESS, augmentation=how, batch_size=4, seed=0, device=device)
+    request = HeadRequest(pooled_width=12, map_width=12, outputs=3, dropout=0.1, criterion=Criterion(), options=None)
+    network = Classifier(SmallBackbone(dropout=0.1), SmallHead(request)).to(device)
+    groups = [{"params": list(network.parameters()), "weight_decay": 0.1, "lr_scale": 1.0}]
+    optimizer, average = make_optimizer("adamw", groups, lr=0.01, momentum=0.0), WeightAverage(network, decay=0.9)
+    step, meter = Step(network, optimizer, precision=choose_precision("bf16", device), clip_grad=1.0), Meter(device)
+    try:
+        for number, batch in enumerate(loader.epoch(1)):
+            loss, logits = step(mix(batch, alpha=0.2, draw=(0, number)))
+            average.update_parameters(network)
+            meter.add(loss, logits, batch.labels)
+            torch.cuda.set_sync_debug_mode("error")  # once the first step has chosen its kernels
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert math.isfinite(meter.read()[0])
 
 
 def test_mixup_mixes_images_and_targets_alike():

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _EXPECTED_GAIN = 0.15  # of the remaining time
 _EXPECTED_COST = 60.0  # seconds
 _HANDFUL = 20  # steps before the remaining time can be told
+UNDECIDED = "not decided yet"
 
 
 class Compilation:
@@ -52,7 +53,7 @@ class Compilation:
         self._open = how == "auto" and device.type == "cuda"
         if how == "auto":
             # On a CPU 0 to 17 % for a minute (docs/performance.md).
-            why = "not decided yet" if self._open else f"too little is gained on {device.type}"
+            why = UNDECIDED if self._open else f"too little is gained on {device.type}"
         self._decide(how == "yes", why)
 
     def consider(self, *, seconds_left: float, steps: int) -> None:

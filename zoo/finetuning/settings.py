@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-
-from zoo.engine.compilation import Compilation
+from zoo.engine.average import WeightAverage
+from zoo.engine.compilation import UNDECIDED, Compilation
 from zoo.engine.fit import Plan
 from zoo.engine.optimizer import make_optimizer, optimizer_kernels
 from zoo.events import Note
@@ -20,11 +19,9 @@ if TYPE_CHECKING:
     from zoo.finetuning.job import Job
 
 
-def average_of(config: FinetuneConfig, network: nn.Module) -> AveragedModel | None:
+def average_of(config: FinetuneConfig, network: nn.Module) -> WeightAverage | None:
     """Returns the running average of a network's weights, or None where none is asked for."""
-    if config.ema is None:
-        return None
-    return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.ema), use_buffers=True)
+    return None if config.ema is None else WeightAverage(network, decay=config.ema)
 
 
 def optimizer_of(job: Job) -> torch.optim.Optimizer:
@@ -45,7 +42,7 @@ def compilation_of(job: Job) -> Compilation:
             job.observer(Note(text=f"The network is compiled ({why}); the next step takes a while."))
         hardware.update(compile=on, compile_reason=why)
 
-    if "compile" in hardware:  # a resumed run goes on as it was decided
+    if hardware.get("compile_reason", UNDECIDED) != UNDECIDED:  # a resumed run goes on as it was decided
         how, why = "yes" if hardware["compile"] else "no", hardware["compile_reason"]
         return Compilation(how, job.precision.device, tell=tell, why=why)
     if job.config.compile == "auto" and not job.processes.alone:  # which might decide it differently
