@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from zoo.data.image import fill_colour
 from zoo.data.resize import resize
+from zoo.data.transfer import to_device
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -81,7 +82,7 @@ def cut_batch(pixels: Tensor, starts: Tensor, widths: Tensor, draws: Draws, spec
     others = torch.stack([starts, widths, draws.vflip.long(), draws.hflip.long()], dim=1)
     numbers = torch.cat([draws.box, draws.resized, draws.corner, others], dim=1)
     # One copy to the device for all of them.
-    moved = numbers.to(pixels.device).T.unsqueeze(2).unbind()
+    moved = to_device(numbers, pixels.device).T.unsqueeze(2).unbind()
     top, left, height, width, rows, columns, row, column, start, photo_width, vflip, hflip = moved
     most_rows, most_columns = draws.box[:, 2:].amax(dim=0).tolist()
     # A box that is smaller than the largest goes on with its last row and column, which weigh nothing.
@@ -92,7 +93,7 @@ def cut_batch(pixels: Tensor, starts: Tensor, widths: Tensor, draws: Draws, spec
     column_weights, column_inside = _resize_matrix(width, columns, column, most_columns, spec.size[1], hflip)
     images = row_weights[:, None] @ boxes.float() @ column_weights.transpose(1, 2)[:, None]
     inside = row_inside[:, None, :, None] & column_inside[:, None, None, :]
-    fill = torch.tensor(fill_colour(spec), dtype=torch.uint8, device=pixels.device).view(1, 3, 1, 1)
+    fill = to_device(torch.tensor(fill_colour(spec), dtype=torch.uint8), pixels.device).view(1, 3, 1, 1)
     return torch.where(inside, images.round_().clamp_(0, 255).to(torch.uint8), fill)
 
 
@@ -142,7 +143,7 @@ def normalise(images: Tensor, spec: Preprocess) -> Tensor:
     # In place, and by whole rows: a row of 3 values is too short for vectors, one of 3 w values is not.
     rows = pixels.view(count, height, width * channels)
     for change, values in ((rows.sub_, spec.mean), (rows.div_, spec.std)):
-        change(torch.tensor(values, device=images.device).mul_(255).repeat(width))
+        change(to_device(torch.tensor(values).mul_(255).repeat(width), images.device))
     return pixels.permute(0, 3, 1, 2)
 
 
@@ -154,15 +155,15 @@ def _affine(images: Tensor, draws: Draws, spec: Preprocess) -> Tensor:
     theta = torch.zeros(count, 2, 3, device=cos.device)
     theta[:, 0, 0], theta[:, 0, 1] = cos + tilt * sin, (tilt * cos - sin) / aspect
     theta[:, 1, 0], theta[:, 1, 1] = sin * aspect, cos
-    grid = F.affine_grid(theta.to(images.device), list(images.shape), align_corners=False)
-    mean = torch.tensor(spec.mean, device=images.device).view(1, 3, 1, 1) * 255
+    grid = F.affine_grid(to_device(theta, images.device), list(images.shape), align_corners=False)
+    mean = to_device(torch.tensor(spec.mean) * 255, images.device).view(1, 3, 1, 1)
     return F.grid_sample(images - mean, grid, mode="bilinear", align_corners=False) + mean
 
 
 def _jitter(images: Tensor, factors: Tensor) -> Tensor:
     """Varies brightness, contrast and saturation by `factors` ``(N, 3)``, as torchvision's ColorJitter."""
-    brightness, contrast, saturation = factors.to(images.device).T[:, :, None, None, None]
-    luma = torch.tensor([0.299, 0.587, 0.114], device=images.device).view(1, 3, 1, 1)
+    brightness, contrast, saturation = to_device(factors, images.device).T[:, :, None, None, None]
+    luma = to_device(torch.tensor([0.299, 0.587, 0.114]), images.device).view(1, 3, 1, 1)
     images = (images * brightness).clamp(0, 255)
     grey_mean = (images * luma).sum(dim=1, keepdim=True).mean(dim=(2, 3), keepdim=True)
     images = (grey_mean + (images - grey_mean) * contrast).clamp(0, 255)

@@ -11,6 +11,7 @@ from torch import Tensor
 from zoo.data.augment import cut, cut_batch, normalise, vary
 from zoo.data.draws import Augmentation, draw, undrawn
 from zoo.data.pipeline import images_ahead
+from zoo.data.transfer import to_device
 from zoo.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ class TrainLoader:
     def _batches(self, plan: Iterable[tuple[Tensor, Draws]], how: Augmentation) -> Iterator[Batch]:
         for images, (indices, draws) in self._gathered(plan) if self.store.on_device else self._ahead(plan):
             varied = vary(images, draws, self.preprocess, how)
-            yield Batch(normalise(varied, self.preprocess), self._labels[indices].to(self.device, non_blocking=True))
+            yield Batch(normalise(varied, self.preprocess), to_device(self._labels[indices], self.device))
 
     def _ahead(self, plan: Iterable[tuple[Tensor, Draws]]) -> Iterator[tuple[Tensor, tuple[Tensor, Draws]]]:
         def make(known: tuple[Tensor, Draws], part: slice) -> NDArray[np.uint8]:
@@ -168,10 +169,7 @@ class TrainLoader:
             yield cut_batch(photos.pixels, starts, widths, draws, self.preprocess), (indices, draws)
 
     def _split(self, order: Tensor) -> list[Tensor]:
-        chunks = list(order.split(self.batch_size))
-        if len(chunks) > 1 and len(chunks[-1]) < max(2, self.ranks):
-            chunks[-2:] = [torch.cat(chunks[-2:])]
-        return chunks
+        return steps_of(order, self.batch_size, least=max(2, self.ranks))
 
 
 class EvalLoader:
@@ -209,7 +207,7 @@ class EvalLoader:
     def __iter__(self) -> Iterator[Batch]:
         chunks = [chunk for chunk in self._mine.split(self.batch_size) if len(chunk)]
         for images, indices in self._gathered(chunks) if self.store.on_device else self._ahead(chunks):
-            yield Batch(normalise(images, self.preprocess), self._labels[indices].to(self.device, non_blocking=True))
+            yield Batch(normalise(images, self.preprocess), to_device(self._labels[indices], self.device))
 
     def _ahead(self, chunks: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
         def make(indices: Tensor, part: slice) -> NDArray[np.uint8]:
@@ -222,7 +220,21 @@ class EvalLoader:
         photos = self.store.on_device
         assert photos is not None
         pixels = photos.pixels.view(-1, *self.preprocess.size, 3)  # all of one size
-        return ((pixels[chunk.to(self.device)].permute(0, 3, 1, 2), chunk) for chunk in chunks)
+        return ((pixels[to_device(chunk, self.device)].permute(0, 3, 1, 2), chunk) for chunk in chunks)
+
+
+def steps_of(order: Tensor, batch_size: int, *, least: int = 2) -> list[Tensor]:
+    """Returns the images of each step of an epoch; a last one of fewer than `least` joins the one before it.
+
+    Args:
+        order: int64 ``(N,)``: all images.
+        batch_size: Images a step.
+        least: Images; of a single one batch normalisation cannot learn.
+    """
+    steps = list(order.split(batch_size))
+    if len(steps) > 1 and len(steps[-1]) < least:
+        steps[-2:] = [torch.cat(steps[-2:])]
+    return steps
 
 
 def share_of(count: int, rank: int, ranks: int) -> slice:

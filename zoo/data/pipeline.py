@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import torch
 
+from zoo.data.transfer import to_device
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from concurrent.futures import Future
@@ -60,7 +62,7 @@ def images_ahead(
             known, pieces = pending.popleft()
             images = _joined([piece.result() for piece in pieces], pinned=device.type == "cuda")
             look_ahead()
-            yield images.to(device, non_blocking=True).permute(0, 3, 1, 2), known
+            yield to_device(images, device).permute(0, 3, 1, 2), known
     finally:
         # Left early by an exception, this may run when garbage is collected, at any place in any thread: also where
         # waiting for a thread would wait for itself.

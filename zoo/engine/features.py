@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from zoo.contracts import Backbone, Features, Head
-from zoo.data.loader import Batch, generator_for
+from zoo.data.loader import Batch, generator_for, steps_of
 from zoo.engine.evaluate import in_parts
-from zoo.engine.memory import Parts
+from zoo.engine.memory import Parts, some
 from zoo.engine.processes import ALONE
 from zoo.errors import TrainingError
 
@@ -28,7 +28,7 @@ _MOST_ITERATIONS = 500
 
 
 class FeatureBatches:
-    """Kept features of a part, served in batches like photos are; `Batch.images` holds `Features`.
+    """Kept features of a part, served in batches as photos are; `Batch.images` holds `Features`.
 
     Attributes:
         features: Of every image; the map has no positions (``(N, C, 0, 0)``) where the head does not look at it.
@@ -44,20 +44,21 @@ class FeatureBatches:
     @property
     def steps(self) -> int:
         """Batches an epoch."""
-        return -(-len(self.labels) // self.batch_size)
+        return len(self._steps(torch.arange(len(self.labels))))
 
     def epoch(self, epoch: int, *, start: int = 0) -> Iterator[Batch]:
         """Yields the batches of an epoch from step `start`, in an order of its own."""
         order = torch.randperm(len(self.labels), generator=generator_for(self.seed, epoch))
-        return self._batches(order[start * self.batch_size :].to(self.labels.device))
+        return map(self._pick, self._steps(order.to(self.labels.device))[start:])
 
     def __iter__(self) -> Iterator[Batch]:
-        return self._batches(torch.arange(len(self.labels), device=self.labels.device))
+        return map(self._pick, torch.arange(len(self.labels), device=self.labels.device).split(self.batch_size))
 
-    def _batches(self, order: Tensor) -> Iterator[Batch]:
-        for indices in order.split(self.batch_size):
-            picked = Features(self.features.pooled[indices], self.features.map[indices])
-            yield Batch(picked, self.labels[indices])
+    def _steps(self, order: Tensor) -> list[Tensor]:
+        return steps_of(order, self.batch_size)
+
+    def _pick(self, indices: Tensor) -> Batch:
+        return Batch(some(self.features, indices), self.labels[indices])
 
 
 class OnFeatures(nn.Module):

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from zoo.data.loader import Batch
+from zoo.data.transfer import to_device
 from zoo.engine.evaluate import in_parts
 from zoo.engine.frontier import Kept
 from zoo.engine.memory import Parts, some
@@ -51,7 +52,7 @@ class KeptPart:
 
     def pick(self, indices: Tensor) -> Batch:
         """Returns some images as a batch of its own: a network may overwrite what it is given."""
-        indices = indices.to(self.labels.device)
+        indices = to_device(indices, self.labels.device)
         return Batch(some(self.values, indices), self.labels[indices])
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zoo.data.transfer import to_device
 from zoo.engine.memory import some
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def mix(batch: Batch, *, alpha: float, draw: Iterable[int]) -> Mixed:
         return Mixed(batch.images, batch.labels, share=batch.share)
     random = np.random.default_rng([*draw])
     own = float(random.beta(alpha, alpha))
-    other = torch.from_numpy(random.permutation(len(batch.labels))).to(batch.labels.device)
+    other = to_device(torch.from_numpy(random.permutation(len(batch.labels))), batch.labels.device)
     return Mixed(_lerp(batch.images, other, 1 - own), batch.labels, batch.labels[other], own, batch.share)
 
 
