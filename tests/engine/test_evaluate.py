@@ -47,3 +47,37 @@ def test_loss_and_accuracy_are_those_of_all_images():
     assert outputs.accuracy() == pytest.approx(2 / 3, abs=1e-12)
     right, wrong = math.log1p(math.exp(-5)), math.log1p(math.exp(5))
     assert outputs.loss(Identity(Criterion())) == pytest.approx((2 * right + wrong) / 3, rel=1e-5)
+
+
+class Warmed(Identity):
+    """A head whose loss and whose activation learn a temperature."""
+
+    def __init__(self, device="cpu"):
+        super().__init__(Criterion())
+        self.heat = nn.Parameter(torch.full((), 2.0, device=device))
+
+    def loss(self, logits, targets):
+        assert {logits.device, targets.device} == {self.heat.device}
+        return super().loss(logits * self.heat, targets)
+
+    def probabilities(self, logits):
+        return super().probabilities(logits * self.heat)
+
+
+def test_a_loss_and_an_activation_may_have_weights_of_their_own():
+    head, images = Warmed(), torch.randn(3, 2)
+    outputs = run_over(head, [Batch(images, torch.tensor([0, 1, 1]))], PRECISION)
+    assert outputs.loss(head) == pytest.approx(float(Criterion().loss(2 * images, outputs.labels)))
+    assert torch.equal(torch.from_numpy(outputs.probabilities(head).numpy()), (2 * images).softmax(dim=1))
+
+
+def test_they_are_computed_where_the_head_is():
+    seen = []
+
+    class Elsewhere(Warmed):
+        def loss(self, logits, targets):
+            seen.append(super().loss(logits, targets))
+            return torch.zeros(())
+
+    assert Outputs(torch.zeros(3, 2), torch.tensor([0, 1, 1])).loss(Elsewhere(device="meta")) == 0
+    assert seen[0].device.type == "meta"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import torch
@@ -33,13 +34,25 @@ class Outputs(NamedTuple):
     logits: Tensor
     labels: Tensor
 
+    @torch.no_grad()
     def loss(self, head: Head) -> float:
         """Returns the mean loss."""
-        return float(head.loss(self.logits, self.labels))
+        device = _device_of(head)
+        return float(head.loss(self.logits.to(device), self.labels.to(device)))
+
+    @torch.no_grad()
+    def probabilities(self, head: Head) -> Tensor:
+        """Returns ``(N, classes)`` float32, on the CPU."""
+        return head.probabilities(self.logits.to(_device_of(head))).cpu()
 
     def accuracy(self) -> float:
         """Returns top-1, 0 to 1."""
         return float((self.logits.argmax(dim=1) == self.labels).double().mean())
+
+
+def _device_of(head: Head) -> torch.device:
+    """Returns where a head computes: its loss and its activation may have weights, too."""
+    return next((tensor.device for tensor in chain(head.parameters(), head.buffers())), torch.device("cpu"))
 
 
 @torch.inference_mode()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.engine.evaluate import run_over
 from zoo.engine.folding import folded
+from zoo.engine.machine import float32_arithmetic
 from zoo.finetuning.checkpoint import load_weights
 from zoo.finetuning.job import eval_batches
 from zoo.finetuning.record import figures
@@ -38,7 +39,8 @@ def conclude(job: Job) -> dict[str, Any]:
     job.processes.share(job.classifier)
     network = folded(job.classifier, image_size=job.preprocess.size, precision=job.precision)
     parts = [part for part in _PARTS if getattr(job.images, part)]
-    scored = {part: _score(job, network, part, getattr(job.images, part)) for part in parts}
+    with float32_arithmetic(job.precision):  # as the epochs were scored
+        scored = {part: _score(job, network, part, getattr(job.images, part)) for part in parts}
     return job.processes.decide(lambda: _write(job, run, scored))
 
 
@@ -68,6 +70,6 @@ def _score(
         batches = loader = eval_batches(job, part, samples)
         samples = loader.store.samples
     outputs = run_over(network, batches, job.precision, parts=job.parts, processes=job.processes)
-    probabilities = network.head.probabilities(outputs.logits).numpy()
+    probabilities = outputs.probabilities(network.head).numpy()
     evaluation = evaluate_predictions(probabilities, outputs.labels.numpy(), job.images.classes)
     return evaluation, find_mistakes(probabilities, samples)
