@@ -1,8 +1,10 @@
+import dataclasses
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from fakes import CLASSES, FakePlugin, a_backbone, images, photo, png, registry_of
 
 from zoo.data.image import preprocess
@@ -39,6 +41,33 @@ def test_a_prediction_names_every_class_the_most_probable_first(predictor):
     assert sum(probabilities) == pytest.approx(1)
     assert (prediction.label, prediction.probability) == next(iter(prediction.probabilities.items()))
     assert prediction.label == "green"
+
+
+def test_heat_maps_are_made_in_any_precision(run, registry):
+    batch = [preprocess(photo(label, 3), run.preprocess) for label in range(3)]
+    told = {
+        name: load(run, device="cpu", precision=name, registry=registry).explained(batch) for name in ("fp32", "bf16")
+    }
+    for exact, rounded in zip(told["fp32"], told["bf16"], strict=True):
+        assert rounded.dtype == np.float32
+        np.testing.assert_allclose(rounded, exact, atol=0.1)
+
+
+def test_float32_is_not_rounded_on_a_gpu(predictor, run, monkeypatch):
+    """What a prediction is computed in is the predictor's to say: torch would round convolutions to TF32."""
+    seen = []
+    on_gpu = dataclasses.replace(predictor.precision, device=torch.device("cuda"))
+    monkeypatch.setattr(predictor, "precision", on_gpu)
+    to = torch.Tensor.to
+    monkeypatch.setattr(
+        torch.Tensor, "to", lambda x, *given, **how: x if on_gpu.device in given else to(x, *given, **how)
+    )
+    predictor.classifier.backbone.register_forward_hook(lambda *_: seen.append(torch.backends.cudnn.allow_tf32))
+    before = torch.backends.cudnn.allow_tf32
+    predictor.classifier.backbone(torch.zeros(1, 3, 16, 16))
+    predictor._computed([preprocess(photo(1, 3), run.preprocess)])
+    assert seen == [before, False]
+    assert torch.backends.cudnn.allow_tf32 is before is True
 
 
 def test_a_file_its_bytes_its_path_and_its_pixels_are_predicted_alike(predictor, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 
 from zoo.data.augment import normalise
+from zoo.engine.machine import float32_arithmetic
 from zoo.engine.precision import Precision, choose_device, choose_precision
 from zoo.finetuning.assembly import Model, assemble, config_of, find_offers
 from zoo.finetuning.checkpoint import load_weights
@@ -18,7 +20,7 @@ from zoo.prediction import PhotoPredictor, Prediction
 from zoo.run import RUNS, Run, open_run
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -65,13 +67,21 @@ class Predictor(PhotoPredictor):
         """Returns probabilities ``(N, classes)`` and heat maps ``(N, rows, columns)`` of preprocessed images."""
         features, logits = self._computed(images)
         probabilities = self.classifier.head.probabilities(logits)
-        return probabilities.cpu().numpy(), self._heatmap(features, logits.float()).cpu().numpy()
+        with self._arithmetic():
+            seen = self._heatmap(features, logits.float())
+        return probabilities.cpu().numpy(), seen.cpu().numpy()
 
     def _computed(self, images: Sequence[NDArray[np.uint8]]) -> tuple[Features, Tensor]:
         batch = torch.from_numpy(np.stack(images)).to(self.precision.device).permute(0, 3, 1, 2)
-        with self.precision.autocast():
+        with self._arithmetic():
             features = self.classifier.backbone(normalise(batch, self.preprocess))
             return features, self.classifier.head(features)
+
+    @contextmanager
+    def _arithmetic(self) -> Iterator[None]:
+        """Computes as the precision says: by itself torch rounds float32 to TF32 in the convolutions of a GPU."""
+        with float32_arithmetic(self.precision), self.precision.autocast():
+            yield
 
 
 def load(
