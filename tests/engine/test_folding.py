@@ -61,6 +61,13 @@ class LookedAt(Branched):
         return self.norm(self.conv(images)) * self.norm.weight.sum()
 
 
+class Standardised(nn.Conv2d):
+    """Weights of mean 0 and deviation 1 in each channel (Qiao et al. 2019): a factor on them has no effect."""
+
+    def forward(self, images):
+        return self._conv_forward(images, (self.weight - self.weight.mean()) / self.weight.std(), self.bias)
+
+
 class Unforeseen(Branched):
     def forward(self, images):
         found = self.norm(self.conv(images))
@@ -83,6 +90,7 @@ def norms(network):
         (nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 4, 3), nn.ReLU(), nn.BatchNorm2d(4)), 2),
         (nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, track_running_stats=False)), 1),
         (nn.Sequential(weight_norm(nn.Conv2d(3, 4, 3)), nn.BatchNorm2d(4)), 1),
+        (nn.Sequential(Standardised(3, 4, 3), nn.BatchNorm2d(4)), 1),
         (Branched(), 1),
         (Twice(), 1),
         (LookedAt(), 1),
@@ -94,6 +102,7 @@ def norms(network):
         "elsewhere",
         "own statistics",
         "other weights",
+        "weights of its own",
         "branch",
         "twice",
         "weight",

@@ -143,6 +143,39 @@ def test_the_number_of_images_is_that_of_the_images_at_hand():
     torch.testing.assert_close(classifier(frontier.keep(images)), classifier(images))
 
 
+class Waved(nn.Module):
+    """A frozen layer that makes a tensor of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(4, 1, 1))
+
+    def forward(self, x):
+        return x * self.scale + torch.tensor([3.0, 1.0, 4.0, 1.0]).view(4, 1, 1)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(
+    "between",
+    [
+        lambda net, images, x: x + torch.linspace(0, 1, 4).view(4, 1, 1),
+        lambda net, images, x: x * (learns(net) * torch.linspace(1, 2, 16)),
+    ],
+    ids=["before", "after"],
+)
+def test_tensors_that_it_makes_on_the_way_are_its_own(between, training):
+    net = Staged(between)
+    net.body["low"] = nn.Sequential(nn.Conv2d(3, 4, 1), Waved())
+    classifier = a_classifier(net, stages=1)
+    frontier = frontier_of(classifier)
+    images = torch.randn(5, 3, *SIZE)
+    set_training(classifier, freeze_norm_stats=False) if training else classifier.eval()
+    whole = classifier(images)
+    classifier.frontier = frontier
+    torch.testing.assert_close(classifier(images), whole)
+    torch.testing.assert_close(classifier(frontier.keep(images)), whole)
+
+
 def test_statistics_that_move_while_it_trains_are_behind_the_frontier():
     net = StagedBackbone(
         {"low": nn.Conv2d(3, 4, 1), "norm": nn.BatchNorm2d(4, affine=False), "high": nn.Conv2d(4, 6, 1)}, width=6

@@ -200,13 +200,17 @@ def _needed(output: Any, *, until: Container[fx.Node]) -> set[fx.Node]:
 def _function(backbone: nn.Module, graph: fx.Graph, inputs: list[fx.Node], output: Any) -> Callable[..., Any]:
     """Returns the part of a graph that leads from some nodes to an output, as a function of ``(backbone, *inputs)``."""
     part, needed = fx.Graph(), _needed(output, until=inputs)
-    copies = {node: part.placeholder(node.name) for node in inputs}
+    # What fx names so is a tensor that the network made itself. fx leaves it with the network that was traced, which is
+    # not the one to be run.
+    made = [node for node in graph.nodes if node in needed and str(node.target).startswith("_tensor_constant")]
+    copies = {node: part.placeholder(node.name) for node in (*inputs, *made)}
     for node in graph.nodes:
         if node in needed and node not in copies:
             copies[node] = part.node_copy(node, copies.__getitem__)
     part.output(fx.node.map_arg(output, copies.__getitem__))
     # A graph module would hold copies of the containers, in modes of their own; its code runs on the backbone itself.
     code: Callable[..., Any] = type(fx.GraphModule(backbone, part)).forward
+    code.__defaults__ = tuple(attribute(backbone, str(node.target)) for node in made)
     return code
 
 
