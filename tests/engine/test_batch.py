@@ -1,3 +1,5 @@
+import weakref
+
 import pytest
 import torch
 from fakes import SIZE, SmallBackbone, SmallHead
@@ -60,6 +62,21 @@ def test_a_step_is_tried_on_a_copy_and_no_draw_is_spent():
     assert all(parameter.grad is None for parameter in classifier.parameters())
     for name, value in classifier.state_dict().items():
         assert torch.equal(value, before[name]), name
+
+
+@pytest.mark.parametrize("count", [24, 25])
+def test_the_copy_is_gone_when_the_memory_of_a_gpu_is_given_back(monkeypatch, count):
+    copies, left = [], []
+
+    def noting(scratch):
+        copies.append(weakref.ref(scratch))
+        return prepare(scratch)
+
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: left.append(sum(copy() is not None for copy in copies)))
+    step_fits(a_classifier(), (SIZE, SIZE), count, precision=FP32, prepare=noting)
+    assert len(copies) == 1
+    assert left[-1] == 0
 
 
 def test_room_for_the_optimizer_is_asked_for_too():

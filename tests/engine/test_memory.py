@@ -13,7 +13,9 @@ from zoo.errors import TrainingError
         RuntimeError(
             "[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory: you tri"
         ),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:117] data. DefaultCPUAllocator: not enough memory: you tried"),
         RuntimeError("MPS backend out of memory (MPS allocated: 8.00 GB)"),
+        torch.AcceleratorError("CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported"),
     ],
 )
 def test_each_device_says_in_its_own_way_that_its_memory_is_too_small(error):

@@ -85,11 +85,15 @@ def test_what_is_timed_is_what_will_be_done(frozen, learns):
     assert set(seen) == {learns}
 
 
-def test_without_room_for_a_copy_the_likely_one_is_taken():
+@pytest.mark.parametrize("method", ["forward", "__deepcopy__"])
+def test_without_room_for_a_copy_the_likely_one_is_taken(method):
     class Greedy(SmallBackbone):
-        def forward(self, images):
-            raise torch.OutOfMemoryError("CUDA out of memory")
+        pass
 
+    def too_large(self, given):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    setattr(Greedy, method, too_large)
     found, sure = fastest_precision(a_classifier(Greedy()), (SIZE, SIZE), CPU, names=NAMES, freeze_norm_stats=True)
     assert (found.name, found.reason) == ("bf16", "not measured: memory is too small for a copy")
     assert not sure

@@ -14,7 +14,7 @@ import zoo
 from zoo.data import pipeline
 from zoo.errors import DataError, PluginError, RunError, TrainingError, ZooError
 from zoo.events import EpochResult, Note
-from zoo.finetuning import conclusion
+from zoo.finetuning import conclusion, preparation
 from zoo.finetuning.finetune import finetune, resume
 from zoo.run import open_run
 from zoo.specs import DatasetSpec, Sample
@@ -305,9 +305,19 @@ def test_memory_that_runs_out_in_one_of_several_processes_ends_the_run(train, mo
 
     monkeypatch.setattr(step.Step, "__call__", lambda self, batch: self._accumulate(self.network, batch))
     registry = registry_of(FakePlugin(heads=[zoo.HeadSpec(name="flat", build=Greedy)]))
-    with pytest.raises(TrainingError, match="The memory of cpu is too small: CUDA out of memory") as caught:
+    with pytest.raises(TrainingError, match="The device's memory is too small: CUDA out of memory") as caught:
         train(registry=registry)
     assert "--batch-size" in caught.value.hint
+
+
+@pytest.mark.parametrize(("module", "name"), [(preparation, "freeze"), (conclusion, "load_weights")])
+def test_memory_that_runs_out_before_or_after_training_is_told(train, monkeypatch, module, name):
+    def full(*given, **named):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(module, name, full)
+    with pytest.raises(TrainingError, match="The device's memory is too small: CUDA out of memory"):
+        train()
 
 
 def test_threads_that_cannot_be_started_are_told(train, monkeypatch):

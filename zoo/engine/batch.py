@@ -59,20 +59,32 @@ def step_fits(
         precision: Of the forward pass, and where.
         prepare: Puts the copy into the mode of training and returns its optimiser.
     """
-    device, parts = precision.device, Parts()
+    device = precision.device
     try:
         with torch.random.fork_rng([device] if device.type == "cuda" else []), tuned_for(precision):
-            scratch = copy.deepcopy(classifier)
-            images = torch.randn(count, 3, *image_size, device=device).contiguous(memory_format=torch.channels_last)
-            labels = torch.zeros(count, dtype=torch.int64, device=device)
-            Step(scratch, prepare(scratch), precision=precision, parts=parts)(Mixed(images, labels))
+            return _takes_step(copy.deepcopy(classifier), image_size, count, precision=precision, prepare=prepare)
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
         return False
     finally:
-        if device.type == "cuda":
+        # Here the copy is gone, and what it took can be given back: photos are kept on a GPU as far as memory is free.
+        if torch.cuda.is_initialized():
             torch.cuda.empty_cache()
+
+
+def _takes_step(
+    scratch: Classifier,
+    image_size: tuple[int, int],
+    count: int,
+    *,
+    precision: Precision,
+    prepare: Callable[[Classifier], torch.optim.Optimizer],
+) -> bool:
+    parts, device = Parts(), precision.device
+    images = torch.randn(count, 3, *image_size, device=device).contiguous(memory_format=torch.channels_last)
+    labels = torch.zeros(count, dtype=torch.int64, device=device)
+    Step(scratch, prepare(scratch), precision=precision, parts=parts)(Mixed(images, labels))
     return parts.size is None  # a step that ran out of memory was taken in parts
 
 

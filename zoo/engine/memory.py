@@ -13,8 +13,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 T = TypeVar("T")
-# CUDA raises torch.OutOfMemoryError; the others a RuntimeError that can be told by its words alone.
-_WORDS = ("can't allocate memory", "MPS backend out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+# torch's own allocator on CUDA raises torch.OutOfMemoryError. Whatever else asks for memory, a library, the driver, the
+# CPU (on Windows in other words), MPS, raises a RuntimeError that can be told by its words alone.
+_WORDS = (
+    "can't allocate memory",
+    "DefaultCPUAllocator: not enough memory",
+    "MPS backend out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDA error: out of memory",
+)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

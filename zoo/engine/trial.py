@@ -49,9 +49,9 @@ def fastest_precision(
         The precision, and whether the times were steady enough to be relied on again.
     """
     precisions, before = [choose_precision(name, device) for name in names], processor_times()
-    scratch = copy.deepcopy(classifier)
-    set_training(scratch, freeze_norm_stats=freeze_norm_stats)
     try:
+        scratch = copy.deepcopy(classifier)
+        set_training(scratch, freeze_norm_stats=freeze_norm_stats)
         seconds = time_steps(scratch, image_size, precisions)
     except RuntimeError as error:
         if not is_out_of_memory(error):

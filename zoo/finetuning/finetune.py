@@ -16,6 +16,7 @@ from zoo.events import Finished, Note, Started, ignore
 from zoo.finetuning.assembly import config_of, find_offers, find_weights
 from zoo.finetuning.blame import naming_plugins
 from zoo.finetuning.resumption import find_resumption, occupied, place, seal
+from zoo.finetuning.shortage import naming_shortage
 from zoo.manifest import MANIFEST
 from zoo.paths import typed_path
 from zoo.plugins import load_registry
@@ -171,24 +172,25 @@ def _prepared(
     # Only now: a wrong name or path, or a missing network, is told without waiting for torch.
     from zoo.finetuning.preparation import prepare
 
-    return prepare(
-        config,
-        offers,
-        weights,
-        registry=registry,
-        runs=runs,
-        observer=observer if processes.first else ignore,
-        processes=processes,
-        started=started,
-        resumption=resumption,
-    )
+    with naming_shortage():
+        return prepare(
+            config,
+            offers,
+            weights,
+            registry=registry,
+            runs=runs,
+            observer=observer if processes.first else ignore,
+            processes=processes,
+            started=started,
+            resumption=resumption,
+        )
 
 
 def _carry_out(job: Job, offers: Offers, *, resumed: bool = False) -> dict[str, Any]:
     from zoo.finetuning.training import train
 
     try:
-        with naming_plugins(offers), job.interrupts.taken(), job.processes.watching():
+        with naming_plugins(offers), naming_shortage(), job.interrupts.taken(), job.processes.watching():
             _tell_start(job, offers)
             for result in train(job, resumed=resumed):
                 job.observer(result)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from zoo.events import Observer
     from zoo.finetuning.assembly import Model, Offers
     from zoo.finetuning.resumption import Resumption
+    from zoo.model import Classifier
     from zoo.registry import Registry
 
 
@@ -67,20 +68,12 @@ def prepare(
     with processes.in_turn():
         images = find_images(config, registry, observer)
     report = check_up(images, data=config.data, observer=observer) if processes.first else None
-    model = assemble(
-        config,
-        offers,
-        weights,
-        len(images.classes),
-        preprocess=None if resumption is None else resumption.run.preprocess,
-        load=processes.first,
-    )
-    processes.share(model.classifier)
+    preprocess = None if resumption is None else resumption.run.preprocess
+    model = assemble(config, offers, weights, len(images.classes), preprocess=preprocess, load=processes.first)
     if weights is not None:
         observer(Note(text=f"Weights: {model.weights}."))
-    freeze(model.classifier, config.frozen_stages(len(model.classifier.backbone.stages())))
-    model.classifier.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    decided = {}
+    _place(model.classifier, config, device, processes)
+    decided: dict[str, Any] = {}
     if resumption is not None:
         precision = recorded_precision(resumption.run.record["hardware"], device)
     else:
@@ -124,6 +117,13 @@ def _device(config: FinetuneConfig, processes: Processes) -> torch.device:
     choose_precision(config.precision, device)
     check_cache(config.cache, device)
     return device
+
+
+def _place(classifier: Classifier, config: FinetuneConfig, device: torch.device, processes: Processes) -> None:
+    """Puts a classifier on the device, its frozen stages frozen; its weights are those of the first process."""
+    processes.share(classifier)
+    freeze(classifier, config.frozen_stages(len(classifier.backbone.stages())))
+    classifier.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def _settled(

@@ -12,12 +12,11 @@ from zoo.data.prepare import with_room_for_crops
 from zoo.engine.finite import check_weights
 from zoo.engine.fit import fit
 from zoo.engine.machine import tuned_for
-from zoo.engine.memory import is_out_of_memory
 from zoo.engine.parallel import share_batch_statistics
 from zoo.engine.randomness import set_random_states
 from zoo.engine.saving import Saving
 from zoo.engine.state import TrainState
-from zoo.errors import ConfigError, TrainingError
+from zoo.errors import ConfigError
 from zoo.events import EpochResult, Note
 from zoo.finetuning.checkpoint import Learner, load_checkpoint, save_checkpoint
 from zoo.finetuning.head_alone import probe, train_on_features
@@ -45,24 +44,8 @@ def train(job: Job, *, resumed: bool = False) -> Iterator[EpochResult]:
     Raises:
         TrainingError: The loss is no longer finite, or the device's memory is too small even for single images.
     """
-    results = train_on_features(job) if job.config.freeze == "all" else _train_on_photos(job, resumed=resumed)
-    try:
-        with tuned_for(job.precision):
-            yield from results
-    except MemoryError as error:
-        raise TrainingError(
-            f"The memory of this machine is too small: {error or 'nothing is left'}.",
-            hint="Lower --cache-size, --batch-size or --workers, or say --cache disk.",
-        ) from error
-    except RuntimeError as error:
-        if "can't start new thread" in str(error):
-            raise TrainingError(f"No further thread can be started: {error}.", hint="Lower --workers.") from error
-        if not is_out_of_memory(error):
-            raise
-        raise TrainingError(  # where fewer images at a time would not help: the weights, the optimiser, kept features
-            f"The memory of {job.precision.device} is too small: {error}",
-            hint="Lower --batch-size or --image-size, freeze some stages, or choose a smaller backbone.",
-        ) from error
+    with tuned_for(job.precision):
+        yield from train_on_features(job) if job.config.freeze == "all" else _train_on_photos(job, resumed=resumed)
 
 
 def _train_on_photos(job: Job, *, resumed: bool) -> Iterator[EpochResult]:
