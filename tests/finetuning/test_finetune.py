@@ -429,14 +429,14 @@ def test_a_wrong_name_is_told_before_torch_is_imported(call):
 
 def test_a_run_that_measured_its_precision_goes_on_in_it(train, tmp_path, registry, monkeypatch):
     from zoo.engine.precision import Precision
-    from zoo.finetuning import hardware
+    from zoo.finetuning import preparation
 
     bf16 = Precision(name="bf16", device=torch.device("cpu"), reason="2.4 x as fast as fp32, measured")
-    monkeypatch.setattr(hardware, "settle_precision", lambda config, **given: bf16)
+    monkeypatch.setattr(preparation, "settle_precision", lambda config, **given: bf16)
     stopper = Stopper(lambda event: isinstance(event, EpochResult) and event.epoch == 1)
     with pytest.raises(KeyboardInterrupt):
         train(precision="auto", epochs=2, observer=stopper)
-    monkeypatch.setattr(hardware, "settle_precision", lambda config, **given: pytest.fail("measured again"))
+    monkeypatch.setattr(preparation, "settle_precision", lambda config, **given: pytest.fail("measured again"))
     started = []
     run = resume(tmp_path / "runs" / "small-flat-colours-1", registry=registry, observer=started.append)
     assert next(event.precision for event in started if isinstance(event, Started)) == "bf16"
