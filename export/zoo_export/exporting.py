@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from zoo.evaluation import find_samples
 from zoo.events import Work, ignore
 from zoo.plugins import load_registry
 from zoo.run import written_aside
-from zoo_export.files import FILE, take_in
+from zoo_export.files import FILE, ONNX, take_in
 
 if TYPE_CHECKING:
     import onnx
@@ -84,10 +85,12 @@ def export(
     """
     began = time.monotonic()
     registry = registry or load_registry()
-    target = checked_target(target or run.path / _file_name(precision))
+    target = checked_target(target or run.path / _file_name(precision), ONNX)
+    if verify or precision != "fp32":
+        _check_device(device)
     samples = photos_to_compare(run, data, photos, registry, observer) if verify else []
     # Whatever there is to say about the photos was said when they were looked for first.
-    own = _own_photos(run, registry, ignore if verify else observer) if precision != "fp32" else None
+    own = _own_photos(run, registry, ignore if verify and data is None else observer) if precision != "fp32" else None
     from zoo.predictor import rebuild
     from zoo_export.network import Deployed, to_onnx
     from zoo_export.provenance import card_of, with_card
@@ -126,17 +129,29 @@ def _file_name(precision: PrecisionName) -> str:
     return FILE if precision == "fp32" else f"model-{precision}.onnx"
 
 
-def checked_target(target: Path) -> Path:
+def checked_target(target: Path, suffix: str) -> Path:
     """Returns where a file goes.
 
     Raises:
-        ExportError: It cannot be written there, which is told before anything slow begins.
+        ExportError: It cannot be written there, or no command would open it, which is told before anything slow begins.
     """
     if target.is_dir():
-        raise ExportError(f"{target} is a folder.", hint=f"Name a file: {target / FILE}.")
+        raise ExportError(f"{target} is a folder.", hint=f"Name a file: {target / f'model{suffix}'}.")
+    if target.suffix != suffix:
+        raise ExportError(f"{target} does not end with {suffix}.", hint=f"Name it {target}{suffix}.")
     if not target.parent.is_dir():
         raise ExportError(f"There is no folder {target.parent} to write {target.name} to.", hint="Make it first.")
+    if not os.access(target.parent, os.W_OK):
+        raise ExportError(f"The folder {target.parent} cannot be written to.", hint="Name another file with -o.")
     return target
+
+
+def _check_device(device: str) -> None:
+    """Opens a small session on a device, so that one that cannot be had is told before anything slow begins."""
+    from zoo_export.checks import RELU
+    from zoo_export.session import open_session
+
+    open_session(RELU, name="The exported file", device=device)
 
 
 def photos_to_compare(run: Run, data: str | None, photos: int, registry: Registry, observer: Observer) -> list[Sample]:
@@ -160,12 +175,20 @@ def photos_to_compare(run: Run, data: str | None, photos: int, registry: Registr
 
 
 def _own_photos(run: Run, registry: Registry, observer: Observer) -> dict[str, list[Sample]]:
-    """Returns the photos that a lower precision is calibrated and judged on."""
+    """Returns the photos that a lower precision is calibrated and judged on.
+
+    Of each part those alone that were in it when the run was made: data that has changed since is split anew, and a
+    test photo may then come to stand among those to train on.
+    """
+    parts = {}
     try:
-        return {
-            "train": find_samples(run, part="train", data=None, registry=registry, observer=observer),
-            "val": find_samples(run, part="val", data=None, registry=registry, observer=ignore),
-        }
+        for part, tell in (("train", observer), ("val", ignore)):
+            known = set(run.split.get(part, ()))
+            found = find_samples(run, part=part, data=None, registry=registry, observer=tell)
+            parts[part] = [sample for sample in found if sample.name in known]
+            if not parts[part]:
+                raise DataError(f"None of its {part} photos is in the {part} part of its data now.")
+        return parts
     except DataError as error:
         raise ExportError(
             f"A lower precision cannot be judged without the photos of {run.name}: {error.message}",

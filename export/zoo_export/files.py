@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoo.errors import ExportError, RunError
-from zoo.manifest import MANIFEST, update_manifest
+from zoo.manifest import read_manifest, update_manifest
 from zoo.run import RUNS, is_run, locate
 from zoo_export.secrecy import SUFFIX
 
@@ -41,9 +41,18 @@ def find_file(reference: str | Path, *, runs: Path = RUNS) -> Path:
 
 
 def take_in(file: Path) -> None:
-    """Enters a file that was just written into the manifest of its folder, if that is a run's."""
-    if (file.parent / MANIFEST).is_file() or is_run(file.parent):
+    """Enters a file that was just written into the manifest of its folder, if that is a run's or has one of ours."""
+    if is_run(file.parent) or has_manifest(file.parent):
         update_manifest(file.parent, [file.name])
+
+
+def has_manifest(folder: Path) -> bool:
+    """Returns whether a folder has a manifest of ours; other programs' files are called ``manifest.json`` too."""
+    try:
+        read_manifest(folder)
+    except RunError:
+        return False
+    return True
 
 
 def read_card(path: Path) -> ModelCard:

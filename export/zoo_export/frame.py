@@ -1,8 +1,8 @@
 """Makes of preprocessed images the batch that an exported graph takes.
 
-Images of different sizes cannot share a batch of raw pixels, and the resize inside a graph may be one level off
-Pillow's. So photos are preprocessed here, as in training and evaluation, and laid into a frame that the graph's own
-resize leaves as it is and whose centre crop gives back what was laid in, to the last bit.
+Images of different sizes cannot share a batch of raw pixels. So photos are preprocessed here, as in training and
+evaluation, and laid into a frame that the graph's own resize leaves as it is and whose centre crop gives back what was
+laid in, to the last bit.
 """
 
 from __future__ import annotations

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from zoo.data.image import preprocess
 from zoo.errors import DataError
 from zoo.events import Work
 from zoo_export.gate import check, measure_gain
-from zoo_export.photos import evenly, normalised, read
+from zoo_export.photos import evenly, network_input, read
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy as np
     import onnx
@@ -54,9 +55,10 @@ def lowered(
     if precision == "int8":
         from zoo_export.int8 import to_int8
 
-        chosen = evenly(photos["train"], _CALIBRATION)
-        made = {"calibration_photos": len(chosen)}
-        lower = to_int8(network, _tensors(chosen, card.preprocess, observer))
+        images = _preprocessed(evenly(photos["train"], _CALIBRATION), card.preprocess, observer)
+        made = {"calibration_photos": len(images)}
+        observer(Work(what="quantise", done=0, total=None))
+        lower = to_int8(network, (network_input([image], card.preprocess).numpy() for image in images))
     else:
         from zoo_export.half import to_fp16
 
@@ -68,11 +70,12 @@ def lowered(
     return lower, replace(lower_card, quantisation={**made, **gain.to_dict(), "max_drop": max_drop})
 
 
-def _tensors(samples: Sequence[Sample], spec: Preprocess, observer: Observer) -> Iterator[NDArray[np.float32]]:
-    done = 0
+def _preprocessed(samples: Sequence[Sample], spec: Preprocess, observer: Observer) -> list[NDArray[np.uint8]]:
+    """Returns the photos to calibrate on: all of them, before the quantiser begins, whose output is not shown."""
+    images = []
     for _, pixels in read(samples, observer):
-        done += 1
-        observer(Work(what="calibrate", done=done, total=len(samples)))
-        yield normalised([pixels], spec).numpy()
-    if not done:
+        images.append(preprocess(pixels, spec))
+        observer(Work(what="read photos to calibrate on", done=len(images), total=len(samples)))
+    if not images:
         raise DataError("None of the training photos to calibrate on can be read.")
+    return images

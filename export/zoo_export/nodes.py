@@ -50,6 +50,10 @@ class Nodes:
         """Adds an int64 constant ``(len(values),)``, and returns its name."""
         return self.constant(np.array(values, dtype=np.int64))
 
+    def integer(self, value: int) -> str:
+        """Adds an int64 scalar, and returns its name."""
+        return self.constant(np.array(value, dtype=np.int64))
+
     def double(self, value: float) -> str:
         """Adds a float64 scalar, and returns its name."""
         return self.constant(np.array(value, dtype=np.float64))

@@ -28,9 +28,10 @@ if TYPE_CHECKING:
 _NAME = "the exported file"
 BATCHES = (1, 2, 7)
 _IN_BATCHES = 14  # photos that are also compared two and seven at a time
-# Share of the spread of the logits. Those of float32 differ by millionths of it (docs/export-families.md); pixels that
-# the resize gives one level off add some hundred times as much.
+# Share of the spread of the logits. The pixels are the same to the last bit, and float32 alone differs by less than a
+# ten-thousandth of the spread (docs/export-families.md).
 TOLERANCE = 0.002
+PROBABILITY_TOLERANCE = 1e-4  # of probabilities that are made of the very same logits: rounding alone
 _LEAST_SPREAD = 1e-3  # a network whose logits are all but the same for every photo has only rounding to compare
 
 
@@ -39,25 +40,39 @@ class Subject(NamedTuple):
 
     Attributes:
         provider: What it runs on.
-        logits: Maps what the file takes to ``(N, classes)`` float32.
+        compute: Maps what the file takes to probabilities and logits, ``(N, classes)`` float32 each.
     """
 
     provider: str
-    logits: Callable[[NDArray[Any]], NDArray[np.float32]]
+    compute: Callable[[NDArray[Any]], tuple[NDArray[np.float32], NDArray[np.float32]]]
 
 
 class Compared(NamedTuple):
-    """One photo through the run and through the file."""
+    """One photo through the run and through the file.
+
+    Attributes:
+        name: Of the photo.
+        expected: The run's logits, ``(classes,)`` float32, all finite.
+        got: The file's.
+        wanted: What the run's head makes of the file's logits: probabilities.
+        told: The file's probabilities.
+    """
 
     name: str
     expected: NDArray[np.float32]
     got: NDArray[np.float32]
+    wanted: NDArray[np.float32]
+    told: NDArray[np.float32]
 
     @property
     def difference(self) -> float:
-        """The largest of any class; infinite where the file gives no number."""
-        worst = float(np.abs(self.expected - self.got).max())
-        return worst if np.isfinite(worst) else float("inf")
+        """The largest of any logit; infinite where the file gives no number."""
+        return _largest(self.expected - self.got)
+
+    @property
+    def probability_difference(self) -> float:
+        """How far a probability is from what the file's own logits say; infinite where it is no number."""
+        return _largest(self.wanted - self.told)
 
     @property
     def margin(self) -> float:
@@ -128,11 +143,11 @@ def onnx_subjects(model: bytes, card: ModelCard, devices: Sequence[str]) -> list
     def on(device: str) -> Subject:
         session = open_session(model, name=_NAME, device=device)
 
-        def logits(feed: NDArray[Any]) -> NDArray[np.float32]:
-            (got,) = run(session, ["logits"], {card.input_name: feed}, name=_NAME)
-            return np.asarray(got, dtype=np.float32)
+        def compute(feed: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+            probabilities, logits = run(session, ["probabilities", "logits"], {card.input_name: feed}, name=_NAME)
+            return probabilities, logits
 
-        return Subject(session.provider, logits)
+        return Subject(session.provider, compute)
 
     return [on(device) for device in devices]
 
@@ -142,8 +157,9 @@ def compare(
 ) -> Parity:
     """Compares the logits of an exported file with those of the run's classifier, in float32 on the CPU.
 
-    Every photo is compared alone; the first few also in batches of 2 and 7. Photos of different sizes cannot share a
-    batch of raw pixels, so there their centres are compared, cut to what all of the batch have.
+    Its probabilities are compared with what the run's head makes of its logits. Every photo is compared alone; the
+    first few also in batches of 2 and 7. Photos of different sizes cannot share a batch of raw pixels, so there their
+    centres are compared, cut to what all of the batch have.
 
     Args:
         subjects: The file, in each way that it is run.
@@ -153,7 +169,8 @@ def compare(
         observer: Told of progress, and of unreadable photos.
 
     Raises:
-        ExportError: They differ by more than the tolerance; the message names the worst photo.
+        ExportError: They differ by more than the tolerance, and the message names the worst photo; or the run itself
+            gives no numbers.
     """
     outcomes: list[list[Compared]] = [[] for _ in subjects]
     alone = 0
@@ -197,14 +214,22 @@ def _compare_batch(
 ) -> None:
     tensor = normalised([pixels for _, pixels in batch], card.preprocess)
     expected = logits_of(classifier, tensor)
+    if not np.isfinite(expected).all():
+        raise ExportError(
+            f"The run itself gives no numbers for {batch[0][0]}: {expected[0]}.",
+            hint="Its weights are spoilt: train again.",
+        )
     feed = np.stack([pixels for _, pixels in batch]) if card.input == "pixels" else tensor.numpy()
     for subject, outcome in zip(subjects, outcomes, strict=True):
-        got = subject.logits(feed)
-        if got.shape != expected.shape:
+        told, got = subject.compute(feed)
+        if not told.shape == got.shape == expected.shape:
             raise ExportError(
-                f"The exported file gives logits {got.shape}, not {expected.shape}, for {len(batch)} photos."
+                f"The exported file gives probabilities {told.shape} and logits {got.shape}, not {expected.shape}, for "
+                f"{len(batch)} photos."
             )
-        outcome.extend(Compared(name, *row) for (name, _), *row in zip(batch, expected, got, strict=True))
+        wanted = probabilities_of(classifier, got)
+        rows = zip(batch, expected, got, wanted, told, strict=True)
+        outcome.extend(Compared(name, *row) for (name, _), *row in rows)
 
 
 @torch.inference_mode()
@@ -214,6 +239,18 @@ def logits_of(classifier: Classifier, tensor: torch.Tensor) -> NDArray[np.float3
     return logits
 
 
+@torch.inference_mode()
+def probabilities_of(classifier: Classifier, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Returns what the classifier's head makes of logits, ``(N, classes)`` float32."""
+    probabilities: NDArray[np.float32] = classifier.head.probabilities(torch.from_numpy(logits)).float().numpy()
+    return probabilities
+
+
+def _largest(differences: NDArray[np.float32]) -> float:
+    worst = float(np.abs(differences).max())
+    return worst if np.isfinite(worst) else float("inf")
+
+
 def _judged(provider: str, outcome: Sequence[Compared], tolerance: float) -> ProviderParity:
     worst = max(outcome, key=lambda each: each.difference)
     if worst.difference > tolerance:
@@ -221,6 +258,13 @@ def _judged(provider: str, outcome: Sequence[Compared], tolerance: float) -> Pro
             f"The exported file and the run disagree about {worst.name}: a logit differs by {worst.difference:.3g}, "
             f"more than {tolerance:.3g}, on {provider}.",
             hint="Nothing was written. Try another --opset; --no-verify writes it all the same, and the file tells so.",
+        )
+    odd = max(outcome, key=lambda each: each.probability_difference)
+    if odd.probability_difference > PROBABILITY_TOLERANCE:
+        raise ExportError(
+            f"The probabilities of the exported file are not those of its logits for {odd.name}: one is "
+            f"{odd.probability_difference:.3g} off on {provider}.",
+            hint="Nothing was written. The head's probabilities() must not depend on values of its input.",
         )
     # Where the margin is more than what both logits may move by, it cannot be otherwise.
     other = [each for each in outcome if not each.same_top1 and each.margin > 2 * tolerance]

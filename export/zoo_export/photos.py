@@ -40,5 +40,9 @@ def read(samples: Sequence[Sample], observer: Observer) -> Iterator[tuple[str, P
 
 def normalised(photos: Sequence[Pixels], spec: Preprocess) -> torch.Tensor:
     """Returns photos as a run itself makes them its input, float32 ``(N, 3, h, w)``."""
-    images = np.stack([preprocess(np.ascontiguousarray(pixels), spec) for pixels in photos])
-    return normalise(torch.from_numpy(images).permute(0, 3, 1, 2), spec).contiguous()
+    return network_input([preprocess(np.ascontiguousarray(pixels), spec) for pixels in photos], spec)
+
+
+def network_input(images: Sequence[Pixels], spec: Preprocess) -> torch.Tensor:
+    """Returns preprocessed images, uint8 ``(h, w, 3)`` each, as a network's input, float32 ``(N, 3, h, w)``."""
+    return normalise(torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2), spec).contiguous()

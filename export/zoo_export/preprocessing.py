@@ -65,34 +65,48 @@ def put_before(graph: GraphProto, spec: Preprocess) -> None:
 def _resize(op: Nodes, spec: Preprocess) -> str:
     """Adds what resizes and crops; returns a value of whole numbers 0 to 255, float32 ``(N, 3, *spec.size)``.
 
-    Photos that have the right size already are only cropped, which costs a tenth.
+    Photos that have the right size already are only cropped, which costs a tenth. All that only the resize needs stands
+    in its branch: even the smallest operator costs some millionths of a second.
     """
-    rows, columns = _axes(op, spec)
+    lengths = op("Shape", PIXELS, start=1, end=3)
     return op.either(
-        _is_right(op, rows, columns),
-        lambda inner: _cropped(inner, rows, columns),
-        lambda inner: _resized(inner, rows, columns, spec),
+        _is_right(op, lengths, spec),
+        lambda inner: _cropped(inner, lengths, spec),
+        lambda inner: _resized(inner, lengths, spec),
     )
 
 
-def _is_right(op: Nodes, rows: _Axis, columns: _Axis) -> str:
-    """Adds whether the resize changes nothing and the crop lies in the photo."""
-    same = [op("Equal", axis.length, axis.resized) for axis in (rows, columns)]
-    within = [op("GreaterOrEqual", axis.start, op.integers(0)) for axis in (rows, columns)]
-    return op("Reshape", op("And", op("And", *same), op("And", *within)), op.integers())
+def _is_right(op: Nodes, lengths: str, spec: Preprocess) -> str:
+    """Adds whether the resize changes nothing and the crop lies in the photo, a scalar."""
+    every, zero = op.integers(0), op.integer(0)
+    beyond = op("Sub", lengths, op.integers(*spec.size))
+    if spec.resize_mode == "squash":
+        return op("Equal", op("ReduceMax", op("Abs", beyond), every, keepdims=0), zero)
+    same = op("Equal", _decisive(op, lengths, spec, keepdims=0), op.integer(spec.resize))
+    if not _may_pad(spec):
+        return same
+    return op("And", same, op("GreaterOrEqual", op("ReduceMin", beyond, every, keepdims=0), zero))
 
 
-def _cropped(op: Nodes, rows: _Axis, columns: _Axis) -> str:
-    start = op("Concat", rows.start, columns.start, axis=0)
-    crop = op("Slice", PIXELS, start, op("Add", start, op.integers(rows.size, columns.size)), op.integers(1, 2))
-    return _planes(op, crop)
+def _decisive(op: Nodes, lengths: str, spec: Preprocess, *, keepdims: int) -> str:
+    """Adds the length of the side that becomes `spec.resize` long."""
+    return op("ReduceMin" if spec.resize_mode == "shorter" else "ReduceMax", lengths, op.integers(0), keepdims=keepdims)
+
+
+def _cropped(op: Nodes, lengths: str, spec: Preprocess) -> str:
+    if spec.resize_mode == "squash":
+        return _planes(op, PIXELS)
+    size = op.integers(*spec.size)
+    start = _half(op, op("Sub", lengths, size))
+    return _planes(op, op("Slice", PIXELS, start, op("Add", start, size), op.integers(1, 2)))
 
 
 def _planes(op: Nodes, pixels: str) -> str:
     return op("Cast", op("Transpose", pixels, perm=[0, 3, 1, 2]), to=TensorProto.FLOAT)
 
 
-def _resized(op: Nodes, rows: _Axis, columns: _Axis, spec: Preprocess) -> str:
+def _resized(op: Nodes, lengths: str, spec: Preprocess) -> str:
+    rows, columns = _axes(op, lengths, spec)
     first, end = (op("Concat", a, b, axis=0) for a, b in ((rows.first, columns.first), (rows.end, columns.end)))
     seen = op("Slice", PIXELS, first, end, op.integers(1, 2))
     pixels = _planes(op, seen)
@@ -101,15 +115,13 @@ def _resized(op: Nodes, rows: _Axis, columns: _Axis, spec: Preprocess) -> str:
     return _pad(op, resized, rows, columns, spec) if _may_pad(spec) else resized
 
 
-def _axes(op: Nodes, spec: Preprocess) -> tuple[_Axis, _Axis]:
+def _axes(op: Nodes, lengths: str, spec: Preprocess) -> tuple[_Axis, _Axis]:
     """Returns rows and columns; the arithmetic is that of `zoo.data.image.preprocess`, in whole numbers."""
-    lengths = op("Shape", PIXELS, start=1, end=3)
     size = op.integers(*spec.size)
     if spec.resize_mode == "squash":
         resized = size
     else:
-        reduce = "ReduceMin" if spec.resize_mode == "shorter" else "ReduceMax"
-        one = op(reduce, lengths, op.integers(0), keepdims=1)
+        one = _decisive(op, lengths, spec, keepdims=1)
         resized = op("Max", op.integers(1), op("Div", op("Mul", op.integers(spec.resize), lengths), one))
     start = _start(op, op("Sub", resized, size))
     bounds = (lengths, resized, start, *_seen(op, lengths, resized, start, size))
@@ -127,11 +139,17 @@ def _seen(op: Nodes, lengths: str, resized: str, start: str, size: str) -> tuple
 
 def _start(op: Nodes, excess: str) -> str:
     """Adds ``round(excess / 2)``, half to even, where it is positive, else ``-(-excess // 2)``."""
-    two, zero = op.integers(2), op.integers(0)
+    zero = op.integers(0)
     over, under = op("Max", excess, zero), op("Max", op("Neg", excess), zero)
-    half = op("Div", over, two)
-    up = op("Mul", op("Mod", over, two), op("Mod", half, two))  # 1 where an odd half is to be rounded up
-    return op("Sub", op("Add", half, up), op("Div", under, two))
+    return op("Sub", _half(op, over), op("Div", under, op.integers(2)))
+
+
+def _half(op: Nodes, value: str) -> str:
+    """Adds ``round(value / 2)``, half to even, of what is not negative."""
+    two = op.integers(2)
+    half = op("Div", value, two)
+    up = op("Mul", op("Mod", value, two), op("Mod", half, two))  # 1 where an odd half is to be rounded up
+    return op("Add", half, up)
 
 
 def _weights(op: Nodes, axis: _Axis, spec: Preprocess, *, along: int) -> tuple[str, str]:

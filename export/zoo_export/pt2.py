@@ -18,7 +18,7 @@ from zoo.predictor import rebuild
 from zoo.run import written_aside
 from zoo_export.card import KEY, TENSOR
 from zoo_export.exporting import PHOTOS, Exported, checked_target, photos_to_compare
-from zoo_export.files import take_in
+from zoo_export.files import ARCHIVE, take_in
 from zoo_export.network import Deployed
 from zoo_export.parity import Subject, compare
 from zoo_export.provenance import card_of
@@ -51,7 +51,7 @@ def export_pt2(
     """
     began = time.monotonic()
     registry = registry or load_registry()
-    target = checked_target(target or run.path / "model.pt2")
+    target = checked_target(target or run.path / "model.pt2", ARCHIVE)
     samples = photos_to_compare(run, data, photos, registry, observer) if verify else []
     classifier = rebuild(run, registry).classifier.eval()
     observer(Work(what="write the network", done=0, total=None))
@@ -92,8 +92,8 @@ def _loaded(content: bytes) -> Subject:
         module = torch.export.load(io.BytesIO(content)).module()
 
     @torch.inference_mode()
-    def logits(feed: NDArray[Any]) -> NDArray[np.float32]:
-        values: NDArray[np.float32] = module(torch.from_numpy(feed))[1].numpy()
-        return values
+    def compute(feed: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        probabilities, logits, _ = module(torch.from_numpy(feed))
+        return probabilities.numpy(), logits.numpy()
 
-    return Subject("torch.export", logits)
+    return Subject("torch.export", compute)

@@ -161,10 +161,12 @@ def encrypt_file(path: Path, target: Path, *, passphrase: str = "", recipients: 
         recipients: Public keys, ``age1...``; each one's private key opens the file.
 
     Raises:
-        IntegrityError: The file cannot be read, or a key is none.
+        IntegrityError: The file cannot be read, or is the target itself, or a key is none.
         RunError: `target` cannot be written.
     """
     import pyrage
+
+    _check_apart(path, target)
 
     if bool(passphrase) == bool(recipients):
         raise IntegrityError("A file is encrypted with a passphrase or for keys.", hint="Give one of the two.")
@@ -188,10 +190,12 @@ def decrypt_file(path: Path, target: Path, secret: Secret) -> None:
     """Decrypts a file to another, which appears when it is whole and proven unchanged.
 
     Raises:
-        IntegrityError: As `read_decrypted`.
+        IntegrityError: As `read_decrypted`; or the file is the target itself.
         RunError: `target` cannot be written.
     """
     import pyrage
+
+    _check_apart(path, target)
 
     if secret.passphrase is not None:
         content = read_decrypted(path, secret)
@@ -217,6 +221,11 @@ def read_decrypted(path: Path, secret: Secret) -> bytes:
     if secret.passphrase is not None:
         return bytes(_decrypted(path, lambda: pyrage.passphrase.decrypt(content, secret.passphrase)))
     return bytes(_decrypted(path, lambda: pyrage.decrypt(content, identities)))
+
+
+def _check_apart(path: Path, target: Path) -> None:
+    if target.exists() and path.exists() and target.samefile(path):
+        raise IntegrityError(f"{target} is the file itself, which is to stay.", hint="Name another with -o.")
 
 
 def _identities(path: Path, secret: Secret) -> list[Any]:

@@ -12,7 +12,7 @@ import onnxruntime
 from zoo.errors import ConfigError, ExportError
 from zoo.machine import usable_cpus
 from zoo.reading import read_plain
-from zoo_export.providers import CPU, CUDA, cuda_obstacle, package_conflict
+from zoo_export.providers import CPU, CUDA, Obstacle, cuda_obstacle, package_conflict
 from zoo_export.wire import has_data_elsewhere
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _DEVICE = re.compile(r"auto|cpu|cuda(?::(\d{1,3}))?")
 _QUIET = 4  # fatal errors alone: what goes wrong is told by exceptions
+_DOCTOR = "'zoo doctor' tells more."
 _OURS = "It is no file of 'zoo export', or was cut off on its way."
 
 
@@ -67,19 +68,15 @@ def open_session(
     options = _options(threads)
     if device == "cpu":
         return _on_cpu(model, name, options)
-    obstacle = cuda_obstacle()
-    if obstacle is None:
-        session = _opened(model, name, options, [(CUDA, _cuda_options(int(match[1] or 0))), CPU])
-        if session.get_providers()[0] == CUDA:
-            return Session(runtime=session, provider=CUDA)
-        reason, advice = "ONNX Runtime took the CPU instead", "'zoo doctor' tells more."
-    else:
-        reason, advice = obstacle.reason, obstacle.advice
+    found = cuda_obstacle() or _on_cuda(model, name, options, int(match[1] or 0))
+    if isinstance(found, Session):
+        return found
+    reason = found.reason.rstrip(".")
     if device != "auto":
         conflict = package_conflict()
-        reason = f"{reason.rstrip('.')}; and {conflict.reason}" if conflict else reason
-        raise ExportError(f"{name} cannot run on {device}: {reason.rstrip('.')}.", hint=advice)
-    return _on_cpu(model, name, options, note="" if obstacle and obstacle.expected else f"Not on CUDA: {reason}")
+        reason = f"{reason}; and {conflict.reason}" if conflict else reason
+        raise ExportError(f"{name} cannot run on {device}: {reason}.", hint=found.advice)
+    return _on_cpu(model, name, options, note="" if found.expected else f"Not on CUDA: {reason}")
 
 
 def run(session: Session, outputs: list[str], feed: Mapping[str, Any], *, name: str) -> list[Any]:
@@ -117,6 +114,18 @@ def _cuda_options(index: int) -> dict[str, str]:
     }
 
 
+def _on_cuda(model: Model, name: str, options: onnxruntime.SessionOptions, index: int) -> Session | Obstacle:
+    """Returns a session, or why there is none; a file that cannot be opened at all raises."""
+    try:
+        session = _opened(model, name, options, [(CUDA, _cuda_options(index)), CPU])
+    except ExportError as error:
+        _opened(model, name, options, [CPU])
+        return Obstacle(_reason(error.__cause__ or error), _DOCTOR)
+    if session.get_providers()[0] != CUDA:
+        return Obstacle("ONNX Runtime took the CPU instead", _DOCTOR)
+    return Session(runtime=session, provider=CUDA)
+
+
 def _on_cpu(model: Model, name: str, options: onnxruntime.SessionOptions, note: str = "") -> Session:
     return Session(runtime=_opened(model, name, options, [CPU]), provider=CPU, note=note)
 
@@ -148,7 +157,7 @@ def _check_whole(model: Model, name: str) -> None:
         raise ExportError(f"{name} cannot be opened: it keeps tensors in other files.", hint=_OURS)
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     """Returns ONNX Runtime's message in one line, without its codes and with an end."""
     text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", " ".join(str(error).split()))
     return f"{text[:400].rstrip('.') or type(error).__name__}."

@@ -10,7 +10,7 @@ from zoo.manifest import MANIFEST, check_folder, file_hash, read_manifest
 from zoo.run import RUNS, WEIGHTS, is_run, locate, open_run
 from zoo.taghistory import is_folder_name, is_tag
 from zoo.tags import find_tag
-from zoo_export.files import ONNX, read_card
+from zoo_export.files import ARCHIVE, ONNX, has_manifest, read_card
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -78,16 +78,17 @@ def _check_folder(folder: Path) -> Iterator[Check]:
     if is_run(folder) or (folder / MANIFEST).exists():
         files = [(finding.file, finding.state) for finding in check_folder(folder)]
         yield _check("manifest", files, good=f"all {len(read_manifest(folder))} files are as they were")
-    for file in sorted(folder.glob(f"*{ONNX}")):
+    for file in sorted(path for path in folder.iterdir() if path.suffix in (ONNX, ARCHIVE)):
         if (folder / WEIGHTS).is_file():
             yield _check_weights(file, folder / WEIGHTS)
 
 
 def _check_file(file: Path, runs: Path) -> Iterator[Check]:
-    if (file.parent / MANIFEST).is_file() and (entry := read_manifest(file.parent).get(file.name)):
+    ours = (file.parent / MANIFEST).is_file() if is_run(file.parent) else has_manifest(file.parent)
+    if ours and (entry := read_manifest(file.parent).get(file.name)):
         files = [] if file_hash(file) == entry.sha256 else [(file.name, "changed")]
         yield _check("manifest", files, good=f"{file.name} is as it was")
-    if file.suffix == ONNX and (weights := _weights_of(file, runs)):
+    if file.suffix in (ONNX, ARCHIVE) and (weights := _weights_of(file, runs)):
         yield _check_weights(file, weights)
 
 

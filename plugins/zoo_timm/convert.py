@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.errors import ConfigError, RunError
+from zoo.manifest import MANIFEST, update_manifest
 from zoo.predictor import load
 from zoo.run import written_aside
 
@@ -48,7 +49,15 @@ def to_timm(run: Run, folder: Path) -> Path:
     network = _transplant(predictor, name, arguments)
     _write(folder, network, predictor, name, arguments)
     _verify(folder, predictor)
+    _take_in(folder, run)
     return folder
+
+
+def _take_in(folder: Path, run: Run) -> None:
+    """Enters the files into the manifest of the run, if they lie in its folder."""
+    inside, outer = folder.resolve(), run.path.resolve()
+    if (outer / MANIFEST).is_file() and inside.is_relative_to(outer):
+        update_manifest(outer, [path.relative_to(outer).as_posix() for path in inside.iterdir()])
 
 
 def _architecture(run: Run) -> str:

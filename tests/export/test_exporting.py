@@ -10,11 +10,12 @@ from fakes import CLASSES, images, photo, samples
 
 import zoo_export.network
 from zoo.data.image import decode
-from zoo.errors import DataError, ExportError
+from zoo.errors import ConfigError, DataError, ExportError
 from zoo.predictor import load
 from zoo_export.card import KEY, ModelCard
 from zoo_export.exporting import export
 from zoo_export.inspection import inspect
+from zoo_export.pt2 import export_pt2
 from zoo_export.verification import verify
 
 
@@ -132,3 +133,27 @@ def test_photos_of_any_size_in_a_batch_of_their_own(exported):
     (logits,) = opened.run(["logits"], {"image": batch})
     for row, pixels in zip(logits, batch, strict=True):
         np.testing.assert_allclose(opened.run(["logits"], {"image": pixels[None]})[0][0], row, atol=1e-5)
+
+
+def test_a_name_that_no_command_opens_is_refused(small_run, small_registry, tmp_path):
+    weights = small_run.weights_path.read_bytes()
+    with pytest.raises(ExportError, match=r"model\.safetensors does not end with \.onnx") as caught:
+        export(small_run, small_run.weights_path, registry=small_registry)
+    assert "model.safetensors.onnx" in caught.value.hint
+    assert small_run.weights_path.read_bytes() == weights
+    with pytest.raises(ExportError, match=r"m\.onnx does not end with \.pt2"):
+        export_pt2(small_run, tmp_path / "m.onnx", registry=small_registry)
+
+
+def test_a_folder_that_cannot_be_written_to_is_told_before_anything_slow(
+    small_run, small_registry, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # root may write anywhere
+    with pytest.raises(ExportError, match=f"The folder {tmp_path} cannot be written to"):
+        export(small_run, tmp_path / "m.onnx", registry=small_registry)
+
+
+def test_a_device_that_cannot_be_had_is_told_before_anything_slow(small_run, small_registry, tmp_path, monkeypatch):
+    monkeypatch.delattr(zoo_export.network, "to_onnx")
+    with pytest.raises(ConfigError, match="There is no device 'tpu'"):
+        export(small_run, tmp_path / "m.onnx", device="tpu", registry=small_registry)

@@ -5,8 +5,10 @@ import onnx
 import pytest
 from fakes import images
 
+import zoo.data.image
 import zoo_export.gate
-from zoo.errors import ExportError
+import zoo_export.lowering
+from zoo.errors import DataError, ExportError
 from zoo.evaluation import find_samples
 from zoo.events import ignore
 from zoo.predictor import rebuild
@@ -129,3 +131,38 @@ def test_without_its_own_photos_it_cannot_be_judged(small_run, tmp_path):
     with pytest.raises(ExportError, match=f"cannot be judged without the photos of {small_run.name}") as caught:
         export(small_run, tmp_path / "m.onnx", precision="int8", verify=False, registry=gone)
     assert "fp32" in caught.value.hint
+
+
+def test_int8_is_calibrated_on_no_photo_that_was_tested_on(small_run, small_registry, tmp_path, monkeypatch):
+    """Where photos were added or moved since, today's training part may hold yesterday's test photos."""
+    from fakes import FakePlugin, registry_of
+
+    read = []
+    monkeypatch.setattr(zoo_export.gate, "_times", lambda predictors, batch: [0.3, 0.1])
+    monkeypatch.setattr(
+        zoo_export.lowering, "preprocess", lambda pixels, spec: read.append(pixels) or real(pixels, spec)
+    )
+    real = zoo.data.image.preprocess
+    moved = registry_of(FakePlugin(dataset=images(train=images().train[:6] + images().test)))
+    values = {"device": "cpu", "photos": 2, "max_drop": 100, "registry": moved}
+    exported = export(small_run, tmp_path / "m.onnx", precision="int8", **values)
+    assert exported.card.quantisation["calibration_photos"] == len(read) == 6
+    gone = registry_of(FakePlugin(dataset=images(train=images().test)))
+    with pytest.raises(ExportError, match="None of its train photos is in the train part of its data now"):
+        export(small_run, tmp_path / "n.onnx", precision="int8", **{**values, "registry": gone})
+
+
+def test_a_photo_that_cannot_be_calibrated_on_is_told(small_run, tmp_path, monkeypatch, capsys):
+    """The quantiser's own output is dropped; what the observer prints is not."""
+    from fakes import FakePlugin, registry_of
+
+    monkeypatch.setattr(zoo_export.gate, "_times", lambda predictors, batch: [0.3, 0.1])
+    first, *others = images().train
+    values = {"device": "cpu", "photos": 2, "max_drop": 100, "observer": print}
+    broken = registry_of(FakePlugin(dataset=images(train=(first._replace(source=b"gone"), *others))))
+    exported = export(small_run, tmp_path / "m.onnx", precision="int8", **values, registry=broken)
+    assert exported.card.quantisation["calibration_photos"] == len(others)
+    assert f"Left out: {first.name}" in capsys.readouterr().out
+    none = registry_of(FakePlugin(dataset=images(train=tuple(s._replace(source=b"gone") for s in images().train))))
+    with pytest.raises(DataError, match="None of the training photos to calibrate on can be read"):
+        export(small_run, tmp_path / "n.onnx", precision="int8", **values, registry=none)

@@ -241,3 +241,12 @@ def test_missing_files_and_full_disks_are_told(plain, key, tmp_path, monkeypatch
 def test_the_tool_age_reads_the_same_files(for_key, key):
     done = subprocess.run(["age", "--decrypt", "-i", key, for_key], capture_output=True, check=True)
     assert done.stdout == CONTENT
+
+
+def test_a_file_is_never_written_over_itself(plain, for_key, key):
+    encrypted = for_key.read_bytes()
+    with pytest.raises(IntegrityError, match="is the file itself"):
+        encrypt_file(plain, plain.parent / "." / plain.name, recipients=read_recipients(str(key)))
+    with pytest.raises(IntegrityError, match="is the file itself"):
+        decrypt_file(for_key, for_key, read_key_file(key))
+    assert (plain.read_bytes(), for_key.read_bytes()) == (CONTENT, encrypted)

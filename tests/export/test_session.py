@@ -74,6 +74,27 @@ def test_a_session_that_took_the_cpu_instead_is_found_out(obstacle, monkeypatch)
     assert open_session(MODEL, name="m").note == "Not on CUDA: ONNX Runtime took the CPU instead"
 
 
+def test_a_gpu_that_cannot_even_be_opened_is_left_for_the_cpu_or_told(obstacle, monkeypatch):
+    """There is no second GPU, say, or the only one has no memory left."""
+    opened = session._opened
+
+    def fail_on_cuda(model, name, options, providers_):
+        if providers_ != [providers.CPU]:
+            cause = RuntimeError("[ONNXRuntimeError] : 1 : FAIL : CUDA failure 101: invalid device ordinal")
+            raise ExportError(f"{name} cannot be opened.", hint="It is no file of 'zoo export'.") from cause
+        return opened(model, name, options, providers_)
+
+    monkeypatch.setattr(session, "_opened", fail_on_cuda)
+    obstacle(None)
+    told = open_session(MODEL, name="m")
+    assert (told.provider, told.note) == (providers.CPU, "Not on CUDA: CUDA failure 101: invalid device ordinal")
+    with pytest.raises(ExportError, match="m cannot run on cuda:1: CUDA failure 101: invalid device ordinal") as caught:
+        open_session(MODEL, name="m", device="cuda:1")
+    assert "zoo doctor" in caught.value.hint
+    with pytest.raises(ExportError, match="m cannot be opened: it is no ONNX file"):
+        open_session(b"\xff", name="m", device="cuda")
+
+
 def test_a_gpu_that_fails_at_its_first_run_is_left_for_the_cpu_or_told(monkeypatch):
     """An old GPU, or one without memory left, lets itself be opened."""
     opened = session.open_session(MODEL, name="m", device="cpu")

@@ -1,6 +1,8 @@
+import dataclasses
 import hashlib
 import json
 import shutil
+import zipfile
 from types import SimpleNamespace
 
 import onnx
@@ -13,6 +15,7 @@ from zoo.errors import ExportError, IntegrityError, RunError
 from zoo.manifest import update_manifest, write_manifest
 from zoo.run import open_run, write_record
 from zoo.tags import tag_run
+from zoo_export.card import KEY
 from zoo_export.commands.passphrases import new_passphrase
 from zoo_export.files import find_file, read_card, take_in
 from zoo_export.secrecy import SUFFIX
@@ -235,3 +238,37 @@ def test_a_new_passphrase_is_asked_for_twice(monkeypatch):
 )
 def test_wrong_usage_is_told(runs, args, told):
     assert told in zoo(*args, code=2)
+
+
+def write_archive(path, of):
+    """Writes what `inspect` looks at in an archive of torch.export."""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(f"model/extra/{KEY}", of.to_json())
+
+
+def test_an_archive_is_held_against_the_weights_it_was_made_of(runs, tmp_path):
+    of = a_card(input="tensor", opset=0)
+    for file in (runs / "r-1" / "model.pt2", tmp_path / "elsewhere.pt2"):
+        write_archive(file, of)
+    take_in(runs / "r-1" / "model.pt2")
+    told = [check.text for check in verify("r-1", runs=runs)]
+    assert f"model.pt2 was made of {runs / 'r-1' / 'model.safetensors'}" in told
+    assert [(check.about, check.ok) for check in verify(tmp_path / "elsewhere.pt2", runs=runs)] == [("weights", True)]
+    write_archive(tmp_path / "elsewhere.pt2", dataclasses.replace(of, weights_sha256="0" * 64))
+    (check,) = verify(tmp_path / "elsewhere.pt2", runs=runs)
+    assert not check.ok
+
+
+def test_the_manifest_of_another_program_is_left_alone(runs, tmp_path):
+    """A web page has a file of that name too."""
+    foreign, file = tmp_path / "web" / "manifest.json", tmp_path / "web" / "model.onnx"
+    foreign.parent.mkdir()
+    foreign.write_text('{"name": "A page"}')
+    write_onnx(file, a_card())
+    take_in(file)
+    assert foreign.read_text() == '{"name": "A page"}'
+    assert [(check.about, check.ok) for check in verify(file, runs=runs)] == [("weights", True)]
+    (runs / "r-1" / "manifest.json").write_text('{"name": "A page"}')
+    for check in (lambda: take_in(runs / "r-1" / "model.onnx"), lambda: verify(runs / "r-1" / "model.onnx", runs=runs)):
+        with pytest.raises(RunError, match="is no manifest of format 1"):
+            check()

@@ -9,6 +9,7 @@ from zoo.cli import main
 from zoo.data.augment import normalise
 from zoo.errors import ConfigError, RunError
 from zoo.finetuning.finetune import finetune
+from zoo.manifest import check_folder, read_manifest
 from zoo.predictor import load
 from zoo_timm.convert import to_timm
 
@@ -28,6 +29,13 @@ def test_timm_gives_the_same_logits(tmp_path, backbone):
     images = normalise(torch.from_numpy(pixels).permute(0, 3, 1, 2), predictor.preprocess)
     with torch.inference_mode():
         torch.testing.assert_close(network(images).softmax(dim=1).numpy(), predictor.probabilities(list(pixels)))
+
+
+def test_what_is_written_into_the_run_belongs_to_it(tmp_path):
+    run = trained(tmp_path, "timm/resnet10t")
+    to_timm(run, run.path / "timm")
+    assert "timm/config.json" in read_manifest(run.path)
+    assert check_folder(run.path) == []
 
 
 def test_timm_prepares_photos_in_the_same_way(tmp_path):

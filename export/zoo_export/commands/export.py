@@ -17,8 +17,6 @@ from zoo_export.exporting import DEFAULT_OPSET, MAX_DROP, PHOTOS, export
 from zoo_export.triton import CLIENT, check_servable, write_triton
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from zoo.run import Run
     from zoo_export.exporting import Exported
 
@@ -99,8 +97,7 @@ def command(
     **values: Any,
 ) -> None:
     """Export RUN to one ONNX file that takes raw pixels, and prove that it says what the run says."""
-    if to == "pt2":
-        _refuse(ctx, _NOT_OF_PT2)
+    _refuse_idle(ctx, to=to, precision=values["precision"], no_verify=no_verify)
     if (to == "triton") != (folder is not None):
         raise click.UsageError("Say both '--to triton' and the folder of the model repository, or neither.")
     opened = open_run(run, runs=runs)
@@ -120,11 +117,19 @@ def command(
         _write(exported, served)
 
 
-def _refuse(ctx: click.Context, names: Collection[str]) -> None:
+def _refuse_idle(ctx: click.Context, *, to: str, precision: str, no_verify: bool) -> None:
     """Refuses options that would do nothing."""
-    for name in names:
-        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            raise click.UsageError(f"{flag_of(name)} has no meaning with --to pt2.", ctx)
+    measured = precision != "fp32"
+    for where, holds, names in (
+        ("with --to pt2", to == "pt2", _NOT_OF_PT2),
+        ("without --to triton", to != "triton", ("name",)),
+        ("with --no-verify", no_verify, ("data", "photos")),
+        ("with --no-verify", no_verify and not measured, ("device",)),
+        ("in fp32", not measured, ("max_drop",)),
+    ):
+        for name in names if holds else ():
+            if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+                raise click.UsageError(f"{flag_of(name)} has no meaning {where}.", ctx)
 
 
 def _export_pt2(run: Run, output: Path | None, **values: Any) -> Exported:

@@ -25,9 +25,10 @@ def gain_told(quantisation: Mapping[str, Any] | None) -> str:
     if quantisation is None:
         return ""
     before, after, speedup = (quantisation.get(key) for key in ("fp32_accuracy", "accuracy", "speedup"))
+    photos = quantisation.get("photos", "?")
     provider = str(quantisation.get("provider", "?")).removesuffix("ExecutionProvider")
     return (
-        f"validation accuracy {_percent(after)}, in fp32 {_percent(before)}; "
+        f"validation accuracy {_percent(after)} on {photos} photos, in fp32 {_percent(before)}; "
         f"{_number(speedup)} times as many photos a second on {provider}"
     )
 

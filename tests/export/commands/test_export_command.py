@@ -86,6 +86,23 @@ def test_options_that_would_do_nothing_are_refused(invoke, small_run, option):
 
 
 @pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--name", "x"), "--name has no meaning without --to triton"),
+        (("--max-drop", 1), "--max-drop has no meaning in fp32"),
+        (("--no-verify", "--photos", 3), "--photos has no meaning with --no-verify"),
+        (("--no-verify", "--data", "x"), "--data has no meaning with --no-verify"),
+        (("--no-verify", "--device", "cpu"), "--device has no meaning with --no-verify"),
+    ],
+)
+def test_so_are_those_that_others_rule_out(invoke, small_run, tmp_path, options, told):
+    result = invoke(export_command, small_run.path, "-o", tmp_path / "m.onnx", *options)
+    assert result.exit_code == 2
+    assert told in result.output
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
     "parity", [{"verified": True}, {"verified": True, "providers": 3, "batches": "x", "tolerance": "y"}, {}]
 )
 def test_any_report_is_told(parity):
