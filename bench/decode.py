@@ -47,7 +47,13 @@ def decoders(enough: int) -> tuple[dict[str, Decode], list[str]]:
     """
     found: dict[str, Decode] = {"Pillow": _pillow, "Pillow, draft": partial(_draft, enough=enough)}
     notes = []
-    for name, make in {"torchvision.io": _torchvision, "OpenCV": _opencv, "PyTurboJPEG": _turbojpeg}.items():
+    others = {
+        "torchvision.io": _torchvision,
+        "OpenCV": _opencv,
+        "PyTurboJPEG": _turbojpeg,
+        "PyTurboJPEG, scaled": partial(_turbojpeg, enough=enough),
+    }
+    for name, make in others.items():
         try:
             found[name] = make()
         except (ImportError, OSError, RuntimeError) as error:
@@ -87,11 +93,20 @@ def _opencv() -> Decode:
     return decode
 
 
-def _turbojpeg() -> Decode:
+def _turbojpeg(enough: int | None = None) -> Decode:
     import turbojpeg  # type: ignore[import-not-found,unused-ignore]
 
     jpeg = turbojpeg.TurboJPEG()
-    return lambda data: np.asarray(jpeg.decode(data, pixel_format=turbojpeg.TJPF_RGB), dtype=np.uint8)
+
+    def decode(data: bytes) -> Pixels:
+        part = 1
+        if enough is not None:  # the same fractions as ours
+            sides = jpeg.decode_header(data)[:2]
+            large = (part for part in (8, 4, 2) if min(sides) >= part * enough)
+            part = next((part for part in large if not any(side % part for side in sides)), 1)
+        return np.asarray(jpeg.decode(data, turbojpeg.TJPF_RGB, scaling_factor=(1, part)), dtype=np.uint8)
+
+    return decode
 
 
 def files(arguments: argparse.Namespace) -> dict[str, list[bytes]]:
