@@ -1,23 +1,9 @@
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from zoo.metrics import evaluate_predictions
 from zoo.report.confusion import write_confusion
-
-
-@pytest.fixture
-def figures(monkeypatch):
-    """The figures saved during a test, to look into."""
-    seen, save = [], Figure.savefig
-
-    def savefig(figure, *args, **kwargs):
-        seen.append(figure)
-        save(figure, *args, **kwargs)
-
-    monkeypatch.setattr(Figure, "savefig", savefig)
-    return seen
 
 
 def an_evaluation(labels, predicted, classes):

@@ -3,7 +3,6 @@ import warnings
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
@@ -13,19 +12,6 @@ from zoo.report.curves import write_comparison, write_curves
 def pixels(path):
     with Image.open(path) as image:
         return image.convert("RGB")
-
-
-@pytest.fixture
-def figures(monkeypatch):
-    """The figures saved during a test, to look into."""
-    seen, save = [], Figure.savefig
-
-    def savefig(figure, *args, **kwargs):
-        seen.append(figure)
-        save(figure, *args, **kwargs)
-
-    monkeypatch.setattr(Figure, "savefig", savefig)
-    return seen
 
 
 def a_row(epoch, accuracy, *, best=False, **more):

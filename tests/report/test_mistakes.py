@@ -2,7 +2,7 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from zoo import report
 from zoo.errors import RunError
@@ -13,19 +13,6 @@ from zoo.specs import Sample
 def pixels(path):
     with Image.open(path) as image:
         return image.convert("RGB")
-
-
-@pytest.fixture
-def written(monkeypatch):
-    """The texts drawn during a test."""
-    seen, draw = [], ImageDraw.ImageDraw.text
-
-    def text(self, xy, text, *args, **kwargs):
-        seen.append(text)
-        return draw(self, xy, text, *args, **kwargs)
-
-    monkeypatch.setattr(ImageDraw.ImageDraw, "text", text)
-    return seen
 
 
 def a_photo(colour, size=(60, 40)):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from zoo.errors import ConfigError, DataError
 from zoo.report.sheet import draw_evenly, write_sheet
@@ -15,19 +15,6 @@ from zoo.specs import ImageSet, Sample
 def pixels(path):
     with Image.open(path) as image:
         return image.convert("RGB")
-
-
-@pytest.fixture
-def written(monkeypatch):
-    """The texts drawn during a test."""
-    seen, draw = [], ImageDraw.ImageDraw.text
-
-    def text(self, xy, text, *args, **kwargs):
-        seen.append(text)
-        return draw(self, xy, text, *args, **kwargs)
-
-    monkeypatch.setattr(ImageDraw.ImageDraw, "text", text)
-    return seen
 
 
 def a_photo(colour):
