@@ -175,7 +175,18 @@ def test_epochs_carry_whether_they_are_the_best():
 
 
 def test_an_average_follows_the_weights_and_is_what_is_evaluated():
+    class Warmed(Toy.Loss):
+        """A loss that learns a temperature."""
+
+        def __init__(self):
+            super().__init__(Criterion())
+            self.heat = nn.Parameter(torch.ones(()))
+
+        def loss(self, logits, targets):
+            return super().loss(logits * self.heat, targets)
+
     network = Toy()
+    network.head = Warmed()
     average = WeightAverage(network, decay=0.9)
     (result,) = training(network, epochs=1, average=average)
     assert 0 < average.module.linear.weight.abs().max() < network.linear.weight.abs().max()

@@ -184,7 +184,7 @@ def fit(
             evaluated, _resting(val, rest) if processes.alone else val, precision, parts=parts, processes=processes
         )
         state.finish_epoch()
-        yield _epoch_result(told, watch.rate(epoch, per_epoch), outputs, state, network.head, meter)
+        yield _epoch_result(told, watch.rate(epoch, per_epoch), outputs, state, evaluated.head, meter)
 
 
 def _resting(batches: Iterable[Batch], rest: Callable[[], None]) -> Iterator[Batch]:
