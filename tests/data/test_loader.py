@@ -63,6 +63,7 @@ def test_a_last_single_photo_joins_the_batch_before_it(count, size, sizes):
     loader = Numbered(count, batch_size=size)
     assert [len(batch.labels) for batch in loader.epoch(1)] == sizes
     assert loader.steps == len(sizes)
+    assert loader.images == sizes[0]
 
 
 def test_batches_are_normalised_channels_last_and_as_large_as_the_network_wants():

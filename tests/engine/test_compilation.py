@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 from zoo.engine.compilation import Compilation
+from zoo.engine.memory import Parts
 from zoo.errors import TrainingError
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
@@ -92,6 +93,24 @@ def test_one_size_is_compiled_and_others_are_not(compiler):
         said(compilation, count, network)
     assert compiler.given == [network]
     assert compiler.called == [8, 8, 8]
+
+
+def test_a_run_that_goes_on_with_the_last_batch_of_an_epoch_does_not_compile_for_it(compiler):
+    compilation, network = Compilation("yes", CPU, images=8), Twice()
+    for count in (3, 8, 3, 8):
+        said(compilation, count, network)
+    assert compiler.called == [8, 8]
+
+
+def test_where_memory_runs_out_smaller_parts_are_compiled(compiler):
+    parts = Parts()
+    compilation, network = Compilation("yes", CPU, images=8, parts=parts), Twice()
+    said(compilation, 8, network)
+    parts.size = 4
+    for count in (4, 4, 3, 4):
+        said(compilation, count, network)
+    assert compiler.called == [8, 4, 4, 4]
+    assert len(compiler.given) == 2
 
 
 def test_without_compilation_nothing_is_compiled(compiler):

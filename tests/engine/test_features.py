@@ -107,7 +107,7 @@ def test_kept_features_come_once_an_epoch_in_an_order_that_the_seed_decides():
 
 def test_no_step_has_a_single_image_of_which_batch_normalisation_cannot_learn():
     kept = clouds(3)  # nine, of which eight are a batch
-    assert kept.steps == 1
+    assert (kept.steps, kept.images) == (1, 9)
     assert [len(batch.labels) for batch in kept.epoch(1)] == [9]
     assert [len(batch.labels) for batch in kept.epoch(1, start=1)] == []
     assert [len(batch.labels) for batch in kept] == [8, 1]  # in eval mode it may be one

@@ -101,6 +101,12 @@ class TrainLoader:
         return self._split(torch.randperm(len(self.store), generator=generator_for(self.seed, epoch)))
 
     @property
+    def images(self) -> int:
+        """Images that this process is given at each step but the last of an epoch."""
+        whole = self._split(torch.arange(len(self.store)))[0]
+        return len(whole[share_of(len(whole), self.rank, self.ranks)])
+
+    @property
     def least(self) -> int:
         """The fewest images that a process is given at a step."""
         return min(map(len, self._split(torch.arange(len(self.store))))) // self.ranks

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from zoo.engine.memory import Parts
 from zoo.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -24,14 +25,16 @@ UNDECIDED = "not decided yet"
 class Compilation:
     """Calls a network, as it is or compiled.
 
-    Only the forward and backward pass over parts of one size are compiled: every further size, such as an epoch's last
-    batch, would be compiled anew, and so would evaluation.
+    Only the forward and backward pass over parts of one size are compiled, that of the parts of a whole step: every
+    further size, such as an epoch's last batch, would be compiled anew, and so would evaluation.
 
     Args:
         how: ``"auto"``: on CUDA, and once enough time remains; ``"yes"``, ``"no"``.
         device: Where the network is.
         tell: Called with `on` and `why` when either changes.
         why: Why, where `how` says it all.
+        images: Of a whole step; by default as many as the network is first called with.
+        parts: How many of them at a time.
 
     Attributes:
         on: Whether the network is compiled.
@@ -45,11 +48,15 @@ class Compilation:
         *,
         tell: Callable[[bool, str], None] = lambda on, why: None,
         why: str = "asked for",
+        images: int | None = None,
+        parts: Parts | None = None,
     ) -> None:
         self._how = how
         self._tell = tell
+        self._images = images
+        self._parts = parts or Parts()
         self._compiled: Callable[[Any], Tensor] | None = None
-        self._size: int | None = None
+        self._size = 0
         self._open = how == "auto" and device.type == "cuda"
         if how == "auto":
             # On a CPU 0 to 17 % for a minute (docs/performance.md).
@@ -81,9 +88,9 @@ class Compilation:
         Raises:
             TrainingError: The network was to be compiled and cannot be.
         """
-        if not self.on or self._size not in (None, count):
+        if not self.on or count != self._part(count):
             return network(images)
-        if self._compiled is not None:
+        if self._compiled is not None and count == self._size:
             return self._compiled(images)
         from torch._dynamo.exc import TorchDynamoException  # takes seconds to import
 
@@ -94,6 +101,11 @@ class Compilation:
         except TorchDynamoException as error:
             self._give_up(error)
         return network(images)
+
+    def _part(self, count: int) -> int:
+        """Returns how many images the first part of a whole step has; fewer, once memory ran out."""
+        self._images = self._images or count
+        return len(range(self._images)[next(self._parts.split(self._images))])
 
     def _give_up(self, error: Exception) -> None:
         reason = str(error).strip().partition("\n")[0]

@@ -46,6 +46,11 @@ class FeatureBatches:
         """Batches an epoch."""
         return len(self._steps(torch.arange(len(self.labels))))
 
+    @property
+    def images(self) -> int:
+        """Images of each step but the last of an epoch."""
+        return len(self._steps(torch.arange(len(self.labels)))[0])
+
     def epoch(self, epoch: int, *, start: int = 0) -> Iterator[Batch]:
         """Yields the batches of an epoch from step `start`, in an order of its own."""
         order = torch.randperm(len(self.labels), generator=generator_for(self.seed, epoch))

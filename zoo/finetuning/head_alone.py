@@ -66,7 +66,7 @@ def train_on_features(job: Job) -> Iterator[EpochResult]:
         state=state,
         average=average,
         parts=job.parts,
-        compilation=compilation_of(job),
+        compilation=compilation_of(job, images=kept.images),
         on_step=job.observer,
     ):
         yield written_down(job, result, Classifier(job.classifier.backbone, best.head))

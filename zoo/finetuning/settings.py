@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from zoo.engine.average import WeightAverage
@@ -33,9 +34,16 @@ def optimizer_of(job: Job) -> torch.optim.Optimizer:
     return optimizer
 
 
-def compilation_of(job: Job) -> Compilation:
-    """Returns when the network is compiled; what is decided, and why, is recorded."""
+def compilation_of(job: Job, *, images: int) -> Compilation:
+    """Returns when the network is compiled; what is decided, and why, is recorded.
+
+    Args:
+        job: What is trained.
+        images: That this process is given at a whole step. (A run that goes on may begin with another one, an epoch's
+            last.)
+    """
     hardware = job.record["hardware"]
+    compilation = partial(Compilation, device=job.precision.device, images=images, parts=job.parts)
 
     def tell(on: bool, why: str) -> None:
         if on and not hardware.get("compile"):
@@ -44,10 +52,10 @@ def compilation_of(job: Job) -> Compilation:
 
     if hardware.get("compile_reason", UNDECIDED) != UNDECIDED:  # a resumed run goes on as it was decided
         how, why = "yes" if hardware["compile"] else "no", hardware["compile_reason"]
-        return Compilation(how, job.precision.device, tell=tell, why=why)
+        return compilation(how, tell=tell, why=why)
     if job.config.compile == "auto" and not job.processes.alone:  # which might decide it differently
-        return Compilation("no", job.precision.device, tell=tell, why="several processes")
-    return Compilation(job.config.compile, job.precision.device, tell=tell)
+        return compilation("no", tell=tell, why="several processes")
+    return compilation(job.config.compile, tell=tell)
 
 
 def plan_of(config: FinetuneConfig) -> Plan:

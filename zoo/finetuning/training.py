@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from zoo.data.loader import Batch
+    from zoo.engine.compilation import Compilation
     from zoo.engine.fit import TrainBatches
     from zoo.finetuning.job import Job
 
@@ -73,7 +74,8 @@ def _train_on_photos(job: Job, *, resumed: bool) -> Iterator[EpochResult]:
     elif learner.average is not None:
         averaged: Any = learner.average.module
         averaged.frontier = classifier.frontier
-    results = _fit(job, learner, train, val, rest=saving.rest)
+    compilation = compilation_of(job, images=loader.images)
+    results = _fit(job, learner, train, val, compilation, rest=saving.rest)
     if randomness is not None:
         set_random_states(randomness, job.precision.device)  # last of all: what came before may have drawn
     with saving.active():
@@ -102,7 +104,13 @@ def _loaders(job: Job) -> tuple[TrainLoader, EvalLoader]:
 
 
 def _fit(
-    job: Job, learner: Learner, train: TrainBatches, val: Iterable[Batch], *, rest: Callable[[], None]
+    job: Job,
+    learner: Learner,
+    train: TrainBatches,
+    val: Iterable[Batch],
+    compilation: Compilation,
+    *,
+    rest: Callable[[], None],
 ) -> Iterator[EpochResult]:
     return fit(
         learner.network,
@@ -115,7 +123,7 @@ def _fit(
         state=learner.state,
         average=learner.average,
         parts=job.parts,
-        compilation=compilation_of(job),
+        compilation=compilation,
         processes=job.processes,
         on_step=job.observer,
         rest=rest,
