@@ -159,7 +159,7 @@ def _refused() -> list[Problem]:
 
 def _dear() -> list[Problem]:
     """Small files over which Pillow would work for minutes, or fill the memory."""
-    text = b"P3 2400 2400 255\n" + b"0 " * (3 * 2400 * 2400)
+    text = b"P3 1700 1700 255\n" + b"0 " * (3 * 1700 * 1700)
     files = {
         "scans.jpg": (scans(200), "more than 100 scans"),
         "exif-names-much.jpg": (jpeg_with_exif(named(200, 1 << 17)), "metadata that names 25 MiB"),
