@@ -1,0 +1,96 @@
+"""Doors for photos and data sets: images, tables, archives and names; whole ones, and what reads them."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import tarfile
+from pathlib import Path
+
+from fuzz.exports import pt2_archives
+from fuzz.runs import trained
+from problem_images import problems
+
+from zoo.errors import ZooError
+
+_MOST_BYTES = 300_000  # of a real image: larger ones take long, and have no more headers
+_REAL = Path(os.environ.get("ZOO_TEST_DATA", "/nonexistent")) / "problem_images"
+
+
+def images() -> list[bytes]:
+    real = [path.read_bytes() for path in sorted(_REAL.rglob("*")) if path.is_file() and path.suffix != ".tsv"]
+    return [each.content for each in problems() if not each.dear] + [each for each in real if len(each) <= _MOST_BYTES]
+
+
+def decode_whole(content: bytes, folder: Path) -> None:
+    from zoo.data.image import decode, preprocess
+    from zoo.specs import Preprocess
+
+    try:
+        pixels = decode(content, name="x")
+    except ZooError as error:
+        if "not enough memory" in error.message:
+            raise MemoryError from error
+        raise
+    assert preprocess(pixels, Preprocess(size=(32, 32), resize=40)).shape == (32, 32, 3)
+
+
+def decode_part(content: bytes, folder: Path) -> None:
+    from zoo.data.image import decode
+
+    decode(content, name="x", enough=16)
+
+
+def read_header_alone(content: bytes, folder: Path) -> None:
+    from zoo.data.check.header import read_header
+
+    if read_header(content) is None:
+        raise ZooError("It is no image.")
+
+
+def archives() -> list[bytes]:
+    found = []
+    for mode in ("w", "w:gz", "w:xz"):
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode=mode) as archive:
+            for name in ("a/1.txt", "b/" + "long" * 60 + ".txt"):
+                info = tarfile.TarInfo(name)
+                info.size = 5
+                archive.addfile(info, io.BytesIO(b"hello"))
+        found.append(buffer.getvalue())
+    return [*found, *pt2_archives()]
+
+
+def unpack(content: bytes, folder: Path) -> None:
+    from zoo.fetch.archive import Limits, extract
+
+    (folder / "a.zip").write_bytes(content)
+    try:
+        extract(folder / "a.zip", folder / "out", limits=Limits(files=1000, total=50 << 20))
+    finally:
+        assert {path.name for path in folder.iterdir()} <= {"a.zip", "out"}, "something lies beside the folder"
+
+
+def read_table(content: bytes, folder: Path) -> None:
+    from zoo.data.table import read_csv
+
+    for name in ("1.png", "2.png"):
+        (folder / name).touch()
+    (folder / "photos.csv").write_bytes(content)
+    read_csv(folder / "photos.csv")
+
+
+def names() -> list[bytes]:
+    trained()  # now, for to import torch starts programs
+    return [b"colours", b"fake/colours"]
+
+
+def read_dataset(content: bytes, folder: Path) -> None:
+    from zoo.data.source import load_images
+
+    name = content.decode(errors="surrogateescape")
+    if os.path.expanduser(name).startswith(("/", "..")):  # noqa: PTH111  pathlib raises where there is no such user
+        raise ZooError("That is a path; it leads where it likes.")
+    with contextlib.chdir(folder):
+        load_images(name, registry=trained()[0], options={})

@@ -1,0 +1,142 @@
+"""Doors for what lies in run folders: records, lists, weights and checkpoints; whole ones, and what reads them."""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+from typing import TYPE_CHECKING
+
+from run_files import WHOLE
+
+from zoo.run import CHECKPOINT, METRICS, RECORD, WEIGHTS, Run, preprocess_to_dict
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import torch
+
+    from zoo.registry import Registry
+
+
+def _run_with(name: str, content: bytes, folder: Path) -> Path:
+    run = folder / "r-1"
+    run.mkdir()
+    (run / RECORD).write_text(json.dumps(WHOLE[RECORD]))
+    (run / name).write_bytes(content)
+    return run
+
+
+def read_record(content: bytes, folder: Path) -> None:
+    from zoo.finetuning.assembly import config_of
+    from zoo.listing import run_row
+    from zoo.run import list_runs, open_run
+
+    _run_with(RECORD, content, folder)
+    for row in map(run_row, list_runs(folder)):
+        json.dumps(row.to_dict())
+    run = open_run(folder / "r-1")
+    for attribute in ("backbone", "head", "fingerprint", "split", "digests", "results", "classes", "preprocess"):
+        getattr(run, attribute)
+    config_of(run)
+
+
+@functools.cache
+def trained() -> tuple[Registry, bytes, bytes]:
+    """Returns a registry, and record and weights of a run that was made with it."""
+    import safetensors.torch
+    from fakes import CLASSES, PREPROCESS, FakePlugin, registry_of
+
+    from zoo.config import make_config
+    from zoo.finetuning.assembly import assemble, find_offers
+
+    registry = registry_of(FakePlugin())
+    config = make_config("small", data="colours", head="flat", weights="none")
+    made = assemble(config, find_offers(config, registry), None, len(CLASSES))
+    names = {"backbone": "fake/small", "head": "fake/flat", "classes": CLASSES}
+    values = {"config": config.to_dict(), "preprocess": preprocess_to_dict(PREPROCESS)}
+    record = json.dumps({**WHOLE[RECORD], **names, **values}).encode()
+    return registry, record, safetensors.torch.save(made.classifier.state_dict())
+
+
+def load_run(content: bytes, folder: Path) -> None:
+    import numpy as np
+
+    from zoo.predictor import load
+
+    registry, _, weights = trained()
+    run = _run_with(RECORD, content, folder)
+    (run / WEIGHTS).write_bytes(weights)
+    load(run, device="cpu", registry=registry).predict(np.zeros((20, 24, 3), np.uint8))
+
+
+def read_metrics(content: bytes, folder: Path) -> None:
+    from zoo.run import append_metrics, open_run
+
+    run = _run_with(METRICS, content, folder)
+    open_run(run).metrics()
+    append_metrics(run, {"epoch": 9})
+
+
+def read_manifest(content: bytes, folder: Path) -> None:
+    from zoo.manifest import MANIFEST, check_folder
+
+    check_folder(_run_with(MANIFEST, content, folder))
+
+
+def read_tags(content: bytes, folder: Path) -> None:
+    from zoo.run import open_run
+    from zoo.taghistory import TAGS
+    from zoo.tags import tags_by_run
+
+    _run_with(METRICS, b"", folder)
+    (folder / TAGS).write_bytes(content)
+    tags_by_run(folder)
+    open_run("hotdog@1", runs=folder)
+
+
+@functools.cache
+def _network() -> torch.nn.Module:
+    from fakes import SmallBackbone
+
+    return SmallBackbone()
+
+
+def weights() -> list[bytes]:
+    import safetensors.torch
+
+    return [safetensors.torch.save(_network().state_dict())]
+
+
+def read_weights(content: bytes, folder: Path) -> None:
+    from zoo.finetuning.checkpoint import load_weights
+
+    run = _run_with(WEIGHTS, content, folder)
+    load_weights(Run(run, {"backbone": "fake/small", "head": "fake/flat"}), _network())
+
+
+def pickles() -> list[bytes]:
+    import torch
+
+    state = _network().state_dict()
+    about = {"epoch": 1, "step": 2, "config": {}, "seconds": 0.5, "machine": {}}
+    found = []
+    for content in ({"state_dict": state, "about": about}, state, {"about": about}):
+        for zipped in (True, False):
+            buffer = io.BytesIO()
+            torch.save(content, buffer, _use_new_zipfile_serialization=zipped)
+            found.append(buffer.getvalue())
+    return found
+
+
+def read_checkpoint(content: bytes, folder: Path) -> None:
+    from zoo.finetuning.checkpoint import describe_checkpoint
+
+    describe_checkpoint(_run_with(CHECKPOINT, content, folder))
+
+
+def read_pickle(content: bytes, folder: Path) -> None:
+    from zoo.weights import read_state_dict
+
+    (folder / "weights.pth").write_bytes(content)
+    read_state_dict(folder / "weights.pth")
