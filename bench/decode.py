@@ -47,7 +47,7 @@ def decoders(enough: int) -> tuple[dict[str, Decode], list[str]]:
     """
     found: dict[str, Decode] = {"Pillow": _pillow, "Pillow, draft": partial(_draft, enough=enough)}
     notes = []
-    others = {
+    others: dict[str, Callable[[], Decode]] = {
         "torchvision.io": _torchvision,
         "OpenCV": _opencv,
         "PyTurboJPEG": _turbojpeg,
