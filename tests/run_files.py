@@ -1,8 +1,17 @@
-"""What stands in the JSON files of a whole run, and in the list of tags beside it."""
+"""What stands in the JSON files of a whole run, and in the list of tags beside it; and a run without training."""
+
+from __future__ import annotations
+
+import functools
+import json
+from typing import TYPE_CHECKING
 
 from zoo.manifest import MANIFEST
-from zoo.run import METRICS, RECORD
+from zoo.run import METRICS, RECORD, preprocess_to_dict
 from zoo.taghistory import TAGS
+
+if TYPE_CHECKING:
+    from zoo.registry import Registry
 
 CREATED = "2026-01-01T00:00:00+00:00"
 SCORES = {"accuracy": 0.9, "interval": [0.8, 0.95], "count": 8}
@@ -33,3 +42,21 @@ WHOLE = {
         "history": [{"name": "hotdog@1", "run": "r-1", "created": CREATED, "weights": "w", "at": "x", "by": "y"}],
     },
 }
+
+
+@functools.cache
+def untrained() -> tuple[Registry, bytes, bytes]:
+    """Returns a registry, and record and weights of a run that could have been made with it in no time."""
+    import safetensors.torch
+    from fakes import CLASSES, FakePlugin, registry_of
+
+    from zoo.config import make_config
+    from zoo.finetuning.assembly import assemble, find_offers
+
+    registry = registry_of(FakePlugin())
+    config = make_config("small", data="colours", head="flat", weights="none")
+    made = assemble(config, find_offers(config, registry), None, len(CLASSES))
+    names = {"backbone": "fake/small", "head": "fake/flat", "classes": CLASSES}
+    values = {"config": config.to_dict(), "preprocess": preprocess_to_dict(made.preprocess)}
+    record = json.dumps({**WHOLE[RECORD], **names, **values}).encode()
+    return registry, record, safetensors.torch.save(made.classifier.state_dict())

@@ -17,14 +17,17 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from problem_images import problems
+from run_files import untrained
 
 import zoo.predictor
 from zoo.commands.predict import command
 from zoo.data.prepare import for_evaluation, with_room_for_crops
 from zoo.data.store import PhotoStore
 from zoo.errors import ImageError
+from zoo.run import RECORD, WEIGHTS, open_run
 from zoo.specs import Sample
 from zoo_demo.api import MODELS, PREDICT
+from zoo_export.exporting import export
 from zoo_export.predictor import load
 
 MADE = problems()
@@ -82,8 +85,19 @@ main(["demo", sys.stdin.readline().rstrip("\\n"), "--device", "cpu", "--port", "
 
 
 @pytest.fixture(scope="module")
-def server(request, tmp_path_factory):
-    """The demo of the exported file, as the command line starts it; it says nothing of what strangers send."""
+def run(tmp_path_factory):
+    """A run; how a photo is read does not depend on training."""
+    _, record, weights = untrained()
+    folder = tmp_path_factory.mktemp("runs") / "r-1"
+    folder.mkdir()
+    (folder / RECORD).write_bytes(record)
+    (folder / WEIGHTS).write_bytes(weights)
+    return open_run(folder)
+
+
+@pytest.fixture(scope="module")
+def starting(tmp_path_factory):
+    """A demo that waits for the name of its file; it says nothing of what strangers send."""
     said = tmp_path_factory.mktemp("server") / "stderr"
     with (
         said.open("wb") as stderr,
@@ -92,11 +106,7 @@ def server(request, tmp_path_factory):
         ) as process,
     ):
         try:
-            process.stdin.write(f"{request.getfixturevalue('exported').path}\n")
-            process.stdin.flush()
-            listening = process.stdout.readline()
-            assert listening.startswith("Listening on "), said.read_text()
-            yield listening.split()[2].rstrip(";")
+            yield process
             process.terminate()
             process.wait(20)
         finally:
@@ -105,9 +115,19 @@ def server(request, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def paths(server, small_run, small_registry, exported):
-    with httpx.Client(base_url=server, timeout=60) as client:
-        yield Paths(small_run, small_registry, exported.path, client)
+def file(starting, run):
+    """The file exported from it."""
+    return export(run, run.path.parent / "small.onnx", device="cpu", registry=untrained()[0]).path
+
+
+@pytest.fixture(scope="module")
+def paths(starting, run, file):
+    starting.stdin.write(f"{file}\n")
+    starting.stdin.flush()
+    listening = starting.stdout.readline()
+    assert listening.startswith("Listening on ")
+    with httpx.Client(base_url=listening.split()[2].rstrip(";"), timeout=60) as client:
+        yield Paths(run, untrained()[0], file, client)
 
 
 def reason(message, name):
@@ -177,13 +197,13 @@ def test_what_is_read_is_what_a_person_sees(problem):
 
 
 @pytest.mark.parametrize("model", ["run", "file"])
-def test_the_command_names_those_that_it_refuses_and_goes_on(paths, tmp_path, monkeypatch, model, exported, small_run):
+def test_the_command_names_those_that_it_refuses_and_goes_on(paths, tmp_path, monkeypatch, model, run, file):
     """One call over all of them."""
     for problem in MADE:
         (tmp_path / problem.name).write_bytes(problem.content)
     monkeypatch.setattr("zoo.predictor.load", lambda *_, **__: paths.run)
     files = [str(tmp_path / problem.name) for problem in MADE]
-    subject = small_run.path if model == "run" else exported.path
+    subject = run.path if model == "run" else file
     result = CliRunner().invoke(command, [str(subject), *files, "--device", "cpu", "--json"], catch_exceptions=False)
     refused = [problem for problem in MADE if problem.refused]
     assert result.exit_code == 1

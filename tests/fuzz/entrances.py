@@ -21,7 +21,7 @@ from fuzz.mutations import (
     spoil_safetensors,
 )
 from fuzz.watch import Watch
-from run_files import WHOLE
+from run_files import WHOLE, untrained
 
 from zoo.errors import ZooError
 from zoo.run import METRICS, RECORD
@@ -58,7 +58,7 @@ ENTRANCES = {
     "image part": Entrance(photos.images, photos.decode_part, spoil_png),
     "image header": Entrance(photos.images, photos.read_header_alone, spoil_png),
     "run.json": Entrance(lambda: [json.dumps(WHOLE[RECORD]).encode()], runs.read_record, spoil_json),
-    "run": Entrance(lambda: [runs.trained()[1]], runs.load_run, spoil_json),
+    "run": Entrance(lambda: [untrained()[1]], runs.load_run, spoil_json),
     "metrics.jsonl": Entrance(lambda: [json.dumps(WHOLE[METRICS]).encode() + b"\n"], runs.read_metrics, spoil_lines),
     "manifest.json": Entrance(lambda: [json.dumps(WHOLE["manifest.json"]).encode()], runs.read_manifest, spoil_json),
     "tags.json": Entrance(lambda: [json.dumps(WHOLE["tags.json"]).encode()], runs.read_tags, spoil_json),

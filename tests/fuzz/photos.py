@@ -9,8 +9,8 @@ import tarfile
 from pathlib import Path
 
 from fuzz.exports import pt2_archives
-from fuzz.runs import trained
 from problem_images import problems
+from run_files import untrained
 
 from zoo.errors import ZooError
 
@@ -82,7 +82,7 @@ def read_table(content: bytes, folder: Path) -> None:
 
 
 def names() -> list[bytes]:
-    trained()  # now, for to import torch starts programs
+    untrained()  # now, for to import torch starts programs
     return [b"colours", b"fake/colours"]
 
 
@@ -93,4 +93,4 @@ def read_dataset(content: bytes, folder: Path) -> None:
     if os.path.expanduser(name).startswith(("/", "..")):  # noqa: PTH111  pathlib raises where there is no such user
         raise ZooError("That is a path; it leads where it likes.")
     with contextlib.chdir(folder):
-        load_images(name, registry=trained()[0], options={})
+        load_images(name, registry=untrained()[0], options={})

@@ -7,16 +7,14 @@ import io
 import json
 from typing import TYPE_CHECKING
 
-from run_files import WHOLE
+from run_files import WHOLE, untrained
 
-from zoo.run import CHECKPOINT, METRICS, RECORD, WEIGHTS, Run, preprocess_to_dict
+from zoo.run import CHECKPOINT, METRICS, RECORD, WEIGHTS, Run
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import torch
-
-    from zoo.registry import Registry
 
 
 def _run_with(name: str, content: bytes, folder: Path) -> Path:
@@ -41,30 +39,12 @@ def read_record(content: bytes, folder: Path) -> None:
     config_of(run)
 
 
-@functools.cache
-def trained() -> tuple[Registry, bytes, bytes]:
-    """Returns a registry, and record and weights of a run that was made with it."""
-    import safetensors.torch
-    from fakes import CLASSES, PREPROCESS, FakePlugin, registry_of
-
-    from zoo.config import make_config
-    from zoo.finetuning.assembly import assemble, find_offers
-
-    registry = registry_of(FakePlugin())
-    config = make_config("small", data="colours", head="flat", weights="none")
-    made = assemble(config, find_offers(config, registry), None, len(CLASSES))
-    names = {"backbone": "fake/small", "head": "fake/flat", "classes": CLASSES}
-    values = {"config": config.to_dict(), "preprocess": preprocess_to_dict(PREPROCESS)}
-    record = json.dumps({**WHOLE[RECORD], **names, **values}).encode()
-    return registry, record, safetensors.torch.save(made.classifier.state_dict())
-
-
 def load_run(content: bytes, folder: Path) -> None:
     import numpy as np
 
     from zoo.predictor import load
 
-    registry, _, weights = trained()
+    registry, _, weights = untrained()
     run = _run_with(RECORD, content, folder)
     (run / WEIGHTS).write_bytes(weights)
     load(run, device="cpu", registry=registry).predict(np.zeros((20, 24, 3), np.uint8))
