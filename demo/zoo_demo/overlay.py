@@ -10,13 +10,14 @@ from PIL import Image
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_DARKEST = 0.55  # what the network did not look at keeps so much of its light
-_TINT = np.array([255, 140, 0], dtype=np.float32)
-_TINTED = 0.4
+_DARKEST = 0.3  # what the network did not look at keeps so much of its light
+_LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
 
 
 def lay_over(photo: NDArray[np.uint8], heatmap: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Returns the photo, lit and tinted where the network looked, dark elsewhere; uint8 ``(h, w, 3)``.
+    """Returns the photo, in its colours where the network looked, dark and grey elsewhere; uint8 ``(h, w, 3)``.
+
+    Light and colour say the same: it can be read whatever is to be seen, and by who cannot tell red from green.
 
     Args:
         photo: uint8 RGB ``(h, w, 3)``, as the network saw it.
@@ -25,6 +26,6 @@ def lay_over(photo: NDArray[np.uint8], heatmap: NDArray[np.float32]) -> NDArray[
     height, width = photo.shape[:2]
     enlarged = Image.fromarray(heatmap.astype(np.float32)).resize((width, height), Image.Resampling.BICUBIC)
     heat = np.asarray(enlarged).clip(0, 1)[..., None]
-    lit = photo * (_DARKEST + (1 - _DARKEST) * heat)
-    mixed: NDArray[np.uint8] = (lit * (1 - _TINTED * heat) + _TINT * _TINTED * heat).round().astype(np.uint8)
+    grey = (photo @ _LUMA)[..., None]
+    mixed: NDArray[np.uint8] = (heat * photo + (1 - heat) * _DARKEST * grey).round().astype(np.uint8)
     return mixed

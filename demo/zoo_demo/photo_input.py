@@ -26,7 +26,7 @@ def photo_input(**options: Any) -> gr.Image:
     Args:
         options: Of `gr.Image`.
     """
-    photo = gr.Image(type="filepath", image_mode=None, **options)
+    photo = gr.Image(type="filepath", image_mode=None, elem_classes="zoo-fitted", **options)
     photo.preprocess = _as_sent  # type: ignore[method-assign,assignment]
     return photo
 

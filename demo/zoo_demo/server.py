@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from zoo.errors import ConfigError
+from zoo_demo.protocol import PromptProtocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,6 +61,8 @@ def serve(app: FastAPI, sock: socket.socket, *, ready: Callable[[], None]) -> No
     logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
     config = uvicorn.Config(
         app,
+        http=PromptProtocol,
+        ws="none",  # the page uses none
         log_level="warning",
         access_log=False,
         server_header=False,

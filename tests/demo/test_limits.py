@@ -117,6 +117,24 @@ def test_a_body_without_end_is_not_read_for_ever(monkeypatch: pytest.MonkeyPatch
     assert asyncio.run(work())[0] == 413
 
 
+def test_a_body_that_does_not_arrive_is_given_up() -> None:
+    async def work() -> list[int]:
+        pieces = [{"type": "http.request", "body": b"x", "more_body": True}]
+
+        async def receive() -> Message:
+            return pieces.pop() if pieces else await asyncio.Future()
+
+        statuses: list[int] = []
+
+        async def send(message: Message) -> None:
+            statuses.append(message.get("status", 0))
+
+        await Limits(Reader(), most_bytes=MIB, seconds=0.05)({"type": "http", "headers": []}, receive, send)
+        return statuses
+
+    assert asyncio.run(work())[0] == 408
+
+
 def test_small_answers_are_sent_at_once() -> None:
     """asyncio turns Nagle's algorithm off only for sockets whose protocol is named; with it an answer takes 40 ms."""
     with bind("127.0.0.1", 0) as sock:

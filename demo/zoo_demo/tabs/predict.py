@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from zoo.data.image import open_image
 from zoo.errors import ZooError
 from zoo_demo.asking import PRIVATE, chosen, pick_model, shown
 from zoo_demo.photo_input import photo_input
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _IDLE = "Upload, drop or paste a photo, or pick an example."
 _EXAMPLES = "## Examples\nPhotos of the run that the model did not learn from."
+_SHOWN_BY_BROWSERS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
 _SECONDS_FOR_EXAMPLES = 60
 
 
@@ -38,7 +40,7 @@ def build(offer: Offer, page: gr.Blocks) -> None:
             height=360,
             interactive=False,
             buttons=["fullscreen"],
-            elem_classes="zoo-seen",
+            elem_classes="zoo-fitted",
         )
     heading = gr.Markdown(_EXAMPLES, visible=False)
     gallery = gr.Gallery(
@@ -85,7 +87,7 @@ def build(offer: Offer, page: gr.Blocks) -> None:
         api_name="predict",
         concurrency_limit=8,
     )
-    gr.on([page.load, model.change], exhibit, model, [heading, gallery], concurrency_limit=None, **PRIVATE)
+    gr.on([page.load, model.change], exhibit, model, [heading, gallery], **PRIVATE)
     gallery.select(pick, model, photo, **PRIVATE)
 
 
@@ -94,10 +96,15 @@ def _caption(example: Example) -> str:
 
 
 def _file(example: Example) -> str:
-    """Returns a copy of an example, from where the page may fetch it; it is made once."""
+    """Returns a copy of an example that browsers can show, from where the page may fetch it; it is made once."""
     content = example.source if isinstance(example.source, bytes) else example.source.read_bytes()
     file = scratch() / "examples" / hashlib.sha256(content).hexdigest()[:16] / (Path(example.name).name or "photo")
+    shown = file.suffix.lower() in _SHOWN_BY_BROWSERS
+    file = file if shown else file.with_suffix(".png")
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(content)
+        if shown:
+            file.write_bytes(content)
+        else:
+            open_image(content, name=example.name).save(file)
     return str(file)
