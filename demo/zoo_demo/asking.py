@@ -26,6 +26,7 @@ R = TypeVar("R")
 # answered as plain requests. Through gradio's queue, answers come in a stream that is closed when none is waited for:
 # an event that begins while the news of that is under way waits for ever, and ours come in chains.
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
+NO_MODEL = "There is no model yet: teach one, or start the demo with a run or a file."
 
 
 async def ask(served: Served, photos: Sequence[tuple[str, Photo]]) -> Answer:
@@ -48,7 +49,7 @@ def shown(error: ZooError) -> Refusal:
     return Refusal(f"{error.message} {error.hint}".strip(), title=title, lasting=True)
 
 
-def pick_model(offer: Offer, page: gr.Blocks) -> gr.Dropdown:
+def pick_model(offer: Offer, page: gr.Blocks, tab: gr.Tab) -> gr.Dropdown:
     """Builds the choice of a model; hidden while there is one alone. Models that were taught join it."""
     names = list(offer.served)
     model = gr.Dropdown(names, value=next(iter(names), None), label="Model", visible=len(names) > 1)
@@ -58,7 +59,7 @@ def pick_model(offer: Offer, page: gr.Blocks) -> gr.Dropdown:
         value = current if current in names else next(iter(names), None)
         return gr.Dropdown(choices=names, value=value, visible=len(names) > 1)
 
-    gr.on([page.load, model.focus], refresh, model, model, **PRIVATE)
+    gr.on([page.load, tab.select, model.focus], refresh, model, model, **PRIVATE)
     return model
 
 
@@ -69,7 +70,7 @@ def chosen(offer: Offer, name: str | None) -> Served:
         Refusal: There is none.
     """
     if name not in offer.served:
-        raise Refusal("There is no model yet: teach one, or start the demo with a run or a file.", title="No model")
+        raise Refusal(NO_MODEL, title="No model")
     return offer.served[name]
 
 

@@ -40,6 +40,7 @@ def command(
     runs: Path,
 ) -> None:
     """Open a page with live predictions of runs and exported files."""
+    from zoo.terminal.console import printable
     from zoo_demo.offer import make_offer
     from zoo_demo.server import address, bind, is_loopback, serve
 
@@ -52,6 +53,8 @@ def command(
 
     def ready() -> None:
         click.echo(f"Listening on {address(sock)}; Ctrl-C stops it.")
+        names = printable(", ".join(offer.served))
+        click.echo(f"On offer: {names}." if names else f"No finished run in {runs}: the page can teach one.")
         if sys.stdout.isatty() if open_ is None else open_:
             click.launch(address(sock))
 

@@ -26,11 +26,11 @@ def make_page(offer: Offer) -> gr.Blocks:
     """Returns the page on what is on offer."""
     page = gr.Blocks(title=TITLE, analytics_enabled=False)
     with page:
-        gr.Markdown("# What is to be seen?")
+        gr.Markdown("# What is in the photo?")
         with gr.Tabs():
             for name, build in _TABS.items():
-                with gr.Tab(name):
-                    build(offer, page)
+                with gr.Tab(name) as tab:
+                    build(offer, page, tab)
     # Visitors do not wait for one another; what is beyond the queue's end is told to come back.
     page.queue(default_concurrency_limit=_AT_ONCE, max_size=_WAITING)
     return page

@@ -36,15 +36,15 @@ _SHOWN = 500
 _HEADERS = ["photo", "says", "probability"]
 
 
-def build(offer: Offer, page: gr.Blocks) -> None:
+def build(offer: Offer, page: gr.Blocks, tab: gr.Tab) -> None:
     """Builds the tab."""
-    model = pick_model(offer, page)
+    model = pick_model(offer, page, tab)
     files = gr.Files(label="Photos, or ZIP files of photos", height=180)
     button = gr.Button("Classify all", variant="primary")
     told = gr.Markdown(elem_classes="zoo-facts")
     table = gr.Dataframe(
         headers=_HEADERS,
-        label="What is to be seen",
+        label="What the model says",
         interactive=False,
         wrap=True,
         max_height=420,

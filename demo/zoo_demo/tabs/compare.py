@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import gradio as gr
 
 from zoo.errors import ImageError
-from zoo_demo.asking import ask, chosen, shown
+from zoo_demo.asking import NO_MODEL, PRIVATE, ask, chosen, shown
 from zoo_demo.photo_input import photo_input
 
 if TYPE_CHECKING:
@@ -16,14 +16,21 @@ if TYPE_CHECKING:
 _HEADERS = ["model", "says", "milliseconds", "computed by"]
 
 
-def build(offer: Offer, page: gr.Blocks) -> None:
+def build(offer: Offer, page: gr.Blocks, tab: gr.Tab) -> None:
     """Builds the tab."""
+    names = list(offer.served)
     with gr.Row():
         with gr.Column(scale=2):
             photo = photo_input(label="Photo", sources=["upload", "clipboard"], height=320)
         with gr.Column(scale=3):
-            models = gr.CheckboxGroup(list(offer.served), value=list(offer.served), label="Models")
+            models = gr.CheckboxGroup(names, value=names, label="Models", visible=bool(names))
+            facts = gr.Markdown(_idle(len(names)), elem_classes="zoo-facts")
             table = gr.Dataframe(headers=_HEADERS, label="What each says", interactive=False, wrap=True)
+
+    def refresh(wanted: list[str]) -> tuple[gr.CheckboxGroup, str]:
+        names = list(offer.served)
+        kept = [name for name in wanted if name in names] or names
+        return gr.CheckboxGroup(choices=names, value=kept, visible=bool(names)), _idle(len(names))
 
     async def compare(sent: str | bytes | None, wanted: list[str]) -> list[list[object]]:
         rows: list[list[object]] = []
@@ -50,3 +57,11 @@ def build(offer: Offer, page: gr.Blocks) -> None:
         trigger_mode="multiple",
         concurrency_limit=1,  # side by side, two comparisons would share the processors too
     )
+    gr.on([page.load, tab.select], refresh, models, [models, facts], **PRIVATE)
+
+
+def _idle(models: int) -> str:
+    if models == 0:
+        return NO_MODEL
+    more = "" if models > 1 else " There is one model: start the demo with several runs or files, or teach one."
+    return f"Upload, drop or paste a photo: the models look at it one after the other.{more}"

@@ -17,9 +17,9 @@ _IDLE = "Start the camera, and point it at something: the probabilities follow w
 _SECONDS_BETWEEN_FRAMES = 0.06  # smooth to the eye, and it leaves something for others
 
 
-def build(offer: Offer, page: gr.Blocks) -> None:
+def build(offer: Offer, page: gr.Blocks, tab: gr.Tab) -> None:
     """Builds the tab."""
-    model = pick_model(offer, page)
+    model = pick_model(offer, page, tab)
 
     async def look(frame: bytes, target: dict[str, Any]) -> dict[str, Any]:
         served = chosen(offer, str(target.get("model")))

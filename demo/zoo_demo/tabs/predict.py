@@ -11,7 +11,7 @@ import gradio as gr
 
 from zoo.data.image import open_image
 from zoo.errors import ZooError
-from zoo_demo.asking import PRIVATE, chosen, pick_model, shown
+from zoo_demo.asking import NO_MODEL, PRIVATE, chosen, pick_model, shown
 from zoo_demo.photo_input import photo_input
 from zoo_demo.plain import plain
 from zoo_demo.scratch import scratch
@@ -26,14 +26,14 @@ _SHOWN_BY_BROWSERS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
 _SECONDS_FOR_EXAMPLES = 60
 
 
-def build(offer: Offer, page: gr.Blocks) -> None:
+def build(offer: Offer, page: gr.Blocks, tab: gr.Tab) -> None:
     """Builds the tab."""
-    model = pick_model(offer, page)
+    model = pick_model(offer, page, tab)
     with gr.Row(equal_height=False):
         photo = photo_input(label="Photo", sources=["upload", "clipboard"], height=360)
         with gr.Column():
-            label = gr.Label(label="What is to be seen", num_top_classes=5)
-            facts = gr.Markdown(_IDLE, elem_classes="zoo-facts")
+            label = gr.Label(label="What the model says", num_top_classes=5)
+            facts = gr.Markdown(_idle(model.value), elem_classes="zoo-facts")
         seen = gr.Image(
             label="Where it looked",
             alt_text="The photo, bright where the model looked",
@@ -55,7 +55,7 @@ def build(offer: Offer, page: gr.Blocks) -> None:
 
     async def classify(sent: str | bytes | None, name: str | None) -> tuple[Any, str, Any]:
         if sent is None:
-            return None, _IDLE, None
+            return None, _idle(name), None
         served = chosen(offer, name)
         try:
             told = await served.explain("The photo", sent)
@@ -89,6 +89,10 @@ def build(offer: Offer, page: gr.Blocks) -> None:
     )
     gr.on([page.load, model.change], exhibit, model, [heading, gallery], **PRIVATE)
     gallery.select(pick, model, photo, **PRIVATE)
+
+
+def _idle(model: str | None) -> str:
+    return NO_MODEL if model is None else _IDLE
 
 
 def _caption(example: Example) -> str:

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from zoo.errors import ZooError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -70,16 +72,26 @@ class Training:
             self._process.send_signal(signal.SIGINT)
 
     def _follow(self, arguments: Sequence[str], done: Callable[[Training], None]) -> None:
-        self._run(["finetune", *arguments, "--json"], self._take)
-        run = self.progress.run
-        if run is not None and not self._stopped:
-            self._change(status="exporting", text="Writing the ONNX file and comparing it with the run ...")
-            self._run(["export", str(run)], lambda line: None)
-            if (run / "model.onnx").is_file():
-                self._change(status="finished", text="Ready: try it below, or download it.", file=run / "model.onnx")
-                done(self)
-        if self.progress.running:
-            self._change(status="stopped", text="Stopped.")
+        try:
+            self._run(["finetune", *arguments, "--json"], self._take)
+            run = self.progress.run
+            if run is not None and not self._stopped:
+                self._change(status="exporting", text="Writing the ONNX file and comparing it with the run ...")
+                self._run(["export", str(run)], lambda line: None)
+                if (run / "model.onnx").is_file():
+                    self._hand_over(run / "model.onnx", done)
+        finally:  # whatever happens, another training can be begun
+            if self.progress.running:
+                self._change(status="stopped", text="Stopped.")
+
+    def _hand_over(self, file: Path, done: Callable[[Training], None]) -> None:
+        self._change(file=file)
+        try:
+            done(self)
+        except ZooError as error:
+            self._change(status="failed", text="The model cannot be opened.", error=str(error))
+        else:
+            self._change(status="finished", text="Ready: try it below, or download it.")
 
     def _run(self, command: list[str], take: Callable[[str], None]) -> None:
         """Runs a command of ours to its end, hands on each line it prints, and keeps what it says of errors."""

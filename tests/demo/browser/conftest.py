@@ -68,9 +68,9 @@ def demo(models: tuple[Path, Path]) -> Iterator[Demo]:
         assert process.stdout is not None
         listening = process.stdout.readline()
         assert listening.startswith("Listening on http://127.0.0.1:"), listening
-        yield Demo(
-            url=listening.split()[2].rstrip(";"), models=[run.name, f"{file.parent.name}/{file.name}"], runs=run.parent
-        )
+        names = [run.name, f"{file.parent.name}/{file.name}"]
+        assert process.stdout.readline() == f"On offer: {', '.join(names)}.\n"
+        yield Demo(url=listening.split()[2].rstrip(";"), models=names, runs=run.parent)
         process.send_signal(signal.SIGINT)
         try:
             assert process.wait(20) == 0  # though pages may be open

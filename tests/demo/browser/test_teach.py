@@ -140,7 +140,8 @@ def correct(panel: Locator, lesson: Path) -> None:
 
 
 def use_elsewhere(page: Page) -> None:
-    page.reload()
+    panel = opened(page, "Compare")
+    expect(panel.get_by_role("checkbox", name="lesson: my lesson")).to_be_visible()
     panel = opened(page, "Predict")
     choose(panel, "Model", "lesson: my lesson")
     panel.locator("input[type=file]").first.set_input_files(sent("new.png", noise("blue", 300)))

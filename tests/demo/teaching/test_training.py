@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from zoo.errors import RunError
 from zoo.run import open_run
 from zoo_demo.teaching.lesson import open_lesson
-from zoo_demo.teaching.training import begin
+from zoo_demo.teaching.training import Training, begin
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from zoo_demo.teaching.training import Training
 
 
 @pytest.fixture
@@ -63,6 +62,17 @@ def test_what_is_wrong_is_told(tmp_path: Path) -> None:
     assert training.progress.status == "failed"
     assert "nowhere" in training.progress.error
     assert "Traceback" not in training.progress.error
+
+
+def test_a_model_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
+    def done(training: Training) -> None:
+        assert training.progress.running  # nobody is to try it yet
+        raise RunError("It is broken.", hint="Make it again.")
+
+    training = Training()
+    training._hand_over(tmp_path / "model.onnx", done)
+
+    assert (training.progress.status, training.progress.error) == ("failed", "It is broken.\nMake it again.")
 
 
 def test_a_training_that_is_stopped_ends_soon(photos: Path, tmp_path: Path) -> None:

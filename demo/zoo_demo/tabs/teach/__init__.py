@@ -19,18 +19,19 @@ if TYPE_CHECKING:
 _FIRST = "my lesson"
 
 
-def build(offer: Offer, page: gr.Blocks) -> None:
+def build(offer: Offer, page: gr.Blocks, tab: gr.Tab) -> None:
     """Builds the tab."""
     desk = Desk(offer)
     lesson = gr.Dropdown(
-        [_FIRST, *(name for name in desk.names() if name != _FIRST)],
+        _names(desk),
         value=_FIRST,
         label="Lesson",
         allow_custom_value=True,
         info="Pick one, or type a new name: photos are kept under it.",
     )
     remembered = gr.BrowserState(_FIRST, storage_key="zoo-lesson")
-    page.load(lambda name: name, remembered, lesson, **PRIVATE)
+    page.load(lambda name: gr.Dropdown(choices=_names(desk), value=name), remembered, lesson, **PRIVATE)
+    tab.select(lambda: gr.Dropdown(choices=_names(desk)), None, lesson, **PRIVATE)
     lesson.input(lambda name: name, lesson, remembered, **PRIVATE)
     gr.Markdown("## 1. Photos")
     shelf = photos.build(desk, lesson, page)
@@ -38,3 +39,7 @@ def build(offer: Offer, page: gr.Blocks) -> None:
     training.build(desk, lesson, page, offer.registry)
     gr.Markdown("## 3. Try it, and correct it")
     trial.build(desk, lesson, shelf)
+
+
+def _names(desk: Desk) -> list[str]:
+    return [_FIRST, *(name for name in desk.names() if name != _FIRST)]

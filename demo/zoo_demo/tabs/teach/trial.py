@@ -26,7 +26,7 @@ def build(desk: Desk, lesson: gr.Dropdown, shelf: Shelf) -> None:
     with gr.Row(equal_height=False):
         photo = photo_input(label="Photo", sources=["upload", "webcam", "clipboard"], height=320)
         with gr.Column():
-            says = gr.Label(label="What is to be seen", num_top_classes=5)
+            says = gr.Label(label="What the model says", num_top_classes=5)
             facts = gr.Markdown(_IDLE, elem_classes="zoo-facts")
             with gr.Row():
                 right = gr.Dropdown([], label="It really is", interactive=True)
