@@ -74,6 +74,32 @@ def chosen(offer: Offer, name: str | None) -> Served:
     return offer.served[name]
 
 
+def notice() -> gr.HTML:
+    """Builds the place of an error beside what it is about, for `noted`."""
+    return gr.HTML(elem_classes="zoo-notice")
+
+
+def noted(handler: Callable[P, Sequence[Any]], *, outputs: int) -> Callable[P, list[Any]]:
+    """Shows the errors of a handler in a notice, which is to be the first of the outputs.
+
+    For `PRIVATE` events: gradio shows the errors of those alone that go through its queue.
+
+    Args:
+        handler: Returns what the other outputs are to show.
+        outputs: How many others there are; an error leaves them as they are.
+    """
+
+    @functools.wraps(handler)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> list[Any]:
+        try:
+            return ["", *handler(*args, **kwargs)]
+        except (ZooError, Refusal) as error:
+            refusal = shown(error) if isinstance(error, ZooError) else error
+            return [f'<p class="zoo-error" role="alert">{refusal.message}</p>', *[gr.skip()] * outputs]
+
+    return guarded
+
+
 def told(handler: Callable[P, R]) -> Callable[P, R]:
     """Shows the errors of a handler on the page."""
 

@@ -25,7 +25,13 @@ def build(offer: Offer, page: gr.Blocks, tab: gr.Tab) -> None:
         with gr.Column(scale=3):
             models = gr.CheckboxGroup(names, value=names, label="Models", visible=bool(names))
             facts = gr.Markdown(_idle(len(names)), elem_classes="zoo-facts")
-            table = gr.Dataframe(headers=_HEADERS, label="What each says", interactive=False, wrap=True)
+    table = gr.Dataframe(
+        headers=_HEADERS,
+        label="What each says",
+        interactive=False,
+        wrap=True,
+        column_widths=["34%", "24%", "22%", "20%"],
+    )
 
     def refresh(wanted: list[str]) -> tuple[gr.CheckboxGroup, str]:
         names = list(offer.served)

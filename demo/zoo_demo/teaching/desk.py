@@ -46,7 +46,9 @@ class Desk:
         """Returns the model that a lesson has taught, once there is one."""
         return self._offer.served.get(_model_name(self.lesson(name)))
 
-    def train(self, name: str, *, backbone: str, head: str, head_alone: bool, pretrained: bool) -> Training:
+    def train(
+        self, name: str, *, backbone: str, head: str, head_alone: bool, pretrained: bool, epochs: int
+    ) -> Training:
         """Begins a training.
 
         Args:
@@ -55,6 +57,7 @@ class Desk:
             head: From the registry.
             head_alone: Whether the backbone stays as it is, which takes seconds.
             pretrained: Whether the backbone begins with its pretrained weights.
+            epochs: How often it sees all photos.
 
         Raises:
             ConfigError: There are too few photos or classes, or another lesson is being trained.
@@ -62,7 +65,7 @@ class Desk:
         lesson = self.lesson(name)
         _check_photos(lesson)
         arguments = [backbone, "--data", str(lesson.folder), "--head", head, "--runs", str(self._offer.runs)]
-        arguments += ["--device", self._offer.device]
+        arguments += ["--device", self._offer.device, "--epochs", str(epochs)]
         if not pretrained:
             arguments += ["--weights", "none"]
         elif head_alone:

@@ -116,7 +116,11 @@ class Training:
             reader.join()
         if process.returncode and not self._stopped:
             text = "".join(errors).strip() or f"It ended with code {process.returncode}."
-            self._change(status="failed", text="Training failed.", error=text.removeprefix("error: "))
+            self._change(
+                status="failed",
+                text="Training failed. This is what 'zoo finetune' says:",
+                error=text.removeprefix("error: "),
+            )
 
     def _take(self, line: str) -> None:
         try:

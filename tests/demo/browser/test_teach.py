@@ -27,6 +27,7 @@ MILLISECONDS = 120_000  # a training, its export and the start of two processes 
 def test_a_lesson_is_filled_trained_tried_and_corrected(page: Page, demo: Demo) -> None:
     lesson = demo.runs / "lessons" / "my lesson"
     panel = opened(page, "Teach")
+    refuse(panel)
     fill_from_files(panel)
     fill_from_the_camera(panel, lesson)
     remove(panel, lesson)
@@ -60,6 +61,16 @@ def choose(panel: Locator, label: str, name: str) -> None:
     expect(field).to_have_value(name)
 
 
+def refuse(panel: Locator) -> None:
+    for button, reason in (
+        ("Add class", "cannot name a class"),
+        ("Train", "A lesson needs two classes or more."),
+        ("Add it to this class", "There is no photo to add."),
+    ):
+        panel.get_by_role("button", name=button, exact=True).click()
+        expect(panel.get_by_role("alert").filter(has_text=reason)).to_be_visible()
+
+
 def fill_from_files(panel: Locator) -> None:
     expect(panel.get_by_text("No class yet")).to_be_visible()
     for colour in COLOURS:
@@ -84,6 +95,8 @@ def fill_from_the_camera(panel: Locator, lesson: Path) -> None:
 
 def remove(panel: Locator, lesson: Path) -> None:
     before = set((lesson / "screen").iterdir())
+    panel.get_by_role("button", name="Remove the chosen photo").click()
+    expect(panel.get_by_role("alert").filter(has_text="Choose a photo first")).to_be_visible()
     with panel.page.expect_response("**/run/**"):  # it is told which photo is meant
         panel.get_by_role("button", name="Thumbnail 2", exact=False).first.click()
     panel.get_by_role("button", name="Remove the chosen photo").click()

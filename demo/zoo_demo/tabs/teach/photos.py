@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import gradio as gr
 
 from zoo.errors import ImageError
-from zoo_demo.asking import PRIVATE, told
+from zoo_demo.asking import PRIVATE, noted, notice, told
 from zoo_demo.camera import aim, camera
 from zoo_demo.photo_input import sent_file
 from zoo_demo.plain import plain
@@ -50,6 +50,7 @@ def build(desk: Desk, lesson: gr.Dropdown, page: gr.Blocks) -> Shelf:
             with gr.Row():
                 name = gr.Textbox(label="New class", placeholder="cat", max_lines=1)
                 add = gr.Button("Add class", scale=0, min_width=120, elem_classes="zoo-end")
+            not_added = notice()
             label = gr.Dropdown([], label="Photos go to the class", interactive=True)
             files = gr.Files(label="Add photos", file_types=["image"], height=150)
             shots = camera(keep, idle="Or take photos with the camera.", burst=_SHOTS, pause=_SECONDS_BETWEEN_SHOTS)
@@ -61,6 +62,7 @@ def build(desk: Desk, lesson: gr.Dropdown, page: gr.Blocks) -> Shelf:
             with gr.Row(visible=False) as actions:
                 remove = gr.Button("Remove the chosen photo", size="sm")
                 remove_class = gr.Button("Remove the class", size="sm", variant="stop")
+            not_removed = notice()
     chosen = gr.State(None)
     parts = [label, counts, gallery, actions]
 
@@ -75,8 +77,8 @@ def build(desk: Desk, lesson: gr.Dropdown, page: gr.Blocks) -> Shelf:
             gr.Row(visible=bool(classes)),
         ]
 
-    _handle(desk, lesson, Shelf(label, parts, view), name=name, add=add, files=files)
-    _handle_removal(desk, lesson, Shelf(label, parts, view), gallery, chosen, remove, remove_class)
+    _handle(desk, lesson, Shelf(label, parts, view), name=name, add=add, files=files, wrong=not_added)
+    _handle_removal(desk, lesson, Shelf(label, parts, view), gallery, chosen, remove, remove_class, not_removed)
     gr.on([page.load, lesson.change, label.input], told(view), [lesson, label], parts, **PRIVATE)
     gr.on([page.load, lesson.change, label.change], _aimed, [lesson, label], shots, **PRIVATE)
     shots.input(told(view), [lesson, label], parts, trigger_mode="always_last", **PRIVATE)
@@ -84,11 +86,17 @@ def build(desk: Desk, lesson: gr.Dropdown, page: gr.Blocks) -> Shelf:
 
 
 def _handle(
-    desk: Desk, lesson: gr.Dropdown, shelf: Shelf, *, name: gr.Textbox, add: gr.Button, files: gr.Files
+    desk: Desk,
+    lesson: gr.Dropdown,
+    shelf: Shelf,
+    *,
+    name: gr.Textbox,
+    add: gr.Button,
+    files: gr.Files,
+    wrong: gr.HTML,
 ) -> None:
     """Lets classes be named, and filled from files."""
 
-    @told
     def add_class(lesson_: str, name_: str) -> list[Any]:
         return ["", *shelf.view(lesson_, desk.lesson(lesson_).add_class(name_))]
 
@@ -101,8 +109,16 @@ def _handle(
                 gr.Warning(error.message, title="Left out")
         return [None, *shelf.view(lesson_, label_)]
 
-    gr.on([add.click, name.submit], add_class, [lesson, name], [name, *shelf.parts], **PRIVATE)
-    files.upload(add_files, [lesson, shelf.label, files], [files, *shelf.parts], api_visibility="private")
+    outputs = [name, *shelf.parts]
+    named_ = noted(add_class, outputs=len(outputs))
+    gr.on([add.click, name.submit], named_, [lesson, name], [wrong, *outputs], **PRIVATE)
+    files.upload(
+        add_files,
+        [lesson, shelf.label, files],
+        [files, *shelf.parts],
+        show_progress_on=files,
+        api_visibility="private",
+    )
 
 
 def _handle_removal(
@@ -113,10 +129,10 @@ def _handle_removal(
     chosen: gr.State,
     remove: gr.Button,
     remove_class: gr.Button,
+    wrong: gr.HTML,
 ) -> None:
     """Lets photos and classes be removed."""
 
-    @told
     def remove_photo(lesson_: str, label_: str | None, index: int | None) -> list[Any]:
         photos = desk.lesson(lesson_).photos(named(label_))
         if index is None or index >= len(photos):
@@ -124,17 +140,20 @@ def _handle_removal(
         desk.lesson(lesson_).remove([photos[index]])
         return [None, *shelf.view(lesson_, label_)]
 
-    @told
     def remove_all(lesson_: str, label_: str | None) -> list[Any]:
         desk.lesson(lesson_).remove_class(named(label_))
-        return shelf.view(lesson_, None)
+        return [None, *shelf.view(lesson_, None)]
 
     def choose(event: gr.SelectData) -> Any:
         return event.index
 
     gallery.select(choose, None, chosen, **PRIVATE)
-    remove.click(remove_photo, [lesson, shelf.label, chosen], [chosen, *shelf.parts], **PRIVATE)
-    remove_class.click(remove_all, [lesson, shelf.label], shelf.parts, **PRIVATE)
+    outputs = [chosen, *shelf.parts]
+    for button, handler, inputs in (
+        (remove, remove_photo, [lesson, shelf.label, chosen]),
+        (remove_class, remove_all, [lesson, shelf.label]),
+    ):
+        button.click(noted(handler, outputs=len(outputs)), inputs, [wrong, *outputs], **PRIVATE)
 
 
 def named(label: Any) -> str:

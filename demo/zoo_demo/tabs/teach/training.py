@@ -9,7 +9,7 @@ import gradio as gr
 import pandas as pd
 
 from zoo.listing import list_entries
-from zoo_demo.asking import PRIVATE, told
+from zoo_demo.asking import PRIVATE, noted, notice, told
 
 if TYPE_CHECKING:
     from zoo.registry import Registry
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from zoo_demo.teaching.training import Progress
 
 _HEAD, _UPPER, _SCRATCH = "the head alone: seconds", "the upper layers too: minutes", "all of it, from scratch"
+_EPOCHS = {_HEAD: 10, _UPPER: 5, _SCRATCH: 30}
 _SECONDS_BETWEEN_LOOKS = 0.7
+_WEIGHTS = "The head alone and the upper layers need pretrained weights: they are downloaded once, and kept."
 _COLOURS = {"training": "#b45309", "validation": "#0f766e"}
 
 
@@ -28,10 +30,13 @@ def build(desk: Desk, lesson: gr.Dropdown, page: gr.Blocks, registry: Registry) 
         names = [each.name for each in backbones if not each.family]
         backbone = gr.Dropdown(names, value="resnet18", label="Backbone", allow_custom_value=True)
         head = gr.Dropdown([each.name for each in heads], value="linear", label="Head")
-        how = gr.Dropdown([_HEAD, _UPPER, _SCRATCH], value=_HEAD, label="Train")
+        how = gr.Dropdown(list(_EPOCHS), value=_HEAD, label="Train")
+        epochs = gr.Number(_EPOCHS[_HEAD], label="Epochs", precision=0)
+    gr.Markdown(_WEIGHTS, elem_classes="zoo-facts")
     with gr.Row():
         start = gr.Button("Train", variant="primary")
         stop = gr.Button("Stop", interactive=False)
+    wrong = notice()
     status = gr.HTML(elem_classes="zoo-progress")
     with gr.Row(visible=False) as plots:
         accuracy = _plot("accuracy", y_lim=[0, 1])
@@ -45,24 +50,40 @@ def build(desk: Desk, lesson: gr.Dropdown, page: gr.Blocks, registry: Registry) 
         training = desk.training(lesson_)
         return _shown(None if training is None else training.progress)
 
-    @told
-    def begin(lesson_: str, backbone_: str, head_: str, how_: str) -> list[Any]:
-        desk.train(lesson_, backbone=backbone_, head=head_, head_alone=how_ == _HEAD, pretrained=how_ != _SCRATCH)
+    def begin(lesson_: str, backbone_: str, head_: str, how_: str, epochs_: int | None) -> list[Any]:
+        desk.train(
+            lesson_,
+            backbone=backbone_,
+            head=head_,
+            head_alone=how_ == _HEAD,
+            pretrained=how_ != _SCRATCH,
+            epochs=epochs_ or _EPOCHS[how_],
+        )
         return watch(lesson_)
 
-    @told
     def end(lesson_: str) -> list[Any]:
         if training := desk.training(lesson_):
             training.stop()
         return watch(lesson_)
 
-    start.click(begin, [lesson, backbone, head, how], parts, **PRIVATE)
-    stop.click(end, lesson, parts, **PRIVATE)
+    how.input(lambda how_: _EPOCHS[how_], how, epochs, **PRIVATE)
+    count = len(parts)
+    start.click(noted(begin, outputs=count), [lesson, backbone, head, how, epochs], [wrong, *parts], **PRIVATE)
+    stop.click(noted(end, outputs=count), lesson, [wrong, *parts], **PRIVATE)
     gr.on([clock.tick, page.load, lesson.change], watch, lesson, parts, **PRIVATE)
 
 
 def _plot(what: str, **options: Any) -> gr.LinePlot:
-    return gr.LinePlot(x="epoch", y=what, color="part", color_map=_COLOURS, height=240, buttons=[], **options)
+    return gr.LinePlot(
+        x="epoch",
+        y=what,
+        color="photos",
+        color_map=_COLOURS,
+        x_axis_format="~g",  # 1, not 1.0
+        height=240,
+        buttons=[],
+        **options,
+    )
 
 
 def _shown(progress: Progress | None) -> list[Any]:
@@ -100,4 +121,4 @@ def _curves(epochs: tuple[dict[str, Any], ...]) -> pd.DataFrame:
         for part, name in (("train", "training"), ("val", "validation"))
         if row[f"{part}_accuracy"] is not None
     ]
-    return pd.DataFrame(rows, columns=["epoch", "accuracy", "loss", "part"])
+    return pd.DataFrame(rows, columns=["epoch", "accuracy", "loss", "photos"])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from zoo.errors import ImageError
-from zoo_demo.asking import PRIVATE, ask, shown, told
+from zoo_demo.asking import PRIVATE, ask, noted, notice, shown, told
 from zoo_demo.photo_input import photo_input
 from zoo_demo.refusal import Refusal
 from zoo_demo.tabs.teach.photos import named
@@ -31,6 +31,7 @@ def build(desk: Desk, lesson: gr.Dropdown, shelf: Shelf) -> None:
             with gr.Row():
                 right = gr.Dropdown([], label="It really is", interactive=True)
                 correct = gr.Button("Add it to this class", elem_classes="zoo-end")
+            wrong = notice()
 
     async def classify(lesson_: str, sent: str | bytes | None) -> tuple[dict[str, float] | None, str]:
         if sent is None:
@@ -43,7 +44,6 @@ def build(desk: Desk, lesson: gr.Dropdown, shelf: Shelf) -> None:
             raise shown(outcome)
         return outcome.probabilities, _advice(outcome.probability)
 
-    @told
     def add(lesson_: str, label_: str | None, sent: str | bytes | None) -> list[Any]:
         if sent is None:
             raise Refusal("There is no photo to add.", title="No photo")
@@ -56,7 +56,8 @@ def build(desk: Desk, lesson: gr.Dropdown, shelf: Shelf) -> None:
         return gr.Dropdown(choices=list(desk.lesson(lesson_).classes()), value=None)
 
     photo.change(classify, [lesson, photo], [says, facts], api_visibility="private")
-    correct.click(add, [lesson, right, photo], [facts, *shelf.parts], **PRIVATE)
+    outputs = [facts, *shelf.parts]
+    correct.click(noted(add, outputs=len(outputs)), [lesson, right, photo], [wrong, *outputs], **PRIVATE)
     gr.on([lesson.change, shelf.label.change], classes, lesson, right, **PRIVATE)
 
 
