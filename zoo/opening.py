@@ -60,7 +60,7 @@ def find_model(
         offer = registry.format_of(path)
         if offer is None:
             known = ", ".join(suffix for offer in registry.formats() for suffix in offer.spec.suffixes)
-            hint = f"A run folder can be, or a file that ends with: {known or 'nothing, no plugin opens files'}."
+            hint = f"Give a run folder, or a file that ends with: {known or 'nothing, no plugin opens files'}."
             raise RunError(f"{path} is a file that cannot be opened.", hint=f"{hint} {registry.missing()}".rstrip())
         return ModelFile(path, offer, ask)
     try:

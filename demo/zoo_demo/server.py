@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import socket
 from typing import TYPE_CHECKING
@@ -41,9 +42,12 @@ def bind(host: str, port: int) -> socket.socket:
         sock.listen(2048)
     except (OSError, OverflowError) as error:
         sock.close()
+        elsewhere = isinstance(error, socket.gaierror) or getattr(error, "errno", None) == errno.EADDRNOTAVAIL
         raise ConfigError(
             f"Cannot listen on {host} port {port}: {getattr(error, 'strerror', None) or error}.",
-            hint="Choose another with --port, or --port 0 for any free one.",
+            hint="Say --host 127.0.0.1 for this machine alone, or --host 0.0.0.0 for the network."
+            if elsewhere
+            else "Choose another with --port, or --port 0 for any free one.",
         ) from error
     return sock
 

@@ -151,7 +151,7 @@ def test_the_device_is_passed_on(run_zoo, box):
 def test_files_that_nobody_opens_or_that_are_not_there_are_told(run_zoo, box, plugins, broken):
     code, _, err = run_zoo("predict", "photo.png", "photo.png")
     assert code == 1
-    assert err.startswith("error: photo.png is a file that cannot be opened.\nA run folder can be, or a file that ends")
+    assert err.startswith("error: photo.png is a file that cannot be opened.\nGive a run folder, or a file that ends")
     assert ".box" in err
     assert run_zoo("predict", "nosuch.box", "photo.png").err.startswith("error: There is no file nosuch.box.")
     assert "There is no run 'nosuch'" in run_zoo("predict", "nosuch", "photo.png").err

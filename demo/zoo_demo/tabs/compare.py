@@ -13,7 +13,7 @@ from zoo_demo.photo_input import photo_input
 if TYPE_CHECKING:
     from zoo_demo.offer import Offer
 
-_HEADERS = ["model", "says", "milliseconds", "computed by"]
+_HEADERS = ["model", "says", "time", "runs on"]
 
 
 def build(offer: Offer, page: gr.Blocks, tab: gr.Tab) -> None:
@@ -30,7 +30,7 @@ def build(offer: Offer, page: gr.Blocks, tab: gr.Tab) -> None:
         label="What each says",
         interactive=False,
         wrap=True,
-        column_widths=["34%", "24%", "22%", "20%"],
+        column_widths=["30%", "20%", "25%", "25%"],
     )
 
     def refresh(wanted: list[str]) -> tuple[gr.CheckboxGroup, str]:
@@ -50,7 +50,7 @@ def build(offer: Offer, page: gr.Blocks, tab: gr.Tab) -> None:
             if isinstance(outcome, ImageError):
                 raise shown(outcome)
             says = f"{outcome.label}, {outcome.probability:.1%}"
-            times = f"{answer.model_ms:.1f}, and {answer.read_ms:.1f} to read the photo"
+            times = f"{answer.model_ms:.1f} ms, and {answer.read_ms:.1f} to read the photo"
             rows.append([name, says, times, served.predictor.runtime])
         return rows
 

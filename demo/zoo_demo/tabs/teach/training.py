@@ -30,14 +30,14 @@ def build(desk: Desk, lesson: gr.Dropdown, page: gr.Blocks, registry: Registry) 
         names = [each.name for each in backbones if not each.family]
         backbone = gr.Dropdown(names, value="resnet18", label="Backbone", allow_custom_value=True)
         head = gr.Dropdown([each.name for each in heads], value="linear", label="Head")
-        how = gr.Dropdown(list(_EPOCHS), value=_HEAD, label="Train")
+        how = gr.Dropdown(list(_EPOCHS), value=_HEAD, label="Train", min_width=240)
         epochs = gr.Number(_EPOCHS[_HEAD], label="Epochs", precision=0)
     gr.Markdown(_WEIGHTS, elem_classes="zoo-facts")
     with gr.Row():
         start = gr.Button("Train", variant="primary")
         stop = gr.Button("Stop", interactive=False)
     wrong = notice()
-    status = gr.HTML(elem_classes="zoo-progress")
+    status = gr.HTML(elem_classes="zoo-progress", padding=False)
     with gr.Row(visible=False) as plots:
         accuracy = _plot("accuracy", y_lim=[0, 1])
         loss = _plot("loss")
