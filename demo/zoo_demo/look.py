@@ -47,4 +47,15 @@ THEME = gr.themes.Base(
 
 CSS = Path(__file__).with_name("look.css").read_text(encoding="utf-8")
 
-HEAD = '<meta name="color-scheme" content="light dark"><meta name="referrer" content="no-referrer">'
+# What was sent as a photo may be none, or one that browsers do not show, such as TIFF: no torn picture in its place.
+_UNTORN = """
+for (const type of ["load", "error"])
+  document.addEventListener(type, ({ target }) => {
+    if (target instanceof HTMLImageElement) target.style.visibility = type === "load" ? "" : "hidden";
+  }, true);
+"""
+
+HEAD = (
+    '<meta name="color-scheme" content="light dark"><meta name="referrer" content="no-referrer">'
+    f"<script>{_UNTORN}</script>"
+)

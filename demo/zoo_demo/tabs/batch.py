@@ -69,7 +69,14 @@ def build(offer: Offer, page: gr.Blocks, tab: gr.Tab) -> None:
         file = _write_csv([place.name for place in places], outcomes, served.predictor.classes)
         return _summary(places, outcomes), rows[:_SHOWN], file
 
-    done = button.click(classify, [files, model], [told, table, download], api_name="batch", concurrency_limit=2)
+    done = button.click(
+        classify,
+        [files, model],
+        [told, table, download],
+        show_progress_on=table,
+        api_name="batch",
+        concurrency_limit=2,
+    )
     done.success(lambda: gr.DownloadButton(visible=True), None, download, **PRIVATE)
 
 

@@ -84,6 +84,7 @@ def build(offer: Offer, page: gr.Blocks, tab: gr.Tab) -> None:
         classify,
         [photo, model],
         [label, facts, seen],
+        show_progress_on=[label, seen],
         api_name="predict",
         concurrency_limit=8,
     )
