@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import onnx
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from zoo.errors import ExportError
 from zoo.heatmap import Heatmap
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from zoo.model import Classifier
 
 OPSETS = range(18, 26)  # 18 brought what exporters write today; later ones than 25 torch does not know
+_ELSEWHERE = "Export with --to pt2, or train another backbone or head."
 _MAX_BYTES = 2**31 - 2**24  # protobuf's limit, less what the graph itself takes
 
 
@@ -62,7 +64,9 @@ def to_onnx(module: Deployed, *, size: tuple[int, int], opset: int) -> onnx.Mode
             hint="Export it with --to pt2, or train a smaller backbone.",
         )
     try:
-        with quiet():
+        # Traced with another kernel, attention whose mask is made of parameters has other strides than the operators
+        # that it is then taken apart into, and no view fits: https://github.com/pytorch/pytorch/issues/136543
+        with quiet(), sdpa_kernel(SDPBackend.MATH):
             program = torch.onnx.export(
                 module,
                 (torch.zeros(2, 3, *size),),
@@ -101,15 +105,14 @@ def _tidied(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
 
 def _explained(error: Exception) -> ExportError:
     chain = list(_chain(error))
-    if found := re.search(r"target=torch\.ops\.([\w.]+)", "\n".join(map(str, chain))):
-        return ExportError(
-            f"The operator {found[1]} has no ONNX form.",
-            hint="Export with --to pt2, or train another backbone or head.",
-        )
+    found = re.search(r"target=torch\.ops\.([\w.]+)", "\n".join(map(str, chain)))
+    if found and str(chain[-1]).startswith("No ONNX function found"):
+        return ExportError(f"The operator {found[1]} has no ONNX form.", hint=_ELSEWHERE)
     reason = str(chain[-1]).strip().partition("\n")[0][:300].rstrip(". ")
+    where = f", at the operator {found[1]}" if found else ""
     return ExportError(
-        f"The network cannot be exported: {type(chain[-1]).__name__}: {reason}.",
-        hint="Its forward() must not depend on values of its input.",
+        f"The network cannot be exported: {type(chain[-1]).__name__}: {reason}{where}.",
+        hint=_ELSEWHERE if found else "Its forward() must not depend on values of its input.",
     )
 
 

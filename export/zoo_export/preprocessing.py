@@ -78,14 +78,14 @@ def _resize(op: Nodes, spec: Preprocess) -> str:
 
 def _is_right(op: Nodes, lengths: str, spec: Preprocess) -> str:
     """Adds whether the resize changes nothing and the crop lies in the photo, a scalar."""
-    every, zero = op.integers(0), op.integer(0)
-    beyond = op("Sub", lengths, op.integers(*spec.size))
     if spec.resize_mode == "squash":
-        return op("Equal", op("ReduceMax", op("Abs", beyond), every, keepdims=0), zero)
+        apart = op("Abs", op("Sub", lengths, op.integers(*spec.size)))
+        return op("Equal", op("ReduceMax", apart, op.integers(0), keepdims=0), op.integer(0))
     same = op("Equal", _decisive(op, lengths, spec, keepdims=0), op.integer(spec.resize))
     if not _may_pad(spec):
         return same
-    return op("And", same, op("GreaterOrEqual", op("ReduceMin", beyond, every, keepdims=0), zero))
+    left = op("ReduceMin", op("Sub", lengths, op.integers(*spec.size)), op.integers(0), keepdims=0)
+    return op("And", same, op("GreaterOrEqual", left, op.integer(0)))
 
 
 def _decisive(op: Nodes, lengths: str, spec: Preprocess, *, keepdims: int) -> str:

@@ -13,7 +13,7 @@ from zoo.errors import ExportError
 from zoo.losses import Criterion
 from zoo.model import Classifier
 from zoo.specs import HeadRequest, NoOptions
-from zoo_export.network import Deployed, to_onnx
+from zoo_export.network import Deployed, _explained, to_onnx
 
 SIZE = (16, 20)
 
@@ -72,6 +72,38 @@ def test_an_operator_without_an_onnx_form_is_named():
     with pytest.raises(ExportError, match=r"The operator aten\._linalg_eigh\.default has no ONNX form") as caught:
         to_onnx(deployed(backbone), size=SIZE, opset=18)
     assert "--to pt2" in caught.value.hint
+
+
+def test_attention_with_a_mask_made_of_parameters_is_taken_apart():
+    """As in BEiT and timm's MaxViT: its strides depend on the kernel that it was traced with."""
+
+    class Attention(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(12, 12)
+            self.mask = nn.Parameter(torch.randn(1, 2, 20, 20))
+
+        def forward(self, x):
+            tokens = self.linear(x.flatten(2).transpose(1, 2)).unflatten(2, (2, 6)).transpose(1, 2)
+            seen = nn.functional.scaled_dot_product_attention(tokens, tokens, tokens, attn_mask=2 * self.mask)
+            return seen.transpose(1, 2).reshape(x.shape[0], -1, 12).transpose(1, 2).reshape(x.shape)
+
+    module = deployed(StagedBackbone({"stem": nn.Conv2d(3, 12, 4, 4), "attention": Attention()}, width=12))
+    proto = to_onnx(module, size=SIZE, opset=18)
+    tensor = torch.randn(7, 3, *SIZE)
+    session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    with torch.no_grad():
+        expected = module(tensor)[1]
+    np.testing.assert_allclose(session.run(["logits"], {"tensor": tensor.numpy()})[0], expected.numpy(), atol=1e-5)
+
+
+def test_an_operator_that_only_failed_is_named_and_not_said_to_have_no_form():
+    failed = ValueError("Cannot view a tensor.\n\nWhile executing call_function[target=torch.ops.aten.view.default](x)")
+    told = _explained(failed)
+    assert told.message == (
+        "The network cannot be exported: ValueError: Cannot view a tensor, at the operator aten.view.default."
+    )
+    assert "--to pt2" in told.hint
 
 
 def test_what_cannot_be_traced_is_told():

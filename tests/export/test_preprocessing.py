@@ -94,3 +94,18 @@ def test_photos_of_a_batch_do_not_mix():
         (alone,) = SESSIONS["cropped"].run(None, {"image": pixels[None]})
         np.testing.assert_allclose(row, alone[0], atol=1e-6)
     assert together.shape == (7, 3, 48, 48)
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_no_operator_and_no_constant_is_idle(name):
+    """Readers warn of what is not used; and each of the operators before the choice costs every photo its time."""
+    graph = helper.make_graph([], "g", [helper.make_tensor_value_info("tensor", TensorProto.FLOAT, None)], [])
+    put_before(graph, SPECS[name])
+    used, made = {"tensor"}, set()
+    graphs = [graph]
+    for each in graphs:
+        graphs += [attribute.g for node in each.node for attribute in node.attribute if attribute.HasField("g")]
+        made |= {constant.name for constant in each.initializer} | {name for node in each.node for name in node.output}
+        used |= {name for node in each.node for name in node.input} | {value.name for value in each.output}
+    assert made - used == set()
+    assert len(graph.node) <= 10
