@@ -94,6 +94,13 @@ def test_abuse(tmp_path, model):
         assert row["peak MiB"] > 0
 
 
+def test_export_families(tmp_path):
+    (row,) = bench("export_families", folder=tmp_path)
+    assert row["backbone"] == "torchvision/squeezenet1_1"
+    assert all(0 < row[head] < 1e-4 for head in ("linear", "mlp", "cosine", "attention"))
+    assert row["seconds"] > 0
+
+
 def test_inference(tmp_path):
     rows = {row["what"]: row for row in bench("inference", folder=tmp_path)}
     raw, ours = rows["ONNX Runtime, plain graph, fp32"], rows["predictor, raw pixels, fp32"]

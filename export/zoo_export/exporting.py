@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from zoo.errors import DataError, ExportError
@@ -16,6 +15,8 @@ from zoo.run import written_aside
 from zoo_export.files import FILE, ONNX, take_in
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import onnx
 
     from zoo.events import Observer
@@ -99,26 +100,22 @@ def export(
     observer(Work(what="write the network as ONNX", done=0, total=None))
     network = to_onnx(Deployed(classifier), size=run.preprocess.size, opset=opset)
     card = card_of(run, classifier, input=input, opset=opset)
-    content = with_card(_finished(network, run, input), card)
-    if verify:
-        from zoo_export.parity import compare, onnx_subjects
 
-        report = compare(onnx_subjects(content, card, _devices(device)), card, classifier, samples, observer)
-        card = replace(card, parity={**report.to_dict(), "data": Path(data).name if data else "validation"})
+    def finish(proto: onnx.ModelProto, its_card: ModelCard) -> bytes:
+        return with_card(_finished(proto, run, input), its_card)
+
+    if verify:
+        from zoo_export.parity import compare, onnx_subjects, with_report
+
+        subjects = onnx_subjects(finish(network, card), card, _devices(device))
+        card = with_report(card, compare(subjects, card, classifier, samples, observer), data)
     if own is not None:
         from zoo_export.lowering import lowered
 
         network, card = lowered(
-            network,
-            card,
-            precision,
-            photos=own,
-            max_drop=max_drop,
-            device=device,
-            finish=lambda proto, its_card: with_card(_finished(proto, run, input), its_card),
-            observer=observer,
+            network, card, precision, photos=own, max_drop=max_drop, device=device, finish=finish, observer=observer
         )
-    content = with_card(_finished(network, run, input), card)
+    content = finish(network, card)
     with written_aside(target) as aside:
         aside.write_bytes(content)
     take_in(target)

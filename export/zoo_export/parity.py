@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -189,6 +190,11 @@ def compare(
     tolerance = TOLERANCE * spread
     reports = [_judged(s.provider, o, tolerance) for s, o in zip(subjects, outcomes, strict=True)]
     return Parity(photos=alone, batches=BATCHES, spread=spread, tolerance=tolerance, providers=tuple(reports))
+
+
+def with_report(card: ModelCard, report: Parity, data: str | None) -> ModelCard:
+    """Returns a card that tells of a comparison on some data; None is the run's own validation photos."""
+    return replace(card, parity={**report.to_dict(), "data": Path(data).name if data else "validation"})
 
 
 def _batches(photos: Sequence[tuple[str, Pixels]]) -> Iterator[list[tuple[str, Pixels]]]:

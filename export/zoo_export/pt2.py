@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import time
-from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,11 +18,13 @@ from zoo_export.card import KEY, TENSOR
 from zoo_export.exporting import PHOTOS, Exported, checked_target, photos_to_compare
 from zoo_export.files import ARCHIVE, take_in
 from zoo_export.network import Deployed
-from zoo_export.parity import Subject, compare
+from zoo_export.parity import Subject, compare, with_report
 from zoo_export.provenance import card_of
 from zoo_export.quiet import quiet
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -59,7 +59,7 @@ def export_pt2(
     card = card_of(run, classifier, input="tensor", opset=0)
     if verify:
         report = compare([_loaded(_archive(program, card))], card, classifier, samples, observer)
-        card = replace(card, parity={**report.to_dict(), "data": Path(data).name if data else "validation"})
+        card = with_report(card, report, data)
     content = _archive(program, card)
     with written_aside(target) as aside:
         aside.write_bytes(content)
