@@ -50,12 +50,12 @@ def write_triton(file: Path, repository: Path, *, name: str, max_batch: int = MA
             with other classes; the repository cannot be written to.
     """
     predictor = load(file, device="cpu")
-    check_servable(name, predictor.card.input)
+    check_servable(repository, name=name, input=predictor.card.input, classes=predictor.classes)
     outputs = {value.name: value.shape[1:] for value in predictor.session.runtime.get_outputs()}
     folder = repository / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _write_labels(folder, predictor.classes)
+        _write(folder / _LABELS, _label_lines(predictor.classes))
         _write(folder / _CONFIG, config_text(predictor.card, outputs, name=name, max_batch=max_batch))
         _write(folder / CLIENT, _client_text(name, min(_SHOWN, len(predictor.classes))))
         return _add_version(file, folder)
@@ -66,8 +66,8 @@ def write_triton(file: Path, repository: Path, *, name: str, max_batch: int = MA
         ) from error
 
 
-def check_servable(name: str, input: InputKind) -> None:
-    """Checks what can be checked before there is a file; raises as `write_triton`."""
+def check_servable(repository: Path, *, name: str, input: InputKind, classes: Sequence[str]) -> None:
+    """Checks what can be checked before there is a file; arguments and errors are those of `write_triton`."""
     if not _NAME.fullmatch(name):
         raise ConfigError(
             f"{name!r} cannot name a model.", hint="Names are letters, digits and _ . -: choose a --name."
@@ -76,6 +76,16 @@ def check_servable(name: str, input: InputKind) -> None:
         raise ExportError(
             "The file takes normalised tensors, which no client of Triton has.", hint="Say --input pixels."
         )
+    for label in classes:
+        if not label.isprintable():
+            raise ExportError(f"The class {label!r} cannot be a line of {_LABELS}.", hint="Rename it and train again.")
+    labels = repository / name / _LABELS
+    try:
+        others = labels.is_file() and labels.read_text(encoding="utf-8", errors="replace") != _label_lines(classes)
+    except OSError as error:
+        raise ExportError(f"{labels} cannot be read: {error.strerror}.", hint="Choose another --name.") from error
+    if others:
+        raise ExportError(f"{labels.parent} serves other classes already.", hint="Choose another --name.")
 
 
 def config_text(card: ModelCard, outputs: dict[str, list[int | str]], *, name: str, max_batch: int) -> str:
@@ -136,15 +146,8 @@ def _output(name: str, shape: Sequence[int | str]) -> str:
   }},"""
 
 
-def _write_labels(folder: Path, classes: Sequence[str]) -> None:
-    for label in classes:
-        if not label.isprintable():
-            raise ExportError(f"The class {label!r} cannot be a line of {_LABELS}.", hint="Rename it and train again.")
-    text = "".join(f"{label}\n" for label in classes)
-    path = folder / _LABELS
-    if path.exists() and path.read_text(encoding="utf-8") != text:
-        raise ExportError(f"{folder} serves other classes already.", hint="Choose another --name.")
-    _write(path, text)
+def _label_lines(classes: Sequence[str]) -> str:
+    return "".join(f"{label}\n" for label in classes)
 
 
 def _client_text(name: str, count: int) -> str:

@@ -88,6 +88,7 @@ def test_what_triton_cannot_serve_is_refused(write, tmp_path):
     assert "--input pixels" in caught.value.hint
     with pytest.raises(ExportError, match=r"The class 'a\\nb' cannot be a line"):
         write(classes=("a\nb", "c", "d"))
+    (tmp_path / "serve").mkdir()
     (tmp_path / "serve" / "taken").write_text("a file")
     with pytest.raises(ExportError, match=r"Cannot write to .*taken: File exists") as caught:
         write("taken")

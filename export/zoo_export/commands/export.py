@@ -103,7 +103,8 @@ def command(
     opened = open_run(run, runs=runs)
     model = name or opened.name
     if folder is not None:
-        check_servable(model, values["input"])  # before anything slow begins
+        # before anything slow begins
+        check_servable(folder, name=model, input=values["input"], classes=opened.classes)
     with observing(quiet=quiet or as_json, next_steps=False) as observer:
         write = _export_pt2 if to == "pt2" else export
         exported = write(opened, output, verify=not no_verify, observer=observer, **values)

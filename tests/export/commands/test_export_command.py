@@ -130,3 +130,8 @@ def test_what_triton_cannot_serve_is_told_before_anything_is_written(invoke, sma
     with pytest.raises(ExportError, match="takes normalised tensors"):
         invoke(export_command, *triton, "--input", "tensor")
     assert list(tmp_path.iterdir()) == []
+    (tmp_path / "models" / small_run.name).mkdir(parents=True)
+    (tmp_path / "models" / small_run.name / "labels.txt").write_text("cat\ndog\n")
+    with pytest.raises(ExportError, match="serves other classes already"):
+        invoke(export_command, *triton)
+    assert not (tmp_path / "m.onnx").exists()
