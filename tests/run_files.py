@@ -46,7 +46,7 @@ WHOLE = {
 
 @functools.cache
 def untrained() -> tuple[Registry, bytes, bytes]:
-    """Returns a registry, and record and weights of a run that could have been made with it in no time."""
+    """Returns a registry, and the record and the weights of a run of it that was never trained."""
     import safetensors.torch
     from fakes import CLASSES, FakePlugin, registry_of
 

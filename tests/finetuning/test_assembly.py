@@ -152,11 +152,10 @@ def test_preprocessing_is_the_cards_at_the_size_asked_for(registry):
     assert assembled(registry, eval_crop=0.8).preprocess == dataclasses.replace(PREPROCESS, resize=20)
 
 
-def test_preprocessing_of_a_run_wins_over_the_card(registry):
-    config = a_config(eval_crop=None)
-    told = dataclasses.replace(PREPROCESS, size=(24, 24), resize=24)
-    model = assemble(config, find_offers(config, registry), None, 3, preprocess=told)
-    assert model.preprocess == told
+def test_preprocessing_of_a_run_wins_over_card_and_configuration(registry):
+    told = dataclasses.replace(PREPROCESS, size=(24, 24), resize=30)
+    for config in (a_config(), a_config(eval_crop=0.8), a_config(image_size=16)):
+        assert assemble(config, find_offers(config, registry), None, 3, preprocess=told).preprocess == told
 
 
 def test_loss_and_dropout_reach_the_head(registry):

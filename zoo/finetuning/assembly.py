@@ -165,7 +165,8 @@ def assemble(
         offers: As `find_offers` returns them.
         weights: As `find_weights` returns them.
         classes: How many outputs the head has.
-        preprocess: Of a run that is built again; else that of the weights, at the size that `config` asks for.
+        preprocess: Of a run that is built again, taken as it is: the file exported from the run goes by it too. Else
+            that of the weights, at the size and with the crop that `config` asks for.
         load: Whether to load the weights; without, the backbone's are random, for another process to overwrite.
 
     Raises:
@@ -187,8 +188,8 @@ def assemble(
         preprocess = weights.preprocess if isinstance(weights, Run) else card.preprocess
         if config.image_size is not None:
             preprocess = preprocess.at_size((config.image_size, config.image_size))
-    if config.eval_crop is not None:
-        preprocess = preprocess.with_crop(config.eval_crop)
+        if config.eval_crop is not None:
+            preprocess = preprocess.with_crop(config.eval_crop)
     torch.manual_seed(config.seed)
     backbone = build_backbone(
         offers.backbone,
