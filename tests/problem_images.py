@@ -82,6 +82,7 @@ def _colours() -> list[Problem]:
     deep = np.full(SIZE[::-1], 40_000, np.uint16)
     grey = {"corner": (155, 155, 155)}
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    profile = profile[:24] + bytes(12) + profile[36:]  # when it was made
     return [
         Problem("cmyk-adobe.jpg", cmyk),
         Problem("cmyk-plain.jpg", plain),

@@ -3,6 +3,7 @@
 Here a few cases an entrance are tried, always the same ones.
 """
 
+import os
 import random
 import subprocess
 import sys
@@ -26,9 +27,25 @@ def test_a_whole_file_is_taken_and_spoilt_ones_are_taken_or_refused(name):
     assert "refused" in outcomes
 
 
-def test_a_case_is_the_same_each_time():
-    entrance = ENTRANCES["card"]
-    assert spoilt(entrance, "card", 3, 5) == spoilt(entrance, "card", 3, 5) != spoilt(entrance, "card", 3, 6)
+DIGESTS = """
+import hashlib
+from fuzz.entrances import ENTRANCES, spoilt
+for name, entrance in ENTRANCES.items():
+    for number in range(20):
+        print(name, number, hashlib.sha256(spoilt(entrance, name, 3, number)).hexdigest())
+"""
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_case_is_the_same_in_every_process(capsys):
+    exec(DIGESTS, {})
+    here = capsys.readouterr().out
+    assert len({line.split()[-1] for line in here.splitlines()}) > 19 * len(ENTRANCES)
+    paths = os.pathsep.join([str(FUZZ.parent), os.environ.get("PYTHONPATH", "")])
+    there = subprocess.run(
+        [sys.executable, "-c", DIGESTS], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": paths}
+    )
+    assert there.stdout == here, there.stderr
 
 
 def test_no_way_of_spoiling_fails_on_a_file_however_short():

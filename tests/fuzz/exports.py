@@ -50,8 +50,8 @@ def spoil_onnx(random, content: bytes, others: Sequence[bytes]) -> bytes:
 def pt2_archives() -> list[bytes]:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("m/models/model.json", "{}")
-        archive.writestr("m/extra/zoo", card(input="tensor", opset=0).to_json())
+        archive.writestr(zipfile.ZipInfo("m/models/model.json"), "{}")
+        archive.writestr(zipfile.ZipInfo("m/extra/zoo"), card(input="tensor", opset=0).to_json())
     return [buffer.getvalue()]
 
 
