@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,12 +42,16 @@ class Watch:
 
     @contextmanager
     def kept_inside(self, folder: Path) -> Iterator[None]:
-        """Raises `AssertionError` at the end of a block that touched what lies outside of a folder, or did worse."""
+        """Raises `AssertionError` at the end of a block that touched what lies outside of a folder, or did worse.
+
+        Temporary files are made in it, too.
+        """
+        usual, tempfile.tempdir = tempfile.tempdir, str(folder)
         self._folder, self._noted = Path(os.path.realpath(folder)), []
         try:
             yield
         finally:
-            self._folder = None
+            self._folder, tempfile.tempdir = None, usual
         assert not self._noted, self._noted[:3]
 
     def _hook(self, event: str, arguments: tuple[Any, ...]) -> None:
