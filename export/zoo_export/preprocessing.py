@@ -110,9 +110,26 @@ def _resized(op: Nodes, lengths: str, spec: Preprocess) -> str:
     first, end = (op("Concat", a, b, axis=0) for a, b in ((rows.first, columns.first), (rows.end, columns.end)))
     seen = op("Slice", PIXELS, first, end, op.integers(1, 2))
     pixels = _planes(op, seen)
-    horizontal = _level(op, *(op("MatMul", pixels, part) for part in _weights(op, columns, spec, along=0)))
-    resized = _level(op, *(op("MatMul", part, horizontal) for part in _weights(op, rows, spec, along=1)))
+    across, down = _weights(op, columns, spec, along=0), _weights(op, rows, spec, along=1)
+
+    def horizontally(inner: Nodes, value: str) -> str:
+        return _level(inner, *(inner("MatMul", value, part) for part in across))
+
+    def vertically(inner: Nodes, value: str) -> str:
+        return _level(inner, *(inner("MatMul", part, value) for part in down))
+
+    resized = op.either(
+        _is_tall(op, rows, columns),
+        lambda inner: horizontally(inner, vertically(inner, pixels)),
+        lambda inner: vertically(inner, horizontally(inner, pixels)),
+    )
     return _pad(op, resized, rows, columns, spec) if _may_pad(spec) else resized
+
+
+def _is_tall(op: Nodes, rows: _Axis, columns: _Axis) -> str:
+    """Adds whether Pillow resizes the columns first, a scalar: of photos more than 100 times as high as wide."""
+    narrow = op("Greater", rows.length, op("Mul", columns.length, op.integers(100)))
+    return op("Reshape", op("And", narrow, op("Less", rows.resized, rows.length)), op.integers())
 
 
 def _axes(op: Nodes, lengths: str, spec: Preprocess) -> tuple[_Axis, _Axis]:

@@ -15,6 +15,7 @@ from zoo.specs import Preprocess
 from zoo_export.preprocessing import put_before
 
 SIZES = [(1, 1), (1, 4000), (4000, 1), (37, 53), (224, 224), (375, 500), (448, 512), (31, 33), (65, 48), (1200, 900)]
+SIZES += [(201, 2), (200, 2), (101, 1)]  # beyond a hundred times as high as wide Pillow turns its passes round
 SPECS = {
     "cropped": Preprocess(size=(48, 48), resize=56),
     "whole": Preprocess(size=(48, 48), resize=48, interpolation="bicubic"),
