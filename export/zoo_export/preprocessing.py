@@ -127,7 +127,10 @@ def _resized(op: Nodes, lengths: str, spec: Preprocess) -> str:
 
 
 def _is_tall(op: Nodes, rows: _Axis, columns: _Axis) -> str:
-    """Adds whether Pillow resizes the columns first, a scalar: of photos more than 100 times as high as wide."""
+    """Adds whether Pillow resizes the columns first, a scalar: of photos more than 100 times as high as wide.
+
+    Pillow 12.3 does: https://github.com/python-pillow/Pillow/pull/9524
+    """
     narrow = op("Greater", rows.length, op("Mul", columns.length, op.integers(100)))
     return op("Reshape", op("And", narrow, op("Less", rows.resized, rows.length)), op.integers())
 

@@ -5,9 +5,10 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
+from PIL import Image
 
 from zoo.data.augment import normalise
 from zoo.data.image import preprocess
@@ -15,7 +16,7 @@ from zoo.specs import Preprocess
 from zoo_export.preprocessing import put_before
 
 SIZES = [(1, 1), (1, 4000), (4000, 1), (37, 53), (224, 224), (375, 500), (448, 512), (31, 33), (65, 48), (1200, 900)]
-SIZES += [(201, 2), (200, 2), (101, 1)]  # beyond a hundred times as high as wide Pillow turns its passes round
+HIGH = [(201, 2), (200, 2), (301, 3)]
 SPECS = {
     "cropped": Preprocess(size=(48, 48), resize=56),
     "whole": Preprocess(size=(48, 48), resize=48, interpolation="bicubic"),
@@ -58,7 +59,13 @@ def noise(height, width, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3)).astype(np.uint8)
 
 
-@pytest.mark.parametrize("size", SIZES, ids=str)
+def turns_passes():
+    """Returns whether this Pillow resizes columns first where a photo is 100 times as high as wide: 11.0 did not."""
+    image, two = Image.fromarray(noise(201, 2)), Image.Resampling.BILINEAR
+    return np.array_equal(image.resize((1, 55), two), image.resize((2, 55), two).resize((1, 55), two))
+
+
+@pytest.mark.parametrize("size", SIZES + (HIGH if turns_passes() else []), ids=str)
 @pytest.mark.parametrize("name", SPECS)
 def test_noise_of_any_size_becomes_the_very_same_levels(name, size):
     expected = preprocess(noise(*size), SPECS[name])
@@ -68,6 +75,7 @@ def test_noise_of_any_size_becomes_the_very_same_levels(name, size):
 @settings(max_examples=60, deadline=None)
 @given(st.sampled_from(sorted(SPECS)), st.integers(1, 300), st.integers(1, 300), st.integers(0, 9))
 def test_no_size_is_off(name, height, width, seed):
+    assume(height <= 100 * width or turns_passes())
     pixels = noise(height, width, seed)
     np.testing.assert_allclose(levels(name, pixels), preprocess(pixels, SPECS[name]), atol=1e-3)
 
