@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
+import signal
 import socket
+import sys
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -74,6 +76,9 @@ def serve(app: FastAPI, sock: socket.socket, *, ready: Callable[[], None]) -> No
         timeout_graceful_shutdown=_GRACE,
     )
     server = _Server(config, ready)
+    # uvicorn raises the signal again once it has ended. By itself it would end the process there and then; so, what was
+    # uploaded is deleted, and trainings are saved.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     with contextlib.suppress(KeyboardInterrupt):
         server.run(sockets=[sock])
 

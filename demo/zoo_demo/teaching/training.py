@@ -1,10 +1,12 @@
 """Trains in a process of its own: ``zoo finetune --json``, then ``zoo export``. The server itself imports no torch.
 
-The run is what the command line would have made, in the same folder. A training outlives the page that began it.
+The run is what the command line would have made, in the same folder. A training outlives the page that began it; when
+the server ends it is stopped, and what was reached is saved.
 """
 
 from __future__ import annotations
 
+import atexit
 import json
 import signal
 import subprocess
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 Status = Literal["starting", "training", "exporting", "finished", "stopped", "failed"]
 _LINES_KEPT = 20  # of what went wrong
+_SECONDS_TO_SAVE = 60
 
 
 @dataclass(slots=True)
@@ -64,12 +67,19 @@ class Training:
     _epochs: int = 1
     _process: subprocess.Popen[str] | None = None
     _stopped: bool = False
+    _thread: threading.Thread | None = None
 
     def stop(self) -> None:
         """Asks it to end; what was reached is saved, as with Ctrl-C."""
         self._stopped = True
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(signal.SIGINT)
+
+    def end(self) -> None:
+        """Stops it, and waits until what was reached is saved."""
+        self.stop()
+        if self._thread is not None:
+            self._thread.join(_SECONDS_TO_SAVE)
 
     def _follow(self, arguments: Sequence[str], done: Callable[[Training], None]) -> None:
         try:
@@ -103,6 +113,7 @@ class Training:
             stderr=subprocess.PIPE,
             text=True,
             encoding="utf-8",
+            start_new_session=True,  # Ctrl-C in the terminal is for the server, which stops it once
         ) as process:
             self._process = process
             if self._stopped:  # while it was being started
@@ -159,5 +170,8 @@ def begin(arguments: Sequence[str], *, done: Callable[[Training], None] = lambda
         done: Called from another thread when the exported file is there.
     """
     training = Training()
-    threading.Thread(target=training._follow, args=(list(arguments), done), name="training", daemon=True).start()
+    follow = threading.Thread(target=training._follow, args=(list(arguments), done), name="training", daemon=True)
+    training._thread = follow
+    follow.start()
+    atexit.register(training.end)
     return training

@@ -79,8 +79,7 @@ def test_a_training_that_is_stopped_ends_soon(photos: Path, tmp_path: Path) -> N
     training = begin([*arguments(photos, tmp_path / "runs"), "--epochs", "500"])
     while training.progress.status == "starting":
         time.sleep(0.05)
-    training.stop()
-    wait(training, 60)
+    training.end()
 
     assert training.progress.status == "stopped", training.progress
     (run,) = (tmp_path / "runs").glob("resnet18*")
