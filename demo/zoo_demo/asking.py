@@ -76,7 +76,7 @@ def chosen(offer: Offer, name: str | None) -> Served:
 
 def notice() -> gr.HTML:
     """Builds the place of an error beside what it is about, for `noted`."""
-    return gr.HTML(elem_classes="zoo-notice", padding=False)
+    return gr.HTML(elem_classes="zoo-notice")
 
 
 def noted(handler: Callable[P, Sequence[Any]], *, outputs: int) -> Callable[P, list[Any]]:

@@ -57,7 +57,12 @@ def build(desk: Desk, lesson: gr.Dropdown, page: gr.Blocks) -> Shelf:
         with gr.Column():
             counts = gr.Markdown(elem_classes="zoo-facts")
             gallery = gr.Gallery(
-                show_label=False, columns=4, height=380, object_fit="cover", interactive=False, buttons=[]
+                show_label=False,
+                height=380,
+                object_fit="cover",
+                interactive=False,
+                buttons=[],
+                elem_classes="zoo-lesson",
             )
             with gr.Row(visible=False) as actions:
                 remove = gr.Button("Remove the chosen photo", size="sm")

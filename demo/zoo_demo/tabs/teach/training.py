@@ -37,7 +37,7 @@ def build(desk: Desk, lesson: gr.Dropdown, page: gr.Blocks, registry: Registry) 
         start = gr.Button("Train", variant="primary")
         stop = gr.Button("Stop", interactive=False)
     wrong = notice()
-    status = gr.HTML(elem_classes="zoo-progress", padding=False)
+    status = gr.HTML(elem_classes="zoo-progress")
     with gr.Row(visible=False) as plots:
         accuracy = _plot("accuracy", y_lim=[0, 1])
         loss = _plot("loss")
