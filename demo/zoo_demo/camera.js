@@ -7,6 +7,8 @@ const [video, button, shoot, devices, bars, facts, told] = [
   "video", "switch", "shoot", "devices", "bars", "facts", "told",
 ].map((part) => element.querySelector(`[data-part=${part}]`));
 const root = element.querySelector(".zoo-camera");
+// Not among `props`: gradio replaces them all when `target` changes, which may be before this is called.
+const [shots, pause] = [root.dataset.burst, root.dataset.pause].map(Number);
 const canvas = document.createElement("canvas");
 const sleep = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
 let stream = null;
@@ -38,8 +40,8 @@ async function start(device) {
     told.textContent = reasons[error.name] ?? `The camera cannot be opened: ${error.message}`;
     return;
   }
-  shoot.textContent = `Take ${props.burst} shots`;
-  shoot.hidden = !props.burst;
+  shoot.textContent = `Take ${shots} shots`;
+  shoot.hidden = !shots;
   told.textContent = "";
   watch(stream);
 }
@@ -68,7 +70,7 @@ async function watch(own) {
   while (stream === own) {
     const began = performance.now();
     if (!element.offsetParent) return stop();
-    if (!props.burst && !document.hidden) {
+    if (!shots && !document.hidden) {
       const answer = await send();
       const now = performance.now();
       if (stream !== own) return;
@@ -80,19 +82,19 @@ async function watch(own) {
         facts.textContent = [rate && `${rate.toFixed(1)} frames a second`, latency, answer.told].filter(Boolean).join("; ");
       }
     }
-    await sleep(Math.max(props.pause - (performance.now() - began), 0));
+    await sleep(Math.max(pause - (performance.now() - began), 0));
   }
 }
 
 async function burst() {
   const own = stream;
   shoot.disabled = true;
-  for (let shot = 1; shot <= props.burst && stream === own; shot++) {
+  for (let shot = 1; shot <= shots && stream === own; shot++) {
     const answer = await send();
     if (answer.error) break;
-    told.textContent = `${shot} of ${props.burst}: ${answer.told}`;
+    told.textContent = `${shot} of ${shots}: ${answer.told}`;
     trigger("input");
-    await sleep(props.pause);
+    await sleep(pause);
   }
   shoot.disabled = false;
 }

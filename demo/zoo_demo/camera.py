@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _SCRIPT = Path(__file__).with_name("camera.js").read_text(encoding="utf-8")
 _PICTURE = """
-<div class="zoo-camera">
+<div class="zoo-camera" data-burst="{burst}" data-pause="{pause}">
   <div>
     <video data-part="video" playsinline muted aria-label="The camera's picture"></video>
     <div class="zoo-controls">
@@ -71,12 +71,10 @@ def camera(
             return {"error": "Too many frames wait."}
 
     return gr.HTML(
-        html_template=_PICTURE.format(idle=idle),
+        html_template=_PICTURE.format(idle=idle, burst=burst, pause=1000 * pause),
         js_on_load=_SCRIPT,
         apply_default_css=False,
         server_functions=[frame],
-        burst=burst,
-        pause=1000 * pause,
         target=target,
     )
 

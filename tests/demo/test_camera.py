@@ -59,3 +59,15 @@ def test_no_more_frames_are_taken_at_a_time_than_there_is_room_for(monkeypatch: 
 
     answers = asyncio.run(all_at_once())
     assert answers == [{"told": "seen"}, {"told": "seen"}, {"error": "Too many frames wait."}, {"told": "seen"}]
+
+
+def test_what_never_changes_is_no_property_of_the_component() -> None:
+    """Gradio replaces all properties when one changes: the page would forget that this camera waits to be pressed."""
+
+    async def take(photo: bytes, target: dict[str, Any]) -> dict[str, Any]:
+        return {}
+
+    of_page = camera(take, burst=10, pause=0.3, label="cat")
+
+    assert 'data-burst="10" data-pause="300.0"' in of_page.html_template
+    assert of_page.props == {"target": {"label": "cat"}}
