@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import json
-import signal
 import subprocess
 import sys
 import threading
@@ -73,7 +72,7 @@ class Training:
         """Asks it to end; what was reached is saved, as with Ctrl-C."""
         self._stopped = True
         if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(signal.SIGINT)
+            self._process.terminate()  # not SIGINT: who starts the server in the background has it ignored
 
     def end(self) -> None:
         """Stops it, and waits until what was reached is saved."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from zoo_demo.teaching.lesson import open_lesson
 from zoo_demo.teaching.training import Training, begin
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -75,6 +77,15 @@ def test_a_model_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
     assert (training.progress.status, training.progress.error) == ("failed", "It is broken.\nMake it again.")
 
 
+@pytest.fixture
+def _in_the_background() -> Iterator[None]:
+    """Programs that a script starts with ``&`` ignore Ctrl-C, and so do those that they start."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_in_the_background")
 def test_a_training_that_is_stopped_ends_soon(photos: Path, tmp_path: Path) -> None:
     training = begin([*arguments(photos, tmp_path / "runs"), "--epochs", "500"])
     while training.progress.status == "starting":
