@@ -17,7 +17,6 @@ from zoo.run import (
     preprocess_from_dict,
     preprocess_to_dict,
     write_record,
-    written_aside,
 )
 from zoo.specs import Preprocess
 
@@ -240,34 +239,6 @@ def test_metrics_that_cannot_be_read_are_named(tmp_path):
     (folder / "metrics.jsonl").write_bytes(b'{"epoch": 1, "x": "\xff"}\n')
     with pytest.raises(RunError, match=r"metrics\.jsonl cannot be read"):
         open_run(folder).metrics()
-
-
-def test_a_file_is_written_whole_and_readable(tmp_path):
-    target = tmp_path / "a b é 'x'.txt"
-    with written_aside(target) as aside:
-        assert aside.parent == tmp_path
-        assert aside.suffix == ".txt"
-        aside.write_text("new")
-        assert not target.exists()
-    assert target.read_text() == "new"
-    assert target.stat().st_mode & 0o777 == 0o644
-    assert list(tmp_path.iterdir()) == [target]
-
-
-@pytest.mark.parametrize("error", [ValueError("a bug"), KeyboardInterrupt()])
-def test_a_file_stays_as_it_was_when_writing_is_broken_off(tmp_path, error):
-    target = tmp_path / "file"
-    target.write_text("old")
-    with pytest.raises(type(error)):
-        _break_off(target, error)
-    assert target.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [target]
-
-
-def _break_off(target, error):
-    with written_aside(target) as aside:
-        aside.write_text("ne")
-        raise error
 
 
 def test_a_full_disk_is_told_and_leaves_the_file_as_it_was(tmp_path, monkeypatch):

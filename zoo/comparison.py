@@ -15,7 +15,8 @@ from zoo.events import Note, ignore
 from zoo.finetuning.assembly import find_offers
 from zoo.finetuning.finetune import finetune
 from zoo.plugins import load_registry
-from zoo.run import RUNS, written_aside
+from zoo.run import RUNS
+from zoo.writing import written_aside
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

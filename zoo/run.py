@@ -12,22 +12,16 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
-import tempfile
 from collections.abc import Mapping
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from zoo.errors import RunError, did_you_mean
 from zoo.reading import read_plain
 from zoo.specs import Preprocess
-from zoo.writing import flush
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from zoo.writing import written_aside
 
 FORMAT = 1
 RECORD = "run.json"
@@ -257,38 +251,6 @@ def append_metrics(folder: Path, row: Mapping[str, Any]) -> None:
     earlier = [known for known in Run(folder, {}).metrics() if known["epoch"] < row["epoch"]]
     with written_aside(folder / METRICS) as aside:
         aside.write_text("".join(json.dumps(_finite(each)) + "\n" for each in (*earlier, row)), encoding="utf-8")
-
-
-@contextmanager
-def written_aside(target: Path, *, durable: bool = False) -> Iterator[Path]:
-    """Gives a path to write to, in the same folder; renames it to `target` when the block ends well.
-
-    Args:
-        target: The file.
-        durable: Whether it is to be on the disk, power lost or not, before the block is left.
-
-    Raises:
-        RunError: The disk is full, or the folder cannot be written to. `target` is then as it was.
-    """
-    aside = None
-    try:
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=target.suffix)
-        os.close(handle)
-        aside = Path(name)
-        yield aside
-        aside.chmod(0o644)
-        if durable:
-            flush(aside.parent, [aside.name])
-        aside.replace(target)
-        if durable:
-            flush(target.parent)
-    except OSError as error:
-        raise RunError(
-            f"Cannot write {target}: {error.strerror or error}.", hint="Is the disk full, or the folder read-only?"
-        ) from error
-    finally:
-        if aside is not None:
-            aside.unlink(missing_ok=True)
 
 
 def preprocess_to_dict(preprocess: Preprocess) -> dict[str, Any]:

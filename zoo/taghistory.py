@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.errors import RunError
 from zoo.reading import read_plain
-from zoo.run import written_aside
+from zoo.writing import written_aside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

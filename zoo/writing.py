@@ -1,13 +1,49 @@
-"""Makes sure that what was written is on the disk, and clears away what a killed process left half written."""
+"""Writes files whole or not at all, sees them on the disk, and clears away what a killed process left half written."""
 
 from __future__ import annotations
 
 import os
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from zoo.errors import RunError
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator
+
+
+@contextmanager
+def written_aside(target: Path, *, durable: bool = False) -> Iterator[Path]:
+    """Gives a path to write to, in the same folder; renames it to `target` when the block ends well.
+
+    Args:
+        target: The file.
+        durable: Whether it is to be on the disk, power lost or not, before the block is left.
+
+    Raises:
+        RunError: The disk is full, or the folder cannot be written to. `target` is then as it was.
+    """
+    aside = None
+    try:
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=target.suffix)
+        os.close(handle)
+        aside = Path(name)
+        yield aside
+        aside.chmod(0o644)
+        if durable:
+            flush(aside.parent, [aside.name])
+        aside.replace(target)
+        if durable:
+            flush(target.parent)
+    except OSError as error:
+        raise RunError(
+            f"Cannot write {target}: {error.strerror or error}.", hint="Is the disk full, or the folder read-only?"
+        ) from error
+    finally:
+        if aside is not None:
+            aside.unlink(missing_ok=True)
 
 
 def flush(folder: Path, names: Iterable[str] = ()) -> None:
@@ -24,7 +60,7 @@ def flush(folder: Path, names: Iterable[str] = ()) -> None:
 
 
 def sweep(folder: Path, names: Iterable[str]) -> None:
-    """Deletes what `zoo.run.written_aside` left behind where a process was killed on the way to one of these files."""
+    """Deletes what `written_aside` left behind where a process was killed on the way to one of these files."""
     for name in names:
         for aside in folder.glob(f".{name}.*"):
             aside.unlink(missing_ok=True)

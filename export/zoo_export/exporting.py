@@ -11,7 +11,7 @@ from zoo.errors import DataError, ExportError
 from zoo.evaluation import find_samples
 from zoo.events import Work, ignore
 from zoo.plugins import load_registry
-from zoo.run import written_aside
+from zoo.writing import written_aside
 from zoo_export.files import FILE, ONNX, take_in
 
 if TYPE_CHECKING:

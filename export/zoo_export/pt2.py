@@ -13,7 +13,7 @@ from zoo.errors import ExportError
 from zoo.events import Work, ignore
 from zoo.plugins import load_registry
 from zoo.predictor import rebuild
-from zoo.run import written_aside
+from zoo.writing import written_aside
 from zoo_export.card import KEY, TENSOR
 from zoo_export.exporting import PHOTOS, Exported, checked_target, photos_to_compare
 from zoo_export.files import ARCHIVE, take_in

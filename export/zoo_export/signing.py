@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.errors import IntegrityError
 from zoo.manifest import MANIFEST, SIGNATURE_SUFFIX, check_folder, write_manifest
-from zoo.run import is_run, written_aside
+from zoo.run import is_run
+from zoo.writing import written_aside
 from zoo_export.secrecy import write_private
 
 if TYPE_CHECKING:

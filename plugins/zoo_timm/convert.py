@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from zoo.errors import ConfigError, RunError
 from zoo.manifest import MANIFEST, update_manifest
 from zoo.predictor import load
-from zoo.run import written_aside
+from zoo.writing import written_aside
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zoo.errors import DataError
 from zoo.reading import read_plain
-from zoo.run import written_aside
+from zoo.writing import written_aside
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping

@@ -12,7 +12,7 @@ import torch
 
 from zoo.errors import RunError
 from zoo.paths import home
-from zoo.run import written_aside
+from zoo.writing import written_aside
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

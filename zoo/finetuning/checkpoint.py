@@ -15,8 +15,8 @@ from zoo.engine.randomness import random_states
 from zoo.engine.state import Meter, TrainState
 from zoo.errors import RunError
 from zoo.reading import check_plain
-from zoo.run import CHECKPOINT, METRICS, WEIGHTS, Run, written_aside
-from zoo.writing import flush
+from zoo.run import CHECKPOINT, METRICS, WEIGHTS, Run
+from zoo.writing import flush, written_aside
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

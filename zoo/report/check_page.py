@@ -15,8 +15,8 @@ from zoo.data.check.report import LEVELS
 from zoo.data.image import open_image
 from zoo.errors import DataError, ImageError
 from zoo.report.check_style import STYLE
-from zoo.run import written_aside
 from zoo.terminal.console import printable
+from zoo.writing import written_aside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from zoo.errors import ImageError
 from zoo.report.plot import FAINT, INK, MUTED, PAPER, fit, font_file
-from zoo.run import written_aside
+from zoo.writing import written_aside
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
