@@ -72,6 +72,7 @@ def test_the_generator_of_a_gpu_and_a_meter_on_it_are_kept_and_brought_back():
 
 def test_a_largest_seed_is_one_too():
     seed_all(2**31 + 7)
+    assert torch.initial_seed() == 2**31 + 7
 
 
 def test_losses_and_weights_that_are_not_finite_are_told_with_step_and_rate():
