@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
-    from zoo.specs import ImageSet
+    from zoo.plugins.specs import ImageSet
 
 NAME = "check"
 _WHOLE = 100_000
@@ -51,8 +51,8 @@ def comparison(rows: int, others: int) -> float:
 
 def datasets(arguments: argparse.Namespace) -> dict[str, ImageSet]:
     """Returns photos to examine, by what they are: JPEGs, generated ones in memory or a folder's."""
-    from zoo.data.folder import read_folder
-    from zoo.specs import ImageSet, Sample
+    from zoo.data.sources.folder import read_folder
+    from zoo.plugins.specs import ImageSet, Sample
 
     if arguments.data:
         return {arguments.data.name: read_folder(arguments.data)}

@@ -48,10 +48,10 @@ class Bench:
         import torch
 
         from zoo.config import make_config
-        from zoo.engine.precision import choose_device
-        from zoo.finetuning.assembly import assemble, find_offers
-        from zoo.model import freeze
-        from zoo.plugins import load_registry
+        from zoo.models.build import assemble, find_offers
+        from zoo.models.classifier import freeze
+        from zoo.models.precision import choose_device
+        from zoo.plugins.registry import load_registry
 
         self.config = make_config(backbone, data="none", weights="none", freeze=arguments.freeze)
         model = assemble(self.config, find_offers(self.config, load_registry()), None, 2)
@@ -76,9 +76,9 @@ class Bench:
         """Returns a way to take a step; what is not said is as the engine has it."""
         import torch
 
-        from zoo.engine.machine import keeping_freed_memory
-        from zoo.engine.precision import choose_precision
-        from zoo.model import set_training
+        from zoo.models.classifier import set_training
+        from zoo.models.precision import choose_precision
+        from zoo.models.runtime import keeping_freed_memory
 
         network, count = copy.deepcopy(self.network), images or self.batch
         network.to(memory_format=self.layouts[layout])

@@ -1,7 +1,7 @@
 """How fast JPEGs become pixels, by decoder, and how far those pixels are from Pillow's.
 
 Each decoder turns the same files in memory into RGB and prepares them for training (shrunk, with room for random crops:
-`zoo.data.prepare`), with one thread and with two. `Pillow, draft` is what training does: libjpeg decodes at 1/2, 1/4 or
+`zoo.data.loading.prepare`), with one thread and with two. `Pillow, draft` is what training does: libjpeg decodes at 1/2, 1/4 or
 1/8 of the size where that is still several times what is kept. OpenCV and PyTurboJPEG take part where installed.
 """
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from zoo.data.prepare import Prepare
+    from zoo.data.loading.prepare import Prepare
 
     Pixels = NDArray[np.uint8]
     Decode = Callable[[bytes], Pixels]
@@ -66,7 +66,7 @@ def _pillow(data: bytes) -> Pixels:
 
 
 def _draft(data: bytes, *, enough: int) -> Pixels:
-    from zoo.data.image import decode
+    from zoo.data.images.decode import decode
 
     return decode(data, enough=enough)
 
@@ -148,8 +148,8 @@ def speed(work: Callable[[bytes], Any], data: Sequence[bytes], *, threads: int) 
 
 def measure(arguments: argparse.Namespace) -> tuple[list[dict[str, Any]], list[str]]:
     """Returns the rows of the table, and notes."""
-    from zoo.data.prepare import with_room_for_crops
-    from zoo.specs import Preprocess
+    from zoo.data.loading.prepare import with_room_for_crops
+    from zoo.preprocess import Preprocess
 
     size = (arguments.image_size,) * 2
     prepare = with_room_for_crops(Preprocess(size=size, resize=arguments.image_size), crop_scale=0.6)

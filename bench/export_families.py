@@ -19,8 +19,8 @@ from _bench import options, report
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from zoo.contracts import Backbone
-    from zoo.registry import Registry
+    from zoo.plugins.contracts import Backbone
+    from zoo.plugins.registry import Registry
 
 NAME = "export_families"
 HEADS = ("linear", "mlp", "cosine", "attention")
@@ -86,7 +86,7 @@ def build(name: str, registry: Registry) -> tuple[Backbone, tuple[int, int]]:
     """Returns a backbone with random weights, none of them idle, and its input size."""
     import torch
 
-    from zoo.model import build_backbone
+    from zoo.models.build import build_backbone
 
     offer = registry.backbone(name)
     size = offer.spec.card().preprocess.size
@@ -147,8 +147,9 @@ def export_one(backbone: Backbone, head: str, size: tuple[int, int], registry: R
     import numpy as np
     import torch
 
-    from zoo.losses import Criterion
-    from zoo.model import Classifier, build_head
+    from zoo.models.build import build_head
+    from zoo.models.classifier import Classifier
+    from zoo.plugins.losses import Criterion
     from zoo_export.network import Deployed, to_onnx
     from zoo_export.session import open_session, run
 
@@ -208,7 +209,7 @@ def main(args: list[str] | None = None) -> None:
     arguments = parser.parse_args(args)
     _project.enter()
     _project.require("onnx", "onnxscript", "onnxruntime")
-    from zoo.plugins import load_registry
+    from zoo.plugins.registry import load_registry
 
     registry = load_registry()
     rows = []

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
-    from zoo.engine.precision import Precision
-    from zoo.model import Classifier
+    from zoo.models.classifier import Classifier
+    from zoo.models.precision import Precision
 
 NAME = "frozen"
 
@@ -29,9 +29,9 @@ def half_frozen(name: str, freeze: str, image_size: int, device: Any) -> Classif
     import torch
 
     from zoo.config import make_config
-    from zoo.finetuning.assembly import assemble, find_offers
-    from zoo.model import freeze as freeze_stages
-    from zoo.plugins import load_registry
+    from zoo.models.build import assemble, find_offers
+    from zoo.models.classifier import freeze as freeze_stages
+    from zoo.plugins.registry import load_registry
 
     config = make_config(name, data="noise", weights="none", freeze=freeze, image_size=image_size)
     classifier = assemble(config, find_offers(config, load_registry()), None, 2).classifier
@@ -44,9 +44,9 @@ def stepper(classifier: Classifier, precision: Precision, count: int) -> Callabl
     """Returns a function that takes a training step on images, or on what is kept of them, and waits for its end."""
     import torch
 
-    from zoo.engine.mixup import Mixed
-    from zoo.engine.optimizer import make_optimizer
-    from zoo.engine.step import Step
+    from zoo.training.mixup import Mixed
+    from zoo.training.optimizer import make_optimizer
+    from zoo.training.step import Step
 
     learning = [parameter for parameter in classifier.parameters() if parameter.requires_grad]
     groups = [{"params": learning, "weight_decay": 0.05, "lr_scale": 1.0}]
@@ -63,10 +63,10 @@ def measure(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """Returns a row of the table."""
     import torch
 
-    from zoo.engine.frontier import find_frontier
-    from zoo.engine.precision import choose_device, choose_precision
-    from zoo.engine.tracing import UntraceableError
-    from zoo.model import set_training
+    from zoo.models.classifier import set_training
+    from zoo.models.frozen_split import find_frontier
+    from zoo.models.precision import choose_device, choose_precision
+    from zoo.models.tracing import UntraceableError
 
     device, size = choose_device("auto"), arguments.image_size
     precision = choose_precision(arguments.precision, device)

@@ -96,9 +96,9 @@ def torch_calls(run: Any, images: Images, threads: int | None, *, compiled: bool
     """Returns the run's network in torch: eager, bf16 and channels-last, compiled."""
     import torch
 
-    from zoo.data.augment import normalise
-    from zoo.plugins import load_registry
-    from zoo.predictor import rebuild
+    from zoo.data.loading.augment import normalise
+    from zoo.inference.run_predictor import rebuild
+    from zoo.plugins.registry import load_registry
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if threads:
@@ -143,7 +143,7 @@ def seconds_of(call: Call) -> float:
 
 def before(spec: Any, repeats: int) -> list[dict[str, Any]]:
     """Returns rows for decoding and preprocessing a generated photo."""
-    from zoo.data.image import decode, preprocess
+    from zoo.data.images.decode import decode, preprocess
 
     content = io.BytesIO()
     _photos.draw("disc", _photos.PHOTO, random.Random(0)).save(content, "JPEG", quality=90)

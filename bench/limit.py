@@ -31,7 +31,7 @@ NAME = "limit"
 
 @dataclass
 class Watch:
-    """Stands between `zoo.finetuning.training` and the engine, and measures after every epoch but the first.
+    """Stands between `zoo.training.train` and the engine, and measures after every epoch but the first.
 
     Attributes:
         engine: Images/s of each epoch, from the first batch asked for to the last step.
@@ -50,7 +50,7 @@ class Watch:
     @contextmanager
     def installed(self) -> Iterator[None]:
         """Watches whatever is trained within the block."""
-        training: Any = importlib.import_module("zoo.finetuning.training")
+        training: Any = importlib.import_module("zoo.training.train")
         train, fit = training.train, training.fit
         training.train = self._train_with(train)
         training.fit = self._fit_with(fit)
@@ -91,10 +91,10 @@ def steps_on_the_device(job: Any) -> tuple[Callable[[], object], Callable[[], ob
     """Returns a bare step and the engine's, for a copy of a job's network, on a batch that lies on the device."""
     import torch
 
-    from zoo.engine.mixup import Mixed
-    from zoo.engine.optimizer import make_optimizer
-    from zoo.engine.step import Step
-    from zoo.model import parameter_groups, set_training
+    from zoo.models.classifier import set_training
+    from zoo.training.mixup import Mixed
+    from zoo.training.optimizer import make_optimizer, parameter_groups
+    from zoo.training.step import Step
 
     config, precision, network = job.config, job.precision, copy.deepcopy(job.classifier)
     set_training(network, freeze_norm_stats=config.freeze_norm_stats)
@@ -180,7 +180,7 @@ def main(args: list[str] | None = None) -> None:
     parser.add_argument("--precision", default="auto", help="as of zoo finetune (auto)")
     arguments = parser.parse_args(args)
     _project.enter()
-    from zoo.deferred import put_off_compiler
+    from zoo.utils.lazy_dynamo import put_off_compiler
 
     put_off_compiler()
     import torch

@@ -67,7 +67,7 @@ CHANGES: dict[str, tuple[Change, int]] = {
 
 def changed(data: bytes, change: Change, quality: int) -> bytes:
     """Returns a photo changed and saved as JPEG."""
-    from zoo.data.image import open_image
+    from zoo.data.images.decode import open_image
 
     buffer = io.BytesIO()
     change(open_image(data)).save(buffer, "JPEG", quality=quality)
@@ -77,7 +77,7 @@ def changed(data: bytes, change: Change, quality: int) -> bytes:
 def signed(data: bytes) -> Signature | None:
     """Returns the signature of a photo, as the doctor takes it."""
     from zoo.data.check.signature import ENOUGH, sign
-    from zoo.data.image import open_image
+    from zoo.data.images.decode import open_image
 
     return sign(open_image(data, enough=ENOUGH, rough=True))
 

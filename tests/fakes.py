@@ -8,11 +8,12 @@ from PIL import Image
 from torch import Tensor, nn
 
 import zoo
-from zoo.contracts import Features, StagedBackbone
 from zoo.errors import WeightsError
-from zoo.plugins import Candidate, load_plugins
-from zoo.registry import Registry
-from zoo.specs import BackboneCard, ImageSet, Preprocess, Sample, WeightsInfo
+from zoo.plugins.contracts import Features, StagedBackbone
+from zoo.plugins.discovery import Candidate, load_plugins
+from zoo.plugins.registry import Registry
+from zoo.plugins.specs import BackboneCard, ImageSet, Sample, WeightsInfo
+from zoo.preprocess import Preprocess
 
 torch.set_num_threads(1)  # networks so small lose more to a second thread than they gain
 SIZE = 16

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from zoo.specs import Preprocess
+from zoo.preprocess import Preprocess
 from zoo_export.card import KEY, ModelCard
 
 CLASSES = ("red", "green", "blue")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from zoo.prediction import PhotoPredictor
-from zoo.specs import Preprocess
+from zoo.inference.predictor import PhotoPredictor
+from zoo.preprocess import Preprocess
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,12 +6,13 @@ import functools
 import json
 from typing import TYPE_CHECKING
 
-from zoo.manifest import MANIFEST
-from zoo.run import METRICS, RECORD, preprocess_to_dict
-from zoo.taghistory import TAGS
+from zoo.preprocess import preprocess_to_dict
+from zoo.runs.manifest import MANIFEST
+from zoo.runs.run import METRICS, RECORD
+from zoo.runs.tag_history import TAGS
 
 if TYPE_CHECKING:
-    from zoo.registry import Registry
+    from zoo.plugins.registry import Registry
 
 CREATED = "2026-01-01T00:00:00+00:00"
 SCORES = {"accuracy": 0.9, "interval": [0.8, 0.95], "count": 8}
@@ -51,7 +52,7 @@ def untrained() -> tuple[Registry, bytes, bytes]:
     from fakes import CLASSES, FakePlugin, registry_of
 
     from zoo.config import make_config
-    from zoo.finetuning.assembly import assemble, find_offers
+    from zoo.models.build import assemble, find_offers
 
     registry = registry_of(FakePlugin())
     config = make_config("small", data="colours", head="flat", weights="none")

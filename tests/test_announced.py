@@ -2,7 +2,7 @@ import importlib.metadata
 
 import pytest
 
-from zoo.announced import Announced, announced_plugins
+from zoo.plugins.announced import Announced, announced_plugins
 
 
 def install(folder, name, version="1.0", entry_points=None):

@@ -8,10 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from zoo import checks
-from zoo.fetch import online
-from zoo.plugins import Candidate, load_plugins
-from zoo.registry import Registry
+from zoo.cli import checks
+from zoo.plugins.discovery import Candidate, load_plugins
+from zoo.plugins.registry import Registry
+from zoo.utils.fetch import online
 
 
 def by_name(findings):

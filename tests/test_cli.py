@@ -7,11 +7,11 @@ from types import SimpleNamespace
 import click
 import pytest
 
-import zoo.announced
+import zoo.plugins.announced
 from zoo import hookimpl
-from zoo.announced import Announced
-from zoo.cli import LazyGroup, cli, main
+from zoo.cli.main import LazyGroup, cli, main
 from zoo.errors import ConfigError
+from zoo.plugins.announced import Announced
 
 BARE = """
 import click
@@ -64,7 +64,7 @@ def announce(monkeypatch, commands):
 
         monkeypatch.setattr(Announced, "load", load)
         listed = [Announced("acme", "1.0", entry, entry) for entry in plugins]
-        monkeypatch.setattr(zoo.announced, "announced_plugins", lambda group: listed)
+        monkeypatch.setattr(zoo.plugins.announced, "announced_plugins", lambda group: listed)
 
     return announce_plugins
 
@@ -194,8 +194,8 @@ def test_blocked_plugins_are_not_asked(run, announce, monkeypatch):
 
 
 def test_plugins_that_are_not_asked_for_commands_have_none():
-    from zoo.cli import _WITHOUT_COMMANDS
-    from zoo.plugins import load_registry
+    from zoo.cli.main import _WITHOUT_COMMANDS
+    from zoo.plugins.registry import load_registry
 
     skipped = {p.key.partition(":")[2]: p for p in load_registry().plugins if p.built_in}
     assert {entry for entry in _WITHOUT_COMMANDS if skipped[entry].add_commands} == set()
@@ -230,7 +230,7 @@ def test_help_costs_at_most_half_more_than_a_bare_program(tmp_path):
         assert status == 0
         return usage.ru_utime + usage.ru_stime
 
-    program = "import sys; sys.argv = ['zoo', '--help']; from zoo.cli import main; main()"
+    program = "import sys; sys.argv = ['zoo', '--help']; from zoo.cli.main import main; main()"
     for _ in range(2):
         seconds(str(bare), "--help"), seconds("-c", program)
     times = [(seconds(str(bare), "--help"), seconds("-c", program)) for _ in range(11)]

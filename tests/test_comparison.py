@@ -3,10 +3,10 @@ import json
 import pytest
 from PIL import Image
 
-from zoo.comparison import compare
 from zoo.errors import ConfigError, UnknownNameError
 from zoo.events import Note
-from zoo.run import list_runs
+from zoo.runs.run import list_runs
+from zoo.training.compare import compare
 
 FAST = {"head": "flat", "epochs": 1, "batch_size": 8, "device": "cpu", "precision": "fp32"}
 

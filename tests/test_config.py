@@ -5,7 +5,7 @@ import pytest
 
 from zoo.config import FinetuneConfig, make_config
 from zoo.errors import ConfigError
-from zoo.options import describe_options
+from zoo.plugins.options import describe_options
 
 INFOS = {info.name: info for info in describe_options(FinetuneConfig)}
 BOUNDS = [

@@ -7,7 +7,7 @@ import pytest
 
 NOTHING_COMPILED = """
 import sys
-from zoo.deferred import put_off_compiler
+from zoo.utils.lazy_dynamo import put_off_compiler
 put_off_compiler()
 import torch, torchvision
 layer = torch.nn.Linear(2, 2)
@@ -37,7 +37,7 @@ optimizer.zero_grad()
 IMPORTED_BEFORE = """
 import sys, types
 real = sys.modules["torch._dynamo"] = types.ModuleType("torch._dynamo")
-from zoo.deferred import put_off_compiler
+from zoo.utils.lazy_dynamo import put_off_compiler
 put_off_compiler()
 assert sys.modules["torch._dynamo"] is real and "torch._dynamo.utils" not in sys.modules
 """
@@ -54,7 +54,7 @@ def test_the_compiler_is_put_off(program):
 
 
 def test_the_command_line_puts_it_off():
-    program = "import sys; from zoo.cli import main\ntry: main(['--version'])\nfinally: print(*sys.modules)"
+    program = "import sys; from zoo.cli.main import main\ntry: main(['--version'])\nfinally: print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert {"torch._dynamo", "torch._dynamo.utils"} <= set(done.stdout.split())
     assert "torch" not in done.stdout.split()

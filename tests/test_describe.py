@@ -6,11 +6,11 @@ import torch
 from torch import nn
 
 from zoo import BackboneCard, BackboneSpec, HeadSpec, Preprocess, StagedBackbone, hookimpl
-from zoo.describe import describe
+from zoo.cli.describe import describe
 from zoo.errors import AmbiguousNameError, UnknownNameError
-from zoo.options import option
-from zoo.plugins import DISTRIBUTION, Candidate, load_plugins
-from zoo.registry import Registry
+from zoo.plugins.discovery import DISTRIBUTION, Candidate, load_plugins
+from zoo.plugins.options import option
+from zoo.plugins.registry import Registry
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from zoo import load_registry
-from zoo.cli import cli
+from zoo.cli.main import cli
 from zoo.testing import check_plugin
 
 ROOT = Path(__file__).parent.parent

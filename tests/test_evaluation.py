@@ -4,11 +4,12 @@ import pytest
 from fakes import CLASSES, FakePlugin, images, photo, png, registry_of, samples
 
 from zoo.errors import DataError, RunError
-from zoo.evaluation import evaluate
 from zoo.events import Note, Work
-from zoo.finetuning.finetune import finetune
-from zoo.run import Run, open_run, write_record
-from zoo.specs import Sample
+from zoo.inference.evaluate import evaluate
+from zoo.plugins.specs import Sample
+from zoo.runs.open import open_run
+from zoo.runs.run import Run, write_record
+from zoo.training.finetune import finetune
 
 
 @pytest.fixture

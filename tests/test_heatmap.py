@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from zoo.contracts import Features, Head
-from zoo.heatmap import Heatmap
-from zoo.losses import Criterion
+from zoo.models.heatmap import Heatmap
+from zoo.plugins.contracts import Features, Head
+from zoo.plugins.losses import Criterion
 
 
 class LinearHead(Head):

@@ -9,13 +9,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from run_files import WHOLE
 
-from zoo.commands.runs import command
+from zoo.cli.commands.runs import command
+from zoo.cli.listing import run_row
 from zoo.errors import ZooError
-from zoo.listing import run_row
-from zoo.manifest import MANIFEST, check_folder
-from zoo.run import METRICS, RECORD, list_runs, open_run
-from zoo.taghistory import TAGS
-from zoo.tags import list_tags, tags_by_run
+from zoo.runs.manifest import MANIFEST, check_folder
+from zoo.runs.open import open_run
+from zoo.runs.run import METRICS, RECORD, list_runs
+from zoo.runs.tag_history import TAGS
+from zoo.runs.tags import list_tags, tags_by_run
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=8),

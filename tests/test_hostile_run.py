@@ -10,18 +10,19 @@ import torch
 from click.testing import CliRunner
 from fakes import FakePlugin, a_backbone, registry_of
 
-from zoo import predictor
-from zoo.cli import cli, main
-from zoo.commands.runs import command as runs_command
+from zoo.cli.commands.runs import command as runs_command
+from zoo.cli.main import cli, main
+from zoo.cli.terminal import console
 from zoo.errors import RunError, WeightsError, ZooError
-from zoo.finetuning.checkpoint import describe_checkpoint
-from zoo.finetuning.finetune import finetune
-from zoo.manifest import MANIFEST, check_folder, read_manifest
-from zoo.run import CHECKPOINT, METRICS, RECORD, WEIGHTS, list_runs, open_run
-from zoo.taghistory import TAGS
-from zoo.tags import list_tags
-from zoo.terminal import console
-from zoo.weights import read_state_dict
+from zoo.inference import run_predictor as predictor
+from zoo.models.weights import read_state_dict
+from zoo.runs.manifest import MANIFEST, check_folder, read_manifest
+from zoo.runs.open import open_run
+from zoo.runs.run import CHECKPOINT, METRICS, RECORD, WEIGHTS, list_runs
+from zoo.runs.tag_history import TAGS
+from zoo.runs.tags import list_tags
+from zoo.training.checkpoint import describe_checkpoint
+from zoo.training.finetune import finetune
 
 ODD = "\x1b[31mred\x1b]0;title\x07\n<img src=x onerror=alert(1)>\u202e\x9b1m"
 PIPES = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes")
@@ -163,7 +164,7 @@ def test_links_are_never_hashed_nor_written_through(folder, tmp_path, registry):
         ("above", "not a plain file"),
         ("extra", "not a plain file"),
     ]
-    from zoo.run import append_metrics, write_record
+    from zoo.runs.run import append_metrics, write_record
 
     for name, write in ((RECORD, write_record), (METRICS, append_metrics)):
         (folder / name).unlink()
@@ -249,8 +250,8 @@ def test_names_are_text_on_the_terminal(folder, capsys):
 
 
 def test_errors_titles_and_notes_are_text_too(capsys):
+    from zoo.cli.terminal.observers import LineDisplay
     from zoo.events import Note
-    from zoo.terminal.observers import LineDisplay
 
     console.write_table((ODD, "b"), [("1", "2")])
     LineDisplay()(Note(text=f"Left out: {ODD}"))

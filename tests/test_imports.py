@@ -11,7 +11,7 @@ HEAVY = ("torch", "timm", "torchvision", "gradio", "onnxruntime", "numpy", "scip
 
 PROGRAM = """
 import sys
-from zoo.cli import main
+from zoo.cli.main import main
 try:
     main()
 finally:
@@ -59,8 +59,8 @@ def test_looking_around_imports_nothing_heavy(tmp_path, args):
 
 def test_help_imports_no_command_and_nothing_that_costs_time(tmp_path):
     modules = imported("--help", cwd=tmp_path)
-    assert not {name for name in modules if name.startswith("zoo.commands")}
-    assert not {"zoo.specs", "zoo.config", "dataclasses", "importlib.metadata"} & modules
+    assert not {name for name in modules if name.startswith("zoo.cli.commands")}
+    assert not {"zoo.plugins.specs", "zoo.config", "dataclasses", "importlib.metadata"} & modules
 
 
 def test_the_package_imports_nothing_but_itself():

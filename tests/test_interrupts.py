@@ -2,7 +2,7 @@ import signal
 
 import pytest
 
-from zoo.interrupts import Interrupts, Terminated
+from zoo.utils.interrupts import Interrupts, Terminated
 
 
 @pytest.fixture(autouse=True)

@@ -1,10 +1,10 @@
 import pytest
 
 from zoo import BackboneFamily, BackboneSpec, hookimpl
-from zoo.listing import list_entries, matching_runs, run_row
-from zoo.plugins import DISTRIBUTION, Candidate, load_plugins
-from zoo.registry import Registry
-from zoo.run import Run
+from zoo.cli.listing import list_entries, matching_runs, run_row
+from zoo.plugins.discovery import DISTRIBUTION, Candidate, load_plugins
+from zoo.plugins.registry import Registry
+from zoo.runs.run import Run
 
 
 def offering(*backbones):

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zoo.errors import ConfigError
-from zoo.losses import LOSSES, Criterion
+from zoo.plugins.losses import LOSSES, Criterion
 
 LOGITS = torch.tensor([[2.0, -1.0, 0.5], [0.0, 0.0, 3.0]])
 TARGETS = torch.tensor([0, 1])

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from zoo import machine
+from zoo.utils import machine
 
 
 @pytest.fixture

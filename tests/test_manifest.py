@@ -4,7 +4,7 @@ import os
 import pytest
 
 from zoo.errors import RunError
-from zoo.manifest import MANIFEST, Finding, check_folder, file_hash, read_manifest, update_manifest, write_manifest
+from zoo.runs.manifest import MANIFEST, Finding, check_folder, file_hash, read_manifest, update_manifest, write_manifest
 
 FILES = {
     "run.json": b'{"format": 1}',

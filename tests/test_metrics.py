@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from zoo.errors import DataError, TrainingError
-from zoo.metrics import calibration_error, evaluate_predictions, mean_interval, wilson_interval
+from zoo.metrics.evaluation import calibration_error, evaluate_predictions, mean_interval, wilson_interval
 
 # Five photos of cat, cat, cat, dog, bird; predicted cat, cat, dog, dog, dog.
 PROBABILITIES = np.array([[0.8, 0.1, 0.1], [0.6, 0.2, 0.2], [0.3, 0.5, 0.2], [0.1, 0.8, 0.1], [0.2, 0.5, 0.3]])

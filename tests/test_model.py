@@ -4,11 +4,13 @@ from fakes import FakePlugin, SmallBackbone, SmallHead, a_backbone, registry_of
 from torch import nn
 
 from zoo.config import make_config
-from zoo.contracts import Features, Stage, StagedBackbone
 from zoo.errors import ConfigError, PluginError, WeightsError
-from zoo.losses import Criterion
-from zoo.model import Classifier, build_backbone, build_head, freeze, parameter_groups, set_training
-from zoo.specs import HeadSpec
+from zoo.models.build import build_backbone, build_head
+from zoo.models.classifier import Classifier, freeze, set_training
+from zoo.plugins.contracts import Features, Stage, StagedBackbone
+from zoo.plugins.losses import Criterion
+from zoo.plugins.specs import HeadSpec
+from zoo.training.optimizer import parameter_groups
 
 
 def an_offer(build):

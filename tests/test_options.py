@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zoo.errors import ConfigError
-from zoo.options import NoOptions, OptionInfo, check_value, describe_options, make_options, option, parse_pairs
+from zoo.plugins.options import NoOptions, OptionInfo, check_value, describe_options, make_options, option, parse_pairs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

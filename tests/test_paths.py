@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from zoo.errors import ConfigError
-from zoo.paths import dataset_folder, home
+from zoo.utils.paths import dataset_folder, home
 
 
 def test_home_follows_the_variable(monkeypatch, tmp_path):

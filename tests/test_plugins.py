@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import zoo
-from zoo.plugins import (
+from zoo.plugins.discovery import (
     BLOCK_VARIABLE,
     BUILT_IN,
     DISTRIBUTION,
@@ -20,8 +20,8 @@ from zoo.plugins import (
     blocked_names,
     discover,
     load_plugins,
-    load_registry,
 )
+from zoo.plugins.registry import load_registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -349,7 +349,7 @@ def test_every_call_gives_a_fresh_registry() -> None:
 
 def test_looking_around_imports_nothing_heavy() -> None:
     code = (
-        "import sys; from zoo.plugins import load_registry; registry = load_registry();"
+        "import sys; from zoo.plugins.discovery import load_registry; registry = load_registry();"
         "registry.heads(), registry.datasets(), registry.backbones(), registry.families();"
         "print(sorted({'torch', 'torchvision', 'timm', 'gradio', 'onnxruntime', 'numpy'} & set(sys.modules)))"
     )

@@ -7,12 +7,13 @@ import pytest
 import torch
 from fakes import CLASSES, FakePlugin, a_backbone, images, photo, png, registry_of
 
-from zoo.data.image import preprocess
+from zoo.data.images.decode import preprocess
 from zoo.errors import ImageError, RunError, UnknownNameError
-from zoo.evaluation import evaluate
-from zoo.finetuning.finetune import finetune
-from zoo.predictor import load
-from zoo.run import open_run, write_record
+from zoo.inference.evaluate import evaluate
+from zoo.inference.run_predictor import load
+from zoo.runs.open import open_run
+from zoo.runs.run import write_record
+from zoo.training.finetune import finetune
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +93,7 @@ def test_probabilities_are_those_that_evaluation_scored(predictor, run, registry
 
 
 def photo_of(sample):
-    from zoo.data.image import decode
+    from zoo.data.images.decode import decode
 
     return decode(sample.source)
 

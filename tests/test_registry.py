@@ -10,8 +10,8 @@ import pytest
 
 import zoo
 from zoo.errors import AmbiguousNameError, PluginError, UnknownNameError
-from zoo.plugins import DISTRIBUTION, Candidate, load_plugins
-from zoo.registry import Registry, family_names
+from zoo.plugins.discovery import DISTRIBUTION, Candidate, load_plugins
+from zoo.plugins.registry import Registry, family_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,17 +8,9 @@ from pathlib import Path
 import pytest
 
 from zoo.errors import RunError
-from zoo.run import (
-    Run,
-    append_metrics,
-    create_run,
-    list_runs,
-    open_run,
-    preprocess_from_dict,
-    preprocess_to_dict,
-    write_record,
-)
-from zoo.specs import Preprocess
+from zoo.preprocess import Preprocess, preprocess_from_dict, preprocess_to_dict
+from zoo.runs.open import open_run
+from zoo.runs.run import Run, append_metrics, create_run, list_runs, write_record
 
 PREPROCESS = Preprocess(size=(224, 192), resize=256, interpolation="bicubic")
 

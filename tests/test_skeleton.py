@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from zoo.cli.scaffold import write_plugin
 from zoo.errors import ConfigError
-from zoo.skeleton import write_plugin
 from zoo.testing import check_plugin
 
 ROOT = Path(__file__).parents[1]

@@ -6,11 +6,12 @@ from concurrent.futures import ProcessPoolExecutor
 import filelock
 import pytest
 
-import zoo.taghistory
+import zoo.runs.tag_history
 from zoo.errors import RunError
-from zoo.run import locate, open_run, write_record
-from zoo.taghistory import TAGS, is_tag, read_history
-from zoo.tags import find_tag, is_there, list_tags, open_tagged, tag_run, tags_by_run, untag
+from zoo.runs.open import locate, open_run
+from zoo.runs.run import write_record
+from zoo.runs.tag_history import TAGS, is_tag, read_history
+from zoo.runs.tags import find_tag, is_there, list_tags, open_tagged, tag_run, tags_by_run, untag
 
 
 def a_run(runs, name, *, status="finished", created=None, weights=b"weights"):
@@ -240,7 +241,7 @@ def _tag_many(where):
 
 
 def test_a_lock_that_is_not_let_go_is_told(runs, monkeypatch):
-    monkeypatch.setattr(zoo.taghistory, "_PATIENCE", 0.05)
+    monkeypatch.setattr(zoo.runs.tag_history, "_PATIENCE", 0.05)
     with (
         filelock.FileLock(runs / ".tags.json.lock", is_singleton=False),
         pytest.raises(RunError, match="Another process has held"),

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 import zoo
 from zoo.errors import ExportError
-from zoo.options import option
+from zoo.plugins.options import option
 from zoo.testing import check_backbone, check_dataset, check_head, check_plugin
 
 if TYPE_CHECKING:

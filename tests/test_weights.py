@@ -12,11 +12,11 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from zoo.contracts import StagedBackbone
 from zoo.errors import ConfigError, PluginError, WeightsError
-from zoo.features import measure, token_grid, tokens_to_map
-from zoo.fetch.online import require_reachable
-from zoo.weights import load_backbone, read_state_dict
+from zoo.models.features import measure, token_grid, tokens_to_map
+from zoo.models.weights import load_backbone, read_state_dict
+from zoo.plugins.contracts import StagedBackbone
+from zoo.utils.fetch.online import require_reachable
 
 TEST_DATA = os.environ.get("ZOO_TEST_DATA")
 
@@ -257,8 +257,8 @@ def test_a_server_that_does_not_answer_is_given_up_within_seconds(monkeypatch):
     ],
 )
 def test_real_files_fit_wholly(plugin, name, file):
-    from zoo.options import NoOptions
-    from zoo.specs import BackboneRequest
+    from zoo.plugins.options import NoOptions
+    from zoo.plugins.specs import BackboneRequest
 
     if plugin == "timm":
         from zoo_timm.backbone import build

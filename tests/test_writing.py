@@ -2,7 +2,7 @@
 
 import pytest
 
-from zoo.writing import written_aside
+from zoo.utils.files import written_aside
 
 
 def test_a_file_is_written_whole_and_readable(tmp_path):

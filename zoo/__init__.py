@@ -13,18 +13,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zoo.comparison import compare
     from zoo.config import FinetuneConfig, make_config
-    from zoo.contracts import Backbone, Features, Head, Stage, StagedBackbone
     from zoo.data.check.examine import check_data
-    from zoo.evaluation import evaluate
-    from zoo.finetuning.finetune import finetune, resume
-    from zoo.hookspecs import hookimpl
-    from zoo.plugins import load_registry
-    from zoo.prediction import PhotoPredictor, Prediction
-    from zoo.predictor import Predictor, load
-    from zoo.run import Run, list_runs, open_run
-    from zoo.specs import (
+    from zoo.inference.evaluate import evaluate
+    from zoo.inference.predictor import PhotoPredictor, Prediction
+    from zoo.inference.run_predictor import Predictor, load
+    from zoo.plugins.contracts import Backbone, Features, Head, Stage, StagedBackbone
+    from zoo.plugins.hookspecs import hookimpl
+    from zoo.plugins.registry import load_registry
+    from zoo.plugins.specs import (
         BackboneCard,
         BackboneFamily,
         BackboneRequest,
@@ -38,49 +35,53 @@ if TYPE_CHECKING:
         HeadRequest,
         HeadSpec,
         ImageSet,
-        Preprocess,
         Sample,
         WeightsInfo,
     )
+    from zoo.preprocess import Preprocess
+    from zoo.runs.open import open_run
+    from zoo.runs.run import Run, list_runs
+    from zoo.training.compare import compare
+    from zoo.training.finetune import finetune, resume
 
 _LAZY = {
-    "Backbone": "zoo.contracts",
-    "Features": "zoo.contracts",
-    "Head": "zoo.contracts",
-    "Stage": "zoo.contracts",
-    "StagedBackbone": "zoo.contracts",
-    "BackboneCard": "zoo.specs",
-    "BackboneFamily": "zoo.specs",
-    "BackboneRequest": "zoo.specs",
-    "BackboneSpec": "zoo.specs",
-    "CheckSpec": "zoo.specs",
-    "DatasetRequest": "zoo.specs",
-    "DatasetSpec": "zoo.specs",
-    "Finding": "zoo.specs",
-    "FormatRequest": "zoo.specs",
-    "FormatSpec": "zoo.specs",
-    "HeadRequest": "zoo.specs",
-    "HeadSpec": "zoo.specs",
-    "ImageSet": "zoo.specs",
-    "Preprocess": "zoo.specs",
-    "Sample": "zoo.specs",
-    "WeightsInfo": "zoo.specs",
-    "hookimpl": "zoo.hookspecs",
+    "Backbone": "zoo.plugins.contracts",
+    "Features": "zoo.plugins.contracts",
+    "Head": "zoo.plugins.contracts",
+    "Stage": "zoo.plugins.contracts",
+    "StagedBackbone": "zoo.plugins.contracts",
+    "BackboneCard": "zoo.plugins.specs",
+    "BackboneFamily": "zoo.plugins.specs",
+    "BackboneRequest": "zoo.plugins.specs",
+    "BackboneSpec": "zoo.plugins.specs",
+    "CheckSpec": "zoo.plugins.specs",
+    "DatasetRequest": "zoo.plugins.specs",
+    "DatasetSpec": "zoo.plugins.specs",
+    "Finding": "zoo.plugins.specs",
+    "FormatRequest": "zoo.plugins.specs",
+    "FormatSpec": "zoo.plugins.specs",
+    "HeadRequest": "zoo.plugins.specs",
+    "HeadSpec": "zoo.plugins.specs",
+    "ImageSet": "zoo.plugins.specs",
+    "Preprocess": "zoo.plugins.specs",
+    "Sample": "zoo.plugins.specs",
+    "WeightsInfo": "zoo.plugins.specs",
+    "hookimpl": "zoo.plugins.hookspecs",
     "FinetuneConfig": "zoo.config",
-    "PhotoPredictor": "zoo.prediction",
-    "Prediction": "zoo.prediction",
-    "Predictor": "zoo.predictor",
-    "Run": "zoo.run",
+    "PhotoPredictor": "zoo.inference.predictor",
+    "Prediction": "zoo.inference.predictor",
+    "Predictor": "zoo.inference.run_predictor",
+    "Run": "zoo.runs.run",
     "check_data": "zoo.data.check.examine",
-    "compare": "zoo.comparison",
-    "evaluate": "zoo.evaluation",
-    "finetune": "zoo.finetuning.finetune",
-    "list_runs": "zoo.run",
-    "load": "zoo.predictor",
-    "load_registry": "zoo.plugins",
+    "compare": "zoo.training.compare",
+    "evaluate": "zoo.inference.evaluate",
+    "finetune": "zoo.training.finetune",
+    "list_runs": "zoo.runs.run",
+    "load": "zoo.inference.run_predictor",
+    "load_registry": "zoo.plugins.discovery",
     "make_config": "zoo.config",
-    "open_run": "zoo.run",
-    "resume": "zoo.finetuning.finetune",
+    "open_run": "zoo.runs.run",
+    "resume": "zoo.training.finetune",
 }
 
 __all__ = [

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from zoo.errors import ConfigError, did_you_mean
-from zoo.losses import LossName
-from zoo.options import check_value, describe_options, option
+from zoo.plugins.losses import LossName
+from zoo.plugins.options import check_value, describe_options, option
 
 OWNER = "finetune"
 SOLVERS = ("lbfgs", "cg")

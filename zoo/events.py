@@ -145,3 +145,11 @@ Observer = Callable[[Event], None]
 
 def ignore(event: Event) -> None:
     """Observes nothing."""
+
+
+# What happens (``"download hotdog.zip"``), how much of it is done, and of how much (None when unknown).
+Progress = Callable[[str, int, int | None], None]
+
+
+def no_progress(what: str, done: int, total: int | None) -> None:
+    """Reports nothing."""

@@ -14,7 +14,7 @@ from zoo_demo.refusal import Refusal
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from zoo.prediction import Photo
+    from zoo.inference.predictor import Photo
     from zoo_demo.offer import Offer
     from zoo_demo.served import Answer, Served
 

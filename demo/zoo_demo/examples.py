@@ -6,20 +6,21 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from zoo.data.fingerprint import short_digest
+from zoo.data.sources.fingerprint import short_digest
+from zoo.data.sources.load import find_images
 from zoo.errors import ImageError, ZooError
 from zoo.events import ignore
-from zoo.finetuning.assembly import config_of, find_images
-from zoo.run import Run, open_run
+from zoo.runs.open import config_of, open_run
+from zoo.runs.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from zoo.opening import ModelFile
-    from zoo.prediction import PhotoPredictor
-    from zoo.registry import Registry
-    from zoo.specs import Sample
+    from zoo.inference.open import ModelFile
+    from zoo.inference.predictor import PhotoPredictor
+    from zoo.plugins.registry import Registry
+    from zoo.plugins.specs import Sample
 
 _LOOKED_AT = 96
 _WRONG, _SHOWN = 4, 12

@@ -6,9 +6,9 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from zoo.opening import find_model, load_model
-from zoo.plugins import load_registry
-from zoo.run import Run, list_runs
+from zoo.inference.open import find_model, load_model
+from zoo.plugins.registry import load_registry
+from zoo.runs.run import Run, list_runs
 from zoo_demo.examples import Example, find_examples
 from zoo_demo.served import Served
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from zoo.opening import ModelFile
-    from zoo.registry import Registry
+    from zoo.inference.open import ModelFile
+    from zoo.plugins.registry import Registry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zoo.terminal.console import printable
+from zoo.cli.terminal.console import printable
 
 
 def plain(text: str) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from zoo.errors import ImageError
-from zoo.machine import usable_cpus
+from zoo.utils.machine import usable_cpus
 from zoo_demo.batcher import Batcher
 from zoo_demo.overlay import lay_over
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from zoo.prediction import Photo, PhotoPredictor, Prediction
+    from zoo.inference.predictor import Photo, PhotoPredictor, Prediction
 
 # Decoding is shared by all models: more threads than processors would only take turns.
 _readers = ThreadPoolExecutor(usable_cpus(), thread_name_prefix="decode")

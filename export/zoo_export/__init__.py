@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from zoo import hookimpl
 
 if TYPE_CHECKING:
-    from zoo.specs import CheckSpec, Finding, FormatRequest, FormatSpec
+    from zoo.plugins.specs import CheckSpec, Finding, FormatRequest, FormatSpec
     from zoo_export.predictor import OnnxPredictor, load
 
 __all__ = ["OnnxPredictor", "load"]
@@ -40,7 +40,7 @@ def zoo_commands(cli: Any) -> None:
 @hookimpl
 def zoo_formats() -> list[FormatSpec]:
     """Lets ``zoo predict`` and ``zoo evaluate`` open what ``zoo export`` wrote."""
-    from zoo.specs import FormatSpec
+    from zoo.plugins.specs import FormatSpec
 
     return [FormatSpec(name="onnx", suffixes=(".onnx", ".onnx.age"), load=_load, summary="What 'zoo export' writes.")]
 
@@ -54,7 +54,7 @@ def _load(request: FormatRequest) -> OnnxPredictor:
 @hookimpl
 def zoo_checks() -> list[CheckSpec]:
     """Lets ``zoo doctor`` try ONNX Runtime."""
-    from zoo.specs import CheckSpec
+    from zoo.plugins.specs import CheckSpec
 
     return [CheckSpec(name="onnxruntime", run=_check)]
 

@@ -10,12 +10,13 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from zoo.errors import ExportError, RunError
-from zoo.run import MAX_CLASSES, preprocess_from_dict
+from zoo.preprocess import preprocess_from_dict
+from zoo.runs.run import MAX_CLASSES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from zoo.specs import Preprocess
+    from zoo.preprocess import Preprocess
 
 KEY = "zoo"  # of `metadata_props`
 FORMAT = 1

@@ -7,7 +7,7 @@ import importlib.util
 import numpy as np
 
 from zoo.errors import ExportError
-from zoo.specs import Finding
+from zoo.plugins.specs import Finding
 from zoo_export.providers import CPU, cuda_obstacle, package_conflict, told_packages
 from zoo_export.session import open_session, run
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from zoo.errors import DataError, ExportError
-from zoo.evaluation import find_samples
 from zoo.events import Work, ignore
-from zoo.plugins import load_registry
-from zoo.writing import written_aside
+from zoo.inference.evaluate import find_samples
+from zoo.plugins.registry import load_registry
+from zoo.utils.files import written_aside
 from zoo_export.files import FILE, ONNX, take_in
 
 if TYPE_CHECKING:
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     import onnx
 
     from zoo.events import Observer
-    from zoo.registry import Registry
-    from zoo.run import Run
-    from zoo.specs import Sample
+    from zoo.plugins.registry import Registry
+    from zoo.plugins.specs import Sample
+    from zoo.runs.run import Run
     from zoo_export.card import InputKind, ModelCard, PrecisionName
 
 MAX_DROP = 0.5
@@ -92,7 +92,7 @@ def export(
     samples = photos_to_compare(run, data, photos, registry, observer) if verify else []
     # Whatever there is to say about the photos was said when they were looked for first.
     own = _own_photos(run, registry, ignore if verify and data is None else observer) if precision != "fp32" else None
-    from zoo.predictor import rebuild
+    from zoo.inference.run_predictor import rebuild
     from zoo_export.network import Deployed, to_onnx
     from zoo_export.provenance import card_of, with_card
 

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoo.errors import ExportError, RunError
-from zoo.manifest import read_manifest, update_manifest
-from zoo.run import RUNS, is_run, locate
+from zoo.runs.manifest import read_manifest, update_manifest
+from zoo.runs.open import locate
+from zoo.runs.run import RUNS, is_run
 from zoo_export.secrecy import SUFFIX
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from zoo.errors import ExportError
 
 if TYPE_CHECKING:
-    from zoo.specs import Preprocess
+    from zoo.preprocess import Preprocess
 
 # From uint8 images ``(h, w, 3)`` of the preprocessing's size to a batch.
 Frame = Callable[[Sequence[NDArray[np.uint8]]], NDArray[np.uint8] | NDArray[np.float32]]
@@ -58,7 +58,7 @@ def frame_of(spec: Preprocess, *, name: str) -> Frame:
 def normaliser(spec: Preprocess) -> Frame:
     """Returns what normalises images, float32 ``(N, 3, h, w)``, for a graph that takes the network's own input.
 
-    Of a channel there are 256 values, so each is computed once, as `zoo.data.augment.normalise` computes it.
+    Of a channel there are 256 values, so each is computed once, as `zoo.data.loading.augment.normalise` computes it.
     """
     # mode="clip", which never happens for uint8, lets numpy write in place.
     mean, std = (np.array(values, dtype=np.float32)[:, None] * np.float32(255) for values in (spec.mean, spec.std))

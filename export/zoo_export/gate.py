@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import ExportError
-from zoo.evaluation import score
+from zoo.inference.evaluate import score
 from zoo_export.predictor import load
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from zoo.events import Observer
-    from zoo.specs import Sample
+    from zoo.plugins.specs import Sample
     from zoo_export.predictor import OnnxPredictor
 
 _BATCHES = (1, 32)

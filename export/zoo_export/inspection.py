@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import ExportError
-from zoo.reading import read_plain
+from zoo.utils.files import read_plain
 from zoo_export.card import KEY, MAX_TEXT, OUTPUTS, TENSOR, ModelCard
 from zoo_export.secrecy import SUFFIX, find_secret, read_decrypted
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from zoo.data.image import preprocess
+from zoo.data.images.decode import preprocess
 from zoo.errors import DataError
 from zoo.events import Work
 from zoo_export.gate import check, measure_gain
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from zoo.events import Observer
-    from zoo.specs import Preprocess, Sample
+    from zoo.plugins.specs import Sample
+    from zoo.preprocess import Preprocess
     from zoo_export.card import ModelCard, PrecisionName
 
 _CALIBRATION = 128  # photos; ranges hardly move with more

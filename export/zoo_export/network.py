@@ -11,14 +11,14 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from zoo.errors import ExportError
-from zoo.heatmap import Heatmap
+from zoo.models.heatmap import Heatmap
 from zoo_export.card import OUTPUTS, TENSOR
 from zoo_export.quiet import quiet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from zoo.model import Classifier
+    from zoo.models.classifier import Classifier
 
 OPSETS = range(18, 26)  # 18 brought what exporters write today; later ones than 25 torch does not know
 _ELSEWHERE = "Export with --to pt2, or train another backbone or head."

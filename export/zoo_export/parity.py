@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from zoo.events import Observer
-    from zoo.model import Classifier
-    from zoo.specs import Sample
+    from zoo.models.classifier import Classifier
+    from zoo.plugins.specs import Sample
     from zoo_export.card import ModelCard
 
     Pixels = NDArray[np.uint8]

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from zoo.data.augment import normalise
-from zoo.data.image import decode, preprocess
+from zoo.data.images.decode import decode, preprocess
+from zoo.data.loading.augment import normalise
 from zoo.errors import ImageError
 from zoo.events import Note
 
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from zoo.events import Observer
-    from zoo.specs import Preprocess, Sample
+    from zoo.plugins.specs import Sample
+    from zoo.preprocess import Preprocess
 
     Pixels = NDArray[np.uint8]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoo.errors import ExportError
-from zoo.prediction import PhotoPredictor
+from zoo.inference.predictor import PhotoPredictor
 from zoo_export.card import KEY, OUTPUTS, ModelCard
 from zoo_export.frame import Frame, frame_of, normaliser
 from zoo_export.providers import CUDA

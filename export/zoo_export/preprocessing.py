@@ -24,7 +24,7 @@ from zoo_export.nodes import Nodes
 if TYPE_CHECKING:
     from onnx import GraphProto
 
-    from zoo.specs import Preprocess
+    from zoo.preprocess import Preprocess
 
 _HALF = 2.0**11  # 11 of the 22 bits that Pillow's weights have after the point
 _CUBIC = -0.5  # Pillow's a; torch's is -0.75 where it does not antialias
@@ -136,7 +136,7 @@ def _is_tall(op: Nodes, rows: _Axis, columns: _Axis) -> str:
 
 
 def _axes(op: Nodes, lengths: str, spec: Preprocess) -> tuple[_Axis, _Axis]:
-    """Returns rows and columns; the arithmetic is that of `zoo.data.image.preprocess`, in whole numbers."""
+    """Returns rows and columns; the arithmetic is that of `zoo.data.images.decode.preprocess`, in whole numbers."""
     size = op.integers(*spec.size)
     if spec.resize_mode == "squash":
         resized = size

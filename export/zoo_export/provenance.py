@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import onnx
 
-from zoo.plugins import DISTRIBUTION
+from zoo.plugins.discovery import DISTRIBUTION
 from zoo_export.card import KEY, ModelCard
 
 if TYPE_CHECKING:
-    from zoo.model import Classifier
-    from zoo.run import Run
+    from zoo.models.classifier import Classifier
+    from zoo.runs.run import Run
     from zoo_export.card import InputKind
 
 _PACKAGES = (DISTRIBUTION, "torch", "torchvision", "timm", "onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu")

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import onnxruntime
 
-from zoo.machine import nvidia_gpus
+from zoo.utils.machine import nvidia_gpus
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 PACKAGES = ("onnxruntime-gpu", "onnxruntime")

@@ -11,9 +11,9 @@ from torch.export import Dim
 
 from zoo.errors import ExportError
 from zoo.events import Work, ignore
-from zoo.plugins import load_registry
-from zoo.predictor import rebuild
-from zoo.writing import written_aside
+from zoo.inference.run_predictor import rebuild
+from zoo.plugins.registry import load_registry
+from zoo.utils.files import written_aside
 from zoo_export.card import KEY, TENSOR
 from zoo_export.exporting import PHOTOS, Exported, checked_target, photos_to_compare
 from zoo_export.files import ARCHIVE, take_in
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from zoo.events import Observer
-    from zoo.registry import Registry
-    from zoo.run import Run
+    from zoo.plugins.registry import Registry
+    from zoo.runs.run import Run
     from zoo_export.card import ModelCard
 
 

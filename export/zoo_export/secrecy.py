@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import IntegrityError
-from zoo.writing import written_aside
+from zoo.utils.files import written_aside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

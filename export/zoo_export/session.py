@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import onnxruntime
 
 from zoo.errors import ConfigError, ExportError
-from zoo.machine import usable_cpus
-from zoo.reading import read_plain
+from zoo.utils.files import read_plain
+from zoo.utils.machine import usable_cpus
 from zoo_export.providers import CPU, CUDA, Obstacle, cuda_obstacle, package_conflict
 from zoo_export.wire import has_data_elsewhere
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import IntegrityError
-from zoo.manifest import MANIFEST, SIGNATURE_SUFFIX, check_folder, write_manifest
-from zoo.run import is_run
-from zoo.writing import written_aside
+from zoo.runs.manifest import MANIFEST, SIGNATURE_SUFFIX, check_folder, write_manifest
+from zoo.runs.run import is_run
+from zoo.utils.files import written_aside
 from zoo_export.secrecy import write_private
 
 if TYPE_CHECKING:

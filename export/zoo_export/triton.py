@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoo.errors import ConfigError, ExportError
-from zoo.writing import written_aside
+from zoo.utils.files import written_aside
 from zoo_export.card import PIXELS
 from zoo_export.predictor import load
 

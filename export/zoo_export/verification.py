@@ -6,17 +6,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import ExportError, IntegrityError, RunError
-from zoo.manifest import MANIFEST, check_folder, file_hash, read_manifest
-from zoo.run import RUNS, WEIGHTS, is_run, locate, open_run
-from zoo.taghistory import is_folder_name, is_tag
-from zoo.tags import find_tag
+from zoo.runs.manifest import MANIFEST, check_folder, file_hash, read_manifest
+from zoo.runs.open import locate, open_run
+from zoo.runs.run import RUNS, WEIGHTS, is_run
+from zoo.runs.tag_history import is_folder_name, is_tag
+from zoo.runs.tags import find_tag
 from zoo_export.files import ARCHIVE, ONNX, has_manifest, read_card
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from zoo.taghistory import Tag
+    from zoo.runs.tag_history import Tag
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

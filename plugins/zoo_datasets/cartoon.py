@@ -11,11 +11,11 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from zoo.errors import DataError
-from zoo.options import option
-from zoo.specs import ImageSet, Sample
+from zoo.plugins.options import option
+from zoo.plugins.specs import ImageSet, Sample
 
 if TYPE_CHECKING:
-    from zoo.specs import DatasetRequest
+    from zoo.plugins.specs import DatasetRequest
 
 CLASSES = ("hotdog", "not-hotdog")
 
@@ -65,7 +65,7 @@ def load(request: DatasetRequest) -> ImageSet:
 
 
 def _check_room(needed: int) -> None:
-    from zoo.machine import available_memory
+    from zoo.utils.machine import available_memory
 
     memory = available_memory()
     if memory is not None and needed > memory // 2:

@@ -6,15 +6,15 @@ import dataclasses
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from zoo.data.folder import read_folder
+from zoo.data.sources.folder import read_folder
 from zoo.errors import DataError
-from zoo.fetch.archive import extract
-from zoo.fetch.download import download
+from zoo.utils.fetch.archive import extract
+from zoo.utils.fetch.download import download
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from zoo.specs import DatasetRequest, ImageSet
+    from zoo.plugins.specs import DatasetRequest, ImageSet
 
 URL = "http://d2l-data.s3-accelerate.amazonaws.com/hotdog.zip"
 SHA1 = "fba480ffa8aa7e0febbb511d181409f899b9baa5"

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import zoo
-from zoo.options import option
+from zoo.plugins.options import option
 
 if TYPE_CHECKING:
-    from zoo.contracts import Head
+    from zoo.plugins.contracts import Head
 
 PoolingName = Literal["native", "avg", "max", "avgmax"]
 ActivationName = Literal["relu", "gelu", "silu"]

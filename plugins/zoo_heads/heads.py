@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zoo.contracts import Features, Head
 from zoo.errors import ConfigError
+from zoo.plugins.contracts import Features, Head
 from zoo_heads.pooling import AttentionPooling, Pooling
 
 if TYPE_CHECKING:
-    from zoo.specs import HeadRequest
+    from zoo.plugins.specs import HeadRequest
     from zoo_heads import ActivationName, AttentionOptions, CosineOptions, LinearOptions, MlpOptions, PoolingName
 
 _ACTIVATIONS: dict[ActivationName, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU}

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 if TYPE_CHECKING:
-    from zoo.contracts import Features
+    from zoo.plugins.contracts import Features
     from zoo_heads import PoolingName
 
 

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 from zoo import hookimpl
 
 if TYPE_CHECKING:
-    from zoo.contracts import Backbone
-    from zoo.specs import BackboneCard, BackboneFamily, BackboneRequest, BackboneSpec, CheckSpec, Finding
+    from zoo.plugins.contracts import Backbone
+    from zoo.plugins.specs import BackboneCard, BackboneFamily, BackboneRequest, BackboneSpec, CheckSpec, Finding
 
 
 @hookimpl
 def zoo_backbones() -> list[BackboneFamily]:
     """Returns one family: timm's networks, with and without the tags of their weights."""
-    from zoo.specs import BackboneFamily
+    from zoo.plugins.specs import BackboneFamily
     from zoo_timm.names import names
 
     return [BackboneFamily(name="timm", names=names, resolve=resolve, summary="every network of timm, by timm's name")]
@@ -34,7 +34,7 @@ def zoo_commands(cli: Any) -> None:
 
 def resolve(name: str) -> BackboneSpec | None:
     """Returns the spec of one of timm's names (``resnet50d``, ``resnet18.a1_in1k``), or None."""
-    from zoo.specs import BackboneSpec
+    from zoo.plugins.specs import BackboneSpec
     from zoo_timm.names import names
     from zoo_timm.options import TimmOptions
 
@@ -71,7 +71,7 @@ def _check_pretrained(name: str) -> None:
 @hookimpl
 def zoo_checks() -> list[CheckSpec]:
     """Lets ``zoo doctor`` try timm."""
-    from zoo.specs import CheckSpec
+    from zoo.plugins.specs import CheckSpec
 
     return [CheckSpec(name="timm", run=_check)]
 

@@ -12,16 +12,16 @@ import timm
 from timm.models import group_parameters
 from torch import Tensor, nn
 
-from zoo.contracts import Backbone, Features, Stage
 from zoo.errors import ConfigError, PluginError, WeightsError
-from zoo.features import measure, tokens_to_map, wrong_size
-from zoo.fetch.online import ELSEWHERE
+from zoo.models.features import measure, tokens_to_map, wrong_size
+from zoo.plugins.contracts import Backbone, Features, Stage
+from zoo.utils.fetch.online import ELSEWHERE
 from zoo_timm.pretrained import card, config, fetch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from zoo.specs import BackboneRequest
+    from zoo.plugins.specs import BackboneRequest
 
 _PREFIX = "net."
 
@@ -118,7 +118,7 @@ class TimmBackbone(Backbone):
 
 
 def build(name: str, request: BackboneRequest) -> Backbone:
-    """Builds a network of timm as a backbone; see `zoo.specs.BackboneSpec.build`.
+    """Builds a network of timm as a backbone; see `zoo.plugins.specs.BackboneSpec.build`.
 
     Raises:
         ConfigError: The network cannot take images of the size asked for, or has no stochastic depth.

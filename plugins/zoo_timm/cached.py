@@ -7,7 +7,7 @@ from pathlib import Path
 from huggingface_hub import constants
 
 from zoo.errors import WeightsError
-from zoo.fetch.online import ELSEWHERE, require_reachable
+from zoo.utils.fetch.online import ELSEWHERE, require_reachable
 
 
 def check_pretrained(name: str) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from zoo.fetch.online import finding_of_server
-from zoo.specs import Finding
+from zoo.plugins.specs import Finding
+from zoo.utils.fetch.online import finding_of_server
 
 
 def check() -> list[Finding]:

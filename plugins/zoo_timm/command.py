@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from zoo.run import RUNS, open_run
+from zoo.runs.open import open_run
+from zoo.runs.run import RUNS
 
 
 @click.command("convert")

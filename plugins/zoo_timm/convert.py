@@ -11,16 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from zoo.errors import ConfigError, RunError
-from zoo.manifest import MANIFEST, update_manifest
-from zoo.predictor import load
-from zoo.writing import written_aside
+from zoo.inference.run_predictor import load
+from zoo.runs.manifest import MANIFEST, update_manifest
+from zoo.utils.files import written_aside
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from zoo.predictor import Predictor
-    from zoo.run import Run
-    from zoo.specs import Preprocess
+    from zoo.inference.run_predictor import Predictor
+    from zoo.preprocess import Preprocess
+    from zoo.runs.run import Run
 
 TOLERANCE = 1e-4
 _PROBES = 4  # random images on which both networks must agree

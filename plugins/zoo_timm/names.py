@@ -9,7 +9,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from zoo.paths import home
+from zoo.utils.paths import home
 
 
 def names() -> list[str]:

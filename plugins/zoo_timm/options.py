@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from zoo.options import option
+from zoo.plugins.options import option
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,9 +14,10 @@ from timm.models import PretrainedCfg, get_pretrained_cfg
 from timm.models._hub import check_cached_file
 
 from zoo.errors import WeightsError
-from zoo.fetch.online import ELSEWHERE, require_reachable
-from zoo.specs import BackboneCard, Preprocess, WeightsInfo
-from zoo.weights import read_state_dict
+from zoo.models.weights import read_state_dict
+from zoo.plugins.specs import BackboneCard, WeightsInfo
+from zoo.preprocess import Preprocess
+from zoo.utils.fetch.online import ELSEWHERE, require_reachable
 
 _RESIZE_MODES = {"center": "shorter", "border": "longer", "squash": "squash"}
 _FILES = ("model.safetensors", "pytorch_model.bin")

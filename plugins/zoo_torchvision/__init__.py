@@ -6,11 +6,11 @@ import functools
 from typing import TYPE_CHECKING
 
 from zoo import hookimpl
-from zoo.specs import BackboneCard, BackboneRequest, BackboneSpec, CheckSpec, Finding
+from zoo.plugins.specs import BackboneCard, BackboneRequest, BackboneSpec, CheckSpec, Finding
 from zoo_torchvision.names import FAMILIES
 
 if TYPE_CHECKING:
-    from zoo.contracts import Backbone
+    from zoo.plugins.contracts import Backbone
 
 
 @hookimpl

@@ -10,11 +10,11 @@ import torch
 from torchvision.models import VisionTransformer, get_model
 from torchvision.models.vision_transformer import interpolate_embeddings
 
-from zoo.contracts import Backbone, Features, Stage
 from zoo.errors import ConfigError, WeightsError
-from zoo.features import measure, tokens_to_map, wrong_size
-from zoo.fetch.online import ELSEWHERE
-from zoo.weights import load_backbone
+from zoo.models.features import measure, tokens_to_map, wrong_size
+from zoo.models.weights import load_backbone
+from zoo.plugins.contracts import Backbone, Features, Stage
+from zoo.utils.fetch.online import ELSEWHERE
 from zoo_torchvision.anatomy import ANATOMIES, Anatomy, plain, take_out
 from zoo_torchvision.names import family_of
 from zoo_torchvision.pretrained import card, fetch_state_dict
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from zoo.specs import BackboneRequest
+    from zoo.plugins.specs import BackboneRequest
 
 _PREFIX = "net."
 # Files of before torch 0.4 name DenseNet's layers in this way.
@@ -120,7 +120,7 @@ def _has_square_grid(position: Tensor | None) -> bool:
 
 
 def build(name: str, request: BackboneRequest) -> Backbone:
-    """Builds a network of torchvision as a backbone; see `zoo.specs.BackboneSpec.build`.
+    """Builds a network of torchvision as a backbone; see `zoo.plugins.specs.BackboneSpec.build`.
 
     Raises:
         ConfigError: The network cannot take images of the size asked for.

@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from zoo.fetch.online import ELSEWHERE, require_reachable
+from zoo.utils.fetch.online import ELSEWHERE, require_reachable
 
 _SERVER = "https://download.pytorch.org"
 _FAMILY = 8  # letters that files of one family share: torchvision's file names are not quite its networks' names

@@ -13,8 +13,9 @@ from torchvision.models import get_model_weights
 from torchvision.transforms import InterpolationMode
 
 from zoo.errors import WeightsError
-from zoo.fetch.online import ELSEWHERE, require_reachable
-from zoo.specs import BackboneCard, Preprocess, WeightsInfo
+from zoo.plugins.specs import BackboneCard, WeightsInfo
+from zoo.preprocess import Preprocess
+from zoo.utils.fetch.online import ELSEWHERE, require_reachable
 
 if TYPE_CHECKING:
     from torch import Tensor

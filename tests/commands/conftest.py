@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-import zoo.plugins
+import zoo.plugins.discovery
 from zoo import (
     BackboneCard,
     BackboneFamily,
@@ -23,11 +23,11 @@ from zoo import (
     WeightsInfo,
     hookimpl,
 )
-from zoo.cli import main
+from zoo.cli.main import main
 from zoo.errors import ConfigError, ExportError
-from zoo.options import option
-from zoo.plugins import DISTRIBUTION, Candidate
-from zoo.run import write_record
+from zoo.plugins.discovery import DISTRIBUTION, Candidate
+from zoo.plugins.options import option
+from zoo.runs.run import write_record
 
 
 class Ran(NamedTuple):
@@ -107,7 +107,7 @@ def plugins(monkeypatch):
         candidate("heads", Heads),
         candidate("datasets", Datasets),
     ]
-    monkeypatch.setattr(zoo.plugins, "discover", lambda: listed)
+    monkeypatch.setattr(zoo.plugins.discovery, "discover", lambda: listed)
     return listed
 
 

@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-import zoo.comparison
-from zoo.commands.compare import split_grid
-from zoo.comparison import Comparison, Variant
+import zoo.training.compare
+from zoo.cli.commands.compare import split_grid
 from zoo.errors import ConfigError
+from zoo.training.compare import Comparison, Variant
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def calls(monkeypatch):
         )
         return Comparison(variants=variants, picture=Path("out/comparison.png"), table=Path("out/comparison.json"))
 
-    monkeypatch.setattr(zoo.comparison, "compare", compare)
+    monkeypatch.setattr(zoo.training.compare, "compare", compare)
     return made
 
 

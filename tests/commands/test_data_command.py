@@ -3,7 +3,7 @@ import json
 import pytest
 from scenes import encoded, scene
 
-from zoo.data.exclusions import read_exclusions
+from zoo.data.sources.exclusions import read_exclusions
 
 
 @pytest.fixture

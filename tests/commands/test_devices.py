@@ -10,9 +10,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from zoo import launch, open_run
-from zoo.comparison import compare
+from zoo import open_run
 from zoo.errors import ConfigError, TrainingError
+from zoo.training.compare import compare
+from zoo.training.distributed import launch
 
 ROOT = Path(__file__).parents[2]
 # A distribution as a plugin author would publish it: a small network, and a head that does what a test asks for.

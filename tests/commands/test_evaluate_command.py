@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import zoo.evaluation
-from zoo.metrics import evaluate_predictions
+import zoo.inference.evaluate
+from zoo.metrics.evaluation import evaluate_predictions
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def calls(make_run, monkeypatch):
         p = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.3, 0.7]])
         return evaluate_predictions(p, np.array([0, 1, 1, 1]), ("cat", "dog"))
 
-    monkeypatch.setattr(zoo.evaluation, "evaluate", evaluate)
+    monkeypatch.setattr(zoo.inference.evaluate, "evaluate", evaluate)
     return made
 
 

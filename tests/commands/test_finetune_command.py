@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-import zoo.finetuning.finetune
+import zoo.training.finetune
 from zoo.config import FinetuneConfig
 from zoo.events import EpochResult, Finished, Note
-from zoo.options import describe_options
+from zoo.plugins.options import describe_options
 
 RESULTS = {"test": {"accuracy": 0.9, "interval": [0.88, 0.92], "count": 800}, "seconds": 9.0, "images_per_second": 48.0}
 
@@ -38,7 +38,7 @@ def calls(monkeypatch):
         )
         observer(Finished(path="runs/tiny-linear-dogs-1", results=RESULTS))
 
-    monkeypatch.setattr(zoo.finetuning.finetune, "finetune", finetune)
+    monkeypatch.setattr(zoo.training.finetune, "finetune", finetune)
     return made
 
 
@@ -88,7 +88,7 @@ def test_an_interrupt_exits_with_130_and_no_traceback(run_zoo, monkeypatch):
         observer(Note(text="Stopped."))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(zoo.finetuning.finetune, "finetune", finetune)
+    monkeypatch.setattr(zoo.training.finetune, "finetune", finetune)
     code, out, err = run_zoo("finetune", "tiny", "--data", "dogs")
     assert code == 130
     assert out == "note: Stopped.\n"
@@ -102,7 +102,7 @@ def test_resume_takes_the_run_alone(run_zoo, monkeypatch, make_run):
     def resume(run, *, runs, anyway, observer):
         resumed.append((run, runs, anyway))
 
-    monkeypatch.setattr(zoo.finetuning.finetune, "resume", resume)
+    monkeypatch.setattr(zoo.training.finetune, "resume", resume)
     assert run_zoo("finetune", "--resume", "tiny-1").code == 0
     assert run_zoo("finetune", "--resume", "tiny-1", "--resume-anyway").code == 0
     assert resumed == [("tiny-1", Path("runs"), False), ("tiny-1", Path("runs"), True)]
@@ -166,7 +166,7 @@ def test_a_wrong_value_is_refused_in_two_lines_before_torch_is_imported(tmp_path
             (photos / kind / f"{number}.jpg").write_bytes(b"never opened")
     program = (
         "import sys\n"
-        "from zoo.cli import main\n"
+        "from zoo.cli.main import main\n"
         "try:\n"
         "    main()\n"
         "finally:\n"

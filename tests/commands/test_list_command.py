@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from zoo.listing import Listing
+from zoo.cli.listing import Listing
 
 
 def test_lists_every_kind_and_families_in_one_line(run_zoo, make_run):
@@ -74,7 +74,7 @@ def test_an_outsider_is_named_so_that_it_is_surely_found(run_zoo, plugins, outsi
 
 
 def test_a_slow_family_says_so_on_stderr(run_zoo, monkeypatch):
-    import zoo.commands.list as module
+    import zoo.cli.commands.list as module
 
     monkeypatch.setattr(module, "_PATIENCE", 0.0)
     monkeypatch.setattr(module, "list_entries", lambda *_, **__: time.sleep(0.2) or Listing([], []))

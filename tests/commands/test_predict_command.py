@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
-import zoo.predictor
+import zoo.inference.run_predictor
 from zoo.errors import ImageError
-from zoo.prediction import Prediction
+from zoo.inference.predictor import Prediction
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def photos(tmp_path, make_run, monkeypatch):
         assert device in ("auto", "cpu")
         return SimpleNamespace(predict_files=predict_files, classes=run.classes, notes=())
 
-    monkeypatch.setattr(zoo.predictor, "load", load)
+    monkeypatch.setattr(zoo.inference.run_predictor, "load", load)
     return folder
 
 
@@ -102,7 +102,7 @@ def test_an_unknown_run_lists_near_ones(run_zoo, photos):
 
 def test_a_run_without_torch_is_told(run_zoo, make_run, monkeypatch):
     make_run()
-    monkeypatch.delitem(sys.modules, "zoo.predictor")
+    monkeypatch.delitem(sys.modules, "zoo.inference.run_predictor")
     monkeypatch.setitem(sys.modules, "torch", None)
     code, _, err = run_zoo("predict", "tiny-linear-dogs-1", "photo.jpg")
     assert code == 1

@@ -6,10 +6,10 @@ import torch
 from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as tv
 
-from zoo.data.augment import _affine, _jitter, _randaugment, cut, cut_batch, normalise, vary
-from zoo.data.draws import Augmentation, draw, undrawn
-from zoo.data.image import preprocess
-from zoo.specs import Preprocess
+from zoo.data.images.decode import preprocess
+from zoo.data.loading.augment import _affine, _jitter, _randaugment, cut, cut_batch, normalise, vary
+from zoo.data.loading.augment_params import Augmentation, draw, undrawn
+from zoo.preprocess import Preprocess
 
 SPEC = Preprocess(size=(32, 24), resize=36)
 EVERYTHING = Augmentation(crop_scale=0.3, hflip=0.5, vflip=0.5, rotation=20, shear=10, color_jitter=0.3, randaugment=9)

@@ -6,8 +6,8 @@ import time
 import pytest
 from problem_images import encoded, scene
 
-from zoo.data import image
-from zoo.data.budget import PixelBudget
+from zoo.data.images import decode as image
+from zoo.data.images.budget import PixelBudget
 
 
 def test_no_more_than_the_budget_is_taken_at_a_time():

@@ -8,13 +8,13 @@ import pytest
 import torch
 from fakes import PREPROCESS, samples
 
-from zoo.data import cache as cache_module
-from zoo.data import pack as pack_module
-from zoo.data import shelf as shelf_module
-from zoo.data.cache import PhotoCache, default_budget
-from zoo.data.draws import Augmentation
-from zoo.data.loader import EvalLoader, TrainLoader
-from zoo.data.prepare import for_evaluation, with_room_for_crops
+from zoo.data.loading import cache as cache_module
+from zoo.data.loading import pixel_buffer as shelf_module
+from zoo.data.loading import pixel_file as pack_module
+from zoo.data.loading.augment_params import Augmentation
+from zoo.data.loading.cache import PhotoCache, default_budget
+from zoo.data.loading.loader import EvalLoader, TrainLoader
+from zoo.data.loading.prepare import for_evaluation, with_room_for_crops
 from zoo.errors import ConfigError, DataError
 
 CPU = torch.device("cpu")
@@ -85,7 +85,7 @@ def test_the_next_run_finds_the_file(home, monkeypatch):
     first, again = a_cache("disk"), a_cache("auto")
     before = batches_of(load(first))
     assert first.placements["train"]["reason"] == f"written to {next(home.iterdir())}"
-    monkeypatch.setattr("zoo.data.store.decode", None)  # it would fail
+    monkeypatch.setattr("zoo.data.loading.store.decode", None)  # it would fail
     assert_same(batches_of(load(again)), before)
     assert again.placements["train"]["reason"] == f"found in {next(home.iterdir())}"
 
@@ -275,11 +275,11 @@ torch.set_num_threads(1)
 from pathlib import Path
 from fakes import PREPROCESS
 from PIL import Image
-from zoo.data.cache import PhotoCache
-from zoo.data.draws import Augmentation
-from zoo.data.loader import TrainLoader
-from zoo.data.prepare import RoomForCrops
-from zoo.specs import Sample
+from zoo.data.loading.cache import PhotoCache
+from zoo.data.loading.augment_params import Augmentation
+from zoo.data.loading.loader import TrainLoader
+from zoo.data.loading.prepare import RoomForCrops
+from zoo.plugins.specs import Sample
 
 def peak():
     return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) << 10

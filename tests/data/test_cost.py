@@ -20,10 +20,10 @@ from problem_images import (
     strips,
 )
 
-from zoo.data import cost
 from zoo.data.check.header import read_header
-from zoo.data.cost import DearError, check_bytes, check_opened
-from zoo.data.image import decode, open_header
+from zoo.data.images import limits as cost
+from zoo.data.images.decode import decode, open_header
+from zoo.data.images.limits import DearError, check_bytes, check_opened
 from zoo.errors import ImageError
 
 DEAR = [problem for problem in problems() if problem.dear]
@@ -128,7 +128,7 @@ def test_deep_grey_is_converted_in_bands_and_no_seam_is_seen(monkeypatch):
     values = np.linspace(-3, 70_000, 40 * 50).astype(np.float32).reshape(40, 50)
     data = encoded(Image.fromarray(values), "TIFF")
     whole = decode(data)
-    monkeypatch.setattr("zoo.data.colour._BAND", 120)
+    monkeypatch.setattr("zoo.data.images.colour._BAND", 120)
     assert np.array_equal(decode(data), whole)
     assert np.abs(np.diff(whole[..., 0].ravel().astype(int))).max() <= 1
 

@@ -5,8 +5,8 @@ import torch
 from torchvision.transforms import RandomResizedCrop
 
 from zoo.config import make_config
-from zoo.data.draws import Augmentation, Draws, draw, random_boxes, undrawn
-from zoo.specs import Preprocess
+from zoo.data.loading.augment_params import Augmentation, Draws, draw, random_boxes, undrawn
+from zoo.preprocess import Preprocess
 
 SPEC = Preprocess(size=(32, 24), resize=36)
 EVERYTHING = Augmentation(crop_scale=0.3, hflip=0.3, vflip=0.6, rotation=20, shear=10, color_jitter=0.3, randaugment=9)

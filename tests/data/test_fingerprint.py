@@ -2,9 +2,9 @@ import dataclasses
 
 import pytest
 
-from zoo.data.fingerprint import fingerprint
+from zoo.data.sources.fingerprint import fingerprint
 from zoo.errors import ImageError
-from zoo.specs import ImageSet, Sample
+from zoo.plugins.specs import ImageSet, Sample
 
 IMAGES = ImageSet(
     name="made",

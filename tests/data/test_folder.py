@@ -4,7 +4,7 @@ import unicodedata
 
 import pytest
 
-from zoo.data.folder import read_folder, slug
+from zoo.data.sources.folder import read_folder, slug
 from zoo.errors import DataError
 
 

@@ -9,13 +9,13 @@ from fakes import FakePlugin, images, registry_of
 from problem_images import encoded, scene
 
 import zoo
-from zoo.cli import cli, main
-from zoo.data.folder import read_folder
-from zoo.data.source import load_images
-from zoo.data.table import read_csv
+from zoo.cli.main import cli, main
+from zoo.data.sources.folder import read_folder
+from zoo.data.sources.resolve import load_images
+from zoo.data.sources.table import read_csv
 from zoo.errors import ZooError
-from zoo.paths import dataset_folder
-from zoo.registry import Registry
+from zoo.plugins.registry import Registry
+from zoo.utils.paths import dataset_folder
 
 NAMES = [
     "../x",

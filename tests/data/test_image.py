@@ -13,10 +13,10 @@ import pytest
 from PIL import Image, ImageCms, PngImagePlugin
 from torchvision.transforms import CenterCrop, InterpolationMode, Resize
 
-from zoo.data import image as image_module
-from zoo.data.image import decode, open_image, preprocess
+from zoo.data.images import decode as image_module
+from zoo.data.images.decode import decode, open_image, preprocess
 from zoo.errors import ImageError
-from zoo.specs import Preprocess
+from zoo.preprocess import Preprocess
 
 PROBLEMS = Path(os.environ.get("ZOO_TEST_DATA", "/nonexistent")) / "problem_images"
 

@@ -3,15 +3,15 @@ import pytest
 import torch
 from fakes import PREPROCESS, png, samples
 
-from zoo.data.augment import normalise
-from zoo.data.draws import Augmentation
-from zoo.data.image import decode, preprocess
-from zoo.data.loader import EvalLoader, TrainLoader, generator_for, share_of
-from zoo.data.prepare import RoomForCrops, for_evaluation
-from zoo.data.shelf import Shelf
-from zoo.data.store import PhotoStore
+from zoo.data.images.decode import decode, preprocess
+from zoo.data.loading.augment import normalise
+from zoo.data.loading.augment_params import Augmentation
+from zoo.data.loading.loader import EvalLoader, TrainLoader, generator_for, share_of
+from zoo.data.loading.pixel_buffer import Shelf
+from zoo.data.loading.prepare import RoomForCrops, for_evaluation
+from zoo.data.loading.store import PhotoStore
 from zoo.errors import ConfigError
-from zoo.specs import Sample
+from zoo.plugins.specs import Sample
 
 CPU = torch.device("cpu")
 HOW = Augmentation(crop_scale=0.5, hflip=0.5)

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from fakes import photo, png, samples
 
-from zoo.data import pack as pack_module
-from zoo.data.pack import MappedPixels, PackWriter, make_room, open_pack, pack_path
-from zoo.data.prepare import RoomForCrops
-from zoo.specs import Sample
+from zoo.data.loading import pixel_file as pack_module
+from zoo.data.loading.pixel_file import MappedPixels, PackWriter, make_room, open_pack, pack_path
+from zoo.data.loading.prepare import RoomForCrops
+from zoo.plugins.specs import Sample
 
 PHOTOS = [photo(0, 0, (5, 7)), photo(1, 1, (9, 4)), photo(2, 2, (6, 6))]
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from zoo.data.pipeline import images_ahead
+from zoo.data.loading.pipeline import images_ahead
 
 CPU = torch.device("cpu")
 

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from fakes import PREPROCESS, photo
 
-from zoo.data.image import preprocess
-from zoo.data.prepare import for_evaluation, with_room_for_crops
-from zoo.specs import Preprocess
+from zoo.data.images.decode import preprocess
+from zoo.data.loading.prepare import for_evaluation, with_room_for_crops
+from zoo.preprocess import Preprocess
 
 SPEC = Preprocess(size=(100, 100), resize=110)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from zoo.data.resize import resize
+from zoo.data.images.resize import resize
 
 
 def noise(height, width):

@@ -3,12 +3,12 @@ from pathlib import Path
 
 import pytest
 
-from zoo.data.source import load_images
+from zoo.data.sources.resolve import load_images
 from zoo.errors import AmbiguousNameError, ConfigError, DataError, UnknownNameError
-from zoo.options import option
-from zoo.plugins import DISTRIBUTION, Plugin
-from zoo.registry import Registry
-from zoo.specs import DatasetSpec, ImageSet, Sample
+from zoo.plugins.discovery import DISTRIBUTION, Plugin
+from zoo.plugins.options import option
+from zoo.plugins.registry import Registry
+from zoo.plugins.specs import DatasetSpec, ImageSet, Sample
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

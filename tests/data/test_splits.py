@@ -2,9 +2,9 @@ import random
 
 import pytest
 
-from zoo.data.splits import limit, with_test, with_validation
+from zoo.data.sources.splits import limit, with_test, with_validation
 from zoo.errors import ConfigError, DataError
-from zoo.specs import ImageSet, Sample
+from zoo.plugins.specs import ImageSet, Sample
 
 
 def make(*sizes, shuffle=0):

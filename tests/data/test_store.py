@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 from fakes import PREPROCESS, photo, png, samples
 
-from zoo.data.image import preprocess
-from zoo.data.pack import open_pack
-from zoo.data.prepare import RoomForCrops, for_evaluation
-from zoo.data.shelf import Shelf
-from zoo.data.store import PhotoStore
+from zoo.data.images.decode import preprocess
+from zoo.data.loading.pixel_buffer import Shelf
+from zoo.data.loading.pixel_file import open_pack
+from zoo.data.loading.prepare import RoomForCrops, for_evaluation
+from zoo.data.loading.store import PhotoStore
 from zoo.errors import DataError, ImageError
-from zoo.specs import Sample
+from zoo.plugins.specs import Sample
 
 PLENTY = 1 << 24
 AS_IT_IS = RoomForCrops(1000)

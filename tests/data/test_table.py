@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from zoo.data.table import read_csv
+from zoo.data.sources.table import read_csv
 from zoo.errors import DataError
 
 

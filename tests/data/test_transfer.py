@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from zoo.data.transfer import to_device
+from zoo.data.loading.transfer import to_device
 
 
 class Spy:

@@ -1,10 +1,10 @@
 import numpy as np
 from fakes import PREPROCESS, png, samples
 
-from zoo.data.draws import Augmentation
-from zoo.data.image import preprocess
-from zoo.data.views import augmented_views
-from zoo.specs import Sample
+from zoo.data.images.decode import preprocess
+from zoo.data.loading.augment_params import Augmentation
+from zoo.data.loading.views import augmented_views
+from zoo.plugins.specs import Sample
 
 SAMPLE = samples("train", 1)[1]
 

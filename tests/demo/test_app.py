@@ -16,7 +16,7 @@ import uvicorn
 from gradio.utils import get_upload_folder
 from redness import Redness, png
 
-from zoo.plugins import load_registry
+from zoo.plugins.registry import load_registry
 from zoo_demo.app import Settings, make_app
 from zoo_demo.offer import Offer
 from zoo_demo.scratch import scratch

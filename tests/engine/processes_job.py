@@ -15,22 +15,22 @@ from safetensors.torch import load_file
 from torch import nn
 
 import zoo
-from zoo.data.loader import Batch, share_of
-from zoo.engine import saving
-from zoo.engine.evaluate import run_over
-from zoo.engine.memory import Parts
-from zoo.engine.mixup import Mixed
-from zoo.engine.precision import Precision
-from zoo.engine.processes import ALONE, Processes, end
-from zoo.engine.randomness import set_random_states
-from zoo.engine.state import TrainState
-from zoo.engine.step import Step
+from zoo.data.loading.loader import Batch, share_of
 from zoo.errors import ConfigError, ElsewhereError
 from zoo.events import EpochResult, Note
-from zoo.finetuning import conclusion
-from zoo.finetuning.checkpoint import Learner, load_checkpoint, save_checkpoint
-from zoo.losses import Criterion
-from zoo.run import open_run
+from zoo.models.precision import Precision
+from zoo.plugins.losses import Criterion
+from zoo.runs.open import open_run
+from zoo.training import finalize as conclusion
+from zoo.training import saving
+from zoo.training.checkpoint import Learner, load_checkpoint, save_checkpoint
+from zoo.training.distributed.process_group import ALONE, Processes, end
+from zoo.training.forward import run_over
+from zoo.training.micro_batches import Parts
+from zoo.training.mixup import Mixed
+from zoo.training.random_state import set_random_states
+from zoo.training.state import TrainState
+from zoo.training.step import Step
 
 CPU = torch.device("cpu")
 FP32 = Precision(name="fp32", device=CPU, reason="a test")

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from zoo.engine.average import WeightAverage
+from zoo.training.ema import WeightAverage
 
 
 class Placed(nn.Module):

@@ -4,12 +4,12 @@ import pytest
 import torch
 from fakes import SIZE, SmallBackbone, SmallHead
 
-from zoo.engine.batch import largest_that_fits, most_images, rate_factor_of, step_fits
-from zoo.engine.optimizer import make_optimizer
-from zoo.engine.precision import choose_precision
-from zoo.losses import Criterion
-from zoo.model import Classifier
-from zoo.specs import HeadRequest
+from zoo.models.classifier import Classifier
+from zoo.models.precision import choose_precision
+from zoo.plugins.losses import Criterion
+from zoo.plugins.specs import HeadRequest
+from zoo.training.autotune.batch_size import largest_that_fits, most_images, rate_factor_of, step_fits
+from zoo.training.optimizer import make_optimizer
 
 FP32 = choose_precision("fp32", torch.device("cpu"))
 

@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from zoo.engine.compilation import Compilation
-from zoo.engine.memory import Parts
 from zoo.errors import TrainingError
+from zoo.training.compilation import Compilation
+from zoo.training.micro_batches import Parts
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 

@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from zoo.contracts import Head
-from zoo.data.loader import Batch
-from zoo.engine.evaluate import Outputs, run_over
-from zoo.engine.precision import choose_precision
-from zoo.losses import Criterion
+from zoo.data.loading.loader import Batch
+from zoo.models.precision import choose_precision
+from zoo.plugins.contracts import Head
+from zoo.plugins.losses import Criterion
+from zoo.training.forward import Outputs, run_over
 
 PRECISION = choose_precision("fp32", torch.device("cpu"))
 

@@ -3,13 +3,14 @@ import pytest
 import torch
 from fakes import SmallBackbone, SmallHead, a_head
 
-from zoo.contracts import Features
-from zoo.data.loader import Batch
-from zoo.engine.features import FeatureBatches, OnFeatures, keep_features, solve_head, uses_map
-from zoo.engine.precision import choose_precision
+from zoo.data.loading.loader import Batch
 from zoo.errors import TrainingError
-from zoo.losses import Criterion
-from zoo.specs import HeadRequest
+from zoo.models.precision import choose_precision
+from zoo.plugins.contracts import Features
+from zoo.plugins.losses import Criterion
+from zoo.plugins.specs import HeadRequest
+from zoo.training.frozen.features import FeatureBatches, OnFeatures, keep_features, uses_map
+from zoo.training.linear_probe import solve_head
 
 FP32 = choose_precision("fp32", torch.device("cpu"))
 

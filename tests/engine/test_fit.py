@@ -6,24 +6,24 @@ import torch
 from fakes import PREPROCESS, SmallBackbone, SmallHead, samples
 from torch import nn
 
-from zoo.contracts import Features, Head
-from zoo.data.draws import Augmentation
-from zoo.data.loader import Batch, TrainLoader, generator_for
-from zoo.data.prepare import RoomForCrops
-from zoo.data.shelf import Shelf
-from zoo.data.store import PhotoStore
-from zoo.engine.average import WeightAverage
-from zoo.engine.features import FeatureBatches
-from zoo.engine.fit import Plan, fit
-from zoo.engine.mixup import mix
-from zoo.engine.optimizer import make_optimizer
-from zoo.engine.precision import choose_precision
-from zoo.engine.state import Meter, TrainState
-from zoo.engine.step import Step
+from zoo.data.loading.augment_params import Augmentation
+from zoo.data.loading.loader import Batch, TrainLoader, generator_for
+from zoo.data.loading.pixel_buffer import Shelf
+from zoo.data.loading.prepare import RoomForCrops
+from zoo.data.loading.store import PhotoStore
 from zoo.errors import TrainingError
-from zoo.losses import Criterion
-from zoo.model import Classifier
-from zoo.specs import HeadRequest
+from zoo.models.classifier import Classifier
+from zoo.models.precision import choose_precision
+from zoo.plugins.contracts import Features, Head
+from zoo.plugins.losses import Criterion
+from zoo.plugins.specs import HeadRequest
+from zoo.training.ema import WeightAverage
+from zoo.training.frozen.features import FeatureBatches
+from zoo.training.loop import Plan, fit
+from zoo.training.mixup import mix
+from zoo.training.optimizer import make_optimizer
+from zoo.training.state import Meter, TrainState
+from zoo.training.step import Step
 
 FP32 = choose_precision("fp32", torch.device("cpu"))
 

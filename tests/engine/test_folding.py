@@ -8,10 +8,10 @@ from fakes import SmallBackbone
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from zoo.contracts import Backbone, Features
-from zoo.engine.folding import fold_batch_norm, folded
-from zoo.engine.precision import Precision
-from zoo.model import Classifier
+from zoo.models.classifier import Classifier
+from zoo.models.fold_bn import fold_batch_norm, folded
+from zoo.models.precision import Precision
+from zoo.plugins.contracts import Backbone, Features
 
 FP32 = Precision(name="fp32", device=torch.device("cpu"), reason="a test")
 SIZE = (12, 16)

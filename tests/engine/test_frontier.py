@@ -6,11 +6,11 @@ from fakes import SmallBackbone
 from torch import nn
 from torch.nn import functional as F
 
-from zoo.contracts import Features, StagedBackbone
-from zoo.engine.frontier import Kept, find_frontier
-from zoo.engine.precision import choose_precision
-from zoo.engine.tracing import UntraceableError
-from zoo.model import Classifier, freeze, set_training
+from zoo.models.classifier import Classifier, freeze, set_training
+from zoo.models.frozen_split import Kept, find_frontier
+from zoo.models.precision import choose_precision
+from zoo.models.tracing import UntraceableError
+from zoo.plugins.contracts import Features, StagedBackbone
 
 SIZE = (16, 16)
 FP32 = choose_precision("fp32", torch.device("cpu"))
@@ -213,7 +213,7 @@ def test_a_network_that_cannot_be_divided_is_refused_with_the_reason(reason, bet
 
 
 def test_kept_values_are_made_and_taken_apart_as_named_tuples_are():
-    from zoo.engine.memory import join, some
+    from zoo.training.micro_batches import join, some
 
     kept = Kept(torch.arange(6), torch.arange(12).view(6, 2))
     halves = [some(kept, slice(0, 3)), some(kept, slice(3, 6))]

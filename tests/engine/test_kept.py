@@ -2,11 +2,11 @@ import torch
 from fakes import SmallBackbone
 from torch import nn
 
-from zoo.data.loader import Batch
-from zoo.engine.frontier import Kept, find_frontier
-from zoo.engine.kept import KeptLater, KeptPart, KeptViews, keep_part
-from zoo.engine.precision import choose_precision
-from zoo.model import Classifier, freeze, set_training
+from zoo.data.loading.loader import Batch
+from zoo.models.classifier import Classifier, freeze, set_training
+from zoo.models.frozen_split import Kept, find_frontier
+from zoo.models.precision import choose_precision
+from zoo.training.frozen.activation_cache import KeptLater, KeptPart, KeptViews, keep_part
 
 FP32 = choose_precision("fp32", torch.device("cpu"))
 

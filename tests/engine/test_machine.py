@@ -3,8 +3,8 @@ import ctypes
 import pytest
 import torch
 
-from zoo.engine import machine
-from zoo.engine.precision import Precision
+from zoo.models import runtime as machine
+from zoo.models.precision import Precision
 
 
 class Spy:

@@ -1,9 +1,10 @@
 import pytest
 import torch
 
-from zoo.contracts import Features
-from zoo.engine.memory import Parts, is_out_of_memory, join, some
 from zoo.errors import TrainingError
+from zoo.plugins.contracts import Features
+from zoo.training.memory_errors import is_out_of_memory
+from zoo.training.micro_batches import Parts, join, some
 
 
 @pytest.mark.parametrize(

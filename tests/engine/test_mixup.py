@@ -1,8 +1,8 @@
 import torch
 
-from zoo.contracts import Features
-from zoo.data.loader import Batch
-from zoo.engine.mixup import mix
+from zoo.data.loading.loader import Batch
+from zoo.plugins.contracts import Features
+from zoo.training.mixup import mix
 
 BATCH = Batch(torch.randn(6, 3, 4, 4), torch.arange(6), 0.5)
 

@@ -2,15 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from zoo.engine.optimizer import (
-    TORCH_OPTIMIZERS,
-    check_optimizer,
-    fuses,
-    make_optimizer,
-    optimizer_kernels,
-    set_rate,
-)
 from zoo.errors import ConfigError
+from zoo.training.optimizer import TORCH_OPTIMIZERS, check_optimizer, fuses, make_optimizer, optimizer_kernels, set_rate
 
 
 def groups(parameters):

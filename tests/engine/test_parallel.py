@@ -5,10 +5,10 @@ import torch
 from fakes import SmallBackbone
 from torch import nn
 
-from zoo.engine.mixup import Mixed
-from zoo.engine.parallel import exchanging, share_batch_statistics, without_gradient
-from zoo.engine.precision import Precision
-from zoo.losses import Criterion
+from zoo.models.precision import Precision
+from zoo.plugins.losses import Criterion
+from zoo.training.distributed.ddp import exchanging, share_batch_statistics, without_gradient
+from zoo.training.mixup import Mixed
 
 FP32 = Precision(name="fp32", device=torch.device("cpu"), reason="a test")
 

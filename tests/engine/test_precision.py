@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from zoo.engine.precision import candidates, choose_device, choose_precision
 from zoo.errors import ConfigError
+from zoo.models.precision import candidates, choose_device, choose_precision
 
 CPU = torch.device("cpu")
 

@@ -8,10 +8,10 @@ import pytest
 import safetensors.torch
 import torch
 
-from zoo.engine.precision import choose_device
-from zoo.engine.processes import ALONE, Processes
 from zoo.errors import ConfigError
-from zoo.run import open_run
+from zoo.models.precision import choose_device
+from zoo.runs.open import open_run
+from zoo.training.distributed.process_group import ALONE, Processes
 
 sys.path.insert(0, str(Path(__file__).parent))
 import processes_job as job

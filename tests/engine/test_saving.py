@@ -3,9 +3,9 @@ import signal
 
 import pytest
 
-from zoo.engine.processes import Processes
-from zoo.engine.saving import Saving
-from zoo.interrupts import Interrupts, Terminated
+from zoo.training.distributed.process_group import Processes
+from zoo.training.saving import Saving
+from zoo.utils.interrupts import Interrupts, Terminated
 
 
 class Clock:

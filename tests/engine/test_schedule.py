@@ -2,7 +2,7 @@ import itertools
 
 import pytest
 
-from zoo.engine.schedule import rate_factor
+from zoo.training.optimizer import rate_factor
 
 SCHEDULES = ("constant", "cosine", "linear")
 

@@ -3,10 +3,10 @@ import math
 import pytest
 import torch
 
-from zoo.engine.finite import check_loss, check_weights
-from zoo.engine.randomness import random_states, seed_all, set_random_states
-from zoo.engine.state import Meter, TrainState
 from zoo.errors import TrainingError
+from zoo.training.finite import check_loss, check_weights
+from zoo.training.random_state import random_states, seed_all, set_random_states
+from zoo.training.state import Meter, TrainState
 
 CPU = torch.device("cpu")
 

@@ -6,17 +6,17 @@ import torch
 from fakes import SmallBackbone
 from torch import nn
 
-from zoo.contracts import Head
-from zoo.data.loader import Batch
-from zoo.engine.compilation import Compilation
-from zoo.engine.memory import Parts
-from zoo.engine.mixup import mix
-from zoo.engine.optimizer import make_optimizer
-from zoo.engine.precision import choose_precision
-from zoo.engine.step import Step
+from zoo.data.loading.loader import Batch
 from zoo.errors import TrainingError
-from zoo.losses import Criterion
-from zoo.model import Classifier
+from zoo.models.classifier import Classifier
+from zoo.models.precision import choose_precision
+from zoo.plugins.contracts import Head
+from zoo.plugins.losses import Criterion
+from zoo.training.compilation import Compilation
+from zoo.training.micro_batches import Parts
+from zoo.training.mixup import mix
+from zoo.training.optimizer import make_optimizer
+from zoo.training.step import Step
 
 FP32 = choose_precision("fp32", torch.device("cpu"))
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from zoo.engine.tracing import EXAMPLE, Tracer, UntraceableError
+from zoo.models.tracing import EXAMPLE, Tracer, UntraceableError
 
 
 class Net(nn.Module):

@@ -3,12 +3,12 @@ import torch
 from fakes import SIZE, SmallBackbone, SmallHead
 from torch import nn
 
-from zoo.engine import trial
-from zoo.engine.precision import choose_precision
-from zoo.engine.trial import fastest_precision, judge, time_steps
-from zoo.losses import Criterion
-from zoo.model import Classifier, freeze
-from zoo.specs import HeadRequest
+from zoo.models.classifier import Classifier, freeze
+from zoo.models.precision import choose_precision
+from zoo.plugins.losses import Criterion
+from zoo.plugins.specs import HeadRequest
+from zoo.training.autotune import precision as trial
+from zoo.training.autotune.precision import fastest_precision, judge, time_steps
 
 CPU = torch.device("cpu")
 NAMES = ("bf16", "fp32")

@@ -3,8 +3,8 @@ import json
 import pytest
 import torch
 
-from zoo.engine import verdicts
-from zoo.engine.verdicts import keep, machine_key, recall
+from zoo.training.autotune import cache as verdicts
+from zoo.training.autotune.cache import keep, machine_key, recall
 
 
 @pytest.fixture(autouse=True)

@@ -35,7 +35,7 @@ def small_registry():
 @pytest.fixture(scope="session")
 def small_run(made_once, small_registry):
     def make(folder):
-        from zoo.finetuning.finetune import finetune
+        from zoo.training.finetune import finetune
 
         values = {"head": "flat", "epochs": 2, "batch_size": 8, "lr": 0.01, "device": "cpu", "precision": "fp32"}
         return finetune("small", data="colours", runs=folder / "runs", registry=small_registry, **values)

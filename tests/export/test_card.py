@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zoo.errors import ExportError
-from zoo.specs import Preprocess
+from zoo.preprocess import Preprocess
 from zoo_export.card import ModelCard
 
 CARD = ModelCard(

@@ -9,9 +9,9 @@ import pytest
 from fakes import CLASSES, images, photo, samples
 
 import zoo_export.network
-from zoo.data.image import decode
+from zoo.data.images.decode import decode
 from zoo.errors import ConfigError, DataError, ExportError
-from zoo.predictor import load
+from zoo.inference.run_predictor import load
 from zoo_export.card import KEY, ModelCard
 from zoo_export.exporting import export
 from zoo_export.inspection import inspect

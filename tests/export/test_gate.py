@@ -5,13 +5,13 @@ import onnx
 import pytest
 from fakes import images
 
-import zoo.data.image
+import zoo.data.images.decode
 import zoo_export.gate
 import zoo_export.lowering
 from zoo.errors import DataError, ExportError
-from zoo.evaluation import find_samples
 from zoo.events import ignore
-from zoo.predictor import rebuild
+from zoo.inference.evaluate import find_samples
+from zoo.inference.run_predictor import rebuild
 from zoo_export.exporting import export
 from zoo_export.gate import Gain, check
 from zoo_export.half import to_fp16
@@ -142,7 +142,7 @@ def test_int8_is_calibrated_on_no_photo_that_was_tested_on(small_run, small_regi
     monkeypatch.setattr(
         zoo_export.lowering, "preprocess", lambda pixels, spec: read.append(pixels) or real(pixels, spec)
     )
-    real = zoo.data.image.preprocess
+    real = zoo.data.images.decode.preprocess
     moved = registry_of(FakePlugin(dataset=images(train=images().train[:6] + images().test)))
     values = {"device": "cpu", "photos": 2, "max_drop": 100, "registry": moved}
     exported = export(small_run, tmp_path / "m.onnx", precision="int8", **values)

@@ -130,7 +130,7 @@ def test_an_encrypted_file(exported, tmp_path):
 def test_it_needs_no_torch(exported):
     program = (
         "import sys; sys.modules['torch'] = sys.modules['onnxruntime'] = None\n"
-        "from zoo.cli import main\n"
+        "from zoo.cli.main import main\n"
         f"main(['inspect', {str(exported.path)!r}])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -8,11 +8,11 @@ import torch
 from fakes import SmallBackbone, SmallHead
 from torch import nn
 
-from zoo.contracts import StagedBackbone
 from zoo.errors import ExportError
-from zoo.losses import Criterion
-from zoo.model import Classifier
-from zoo.specs import HeadRequest, NoOptions
+from zoo.models.classifier import Classifier
+from zoo.plugins.contracts import StagedBackbone
+from zoo.plugins.losses import Criterion
+from zoo.plugins.specs import HeadRequest, NoOptions
 from zoo_export.network import Deployed, _explained, to_onnx
 
 SIZE = (16, 20)

@@ -8,7 +8,7 @@ from fakes import images
 
 from zoo.errors import ExportError
 from zoo.events import ignore
-from zoo.predictor import rebuild
+from zoo.inference.run_predictor import rebuild
 from zoo_export.parity import Subject, compare, logits_of, onnx_subjects, probabilities_of
 
 

@@ -14,9 +14,9 @@ from onnx_files import CLASSES, SQUARE, card, model
 from PIL import Image
 
 import zoo_export
-from zoo.data.image import preprocess
+from zoo.data.images.decode import preprocess
 from zoo.errors import ConfigError, ExportError, ImageError, IntegrityError
-from zoo.specs import Preprocess
+from zoo.preprocess import Preprocess
 from zoo_export.frame import frame_of, normaliser
 from zoo_export.predictor import load
 
@@ -105,7 +105,7 @@ SHAPES = [
 
 @pytest.mark.parametrize("spec", SHAPES, ids=lambda spec: f"{spec.resize_mode}-{spec.resize}-{spec.size}")
 def test_a_frame_is_left_as_it_is_by_the_preprocessing_and_cropped_to_what_was_laid_in(spec):
-    """What `zoo.data.image.preprocess` holds for, the graph does too: both are of the same whole numbers."""
+    """What `zoo.data.images.decode.preprocess` holds for, the graph does too: both are of the same whole numbers."""
     images = [preprocess(photo(seed=seed, height=height), spec) for seed, height in enumerate((24, 11, 50))]
     frames = frame_of(spec, name="x")(images)
     assert frames.dtype == np.uint8
@@ -146,7 +146,7 @@ def test_a_batch_says_what_each_photo_says_alone(tmp_path, spec, kind):
 def test_tensors_are_normalised_to_the_last_bit_as_torch_does_it():
     import torch
 
-    from zoo.data.augment import normalise
+    from zoo.data.loading.augment import normalise
 
     images = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), dtype=np.uint8)
     ours = normaliser(SQUARE)(list(images))
@@ -364,7 +364,7 @@ def test_the_commands_import_no_torch(command, file, photos):
         folder.mkdir(parents=True)
         photos[number].rename(folder / "a.png") if command[0] == "evaluate" else None
     program = WITHOUT_TORCH + (
-        "from zoo.cli import main\n"
+        "from zoo.cli.main import main\n"
         "try:\n    main()\n"
         "finally:\n    print(sorted({'torch', 'torchvision', 'timm', 'onnx', 'scipy'} & set(sys.modules)))\n"
     )

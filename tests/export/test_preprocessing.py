@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 from PIL import Image
 
-from zoo.data.augment import normalise
-from zoo.data.image import preprocess
-from zoo.specs import Preprocess
+from zoo.data.images.decode import preprocess
+from zoo.data.loading.augment import normalise
+from zoo.preprocess import Preprocess
 from zoo_export.preprocessing import put_before
 
 SIZES = [(1, 1), (1, 4000), (4000, 1), (37, 53), (224, 224), (375, 500), (448, 512), (31, 33), (65, 48), (1200, 900)]
@@ -81,7 +81,7 @@ def test_no_size_is_off(name, height, width, seed):
 
 
 def test_a_strip_too_long_to_be_resized_whole_is_seen_where_the_crop_is():
-    """Beyond 32 million pixels `zoo.data.image` cuts strips before the resize, so that the scale is a little off."""
+    """Beyond 32 million pixels `zoo.data.images.decode` cuts strips before the resize, so that the scale is a little off."""
     grey = (127 + 120 * np.sin(np.arange(20_000) / 40)).astype(np.uint8)
     pixels = np.repeat(np.repeat(grey[None, :, None], 2, axis=0), 3, axis=2)
     assert np.abs(levels("cropped", pixels) - preprocess(pixels, SPECS["cropped"])).max() < 4

@@ -19,13 +19,14 @@ from click.testing import CliRunner
 from problem_images import problems
 from run_files import untrained
 
-import zoo.predictor
-from zoo.commands.predict import command
-from zoo.data.prepare import for_evaluation, with_room_for_crops
-from zoo.data.store import PhotoStore
+import zoo.inference.run_predictor
+from zoo.cli.commands.predict import command
+from zoo.data.loading.prepare import for_evaluation, with_room_for_crops
+from zoo.data.loading.store import PhotoStore
 from zoo.errors import ImageError
-from zoo.run import RECORD, WEIGHTS, open_run
-from zoo.specs import Sample
+from zoo.plugins.specs import Sample
+from zoo.runs.open import open_run
+from zoo.runs.run import RECORD, WEIGHTS
 from zoo_demo.api import MODELS, PREDICT
 from zoo_export.exporting import export
 from zoo_export.predictor import load
@@ -41,7 +42,10 @@ class Paths:
     """Every way on which a photo comes to the network; each answers with probabilities, or with why it is refused."""
 
     def __init__(self, run, registry, file, client) -> None:
-        self.run, self.file = zoo.predictor.load(run, device="cpu", registry=registry), load(file, device="cpu")
+        self.run, self.file = (
+            zoo.inference.run_predictor.load(run, device="cpu", registry=registry),
+            load(file, device="cpu"),
+        )
         self.client = client
         self.model = self.client.get(MODELS).json()[0]["name"]
 
@@ -79,7 +83,7 @@ class Paths:
 SERVER = """
 import sys
 import zoo_demo.app, zoo_demo.offer, zoo_demo.server, zoo_export.predictor
-from zoo.cli import main
+from zoo.cli.main import main
 main(["demo", sys.stdin.readline().rstrip("\\n"), "--device", "cpu", "--port", "0", "--no-open"])
 """
 
@@ -184,7 +188,7 @@ def test_a_real_image_is_the_same_on_every_path(paths, path, capfd):
 
 @pytest.mark.parametrize("problem", [problem for problem in MADE if not problem.refused], ids=lambda each: each.name)
 def test_what_is_read_is_what_a_person_sees(problem):
-    from zoo.data.image import decode
+    from zoo.data.images.decode import decode
 
     pixels = decode(problem.content)
     assert (pixels.shape[1], pixels.shape[0]) == problem.size
@@ -201,7 +205,7 @@ def test_the_command_names_those_that_it_refuses_and_goes_on(paths, tmp_path, mo
     """One call over all of them."""
     for problem in MADE:
         (tmp_path / problem.name).write_bytes(problem.content)
-    monkeypatch.setattr("zoo.predictor.load", lambda *_, **__: paths.run)
+    monkeypatch.setattr("zoo.inference.run_predictor.load", lambda *_, **__: paths.run)
     files = [str(tmp_path / problem.name) for problem in MADE]
     subject = run.path if model == "run" else file
     result = CliRunner().invoke(command, [str(subject), *files, "--device", "cpu", "--json"], catch_exceptions=False)
@@ -219,9 +223,9 @@ def test_the_command_names_those_that_it_refuses_and_goes_on(paths, tmp_path, mo
 MEMORY = """
 import resource, sys
 from pathlib import Path
-from zoo.data.image import decode, preprocess
+from zoo.data.images.decode import decode, preprocess
 from zoo.errors import ImageError
-from zoo.specs import Preprocess
+from zoo.plugins.specs import Preprocess
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
 before = peak()

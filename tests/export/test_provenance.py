@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from zoo.run import Run
+from zoo.runs.run import Run
 from zoo_export.provenance import _data, _started_from
 
 

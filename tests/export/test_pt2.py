@@ -4,7 +4,7 @@ import pytest
 import torch
 from fakes import images
 
-from zoo.predictor import load
+from zoo.inference.run_predictor import load
 from zoo_export.card import KEY, ModelCard
 from zoo_export.photos import normalised, read
 from zoo_export.pt2 import export_pt2

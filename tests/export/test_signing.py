@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from zoo.errors import IntegrityError
-from zoo.manifest import write_manifest
-from zoo.run import write_record
+from zoo.runs.manifest import write_manifest
+from zoo.runs.run import write_record
 from zoo_export.signing import check_signature, new_key, sign, signature_of
 
 pytest.importorskip("model_signing", reason="needs the extra finetune-zoo[sign]")

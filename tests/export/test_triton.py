@@ -15,7 +15,7 @@ from onnx_files import CLASSES, card, model
 from PIL import Image
 
 from zoo.errors import ConfigError, ExportError
-from zoo.specs import Preprocess
+from zoo.preprocess import Preprocess
 from zoo_export.predictor import load
 from zoo_export.triton import write_triton
 

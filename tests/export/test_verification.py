@@ -10,11 +10,12 @@ import pytest
 from click.testing import CliRunner
 from onnx_files import card, model
 
-from zoo.cli import cli
+from zoo.cli.main import cli
 from zoo.errors import ExportError, IntegrityError, RunError
-from zoo.manifest import update_manifest, write_manifest
-from zoo.run import open_run, write_record
-from zoo.tags import tag_run
+from zoo.runs.manifest import update_manifest, write_manifest
+from zoo.runs.open import open_run
+from zoo.runs.run import write_record
+from zoo.runs.tags import tag_run
 from zoo_export.card import KEY
 from zoo_export.commands.passphrases import new_passphrase
 from zoo_export.files import find_file, read_card, take_in

@@ -9,7 +9,7 @@ import zipfile
 import pytest
 
 from zoo.errors import DataError
-from zoo.fetch.archive import Limits, extract
+from zoo.utils.fetch.archive import Limits, extract
 
 
 def make_zip(path, entries, *, compression=zipfile.ZIP_DEFLATED):

@@ -8,8 +8,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from zoo.errors import DataError
-from zoo.fetch import download as download_module
-from zoo.fetch.download import download
+from zoo.utils.fetch import download as download_module
+from zoo.utils.fetch.download import download
 
 BODY = bytes(range(256)) * 4096  # 1 MiB
 SHA1 = hashlib.sha1(BODY).hexdigest()

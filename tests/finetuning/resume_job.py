@@ -5,7 +5,7 @@ times by a clock and half of the times on the way through a save, and compares w
 what is slow; each training is a fork of it, and dies by SIGKILL.
 """
 
-from zoo.deferred import put_off_compiler
+from zoo.utils.lazy_dynamo import put_off_compiler
 
 put_off_compiler()
 
@@ -21,10 +21,10 @@ import safetensors.torch  # noqa: E402
 import torch  # noqa: E402
 from fakes import FakePlugin, a_backbone, a_head, images, registry_of, samples  # noqa: E402
 
-import zoo.cli  # noqa: E402
-from zoo.finetuning import conclusion, training  # noqa: E402, F401
-from zoo.plugins import Candidate  # noqa: E402
-from zoo.run import open_run  # noqa: E402
+import zoo.cli.main  # noqa: E402
+from zoo.plugins.discovery import Candidate  # noqa: E402
+from zoo.runs.open import open_run  # noqa: E402
+from zoo.training import finalize as conclusion  # noqa: E402
 
 TRAINED = {
     "head": "flat",
@@ -135,7 +135,7 @@ def signalled(number, folder):
         os.dup2(out, 1)
         os.dup2(out, 2)
         found = Candidate(entry="fake", distribution="fake", version="1", load=plugin)
-        zoo.plugins.discover = lambda: [found]
+        zoo.plugins.discovery.discover = lambda: [found]
         values = [f"--{name.replace('_', '-')}={'none' if value is None else value}" for name, value in TRAINED.items()]
         zoo.cli.main(["finetune", "small", *values, "--epochs", "200", "--save-every", "60"])
 

@@ -6,12 +6,16 @@ from fakes import CLASSES, PREPROCESS, FakePlugin, a_backbone, images, registry_
 
 import zoo
 from zoo.config import make_config
+from zoo.data.sources.load import find_images
 from zoo.errors import ConfigError, DataError, RunError, UnknownNameError, WeightsError
 from zoo.events import Note, Work
-from zoo.finetuning.assembly import assemble, config_of, find_images, find_offers, find_weights
-from zoo.options import option
-from zoo.run import Run, open_run, preprocess_to_dict, write_record
-from zoo.specs import DatasetSpec, HeadSpec
+from zoo.models.build import assemble, find_offers
+from zoo.plugins.options import option
+from zoo.plugins.specs import DatasetSpec, HeadSpec
+from zoo.preprocess import preprocess_to_dict
+from zoo.runs.open import config_of, open_run
+from zoo.runs.run import Run, write_record
+from zoo.training.prepare import find_weights
 
 
 def a_config(backbone="small", **values):

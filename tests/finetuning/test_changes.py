@@ -3,8 +3,8 @@ import functools
 import fakes
 import pytest
 
-from zoo.finetuning.changes import changes
-from zoo.finetuning.sources import source_digests
+from zoo.training.record import source_digests
+from zoo.training.resume import changes
 
 RECORD = {
     "classes": ["cat", "dog"],

@@ -8,20 +8,14 @@ import torch
 from fakes import SmallBackbone
 from torch import nn
 
-from zoo import writing
-from zoo.engine.average import WeightAverage
-from zoo.engine.randomness import set_random_states
-from zoo.engine.state import Meter, TrainState
 from zoo.errors import RunError
-from zoo.finetuning.checkpoint import (
-    Learner,
-    describe_checkpoint,
-    load_checkpoint,
-    load_weights,
-    save_checkpoint,
-    save_weights,
-)
-from zoo.run import Run
+from zoo.runs.run import Run
+from zoo.runs.weights import load_weights, save_weights
+from zoo.training.checkpoint import Learner, describe_checkpoint, load_checkpoint, save_checkpoint
+from zoo.training.ema import WeightAverage
+from zoo.training.random_state import set_random_states
+from zoo.training.state import Meter, TrainState
+from zoo.utils import files as writing
 
 CPU = torch.device("cpu")
 

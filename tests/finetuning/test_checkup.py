@@ -3,10 +3,10 @@ from fakes import CLASSES, images, samples
 from scenes import encoded, scene
 
 from zoo.events import EpochResult, Finished, Note
-from zoo.finetuning import conclusion
-from zoo.finetuning.checkup import check_up, describe_check
-from zoo.finetuning.finetune import finetune
-from zoo.specs import Sample
+from zoo.plugins.specs import Sample
+from zoo.training import finalize as conclusion
+from zoo.training.finetune import finetune
+from zoo.training.prepare import check_up, describe_check
 
 
 @pytest.fixture

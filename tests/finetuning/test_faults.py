@@ -11,13 +11,14 @@ import torch
 from fakes import FakePlugin, SmallBackbone, SmallHead, a_backbone, images, registry_of
 
 import zoo
-from zoo.data import pipeline
+from zoo.data.loading import pipeline
 from zoo.errors import DataError, PluginError, RunError, TrainingError, ZooError
 from zoo.events import EpochResult, Note
-from zoo.finetuning import conclusion, preparation
-from zoo.finetuning.finetune import finetune, resume
-from zoo.run import open_run
-from zoo.specs import DatasetSpec, Sample
+from zoo.plugins.specs import DatasetSpec, Sample
+from zoo.runs.open import open_run
+from zoo.training import finalize as conclusion
+from zoo.training import prepare as preparation
+from zoo.training.finetune import finetune, resume
 
 FAST = {
     "head": "flat",
@@ -234,7 +235,7 @@ def test_logits_of_another_shape_in_training_are_told(train):
 
 
 def test_an_error_of_our_own_is_blamed_on_no_plugin(train, monkeypatch):
-    from zoo.engine import fit
+    from zoo.training import loop as fit
 
     def broken(*args, **how):
         raise ZeroDivisionError("1 / 0")
@@ -301,7 +302,7 @@ def test_memory_that_runs_out_in_one_of_several_processes_ends_the_run(train, mo
                 raise torch.OutOfMemoryError("CUDA out of memory")
             return super().forward(features)
 
-    from zoo.engine import step
+    from zoo.training import step
 
     monkeypatch.setattr(step.Step, "__call__", lambda self, batch: self._accumulate(self.network, batch))
     registry = registry_of(FakePlugin(heads=[zoo.HeadSpec(name="flat", build=Greedy)]))

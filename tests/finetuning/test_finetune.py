@@ -13,11 +13,11 @@ from PIL import Image
 from zoo.config import make_config
 from zoo.errors import ConfigError, DataError, RunError, TrainingError, UnknownNameError, WeightsError
 from zoo.events import EpochResult, Finished, Note, Started, StepResult
-from zoo.finetuning import conclusion
-from zoo.finetuning.finetune import finetune, resume
-from zoo.manifest import check_folder
-from zoo.run import open_run
-from zoo.specs import Sample
+from zoo.plugins.specs import Sample
+from zoo.runs.manifest import check_folder
+from zoo.runs.open import open_run
+from zoo.training import finalize as conclusion
+from zoo.training.finetune import finetune, resume
 
 # Whatever the default recipe comes to be, these tests train like this.
 FAST = {
@@ -349,7 +349,7 @@ def test_wherever_photos_are_kept_the_weights_are_the_same(train, monkeypatch, t
 
 
 def test_validation_photos_are_decoded_once(train, monkeypatch):
-    from zoo.data import store
+    from zoo.data.loading import store
 
     decoded = []
     decode = store.decode
@@ -419,7 +419,7 @@ def test_another_image_size_is_what_the_run_is_made_with(train):
 )
 def test_a_wrong_name_is_told_before_torch_is_imported(call):
     code = (
-        "import sys\nfrom zoo.errors import ZooError\nfrom zoo.finetuning.finetune import finetune\n"
+        "import sys\nfrom zoo.errors import ZooError\nfrom zoo.training.finetune import finetune\n"
         f"try:\n    {call}\nexcept ZooError as error:\n    print(type(error).__name__, 'torch' in sys.modules)"
     )
     environment = {"ZOO_BLOCK_PLUGINS": "timm", "PATH": ""}
@@ -428,8 +428,8 @@ def test_a_wrong_name_is_told_before_torch_is_imported(call):
 
 
 def test_a_run_that_measured_its_precision_goes_on_in_it(train, tmp_path, registry, monkeypatch):
-    from zoo.engine.precision import Precision
-    from zoo.finetuning import preparation
+    from zoo.models.precision import Precision
+    from zoo.training import prepare as preparation
 
     bf16 = Precision(name="bf16", device=torch.device("cpu"), reason="2.4 x as fast as fp32, measured")
     monkeypatch.setattr(preparation, "settle_precision", lambda config, **given: bf16)

@@ -5,12 +5,13 @@ import torch
 from fakes import CLASSES, PREPROCESS
 
 from zoo.config import make_config
-from zoo.engine.precision import Precision
 from zoo.errors import ConfigError
 from zoo.events import Work
-from zoo.finetuning import hardware
-from zoo.finetuning.assembly import assemble, find_offers
-from zoo.finetuning.hardware import recorded_precision, settle_batch_size, settle_precision
+from zoo.models.build import assemble, find_offers
+from zoo.models.precision import Precision
+from zoo.training.autotune import batch_size as hardware
+from zoo.training.autotune.batch_size import settle_batch_size
+from zoo.training.autotune.precision import recorded_precision, settle_precision
 
 CPU = torch.device("cpu")
 
@@ -72,7 +73,7 @@ def test_a_verdict_that_cannot_be_is_measured_anew(settle, monkeypatch):
 
 def test_a_machine_without_a_choice_measures_nothing(settle, monkeypatch):
     monkeypatch.setattr(hardware, "candidates", lambda device: ("fp32",))
-    monkeypatch.setattr("zoo.engine.precision.candidates", lambda device: ("fp32",))
+    monkeypatch.setattr("zoo.models.precision.candidates", lambda device: ("fp32",))
     assert settle()[0] == "fp32"
     assert not settle.measured
 

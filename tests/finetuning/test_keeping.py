@@ -5,11 +5,11 @@ import safetensors.torch
 import torch
 from fakes import FakePlugin, SmallBackbone, a_backbone, registry_of
 
-from zoo.data.cache import PhotoCache
+from zoo.data.loading.cache import PhotoCache
 from zoo.events import EpochResult, Note, Work
-from zoo.finetuning import conclusion
-from zoo.finetuning.finetune import finetune, resume
-from zoo.run import open_run
+from zoo.runs.open import open_run
+from zoo.training import finalize as conclusion
+from zoo.training.finetune import finetune, resume
 
 HALF_FROZEN = {
     "head": "flat",

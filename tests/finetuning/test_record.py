@@ -6,10 +6,10 @@ import torch
 from fakes import CLASSES, images
 
 from zoo.config import make_config
-from zoo.engine.precision import choose_precision
-from zoo.finetuning.assembly import assemble, find_offers
-from zoo.finetuning.record import describe_data, describe_hardware, figures, start_record
-from zoo.metrics import evaluate_predictions
+from zoo.metrics.evaluation import evaluate_predictions
+from zoo.models.build import assemble, find_offers
+from zoo.models.precision import choose_precision
+from zoo.training.record import describe_data, describe_hardware, figures, start_record
 
 PRECISION = choose_precision("fp32", torch.device("cpu"))
 

@@ -10,15 +10,17 @@ import torch
 from fakes import FakePlugin, SmallHead, a_backbone, images, photo, png
 
 import zoo
-from zoo.engine.precision import Precision
 from zoo.errors import RunError, TrainingError
 from zoo.events import Finished, Note, Started
-from zoo.finetuning import conclusion, training
-from zoo.finetuning.finetune import finetune, resume
-from zoo.finetuning.resumption import occupied
-from zoo.interrupts import Terminated
-from zoo.manifest import check_folder
-from zoo.run import open_run, write_record
+from zoo.models.precision import Precision
+from zoo.runs.manifest import check_folder
+from zoo.runs.open import open_run
+from zoo.runs.run import write_record
+from zoo.training import finalize as conclusion
+from zoo.training import train as training
+from zoo.training.finetune import finetune, resume
+from zoo.training.resume import occupied
+from zoo.utils.interrupts import Terminated
 
 FAST = {
     "head": "counted",

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from zoo.config import make_config
-from zoo.engine.memory import Parts
-from zoo.engine.precision import Precision
-from zoo.engine.processes import ALONE
-from zoo.finetuning.settings import average_of, compilation_of
+from zoo.models.precision import Precision
+from zoo.training.distributed.process_group import ALONE
+from zoo.training.micro_batches import Parts
+from zoo.training.settings import average_of, compilation_of
 
 
 def a_job(hardware=None, *, device="cuda", part_size=None, **values):

@@ -24,7 +24,7 @@ from fuzz.watch import Watch
 from run_files import WHOLE, untrained
 
 from zoo.errors import ZooError
-from zoo.run import METRICS, RECORD
+from zoo.runs.run import METRICS, RECORD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

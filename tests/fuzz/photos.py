@@ -26,8 +26,8 @@ def images() -> list[bytes]:
 
 
 def decode_whole(content: bytes, folder: Path) -> None:
-    from zoo.data.image import decode, preprocess
-    from zoo.specs import Preprocess
+    from zoo.data.images.decode import decode, preprocess
+    from zoo.preprocess import Preprocess
 
     try:
         pixels = decode(content, name="x")
@@ -39,7 +39,7 @@ def decode_whole(content: bytes, folder: Path) -> None:
 
 
 def decode_part(content: bytes, folder: Path) -> None:
-    from zoo.data.image import decode
+    from zoo.data.images.decode import decode
 
     decode(content, name="x", enough=16)
 
@@ -63,7 +63,7 @@ def archives() -> list[bytes]:
 
 
 def unpack(content: bytes, folder: Path) -> None:
-    from zoo.fetch.archive import Limits, extract
+    from zoo.utils.fetch.archive import Limits, extract
 
     (folder / "a.zip").write_bytes(content)
     try:
@@ -73,7 +73,7 @@ def unpack(content: bytes, folder: Path) -> None:
 
 
 def read_table(content: bytes, folder: Path) -> None:
-    from zoo.data.table import read_csv
+    from zoo.data.sources.table import read_csv
 
     for name in ("1.png", "2.png"):
         (folder / name).touch()
@@ -87,7 +87,7 @@ def names() -> list[bytes]:
 
 
 def read_dataset(content: bytes, folder: Path) -> None:
-    from zoo.data.source import load_images
+    from zoo.data.sources.resolve import load_images
 
     name = content.decode(errors="surrogateescape")
     if os.path.expanduser(name).startswith(("/", "..")):  # noqa: PTH111  pathlib raises where there is no such user

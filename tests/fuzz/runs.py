@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from run_files import WHOLE, untrained
 
-from zoo.run import CHECKPOINT, METRICS, RECORD, WEIGHTS, Run
+from zoo.runs.run import CHECKPOINT, METRICS, RECORD, WEIGHTS, Run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,9 +26,9 @@ def _run_with(name: str, content: bytes, folder: Path) -> Path:
 
 
 def read_record(content: bytes, folder: Path) -> None:
-    from zoo.finetuning.assembly import config_of
-    from zoo.listing import run_row
-    from zoo.run import list_runs, open_run
+    from zoo.cli.listing import run_row
+    from zoo.runs.open import config_of, open_run
+    from zoo.runs.run import list_runs
 
     _run_with(RECORD, content, folder)
     for row in map(run_row, list_runs(folder)):
@@ -42,7 +42,7 @@ def read_record(content: bytes, folder: Path) -> None:
 def load_run(content: bytes, folder: Path) -> None:
     import numpy as np
 
-    from zoo.predictor import load
+    from zoo.inference.run_predictor import load
 
     registry, _, weights = untrained()
     run = _run_with(RECORD, content, folder)
@@ -51,7 +51,8 @@ def load_run(content: bytes, folder: Path) -> None:
 
 
 def read_metrics(content: bytes, folder: Path) -> None:
-    from zoo.run import append_metrics, open_run
+    from zoo.runs.open import open_run
+    from zoo.runs.run import append_metrics
 
     run = _run_with(METRICS, content, folder)
     open_run(run).metrics()
@@ -59,15 +60,15 @@ def read_metrics(content: bytes, folder: Path) -> None:
 
 
 def read_manifest(content: bytes, folder: Path) -> None:
-    from zoo.manifest import MANIFEST, check_folder
+    from zoo.runs.manifest import MANIFEST, check_folder
 
     check_folder(_run_with(MANIFEST, content, folder))
 
 
 def read_tags(content: bytes, folder: Path) -> None:
-    from zoo.run import open_run
-    from zoo.taghistory import TAGS
-    from zoo.tags import tags_by_run
+    from zoo.runs.open import open_run
+    from zoo.runs.tag_history import TAGS
+    from zoo.runs.tags import tags_by_run
 
     _run_with(METRICS, b"", folder)
     (folder / TAGS).write_bytes(content)
@@ -90,7 +91,7 @@ def weights() -> list[bytes]:
 
 
 def read_weights(content: bytes, folder: Path) -> None:
-    from zoo.finetuning.checkpoint import load_weights
+    from zoo.runs.weights import load_weights
 
     run = _run_with(WEIGHTS, content, folder)
     load_weights(Run(run, {"backbone": "fake/small", "head": "fake/flat"}), _network())
@@ -114,13 +115,13 @@ def pickles() -> list[bytes]:
 
 
 def read_checkpoint(content: bytes, folder: Path) -> None:
-    from zoo.finetuning.checkpoint import describe_checkpoint
+    from zoo.training.checkpoint import describe_checkpoint
 
     describe_checkpoint(_run_with(CHECKPOINT, content, folder))
 
 
 def read_pickle(content: bytes, folder: Path) -> None:
-    from zoo.weights import read_state_dict
+    from zoo.models.weights import read_state_dict
 
     (folder / "weights.pth").write_bytes(content)
     read_state_dict(folder / "weights.pth")

@@ -24,7 +24,7 @@ def offline(tmp_path, monkeypatch):
 @pytest.mark.parametrize("backbone", ["torchvision/resnet18", "timm/resnet18"])
 def test_the_command_ends_before_torch_is_imported(offline, backbone):
     code = (
-        "import sys; from zoo.finetuning.finetune import finetune; from zoo.errors import WeightsError\n"
+        "import sys; from zoo.training.finetune import finetune; from zoo.errors import WeightsError\n"
         f"try: finetune({backbone!r}, data='hotdog-cartoon')\n"
         "except WeightsError as error: print(error)\n"
         "assert not {'torch', 'torchvision', 'timm'} & set(sys.modules)"

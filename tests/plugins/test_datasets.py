@@ -13,11 +13,11 @@ import pytest
 from PIL import Image
 from scipy.optimize import minimize
 
-from zoo.data.image import decode
+from zoo.data.images.decode import decode
 from zoo.errors import ConfigError, DataError
-from zoo.options import make_options
-from zoo.plugins import load_registry
-from zoo.specs import DatasetRequest
+from zoo.plugins.options import make_options
+from zoo.plugins.registry import load_registry
+from zoo.plugins.specs import DatasetRequest
 from zoo.testing import check_dataset
 from zoo_datasets import hotdog, zoo_datasets
 from zoo_datasets.cartoon import CLASSES, CartoonOptions, load

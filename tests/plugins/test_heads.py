@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 
 import zoo_heads
-from zoo.contracts import Features, Head
 from zoo.errors import ConfigError
-from zoo.losses import Criterion
-from zoo.options import describe_options, make_options
-from zoo.plugins import load_registry
-from zoo.specs import HeadRequest
+from zoo.plugins.contracts import Features, Head
+from zoo.plugins.losses import Criterion
+from zoo.plugins.options import describe_options, make_options
+from zoo.plugins.registry import load_registry
+from zoo.plugins.specs import HeadRequest
 from zoo.testing import check_head, check_plugin
 from zoo_heads.heads import CosineClassifier
 from zoo_heads.pooling import AttentionPooling, Pooling

@@ -11,12 +11,13 @@ import timm
 import torch
 from torch import nn
 
-from zoo.engine.frontier import find_frontier
-from zoo.engine.precision import choose_precision
 from zoo.errors import ConfigError, PluginError, WeightsError
-from zoo.model import Classifier, freeze
-from zoo.specs import BackboneRequest, Preprocess
-from zoo.weights import load_backbone
+from zoo.models.classifier import Classifier, freeze
+from zoo.models.frozen_split import find_frontier
+from zoo.models.precision import choose_precision
+from zoo.models.weights import load_backbone
+from zoo.plugins.specs import BackboneRequest
+from zoo.preprocess import Preprocess
 from zoo_timm import resolve, zoo_backbones
 from zoo_timm.backbone import TimmBackbone
 from zoo_timm.names import names

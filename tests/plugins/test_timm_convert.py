@@ -5,12 +5,12 @@ import pytest
 import timm
 import torch
 
-from zoo.cli import main
-from zoo.data.augment import normalise
+from zoo.cli.main import main
+from zoo.data.loading.augment import normalise
 from zoo.errors import ConfigError, RunError
-from zoo.finetuning.finetune import finetune
-from zoo.manifest import check_folder, read_manifest
-from zoo.predictor import load
+from zoo.inference.run_predictor import load
+from zoo.runs.manifest import check_folder, read_manifest
+from zoo.training.finetune import finetune
 from zoo_timm.convert import to_timm
 
 

@@ -7,13 +7,14 @@ import torch
 import torchvision
 from torch import nn
 
-from zoo.engine.frontier import find_frontier
-from zoo.engine.precision import choose_precision
 from zoo.errors import ConfigError, WeightsError
-from zoo.model import Classifier, freeze
-from zoo.options import NoOptions
-from zoo.specs import BackboneRequest, Preprocess
-from zoo.weights import load_backbone
+from zoo.models.classifier import Classifier, freeze
+from zoo.models.frozen_split import find_frontier
+from zoo.models.precision import choose_precision
+from zoo.models.weights import load_backbone
+from zoo.plugins.options import NoOptions
+from zoo.plugins.specs import BackboneRequest
+from zoo.preprocess import Preprocess
 from zoo_torchvision import zoo_backbones
 from zoo_torchvision.anatomy import ANATOMIES
 from zoo_torchvision.backbone import VisionTransformerBackbone

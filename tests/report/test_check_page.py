@@ -6,8 +6,8 @@ from scenes import encoded, scene
 
 from zoo.data.check.examine import check_images
 from zoo.errors import DataError
-from zoo.report.check_page import write_check_page
-from zoo.specs import ImageSet, Sample
+from zoo.plugins.specs import ImageSet, Sample
+from zoo.report.html import write_check_page
 
 HOSTILE = '"><img src=x onerror=alert(1)><script>alert(2)</script>'
 

@@ -6,8 +6,8 @@ from PIL import Image
 
 from zoo import report
 from zoo.errors import RunError
+from zoo.plugins.specs import Sample
 from zoo.report import Mistake, find_mistakes, write_mistakes
-from zoo.specs import Sample
 
 
 def pixels(path):

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from zoo.errors import ConfigError, DataError
-from zoo.report.sheet import draw_evenly, write_sheet
-from zoo.specs import ImageSet, Sample
+from zoo.plugins.specs import ImageSet, Sample
+from zoo.report.sheets import draw_evenly, write_sheet
 
 
 def pixels(path):

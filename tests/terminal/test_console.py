@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from zoo.terminal import console
+from zoo.cli.terminal import console
 
 
 @pytest.fixture

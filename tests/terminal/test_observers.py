@@ -3,9 +3,9 @@ import math
 
 import pytest
 
+from zoo.cli.terminal import console, observers, wording
+from zoo.cli.terminal.observers import LineDisplay, observing
 from zoo.events import EpochResult, Finished, Note, Started, StepResult, Work
-from zoo.terminal import console, observers, wording
-from zoo.terminal.observers import LineDisplay, observing
 
 STARTED = Started(
     run="tiny-linear-dogs-1",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from zoo.metrics import mean_interval
+from zoo.metrics.evaluation import mean_interval
 from zoo.report.plot import PALETTE, class_labels, headline, legend, panel, picture
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def write_curves(path: Path, rows: Sequence[Row], *, title: str) -> Path:
 
     Args:
         path: The file to write.
-        rows: As `zoo.run.Run.metrics` returns them, the fields of `EpochResult`; None and NaN leave a gap.
+        rows: As `zoo.runs.run.Run.metrics` returns them, the fields of `EpochResult`; None and NaN leave a gap.
         title: Of which run.
 
     Returns:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from zoo.specs import Sample
+    from zoo.plugins.specs import Sample
 
 SHOWN_MISTAKES = 16
 _WRONG = "#a84300"  # vermilion, dark enough for small letters

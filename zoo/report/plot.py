@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import get_font
 from PIL import ImageFont
 
-from zoo.writing import written_aside
+from zoo.utils.files import written_aside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

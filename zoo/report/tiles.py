@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from zoo.errors import ImageError
 from zoo.report.plot import FAINT, INK, MUTED, PAPER, fit, font_file
-from zoo.writing import written_aside
+from zoo.utils.files import written_aside
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +41,7 @@ def load_photo(source: Path | bytes) -> np.ndarray | None:
 
     It is shrunk at once, because a page of full-size photos need not fit into memory.
     """
-    from zoo.data.image import decode
+    from zoo.data.images.decode import decode
 
     try:
         photo = decode(source)

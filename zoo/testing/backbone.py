@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from zoo.contracts import Backbone, Features, Stage
-from zoo.specs import BackboneCard, BackboneRequest, BackboneSpec
+from zoo.plugins.contracts import Backbone, Features, Stage
+from zoo.plugins.specs import BackboneCard, BackboneRequest, BackboneSpec
 from zoo.testing.subject import Subject, check_options, close, jitter, saved_and_loaded, seeded
 
 if TYPE_CHECKING:

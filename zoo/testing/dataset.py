@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.specs import DatasetRequest, DatasetSpec, ImageSet, Sample
+from zoo.plugins.specs import DatasetRequest, DatasetSpec, ImageSet, Sample
 from zoo.testing.subject import Subject, check_options
 
 if TYPE_CHECKING:

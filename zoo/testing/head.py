@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from zoo.contracts import Features, Head
-from zoo.losses import LOSSES, Criterion
-from zoo.options import describe_options
-from zoo.specs import HeadRequest, HeadSpec
+from zoo.plugins.contracts import Features, Head
+from zoo.plugins.losses import LOSSES, Criterion
+from zoo.plugins.options import describe_options
+from zoo.plugins.specs import HeadRequest, HeadSpec
 from zoo.testing.subject import Subject, check_options, close, jitter, saved_and_loaded, seeded
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from zoo.plugins import GROUP, Candidate, Plugin, load_plugins
-from zoo.specs import BackboneFamily, BackboneSpec
+from zoo.plugins.discovery import GROUP, Candidate, Plugin, load_plugins
+from zoo.plugins.specs import BackboneFamily, BackboneSpec
 from zoo.testing.backbone import check_backbone
 from zoo.testing.dataset import check_dataset
 from zoo.testing.head import check_head
@@ -28,7 +28,7 @@ HEAVY = ("torch", "torchvision", "timm", "gradio", "onnxruntime")
 _LIGHT = f"""
 import sys
 from importlib.metadata import EntryPoint
-from zoo.plugins import Candidate, load_plugins
+from zoo.plugins.discovery import Candidate, load_plugins
 load = EntryPoint(name="plugin", value=sys.argv[1], group="{GROUP}").load
 load_plugins([Candidate(entry="plugin", distribution="plugin", version="", load=load)])
 print(*sorted(set(sys.modules) & set({HEAVY})))

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoo.errors import ZooError
-from zoo.specs import Finding, FormatRequest
+from zoo.plugins.specs import Finding, FormatRequest
 from zoo.testing.subject import Subject
 
 if TYPE_CHECKING:
-    from zoo.specs import CheckSpec, FormatSpec
+    from zoo.plugins.specs import CheckSpec, FormatSpec
 
 _BROKEN = {"empty": b"", "zeros": bytes(64), "text": b"no model at all\n", "noise": bytes(range(256)) * 4}
 

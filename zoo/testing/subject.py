@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.errors import ConfigError
-from zoo.options import check_value, describe_options, make_options
+from zoo.plugins.options import check_value, describe_options, make_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -56,13 +56,13 @@ def check_options(subject: Subject, options: type[Any], values: Mapping[str, Any
     """Checks an options dataclass and returns it with `values` set."""
     subject.want(
         isinstance(options, type) and dataclasses.is_dataclass(options) and _is_frozen(options),
-        "its options must be a frozen dataclass (zoo.options.NoOptions where there are none)",
+        "its options must be a frozen dataclass (zoo.plugins.options.NoOptions where there are none)",
     )
     with subject.calling("reading its options"):
         infos = describe_options(options)
     for info in infos:
         subject.want(
-            bool(info.help), f"the option '{info.name}' must have a line of help: zoo.options.option(help=...)"
+            bool(info.help), f"the option '{info.name}' must have a line of help: zoo.plugins.options.option(help=...)"
         )
         if not info.required:
             with subject.calling(f"checking the default of the option '{info.name}' against its own type and bounds"):

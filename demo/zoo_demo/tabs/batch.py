@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import gradio as gr
 
-from zoo.data.folder import IMAGE_SUFFIXES
-from zoo.data.image import MAX_BYTES
+from zoo.data.images.decode import MAX_BYTES
+from zoo.data.sources.folder import IMAGE_SUFFIXES
 from zoo.errors import ImageError
 from zoo_demo.asking import PRIVATE, ask, chosen, pick_model
 from zoo_demo.photo_input import sent_file
@@ -24,7 +24,7 @@ from zoo_demo.scratch import scratch
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from zoo.prediction import Prediction
+    from zoo.inference.predictor import Prediction
     from zoo_demo.offer import Offer
     from zoo_demo.served import Served
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from zoo.data.image import open_image
+from zoo.data.images.decode import open_image
 from zoo.errors import ZooError
 from zoo_demo.asking import NO_MODEL, PRIVATE, chosen, pick_model, shown
 from zoo_demo.photo_input import photo_input

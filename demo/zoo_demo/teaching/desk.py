@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from zoo.errors import ConfigError
-from zoo.opening import find_model, load_model
+from zoo.inference.open import find_model, load_model
 from zoo_demo.served import Served
 from zoo_demo.teaching.lesson import Lesson, list_lessons, open_lesson
 from zoo_demo.teaching.training import Training, begin

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from zoo.data.image import open_image
+from zoo.data.images.decode import open_image
 from zoo.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
+from zoo.cli.terminal import console
 from zoo.errors import IntegrityError
-from zoo.terminal import console
 from zoo_export.commands.passphrases import passphrase_option
 from zoo_export.secrecy import KEY_FILE, SUFFIX, decrypt_file, find_secret, read_key_file, read_passphrase
 

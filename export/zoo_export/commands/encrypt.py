@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from zoo.commands._options import runs_option
+from zoo.cli.options import runs_option
 from zoo_export.commands.passphrases import new_passphrase, passphrase_option
 from zoo_export.files import find_file, take_in
 from zoo_export.secrecy import SUFFIX, encrypt_file, read_recipients

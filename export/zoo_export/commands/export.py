@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from zoo.commands._options import GroupedCommand, flag_of, json_option, quiet_option, runs_option
-from zoo.run import open_run
-from zoo.terminal import console
-from zoo.terminal.observers import observing
+from zoo.cli.options import GroupedCommand, flag_of, json_option, quiet_option, runs_option
+from zoo.cli.terminal import console
+from zoo.cli.terminal.observers import observing
+from zoo.runs.open import open_run
 from zoo_export.commands.words import gain_told, parity_told
 from zoo_export.exporting import DEFAULT_OPSET, MAX_DROP, PHOTOS, export
 from zoo_export.triton import CLIENT, check_servable, write_triton
 
 if TYPE_CHECKING:
-    from zoo.run import Run
+    from zoo.runs.run import Run
     from zoo_export.exporting import Exported
 
 _NOT_OF_PT2 = ("input", "precision", "max_drop", "opset", "device")

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from zoo.commands._options import json_option, runs_option
-from zoo.commands.info import describe_preprocess
-from zoo.terminal import console, wording
+from zoo.cli.commands.info import describe_preprocess
+from zoo.cli.options import json_option, runs_option
+from zoo.cli.terminal import console, wording
 from zoo_export.commands.words import gain_told, parity_told
 from zoo_export.files import find_file
 from zoo_export.inspection import inspect

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
+from zoo.cli.terminal import console
 from zoo.errors import IntegrityError
-from zoo.terminal import console
 from zoo_export.secrecy import PASSPHRASE_FILE, read_passphrase
 
 passphrase_option = click.option(

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from zoo.commands._options import runs_option
-from zoo.run import locate
-from zoo.terminal import console
+from zoo.cli.options import runs_option
+from zoo.cli.terminal import console
+from zoo.runs.open import locate
 from zoo_export.signing import new_key as write_key
 from zoo_export.signing import sign
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from zoo.commands._options import json_option, runs_option
-from zoo.terminal import console
+from zoo.cli.options import json_option, runs_option
+from zoo.cli.terminal import console
 from zoo_export.verification import Check, verify
 
 

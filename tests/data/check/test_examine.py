@@ -7,7 +7,7 @@ from PIL import Image
 from scenes import encoded, scene, seed_of
 
 from zoo.data.check.examine import check_data, check_fast, check_images
-from zoo.data.folder import read_folder
+from zoo.data.sources.folder import read_folder
 from zoo.errors import DataError
 
 

@@ -7,8 +7,8 @@ from scenes import encoded, scene, seed_of
 
 from zoo.data.check.examine import check_data
 from zoo.data.check.fix import exclusions, write_clean_copy
-from zoo.data.exclusions import Exclusion, read_exclusions, without, write_exclusions
-from zoo.data.folder import read_folder
+from zoo.data.sources.exclusions import Exclusion, read_exclusions, without, write_exclusions
+from zoo.data.sources.folder import read_folder
 from zoo.errors import DataError
 
 

@@ -7,7 +7,7 @@ from scenes import encoded, scene
 
 from zoo.data.check.near import RADIUS, Close, Signatures, close_pairs
 from zoo.data.check.signature import ENOUGH, Signature, sign
-from zoo.data.image import open_image
+from zoo.data.images.decode import open_image
 
 
 def signature(picture, **how):

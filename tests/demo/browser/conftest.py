@@ -44,7 +44,7 @@ def tiny_plugin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="package")
 def models(tiny_plugin: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A run of `tinynet`, made here, and the file exported from it."""
-    from zoo.finetuning.finetune import finetune
+    from zoo.training.finetune import finetune
     from zoo_export.exporting import export
 
     folder = tmp_path_factory.mktemp("demo")

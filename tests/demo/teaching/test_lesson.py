@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from zoo.data.folder import read_folder
+from zoo.data.sources.folder import read_folder
 from zoo.errors import ConfigError, ImageError
 from zoo_demo.teaching.lesson import list_lessons, open_lesson
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from zoo.errors import RunError
-from zoo.run import open_run
+from zoo.runs.open import open_run
 from zoo_demo.teaching.lesson import open_lesson
 from zoo_demo.teaching.training import Training, begin
 

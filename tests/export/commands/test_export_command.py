@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 import zoo_export.exporting
 from zoo.errors import ConfigError, ExportError
-from zoo.manifest import check_folder, read_manifest, write_manifest
+from zoo.runs.manifest import check_folder, read_manifest, write_manifest
 from zoo_export.commands.export import command as export_command
 from zoo_export.commands.inspect import command as inspect_command
 from zoo_export.commands.words import parity_told

@@ -6,27 +6,28 @@ import time
 from typing import TYPE_CHECKING
 
 from zoo.data.check.classes import judge_classes
+from zoo.data.check.duplicates import find_copies, find_near, judge_twins
 from zoo.data.check.files import judge_files
 from zoo.data.check.near import RADIUS
 from zoo.data.check.report import LEVELS, PARTS, Finding, Report
 from zoo.data.check.scan import scan
-from zoo.data.check.twins import find_copies, find_near, judge_twins
-from zoo.data.exclusions import read_exclusions, without
-from zoo.data.source import load_images
-from zoo.data.splits import divide
+from zoo.data.sources.exclusions import read_exclusions, without
+from zoo.data.sources.resolve import load_images
+from zoo.data.sources.splits import divide
 from zoo.errors import DataError
-from zoo.machine import usable_cpus
-from zoo.paths import typed_path
-from zoo.plugins import load_registry
-from zoo.specs import no_progress
+from zoo.events import no_progress
+from zoo.plugins.registry import load_registry
+from zoo.utils.machine import usable_cpus
+from zoo.utils.paths import typed_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from zoo.data.check.report import Photo
-    from zoo.registry import Registry
-    from zoo.specs import ImageSet, Progress, Sample
+    from zoo.events import Progress
+    from zoo.plugins.registry import Registry
+    from zoo.plugins.specs import ImageSet, Sample
 
 # Bytes of photos a processor that the fast examination decodes to find near duplicates: about a second.
 _FAST_BYTES = 12 << 20
@@ -97,7 +98,7 @@ def check_images(
     """Examines a dataset wholly: every photo is read, hashed and decoded, and compared with every other.
 
     Args:
-        images: The dataset, its parts as they will be trained on; `zoo.data.source.load_images` reads one that cannot
+        images: The dataset, its parts as they will be trained on; `zoo.data.sources.resolve.load_images` reads one that cannot
             be trained on with ``strict=False``.
         near: Bits of 128 in which the hashes of near duplicates may differ; 0 finds those that look exactly the same.
         root: The folder that `ImageSet.skipped` is relative to, if it names files.

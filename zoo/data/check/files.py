@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _SMALL = 32  # pixels of the shorter side
 _LARGE = 25_000_000  # pixels
 _LONG = 3  # times as long as wide: a centre crop then sees a third at most
-_NOT_AN_IMAGE = "not an image"  # the reason that zoo.data.folder gives
+_NOT_AN_IMAGE = "not an image"  # the reason that zoo.data.sources.folder gives
 _BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"II*\0", b"MM\0*")
 
 
@@ -27,7 +27,7 @@ def judge_files(photos: Sequence[Photo], skipped: Sequence[str] = (), *, root: P
 
     Args:
         photos: All of them.
-        skipped: What was left out, as `zoo.specs.ImageSet` has it.
+        skipped: What was left out, as `zoo.plugins.specs.ImageSet` has it.
         root: The folder that the names in `skipped` are relative to, if they are files.
     """
     return [

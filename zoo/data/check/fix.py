@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 from zoo.data.check.classes import fold
 from zoo.data.check.header import SUFFIXES
 from zoo.data.check.report import PARTS
-from zoo.data.exclusions import Exclusion
+from zoo.data.sources.exclusions import Exclusion
 from zoo.errors import DataError
-from zoo.specs import no_progress
+from zoo.events import no_progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from zoo.data.check.report import Pair, Photo, Report
-    from zoo.specs import Progress
+    from zoo.events import Progress
 
 _NAME_BYTES = 150
 

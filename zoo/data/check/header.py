@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-from zoo.data.image import open_header, orientation
+from zoo.data.images.decode import open_header, orientation
 
 if TYPE_CHECKING:
     from PIL import Image
 
-# What a photo can have about it, and what becomes of it on its way to the network (zoo.data.image, zoo.data.colour).
+# What a photo can have about it, and what becomes of it on its way to the network (zoo.data.images.decode, zoo.data.images.colour).
 TREATMENTS = {
     "greyscale": "their grey becomes all three channels",
     "CMYK": "converted to sRGB, by their ICC profile where they have one",

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from zoo.data.check.signature import BITS
-from zoo.machine import usable_cpus
-from zoo.specs import no_progress
+from zoo.events import no_progress
+from zoo.utils.machine import usable_cpus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from zoo.data.check.signature import Signature
-    from zoo.specs import Progress
+    from zoo.events import Progress
 
 # Bits in which near duplicates may differ. Up to the second number nothing more is asked; up to the first, that their
 # colours are so many levels of 255 apart on the average, or are those of the other but for brightness and contrast.

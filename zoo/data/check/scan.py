@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING
 
 from zoo.data.check.header import read_header
 from zoo.data.check.report import PARTS, Photo
-from zoo.data.image import open_image, read_bytes
+from zoo.data.images.decode import open_image, read_bytes
 from zoo.errors import ImageError
-from zoo.machine import usable_cpus
-from zoo.specs import no_progress
+from zoo.events import no_progress
+from zoo.utils.machine import usable_cpus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from zoo.specs import ImageSet, Progress, Sample
+    from zoo.events import Progress
+    from zoo.plugins.specs import ImageSet, Sample
 
 _CHUNK = 32  # photos a thread takes at a time
 _AHEAD = 4  # chunks a thread that wait: an interrupt is answered soon, and little is queued

@@ -16,7 +16,7 @@ from PIL import Image
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# The shorter side, in pixels, that is enough of a photo; see `zoo.data.image.decode`. At 32 the hashes of a photo and
+# The shorter side, in pixels, that is enough of a photo; see `zoo.data.images.decode.decode`. At 32 the hashes of a photo and
 # of a smaller copy differ by up to 13 bits of 128, at 64 by 6.
 ENOUGH = 64
 BITS = 128

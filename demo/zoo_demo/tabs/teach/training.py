@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 import pandas as pd
 
-from zoo.listing import list_entries
+from zoo.cli.listing import list_entries
 from zoo_demo.asking import PRIVATE, noted, notice, told
 
 if TYPE_CHECKING:
-    from zoo.registry import Registry
+    from zoo.plugins.registry import Registry
     from zoo_demo.teaching.desk import Desk
     from zoo_demo.teaching.training import Progress
 

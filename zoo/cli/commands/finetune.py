@@ -1,0 +1,132 @@
+"""``zoo finetune``: fine-tunes a backbone on photos."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from zoo.cli.main import ARGUMENTS
+from zoo.cli.options import GroupedCommand, GroupedOption, config_options, given_values, quiet_option, runs_option
+from zoo.cli.terminal.observers import observing
+from zoo.config import make_config
+from zoo.training.distributed.process_group import Processes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from zoo.config import FinetuneConfig
+    from zoo.events import Observer
+
+
+@click.command(
+    cls=GroupedCommand,
+    name="finetune",
+    epilog="\b\nFor example:\n"
+    "  zoo finetune resnet18 --data hotdog\n"
+    "  zoo finetune timm/resnet50d --data ./photos --head mlp --head-option hidden=512",
+)
+@click.argument("backbone", required=False)
+@config_options()
+@click.option(
+    "--resume", cls=GroupedOption, metavar="RUN", help="Go on with a run that was stopped; nothing else is said."
+)
+@click.option(
+    "--resume-anyway",
+    "anyway",
+    cls=GroupedOption,
+    is_flag=True,
+    help="With --resume: go on although data, configuration or code have changed since.",
+)
+@runs_option
+@quiet_option
+@click.option("--json", "as_json", cls=GroupedOption, is_flag=True, help="Print every event as a line of JSON.")
+def command(
+    backbone: str | None,
+    data: str | None,
+    resume: str | None,
+    anyway: bool,
+    runs: Path,
+    quiet: bool,
+    as_json: bool,
+    **values: Any,
+) -> None:
+    """Fine-tune BACKBONE on photos; leaves a run folder.
+
+    What is not said, the recipe decides; the defaults shown are those of the default recipe.
+    """
+    given = given_values(values)
+    if resume is not None:
+        if backbone or data or given:
+            raise click.UsageError("--resume takes everything from the run; leave the backbone and the options out.")
+        config, work = _config_of(resume, runs), _resume(resume, runs, anyway=anyway)
+    elif anyway:
+        raise click.UsageError("--resume-anyway goes with --resume RUN.")
+    elif backbone is None:
+        raise click.UsageError(
+            "Which backbone? For example: zoo finetune resnet18 --data hotdog. 'zoo list' lists all."
+        )
+    else:
+        config = make_config(backbone, data=require_data(data), **given)
+        work = _finetune(config, runs)
+    if config.devices > 1 and Processes.from_environment().alone:
+        context = click.get_current_context()
+        if resume is None:
+            _check(config, runs)
+        context.exit(_launch(config, context.meta[ARGUMENTS]))
+    with observing(as_json=as_json, quiet=quiet) as observer:
+        work(observer)
+
+
+def _check(config: FinetuneConfig, runs: Path) -> None:
+    """Finds what is wrong with names and paths before any process is started."""
+    from zoo.plugins.registry import load_registry
+    from zoo.training.finetune import check_names
+
+    check_names(config, registry=load_registry(), runs=runs)
+
+
+def _launch(config: FinetuneConfig, arguments: Sequence[str]) -> int:
+    from zoo.models.precision import choose_device
+    from zoo.training.distributed.launch import launch
+
+    choose_device(config.device, Processes(count=config.devices, local_count=config.devices))
+    return launch(arguments, devices=config.devices)
+
+
+def _config_of(reference: str, runs: Path) -> FinetuneConfig:
+    from zoo.runs.open import config_of, open_run
+
+    return config_of(open_run(reference, runs=runs))
+
+
+def _finetune(config: FinetuneConfig, runs: Path) -> Callable[[Observer], object]:
+    from zoo.training.finetune import finetune
+
+    return lambda observer: finetune(config, runs=runs, observer=observer)
+
+
+def _resume(reference: str, runs: Path, *, anyway: bool) -> Callable[[Observer], object]:
+    from zoo.training.finetune import resume
+
+    return lambda observer: resume(reference, runs=runs, anyway=anyway, observer=observer)
+
+
+def require_data(data: str | None) -> str:
+    """Returns `data`; when it is missing, tells what it can be.
+
+    Raises:
+        click.UsageError: It is missing.
+    """
+    if data:
+        return data
+    from zoo.plugins.registry import load_registry
+
+    named = ", ".join(offer.spec.name for offer in load_registry().datasets()) or "none installed"
+    raise click.UsageError(
+        "What shall it learn from? Give --data one of:\n"
+        f"  a dataset        {named}\n"
+        "  a folder         ./photos, with a folder of photos for each class\n"
+        "  a CSV file       photos.csv, of path,label"
+    )

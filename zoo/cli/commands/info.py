@@ -1,0 +1,120 @@
+"""``zoo info``: tells all about a backbone, head, dataset or recipe."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from zoo.cli.describe import BackboneDescription, DatasetDescription, Description, RecipeDescription, describe
+from zoo.cli.options import flag_of, json_option
+from zoo.cli.terminal import console
+from zoo.plugins.registry import load_registry
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from zoo.plugins.specs import WeightsInfo
+    from zoo.preprocess import Preprocess
+
+
+@click.command(name="info")
+@click.argument("name")
+@json_option
+def command(name: str, as_json: bool) -> None:
+    """Tell all about NAME, a backbone, head, dataset or recipe: options, size, preprocessing, weights, licence."""
+    found = describe(name, load_registry())
+    if as_json:
+        console.write_json([description.to_dict() for description in found])
+        return
+    for number, description in enumerate(found):
+        if number:
+            click.echo()
+        _write(description)
+
+
+def _write(description: Description) -> None:
+    console.heading(f"{description.name}, a {description.kind}")
+    pairs = [("summary", description.summary), ("plugin", description.plugin)]
+    match description:
+        case BackboneDescription():
+            console.write_pairs([*pairs, *_backbone_pairs(description)], indent=2)
+            _write_stages(description)
+        case DatasetDescription():
+            console.write_pairs([*pairs, *_dataset_pairs(description)], indent=2)
+        case RecipeDescription():
+            console.write_pairs(pairs, indent=2)
+            _write_recipe(description)
+        case _:
+            console.write_pairs(pairs, indent=2)
+    _write_options(description)
+
+
+def _backbone_pairs(description: BackboneDescription) -> list[tuple[str, str]]:
+    size, preprocess = description.size, description.preprocess
+    height, width = preprocess.size
+    pairs = [("input", f"{height} x {width} pixels"), ("preprocessing", describe_preprocess(preprocess))]
+    pairs += _weights_pairs(description.weights)
+    if size is not None:
+        pairs.append(("parameters", f"{console.count(size.parameters)} ({size.parameters:,}), without a head"))
+        pairs.append(("features", f"pooled (N, {size.pooled_width}), map (N, {size.map_width}, h, w)"))
+    return pairs
+
+
+def _weights_pairs(weights: WeightsInfo | None) -> list[tuple[str, str]]:
+    if weights is None:
+        return [("weights", "none; train it with --weights none")]
+    published = f", ImageNet top-1 {weights.accuracy:.1f} %" if weights.accuracy is not None else ""
+    return [
+        ("weights", f"{weights.name}{published}"),
+        ("from", weights.source),
+        ("licence", weights.licence or "not stated"),
+    ]
+
+
+def describe_preprocess(preprocess: Preprocess) -> str:
+    """Returns the preprocessing in words, in the order in which it happens."""
+    height, width = preprocess.size
+    resize = {
+        "shorter": f"shorter side to {preprocess.resize}, centre crop",
+        "longer": f"longer side to {preprocess.resize}, padded",
+        "squash": f"squashed to {height} x {width}",
+    }[preprocess.resize_mode]
+    mean, std = (", ".join(f"{value:g}" for value in triple) for triple in (preprocess.mean, preprocess.std))
+    return f"{resize}, {preprocess.interpolation}; mean {mean}; std {std}"
+
+
+def _write_stages(description: BackboneDescription) -> None:
+    if description.size is None:
+        return
+    click.echo("\n  Stages, as --freeze counts them")
+    stages = description.size.stages
+    rows = [(str(number), name, console.count(size)) for number, (name, size) in enumerate(stages, start=1)]
+    console.write_table(("", "stage", "parameters"), rows, right=(0, 2), indent=4)
+
+
+def _dataset_pairs(description: DatasetDescription) -> list[tuple[str, str]]:
+    state = description.folder if description.present else f"{description.folder} (nothing there yet)"
+    return [("licence", description.licence or "not stated"), ("files", state)]
+
+
+def _write_recipe(description: RecipeDescription) -> None:
+    parts: list[tuple[str, Mapping[str, Any]]] = [
+        ("Differs from the defaults in 'zoo finetune --help' by", description.values),
+        ("With --weights none", description.from_scratch),
+        ("With --freeze all", description.frozen),
+    ]
+    for title, values in parts:
+        if values:
+            click.echo(f"\n  {title}")
+            console.write_pairs([(flag_of(name), console.word(value)) for name, value in values.items()], indent=4)
+
+
+def _write_options(description: Description) -> None:
+    if not description.options:
+        return
+    flag = {"backbone": "--backbone-option", "head": "--head-option", "dataset": "--data-option"}[description.kind]
+    click.echo(f"\n  Options, set with {flag} NAME=VALUE")
+    console.write_pairs(
+        ((option.name, option.describe().partition(" ")[2]) for option in description.options), indent=4
+    )

@@ -1,0 +1,81 @@
+"""``zoo plugins``: lists the plugins, what they offer, and what failed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from zoo.cli.options import json_option
+from zoo.cli.terminal import console
+from zoo.plugins.registry import load_registry
+from zoo.plugins.specs import BackboneFamily
+
+if TYPE_CHECKING:
+    from zoo.plugins.discovery import Plugin
+
+
+@click.command(name="plugins")
+@click.option("--verbose", "-v", is_flag=True, help="Show the traceback of what failed.")
+@json_option
+def command(verbose: bool, as_json: bool) -> None:
+    """List the plugins: where each comes from, what it offers, what failed and why."""
+    plugins = load_registry().plugins
+    if as_json:
+        console.write_json([_to_dict(plugin) for plugin in plugins])
+        return
+    rows = [(plugin.key, plugin.version, _offers(plugin)) for plugin in plugins]
+    console.write_table(("plugin", "version", "offers"), rows)
+    for plugin in plugins:
+        if plugin.error and not plugin.blocked:
+            click.echo()
+            click.echo(f"{click.style(plugin.key, bold=True)} failed: {console.printable(plugin.error)}")
+            if verbose and plugin.details:
+                click.echo(plugin.details.rstrip())
+    if not verbose and any(plugin.details for plugin in plugins):
+        click.echo("\n'zoo plugins --verbose' shows where.")
+
+
+def counts(plugin: Plugin) -> dict[str, int]:
+    """Returns how many of each kind a plugin offers."""
+    families = sum(isinstance(offer, BackboneFamily) for offer in plugin.backbones)
+    return {
+        "backbones": len(plugin.backbones) - families,
+        "families": families,
+        "heads": len(plugin.heads),
+        "datasets": len(plugin.datasets),
+        "formats": len(plugin.formats),
+        "checks": len(plugin.checks),
+    }
+
+
+def _offers(plugin: Plugin) -> str:
+    if plugin.error:
+        return plugin.error if plugin.blocked else "nothing: failed"
+    singular = {"families": "family of backbones"}
+    parts = [
+        f"{number} {kind if number > 1 else singular.get(kind, kind[:-1])}"
+        for kind, number in counts(plugin).items()
+        if number
+    ]
+    return ", ".join([*parts, *(["commands"] if plugin.add_commands else [])]) or "nothing"
+
+
+def _to_dict(plugin: Plugin) -> dict[str, Any]:
+    return {
+        "key": plugin.key,
+        "distribution": plugin.distribution,
+        "version": plugin.version,
+        "qualifier": plugin.qualifier,
+        "built_in": plugin.built_in,
+        "backbones": [offer.name for offer in plugin.backbones if not isinstance(offer, BackboneFamily)],
+        "families": [offer.name for offer in plugin.backbones if isinstance(offer, BackboneFamily)],
+        "heads": [offer.name for offer in plugin.heads],
+        "datasets": [offer.name for offer in plugin.datasets],
+        "formats": [offer.name for offer in plugin.formats],
+        "checks": [offer.name for offer in plugin.checks],
+        "commands": plugin.add_commands is not None,
+        "blocked": plugin.blocked,
+        "error": plugin.error,
+        "details": plugin.details,
+    }

@@ -1,0 +1,140 @@
+"""``zoo predict``: tells what is on photos."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import sys
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+from zoo.cli.options import device_option, json_option, runs_option
+from zoo.cli.terminal import console
+from zoo.errors import RunError, ZooError
+from zoo.inference.open import find_model, load_model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from zoo.inference.predictor import Prediction
+
+_STDOUT = "-"
+
+
+@click.command(name="predict")
+@click.argument("run", metavar="RUN-OR-FILE")
+@click.argument("paths", nargs=-1, required=True, metavar="FILES-OR-FOLDERS...", type=click.Path(path_type=Path))
+@click.option("--top", type=click.IntRange(min=1), default=1, metavar="K", help="Show the K most likely classes.")
+@click.option("--csv", "csv_file", metavar="FILE", help="Write all probabilities to a CSV file; - for the terminal.")
+@device_option
+@runs_option
+@json_option
+@click.pass_context
+def command(
+    ctx: click.Context,
+    run: str,
+    paths: tuple[Path, ...],
+    top: int,
+    csv_file: str | None,
+    device: str,
+    runs: Path,
+    as_json: bool,
+) -> None:
+    """Tell what a run, or an exported file, sees on photos: files, or folders searched at any depth.
+
+    A photo that cannot be read is named on stderr, the others go on; the exit code is then 1.
+    """
+    model = find_model(run, runs=runs, ask=console.passphrase_prompt())
+    failed: list[ZooError] = []
+    with _opened(csv_file) as stream:
+        predictor = load_model(model, device=device)
+        for note in predictor.notes:
+            click.echo(f"{click.style('note:', fg='yellow', bold=True)} {console.printable(note)}", err=True)
+        write_row = _row_writer(stream, predictor.classes)
+        predictions = []
+        for prediction in _readable(predictor.predict_files(_photos(paths, failed)), failed):
+            write_row(prediction)
+            predictions.append(prediction)
+    if as_json:
+        console.write_json([_to_dict(prediction, top) for prediction in predictions])
+    elif csv_file is None and predictions:
+        _write_table(predictions, top)
+    if failed:
+        click.echo(f"{len(failed)} of {len(failed) + len(predictions)} could not be read.", err=True)
+        ctx.exit(1)
+
+
+def _readable(outcomes: Iterable[Prediction | ZooError], failed: list[ZooError]) -> Iterator[Prediction]:
+    for outcome in outcomes:
+        if isinstance(outcome, ZooError):
+            _name(outcome.message, failed, outcome)
+        else:
+            yield outcome
+
+
+def _photos(paths: Iterable[Path], failed: list[ZooError]) -> Iterator[Path]:
+    """Yields the files, and the images below the folders in the order of their names."""
+    from zoo.data.sources.folder import IMAGE_SUFFIXES
+    from zoo.errors import DataError
+
+    for path in paths:
+        if not path.is_dir():
+            yield path
+            continue
+        found = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+        if not found:
+            _name(f"{path} holds no photos.", failed, DataError(f"{path} holds no photos."))
+        yield from found
+
+
+def _name(message: str, failed: list[ZooError], error: ZooError) -> None:
+    failed.append(error)
+    click.echo(f"{click.style('error:', fg='red', bold=True)} {console.printable(message)}", err=True)
+
+
+def _write_table(predictions: Sequence[Prediction], top: int) -> None:
+    top = min(top, len(predictions[0].probabilities))
+    header = ["photo"] + ["class", "probability"] * top
+    rows = []
+    for prediction in predictions:
+        likely = list(prediction.probabilities.items())[:top]
+        rows.append([prediction.name, *(cell for name, p in likely for cell in (name, console.percent(p)))])
+    console.write_table(header, rows, right=range(2, 2 * top + 1, 2))
+
+
+def _to_dict(prediction: Prediction, top: int) -> dict[str, Any]:
+    return {
+        "name": prediction.name,
+        "label": prediction.label,
+        "probability": prediction.probability,
+        "probabilities": dict(list(prediction.probabilities.items())[: top if top > 1 else None]),
+    }
+
+
+def _row_writer(stream: IO[str] | None, classes: Sequence[str]) -> Callable[[Prediction], None]:
+    """Returns a function that writes the row of a prediction, or does nothing where no CSV is asked for."""
+    if stream is None:
+        return lambda prediction: None
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["photo", "label", "probability", *classes])
+
+    def write_row(prediction: Prediction) -> None:
+        by_class = (f"{prediction.probabilities[name]:.6f}" for name in classes)
+        writer.writerow([prediction.name, prediction.label, f"{prediction.probability:.6f}", *by_class])
+
+    return write_row
+
+
+@contextlib.contextmanager
+def _opened(file: str | None) -> Iterator[IO[str] | None]:
+    """Opens what is to be written to, before anything slow begins."""
+    if file is None or file == _STDOUT:
+        yield sys.stdout if file else None
+        return
+    try:
+        with Path(file).open("w", encoding="utf-8", newline="") as stream:
+            yield stream
+    except OSError as error:
+        raise RunError(f"Cannot write {file}: {error.strerror}.", hint="Choose another file with --csv.") from error

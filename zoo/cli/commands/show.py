@@ -1,0 +1,93 @@
+"""``zoo show``: writes a sheet of a dataset's photos, as they are or as the network sees them in training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from zoo.cli.options import GroupedCommand, GroupedOption, config_options, given_values
+from zoo.cli.terminal.observers import observing
+from zoo.config import make_config
+from zoo.events import Work
+from zoo.plugins.registry import card_of, load_registry
+from zoo.preprocess import Preprocess
+
+if TYPE_CHECKING:
+    from zoo.config import FinetuneConfig
+    from zoo.plugins.registry import Registry
+
+_FIELDS = (
+    *("data_options", "image_size", "recipe", "seed"),
+    *("crop_scale", "hflip", "vflip", "rotation", "shear", "color_jitter", "randaugment"),
+)
+_COUNT, _COUNT_AUGMENTED = 24, 6
+_USUAL = Preprocess(size=(224, 224), resize=256)  # of most backbones
+
+
+@click.command(cls=GroupedCommand, name="show")
+@click.argument("data")
+@click.option(
+    "--part",
+    cls=GroupedOption,
+    type=click.Choice(["train", "val", "test"]),
+    default="train",
+    show_default=True,
+    help="Which part of the data.",
+)
+@click.option(
+    "--count", cls=GroupedOption, type=int, metavar="N", help="How many photos.  [default: 24, or 6 with --augmented]"
+)
+@click.option(
+    "--output",
+    "-o",
+    cls=GroupedOption,
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE.png",
+    help="The file to write.  [default: named after the data]",
+)
+@click.option(
+    "--augmented", cls=GroupedOption, is_flag=True, help="Show each photo with what the network sees of it in training."
+)
+@click.option(
+    "--backbone", cls=GroupedOption, help="Of which backbone the input size and resizing are.  [default: 224 pixels]"
+)
+@config_options(only=_FIELDS)
+def command(
+    data: str,
+    part: str,
+    count: int | None,
+    output: Path | None,
+    augmented: bool,
+    backbone: str | None,
+    **values: Any,
+) -> None:
+    """Write a sheet of photos of DATA with their labels; with --augmented what the network sees of them."""
+    config = make_config(backbone or "resnet18", data=data, **given_values(values))
+    registry = load_registry()
+    from zoo.data.sources.resolve import load_images
+    from zoo.report.sheets import write_sheet
+
+    with observing() as observer:
+        images = load_images(
+            data,
+            registry=registry,
+            options=config.data_options,
+            progress=lambda what, done, total: observer(Work(what=what, done=done, total=total)),
+        )
+    views = None
+    if augmented:
+        from zoo.data.loading.augment_params import Augmentation
+        from zoo.data.loading.views import augmented_views
+
+        preprocess = _preprocess(config, backbone, registry)
+        views = augmented_views(preprocess, Augmentation.from_config(config), seed=config.seed)
+    target = output or Path(f"{images.name}{'-augmented' if augmented else ''}.png")
+    number = count if count is not None else _COUNT_AUGMENTED if augmented else _COUNT
+    click.echo(write_sheet(images, target, part=part, count=number, seed=config.seed, views=views))
+
+
+def _preprocess(config: FinetuneConfig, backbone: str | None, registry: Registry) -> Preprocess:
+    preprocess = card_of(registry.backbone(backbone)).preprocess if backbone else _USUAL
+    return preprocess if config.image_size is None else preprocess.at_size((config.image_size, config.image_size))

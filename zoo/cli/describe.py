@@ -1,0 +1,213 @@
+"""Tells all that is known of one backbone, head, dataset or recipe, as plain values."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from zoo.errors import ConfigError, UnknownNameError, did_you_mean
+from zoo.plugins.options import OptionInfo, describe_options, make_options
+from zoo.plugins.registry import card_of
+from zoo.plugins.specs import BackboneRequest
+from zoo.recipes import RECIPES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from zoo.plugins.contracts import Backbone
+    from zoo.plugins.registry import Offer, Registry
+    from zoo.plugins.specs import BackboneSpec, DatasetSpec, HeadSpec, WeightsInfo
+    from zoo.preprocess import Preprocess
+    from zoo.recipes import Recipe
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Description:
+    """What every kind of thing has.
+
+    Attributes:
+        kind: ``"backbone"``, ``"head"``, ``"dataset"`` or ``"recipe"``.
+        name: Qualified; of a recipe its only name.
+        summary: One line.
+        plugin: The key of the plugin it comes from; empty for a recipe.
+        options: What there is to set.
+    """
+
+    kind: str
+    name: str
+    summary: str
+    plugin: str = ""
+    options: tuple[OptionInfo, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the fields as plain values, fit for JSON."""
+        values = asdict(self)
+        for option in values["options"]:
+            option["type"] = option["type"].__name__
+        return values
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """How large a backbone is.
+
+    Attributes:
+        parameters: Count, without any head.
+        stages: Name and count of parameters of each stage, input to output.
+        pooled_width: D of its pooled features ``(N, D)``.
+        map_width: C of its map ``(N, C, h, w)``.
+    """
+
+    parameters: int
+    stages: tuple[tuple[str, int], ...]
+    pooled_width: int
+    map_width: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackboneDescription(Description):
+    """A backbone.
+
+    Attributes:
+        preprocess: How pixels become its input.
+        weights: Its pretrained weights, or None.
+        size: None where it cannot be built without options.
+    """
+
+    preprocess: Preprocess
+    weights: WeightsInfo | None
+    size: Size | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetDescription(Description):
+    """A dataset.
+
+    Attributes:
+        licence: As its owner states it; empty when unknown.
+        folder: Where its files lie, or will lie after the first use.
+        present: Whether that folder exists.
+    """
+
+    licence: str
+    folder: str
+    present: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecipeDescription(Description):
+    """A recipe.
+
+    Attributes:
+        values: Laid over the defaults of `zoo.config.FinetuneConfig`.
+        from_scratch: Laid over `values` with ``weights="none"``.
+        frozen: Laid over `values` with ``freeze="all"``.
+    """
+
+    values: Mapping[str, Any]
+    from_scratch: Mapping[str, Any]
+    frozen: Mapping[str, Any]
+
+
+def describe(name: str, registry: Registry) -> list[Description]:
+    """Returns everything that has a qualified or bare name; a backbone is built to be counted, without weights.
+
+    Families, whose library takes seconds to import, are asked only if nothing else has the name.
+
+    Raises:
+        UnknownNameError: Nothing has the name; the hint lists close ones.
+    """
+    found: list[Description] = []
+    if any(name in (offer.name, offer.spec.name) for offer in registry.backbones()):
+        found.append(describe_backbone(registry.backbone(name)))
+    if any(name in (offer.name, offer.spec.name) for offer in registry.heads()):
+        found.append(describe_head(registry.head(name)))
+    if any(name in (offer.name, offer.spec.name) for offer in registry.datasets()):
+        found.append(describe_dataset(registry.dataset(name)))
+    if name in RECIPES:
+        found.append(describe_recipe(RECIPES[name]))
+    if found:
+        return found
+    try:
+        return [describe_backbone(registry.backbone(name))]
+    except UnknownNameError as error:
+        others = [*(head.name for head in registry.heads()), *(data.name for data in registry.datasets())]
+        near = did_you_mean(name, [*others, *RECIPES])
+        raise UnknownNameError(
+            f"There is no backbone, head, dataset or recipe '{name}'.", hint=near or error.hint
+        ) from error
+
+
+def describe_backbone(offer: Offer[BackboneSpec]) -> BackboneDescription:
+    """Returns what is known of a backbone. Imports its library and torch."""
+    card = card_of(offer)
+    return BackboneDescription(
+        **_common("backbone", offer),
+        preprocess=card.preprocess,
+        weights=card.weights,
+        size=_size(offer, card.preprocess.size),
+    )
+
+
+def describe_head(offer: Offer[HeadSpec]) -> Description:
+    """Returns what is known of a head."""
+    return Description(**_common("head", offer))
+
+
+def describe_dataset(offer: Offer[DatasetSpec]) -> DatasetDescription:
+    """Returns what is known of a dataset; nothing is downloaded."""
+    from zoo.utils.paths import dataset_folder
+
+    folder = dataset_folder(offer.spec.name if offer.plugin.built_in else offer.name)
+    return DatasetDescription(
+        **_common("dataset", offer), licence=offer.spec.licence, folder=str(folder), present=folder.is_dir()
+    )
+
+
+def describe_recipe(recipe: Recipe) -> RecipeDescription:
+    """Returns what is known of a recipe."""
+    return RecipeDescription(
+        kind="recipe",
+        name=recipe.name,
+        summary=recipe.summary,
+        values=dict(recipe.values),
+        from_scratch=dict(recipe.from_scratch),
+        frozen=dict(recipe.frozen),
+    )
+
+
+def _common(kind: str, offer: Offer[Any]) -> dict[str, Any]:
+    return {
+        "kind": kind,
+        "name": offer.name,
+        "summary": offer.spec.summary,
+        "plugin": offer.plugin.key,
+        "options": tuple(describe_options(offer.spec.options)),
+    }
+
+
+def _size(offer: Offer[BackboneSpec], image_size: tuple[int, int]) -> Size | None:
+    try:
+        options = make_options(offer.spec.options, {}, owner=f"backbone {offer.name}")
+    except ConfigError:  # an option without a default decides the size
+        return None
+    request = BackboneRequest(pretrained=False, image_size=image_size, options=options)
+    backbone = _without_values(lambda: offer.spec.build(request))
+    counts = {name: parameter.numel() for name, parameter in backbone.named_parameters()}
+    return Size(
+        parameters=sum(counts.values()),
+        stages=tuple((stage.name, sum(counts[name] for name in stage.parameters)) for stage in backbone.stages()),
+        pooled_width=backbone.pooled_width,
+        map_width=backbone.map_width,
+    )
+
+
+def _without_values(build: Callable[[], Backbone]) -> Backbone:
+    """Builds on torch's meta device, which takes neither memory nor the time of drawing values."""
+    import torch
+
+    try:
+        with torch.device("meta"):
+            return build()
+    except RuntimeError:  # some networks compute with their values while they are built, which meta tensors lack
+        return build()

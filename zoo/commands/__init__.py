@@ -1,1 +1,0 @@
-"""The commands, one module each: parse, call the library, print. Imported when the command runs."""

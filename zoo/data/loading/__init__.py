@@ -1,0 +1,1 @@
+"""Cached photos, augmentation, and the batches that training and evaluation read."""

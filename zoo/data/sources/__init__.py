@@ -1,0 +1,1 @@
+"""Where photos and labels come from: folders, tables, splits."""

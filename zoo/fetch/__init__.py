@@ -1,1 +1,0 @@
-"""Brings files from elsewhere, and trusts none of them: downloads with resume and checksums, archives."""

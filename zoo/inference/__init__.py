@@ -1,0 +1,1 @@
+"""Everything that uses a trained run or an exported file. Imports nothing of training."""

@@ -1,0 +1,279 @@
+"""zoo.models.build."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from zoo.config import FinetuneConfig
+from zoo.errors import ConfigError, PluginError, WeightsError, ZooError
+from zoo.models.stages import check_stages
+from zoo.plugins.contracts import Backbone, Features, Head
+from zoo.plugins.losses import Criterion
+from zoo.plugins.options import make_options
+from zoo.plugins.registry import card_of
+from zoo.plugins.specs import BackboneRequest, HeadRequest
+from zoo.runs.run import Run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from zoo.config import FinetuneConfig
+    from zoo.models.classifier import Classifier
+    from zoo.plugins.registry import Offer, Registry
+    from zoo.plugins.specs import BackboneSpec, HeadSpec, WeightsInfo
+    from zoo.preprocess import Preprocess
+
+T = TypeVar("T")
+
+
+def build_backbone(
+    offer: Offer[BackboneSpec], *, pretrained: bool, image_size: tuple[int, int], options: Any
+) -> Backbone:
+    """Builds a backbone and checks, on a small batch, that it keeps the contract.
+
+    Raises:
+        WeightsError: Pretrained weights cannot be had.
+        ConfigError: The backbone cannot work at this image size.
+        PluginError: The plugin broke its contract.
+    """
+    request = BackboneRequest(pretrained=pretrained, image_size=image_size, options=options)
+    backbone = _ask(offer, "be built", lambda: offer.spec.build(request))
+    if not isinstance(backbone, Backbone):
+        raise PluginError(f"{offer.name}: build returned {type(backbone).__name__}, not a zoo.Backbone.")
+    for width in ("pooled_width", "map_width"):
+        if not isinstance(getattr(backbone, width, None), int):
+            raise PluginError(f"{offer.name}: the backbone does not say its {width}, a whole number.")
+    _ask(offer, "tell its stages", lambda: check_stages(backbone, offer.name))
+    _check_features(backbone, offer.name, image_size, pretrained=pretrained)
+    return backbone
+
+
+def build_head(
+    offer: Offer[HeadSpec], backbone: Backbone, *, outputs: int, dropout: float, criterion: Criterion, options: Any
+) -> Head:
+    """Builds a head for a backbone; its fresh weights come from torch's global generator.
+
+    Raises:
+        ConfigError: An option does not fit the backbone's features.
+        PluginError: The plugin broke its contract.
+    """
+    request = HeadRequest(
+        pooled_width=backbone.pooled_width,
+        map_width=backbone.map_width,
+        outputs=outputs,
+        dropout=dropout,
+        criterion=criterion,
+        options=options,
+    )
+    head = _ask(offer, "be built", lambda: offer.spec.build(request))
+    if not isinstance(head, Head):
+        raise PluginError(f"{offer.name}: build returned {type(head).__name__}, not a zoo.Head.")
+    _check_head(offer, head, backbone, outputs)
+    return head
+
+
+def _check_head(offer: Offer[HeadSpec], head: Head, backbone: Backbone, outputs: int) -> None:
+    chance = torch.Generator().manual_seed(0)  # the global one must go on where it was
+    shapes = (2, backbone.pooled_width), (2, backbone.map_width, 3, 3)
+    features = Features(*(torch.randn(shape, generator=chance) for shape in shapes))
+    with torch.no_grad(), _evaluating(head):
+        logits = _ask(offer, "make logits of features", lambda: head(features))
+        if not isinstance(logits, Tensor) or logits.shape != (2, outputs) or logits.dtype != torch.float32:
+            raise PluginError(f"{offer.name}: logits are {_described(logits)}, not {(2, outputs)} float32.")
+        loss = _ask(offer, "tell its loss", lambda: head.loss(logits, torch.tensor([0, outputs - 1])))
+    if not isinstance(loss, Tensor) or loss.shape != () or not loss.is_floating_point():
+        raise PluginError(f"{offer.name}: a loss is {_described(loss)}, not a single number.")
+    for what, value in (("tensor of logits", logits), ("loss", loss)):
+        if not value.isfinite().all():
+            raise PluginError(f"{offer.name}: of random features the {what} is not finite.")
+
+
+def _described(value: object) -> str:
+    if not isinstance(value, Tensor):
+        return type(value).__name__
+    return f"{tuple(value.shape)} {str(value.dtype).removeprefix('torch.')}"
+
+
+def _check_features(backbone: Backbone, name: str, image_size: tuple[int, int], *, pretrained: bool) -> None:
+    chance = torch.Generator().manual_seed(0)
+    try:
+        with torch.no_grad(), _evaluating(backbone):
+            features = backbone(torch.randn(1, 3, *image_size, generator=chance))
+    except ZooError:
+        raise
+    except Exception as error:
+        raise ConfigError(
+            f"{name} cannot take images of {image_size[0]} x {image_size[1]} pixels: {error}.",
+            hint="Choose another --image-size; 'zoo info' tells the size of its weights.",
+        ) from error
+    if not isinstance(features, Features):
+        raise PluginError(f"{name}: forward returned {type(features).__name__}, not zoo.Features.")
+    if not all(isinstance(each, Tensor) for each in features):
+        raise PluginError(f"{name}: features are {', '.join(type(each).__name__ for each in features)}, not tensors.")
+    pooled, map_ = tuple(features.pooled.shape), tuple(features.map.shape)
+    if pooled != (1, backbone.pooled_width) or len(map_) != 4 or map_[:2] != (1, backbone.map_width):
+        raise PluginError(
+            f"{name}: features are {pooled} and {map_}, "
+            f"not (1, {backbone.pooled_width}) and (1, {backbone.map_width}, h, w)."
+        )
+    if any(each.dtype != torch.float32 for each in features):
+        raise PluginError(f"{name}: features are {' and '.join(map(_described, features))}, not float32.")
+    # Random weights may overflow in eval mode, before batch normalisations have seen anything; pretrained ones may not.
+    if pretrained and not all(each.isfinite().all() for each in features):
+        raise PluginError(f"{name}: of random noise the features are not all finite.", hint="Are its weights broken?")
+
+
+def _ask(offer: Offer[Any], what: str, question: Callable[[], T]) -> T:
+    try:
+        return question()
+    except ZooError:
+        raise
+    except Exception as error:
+        raise PluginError(
+            f"{offer.name} could not {what}: {type(error).__name__}: {error}.",
+            hint=f"Check its options; the fault may lie in the plugin {offer.plugin.key}.",
+        ) from error
+
+
+class _evaluating:  # noqa: N801 - used as a function
+    """Puts a module into eval mode for the length of a block."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self._module = module
+        self._training = module.training
+
+    def __enter__(self) -> None:
+        self._module.eval()
+
+    def __exit__(self, *_: object) -> None:
+        self._module.train(self._training)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offers:
+    """The plugins' answer to the names in a configuration.
+
+    Attributes:
+        backbone: What will be built.
+        head: What will be built on it.
+        backbone_options: An instance of the backbone's options.
+        head_options: An instance of the head's options.
+    """
+
+    backbone: Offer[BackboneSpec]
+    head: Offer[HeadSpec]
+    backbone_options: Any
+    head_options: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """A classifier, with what is known of it.
+
+    Attributes:
+        classifier: On the CPU, in float32.
+        preprocess: How pixels become its input.
+        weights: What was loaded, in one line.
+    """
+
+    classifier: Classifier
+    preprocess: Preprocess
+    weights: str
+
+
+def find_offers(config: FinetuneConfig, registry: Registry) -> Offers:
+    """Looks up the names of a configuration, and checks the options given to them. Imports no torch.
+
+    Raises:
+        UnknownNameError: No plugin offers the backbone or the head.
+        ConfigError: One of their options is wrong.
+    """
+    backbone, head = registry.backbone(config.backbone), registry.head(config.head)
+    return Offers(
+        backbone=backbone,
+        head=head,
+        backbone_options=make_options(
+            backbone.spec.options, config.backbone_options, owner=f"backbone {config.backbone}"
+        ),
+        head_options=make_options(head.spec.options, config.head_options, owner=f"head {config.head}"),
+    )
+
+
+def assemble(
+    config: FinetuneConfig,
+    offers: Offers,
+    weights: Path | Run | None,
+    classes: int,
+    *,
+    preprocess: Preprocess | None = None,
+    load: bool = True,
+) -> Model:
+    """Builds backbone and head and loads the weights. The head's fresh weights are decided by the seed.
+
+    Args:
+        config: What is asked for.
+        offers: As `find_offers` returns them.
+        weights: As `find_weights` returns them.
+        classes: How many outputs the head has.
+        preprocess: Of a run that is built again, taken as it is: the file exported from the run goes by it too. Else
+            that of the weights, at the size and with the crop that `config` asks for.
+        load: Whether to load the weights; without, the backbone's are random, for another process to overwrite.
+
+    Raises:
+        WeightsError: The weights cannot be had or do not fit. Random values never stand in for them.
+        ConfigError: The image size or an option does not fit the backbone.
+        PluginError: A plugin broke its contract.
+    """
+    import torch
+
+    from zoo.models.build import build_backbone, build_head
+    from zoo.models.classifier import Classifier
+
+    card = card_of(offers.backbone)
+    if config.weights == "pretrained" and card.weights is None:
+        raise WeightsError(
+            f"{offers.backbone.name} has no pretrained weights.",
+            hint="Say --weights none to train from scratch, or give a file or a run.",
+        )
+    if preprocess is None:
+        preprocess = weights.preprocess if isinstance(weights, Run) else card.preprocess
+        if config.image_size is not None:
+            preprocess = preprocess.at_size((config.image_size, config.image_size))
+        if config.eval_crop is not None:
+            preprocess = preprocess.with_crop(config.eval_crop)
+    torch.manual_seed(config.seed)
+    backbone = build_backbone(
+        offers.backbone,
+        pretrained=load and config.weights == "pretrained",
+        image_size=preprocess.size,
+        options=offers.backbone_options,
+    )
+    told = _load(backbone, config, weights, card.weights) if load else ""
+    torch.manual_seed(config.seed)  # however many draws the backbone took, the head starts from the same values
+    head = build_head(
+        offers.head,
+        backbone,
+        outputs=classes,
+        dropout=config.dropout,
+        criterion=Criterion(name=config.loss, label_smoothing=config.label_smoothing),
+        options=offers.head_options,
+    )
+    return Model(classifier=Classifier(backbone, head), preprocess=preprocess, weights=told)
+
+
+def _load(
+    backbone: Backbone, config: FinetuneConfig, weights: Path | Run | None, pretrained: WeightsInfo | None
+) -> str:
+    from zoo.models.weights import load_backbone, read_state_dict
+
+    if weights is not None:
+        path = weights.weights_path if isinstance(weights, Run) else weights
+        return load_backbone(backbone, read_state_dict(path), source=str(path)).summary()
+    if config.weights == "none" or pretrained is None:
+        return "none: trained from scratch"
+    return f"{pretrained.name}, from {pretrained.source}"

@@ -1,0 +1,1 @@
+"""What plugins hand over, and how they are found, checked and kept apart."""

@@ -1,0 +1,167 @@
+"""Runs variants of one configuration side by side, and draws curve beside curve."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo.config import make_config
+from zoo.errors import ConfigError
+from zoo.events import Note, ignore
+from zoo.models.build import find_offers
+from zoo.plugins.registry import load_registry
+from zoo.runs.run import RUNS
+from zoo.training.distributed.process_group import Processes
+from zoo.training.finetune import finetune
+from zoo.utils.files import written_aside
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from zoo.config import FinetuneConfig
+    from zoo.events import Observer
+    from zoo.plugins.registry import Registry
+    from zoo.runs.run import Run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """One column of the comparison: the same values, several seeds.
+
+    Attributes:
+        name: What sets it apart: ``"weights=none"``.
+        runs: Paths of its run folders, one a seed.
+        accuracies: Of each run, on the test part (the validation part where there is no test), 0 to 1.
+        seconds: Of each run.
+        mean: Of `accuracies`.
+        half_width: Of the mean's 95 % interval over the seeds (Student's t); None for one seed.
+    """
+
+    name: str
+    runs: tuple[str, ...]
+    accuracies: tuple[float, ...]
+    seconds: tuple[float, ...]
+    mean: float
+    half_width: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """What came of it.
+
+    Attributes:
+        variants: In the order they were asked for.
+        picture: ``comparison.png``.
+        table: ``comparison.json``.
+    """
+
+    variants: tuple[Variant, ...]
+    picture: Path
+    table: Path
+
+
+def compare(
+    backbone: str,
+    *,
+    data: str,
+    grid: Mapping[str, Sequence[Any]],
+    common: Mapping[str, Any] | None = None,
+    seeds: Sequence[int] = (0,),
+    runs: str | Path = RUNS,
+    output: str | Path | None = None,
+    observer: Observer = ignore,
+    registry: Registry | None = None,
+) -> Comparison:
+    """Fine-tunes once for every combination of values and every seed.
+
+    Args:
+        backbone: A name from the registry.
+        data: A dataset's name, a folder or a CSV.
+        grid: Fields of `FinetuneConfig`, each with the values to try: ``{"weights": ["pretrained", "none"]}``.
+        common: Fields that are the same for all.
+        seeds: Each variant is run once with each.
+        runs: Folder below which the run folders are made.
+        output: Folder for picture and table; `runs` by default.
+        observer: Told of progress.
+        registry: Of plugins; found in the environment by default.
+
+    Raises:
+        ConfigError: A value is wrong; every one is checked before the first run begins.
+        UnknownNameError: No plugin offers one of the backbones or heads.
+    """
+    plan = _plan(backbone, data, grid, dict(common or {}), seeds)
+    registry = registry or load_registry()
+    for configs in plan.values():
+        find_offers(configs[0], registry)
+    done: dict[str, list[Run]] = {}
+    total = sum(map(len, plan.values()))
+    for name, configs in plan.items():
+        for config in configs:
+            number = 1 + sum(map(len, done.values()))
+            observer(Note(text=f"Run {number} of {total}: {name}, seed {config.seed}."))
+            done.setdefault(name, []).append(finetune(config, runs=runs, observer=observer, registry=registry))
+    folder = Path(runs if output is None else output)
+    folder.mkdir(parents=True, exist_ok=True)
+    return _conclude(done, folder, title=f"{backbone} on {data}")
+
+
+def _plan(
+    backbone: str, data: str, grid: Mapping[str, Sequence[Any]], common: dict[str, Any], seeds: Sequence[int]
+) -> dict[str, list[FinetuneConfig]]:
+    if not seeds:
+        raise ConfigError("compare needs at least one seed.")
+    if "devices" in {*grid, *common} or not Processes.from_environment().alone:
+        raise ConfigError(
+            "compare works in a single process.",
+            hint="Start the runs one by one, with 'zoo finetune --devices', to share each among several.",
+        )
+    if both := sorted(set(grid) & set(common)):
+        raise ConfigError(f"compare: '{both[0]}' is both varied and fixed.")
+    plan = {}
+    for values in itertools.product(*grid.values()):
+        chosen = dict(zip(grid, values, strict=True))
+        name = ", ".join(f"{key}={value}" for key, value in chosen.items()) or backbone
+        plan[name] = [
+            make_config(**{"backbone": backbone, "data": data, **common, **chosen, "seed": seed}) for seed in seeds
+        ]
+    return plan
+
+
+def _conclude(done: Mapping[str, Sequence[Run]], folder: Path, *, title: str) -> Comparison:
+    from zoo.report import write_comparison
+
+    variants = tuple(_variant(name, runs) for name, runs in done.items())
+    picture = write_comparison(
+        folder / "comparison.png",
+        {name: [run.metrics() for run in runs] for name, runs in done.items()},
+        title=title,
+        test=_test_accuracies(done),
+    )
+    table = folder / "comparison.json"
+    with written_aside(table) as aside:
+        aside.write_text(json.dumps([asdict(variant) for variant in variants], indent=2) + "\n", encoding="utf-8")
+    return Comparison(variants=variants, picture=picture, table=table)
+
+
+def _variant(name: str, runs: Sequence[Run]) -> Variant:
+    from zoo.metrics.evaluation import mean_interval
+
+    accuracies = tuple(float((run.results.get("test") or run.results["val"])["accuracy"]) for run in runs)
+    mean, half_width = mean_interval(accuracies)
+    return Variant(
+        name=name,
+        runs=tuple(str(run.path) for run in runs),
+        accuracies=accuracies,
+        seconds=tuple(float(run.results["seconds"]) for run in runs),
+        mean=mean,
+        half_width=half_width,
+    )
+
+
+def _test_accuracies(done: Mapping[str, Sequence[Run]]) -> dict[str, list[float]] | None:
+    if not all("test" in run.results for runs in done.values() for run in runs):
+        return None
+    return {name: [float(run.results["test"]["accuracy"]) for run in runs] for name, runs in done.items()}

@@ -1,0 +1,109 @@
+"""Runs a network over a part of a dataset."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from itertools import chain
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from zoo.training.distributed.process_group import ALONE
+from zoo.training.micro_batches import Parts, join, some
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from zoo.data.loading.loader import Batch
+    from zoo.models.precision import Precision
+    from zoo.plugins.contracts import Head
+    from zoo.training.distributed.process_group import Processes
+
+T = TypeVar("T")
+
+
+class Outputs(NamedTuple):
+    """What a network said to every image of a part.
+
+    Attributes:
+        logits: float32 ``(N, classes)``, on the CPU.
+        labels: int64 ``(N,)``, on the CPU.
+    """
+
+    logits: Tensor
+    labels: Tensor
+
+    @torch.no_grad()
+    def loss(self, head: Head) -> float:
+        """Returns the mean loss."""
+        device = _device_of(head)
+        return float(head.loss(self.logits.to(device), self.labels.to(device)))
+
+    @torch.no_grad()
+    def probabilities(self, head: Head) -> Tensor:
+        """Returns ``(N, classes)`` float32, on the CPU."""
+        return head.probabilities(self.logits.to(_device_of(head))).cpu()
+
+    def accuracy(self) -> float:
+        """Returns top-1, 0 to 1."""
+        return float((self.logits.argmax(dim=1) == self.labels).double().mean())
+
+
+def _device_of(head: Head) -> torch.device:
+    """Returns where a head computes: its loss and its activation may have weights, too."""
+    return next((tensor.device for tensor in chain(head.parameters(), head.buffers())), torch.device("cpu"))
+
+
+@torch.inference_mode()
+def run_over(
+    network: nn.Module,
+    batches: Iterable[Batch],
+    precision: Precision,
+    *,
+    parts: Parts | None = None,
+    processes: Processes = ALONE,
+) -> Outputs:
+    """Returns the logits of every batch; the network is in eval mode meanwhile, and left as it was.
+
+    Args:
+        network: On the device of `precision`.
+        batches: Of images, or of kept features.
+        precision: Of forward passes.
+        parts: How many images at a time; where memory runs out they become fewer.
+        processes: Those that share the images; each is given the outputs of all, in the order of the images.
+
+    Raises:
+        TrainingError: Memory is too small for a single image.
+    """
+    parts = parts or Parts()
+    logits, labels = [], []
+    with evaluating(network):
+        for batch in batches:
+            logits.append(in_parts(network, batch, precision, parts).float())
+            labels.append(batch.labels)
+    return Outputs(processes.join(logits).cpu(), processes.join(labels).cpu())
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Puts a network into eval mode for the length of a block; afterwards each module is in the mode it was in."""
+    was_training = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in was_training.items():
+            module.training = training
+
+
+def in_parts(network: Callable[[Any], T], batch: Batch, precision: Precision, parts: Parts) -> T:
+    """Returns what a network in eval mode says to a batch, part by part: a tensor, or a tuple of them."""
+
+    def work() -> Any:
+        with precision.autocast():
+            said = [network(some(batch.images, where)) for where in parts.split(len(batch.labels))]
+        return join(said)
+
+    said: T = parts.attempt(work, count=len(batch.labels))
+    return said

@@ -1,0 +1,1 @@
+"""Activations of frozen stages, computed once and cached."""

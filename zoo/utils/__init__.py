@@ -1,0 +1,1 @@
+"""Files, paths, the machine and downloads: what knows nothing of machine learning."""
