@@ -9,7 +9,7 @@ from typing import Self
 _PROC = Path("/proc")
 
 
-class Watch:
+class ProgressMonitor:
     """Looks at a process and its children now and then, in a thread, for the length of a block.
 
     Args:

@@ -171,7 +171,7 @@ async def run(server: _serving.Server, arguments: argparse.Namespace) -> tuple[l
         until = time.perf_counter() + seconds
         row: dict[str, Any] = {"requests": 0, "failed": 0, "told to wait": 0, "milliseconds": []}
         came: dict[str, Counter[str]] = {name: Counter() for name in abuses(server.port, photos[0])}
-        with _memory.Watch(server.pid) as memory:
+        with _memory.ProgressMonitor(server.pid) as memory:
             work = [be_good(server.port, photos, labels, until, row) for _ in range(arguments.clients)]
             if abused:
                 for name, what in abuses(server.port, photos[0]).items():

@@ -48,13 +48,16 @@ class Bench:
         import torch
 
         from zoo.config import make_config
-        from zoo.models.build import assemble, find_offers
+        from zoo.models.build import assemble, preprocess_for
         from zoo.models.classifier import freeze
+        from zoo.models.offers import find_offers
         from zoo.models.precision import choose_device
-        from zoo.plugins.registry import load_registry
+        from zoo.plugins.registry import card_of, load_registry
 
         self.config = make_config(backbone, data="none", weights="none", freeze=arguments.freeze)
-        model = assemble(self.config, find_offers(self.config, load_registry()), None, 2)
+        offers = find_offers(self.config, load_registry())
+        preprocess = preprocess_for(self.config, card_of(offers.backbone).preprocess)
+        model = assemble(self.config, offers, classes=2, preprocess=preprocess)
         freeze(model.classifier, self.config.frozen_stages(len(model.classifier.backbone.stages())))
         self.device = choose_device("auto")
         self.network = model.classifier.to(self.device)

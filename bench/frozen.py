@@ -29,12 +29,15 @@ def half_frozen(name: str, freeze: str, image_size: int, device: Any) -> Classif
     import torch
 
     from zoo.config import make_config
-    from zoo.models.build import assemble, find_offers
+    from zoo.models.build import assemble, preprocess_for
     from zoo.models.classifier import freeze as freeze_stages
-    from zoo.plugins.registry import load_registry
+    from zoo.models.offers import find_offers
+    from zoo.plugins.registry import card_of, load_registry
 
     config = make_config(name, data="noise", weights="none", freeze=freeze, image_size=image_size)
-    classifier = assemble(config, find_offers(config, load_registry()), None, 2).classifier
+    offers = find_offers(config, load_registry())
+    preprocess = preprocess_for(config, card_of(offers.backbone).preprocess)
+    classifier = assemble(config, offers, classes=2, preprocess=preprocess).classifier
     freeze_stages(classifier, config.frozen_stages(len(classifier.backbone.stages())))
     classifier.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return classifier
@@ -64,7 +67,7 @@ def measure(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     import torch
 
     from zoo.models.classifier import set_training
-    from zoo.models.frozen_split import find_frontier
+    from zoo.models.frozen_split import SplitClassifier, find_frozen_split
     from zoo.models.precision import choose_device, choose_precision
     from zoo.models.tracing import UntraceableError
 
@@ -74,7 +77,7 @@ def measure(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     row: dict[str, Any] = {"backbone": name, "precision": precision.name}
     started = time.perf_counter()
     try:
-        frontier = find_frontier(classifier, image_size=(size, size), precision=precision, freeze_norm_stats=True)
+        split = find_frozen_split(classifier, image_size=(size, size), precision=precision, freeze_norm_stats=True)
     except UntraceableError as error:
         return {**row, **dict.fromkeys(_COLUMNS), "kept of an image": error.message}
     found = time.perf_counter() - started
@@ -82,11 +85,12 @@ def measure(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     images = torch.randn(arguments.batch_size, 3, size, size, device=device).contiguous(
         memory_format=torch.channels_last
     )
-    take = stepper(classifier, precision, len(images))
+    divided = SplitClassifier(classifier.backbone, classifier.head, split)
+    take = {network: stepper(network, precision, len(images)) for network in (classifier, divided)}
 
     def before() -> Any:
         with torch.no_grad(), precision.autocast():
-            kept = frontier.keep(images)
+            kept = split.keep(images)
         kept[0].flatten()[0].item()
         return kept
 
@@ -101,22 +105,19 @@ def measure(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
         return clock
 
     def whole() -> object:
-        classifier.frontier = None
-        return take(images)
+        return take[classifier](images)
 
     def folded() -> object:
-        classifier.frontier = frontier
-        return take(images)
+        return take[divided](images)
 
     def from_kept() -> object:
-        classifier.frontier = frontier
-        return take(kept)
+        return take[divided](kept)
 
     works = {"whole": whole, "folded": folded, "kept": from_kept, "before": before}
     taken = alternate({key: clocked(work) for key, work in works.items()}, arguments.repeats, warm_up=True)
     times = [1e3 * median(taken[key]) for key in works]
-    shapes = " + ".join(" x ".join(map(str, shape)) for shape in frontier.shapes)
-    figures = (shapes, frontier.image_bytes / 1e3, found, *times, times[0] / times[2])
+    shapes = " + ".join(" x ".join(map(str, shape)) for shape in split.shapes)
+    figures = (shapes, split.image_bytes / 1e3, found, *times, times[0] / times[2])
     return {**row, **dict(zip(_COLUMNS, figures, strict=True))}
 
 

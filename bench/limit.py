@@ -30,7 +30,7 @@ NAME = "limit"
 
 
 @dataclass
-class Watch:
+class ProgressMonitor:
     """Stands between `zoo.training.train` and the engine, and measures after every epoch but the first.
 
     Attributes:
@@ -138,7 +138,7 @@ def measure(backbone: str, freeze: str, arguments: argparse.Namespace, data: Pat
     """Fine-tunes, watched, and returns a row of the table."""
     import zoo
 
-    watch = Watch()
+    watch = ProgressMonitor()
     with tempfile.TemporaryDirectory() as runs, watch.installed():
         zoo.finetune(
             backbone,
@@ -167,7 +167,7 @@ def measure(backbone: str, freeze: str, arguments: argparse.Namespace, data: Pat
         "bare ms/image": 1e3 / bare,
         "+ engine's step": 1e3 / median(watch.step) - 1e3 / bare,
         "+ loader": 1e3 / loader,
-        "+ rest": 1e3 / engine - 1e3 / median(watch.step) - 1e3 / loader,
+        "+ safe_point": 1e3 / engine - 1e3 / median(watch.step) - 1e3 / loader,
     }
 
 
@@ -198,7 +198,7 @@ def main(args: list[str] | None = None) -> None:
         for backbone in arguments.backbones.split(",")
         for freeze in arguments.freeze.split(",")
     ]
-    note = "Frozen stages run forward in the bare step too. A negative rest: the loader works beside the step."
+    note = "Frozen stages run forward in the bare step too. A negative safe_point: the loader works beside the step."
     report(NAME, arguments, rows, notes=[note])
 
 

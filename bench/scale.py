@@ -38,7 +38,7 @@ def run(data: Path, devices: int, arguments: argparse.Namespace) -> tuple[float,
         started = time.perf_counter()
         with (
             subprocess.Popen(command, stdout=subprocess.DEVNULL, env=_project.environment()) as process,
-            _memory.Watch(process.pid) as memory,
+            _memory.ProgressMonitor(process.pid) as memory,
         ):
             process.wait()
         if process.returncode:

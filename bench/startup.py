@@ -42,7 +42,7 @@ def bare(program: str, environment: dict[str, str]) -> float:
 
 
 def first_step(words: list[str], environment: dict[str, str]) -> float:
-    """Returns the seconds until `zoo finetune` tells that its first step is done; the rest of the run is waited for."""
+    """Returns the seconds until `zoo finetune` tells that its first step is done; the safe_point of the run is waited for."""
     started = time.perf_counter()
     command = [sys.executable, "-m", "zoo", "finetune", *words, "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:

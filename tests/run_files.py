@@ -52,11 +52,15 @@ def untrained() -> tuple[Registry, bytes, bytes]:
     from fakes import CLASSES, FakePlugin, registry_of
 
     from zoo.config import make_config
-    from zoo.models.build import assemble, find_offers
+    from zoo.models.build import assemble, preprocess_for
+    from zoo.models.offers import find_offers
+    from zoo.plugins.registry import card_of
 
     registry = registry_of(FakePlugin())
     config = make_config("small", data="colours", head="flat", weights="none")
-    made = assemble(config, find_offers(config, registry), None, len(CLASSES))
+    offers = find_offers(config, registry)
+    preprocess = preprocess_for(config, card_of(offers.backbone).preprocess)
+    made = assemble(config, offers, classes=len(CLASSES), preprocess=preprocess)
     names = {"backbone": "fake/small", "head": "fake/flat", "classes": CLASSES}
     values = {"config": config.to_dict(), "preprocess": preprocess_to_dict(made.preprocess)}
     record = json.dumps({**WHOLE[RECORD], **names, **values}).encode()

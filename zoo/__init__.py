@@ -63,7 +63,7 @@ _LAZY = {
     "HeadRequest": "zoo.plugins.specs",
     "HeadSpec": "zoo.plugins.specs",
     "ImageSet": "zoo.plugins.specs",
-    "Preprocess": "zoo.plugins.specs",
+    "Preprocess": "zoo.preprocess",
     "Sample": "zoo.plugins.specs",
     "WeightsInfo": "zoo.plugins.specs",
     "hookimpl": "zoo.plugins.hookspecs",
@@ -78,9 +78,9 @@ _LAZY = {
     "finetune": "zoo.training.finetune",
     "list_runs": "zoo.runs.run",
     "load": "zoo.inference.run_predictor",
-    "load_registry": "zoo.plugins.discovery",
+    "load_registry": "zoo.plugins.registry",
     "make_config": "zoo.config",
-    "open_run": "zoo.runs.run",
+    "open_run": "zoo.runs.open",
     "resume": "zoo.training.finetune",
 }
 

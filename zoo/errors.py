@@ -12,7 +12,7 @@ The tree::
     ├── WeightsError           weights that cannot be had, or do not fit
     ├── RunError               a run folder that is missing, broken or half-written
     ├── TrainingError          training that cannot go on (NaN loss, out of memory)
-    ├── ElsewhereError         work that ended because another process failed, which tells why
+    ├── OtherProcessError         work that ended because another process failed, which tells why
     ├── ExportError            a run that cannot be exported, or an exported file that cannot be used
     └── IntegrityError         a file that is not what was signed or encrypted, or a key that does not fit
 
@@ -82,7 +82,7 @@ class TrainingError(ZooError):
     """Training that cannot go on; what was reached so far is kept."""
 
 
-class ElsewhereError(ZooError):
+class OtherProcessError(ZooError):
     """Work that ended because another of the processes that share it failed; that one tells why."""
 
     def __init__(self) -> None:

@@ -33,7 +33,7 @@ class Task:
         image_size: Side of the network's input in pixels.
         batch_size: Images a step.
         best: Whether bf16, channels-last and workers are used; else the trainer's defaults.
-        workers: Processes that load photos, with `best`.
+        workers: ProcessGroup that load photos, with `best`.
     """
 
     data: Path
@@ -88,10 +88,12 @@ def load_weights(net: nn.Module, task: Task) -> None:
     import safetensors.torch
 
     state = safetensors.torch.load_file(task.weights)
-    rest = net.load_state_dict({key: value for key, value in state.items() if not key.startswith("fc.")}, strict=False)
+    safe_point = net.load_state_dict(
+        {key: value for key, value in state.items() if not key.startswith("fc.")}, strict=False
+    )
     fresh = ("fc.weight", "fc.bias", "num_batches_tracked")
-    if rest.unexpected_keys or not all(key.endswith(fresh) for key in rest.missing_keys):
-        raise SystemExit(f"{task.weights} does not fit: {rest}")
+    if safe_point.unexpected_keys or not all(key.endswith(fresh) for key in safe_point.missing_keys):
+        raise SystemExit(f"{task.weights} does not fit: {safe_point}")
 
 
 def load_batches(task: Task) -> dict[str, DataLoader[Any]]:

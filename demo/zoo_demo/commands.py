@@ -40,7 +40,7 @@ def command(
     runs: Path,
 ) -> None:
     """Open a page with live predictions of runs and exported files."""
-    from zoo.cli.terminal.console import printable
+    from zoo.utils.text import printable
     from zoo_demo.offer import make_offer
     from zoo_demo.server import address, bind, is_loopback, serve
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zoo.cli.terminal.console import printable
+from zoo.utils.text import printable
 
 
 def plain(text: str) -> str:

@@ -11,7 +11,7 @@ from zoo.errors import DataError, ExportError
 from zoo.events import Work, ignore
 from zoo.inference.evaluate import find_samples
 from zoo.plugins.registry import load_registry
-from zoo.utils.files import written_aside
+from zoo.utils.files import atomic_write
 from zoo_export.files import FILE, ONNX, take_in
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def export(
             network, card, precision, photos=own, max_drop=max_drop, device=device, finish=finish, observer=observer
         )
     content = finish(network, card)
-    with written_aside(target) as aside:
+    with atomic_write(target) as aside:
         aside.write_bytes(content)
     take_in(target)
     return Exported(path=target, card=card, bytes=len(content), seconds=time.monotonic() - began)

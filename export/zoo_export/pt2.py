@@ -13,7 +13,7 @@ from zoo.errors import ExportError
 from zoo.events import Work, ignore
 from zoo.inference.run_predictor import rebuild
 from zoo.plugins.registry import load_registry
-from zoo.utils.files import written_aside
+from zoo.utils.files import atomic_write
 from zoo_export.card import KEY, TENSOR
 from zoo_export.exporting import PHOTOS, Exported, checked_target, photos_to_compare
 from zoo_export.files import ARCHIVE, take_in
@@ -61,7 +61,7 @@ def export_pt2(
         report = compare([_loaded(_archive(program, card))], card, classifier, samples, observer)
         card = with_report(card, report, data)
     content = _archive(program, card)
-    with written_aside(target) as aside:
+    with atomic_write(target) as aside:
         aside.write_bytes(content)
     take_in(target)
     return Exported(path=target, card=card, bytes=len(content), seconds=time.monotonic() - began)

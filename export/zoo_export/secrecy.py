@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import IntegrityError
-from zoo.utils.files import written_aside
+from zoo.utils.files import atomic_write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -176,7 +176,7 @@ def encrypt_file(path: Path, target: Path, *, passphrase: str = "", recipients: 
         raise IntegrityError(
             f"A public key is not readable: {error}.", hint="It begins with age1; copy it whole."
         ) from None
-    with _opened(path) as source, written_aside(target) as aside, aside.open("wb") as sink:
+    with _opened(path) as source, atomic_write(target) as aside, aside.open("wb") as sink:
         try:
             if public:
                 pyrage.encrypt_io(source, sink, public)
@@ -199,11 +199,11 @@ def decrypt_file(path: Path, target: Path, secret: Secret) -> None:
 
     if secret.passphrase is not None:
         content = read_decrypted(path, secret)
-        with written_aside(target) as aside:
+        with atomic_write(target) as aside:
             aside.write_bytes(content)
         return
     identities = _identities(path, secret)
-    with _opened(path) as source, written_aside(target) as aside, aside.open("wb") as sink:
+    with _opened(path) as source, atomic_write(target) as aside, aside.open("wb") as sink:
         _decrypted(path, lambda: pyrage.decrypt_io(source, sink, identities))
 
 

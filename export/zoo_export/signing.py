@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.errors import IntegrityError
 from zoo.runs.manifest import MANIFEST, SIGNATURE_SUFFIX, check_folder, write_manifest
 from zoo.runs.run import is_run
-from zoo.utils.files import written_aside
+from zoo.utils.files import atomic_write
 from zoo_export.secrecy import write_private
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def new_key(path: Path) -> Path:
     if public.exists():
         raise IntegrityError(f"{public} is there already.", hint="A key is never overwritten: name another.")
     write_private(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    with written_aside(public) as aside:
+    with atomic_write(public) as aside:
         aside.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
     return public
 
@@ -84,7 +84,7 @@ def sign(path: Path, *, key: Path, passphrase: Callable[[str], str] | None = Non
         except ValueError as error:  # a link or another special file
             raise IntegrityError(f"{path} cannot be signed: {_first_line(error)}.") from error
         content = (Path(aside) / target.name).read_bytes()
-    with written_aside(target) as aside_target:
+    with atomic_write(target) as aside_target:
         aside_target.write_bytes(content)
     return target
 

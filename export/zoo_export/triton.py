@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoo.errors import ConfigError, ExportError
-from zoo.utils.files import written_aside
+from zoo.utils.files import atomic_write
 from zoo_export.card import PIXELS
 from zoo_export.predictor import load
 
@@ -169,5 +169,5 @@ def _add_version(file: Path, folder: Path) -> Path:
 
 
 def _write(path: Path, text: str) -> None:
-    with written_aside(path) as aside:
+    with atomic_write(path) as aside:
         aside.write_text(text, encoding="utf-8")

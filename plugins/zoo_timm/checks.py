@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from zoo.plugins.checks import check_server
 from zoo.plugins.specs import Finding
-from zoo.utils.fetch.online import finding_of_server
 
 
 def check() -> list[Finding]:
@@ -28,4 +28,4 @@ def check() -> list[Finding]:
     if constants.HF_HUB_OFFLINE:
         text = "not asked: HF_HUB_OFFLINE is set; weights must be in the cache"
         return [found, Finding(about="Hugging Face", status="ok", text=text)]
-    return [found, finding_of_server(constants.ENDPOINT, about="Hugging Face")]
+    return [found, check_server(constants.ENDPOINT, about="Hugging Face")]

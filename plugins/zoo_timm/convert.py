@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from zoo.errors import ConfigError, RunError
 from zoo.inference.run_predictor import load
 from zoo.runs.manifest import MANIFEST, update_manifest
-from zoo.utils.files import written_aside
+from zoo.utils.files import atomic_write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -132,9 +132,9 @@ def _write(folder: Path, network: nn.Module, predictor: Predictor, name: str, ar
         },
     }
     folder.mkdir(parents=True, exist_ok=True)
-    with written_aside(folder / "config.json") as aside:
+    with atomic_write(folder / "config.json") as aside:
         aside.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    with written_aside(folder / "model.safetensors") as aside:
+    with atomic_write(folder / "model.safetensors") as aside:
         safetensors.torch.save_file({k: v.contiguous() for k, v in network.state_dict().items()}, aside)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from zoo.plugins.checks import check_server
 from zoo.plugins.specs import Finding
-from zoo.utils.fetch.online import finding_of_server
 
 _TOGETHER = "Install the two together: pip install --force-reinstall torch torchvision"
 _SERVER = "https://download.pytorch.org"
@@ -11,7 +11,7 @@ _SERVER = "https://download.pytorch.org"
 
 def check() -> list[Finding]:
     """Computes with one of torchvision's own operators, which a torch of another version cannot."""
-    return [_library(), finding_of_server(_SERVER, about="pytorch.org")]
+    return [_library(), check_server(_SERVER, about="pytorch.org")]
 
 
 def _library() -> Finding:

@@ -11,6 +11,7 @@ from zoo.cli.terminal import console
 from zoo.errors import PluginError, RunError
 from zoo.runs.run import list_runs
 from zoo.runs.tags import tags_by_run
+from zoo.utils.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -224,7 +225,7 @@ def find_runs(runs: Path, word: str) -> list[RunRow]:
     try:
         tags = tags_by_run(runs)
     except RunError as error:  # the runs can be listed all the same
-        click.echo(f"warning: {console.printable(error.message)}", err=True)
+        click.echo(f"warning: {printable(error.message)}", err=True)
         tags = {}
     return matching_runs(list_runs(runs), word, tags=tags)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import click
 
-from zoo.errors import ElsewhereError, ZooError, close_matches
+from zoo.errors import OtherProcessError, ZooError, close_matches
 from zoo.utils.interrupts import Terminated
 from zoo.utils.lazy_dynamo import put_off_compiler
 
@@ -230,7 +230,7 @@ def main(args: list[str] | None = None) -> NoReturn:
         with _together():
             status = cli.main(args, prog_name="zoo", standalone_mode=False)
         sys.stdout.flush()  # here, where a closed pipe can still be told from a bug
-    except ElsewhereError:
+    except OtherProcessError:
         status = 3
     except ZooError as error:
         _show(error)
@@ -267,9 +267,9 @@ def _together() -> AbstractContextManager[object]:
     """Returns the context of a command: in one of several processes, that in which an error is told once."""
     if "WORLD_SIZE" not in os.environ:
         return nullcontext()
-    from zoo.training.distributed.process_group import Processes
+    from zoo.training.distributed.process_group import ProcessGroup
 
-    return Processes.from_environment().together()
+    return ProcessGroup.from_environment().session()
 
 
 def _show(error: ZooError) -> None:

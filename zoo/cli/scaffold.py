@@ -42,7 +42,7 @@ def write_plugin(name: str, folder: Path) -> list[Path]:
     _check_name(name)
     package = name.replace("-", "_")
     names = {"distribution": name, "package": package, "short": name.removeprefix("zoo-")}
-    templates = importlib.resources.files("zoo") / "templates" / "plugin"
+    templates = importlib.resources.files("zoo.cli") / "templates" / "plugin"
     texts = {
         folder / string.Template(path).substitute(names): (templates / template).read_text(encoding="utf-8")
         for template, path in _FILES.items()

@@ -94,6 +94,8 @@ def load_model(model: Run | ModelFile, *, device: str = "auto", registry: Regist
             ) from error
         return load(model, device=device, registry=registry)
     plugin = model.offer.plugin.key
+    from zoo.inference.predictor import PhotoPredictor
+
     try:
         predictor = model.offer.spec.load(FormatRequest(path=model.path, device=device, ask=model.ask))
     except ZooError:
@@ -103,4 +105,8 @@ def load_model(model: Run | ModelFile, *, device: str = "auto", registry: Regist
             f"The plugin {plugin} failed while opening {model.path}: {type(error).__name__}: {error}",
             hint="Tell its author.",
         ) from error
+    if not isinstance(predictor, PhotoPredictor):
+        raise PluginError(
+            f"The plugin {plugin} opened {model.path} as {type(predictor).__name__}, not a PhotoPredictor."
+        )
     return predictor

@@ -11,8 +11,9 @@ import torch
 
 from zoo.data.loading.augment import normalise
 from zoo.inference.predictor import PhotoPredictor, Prediction
-from zoo.models.build import Model, assemble, find_offers
+from zoo.models.build import Model, assemble
 from zoo.models.heatmap import Heatmap
+from zoo.models.offers import find_offers
 from zoo.models.precision import Precision, choose_device, choose_precision
 from zoo.models.runtime import float32_arithmetic
 from zoo.plugins.registry import load_registry
@@ -118,6 +119,6 @@ def rebuild(run: Run, registry: Registry) -> Model:
     from_scratch = {"weights": "none", "freeze": "none", "optimizer": "sgd"}
     # Qualified names: a plugin installed since then may have taken the bare ones.
     config = config_of(run, backbone=run.backbone, head=run.head, **from_scratch)
-    model = assemble(config, find_offers(config, registry), None, len(run.classes), preprocess=run.preprocess)
+    model = assemble(config, find_offers(config, registry), classes=len(run.classes), preprocess=run.preprocess)
     load_weights(run, model.classifier)
     return Model(classifier=model.classifier, preprocess=model.preprocess, weights=str(run.weights_path))

@@ -10,21 +10,22 @@ from torch import Tensor, nn
 
 from zoo.config import FinetuneConfig
 from zoo.errors import ConfigError, PluginError, WeightsError, ZooError
+from zoo.models.classifier import Classifier
 from zoo.models.stages import check_stages
+from zoo.models.weights import load_backbone, read_state_dict
 from zoo.plugins.contracts import Backbone, Features, Head
 from zoo.plugins.losses import Criterion
-from zoo.plugins.options import make_options
 from zoo.plugins.registry import card_of
 from zoo.plugins.specs import BackboneRequest, HeadRequest
-from zoo.runs.run import Run
+from zoo.preprocess import Preprocess
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from zoo.config import FinetuneConfig
-    from zoo.models.classifier import Classifier
-    from zoo.plugins.registry import Offer, Registry
+    from zoo.models.offers import Offers
+    from zoo.plugins.registry import Offer
     from zoo.plugins.specs import BackboneSpec, HeadSpec, WeightsInfo
     from zoo.preprocess import Preprocess
 
@@ -155,23 +156,6 @@ class _evaluating:  # noqa: N801 - used as a function
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Offers:
-    """The plugins' answer to the names in a configuration.
-
-    Attributes:
-        backbone: What will be built.
-        head: What will be built on it.
-        backbone_options: An instance of the backbone's options.
-        head_options: An instance of the head's options.
-    """
-
-    backbone: Offer[BackboneSpec]
-    head: Offer[HeadSpec]
-    backbone_options: Any
-    head_options: Any
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
     """A classifier, with what is known of it.
 
@@ -186,31 +170,20 @@ class Model:
     weights: str
 
 
-def find_offers(config: FinetuneConfig, registry: Registry) -> Offers:
-    """Looks up the names of a configuration, and checks the options given to them. Imports no torch.
-
-    Raises:
-        UnknownNameError: No plugin offers the backbone or the head.
-        ConfigError: One of their options is wrong.
-    """
-    backbone, head = registry.backbone(config.backbone), registry.head(config.head)
-    return Offers(
-        backbone=backbone,
-        head=head,
-        backbone_options=make_options(
-            backbone.spec.options, config.backbone_options, owner=f"backbone {config.backbone}"
-        ),
-        head_options=make_options(head.spec.options, config.head_options, owner=f"head {config.head}"),
-    )
+def preprocess_for(config: FinetuneConfig, weights: Preprocess) -> Preprocess:
+    """Returns the preprocessing of the weights, at the size and with the crop that a configuration asks for."""
+    if config.image_size is not None:
+        weights = weights.at_size((config.image_size, config.image_size))
+    return weights if config.eval_crop is None else weights.with_crop(config.eval_crop)
 
 
 def assemble(
     config: FinetuneConfig,
     offers: Offers,
-    weights: Path | Run | None,
-    classes: int,
     *,
-    preprocess: Preprocess | None = None,
+    classes: int,
+    preprocess: Preprocess,
+    weights: Path | None = None,
     load: bool = True,
 ) -> Model:
     """Builds backbone and head and loads the weights. The head's fresh weights are decided by the seed.
@@ -218,10 +191,9 @@ def assemble(
     Args:
         config: What is asked for.
         offers: As `find_offers` returns them.
-        weights: As `find_weights` returns them.
         classes: How many outputs the head has.
-        preprocess: Of a run that is built again, taken as it is: the file exported from the run goes by it too. Else
-            that of the weights, at the size and with the crop that `config` asks for.
+        preprocess: How pixels become the network's input.
+        weights: A file that the backbone's weights are read from; None for pretrained ones and for none.
         load: Whether to load the weights; without, the backbone's are random, for another process to overwrite.
 
     Raises:
@@ -229,23 +201,12 @@ def assemble(
         ConfigError: The image size or an option does not fit the backbone.
         PluginError: A plugin broke its contract.
     """
-    import torch
-
-    from zoo.models.build import build_backbone, build_head
-    from zoo.models.classifier import Classifier
-
-    card = card_of(offers.backbone)
-    if config.weights == "pretrained" and card.weights is None:
+    pretrained = card_of(offers.backbone).weights
+    if config.weights == "pretrained" and pretrained is None:
         raise WeightsError(
             f"{offers.backbone.name} has no pretrained weights.",
             hint="Say --weights none to train from scratch, or give a file or a run.",
         )
-    if preprocess is None:
-        preprocess = weights.preprocess if isinstance(weights, Run) else card.preprocess
-        if config.image_size is not None:
-            preprocess = preprocess.at_size((config.image_size, config.image_size))
-        if config.eval_crop is not None:
-            preprocess = preprocess.with_crop(config.eval_crop)
     torch.manual_seed(config.seed)
     backbone = build_backbone(
         offers.backbone,
@@ -253,7 +214,7 @@ def assemble(
         image_size=preprocess.size,
         options=offers.backbone_options,
     )
-    told = _load(backbone, config, weights, card.weights) if load else ""
+    source = _load(backbone, config, weights, pretrained) if load else ""
     torch.manual_seed(config.seed)  # however many draws the backbone took, the head starts from the same values
     head = build_head(
         offers.head,
@@ -263,17 +224,12 @@ def assemble(
         criterion=Criterion(name=config.loss, label_smoothing=config.label_smoothing),
         options=offers.head_options,
     )
-    return Model(classifier=Classifier(backbone, head), preprocess=preprocess, weights=told)
+    return Model(classifier=Classifier(backbone, head), preprocess=preprocess, weights=source)
 
 
-def _load(
-    backbone: Backbone, config: FinetuneConfig, weights: Path | Run | None, pretrained: WeightsInfo | None
-) -> str:
-    from zoo.models.weights import load_backbone, read_state_dict
-
+def _load(backbone: Backbone, config: FinetuneConfig, weights: Path | None, pretrained: WeightsInfo | None) -> str:
     if weights is not None:
-        path = weights.weights_path if isinstance(weights, Run) else weights
-        return load_backbone(backbone, read_state_dict(path), source=str(path)).summary()
+        return load_backbone(backbone, read_state_dict(weights), source=str(weights)).summary()
     if config.weights == "none" or pretrained is None:
         return "none: trained from scratch"
     return f"{pretrained.name}, from {pretrained.source}"

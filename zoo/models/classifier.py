@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from zoo.errors import ConfigError
 
 if TYPE_CHECKING:
-    from zoo.models.frozen_split import Frontier, Kept
     from zoo.plugins.contracts import Backbone, Head
 
 _NORMS_WITH_STATISTICS = nn.modules.batchnorm._BatchNorm
@@ -21,26 +20,21 @@ class Classifier(nn.Module):
     Args:
         backbone: Gives features.
         head: Makes logits of them.
-
-    Attributes:
-        frontier: Where the frozen part of the backbone ends, if that is known; what comes before it runs folded.
     """
 
     def __init__(self, backbone: Backbone, head: Head) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
-        self.frontier: Frontier | None = None
 
-    def forward(self, images: Tensor | Kept) -> Tensor:
-        """Maps normalised images ``(N, 3, H, W)`` float32, or what is kept of them, to logits ``(N, classes)``."""
-        if self.frontier is not None:
-            kept = self.frontier.keep(images) if isinstance(images, Tensor) else images
-            features = self.frontier.go_on(self.backbone, kept)
-        else:
-            features = self.backbone(images)
-        logits: Tensor = self.head(features)
+    def forward(self, images: Tensor) -> Tensor:
+        """Maps normalised images ``(N, 3, H, W)`` float32 to logits ``(N, classes)``."""
+        logits: Tensor = self.head(self.backbone(images))
         return logits
+
+    def like(self, backbone: Backbone, head: Head) -> Classifier:
+        """Returns a classifier of the same kind that consists of other modules."""
+        return Classifier(backbone, head)
 
 
 def freeze(classifier: Classifier, stages: int | None) -> None:

@@ -10,12 +10,12 @@ import torch
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from zoo.models.classifier import Classifier
 from zoo.models.tracing import Tracer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from zoo.models.classifier import Classifier
     from zoo.models.precision import Precision
     from zoo.plugins.contracts import Backbone
 
@@ -55,11 +55,8 @@ def fold_batch_norm(backbone: Backbone, *, image_size: tuple[int, int], precisio
 
 def folded(classifier: Classifier, *, image_size: tuple[int, int], precision: Precision) -> Classifier:
     """Returns a classifier of the same outputs whose backbone is that of `fold_batch_norm`, to evaluate with."""
-    network = Classifier(
-        fold_batch_norm(classifier.backbone, image_size=image_size, precision=precision), classifier.head
-    )
-    network.frontier = classifier.frontier
-    return network
+    backbone = fold_batch_norm(classifier.backbone, image_size=image_size, precision=precision)
+    return classifier.like(backbone, classifier.head)
 
 
 def _is_leaf(module: nn.Module) -> bool:

@@ -10,22 +10,21 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 from torch import Tensor, fx, nn
 
-from zoo.models.classifier import set_training
+from zoo.models.classifier import Classifier, set_training
 from zoo.models.fold_bn import fold_batch_norm
 from zoo.models.tracing import EXAMPLE, Tracer, UntraceableError, attribute
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
 
-    from zoo.models.classifier import Classifier
     from zoo.models.precision import Precision
-    from zoo.plugins.contracts import Backbone, Features
+    from zoo.plugins.contracts import Backbone, Features, Head
 
 # Of the largest value. Both ways run the same kernels on the same numbers; a library may still choose between kernels.
 _TOLERANCE = {"fp32": 1e-5, "tf32": 2e-3, "fp16": 2e-3, "bf16": 2e-2}
 
 
-class Kept(tuple[Tensor, ...]):
+class CachedActivations(tuple[Tensor, ...]):
     """What the frozen part of a backbone made of a batch of images: tensors ``(N, ...)``."""
 
     __slots__ = ()
@@ -36,12 +35,12 @@ class Kept(tuple[Tensor, ...]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Frontier:
+class FrozenSplit:
     """Where the frozen part of a backbone ends. Of what learns it holds nothing: the backbone at hand is used.
 
     Attributes:
         frozen: The backbone, its batch normalisations folded into its convolutions; only its frozen part is of use.
-        before: Gives the values that cross the frontier, of ``(frozen, images)``.
+        before: Gives the values that cross the split, of ``(frozen, images)``.
         after: Gives the features, of ``(backbone, *values)``; one for train mode (True), one for eval mode.
         constants: Those of the values that are the same whatever the images (shapes, position embeddings), by position.
         counts: Positions of those that are the number of images.
@@ -58,15 +57,15 @@ class Frontier:
     image_bytes: int
 
     def __deepcopy__(self, memo: object) -> Self:
-        """Returns the frontier itself: nothing of it changes, and copies of a classifier have the same frozen part."""
+        """Returns the split itself: nothing of it changes, and copies of a classifier have the same frozen part."""
         return self
 
-    def keep(self, images: Tensor) -> Kept:
+    def keep(self, images: Tensor) -> CachedActivations:
         """Returns what the frozen part, in eval mode, makes of images ``(N, 3, H, W)``."""
         values = enumerate(self.before(self.frozen, images))
-        return Kept(*(value for i, value in values if i not in self.constants and i not in self.counts))
+        return CachedActivations(*(value for i, value in values if i not in self.constants and i not in self.counts))
 
-    def go_on(self, backbone: Backbone, kept: Kept) -> Features:
+    def go_on(self, backbone: Backbone, kept: CachedActivations) -> Features:
         """Returns the features of the images that `kept` was made of."""
         values, known = list(kept), {**self.constants, **dict.fromkeys(self.counts, len(kept[0]))}
         for position in sorted(known):
@@ -74,13 +73,39 @@ class Frontier:
         return self.after[backbone.training](backbone, *values)
 
 
-@torch.no_grad()
-def find_frontier(
-    classifier: Classifier, *, image_size: tuple[int, int], precision: Precision, freeze_norm_stats: bool
-) -> Frontier:
-    """Returns the frontier of a classifier's backbone, checked on a few images of noise, in train and in eval mode.
+class SplitClassifier(Classifier):
+    """A classifier that runs the frozen part of its backbone folded, or goes on from cached activations.
 
-    Before the frontier is what depends on the images, but on no parameter and no statistic that learns. The backbone
+    Its modules, and so its state dict, are those of the classifier that it is made of.
+
+    Args:
+        backbone: Gives features.
+        head: Makes logits of them.
+        split: Where the frozen part of the backbone ends.
+    """
+
+    def __init__(self, backbone: Backbone, head: Head, split: FrozenSplit) -> None:
+        super().__init__(backbone, head)
+        self.split = split
+
+    def forward(self, images: Tensor | CachedActivations) -> Tensor:
+        """Maps normalised images ``(N, 3, H, W)`` float32, or their cached activations, to logits ``(N, classes)``."""
+        activations = self.split.keep(images) if isinstance(images, Tensor) else images
+        logits: Tensor = self.head(self.split.go_on(self.backbone, activations))
+        return logits
+
+    def like(self, backbone: Backbone, head: Head) -> SplitClassifier:
+        """Returns a classifier that consists of other modules and is split at the same place."""
+        return SplitClassifier(backbone, head, self.split)
+
+
+@torch.no_grad()
+def find_frozen_split(
+    classifier: Classifier, *, image_size: tuple[int, int], precision: Precision, freeze_norm_stats: bool
+) -> FrozenSplit:
+    """Returns the split of a classifier's backbone, checked on a few images of noise, in train and in eval mode.
+
+    Before the split is what depends on the images, but on no parameter and no statistic that learns. The backbone
     is traced with torch.fx (https://docs.pytorch.org/docs/stable/fx.html), modules that are frozen or learn as a
     whole as one step each.
 
@@ -101,19 +126,19 @@ def find_frontier(
         with precision.autocast(), torch.random.fork_rng(cuda):
             trial = copy.deepcopy(classifier)  # runs in train mode, which moves statistics
             to_train = partial(set_training, trial, freeze_norm_stats=freeze_norm_stats)
-            frontier = _divide(trial, frozen, images, to_train)
+            split = _divide(trial, frozen, images, to_train)
             for mode in (trial.eval, to_train):
                 mode()
-                _check(frontier, trial.backbone, images[1:], _TOLERANCE[precision.name])
+                _check(split, trial.backbone, images[1:], _TOLERANCE[precision.name])
     except UntraceableError:
         raise
     except Exception as error:  # the Python of any network is run here with what stands for tensors
         reason = str(error).strip().partition("\n")[0]
         raise UntraceableError(f"it cannot be traced: {type(error).__name__}: {reason}") from error
-    return frontier
+    return split
 
 
-def _divide(trial: Classifier, frozen: Backbone, images: Tensor, to_train: Callable[[], object]) -> Frontier:
+def _divide(trial: Classifier, frozen: Backbone, images: Tensor, to_train: Callable[[], object]) -> FrozenSplit:
     backbone, graphs = trial.backbone, {}
     for training in (False, True):
         to_train() if training else trial.eval()
@@ -131,7 +156,7 @@ def _divide(trial: Classifier, frozen: Backbone, images: Tensor, to_train: Calla
     }
     constants, counts = _not_of_an_image(example, before(backbone, images[1:]), len(images))
     values = [value for i, value in enumerate(example) if i not in constants and i not in counts]
-    return Frontier(
+    return FrozenSplit(
         frozen=frozen,
         before=before,
         after=after,
@@ -164,7 +189,7 @@ def _crossing(graph: fx.Graph, backbone: nn.Module) -> list[fx.Node]:
 
 
 def _learns(node: fx.Node, backbone: nn.Module) -> bool:
-    """Returns whether a step of its own accord belongs behind the frontier."""
+    """Returns whether a step of its own accord belongs behind the split."""
     if node.op == "get_attr":
         return bool(getattr(attribute(backbone, str(node.target)), "requires_grad", False))
     if EXAMPLE not in node.meta:
@@ -215,7 +240,7 @@ def _function(backbone: nn.Module, graph: fx.Graph, inputs: list[fx.Node], outpu
 
 
 def _not_of_an_image(example: list[Any], fewer: tuple[Any, ...], count: int) -> tuple[dict[int, Any], tuple[int, ...]]:
-    """Returns `Frontier.constants` and `Frontier.counts`, by comparing the values of `count` images and of one less."""
+    """Returns `FrozenSplit.constants` and `FrozenSplit.counts`, by comparing the values of `count` images and of one less."""
     constants: dict[int, Any] = {}
     counts: list[int] = []
     for position, (value, other) in enumerate(zip(example, fewer, strict=True)):
@@ -228,12 +253,12 @@ def _not_of_an_image(example: list[Any], fewer: tuple[Any, ...], count: int) -> 
     return constants, tuple(counts)
 
 
-def _check(frontier: Frontier, backbone: Backbone, images: Tensor, tolerance: float) -> None:
-    frontier = replace(frontier, frozen=backbone)  # folded, it would round otherwise
+def _check(split: FrozenSplit, backbone: Backbone, images: Tensor, tolerance: float) -> None:
+    split = replace(split, frozen=backbone)  # folded, it would round otherwise
     torch.manual_seed(0)
     whole = backbone(images)
     torch.manual_seed(0)
-    divided = frontier.go_on(backbone, frontier.keep(images))
+    divided = split.go_on(backbone, split.keep(images))
     for one, other in zip(whole, divided, strict=True):
         close = one.shape == other.shape and float((one - other).abs().max()) <= tolerance * float(one.abs().max())
         if not close:  # NaN is close to nothing

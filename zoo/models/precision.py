@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 
 from zoo.errors import ConfigError
-from zoo.training.distributed.process_group import ALONE, Processes
 
 _TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -43,16 +42,12 @@ class Precision:
         return torch.amp.GradScaler(self.device.type, enabled=self.scales_loss)
 
 
-def choose_device(name: str, processes: Processes = ALONE) -> torch.device:
+def choose_device(name: str) -> torch.device:
     """Returns the device of a name; ``"auto"`` takes CUDA, then MPS, then the CPU.
-
-    Each of several processes gets a GPU of its own; the CPU they share.
 
     Raises:
         ConfigError: There is no such device, or this machine does not have it. The CPU never stands in in silence.
     """
-    if not processes.alone:
-        return _one_of_several(name, processes)
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda", torch.cuda.current_device())
@@ -74,26 +69,6 @@ def choose_device(name: str, processes: Processes = ALONE) -> torch.device:
     if device.type not in ("cpu", "mps") or (device.type == "mps" and not torch.backends.mps.is_available()):
         raise ConfigError(f"finetune: option 'device' is {name!r}, which this machine does not have.")
     return device
-
-
-def _one_of_several(name: str, processes: Processes) -> torch.device:
-    if name == "auto":
-        name = choose_device(name).type
-    if name == "cpu":
-        return torch.device(name)
-    if name != "cuda":
-        raise ConfigError(
-            f"finetune: option 'device' is {name!r}, a single device, for {processes.local_count} processes.",
-            hint="Say --device cuda or --device cpu, or leave --devices out.",
-        )
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if count < processes.local_count:
-        raise ConfigError(
-            f"finetune: {processes.local_count} processes need a GPU each, but torch {torch.__version__} sees "
-            f"{count} CUDA devices.",
-            hint=f"Say --devices {count} or --device cpu." if count else "Say --device cpu.",
-        )
-    return torch.device("cuda", processes.local_rank)
 
 
 def choose_precision(name: str, device: torch.device) -> Precision:

@@ -52,9 +52,9 @@ class Tracer(fx.Tracer):
         """Called for each argument of a step."""
         return a.node if type(a) is _Known else super().create_arg(a)
 
-    def create_proxy(self, kind: str, target: Any, args: Any, kwargs: Any, *rest: Any, **named: Any) -> _Known:
+    def create_proxy(self, kind: str, target: Any, args: Any, kwargs: Any, *safe_point: Any, **named: Any) -> _Known:
         """Writes a step down, and takes it."""
-        node = super().create_proxy(kind, target, args, kwargs, *rest, **named).node
+        node = super().create_proxy(kind, target, args, kwargs, *safe_point, **named).node
         known: Any = fx.node.map_aggregate((args, kwargs), _value)
         node.meta[EXAMPLE] = self._run(kind, target, *known)
         return _Known(node, self)

@@ -16,7 +16,6 @@ from zoo.plugins.options import NoOptions
 from zoo.preprocess import Preprocess
 
 if TYPE_CHECKING:
-    from zoo.inference.predictor import PhotoPredictor
     from zoo.plugins.contracts import Backbone, Head
     from zoo.plugins.losses import Criterion
 
@@ -242,13 +241,13 @@ class FormatSpec:
     Attributes:
         name: Lower-case; letters, digits, ``_ . -``.
         suffixes: How the names of such files end, lower-case, with the dot: ``(".onnx",)``.
-        load: Returns what predicts. Raises a `ZooError` for a file that is broken, hostile or of another maker.
+        load: Returns a `zoo.PhotoPredictor`. Raises a `ZooError` for a file that is broken, hostile or of another maker.
         summary: One line.
     """
 
     name: str
     suffixes: tuple[str, ...]
-    load: Callable[[FormatRequest], PhotoPredictor]
+    load: Callable[[FormatRequest], object]
     summary: str = ""
 
 

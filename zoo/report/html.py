@@ -11,11 +11,11 @@ from functools import lru_cache
 from html import escape
 from typing import TYPE_CHECKING
 
-from zoo.cli.terminal.console import printable
 from zoo.data.check.report import LEVELS
 from zoo.data.images.decode import open_image
 from zoo.errors import DataError, ImageError
-from zoo.utils.files import written_aside
+from zoo.utils.files import atomic_write
+from zoo.utils.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,7 +47,7 @@ def write_check_page(target: Path, report: Report) -> Path:
     check_page_target(target)
     thumbnail = lru_cache(maxsize=1024)(_thumbnail)
     body = "\n".join(_body(report, lambda photo: thumbnail(photo.source)))
-    with written_aside(target) as aside:
+    with atomic_write(target) as aside:
         aside.write_text(_page(report, body), encoding="utf-8")
     return target
 

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from zoo.errors import ImageError
 from zoo.report.plot import FAINT, INK, MUTED, PAPER, fit, font_file
-from zoo.utils.files import written_aside
+from zoo.utils.files import atomic_write
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,7 +80,7 @@ def write_tiles(path: Path, tiles: Sequence[Tile | None], *, columns: int, title
         row, column = divmod(index, columns)
         if tile:
             _draw_tile(page, tile, x=_MARGIN + column * (SIDE + _GAP), y=top + row * step)
-    with written_aside(path) as aside:
+    with atomic_write(path) as aside:
         page.save(aside, format="PNG")
     return path
 

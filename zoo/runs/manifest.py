@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from zoo.errors import RunError
-from zoo.utils.files import read_plain, written_aside
+from zoo.utils.files import atomic_write, read_plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -180,5 +180,5 @@ def _check_name(name: str, path: Path) -> str:
 
 def _write(folder: Path, entries: Mapping[str, Entry]) -> None:
     content = {"format": FORMAT, "files": {name: entries[name]._asdict() for name in sorted(entries)}}
-    with written_aside(folder / MANIFEST) as aside:
+    with atomic_write(folder / MANIFEST) as aside:
         aside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

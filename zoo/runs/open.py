@@ -1,4 +1,4 @@
-"""zoo.runs.open."""
+"""From what the user wrote, a folder, a name or a tag, to the run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Any
 
 from zoo.config import FinetuneConfig
 from zoo.errors import ConfigError, RunError, did_you_mean
-from zoo.runs.run import RECORD, RUNS, Run, is_run, list_runs, read_record
+from zoo.runs.run import RUNS, Run, is_run, list_runs, read_run
+from zoo.runs.tag_history import is_tag
+from zoo.runs.tags import open_tagged
 
 
 def open_run(reference: str | Path, *, runs: Path = RUNS) -> Run:
@@ -16,12 +18,9 @@ def open_run(reference: str | Path, *, runs: Path = RUNS) -> Run:
     Raises:
         RunError: No such run, or the folder is not a readable run; the hint lists close names.
     """
-    from zoo.runs.tag_history import is_tag
-    from zoo.runs.tags import open_tagged
-
     for folder in (Path(reference), runs / reference):
         if is_run(folder):
-            return Run(folder, read_record(folder / RECORD))
+            return read_run(folder)
     if is_tag(str(reference)):
         return open_tagged(str(reference), runs=runs)
     known = [run.name for run in list_runs(runs)]

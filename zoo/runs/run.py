@@ -20,7 +20,7 @@ from typing import Any
 
 from zoo.errors import RunError
 from zoo.preprocess import Preprocess, preprocess_from_dict
-from zoo.utils.files import read_plain, written_aside
+from zoo.utils.files import atomic_write, read_plain
 
 FORMAT = 1
 RECORD = "run.json"
@@ -208,7 +208,7 @@ def create_run(runs: Path, *, stem: str) -> Path:
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:
     """Writes ``run.json``, whole or not at all; NaN and infinities, which JSON lacks, are written as null."""
-    with written_aside(folder / RECORD) as aside:
+    with atomic_write(folder / RECORD) as aside:
         aside.write_text(json.dumps(_finite({"format": FORMAT, **record}), indent=2) + "\n", encoding="utf-8")
 
 
@@ -218,7 +218,7 @@ def append_metrics(folder: Path, row: Mapping[str, Any]) -> None:
     Rows of the same epoch and of later ones, left by a run that was killed and resumed, are dropped.
     """
     earlier = [known for known in Run(folder, {}).metrics() if known["epoch"] < row["epoch"]]
-    with written_aside(folder / METRICS) as aside:
+    with atomic_write(folder / METRICS) as aside:
         aside.write_text("".join(json.dumps(_finite(each)) + "\n" for each in (*earlier, row)), encoding="utf-8")
 
 
@@ -229,6 +229,11 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(each) for each in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def read_run(folder: Path) -> Run:
+    """Returns the run in a folder; raises `RunError` where its record cannot be read."""
+    return Run(folder, read_record(folder / RECORD))
 
 
 def read_record(path: Path) -> Mapping[str, Any]:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import RunError
-from zoo.utils.files import read_plain, written_aside
+from zoo.utils.files import atomic_write, read_plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -93,7 +93,7 @@ def read_history(runs: Path) -> list[Tag]:
 
 def write_history(runs: Path, history: Sequence[Tag]) -> None:
     """Writes ``tags.json``, whole or not at all; only within `locked`."""
-    with written_aside(runs / TAGS) as aside:
+    with atomic_write(runs / TAGS) as aside:
         content = {"format": FORMAT, "history": [tag.to_dict() for tag in history]}
         aside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from zoo.errors import RunError, did_you_mean
 from zoo.runs.manifest import file_hash
-from zoo.runs.open import open_run
-from zoo.runs.run import RUNS, Run, is_run
+from zoo.runs.run import RUNS, Run, is_run, read_run
 from zoo.runs.tag_history import NAME, NUMBER, Tag, is_folder_name, locked, now, read_history, user, write_history
 
 if TYPE_CHECKING:
@@ -149,7 +148,7 @@ def _open(tag: Tag, runs: Path) -> Run:
             f"{tag.name} stands for the run {tag.run}, which is gone from {runs}/.",
             hint=f"Put the folder back, or say 'zoo runs untag {tag.name}'.",
         )
-    run = open_run(runs / tag.run)
+    run = read_run(runs / tag.run)
     if _created(run) != tag.created:
         raise RunError(
             f"{tag.name} stands for a run {tag.run} of {tag.created}; the one in {runs}/ now is of {_created(run)}.",

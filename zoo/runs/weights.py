@@ -9,7 +9,7 @@ import safetensors.torch
 
 from zoo.errors import RunError
 from zoo.runs.run import WEIGHTS, Run
-from zoo.utils.files import check_plain, written_aside
+from zoo.utils.files import atomic_write, check_plain
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +21,7 @@ def save_weights(folder: Path, classifier: nn.Module) -> None:
     """Writes ``model.safetensors``, whole or not at all."""
     state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in classifier.state_dict().items()}
     content = safetensors.torch.save(state)  # in memory first: a full disk is then an OSError, which is told as one
-    with written_aside(folder / WEIGHTS) as aside:
+    with atomic_write(folder / WEIGHTS) as aside:
         aside.write_bytes(content)
 
 

@@ -10,17 +10,17 @@ import torch
 
 from zoo.errors import RunError
 from zoo.runs.run import CHECKPOINT, METRICS, WEIGHTS
-from zoo.training.distributed.process_group import ALONE
+from zoo.training.distributed.process_group import SINGLE_PROCESS
 from zoo.training.random_state import random_states
 from zoo.training.state import Meter, TrainState
-from zoo.utils.files import check_plain, flush, written_aside
+from zoo.utils.files import atomic_write, check_plain, flush
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from zoo.models.classifier import Classifier
-    from zoo.training.distributed.process_group import Processes
+    from zoo.training.distributed.process_group import ProcessGroup
     from zoo.training.ema import WeightAverage
 
 
@@ -47,9 +47,9 @@ def save_checkpoint(
     *,
     about: Mapping[str, Any],
     device: torch.device,
-    processes: Processes = ALONE,
+    processes: ProcessGroup = SINGLE_PROCESS,
 ) -> None:
-    """Writes all that a resumption needs, and returns when it is on the disk: whole, or the one before still is.
+    """Writes all that a resume_point needs, and returns when it is on the disk: whole, or the one before still is.
 
     Args:
         folder: A run folder.
@@ -63,8 +63,8 @@ def save_checkpoint(
     """
     state = learner.state
     own = {"random": random_states(device), "meter": None if state.meter is None else state.meter.state_dict()}
-    own_states = processes.gather(own)  # each draws and sums for itself
-    if not processes.first:
+    own_states = processes.all_gather(own)  # each draws and sums for itself
+    if not processes.is_main:
         return
     content = {
         "network": learner.network.state_dict(),
@@ -82,13 +82,13 @@ def save_checkpoint(
     }
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    with written_aside(folder / CHECKPOINT, durable=True) as aside:
+    with atomic_write(folder / CHECKPOINT, durable=True) as aside:
         flush(folder, (WEIGHTS, METRICS))  # power lost, it must not know of a best epoch whose weights are gone
         aside.write_bytes(buffer.getbuffer())
 
 
 def load_checkpoint(
-    folder: Path, learner: Learner, *, device: torch.device, processes: Processes = ALONE
+    folder: Path, learner: Learner, *, device: torch.device, processes: ProcessGroup = SINGLE_PROCESS
 ) -> dict[str, Any] | None:
     """Brings a learner back to where it was saved.
 
@@ -99,7 +99,7 @@ def load_checkpoint(
     Raises:
         RunError: There is no checkpoint, it is broken, or it belongs to another network.
     """
-    content = processes.decide(lambda: _read(folder))
+    content = processes.broadcast(lambda: _read(folder))
     try:
         about, own_states = content["about"], content["processes"]
         learner.network.load_state_dict(content["network"])

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from zoo.config import make_config
 from zoo.errors import ConfigError
 from zoo.events import Note, ignore
-from zoo.models.build import find_offers
+from zoo.models.offers import find_offers
 from zoo.plugins.registry import load_registry
 from zoo.runs.run import RUNS
-from zoo.training.distributed.process_group import Processes
+from zoo.training.distributed.process_group import ProcessGroup
 from zoo.training.finetune import finetune
-from zoo.utils.files import written_aside
+from zoo.utils.files import atomic_write
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -113,7 +113,7 @@ def _plan(
 ) -> dict[str, list[FinetuneConfig]]:
     if not seeds:
         raise ConfigError("compare needs at least one seed.")
-    if "devices" in {*grid, *common} or not Processes.from_environment().alone:
+    if "devices" in {*grid, *common} or not ProcessGroup.from_environment().is_single:
         raise ConfigError(
             "compare works in a single process.",
             hint="Start the runs one by one, with 'zoo finetune --devices', to share each among several.",
@@ -141,7 +141,7 @@ def _conclude(done: Mapping[str, Sequence[Run]], folder: Path, *, title: str) ->
         test=_test_accuracies(done),
     )
     table = folder / "comparison.json"
-    with written_aside(table) as aside:
+    with atomic_write(table) as aside:
         aside.write_text(json.dumps([asdict(variant) for variant in variants], indent=2) + "\n", encoding="utf-8")
     return Comparison(variants=variants, picture=picture, table=table)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from zoo.errors import TrainingError
-from zoo.training.micro_batches import Parts
+from zoo.training.micro_batches import MicroBatches
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +34,7 @@ class Compilation:
         tell: Called with `on` and `why` when either changes.
         why: Why, where `how` says it all.
         images: Of a whole step; by default as many as the network is first called with.
-        parts: How many of them at a time.
+        micro_batches: How many of them at a time.
 
     Attributes:
         on: Whether the network is compiled.
@@ -49,12 +49,12 @@ class Compilation:
         tell: Callable[[bool, str], None] = lambda on, why: None,
         why: str = "asked for",
         images: int | None = None,
-        parts: Parts | None = None,
+        micro_batches: MicroBatches | None = None,
     ) -> None:
         self._how = how
         self._tell = tell
         self._images = images
-        self._parts = parts or Parts()
+        self._micro_batches = micro_batches or MicroBatches()
         self._compiled: Callable[[Any], Tensor] | None = None
         self._size = 0
         self._open = how == "auto" and device.type == "cuda"
@@ -105,7 +105,7 @@ class Compilation:
     def _part(self, count: int) -> int:
         """Returns how many images the first part of a whole step has; fewer, once memory ran out."""
         self._images = self._images or count
-        return len(range(self._images)[next(self._parts.split(self._images))])
+        return len(range(self._images)[next(self._micro_batches.split(self._images))])
 
     def _give_up(self, error: Exception) -> None:
         reason = str(error).strip().partition("\n")[0]

@@ -11,7 +11,7 @@ from zoo.models.runtime import float32_arithmetic
 from zoo.report import Mistake, find_mistakes, write_confusion, write_curves, write_mistakes
 from zoo.runs.run import Run
 from zoo.runs.weights import load_weights
-from zoo.training.forward import run_over
+from zoo.training.forward import compute_outputs
 from zoo.training.job import eval_batches
 from zoo.training.record import figures
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _PARTS = ("val", "test")
 
 
-def conclude(job: Job) -> dict[str, Any]:
+def finalize(job: Job) -> dict[str, Any]:
     """Returns ``results`` of the run record; writes ``curves.png``, ``confusion.png`` and ``mistakes.png``.
 
     Args:
@@ -34,14 +34,14 @@ def conclude(job: Job) -> dict[str, Any]:
     """
     run = Run(job.folder, job.record)
     job.cache.release("train")  # the test photos may want the room
-    if job.processes.first:
+    if job.processes.is_main:
         load_weights(run, job.classifier)
-    job.processes.share(job.classifier)
+    job.processes.sync_module(job.classifier)
     network = folded(job.classifier, image_size=job.preprocess.size, precision=job.precision)
     parts = [part for part in _PARTS if getattr(job.images, part)]
     with float32_arithmetic(job.precision):  # as the epochs were scored
         scored = {part: _score(job, network, part, getattr(job.images, part)) for part in parts}
-    return job.processes.decide(lambda: _write(job, run, scored))
+    return job.processes.broadcast(lambda: _write(job, run, scored))
 
 
 def _write(job: Job, run: Run, scored: Mapping[str, tuple[Evaluation, tuple[Mistake, ...]]]) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def _score(
     else:
         batches = loader = eval_batches(job, part, samples)
         samples = loader.store.samples
-    outputs = run_over(network, batches, job.precision, parts=job.parts, processes=job.processes)
+    outputs = compute_outputs(network, batches, job.precision, micro_batches=job.micro_batches, processes=job.processes)
     probabilities = outputs.probabilities(network.head).numpy()
     evaluation = evaluate_predictions(probabilities, outputs.labels.numpy(), job.images.classes)
     return evaluation, find_mistakes(probabilities, samples)

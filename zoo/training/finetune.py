@@ -10,26 +10,27 @@ from typing import TYPE_CHECKING, Any
 from zoo.config import FinetuneConfig, make_config
 from zoo.data.sources.exclusions import read_exclusions
 from zoo.data.sources.resolve import check_data
-from zoo.errors import ConfigError, RunError, ZooError
+from zoo.errors import ConfigError, RunError, WeightsError, ZooError
 from zoo.events import Finished, Note, Started, ignore
-from zoo.models.build import find_offers
+from zoo.models.offers import find_offers
 from zoo.plugins.registry import load_registry
 from zoo.runs.manifest import MANIFEST
 from zoo.runs.open import config_of, open_run
 from zoo.runs.run import RUNS, Run, write_record
-from zoo.training.distributed.process_group import Processes
-from zoo.training.memory_errors import naming_shortage
-from zoo.training.plugin_errors import naming_plugins
-from zoo.training.prepare import find_weights
-from zoo.training.resume import find_resumption, occupied, place, seal
+from zoo.training.distributed.process_group import ProcessGroup
+from zoo.training.memory_errors import memory_errors
+from zoo.training.plugin_errors import plugin_errors
+from zoo.training.resume import find_resume_point, locked_run, place, seal
 from zoo.utils.paths import typed_path
 
 if TYPE_CHECKING:
     from zoo.events import Observer
-    from zoo.models.build import Offers
+    from zoo.models.offers import Offers
     from zoo.plugins.registry import Registry
     from zoo.training.job import Job
-    from zoo.training.resume import Resumption
+    from zoo.training.resume import ResumePoint
+
+_WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 
 
 def finetune(
@@ -64,10 +65,10 @@ def finetune(
     config = _config(backbone, data, recipe, values)
     processes = _processes(config)
     registry = registry or load_registry()
-    with processes.together():
+    with processes.session():
         offers = find_offers(config, registry)
         job = _prepared(config, offers, registry, Path(runs), observer, processes, started=started)
-        with occupied(job.folder, processes):
+        with locked_run(job.folder, processes):
             results = _carry_out(job, offers)
         return _finish(job, results)
 
@@ -98,20 +99,20 @@ def resume(
     """
     started = time.perf_counter()
     run = open_run(reference, runs=Path(runs))
-    config, registry, processes = config_of(run), registry or load_registry(), Processes.from_environment()
+    config, registry, processes = config_of(run), registry or load_registry(), ProcessGroup.from_environment()
     if run.finished and not (run.path / MANIFEST).exists():  # killed on its very last step
-        if processes.first:
+        if processes.is_main:
             seal(run.path)
             observer(Finished(path=str(run.path), results=dict(run.results)))
         return run
-    resumption = find_resumption(run, frozen=config.freeze == "all", anyway=anyway)
-    with processes.together():
+    resume_point = find_resume_point(run, frozen=config.freeze == "all", anyway=anyway)
+    with processes.session():
         offers = find_offers(config, registry)
-        with occupied(run.path, processes):
+        with locked_run(run.path, processes):
             job = _prepared(
-                config, offers, registry, Path(runs), observer, processes, started=started, resumption=resumption
+                config, offers, registry, Path(runs), observer, processes, started=started, resume_point=resume_point
             )
-            results = _carry_out(job, offers, resumed=resumption.saved)
+            results = _carry_out(job, offers, resumed=resume_point.saved)
         return _finish(job, results)
 
 
@@ -124,6 +125,22 @@ def check_names(config: FinetuneConfig, *, registry: Registry, runs: str | Path 
     _find_weights(config, find_offers(config, registry), registry, Path(runs))
 
 
+def find_weights(config: FinetuneConfig, *, runs: Path = RUNS) -> Path | Run | None:
+    """Returns the file or the run whose weights a configuration asks for; None for pretrained and none.
+
+    Raises:
+        WeightsError: There is no such file or run.
+    """
+    if config.weights in ("pretrained", "none"):
+        return None
+    path = typed_path(config.weights)
+    if path.is_file():
+        return path
+    if path.suffix in _WEIGHT_SUFFIXES:
+        raise WeightsError(f"There is no weights file {path}.", hint="Check the path given with --weights.")
+    return open_run(config.weights, runs=runs)
+
+
 def _find_weights(config: FinetuneConfig, offers: Offers, registry: Registry, runs: Path) -> Path | Run | None:
     weights = find_weights(config, runs=runs)
     if config.exclude is not None:
@@ -134,10 +151,10 @@ def _find_weights(config: FinetuneConfig, offers: Offers, registry: Registry, ru
     return weights
 
 
-def _processes(config: FinetuneConfig) -> Processes:
+def _processes(config: FinetuneConfig) -> ProcessGroup:
     """Returns the processes that are there; only the command line starts further ones."""
-    processes = Processes.from_environment()
-    if config.devices > 1 and processes.alone:
+    processes = ProcessGroup.from_environment()
+    if config.devices > 1 and processes.is_single:
         raise ConfigError(
             f"finetune: option 'devices' is {config.devices}, but this is a single process.",
             hint=f"Start the script with 'torchrun --nproc-per-node {config.devices}', without 'devices', "
@@ -162,29 +179,29 @@ def _prepared(
     registry: Registry,
     runs: Path,
     observer: Observer,
-    processes: Processes,
+    processes: ProcessGroup,
     *,
     started: float,
-    resumption: Resumption | None = None,
+    resume_point: ResumePoint | None = None,
 ) -> Job:
     # All weights of a run that goes on are in its checkpoint; what it started from may be gone.
-    if resumption is not None and resumption.saved:
+    if resume_point is not None and resume_point.saved:
         config = dataclasses.replace(config, weights="none")
     weights = _find_weights(config, offers, registry, runs)
     # Only now: a wrong name or path, or a missing network, is told without waiting for torch.
     from zoo.training.prepare import prepare
 
-    with naming_shortage():
+    with memory_errors():
         return prepare(
             config,
             offers,
             weights,
             registry=registry,
             runs=runs,
-            observer=observer if processes.first else ignore,
+            observer=observer if processes.is_main else ignore,
             processes=processes,
             started=started,
-            resumption=resumption,
+            resume_point=resume_point,
         )
 
 
@@ -192,14 +209,14 @@ def _carry_out(job: Job, offers: Offers, *, resumed: bool = False) -> dict[str, 
     from zoo.training.train import train
 
     try:
-        with naming_plugins(offers), naming_shortage(), job.interrupts.taken(), job.processes.watching():
+        with plugin_errors(offers), memory_errors(), job.interrupts.taken(), job.processes.detect_lost_peers():
             _tell_start(job, offers)
             for result in train(job, resumed=resumed):
                 job.observer(result)
             # Not before training: it draws, and matplotlib takes a second to import.
-            from zoo.training.finalize import conclude
+            from zoo.training.finalize import finalize
 
-            return conclude(job)
+            return finalize(job)
     except (KeyboardInterrupt, ZooError):
         _keep_what_there_is(job)
         raise
@@ -209,7 +226,7 @@ def _finish(job: Job, results: dict[str, Any]) -> Run:
     results["seconds"] = time.perf_counter() - job.started
     job.record.pop("saved", None)
     job.record.update(status="finished", results=results)
-    if not job.processes.first:
+    if not job.processes.is_main:
         return Run(job.folder, job.record)
     write_record(job.folder, job.record)
     seal(job.folder)
@@ -220,8 +237,8 @@ def _finish(job: Job, results: dict[str, Any]) -> Run:
 
 
 def _keep_what_there_is(job: Job) -> None:
-    job.processes.stay_calm()
-    if not job.processes.first:
+    job.processes.ignore_signals()
+    if not job.processes.is_main:
         return
     job.record["status"] = "interrupted"
     try:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
-from zoo.training.distributed.process_group import ALONE
-from zoo.training.micro_batches import Parts, join, some
+from zoo.training.distributed.process_group import SINGLE_PROCESS
+from zoo.training.micro_batches import MicroBatches, join, some
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from zoo.data.loading.loader import Batch
     from zoo.models.precision import Precision
     from zoo.plugins.contracts import Head
-    from zoo.training.distributed.process_group import Processes
+    from zoo.training.distributed.process_group import ProcessGroup
 
 T = TypeVar("T")
 
@@ -56,13 +56,13 @@ def _device_of(head: Head) -> torch.device:
 
 
 @torch.inference_mode()
-def run_over(
+def compute_outputs(
     network: nn.Module,
     batches: Iterable[Batch],
     precision: Precision,
     *,
-    parts: Parts | None = None,
-    processes: Processes = ALONE,
+    micro_batches: MicroBatches | None = None,
+    processes: ProcessGroup = SINGLE_PROCESS,
 ) -> Outputs:
     """Returns the logits of every batch; the network is in eval mode meanwhile, and left as it was.
 
@@ -70,19 +70,19 @@ def run_over(
         network: On the device of `precision`.
         batches: Of images, or of kept features.
         precision: Of forward passes.
-        parts: How many images at a time; where memory runs out they become fewer.
+        micro_batches: How many images at a time; where memory runs out they become fewer.
         processes: Those that share the images; each is given the outputs of all, in the order of the images.
 
     Raises:
         TrainingError: Memory is too small for a single image.
     """
-    parts = parts or Parts()
+    micro_batches = micro_batches or MicroBatches()
     logits, labels = [], []
     with evaluating(network):
         for batch in batches:
-            logits.append(in_parts(network, batch, precision, parts).float())
+            logits.append(in_micro_batches(network, batch, precision, micro_batches).float())
             labels.append(batch.labels)
-    return Outputs(processes.join(logits).cpu(), processes.join(labels).cpu())
+    return Outputs(processes.all_gather_rows(logits).cpu(), processes.all_gather_rows(labels).cpu())
 
 
 @contextmanager
@@ -97,13 +97,13 @@ def evaluating(network: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def in_parts(network: Callable[[Any], T], batch: Batch, precision: Precision, parts: Parts) -> T:
+def in_micro_batches(network: Callable[[Any], T], batch: Batch, precision: Precision, micro_batches: MicroBatches) -> T:
     """Returns what a network in eval mode says to a batch, part by part: a tensor, or a tuple of them."""
 
     def work() -> Any:
         with precision.autocast():
-            said = [network(some(batch.images, where)) for where in parts.split(len(batch.labels))]
+            said = [network(some(batch.images, where)) for where in micro_batches.split(len(batch.labels))]
         return join(said)
 
-    said: T = parts.attempt(work, count=len(batch.labels))
+    said: T = micro_batches.run(work, count=len(batch.labels))
     return said

@@ -15,8 +15,8 @@ from zoo.errors import DataError
 from zoo.events import Note, Work
 from zoo.runs.run import append_metrics
 from zoo.runs.weights import save_weights
-from zoo.training.distributed.process_group import ALONE
-from zoo.training.micro_batches import Parts
+from zoo.training.distributed.process_group import SINGLE_PROCESS
+from zoo.training.micro_batches import MicroBatches
 from zoo.utils.interrupts import Interrupts
 
 if TYPE_CHECKING:
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
     from zoo.models.precision import Precision
     from zoo.plugins.specs import ImageSet, Sample
     from zoo.preprocess import Preprocess
-    from zoo.training.distributed.process_group import Processes
+    from zoo.training.distributed.process_group import ProcessGroup
 
 _EVAL_BATCH = 64
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Job:
     """A run being made: everything checked, loaded and built.
 
@@ -56,8 +56,8 @@ class Job:
         started: When, by `time.perf_counter`; of a run that goes on, as if it had never been stopped.
         interrupts: Ctrl-C and SIGTERM.
         cache: Where decoded photos are kept.
-        parts: How many images the network is given at a time.
-        evaluated: Parts that are ready to be evaluated again, each with its readable samples.
+        micro_batches: How many images the network is given at a time.
+        evaluated: MicroBatches that are ready to be evaluated again, each with its readable samples.
     """
 
     folder: Path
@@ -68,11 +68,11 @@ class Job:
     precision: Precision
     record: dict[str, Any]
     observer: Observer
-    processes: Processes = ALONE
+    processes: ProcessGroup = SINGLE_PROCESS
     started: float = field(default_factory=time.perf_counter)
     interrupts: Interrupts = field(init=False)
     cache: PhotoCache = field(init=False)
-    parts: Parts = field(init=False)
+    micro_batches: MicroBatches = field(init=False)
     evaluated: dict[str, tuple[Iterable[Batch], Sequence[Sample]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -84,12 +84,12 @@ class Job:
             device=self.precision.device,
             rank=self.processes.local_rank,
             ranks=self.processes.local_count,
-            wait=self.processes.wait,
+            wait=self.processes.barrier,
         )
-        object.__setattr__(self, "cache", cache)
-        object.__setattr__(self, "interrupts", Interrupts(patient=not self.processes.alone))
+        self.cache = cache
+        self.interrupts = Interrupts(patient=not self.processes.is_single)
         # A resumed run goes on with the parts that were found to fit.
-        object.__setattr__(self, "parts", Parts(self.record["hardware"].get("part_size"), tell=self._tell_parts))
+        self.micro_batches = MicroBatches(self.record["hardware"].get("part_size"), tell=self._tell_parts)
 
     def _tell_parts(self, size: int) -> None:
         self.record["hardware"]["part_size"] = size
@@ -111,7 +111,7 @@ def decoded(job: Job, part: str, samples: Sequence[Sample], prepare: Prepare) ->
     placement = known[part] = job.cache.placements[part]
     for failure in store.failures:
         job.observer(Note(text=f"Left out: {failure.message}", warning=True))
-    if len(set(job.processes.gather(tuple(failure.message for failure in store.failures)))) > 1:
+    if len(set(job.processes.all_gather(tuple(failure.message for failure in store.failures)))) > 1:
         raise DataError(
             f"The {part} photos are not the same in every process: some cannot be read everywhere.",
             hint="Is the folder the same on every machine?",
@@ -137,12 +137,12 @@ def eval_batches(job: Job, part: str, samples: Sequence[Sample]) -> EvalLoader:
     )
 
 
-def written_down(job: Job, result: EpochResult, classifier: nn.Module) -> EpochResult:
+def record_epoch(job: Job, result: EpochResult, classifier: nn.Module) -> EpochResult:
     """Keeps the weights of an epoch if it is the best so far, and its figures. Only then is the checkpoint written.
 
     A run killed in between goes on from the epoch before and comes by the same again.
     """
-    if not job.processes.first:
+    if not job.processes.is_main:
         return result
     if result.best:
         save_weights(job.folder, classifier)

@@ -17,9 +17,9 @@ from zoo.events import EpochResult, Note, Work
 from zoo.models.classifier import Classifier
 from zoo.models.fold_bn import fold_batch_norm
 from zoo.plugins.contracts import Features, Head
-from zoo.training.forward import run_over
-from zoo.training.frozen.features import FeatureBatches, OnFeatures, keep_features
-from zoo.training.job import eval_batches, written_down
+from zoo.training.forward import compute_outputs
+from zoo.training.frozen.features import FeatureBatches, HeadOnFeatures, extract_features
+from zoo.training.job import eval_batches, record_epoch
 from zoo.training.loop import fit
 from zoo.training.settings import average_of, compilation_of, optimizer_of, plan_of
 from zoo.training.state import TrainState
@@ -57,12 +57,12 @@ def train_on_features(job: Job) -> Iterator[EpochResult]:
     if config.optimizer in SOLVERS:
         loss = _solve(job, kept, solver=config.optimizer, weight_decay=config.weight_decay)
         result = _evaluated(job, val_photos, state, epoch=1, loss=loss, images=len(kept.labels), started=started)
-        yield written_down(job, result, job.classifier)
+        yield record_epoch(job, result, job.classifier)
         return
     val = _keep(job, val_photos, len(val_photos.store), "keep features of val")
-    if not job.processes.first:
-        return  # a head alone is not worth sharing: the first process trains it, `conclude` hands it round
-    network = OnFeatures(head)
+    if not job.processes.is_main:
+        return  # a head alone is not worth sharing: the first process trains it, `finalize` hands it round
+    network = HeadOnFeatures(head)
     average = average_of(config, network)
     best: Any = network if average is None else average.module
     for result in fit(
@@ -75,22 +75,22 @@ def train_on_features(job: Job) -> Iterator[EpochResult]:
         set_training=network.train,
         state=state,
         average=average,
-        parts=job.parts,
+        micro_batches=job.micro_batches,
         compilation=compilation_of(job, images=kept.images),
         on_step=job.observer,
     ):
-        yield written_down(job, result, Classifier(job.classifier.backbone, best.head))
+        yield record_epoch(job, result, Classifier(job.classifier.backbone, best.head))
 
 
 def _solve(job: Job, kept: FeatureBatches, *, solver: str, weight_decay: float) -> float:
     head = job.classifier.head
-    loss = job.processes.decide(lambda: solve_head(head, kept, solver=solver, weight_decay=weight_decay))
-    job.processes.share(head)
+    loss = job.processes.broadcast(lambda: solve_head(head, kept, solver=solver, weight_decay=weight_decay))
+    job.processes.sync_module(head)
     return loss
 
 
 def _keep(job: Job, batches: Any, total: int, what: str) -> FeatureBatches:
-    return keep_features(
+    return extract_features(
         fold_batch_norm(job.classifier.backbone, image_size=job.preprocess.size, precision=job.precision),
         job.classifier.head,
         batches,
@@ -98,7 +98,7 @@ def _keep(job: Job, batches: Any, total: int, what: str) -> FeatureBatches:
         batch_size=job.config.step_images,
         seed=job.config.seed,
         progress=lambda done: job.observer(Work(what=what, done=min(total, done * job.processes.count), total=total)),
-        parts=job.parts,
+        micro_batches=job.micro_batches,
         processes=job.processes,
     )
 
@@ -107,7 +107,9 @@ def _evaluated(
     job: Job, val: Iterable[Batch], state: TrainState, *, epoch: int, loss: float, images: int, started: float
 ) -> EpochResult:
     trained = time.perf_counter() - started
-    outputs = run_over(job.classifier, val, job.precision, parts=job.parts, processes=job.processes)
+    outputs = compute_outputs(
+        job.classifier, val, job.precision, micro_batches=job.micro_batches, processes=job.processes
+    )
     val_loss, val_accuracy = outputs.loss(job.classifier.head), outputs.accuracy()
     return EpochResult(
         epoch=epoch,

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from zoo.events import EpochResult, StepResult
-from zoo.training.distributed.process_group import ALONE
+from zoo.training.distributed.process_group import SINGLE_PROCESS
 from zoo.training.finite import check_loss, check_weights
-from zoo.training.forward import run_over
+from zoo.training.forward import compute_outputs
 from zoo.training.mixup import mix
 from zoo.training.optimizer import rate_factor, set_rate
 from zoo.training.state import Meter
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from zoo.models.precision import Precision
     from zoo.plugins.contracts import Head
     from zoo.training.compilation import Compilation
-    from zoo.training.distributed.process_group import Processes
+    from zoo.training.distributed.process_group import ProcessGroup
     from zoo.training.ema import WeightAverage
     from zoo.training.forward import Outputs
-    from zoo.training.micro_batches import Parts
+    from zoo.training.micro_batches import MicroBatches
     from zoo.training.state import TrainState
-    from zoo.training.step import Trained
+    from zoo.training.step import TrainableNetwork
 
 # How often the loop looks at its own loss: each look waits for the device.
 _SECONDS_BETWEEN_LOOKS = 0.5
@@ -63,14 +63,14 @@ class Plan:
         return self.lr * rate_factor(step, steps=steps, schedule=self.schedule, warmup=self.warmup)
 
 
-class Watch:
+class ProgressMonitor:
     """Looks at the training about twice a second: each look waits for the device.
 
     Of several processes each looks at its own images on the way, when its own clock says so; at an epoch's end they
     look together.
     """
 
-    def __init__(self, plan: Plan, *, per_epoch: int, done: int, processes: Processes = ALONE) -> None:
+    def __init__(self, plan: Plan, *, per_epoch: int, done: int, processes: ProcessGroup = SINGLE_PROCESS) -> None:
         self._plan, self._per_epoch, self._first = plan, per_epoch, done
         self._processes = processes
         self._started = self._looked = time.perf_counter()
@@ -90,7 +90,7 @@ class Watch:
             TrainingError: The loss is no longer finite.
         """
         # Waits for the device: the user wants to see the loss, and NaN must stop the run.
-        loss, accuracy = meter.read(self._processes if step == self._per_epoch else ALONE)
+        loss, accuracy = meter.read(self._processes if step == self._per_epoch else SINGLE_PROCESS)
         self._looked = time.perf_counter()
         check_loss(loss, epoch=epoch, step=step, rate=self.rate(epoch, step))
         done = (epoch - 1) * self._per_epoch + step
@@ -108,7 +108,7 @@ class Watch:
 
 
 def fit(
-    network: Trained,
+    network: TrainableNetwork,
     train: TrainBatches,
     val: Iterable[Batch],
     *,
@@ -118,16 +118,16 @@ def fit(
     set_training: Callable[[], object],
     state: TrainState,
     average: WeightAverage | None = None,
-    parts: Parts | None = None,
+    micro_batches: MicroBatches | None = None,
     compilation: Compilation | None = None,
-    processes: Processes = ALONE,
+    processes: ProcessGroup = SINGLE_PROCESS,
     on_step: Callable[[StepResult], None] = lambda result: None,
-    rest: Callable[[], None] = lambda: None,
+    safe_point: Callable[[], None] = lambda: None,
 ) -> Iterator[EpochResult]:
     """Trains on from where `state` stands; yields once an epoch, with the weights as they then are.
 
     Args:
-        network: Trained in place, on the device of `precision`.
+        network: TrainableNetwork in place, on the device of `precision`.
         train: What to learn from.
         val: Evaluated after each epoch.
         optimizer: Over groups that carry ``lr_scale``.
@@ -136,11 +136,11 @@ def fit(
         set_training: Puts the network into train mode, its frozen parts into eval mode.
         state: Brought up to date at each step, and at each epoch's end, before the yield.
         average: Follows the weights step by step, and is evaluated in their place.
-        parts: How many images the network is given at a time.
+        micro_batches: How many images the network is given at a time.
         compilation: Calls the network, compiled or not.
         processes: Those that train together; `train` and `val` give each its share.
         on_step: Called about twice a second.
-        rest: Called where nothing is half done, so that all can be saved or left: after each step, and of a single
+        safe_point: Called where nothing is half done, so that all can be saved or left: after each step, and of a single
             process between the batches of an evaluation.
 
     Raises:
@@ -152,13 +152,13 @@ def fit(
         optimizer,
         precision=precision,
         clip_grad=plan.clip_grad,
-        parts=parts,
+        micro_batches=micro_batches,
         compilation=compilation,
         scaler=state.scaler,
         processes=processes,
     )
     per_epoch, first = train.steps, state.epoch * train.steps + state.step
-    watch = Watch(plan, per_epoch=per_epoch, done=first, processes=processes)
+    watch = ProgressMonitor(plan, per_epoch=per_epoch, done=first, processes=processes)
     evaluated: Any = network if average is None else average.module
     for epoch in range(state.epoch + 1, plan.epochs + 1):
         meter = state.meter = state.meter or Meter(precision.device)
@@ -174,22 +174,28 @@ def fit(
             if watch.due(step):
                 on_step(told := watch.look(meter, epoch=epoch, step=step))
                 take_step.compilation.consider(seconds_left=told.seconds_left, steps=done - first)
-            rest()
+            safe_point()
         on_step(told := watch.look(meter, epoch=epoch, step=per_epoch))
         take_step.compilation.consider(seconds_left=told.seconds_left, steps=epoch * per_epoch - first)
         check_weights(evaluated, epoch=epoch, step=per_epoch, rate=watch.rate(epoch, per_epoch))
-        processes.share(evaluated, buffers_alone=True)  # statistics of batch normalisation follow the images of each
-        outputs = run_over(
-            evaluated, _resting(val, rest) if processes.alone else val, precision, parts=parts, processes=processes
+        processes.sync_module(
+            evaluated, buffers_only=True
+        )  # statistics of batch normalisation follow the images of each
+        outputs = compute_outputs(
+            evaluated,
+            _resting(val, safe_point) if processes.is_single else val,
+            precision,
+            micro_batches=micro_batches,
+            processes=processes,
         )
         state.finish_epoch()
         yield _epoch_result(told, watch.rate(epoch, per_epoch), outputs, state, evaluated.head, meter)
 
 
-def _resting(batches: Iterable[Batch], rest: Callable[[], None]) -> Iterator[Batch]:
+def _resting(batches: Iterable[Batch], safe_point: Callable[[], None]) -> Iterator[Batch]:
     for batch in batches:
         yield batch
-        rest()
+        safe_point()
 
 
 def _epoch_result(

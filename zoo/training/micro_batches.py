@@ -29,7 +29,7 @@ def join(parts: list[Any]) -> Any:
     return torch.cat(parts) if isinstance(first, Tensor) else type(first)(*map(torch.cat, zip(*parts, strict=True)))
 
 
-class Parts:
+class MicroBatches:
     """How many images a network is given at a time. Halved each time memory runs out, and never raised again.
 
     Args:
@@ -47,7 +47,7 @@ class Parts:
         for part in range(parts):
             yield slice(count * part // parts, count * (part + 1) // parts)
 
-    def attempt(self, work: Callable[[], T], *, count: int, again: Callable[[], None] = lambda: None) -> T:
+    def run(self, work: Callable[[], T], *, count: int, again: Callable[[], None] = lambda: None) -> T:
         """Returns what `work` returns; while memory is too small for it, halves the parts and calls it again.
 
         Args:

@@ -11,11 +11,11 @@ from zoo.errors import PluginError, ZooError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from zoo.models.build import Offers
+    from zoo.models.offers import Offers
 
 
 @contextmanager
-def naming_plugins(offers: Offers) -> Iterator[None]:
+def plugin_errors(offers: Offers) -> Iterator[None]:
     """Turns what a backbone or a head raises within a block into an error that names it; other errors pass.
 
     Raises:
@@ -38,10 +38,10 @@ def naming_plugins(offers: Offers) -> Iterator[None]:
 
 
 def _whose(error: BaseException) -> str | None:
-    from zoo.models.frozen_split import Frontier
+    from zoo.models.frozen_split import FrozenSplit
     from zoo.plugins.contracts import Backbone, Head
 
-    kinds = {Head: "head", Backbone: "backbone", Frontier: "backbone"}
+    kinds = {Head: "head", Backbone: "backbone", FrozenSplit: "backbone"}
     found = None
     for frame, _ in traceback.walk_tb(error.__traceback__):
         caller = frame.f_locals.get("self")

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.data.sources.fingerprint import fingerprints
 from zoo.plugins.discovery import DISTRIBUTION
 from zoo.preprocess import preprocess_to_dict
-from zoo.training.distributed.process_group import ALONE
-from zoo.training.prepare import describe_check
+from zoo.training.distributed.process_group import SINGLE_PROCESS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,11 +23,13 @@ if TYPE_CHECKING:
     from zoo.config import FinetuneConfig
     from zoo.data.check.report import Report
     from zoo.metrics.evaluation import Evaluation
-    from zoo.models.build import Model, Offers
+    from zoo.models.build import Model
+    from zoo.models.offers import Offers
     from zoo.models.precision import Precision
     from zoo.plugins.specs import ImageSet
-    from zoo.training.distributed.process_group import Processes
+    from zoo.training.distributed.process_group import ProcessGroup
 
+_MOST = 200  # pairs of a finding that the record lists; 'zoo data check' has all
 _PACKAGES = (DISTRIBUTION, "torch", "torchvision", "timm", "numpy", "pillow", "safetensors", "scipy")
 
 
@@ -39,7 +40,7 @@ def start_record(
     images: ImageSet,
     model: Model,
     precision: Precision,
-    processes: Processes = ALONE,
+    processes: ProcessGroup = SINGLE_PROCESS,
     report: Report | None = None,
 ) -> dict[str, Any]:
     """Returns the record of a run that is about to begin; ``status`` and ``results`` are filled in later.
@@ -66,7 +67,7 @@ def start_record(
         "data": describe_data(images, report),
         "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
         "plugins": plugins,
-        "sources": source_digests(offers.backbone.spec.build, offers.head.spec.build),
+        "sources": code_digests(offers.backbone.spec.build, offers.head.spec.build),
         "hardware": describe_hardware(precision, processes),
         "results": {},
     }
@@ -89,7 +90,7 @@ def describe_data(images: ImageSet, report: Report | None = None) -> dict[str, A
     }
 
 
-def describe_hardware(precision: Precision, processes: Processes = ALONE) -> dict[str, Any]:
+def describe_hardware(precision: Precision, processes: ProcessGroup = SINGLE_PROCESS) -> dict[str, Any]:
     """Returns what the run is computed on, and in which precision; where there are several processes, this one."""
     import torch
 
@@ -123,7 +124,7 @@ def figures(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-def source_digests(*functions: Callable[..., Any]) -> dict[str, str]:
+def code_digests(*functions: Callable[..., Any]) -> dict[str, str]:
     """Returns a digest of the sources of the zoo, and of each package or module that one of `functions` is from.
 
     What has no source file, such as a function typed into a notebook, is left out.
@@ -154,3 +155,8 @@ def _digest(name: str) -> str:
         found.update(f"{each.relative_to(path.parent).as_posix()}\0".encode())
         found.update(hashlib.sha256(each.read_bytes()).digest())
     return found.hexdigest()[:12]
+
+
+def describe_check(report: Report) -> dict[str, Any]:
+    """Returns what the run record keeps of a report: the findings, with the first of their photos."""
+    return {"near": report.near, "findings": [finding.to_dict(most=_MOST) for finding in report.findings]}

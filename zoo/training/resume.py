@@ -11,7 +11,7 @@ from zoo.errors import RunError
 from zoo.events import Note
 from zoo.runs.manifest import write_manifest
 from zoo.runs.run import CHECKPOINT, DIGITS, FILES, METRICS, RECORD, WEIGHTS
-from zoo.training.distributed.process_group import ALONE
+from zoo.training.distributed.process_group import SINGLE_PROCESS
 from zoo.utils.files import flush, sweep
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from zoo.events import Observer
     from zoo.runs.run import Run
-    from zoo.training.distributed.process_group import Processes
+    from zoo.training.distributed.process_group import ProcessGroup
 
 _LOCK = ".lock"
 # What is decided on the way, under ``hardware`` in the record, and changes a result by rounding: a checkpoint knows it.
@@ -30,7 +30,7 @@ _MACHINE = ("device", "gpu", "processor", "threads", "processes")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Resumption:
+class ResumePoint:
     """A run to go on with.
 
     Attributes:
@@ -44,24 +44,24 @@ class Resumption:
     anyway: bool = False
 
 
-def find_resumption(run: Run, *, frozen: bool, anyway: bool) -> Resumption:
+def find_resume_point(run: Run, *, frozen: bool, anyway: bool) -> ResumePoint:
     """Returns how to go on with a run.
 
     Args:
         run: To go on with.
         frozen: Whether the whole backbone is, and there are no checkpoints.
-        anyway: As in `Resumption`.
+        anyway: As in `ResumePoint`.
 
     Raises:
         RunError: It is finished.
     """
     if run.finished:
         raise RunError(f"The run {run.path} is finished.", hint="To train on from it, say --weights with its name.")
-    return Resumption(run=run, saved=not frozen and (run.path / CHECKPOINT).is_file(), anyway=anyway)
+    return ResumePoint(run=run, saved=not frozen and (run.path / CHECKPOINT).is_file(), anyway=anyway)
 
 
 def seal(folder: Path) -> None:
-    """Makes the last of a finished run: no checkpoint, nothing half written, and a manifest of the rest.
+    """Makes the last of a finished run: no checkpoint, nothing half written, and a manifest of the safe_point.
 
     Raises:
         RunError: The folder cannot be written to.
@@ -74,13 +74,13 @@ def seal(folder: Path) -> None:
 
 
 @contextmanager
-def occupied(folder: Path, processes: Processes = ALONE) -> Iterator[None]:
+def locked_run(folder: Path, processes: ProcessGroup = SINGLE_PROCESS) -> Iterator[None]:
     """Keeps other trainings out of a run folder for the length of a block; however a process ends, it lets go.
 
     Raises:
         RunError: Another process trains this run, or the folder cannot be written to.
     """
-    if not processes.first:
+    if not processes.is_main:
         yield
         return
     import filelock
@@ -100,27 +100,27 @@ def occupied(folder: Path, processes: Processes = ALONE) -> Iterator[None]:
         lock.release()
 
 
-def take_up(
-    resumption: Resumption, now: Mapping[str, Any], *, observer: Observer, processes: Processes
+def resume_record(
+    resume_point: ResumePoint, now: Mapping[str, Any], *, observer: Observer, processes: ProcessGroup
 ) -> tuple[dict[str, Any], float]:
     """Returns the record with which a run goes on, and the seconds that were spent on what it goes on from.
 
     Args:
-        resumption: The run.
+        resume_point: The run.
         now: The record that a run would begin with now, as `zoo.training.record.start_record` returns it.
         observer: Told what may make the result another.
         processes: Those that train together.
 
     Raises:
-        RunError: Its data, configuration or code has changed, and `resumption` does not say to go on anyway.
+        RunError: Its data, configuration or code has changed, and `resume_point` does not say to go on anyway.
     """
     from zoo.training.checkpoint import describe_checkpoint
 
-    run = resumption.run
-    about = processes.decide(lambda: describe_checkpoint(run.path)) if resumption.saved else None
+    run = resume_point.run
+    about = processes.broadcast(lambda: describe_checkpoint(run.path)) if resume_point.saved else None
     then = run.record if about is None else {**run.record, "config": about["config"]}
     found = changes(then, {**now, "config": run.config})
-    if found and not resumption.anyway:
+    if found and not resume_point.anyway:
         raise RunError(
             f"{run.path} would not go on as the run that it was begun as:\n" + "\n".join(f"  {item}" for item in found),
             hint="Put that back as it was, or add --resume-anyway; the record will then tell what has changed.",

@@ -6,12 +6,12 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from zoo.training.distributed.process_group import ALONE
+from zoo.training.distributed.process_group import SINGLE_PROCESS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from zoo.training.distributed.process_group import Processes
+    from zoo.training.distributed.process_group import ProcessGroup
     from zoo.utils.interrupts import Interrupts
 
 _SECONDS_BETWEEN_SAVES = 300.0
@@ -20,7 +20,7 @@ _SECONDS_BETWEEN_TALKS = 1.0
 _MOST_SILENT = 64  # rests
 
 
-class Saving:
+class Checkpointer:
     """Saves where a training rests: between two steps, with its state whole. Outside of its block nothing is saved.
 
     Of several processes any may be asked to stop, and the clock of the first decides; they talk about it once a second.
@@ -40,7 +40,7 @@ class Saving:
         *,
         every: float | None,
         interrupts: Interrupts,
-        processes: Processes = ALONE,
+        processes: ProcessGroup = SINGLE_PROCESS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._save = save
@@ -52,11 +52,11 @@ class Saving:
         self._cost = 0.0
         self._active = False
         self._leaving = False
-        self._talked, self._rests, self._silence = clock(), 0, 1
+        self._talked, self._safe_points, self._silence = clock(), 0, 1
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """Holds back signals and saves within a block. A signal that comes after its last rest is obeyed at its end."""
+        """Holds back signals and saves within a block. A signal that comes after its last safe_point is obeyed at its end."""
         with self._interrupts.held_back():
             self._active = True
             try:
@@ -64,16 +64,16 @@ class Saving:
             finally:
                 self._active = False
 
-    def rest(self) -> None:
-        """Saves if it is time to, or if a signal asks to stop; and then stops. Called at each rest, by every process.
+    def safe_point(self) -> None:
+        """Saves if it is time to, or if a signal asks to stop; and then stops. Called at each safe_point, by every process.
 
         Raises:
             KeyboardInterrupt: A signal asked for it.
         """
         if not self._active:
             return
-        self._rests += 1
-        if self._processes.alone or self._rests >= self._silence:
+        self._safe_points += 1
+        if self._processes.is_single or self._safe_points >= self._silence:
             self._attend(at_end=False)
         self.leave()
 
@@ -106,12 +106,12 @@ class Saving:
 
     def _talk(self, leave: bool, due: bool) -> tuple[bool, bool]:
         """Returns whether any process wants to leave and whether the first finds it is time to save."""
-        if self._processes.alone:
+        if self._processes.is_single:
             return leave, due
         now = self._clock()
-        pace = self._rests / max(now - self._talked, 1e-9)
+        pace = self._safe_points / max(now - self._talked, 1e-9)
         silence = min(max(1, round(pace * _SECONDS_BETWEEN_TALKS)), _MOST_SILENT)
-        mine = (due, silence) if self._processes.first else (0, 0)
-        leaves, saves, agreed = self._processes.total(leave, *mine)
-        self._talked, self._rests, self._silence = now, 0, int(agreed)
+        mine = (due, silence) if self._processes.is_main else (0, 0)
+        leaves, saves, agreed = self._processes.all_reduce(leave, *mine)
+        self._talked, self._safe_points, self._silence = now, 0, int(agreed)
         return leaves > 0, saves > 0

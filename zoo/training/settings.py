@@ -42,7 +42,7 @@ def compilation_of(job: Job, *, images: int) -> Compilation:
             last.)
     """
     hardware = job.record["hardware"]
-    compilation = partial(Compilation, device=job.precision.device, images=images, parts=job.parts)
+    compilation = partial(Compilation, device=job.precision.device, images=images, micro_batches=job.micro_batches)
 
     def tell(on: bool, why: str) -> None:
         if on and not hardware.get("compile"):
@@ -52,7 +52,7 @@ def compilation_of(job: Job, *, images: int) -> Compilation:
     if hardware.get("compile_reason", UNDECIDED) != UNDECIDED:  # a resumed run goes on as it was decided
         how, why = "yes" if hardware["compile"] else "no", hardware["compile_reason"]
         return compilation(how, tell=tell, why=why)
-    if job.config.compile == "auto" and not job.processes.alone:  # which might decide it differently
+    if job.config.compile == "auto" and not job.processes.is_single:  # which might decide it differently
         return compilation("no", tell=tell, why="several processes")
     return compilation(job.config.compile, tell=tell)
 

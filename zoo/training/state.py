@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from zoo.training.distributed.process_group import ALONE
+from zoo.training.distributed.process_group import SINGLE_PROCESS
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from zoo.training.distributed.process_group import Processes
+    from zoo.training.distributed.process_group import ProcessGroup
 
 
 class Meter:
@@ -39,9 +39,9 @@ class Meter:
         self.images += len(labels)
         self.shared += round(len(labels) / share)
 
-    def read(self, processes: Processes = ALONE) -> tuple[float, float]:
+    def read(self, processes: ProcessGroup = SINGLE_PROCESS) -> tuple[float, float]:
         """Returns mean loss and accuracy so far, over the images of all processes. Waits for the device."""
-        loss, hits, images = processes.total(*self._sums.tolist(), self.images)
+        loss, hits, images = processes.all_reduce(*self._sums.tolist(), self.images)
         return loss / images, hits / images
 
     def rate(self) -> float:
@@ -62,7 +62,7 @@ class Meter:
 
 @dataclass(slots=True)
 class TrainState:
-    """Where training stands after a step; with weights, optimiser and random states all that a resumption needs.
+    """Where training stands after a step; with weights, optimiser and random states all that a resume_point needs.
 
     Attributes:
         epoch: The last finished epoch; 0 before the first.

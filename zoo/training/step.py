@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from zoo.errors import PluginError
 from zoo.training.compilation import Compilation
-from zoo.training.distributed.ddp import exchanging, in_parallel
-from zoo.training.distributed.process_group import ALONE
-from zoo.training.micro_batches import Parts
+from zoo.training.distributed.ddp import gradient_sync, wrap_ddp
+from zoo.training.distributed.process_group import SINGLE_PROCESS
+from zoo.training.micro_batches import MicroBatches
 from zoo.training.random_state import set_torch_states, torch_states
 
 if TYPE_CHECKING:
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
     from zoo.models.precision import Precision
     from zoo.plugins.contracts import Head
-    from zoo.training.distributed.process_group import Processes
+    from zoo.training.distributed.process_group import ProcessGroup
     from zoo.training.mixup import Mixed
 
 
-class Trained(Protocol):
-    """What is trained: a network with a head, `zoo.models.classifier.Classifier` or `zoo.training.frozen.features.OnFeatures`."""
+class TrainableNetwork(Protocol):
+    """What is trained: a network with a head, `zoo.models.classifier.Classifier` or `zoo.training.frozen.features.HeadOnFeatures`."""
 
     head: Head
 
@@ -45,7 +45,7 @@ class Step:
         optimizer: Of its parameters.
         precision: Of forward passes.
         clip_grad: Largest norm of a step's gradient; None: unlimited.
-        parts: How many images at a time; halved when memory runs out, and the step is then taken anew.
+        micro_batches: How many images at a time; halved when memory runs out, and the step is then taken anew.
         compilation: Calls the network, compiled or not.
         scaler: Of the loss; the one that `precision` asks for by default.
         processes: Those that take the step together, each on its share of the images. Memory that runs out is then an
@@ -54,21 +54,21 @@ class Step:
 
     def __init__(
         self,
-        network: Trained,
+        network: TrainableNetwork,
         optimizer: torch.optim.Optimizer,
         *,
         precision: Precision,
         clip_grad: float | None = None,
-        parts: Parts | None = None,
+        micro_batches: MicroBatches | None = None,
         compilation: Compilation | None = None,
         scaler: torch.amp.GradScaler | None = None,
-        processes: Processes = ALONE,
+        processes: ProcessGroup = SINGLE_PROCESS,
     ) -> None:
         self.network = network
         self.optimizer = optimizer
         self.precision = precision
         self.clip_grad = clip_grad
-        self.parts = parts or Parts()
+        self.micro_batches = micro_batches or MicroBatches()
         self.compilation = compilation or Compilation("no", precision.device)
         modules = network.modules() if isinstance(network, nn.Module) else ()
         self.processes = processes
@@ -82,9 +82,9 @@ class Step:
         Returns:
             The mean loss of the batch ``()`` and the logits ``(N, classes)``, both without a graph, on the device.
         """
-        if self.processes.alone:
+        if self.processes.is_single:
             before = _Before(self._with_buffers, self.precision.device)
-            loss, logits = self.parts.attempt(
+            loss, logits = self.micro_batches.run(
                 lambda: self._accumulate(self.network, batch), count=len(batch.labels), again=before.restore
             )
         else:
@@ -96,9 +96,9 @@ class Step:
         """Leaves the gradient of the step, scaled for fp16, in the parameters."""
         self.optimizer.zero_grad(set_to_none=True)
         loss, logits = torch.zeros((), device=self.precision.device), []
-        for where in self.parts.split(len(batch.labels)):
+        for where in self.micro_batches.split(len(batch.labels)):
             part = batch.part(where)
-            with exchanging(network, last=where.stop == len(batch.labels)):
+            with gradient_sync(network, last=where.stop == len(batch.labels)):
                 with self.precision.autocast():
                     said = self.compilation(network, part.images, count=len(part.labels))
                 _check_logits(said, count=len(part.labels))
@@ -111,7 +111,8 @@ class Step:
 
     def _in_parallel(self, batch: Mixed) -> DistributedDataParallel:
         if self._parallel is None:
-            self._parallel = in_parallel(self.network, batch, self.precision)
+            assert isinstance(self.network, nn.Module)
+            self._parallel = wrap_ddp(self.network, batch, self.precision)
         return self._parallel
 
     def _update(self) -> None:

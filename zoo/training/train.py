@@ -14,15 +14,15 @@ from zoo.events import EpochResult, Note
 from zoo.models.classifier import set_training
 from zoo.models.runtime import tuned_for
 from zoo.training.checkpoint import Learner, load_checkpoint, save_checkpoint
-from zoo.training.distributed.ddp import share_batch_statistics
+from zoo.training.distributed.ddp import sync_batch_norm
 from zoo.training.finite import check_weights
-from zoo.training.frozen.policy import keep_frozen, shown_views
-from zoo.training.job import decoded, eval_batches, written_down
+from zoo.training.frozen.policy import cache_frozen_stages, shown_views
+from zoo.training.job import decoded, eval_batches, record_epoch
 from zoo.training.linear_probe import probe, train_on_features
 from zoo.training.loop import fit
 from zoo.training.random_state import set_random_states
 from zoo.training.resume import DECIDED
-from zoo.training.saving import Saving
+from zoo.training.saving import Checkpointer
 from zoo.training.settings import average_of, compilation_of, optimizer_of, plan_of
 from zoo.training.state import TrainState
 
@@ -50,37 +50,38 @@ def train(job: Job, *, resumed: bool = False) -> Iterator[EpochResult]:
 
 
 def _train_on_photos(job: Job, *, resumed: bool) -> Iterator[EpochResult]:
-    config, classifier, randomness = job.config, job.classifier, None
+    config, randomness = job.config, None
     loader, photos = _loaders(job)
     _share_batch_statistics(job, least=loader.least)
     state = TrainState(scaler=job.precision.loss_scaler())
-    learner = Learner(network=classifier, optimizer=optimizer_of(job), state=state)
+    learner = Learner(network=job.classifier, optimizer=optimizer_of(job), state=state)
     if resumed:
-        learner.average = average_of(config, classifier)
+        learner.average = average_of(config, job.classifier)
         randomness = load_checkpoint(job.folder, learner, device=job.precision.device, processes=job.processes)
-    saving = Saving(
+    saving = Checkpointer(
         lambda: _save(job, learner),
         every=None if config.save_every is None else 60 * config.save_every,
         interrupts=job.interrupts,
         processes=job.processes,
     )
     # Only now: a run that goes on has its weights from the checkpoint.
-    train, val = keep_frozen(job, loader, photos, rest=saving.rest)
+    train, val = cache_frozen_stages(job, loader, photos, safe_point=saving.safe_point)
     job.evaluated["val"] = val, photos.store.samples
+    learner.network = job.classifier
     if not resumed:
         if config.probe:
-            yield written_down(job, probe(job, loader, val, state), classifier)
-        learner.average = average_of(config, classifier)
+            yield record_epoch(job, probe(job, loader, val, state), job.classifier)
+        learner.average = average_of(config, job.classifier)
     elif learner.average is not None:
-        averaged: Any = learner.average.module
-        averaged.frontier = classifier.frontier
+        average: Any = learner.average.module
+        learner.average.module = job.classifier.like(average.backbone, average.head)
     compilation = compilation_of(job, images=loader.images)
-    results = _fit(job, learner, train, val, compilation, rest=saving.rest)
+    results = _fit(job, learner, train, val, compilation, safe_point=saving.safe_point)
     if randomness is not None:
         set_random_states(randomness, job.precision.device)  # last of all: what came before may have drawn
     with saving.active():
         for result in results:
-            written_down(job, result, classifier if learner.average is None else learner.average.module)
+            record_epoch(job, result, job.classifier if learner.average is None else learner.average.module)
             saving.end_epoch()
             yield result
             saving.leave()
@@ -110,7 +111,7 @@ def _fit(
     val: Iterable[Batch],
     compilation: Compilation,
     *,
-    rest: Callable[[], None],
+    safe_point: Callable[[], None],
 ) -> Iterator[EpochResult]:
     return fit(
         learner.network,
@@ -122,11 +123,11 @@ def _fit(
         set_training=lambda: set_training(job.classifier, freeze_norm_stats=job.config.freeze_norm_stats),
         state=learner.state,
         average=learner.average,
-        parts=job.parts,
+        micro_batches=job.micro_batches,
         compilation=compilation,
         processes=job.processes,
         on_step=job.observer,
-        rest=rest,
+        safe_point=safe_point,
     )
 
 
@@ -149,10 +150,10 @@ def _share_batch_statistics(job: Job, *, least: int) -> None:
     Raises:
         ConfigError: A process would be given `least`, a single image, to take statistics of.
     """
-    if job.processes.alone:
+    if job.processes.is_single:
         return
     set_training(job.classifier, freeze_norm_stats=job.config.freeze_norm_stats)
-    if left := share_batch_statistics(job.classifier):
+    if left := sync_batch_norm(job.classifier):
         if least < 2:
             raise ConfigError(
                 f"A process is given {least} image at a step, of which batch normalisation can learn no statistics.",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def written_aside(target: Path, *, durable: bool = False) -> Iterator[Path]:
+def atomic_write(target: Path, *, durable: bool = False) -> Iterator[Path]:
     """Gives a path to write to, in the same folder; renames it to `target` when the block ends well.
 
     Args:
@@ -62,7 +62,7 @@ def flush(folder: Path, names: Iterable[str] = ()) -> None:
 
 
 def sweep(folder: Path, names: Iterable[str]) -> None:
-    """Deletes what `written_aside` left behind where a process was killed on the way to one of these files."""
+    """Deletes what `atomic_write` left behind where a process was killed on the way to one of these files."""
     for name in names:
         for aside in folder.glob(f".{name}.*"):
             aside.unlink(missing_ok=True)

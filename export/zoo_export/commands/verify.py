@@ -8,6 +8,7 @@ import click
 
 from zoo.cli.options import json_option, runs_option
 from zoo.cli.terminal import console
+from zoo.utils.text import printable
 from zoo_export.verification import Check, verify
 
 
@@ -39,6 +40,6 @@ def command(ctx: click.Context, path: str, key: Path | None, runs: Path, as_json
 def _write(checks: list[Check]) -> None:
     for check in checks:
         mark = click.style("ok    ", fg="green") if check.ok else click.style("failed", fg="red", bold=True)
-        click.echo(f"{mark}  {check.about}: {console.printable(check.text)}")
+        click.echo(f"{mark}  {check.about}: {printable(check.text)}")
         for file, state in check.files:
-            click.echo(f"        {state}: {console.printable(file)}")
+            click.echo(f"        {state}: {printable(file)}")

@@ -16,6 +16,7 @@ from zoo.errors import DataError
 from zoo.events import Work
 from zoo.plugins.registry import load_registry
 from zoo.utils.paths import typed_path
+from zoo.utils.text import printable
 
 if TYPE_CHECKING:
     from zoo.data.check.report import Finding, Report
@@ -160,7 +161,7 @@ def _progress(observer: Observer) -> Any:
 def _write(report: Report, *, hint: bool) -> None:
     console.heading(f"{report.name}: {len(report.photos):,} photos, {console.duration(report.seconds)}")
     if report.note:
-        click.echo(console.printable(report.note))
+        click.echo(printable(report.note))
     click.echo()
     _write_counts(report)
     click.echo()
@@ -175,9 +176,9 @@ def _write(report: Report, *, hint: bool) -> None:
 
 def _write_written(written: dict[str, str]) -> None:
     for what, path in written.items():
-        click.echo(f"{what}: {console.printable(path)}")
+        click.echo(f"{what}: {printable(path)}")
     if "exclude" in written:
-        click.echo(f"'zoo finetune ... --exclude {console.printable(written['exclude'])}' leaves out what is listed.")
+        click.echo(f"'zoo finetune ... --exclude {printable(written['exclude'])}' leaves out what is listed.")
 
 
 def _write_counts(report: Report) -> None:
@@ -200,4 +201,4 @@ def _write_finding(finding: Finding) -> None:
     ]
     more = len(finding.photos) + len(finding.pairs) - len(lines)
     for line in [*lines, *([f"and {more:,} more"] if more else [])]:
-        write_below(click.style(console.printable(line), dim=True))
+        write_below(click.style(printable(line), dim=True))

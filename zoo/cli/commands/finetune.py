@@ -10,7 +10,7 @@ from zoo.cli.main import ARGUMENTS
 from zoo.cli.options import GroupedCommand, GroupedOption, config_options, given_values, quiet_option, runs_option
 from zoo.cli.terminal.observers import observing
 from zoo.config import make_config
-from zoo.training.distributed.process_group import Processes
+from zoo.training.distributed.process_group import ProcessGroup
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -70,7 +70,7 @@ def command(
     else:
         config = make_config(backbone, data=require_data(data), **given)
         work = _finetune(config, runs)
-    if config.devices > 1 and Processes.from_environment().alone:
+    if config.devices > 1 and ProcessGroup.from_environment().is_single:
         context = click.get_current_context()
         if resume is None:
             _check(config, runs)
@@ -88,10 +88,10 @@ def _check(config: FinetuneConfig, runs: Path) -> None:
 
 
 def _launch(config: FinetuneConfig, arguments: Sequence[str]) -> int:
-    from zoo.models.precision import choose_device
+    from zoo.training.distributed.device import device_for
     from zoo.training.distributed.launch import launch
 
-    choose_device(config.device, Processes(count=config.devices, local_count=config.devices))
+    device_for(config.device, ProcessGroup(count=config.devices, local_count=config.devices))
     return launch(arguments, devices=config.devices)
 
 

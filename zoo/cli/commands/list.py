@@ -12,6 +12,7 @@ from zoo.cli.listing import KINDS, Entry, find_runs, list_entries, write_runs
 from zoo.cli.options import json_option, runs_option
 from zoo.cli.terminal import console
 from zoo.plugins.registry import load_registry
+from zoo.utils.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +36,7 @@ def command(word: str, kinds: tuple[str, ...], expand: bool, runs: Path, as_json
     with _patience():
         entries, failures = list_entries(registry, word=word, kinds=chosen, expand=expand)
     for failure in failures:
-        click.echo(f"warning: {console.printable(failure.message)}", err=True)
+        click.echo(f"warning: {printable(failure.message)}", err=True)
     rows = find_runs(runs, word) if "runs" in chosen else []
     if as_json:
         groups = {kind: [e.to_dict() for e in entries if e.kind == kind] for kind in chosen if kind != "runs"}

@@ -10,6 +10,7 @@ from zoo.cli.options import json_option
 from zoo.cli.terminal import console
 from zoo.plugins.registry import load_registry
 from zoo.plugins.specs import BackboneFamily
+from zoo.utils.text import printable
 
 if TYPE_CHECKING:
     from zoo.plugins.discovery import Plugin
@@ -29,7 +30,7 @@ def command(verbose: bool, as_json: bool) -> None:
     for plugin in plugins:
         if plugin.error and not plugin.blocked:
             click.echo()
-            click.echo(f"{click.style(plugin.key, bold=True)} failed: {console.printable(plugin.error)}")
+            click.echo(f"{click.style(plugin.key, bold=True)} failed: {printable(plugin.error)}")
             if verbose and plugin.details:
                 click.echo(plugin.details.rstrip())
     if not verbose and any(plugin.details for plugin in plugins):

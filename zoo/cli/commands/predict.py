@@ -14,6 +14,7 @@ from zoo.cli.options import device_option, json_option, runs_option
 from zoo.cli.terminal import console
 from zoo.errors import RunError, ZooError
 from zoo.inference.open import find_model, load_model
+from zoo.utils.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -51,7 +52,7 @@ def command(
     with _opened(csv_file) as stream:
         predictor = load_model(model, device=device)
         for note in predictor.notes:
-            click.echo(f"{click.style('note:', fg='yellow', bold=True)} {console.printable(note)}", err=True)
+            click.echo(f"{click.style('note:', fg='yellow', bold=True)} {printable(note)}", err=True)
         write_row = _row_writer(stream, predictor.classes)
         predictions = []
         for prediction in _readable(predictor.predict_files(_photos(paths, failed)), failed):
@@ -91,7 +92,7 @@ def _photos(paths: Iterable[Path], failed: list[ZooError]) -> Iterator[Path]:
 
 def _name(message: str, failed: list[ZooError], error: ZooError) -> None:
     failed.append(error)
-    click.echo(f"{click.style('error:', fg='red', bold=True)} {console.printable(message)}", err=True)
+    click.echo(f"{click.style('error:', fg='red', bold=True)} {printable(message)}", err=True)
 
 
 def _write_table(predictions: Sequence[Prediction], top: int) -> None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zoo.utils.text import printable
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
@@ -136,16 +138,6 @@ def write_pairs(pairs: Iterable[tuple[str, str]], *, indent: int = 0) -> None:
 def heading(text: str) -> None:
     """Prints a line that stands out on a terminal."""
     click.secho(printable(text), bold=True)
-
-
-def printable(text: str) -> str:
-    """Returns text fit for one line of a terminal: control characters, as a file name may hold, are written out."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-
-
-def one_line(text: str) -> str:
-    """Returns text fit for one line of a terminal, whatever it was: if it has several, they are joined."""
-    return printable(" ".join(text.split()) if "\n" in text else text)
 
 
 def message(text: str) -> str:

@@ -8,6 +8,7 @@ import textwrap
 import click
 
 from zoo.cli.terminal import console
+from zoo.utils.text import printable
 
 _COLOURS = {"ok": "green", "note": "blue", "warning": "yellow", "problem": "red"}
 _STATUS, _ABOUT = 9, 16
@@ -15,7 +16,7 @@ _STATUS, _ABOUT = 9, 16
 
 def write_finding(status: str, about: str, text: str, advice: str = "") -> None:
     """Prints a finding: its status in colour, what it is about, what was found, and what to do about it."""
-    about = console.printable(about)
+    about = printable(about)
     start = click.style(status.ljust(_STATUS), fg=_COLOURS[status]) + about.ljust(_ABOUT)
     lines = _folded(text) + [f"-> {line}" if not i else f"   {line}" for i, line in enumerate(_folded(advice, more=3))]
     if len(about) >= _ABOUT:
@@ -39,4 +40,4 @@ def how_many(number: int, what: str) -> str:
 def _folded(text: str, *, more: int = 0) -> list[str]:
     columns = max(shutil.get_terminal_size().columns, 60) if console.on_terminal() else 10_000
     width = columns - _STATUS - _ABOUT - more
-    return textwrap.wrap(console.printable(text), width, break_long_words=False, break_on_hyphens=False)
+    return textwrap.wrap(printable(text), width, break_long_words=False, break_on_hyphens=False)

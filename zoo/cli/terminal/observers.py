@@ -13,6 +13,7 @@ import click
 
 from zoo.cli.terminal import console, wording
 from zoo.events import EpochResult, Finished, Note, Started, StepResult, Work
+from zoo.utils.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,7 +92,7 @@ class LineDisplay:
 
     def write(self, line: str = "", **style: Any) -> None:
         """Prints one line, styled as `click.style` says where it is a terminal; names in it may be anybody's."""
-        click.secho(console.one_line(line), **style)
+        click.secho(one_line(line), **style)
         self._last_line = time.monotonic()
 
     def note(self, event: Note) -> None:
@@ -168,7 +169,7 @@ class LiveDisplay(LineDisplay):
 
     def write(self, line: str = "", **style: Any) -> None:
         """Prints one line above the bar, folded between words; what is longer, such as a path, stays whole."""
-        for part in wording.folded(console.one_line(line), shutil.get_terminal_size().columns):
+        for part in wording.folded(one_line(line), shutil.get_terminal_size().columns):
             if self._progress is None:
                 super().write(part, **style)
             else:
@@ -197,7 +198,7 @@ class LiveDisplay(LineDisplay):
         super().finished(event)
 
     def _show(self, what: str, done: int, total: int | None, told: str) -> None:
-        what, progress = console.one_line(what), self._progress or self._start()
+        what, progress = one_line(what), self._progress or self._start()
         if what != self._what or self._task is None:
             if self._task is not None:
                 progress.remove_task(self._task)

@@ -8,7 +8,7 @@ import io
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zoo.errors import DataError
-from zoo.utils.files import read_plain, written_aside
+from zoo.utils.files import atomic_write, read_plain
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -50,7 +50,7 @@ def write_exclusions(target: Path, exclusions: Iterable[Exclusion]) -> Path:
     writer = csv.writer(text)
     writer.writerow(_HEADER)
     writer.writerows(exclusions)
-    with written_aside(target) as aside:
+    with atomic_write(target) as aside:
         aside.write_bytes(text.getvalue().encode())
     return target
 

@@ -15,7 +15,7 @@ from zoo.models.precision import Precision
 from zoo.models.runtime import tuned_for
 from zoo.recipes import recipe_values
 from zoo.training.memory_errors import is_out_of_memory
-from zoo.training.micro_batches import Parts
+from zoo.training.micro_batches import MicroBatches
 from zoo.training.mixup import Mixed
 from zoo.training.optimizer import make_optimizer, parameter_groups
 from zoo.training.step import Step
@@ -91,11 +91,11 @@ def _takes_step(
     precision: Precision,
     prepare: Callable[[Classifier], torch.optim.Optimizer],
 ) -> bool:
-    parts, device = Parts(), precision.device
+    micro_batches, device = MicroBatches(), precision.device
     images = torch.randn(count, 3, *image_size, device=device).contiguous(memory_format=torch.channels_last)
     labels = torch.zeros(count, dtype=torch.int64, device=device)
-    Step(scratch, prepare(scratch), precision=precision, parts=parts)(Mixed(images, labels))
-    return parts.size is None  # a step that ran out of memory was taken in parts
+    Step(scratch, prepare(scratch), precision=precision, micro_batches=micro_batches)(Mixed(images, labels))
+    return micro_batches.size is None  # a step that ran out of memory was taken in parts
 
 
 def rate_factor_of(optimizer: str, factor: float) -> float:
@@ -108,7 +108,7 @@ def rate_factor_of(optimizer: str, factor: float) -> float:
     return float(factor if plain else factor**0.5)
 
 
-def settle_batch_size(
+def autotune_batch_size(
     config: FinetuneConfig, *, images: int, model: Model, precision: Precision, observer: Observer, ranks: int = 1
 ) -> tuple[FinetuneConfig, str]:
     """Returns a configuration with a number for ``batch_size="auto"`` and the learning rate scaled to it, and why.
@@ -122,7 +122,7 @@ def settle_batch_size(
         model: Its classifier is on the device, the frozen parts frozen.
         precision: In which to train, and where.
         observer: Told what was found.
-        ranks: Processes that share each step.
+        ranks: ProcessGroup that share each step.
     """
     if config.batch_size != "auto":
         return config, "asked for"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from zoo.errors import RunError
-from zoo.utils.files import written_aside
+from zoo.utils.files import atomic_write
 from zoo.utils.paths import home
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def keep(key: str, verdict: Mapping[str, str]) -> None:
     # Of two processes that write at a time the later one wins; what the other kept is measured once more.
     with suppress(OSError, RunError):
         home().mkdir(parents=True, exist_ok=True)
-        with written_aside(home() / _FILE) as aside:
+        with atomic_write(home() / _FILE) as aside:
             aside.write_text(json.dumps({**_read(), key: dict(verdict)}, indent=2) + "\n", encoding="utf-8")
 
 

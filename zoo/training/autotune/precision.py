@@ -142,7 +142,7 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)  # a clock on the host tells nothing of work that is merely queued
 
 
-def settle_precision(
+def autotune_precision(
     config: FinetuneConfig, *, backbone: str, model: Model, device: torch.device, observer: Observer
 ) -> Precision:
     """Returns the precision that a configuration asks for; ``"auto"`` is measured once for each machine and network.

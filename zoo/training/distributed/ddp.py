@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from zoo.models.precision import Precision
     from zoo.training.mixup import Mixed
-    from zoo.training.step import Trained
 
 # torch 2.15 has a new name for it, and warns of the old one.
 _NAMES = inspect.signature(DistributedDataParallel).parameters
@@ -25,7 +24,7 @@ _BatchNorm = nn.modules.batchnorm._BatchNorm
 _PLAIN_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
-def in_parallel(network: Trained, batch: Mixed, precision: Precision) -> DistributedDataParallel:
+def wrap_ddp(network: nn.Module, batch: Mixed, precision: Precision) -> DistributedDataParallel:
     """Wraps a network so that its gradients are the mean over all processes, exchanged while backward still runs.
 
     Li et al. 2020, https://arxiv.org/abs/2006.15704.
@@ -35,7 +34,6 @@ def in_parallel(network: Trained, batch: Mixed, precision: Precision) -> Distrib
         batch: The first that it will be given.
         precision: Of forward passes.
     """
-    assert isinstance(network, nn.Module)
     # DistributedDataParallel waits for the gradient of everything that learns. What has none stays as it is in a single
     # process too, where the optimiser passes over it.
     for parameter in without_gradient(network, batch, precision):
@@ -45,7 +43,7 @@ def in_parallel(network: Trained, batch: Mixed, precision: Precision) -> Distrib
     return DistributedDataParallel(network, **options)
 
 
-def exchanging(network: object, *, last: bool) -> AbstractContextManager[object]:
+def gradient_sync(network: object, *, last: bool) -> AbstractContextManager[object]:
     """Returns the context for forward and backward: gradients are exchanged with the `last` part of a step alone."""
     return network.no_sync() if isinstance(network, DistributedDataParallel) and not last else nullcontext()
 
@@ -65,7 +63,7 @@ def without_gradient(network: nn.Module, batch: Mixed, precision: Precision) -> 
     return [parameter for parameter, other in pairs if parameter.requires_grad and other.grad is None]
 
 
-def share_batch_statistics(network: nn.Module) -> int:
+def sync_batch_norm(network: nn.Module) -> int:
     """Has batch normalisation in train mode take its statistics from the images of all processes, on CUDA.
 
     The modules are replaced in place; parameters and the names in the state dict stay.

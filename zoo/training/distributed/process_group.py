@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
-from zoo.errors import ConfigError, ElsewhereError
+from zoo.errors import ConfigError, OtherProcessError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,8 +34,8 @@ _FAILED = "zoo/failed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Processes:
-    """This process among those that train together. All but `first` write nothing and tell nothing.
+class ProcessGroup:
+    """This process among those that train together. All but `is_main` write nothing and tell nothing.
 
     Every method is called by all processes, in the same order. Values pass through main memory (gloo); only the
     gradients go from GPU to GPU.
@@ -53,14 +53,14 @@ class Processes:
     local_count: int = 1
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Processes:
-        """Returns what torchrun says of this process; `ALONE` where it was not started by torchrun.
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> ProcessGroup:
+        """Returns what torchrun says of this process; `SINGLE_PROCESS` where it was not started by torchrun.
 
         Raises:
             ConfigError: One of its variables is missing or is no number.
         """
         if "WORLD_SIZE" not in environment or "RANK" not in environment:
-            return ALONE
+            return SINGLE_PROCESS
         try:
             rank, count, local_rank, local_count = (int(environment[name]) for name in _VARIABLES[:4])
         except (KeyError, ValueError) as error:
@@ -71,23 +71,23 @@ class Processes:
         return cls(rank=rank, count=count, local_rank=local_rank, local_count=local_count)
 
     @property
-    def alone(self) -> bool:
+    def is_single(self) -> bool:
         """Whether there is no other process."""
         return self.count == 1
 
     @property
-    def first(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this is the process that writes, and that is heard."""
         return self.rank == 0
 
     @contextmanager
-    def together(self) -> Iterator[None]:
+    def session(self) -> Iterator[None]:
         """Opens the way to the other processes for the length of a block; nothing to do when alone or already open.
 
         A process that leaves the block by an error is the end of all. The error of the first that does so is raised as
-        it is; in the others, which merely lose contact or fail for the same reason, it becomes an `ElsewhereError`.
+        it is; in the others, which merely lose contact or fail for the same reason, it becomes an `OtherProcessError`.
         """
-        if self.alone or _is_open():
+        if self.is_single or _is_open():
             yield
             return
         import torch
@@ -108,51 +108,51 @@ class Processes:
         with self._heeding_signals():
             try:
                 yield
-                self.wait()  # until none can fail any more
+                self.barrier()  # until none can fail any more
             except BaseException as error:
                 # The group stays open: closing it would let the others fail before this error is told.
                 atexit.register(_close)
                 if _is_told_here(error, store):
                     raise
-                raise ElsewhereError from error
+                raise OtherProcessError from error
         dist.destroy_process_group()
 
     @contextmanager
-    def watching(self) -> Iterator[None]:
-        """Turns the loss of contact to another process, within a block, into an `ElsewhereError`."""
+    def detect_lost_peers(self) -> Iterator[None]:
+        """Turns the loss of contact to another process, within a block, into an `OtherProcessError`."""
         try:
             yield
         except RuntimeError as error:
-            if self.alone or not _is_lost(error):
+            if self.is_single or not _is_lost(error):
                 raise
-            raise ElsewhereError from error
+            raise OtherProcessError from error
 
     @contextmanager
-    def in_turn(self) -> Iterator[None]:
+    def local_first(self) -> Iterator[None]:
         """On each machine lets one process go first through a block, then the others: they find what it downloaded."""
         if self.local_rank:
-            self.wait()
+            self.barrier()
         yield
         if not self.local_rank:
-            self.wait()
+            self.barrier()
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Waits until every process has come here."""
-        self.total(0)
+        self.all_reduce(0)
 
-    def decide(self, make: Callable[[], T]) -> T:
+    def broadcast(self, make: Callable[[], T]) -> T:
         """Returns what the first process makes, in every process; the others do not call `make`."""
-        if self.alone:
+        if self.is_single:
             return make()
         import torch.distributed as dist
 
-        made: list[T | None] = [make() if self.first else None]
+        made: list[T | None] = [make() if self.is_main else None]
         dist.broadcast_object_list(made, src=0)
         return made[0]  # type: ignore[return-value]
 
-    def gather(self, value: T) -> list[T]:
+    def all_gather(self, value: T) -> list[T]:
         """Returns the value of every process, in their order. It is pickled: a tensor should be on the CPU."""
-        if self.alone:
+        if self.is_single:
             return [value]
         import torch.distributed as dist
 
@@ -160,9 +160,9 @@ class Processes:
         dist.all_gather_object(values, value)
         return values  # type: ignore[return-value]
 
-    def total(self, *numbers: float) -> list[float]:
+    def all_reduce(self, *numbers: float) -> list[float]:
         """Returns each number summed over all processes, in float64."""
-        if self.alone:
+        if self.is_single:
             return list(numbers)
         import torch
         import torch.distributed as dist
@@ -171,34 +171,34 @@ class Processes:
         dist.all_reduce(sums)
         return sums.tolist()
 
-    def join(self, rows: Sequence[Tensor]) -> Tensor:
+    def all_gather_rows(self, rows: Sequence[Tensor]) -> Tensor:
         """Returns tensors ``(n, ...)``, those of all processes in their order, as one; on the CPU unless alone.
 
         A process may have none of them.
         """
         import torch
 
-        if self.alone:
+        if self.is_single:
             return torch.cat([*rows])
         mine = torch.cat([*rows]).detach().cpu() if rows else None
-        return torch.cat([each for each in self.gather(mine) if each is not None])
+        return torch.cat([each for each in self.all_gather(mine) if each is not None])
 
-    def share(self, module: nn.Module, *, buffers_alone: bool = False) -> None:
+    def sync_module(self, module: nn.Module, *, buffers_only: bool = False) -> None:
         """Gives every process the weights and buffers (or the buffers alone) that the first has."""
-        if self.alone:
+        if self.is_single:
             return
         import torch
 
-        tensors = [*(() if buffers_alone else module.parameters()), *module.buffers()]
-        values = self.decide(lambda: [tensor.detach().cpu() for tensor in tensors])
-        if not self.first:
+        tensors = [*(() if buffers_only else module.parameters()), *module.buffers()]
+        values = self.broadcast(lambda: [tensor.detach().cpu() for tensor in tensors])
+        if not self.is_main:
             with torch.no_grad():
                 for tensor, value in zip(tensors, values, strict=True):
                     tensor.copy_(value)
 
-    def stay_calm(self) -> None:
+    def ignore_signals(self) -> None:
         """Ignores signals from here on: the last words of a process are not to be interrupted."""
-        if not self.alone and _in_main_thread():
+        if not self.is_single and _in_main_thread():
             for each in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(each, signal.SIG_IGN)
 
@@ -209,15 +209,17 @@ class Processes:
             yield
             return
         before = {
-            signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler if self.first else signal.SIG_IGN),
-            signal.SIGTERM: signal.signal(signal.SIGTERM, signal.default_int_handler if self.first else signal.SIG_DFL),
+            signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler if self.is_main else signal.SIG_IGN),
+            signal.SIGTERM: signal.signal(
+                signal.SIGTERM, signal.default_int_handler if self.is_main else signal.SIG_DFL
+            ),
         }
         yield  # after an error the process ends: nothing to restore
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-ALONE = Processes()
+SINGLE_PROCESS = ProcessGroup()
 
 
 def _is_open() -> bool:
@@ -227,7 +229,7 @@ def _is_open() -> bool:
 
 
 def end(status: int) -> NoReturn:
-    """Ends this process, which has left `Processes.together` by an error, without taking Python down around it.
+    """Ends this process, which has left `ProcessGroup.together` by an error, without taking Python down around it.
 
     gloo's threads may outlive the group. One of them that lets go of a tensor while Python ends aborts the process
     (https://github.com/pytorch/pytorch/pull/179291).
@@ -251,7 +253,7 @@ def _is_told_here(error: BaseException, store: Store) -> bool:
     """Returns whether this process is the one to tell of an error: the first that failed of itself."""
     if isinstance(error, KeyboardInterrupt):
         return True
-    if isinstance(error, ElsewhereError) or (isinstance(error, RuntimeError) and _is_lost(error)):
+    if isinstance(error, OtherProcessError) or (isinstance(error, RuntimeError) and _is_lost(error)):
         return False
     try:
         first: bool = store.add(_FAILED, 1) == 1

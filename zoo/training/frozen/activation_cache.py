@@ -9,14 +9,14 @@ from torch import Tensor
 
 from zoo.data.loading.loader import Batch
 from zoo.data.loading.transfer import to_device
-from zoo.models.frozen_split import Kept
-from zoo.training.forward import in_parts
-from zoo.training.micro_batches import Parts, some
+from zoo.models.frozen_split import CachedActivations
+from zoo.training.forward import in_micro_batches
+from zoo.training.micro_batches import MicroBatches, some
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from zoo.models.frozen_split import Frontier
+    from zoo.models.frozen_split import FrozenSplit
     from zoo.models.precision import Precision
 
 
@@ -34,15 +34,15 @@ class Views(Protocol):
         """Yields a view of all photos, in their order."""
 
 
-class KeptPart:
-    """What the frozen part made of every image of a part; `Batch.images` is `zoo.models.frozen_split.Kept`.
+class ActivationCache:
+    """What the frozen part made of every image of a part; `Batch.images` is `zoo.models.frozen_split.CachedActivations`.
 
     Attributes:
         values: Of all images.
         labels: int64 ``(N,)``.
     """
 
-    def __init__(self, values: Kept, labels: Tensor, *, batch_size: int) -> None:
+    def __init__(self, values: CachedActivations, labels: Tensor, *, batch_size: int) -> None:
         self.values = values
         self.labels = labels
         self._batch_size = batch_size
@@ -56,16 +56,16 @@ class KeptPart:
         return Batch(some(self.values, indices), self.labels[indices])
 
 
-class KeptLater:
-    """A part that is taken as far as the frontier when its batches are first asked for, and kept from then on.
+class LazyActivationCache:
+    """A part that is taken as far as the split when its batches are first asked for, and kept from then on.
 
     Args:
         keep: Makes the kept values.
     """
 
-    def __init__(self, keep: Callable[[], KeptPart]) -> None:
+    def __init__(self, keep: Callable[[], ActivationCache]) -> None:
         self._keep = keep
-        self._kept: KeptPart | None = None
+        self._kept: ActivationCache | None = None
 
     def __iter__(self) -> Iterator[Batch]:
         if self._kept is None:
@@ -74,8 +74,8 @@ class KeptLater:
         return iter(self._kept)
 
 
-class KeptViews:
-    """Some views of the training photos, each taken as far as the frontier when its first epoch begins.
+class CachedViews:
+    """Some views of the training photos, each taken as far as the split when its first epoch begins.
 
     Epoch e learns from view (e - 1) mod `views`, in an order of its own.
 
@@ -85,11 +85,11 @@ class KeptViews:
         keep: Makes the kept values of a view.
     """
 
-    def __init__(self, train: Views, *, views: int, keep: Callable[[Iterable[Batch]], KeptPart]) -> None:
+    def __init__(self, train: Views, *, views: int, keep: Callable[[Iterable[Batch]], ActivationCache]) -> None:
         self._train = train
         self._views = views
         self._keep = keep
-        self._kept: dict[int, KeptPart] = {}
+        self._kept: dict[int, ActivationCache] = {}
 
     @property
     def steps(self) -> int:
@@ -105,26 +105,26 @@ class KeptViews:
 
 
 @torch.no_grad()
-def keep_part(
-    frontier: Frontier,
+def cache_activations(
+    split: FrozenSplit,
     batches: Iterable[Batch],
     *,
     count: int,
     batch_size: int,
     precision: Precision,
     progress: Callable[[int], None],
-    parts: Parts | None = None,
-) -> KeptPart:
+    micro_batches: MicroBatches | None = None,
+) -> ActivationCache:
     """Runs the frozen part of a backbone once over all batches, and keeps what it gives, as it comes.
 
     Args:
-        frontier: Where the frozen part ends.
+        split: Where the frozen part ends.
         batches: Of images.
         count: How many images these are together.
         batch_size: Of the batches in order.
         precision: Of the forward pass.
         progress: Called with how many images are done.
-        parts: How many images at a time; where memory runs out they become fewer.
+        micro_batches: How many images at a time; where memory runs out they become fewer.
 
     Raises:
         TrainingError: Memory is too small for a single image.
@@ -132,16 +132,16 @@ def keep_part(
     room: list[Tensor] = []
     labels: list[Tensor] = []
     done = 0
-    parts = parts or Parts()
+    micro_batches = micro_batches or MicroBatches()
     for batch in batches:
-        values = in_parts(frontier.keep, batch, precision, parts)
+        values = in_micro_batches(split.keep, batch, precision, micro_batches)
         room = room or [_room_for(count, value) for value in values]
         for place, value in zip(room, values, strict=True):
             place[done : done + len(value)] = value
         labels.append(batch.labels)
         done += len(batch.labels)
         progress(done)
-    return KeptPart(Kept(*room), torch.cat(labels), batch_size=batch_size)
+    return ActivationCache(CachedActivations(*room), torch.cat(labels), batch_size=batch_size)
 
 
 def _room_for(count: int, value: Tensor) -> Tensor:

@@ -9,19 +9,19 @@ from torch import Tensor, nn
 
 from zoo.data.loading.loader import Batch, generator_for, steps_of
 from zoo.plugins.contracts import Backbone, Features, Head
-from zoo.training.distributed.process_group import ALONE
-from zoo.training.forward import in_parts
-from zoo.training.micro_batches import Parts, some
+from zoo.training.distributed.process_group import SINGLE_PROCESS
+from zoo.training.forward import in_micro_batches
+from zoo.training.micro_batches import MicroBatches, some
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from zoo.models.precision import Precision
-    from zoo.training.distributed.process_group import Processes
+    from zoo.training.distributed.process_group import ProcessGroup
 
 
 class FeatureBatches:
-    """Kept features of a part, served in batches as photos are; `Batch.images` holds `Features`.
+    """CachedActivations features of a part, served in batches as photos are; `Batch.images` holds `Features`.
 
     Attributes:
         features: Of every image; the map has no positions (``(N, C, 0, 0)``) where the head does not look at it.
@@ -59,7 +59,7 @@ class FeatureBatches:
         return Batch(some(self.features, indices), self.labels[indices])
 
 
-class OnFeatures(nn.Module):
+class HeadOnFeatures(nn.Module):
     """A head as a network of its own, whose input are kept features."""
 
     def __init__(self, head: Head) -> None:
@@ -73,7 +73,7 @@ class OnFeatures(nn.Module):
 
 
 @torch.no_grad()
-def keep_features(
+def extract_features(
     backbone: Backbone,
     head: Head,
     batches: Iterable[Batch],
@@ -82,8 +82,8 @@ def keep_features(
     batch_size: int,
     seed: int,
     progress: Callable[[int], None],
-    parts: Parts | None = None,
-    processes: Processes = ALONE,
+    micro_batches: MicroBatches | None = None,
+    processes: ProcessGroup = SINGLE_PROCESS,
 ) -> FeatureBatches:
     """Runs a frozen backbone once over all batches and keeps what the head looks at.
 
@@ -95,26 +95,26 @@ def keep_features(
         batch_size: Of the batches to serve.
         seed: Decides their order.
         progress: Called with how many images are done.
-        parts: How many images at a time; where memory runs out they become fewer.
+        micro_batches: How many images at a time; where memory runs out they become fewer.
         processes: Those that share the images; each keeps the features of all.
 
     Raises:
         TrainingError: Memory is too small for a single image.
     """
-    parts = parts or Parts()
+    micro_batches = micro_batches or MicroBatches()
     backbone.eval()
     looks_at_map = uses_map(head, backbone)
     pooled, maps, labels, done = [], [], [], 0
     for batch in batches:
-        features = in_parts(backbone, batch, precision, parts)
+        features = in_micro_batches(backbone, batch, precision, micro_batches)
         pooled.append(features.pooled.float())
         maps.append(features.map if looks_at_map else features.map[:, :, :0, :0])
         labels.append(batch.labels)
         done += len(batch.labels)
         progress(done)
     device = precision.device
-    kept = Features(processes.join(pooled).to(device), processes.join(maps).to(device))
-    return FeatureBatches(kept, processes.join(labels).to(device), batch_size=batch_size, seed=seed)
+    kept = Features(processes.all_gather_rows(pooled).to(device), processes.all_gather_rows(maps).to(device))
+    return FeatureBatches(kept, processes.all_gather_rows(labels).to(device), batch_size=batch_size, seed=seed)
 
 
 @torch.no_grad()

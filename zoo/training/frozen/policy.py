@@ -1,6 +1,6 @@
 """Decides what of the frozen stages' output a run keeps: of the validation photos, and of views of the training photos.
 
-Nothing of it changes what is learnt, only how often it is computed. What is kept, and why the rest is not, is written
+Nothing of it changes what is learnt, only how often it is computed. What is kept, and why the safe_point is not, is written
 to the run record under ``kept``.
 """
 
@@ -9,15 +9,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from zoo.events import Note, Work
-from zoo.models.frozen_split import find_frontier
+from zoo.models.frozen_split import SplitClassifier, find_frozen_split
 from zoo.models.tracing import UntraceableError
-from zoo.training.frozen.activation_cache import KeptLater, KeptPart, KeptViews, keep_part
+from zoo.training.frozen.activation_cache import ActivationCache, CachedViews, LazyActivationCache, cache_activations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from zoo.data.loading.loader import Batch, EvalLoader, TrainLoader
-    from zoo.models.frozen_split import Frontier
+    from zoo.models.frozen_split import FrozenSplit
     from zoo.training.job import Job
     from zoo.training.loop import TrainBatches
 
@@ -32,52 +32,53 @@ def shown_views(job: Job) -> int | None:
     return job.config.views if saves and (job.config.views or 0) < job.config.epochs else None
 
 
-def keep_frozen(
-    job: Job, train: TrainLoader, val: EvalLoader, *, rest: Callable[[], None] = lambda: None
+def cache_frozen_stages(
+    job: Job, train: TrainLoader, val: EvalLoader, *, safe_point: Callable[[], None] = lambda: None
 ) -> tuple[TrainBatches, Iterable[Batch]]:
     """Returns what to learn from and what to evaluate on: kept values where they can be had, else the loaders.
 
     Args:
-        job: Its classifier has the weights that it begins with, and is given its frontier; its record is added to.
+        job: Its classifier has the weights that it begins with, and is split where it can be; its record is added to.
         train: The training photos.
         val: The validation photos.
-        rest: Called now and then while values are computed that are to be kept.
+        safe_point: Called now and then while values are computed that are to be kept.
     """
     told = job.record["kept"] = {"values": [], "bytes": 0, "val": False, "views": 0, "reason": ""}
-    if not job.processes.alone:
+    if not job.processes.is_single:
         told["reason"] = "several processes share the photos, in a new way at each step"
         return train, val
     if not _has_frozen(job):
         told["reason"] = "no stage is frozen"
         return train, val
-    frontier = None
+    split = None
     try:
-        job.classifier.frontier = frontier = _frontier(job)
-        told["values"] = [list(shape) for shape in frontier.shapes]
-        told["reason"] = _too_large(needed := frontier.image_bytes * len(val.store), job.cache.room())
+        split = _frontier(job)
+        job.classifier = SplitClassifier(job.classifier.backbone, job.classifier.head, split)
+        told["values"] = [list(shape) for shape in split.shapes]
+        told["reason"] = _too_large(needed := split.image_bytes * len(val.store), job.cache.room())
     except UntraceableError as error:
         told["reason"] = error.message
-    if frontier is None or told["reason"]:
+    if split is None or told["reason"]:
         job.observer(Note(text=f"The frozen stages are run in every epoch: {told['reason']}."))
         return train, val
     told.update(val=True, bytes=needed)
     job.cache.reserve("val", needed)
 
-    def keep(batches: Iterable[Batch], loader: TrainLoader | EvalLoader, what: str) -> KeptPart:
+    def keep(batches: Iterable[Batch], loader: TrainLoader | EvalLoader, what: str) -> ActivationCache:
         return _keep(
-            job, frontier, batches, count=len(loader.store), batch_size=loader.batch_size, what=what, rest=rest
+            job, split, batches, count=len(loader.store), batch_size=loader.batch_size, what=what, safe_point=safe_point
         )
 
-    return _views(job, frontier, train, lambda view: keep(view, train, "train")), KeptLater(
+    return _views(job, split, train, lambda view: keep(view, train, "train")), LazyActivationCache(
         lambda: keep(val, val, "val")
     )
 
 
 def _views(
-    job: Job, frontier: Frontier, train: TrainLoader, keep: Callable[[Iterable[Batch]], KeptPart]
+    job: Job, split: FrozenSplit, train: TrainLoader, keep: Callable[[Iterable[Batch]], ActivationCache]
 ) -> TrainBatches:
     told, views, count = job.record["kept"], train.views, len(train.store)
-    needed = frontier.image_bytes * count * (views or 0)
+    needed = split.image_bytes * count * (views or 0)
     if views is None:
         told["reason"] = "each epoch has views of its own"
     elif reason := _too_large(needed, job.cache.room()):
@@ -86,7 +87,7 @@ def _views(
     else:
         told.update(views=views, bytes=told["bytes"] + needed)
         job.cache.reserve("train", needed)
-        return KeptViews(train, views=views, keep=keep)
+        return CachedViews(train, views=views, keep=keep)
     return train
 
 
@@ -94,8 +95,8 @@ def _has_frozen(job: Job) -> bool:
     return not all(parameter.requires_grad for parameter in job.classifier.backbone.parameters())
 
 
-def _frontier(job: Job) -> Frontier:
-    return find_frontier(
+def _frontier(job: Job) -> FrozenSplit:
+    return find_frozen_split(
         job.classifier,
         image_size=job.preprocess.size,
         precision=job.precision,
@@ -105,26 +106,26 @@ def _frontier(job: Job) -> Frontier:
 
 def _keep(
     job: Job,
-    frontier: Frontier,
+    split: FrozenSplit,
     batches: Iterable[Batch],
     *,
     count: int,
     batch_size: int,
     what: str,
-    rest: Callable[[], None],
-) -> KeptPart:
+    safe_point: Callable[[], None],
+) -> ActivationCache:
     def progress(done: int) -> None:
         job.observer(Work(what=f"frozen stages of {what}", done=done, total=count))
-        rest()
+        safe_point()
 
-    return keep_part(
-        frontier,
+    return cache_activations(
+        split,
         batches,
         count=count,
         batch_size=batch_size,
         precision=job.precision,
         progress=progress,
-        parts=job.parts,
+        micro_batches=job.micro_batches,
     )
 
 

@@ -10,7 +10,6 @@ import urllib.parse
 import urllib.request
 
 from zoo.errors import WeightsError
-from zoo.plugins.specs import Finding
 
 # What to do where pretrained weights cannot be had.
 ELSEWHERE = "Give a local file (--weights FILE) or a run (--weights RUN), or start from random values (--weights none)."
@@ -30,25 +29,13 @@ def require_reachable(url: str, *, what: str, hint: str, patience: float = 4.0) 
     Raises:
         WeightsError: No answer, or a server's error.
     """
-    reason = _why_no_answer(url, patience)
+    reason = why_no_answer(url, patience)
     if reason:
         host = urllib.parse.urlsplit(url).netloc
         raise WeightsError(f"{what} cannot be downloaded from {host}: {reason}.", hint=hint)
 
 
-def finding_of_server(url: str, *, about: str, patience: float = 4.0) -> Finding:
-    """Returns, for ``zoo doctor``, whether a server answers; being offline is no problem, and told."""
-    host = urllib.parse.urlsplit(url).netloc
-    reason = _why_no_answer(url, patience)
-    if not reason:
-        return Finding(about=about, status="ok", text=f"{host} answers")
-    advice = (
-        "What was downloaded before goes on working. Behind a proxy, set HTTPS_PROXY; else: --weights FILE or none."
-    )
-    return Finding(about=about, status="warning", text=f"{host} does not answer: {reason}", advice=advice)
-
-
-def _why_no_answer(url: str, patience: float) -> str:
+def why_no_answer(url: str, patience: float = 4.0) -> str:
     """Returns why a server does not answer in time, or an empty string."""
     answers: queue.Queue[str] = queue.Queue()
     # In a thread, because no timeout of the standard library covers the name lookup.

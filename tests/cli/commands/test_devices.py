@@ -1,0 +1,164 @@
+"""``zoo finetune`` in several processes, started for real: with --devices, and by torchrun."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from zoo import open_run
+from zoo.errors import ConfigError, TrainingError
+from zoo.training.compare import compare
+from zoo.training.distributed import launch
+
+ROOT = Path(__file__).parents[3]
+# A distribution as a plugin author would publish it: a small network, and a head that does what a test asks for.
+PLUGIN = '''
+import os, time
+import fakes, zoo
+from zoo.errors import DataError
+
+class Head(fakes.SmallHead):
+    """Takes its time in training, or fails in process 1."""
+
+    def forward(self, features):
+        if self.training and os.environ.get("SPOIL") == "slow":
+            time.sleep(0.1)
+        if len(features.pooled) > 2 and os.environ.get("SPOIL") == "fail" and os.environ["RANK"] == "1":
+            raise DataError("This is process 1.", hint="Ask process 0.")
+        return super().forward(features)
+
+@zoo.hookimpl
+def zoo_backbones():
+    return [fakes.a_backbone()]
+
+@zoo.hookimpl
+def zoo_heads():
+    return [zoo.HeadSpec(name="flat", build=Head)]
+
+@zoo.hookimpl
+def zoo_datasets():
+    return [zoo.DatasetSpec(name="colours", load=lambda request: fakes.images())]
+'''
+FINETUNE = ["finetune", "small", "--head", "flat", "--data", "colours", "--device", "cpu", "--quiet"]
+# In these two cases no optimiser is needed, which takes torch seconds to import.
+SOLVED = [*FINETUNE, "--freeze", "all"]
+TRAINED = [*FINETUNE, "--freeze", "none", "--probe", "no", "--batch-size", "8", "--precision", "fp32"]
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Returns a function that starts ``python -m MODULE ARGUMENTS`` where the plugin is installed."""
+    described = tmp_path / "site" / "zoo_small-1.0.dist-info"
+    described.mkdir(parents=True)
+    (described / "METADATA").write_text("Metadata-Version: 2.1\nName: zoo-small\nVersion: 1.0\n", "utf-8")
+    (described / "entry_points.txt").write_text("[zoo]\nsmall = zoo_small\n", "utf-8")
+    (tmp_path / "site" / "zoo_small.py").write_text(PLUGIN, "utf-8")
+    path = os.pathsep.join(map(str, (tmp_path / "site", ROOT / "tests", *sys.path)))
+
+    started = []
+
+    def run(*arguments, **environment):
+        process = subprocess.Popen(
+            [sys.executable, "-m", *arguments],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": path, "ZOO_BLOCK_PLUGINS": "timm,torchvision,export", **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield run
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def test_torchrun_starts_them_too(start, tmp_path):
+    torchrun = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    process = start(*torchrun, "-m", "zoo", *SOLVED, OMP_NUM_THREADS="1")
+    out, err = process.communicate(timeout=250)
+    assert process.returncode == 0, err
+    assert out == "runs/small-flat-colours-1\n"
+    run = open_run(tmp_path / out.strip())
+    assert run.record["hardware"]["processes"] == 2
+    assert run.results["test"]["count"] == 18
+    assert len(run.metrics()) == 1
+    assert {file.name for file in (tmp_path / "runs").iterdir()} == {"small-flat-colours-1"}
+
+
+def test_the_error_of_one_is_told_once(start, tmp_path):
+    process = start("zoo", *SOLVED, "--devices", "2", SPOIL="fail")
+    out, err = process.communicate(timeout=250)
+    assert process.returncode == 1
+    assert out == ""
+    assert err == "error: This is process 1.\nAsk process 0.\n"
+    assert open_run(tmp_path / "runs/small-flat-colours-1").record["status"] == "interrupted"
+
+
+def test_an_interrupt_ends_all_and_keeps_what_there_is(start, tmp_path):
+    process = start("zoo", *TRAINED, "--epochs", "100", "--devices", "2", SPOIL="slow")
+    checkpoint = tmp_path / "runs/small-flat-colours-1/checkpoint.pt"
+    deadline = time.monotonic() + 250
+    while not checkpoint.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=250)
+    assert process.returncode == 130
+    assert (out, err.strip()) == ("", "")
+    assert open_run(checkpoint.parent).record["status"] == "interrupted"
+    # The pipes are closed, so no process that would write to them is left.
+
+
+def failure(exitcode, told=False):
+    data = {"message": {"message": "DataError: no"} if told else "<NONE>"}
+    return SimpleNamespace(exitcode=exitcode, error_file_data=data, signal_name=lambda: "SIGKILL")
+
+
+@pytest.mark.parametrize(
+    ("failures", "code"),
+    [
+        ({0: failure(3), 1: failure(2, told=True)}, 2),
+        ({0: failure(-15), 1: failure(-15, told=True)}, 1),
+        ({0: failure(130), 1: failure(3)}, 130),
+        ({0: failure(3), 1: failure(3)}, 1),
+    ],
+)
+def test_exit_codes(failures, code):
+    assert launch._exit_code(failures) == code
+
+
+def test_a_process_that_was_killed_is_named():
+    with pytest.raises(TrainingError, match=r"^Process 1 was killed by the signal SIGKILL\."):
+        launch._exit_code({0: failure(3), 1: failure(-9)})
+
+
+def test_names_are_checked_before_any_process_is_started(run_zoo, monkeypatch):
+    monkeypatch.setattr(launch, "launch", lambda *args, **how: pytest.fail("started"))
+    result = run_zoo("finetune", "tony", "--data", "dogs", "--devices", "2")
+    assert result.code == 1
+    assert result.err.startswith("error: There is no backbone 'tony'.\nDid you mean")
+
+
+def test_what_was_typed_is_started(run_zoo, monkeypatch):
+    started = []
+    monkeypatch.setattr(launch, "launch", lambda arguments, devices: started.append((arguments, devices)) or 7)
+    typed = ("finetune", "tiny", "--data", "dogs", "--device", "cpu", "--weights", "none", "--devices", "2")
+    assert run_zoo(*typed).code == 7
+    assert started == [(typed, 2)]
+
+
+def test_compare_works_in_one_process(run_zoo, monkeypatch):
+    assert "--devices" in run_zoo("compare", "tiny", "--data", "dogs", "--devices", "2").err
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+    for name in ("LOCAL_RANK", "LOCAL_WORLD_SIZE"):
+        monkeypatch.setenv(name, "0")
+    with pytest.raises(ConfigError, match="compare works in a single process"):
+        compare("tiny", data="dogs", grid={"lr": [0.1, 0.2]})

@@ -1,0 +1,164 @@
+"""What the core finds in a set-up, and what it says to do about it."""
+
+import builtins
+import shutil
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+import zoo.utils.fetch.online
+from zoo.cli import checks
+from zoo.plugins.checks import check_server
+from zoo.plugins.discovery import Candidate, load_plugins
+from zoo.plugins.registry import Registry
+
+
+def by_name(findings):
+    return {finding.about: finding for finding in findings}
+
+
+def test_this_machine_is_well():
+    found = by_name([*checks.check_machine(), *checks.check_torch()])
+    assert {"Python", "processors", "torch", "precision"} <= set(found)
+    assert any(name.startswith("GPU") for name in found)
+    assert found["torch"].status == "ok"
+    assert found["Python"].text.startswith(f"{sys.version_info[0]}.{sys.version_info[1]}.")
+
+
+@pytest.mark.parametrize(("memory", "status"), [(1 << 30, "warning"), (8 << 30, "ok")])
+def test_little_memory_is_told(monkeypatch, memory, status):
+    monkeypatch.setattr(checks, "available_memory", lambda: memory)
+    found = by_name(checks.check_machine())["memory"]
+    assert found.status == status
+    assert found.text == f"{memory >> 30}.0 GiB available"
+    monkeypatch.setattr(checks, "available_memory", lambda: None)
+    assert "memory" not in by_name(checks.check_machine())
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "text"),
+    [
+        (
+            ModuleNotFoundError("No module named 'torch'", name="torch"),
+            "warning",
+            "not installed: exported files can be",
+        ),
+        (ModuleNotFoundError("No module named 'sympy'", name="sympy"), "problem", "cannot be imported: ModuleNotFound"),
+        (OSError("libcudart.so.13: cannot open"), "problem", "cannot be imported: OSError: libcudart.so.13"),
+    ],
+)
+def test_a_torch_that_cannot_be_imported_is_told(monkeypatch, error, status, text):
+    real = builtins.__import__
+
+    def import_(name, *args, **kwargs):
+        if name == "torch":
+            raise error
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", import_)
+    (finding,) = checks.check_torch()
+    assert finding.status == status
+    assert finding.text.startswith(text)
+    assert "torch" in finding.advice
+
+
+def test_a_torch_that_cannot_compute_is_told(monkeypatch):
+    monkeypatch.setattr(checks, "_miscounts", lambda device: "it computes wrongly")
+    (finding,) = checks.check_torch()
+    assert (finding.status, finding.text.partition(": ")[2]) == ("problem", "it computes wrongly")
+
+
+@pytest.fixture
+def without_gpu(monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+
+
+@pytest.mark.parametrize(
+    ("driver", "status", "text"),
+    [
+        ("there is no NVIDIA driver (libcuda.so.1)", "ok", "none that torch can use: there is no NVIDIA driver"),
+        (0, "warning", "the NVIDIA driver sees none"),
+        (2, "problem", "the NVIDIA driver sees 2, and torch, built for "),
+    ],
+)
+def test_a_gpu_that_torch_cannot_use_is_told(monkeypatch, without_gpu, driver, status, text):
+    monkeypatch.setattr(checks, "nvidia_gpus", lambda: driver)
+    (finding,) = checks._gpus()
+    assert finding.status == status
+    assert finding.text.startswith(text)
+    assert bool(finding.advice) == (status != "ok")
+
+
+@pytest.mark.parametrize(
+    ("free", "broken", "status"), [(20, "", "ok"), (1, "", "warning"), (20, "no kernel", "problem")]
+)
+def test_each_gpu_computes_and_tells_its_memory(monkeypatch, without_gpu, free, broken, status):
+    import torch
+
+    cuda = {
+        "is_available": lambda: True,
+        "device_count": lambda: 2,
+        "get_device_name": lambda device: f"Card {device.index}",
+        "mem_get_info": lambda device: (free << 30, 24 << 30),
+    }
+    for name, value in cuda.items():
+        monkeypatch.setattr(torch.cuda, name, value)
+    monkeypatch.setattr(checks, "_miscounts", lambda device: broken)
+    first, second = checks._gpus()
+    assert (first.about, second.about, first.status, second.status) == ("GPU 0", "GPU 1", status, status)
+    assert second.text.startswith(f"Card 1: {broken}" if broken else f"Card 1, {free}.0 of 24.0 GiB free, CUDA ")
+
+
+def test_a_device_that_fails_is_told_in_one_line():
+    import torch
+
+    assert checks._miscounts(torch.device("cpu")) == ""
+    broken = checks._miscounts(torch.device("meta"))
+    assert broken.startswith("it cannot compute: ")
+    assert "\n" not in broken
+
+
+def test_the_cache_folder_is_written_to(monkeypatch, tmp_path):
+    monkeypatch.setenv("ZOO_HOME", str(tmp_path / "new"))
+    (finding,) = checks.check_cache()
+    assert finding.text.startswith(f"{tmp_path}/new, ")
+    assert list((tmp_path / "new").iterdir()) == []
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=1 << 30))
+    (finding,) = checks.check_cache()
+    assert (finding.status, finding.text) == ("warning", f"{tmp_path}/new, 1.0 GiB free")
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    assert checks.check_cache()[0].text.startswith("~/new, ")
+
+
+def test_a_cache_folder_that_cannot_be_written_to_is_a_problem(monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("ZOO_HOME", str(tmp_path / "file" / "home"))
+    (finding,) = checks.check_cache()
+    assert finding.status == "problem"
+    assert "cannot be written to: Not a directory" in finding.text
+    assert "ZOO_HOME" in finding.advice
+
+
+def test_plugins_that_failed_are_problems_and_blocked_ones_are_told(plugin):
+    candidates = [
+        Candidate(entry=entry, distribution="acme", version="1", load=load)
+        for entry, load in (("good", lambda: plugin), ("bad", lambda: 1 / 0), ("left", lambda: plugin))
+    ]
+    summary, failed = checks.check_plugins(Registry(load_plugins(candidates, blocked=frozenset({"left"}))))
+    assert (summary.status, summary.text) == ("ok", "1 loaded; left out by ZOO_BLOCK_PLUGINS: acme:left")
+    assert (failed.about, failed.status) == ("acme:bad", "problem")
+    assert "ZOO_BLOCK_PLUGINS=acme:bad" in failed.advice
+
+
+def test_a_server_that_does_not_answer_is_a_warning(monkeypatch):
+    monkeypatch.setattr(zoo.utils.fetch.online, "_why_unreachable", lambda url, patience: "no such host")
+    found = check_server("https://example.org/x", about="example")
+    assert (found.status, found.text) == ("warning", "example.org does not answer: no such host")
+    assert "HTTPS_PROXY" in found.advice
+    monkeypatch.setattr(zoo.utils.fetch.online, "_why_unreachable", lambda url, patience: "")
+    assert check_server("https://example.org/x", about="example").text == "example.org answers"

@@ -1,0 +1,86 @@
+"""The skeleton of a plugin: it is a plugin as it is written."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from zoo.cli.scaffold import write_plugin
+from zoo.errors import ConfigError
+from zoo.testing import check_plugin
+
+ROOT = Path(__file__).parents[2]
+
+
+def forget(package: str) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == package]:
+        del sys.modules[name]
+
+
+def test_the_skeleton_keeps_its_contract_unchanged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = write_plugin("zoo-rose-garden", tmp_path / "new" / "zoo-rose-garden")
+    assert [str(file.relative_to(tmp_path / "new" / "zoo-rose-garden")) for file in files] == [
+        "pyproject.toml",
+        "README.md",
+        "zoo_rose_garden/__init__.py",
+        "zoo_rose_garden/head.py",
+        "tests/test_contract.py",
+    ]
+    assert all("$" not in file.read_text() for file in files)
+    monkeypatch.syspath_prepend(tmp_path / "new" / "zoo-rose-garden")
+    try:
+        check_plugin("zoo_rose_garden")
+    finally:
+        forget("zoo_rose_garden")
+
+
+def test_the_example_plugin_is_the_skeleton(tmp_path: Path) -> None:
+    example = ROOT / "tests" / "example_plugin"
+    for file in write_plugin("zoo-tinynet", tmp_path / "zoo-tinynet"):
+        kept = example / file.relative_to(tmp_path / "zoo-tinynet")
+        assert kept.read_text() == file.read_text(), f"{kept} differs from its template in zoo/templates/plugin"
+
+
+@pytest.mark.skipif(shutil.which("ruff", path=Path(sys.executable).parent) is None, reason="ruff is not installed")
+def test_the_skeleton_is_clean_code(tmp_path: Path) -> None:
+    folder = tmp_path / "zoo-lint"
+    write_plugin("zoo-lint", folder)
+    ruff, config = Path(sys.executable).parent / "ruff", ROOT / "pyproject.toml"
+    for arguments in (["check", "--extend-per-file-ignores", "test_*.py:D"], ["format", "--check"]):
+        done = subprocess.run(
+            [ruff, *arguments, "--no-cache", "--config", config, folder], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize(
+    "name", ["", "Zoo-Tiny", "zoo_tiny", "zoo tiny", "9lives", "-zoo", "zoo-", "zoo--a", "../up", "a/b"]
+)
+def test_a_name_that_no_distribution_can_have_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be the name of a plugin") as caught:
+        write_plugin(name, tmp_path / "new")
+    assert "zoo-tinynet" in caught.value.hint
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("name", ["zoo", "timm", "heads", "finetune-zoo", "json", "class", "torch", "zoo-heads"])
+def test_a_name_that_something_else_has_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=f"The name '{name}' is taken"):
+        write_plugin(name, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_an_existing_folder_is_left_as_it_is(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is there already"):
+        write_plugin("zoo-tiny", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="cannot be written to"):
+        write_plugin("zoo-tiny", tmp_path / "file" / "zoo-tiny")

@@ -1,0 +1,357 @@
+"""Plugins are found, asked and kept apart: one that fails is a value in a list."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from types import ModuleType, SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import zoo
+from zoo.plugins.discovery import (
+    BLOCK_VARIABLE,
+    BUILT_IN,
+    DISTRIBUTION,
+    Candidate,
+    Plugin,
+    blocked_names,
+    discover,
+    load_plugins,
+)
+from zoo.plugins.registry import load_registry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def head(name: str = "tiny") -> zoo.HeadSpec:
+    return zoo.HeadSpec(name=name, build=lambda request: pytest.fail("nothing is built here"))
+
+
+def file_format(name: str = "tiny", suffixes: Any = (".tiny",)) -> zoo.FormatSpec:
+    return zoo.FormatSpec(name=name, suffixes=suffixes, load=lambda request: pytest.fail("nothing is opened here"))
+
+
+def family(name: str = "tiny") -> zoo.BackboneFamily:
+    return zoo.BackboneFamily(name=name, names=list, resolve=lambda name: None)
+
+
+def plugin_of(**hooks: Callable[..., Any]) -> SimpleNamespace:
+    return SimpleNamespace(**{name: zoo.hookimpl(hook) for name, hook in hooks.items()})
+
+
+def candidate(
+    plugin: object, *, entry: str = "tiny", distribution: str = "zoo-tiny", load: Callable[[], object] | None = None
+) -> Candidate:
+    return Candidate(entry=entry, distribution=distribution, version="1.0", load=load or (lambda: plugin))
+
+
+def load(plugin: object, **values: Any) -> Plugin:
+    (loaded,) = load_plugins([candidate(plugin, **values)])
+    return loaded
+
+
+def error_of(plugin: object, **values: Any) -> str:
+    loaded = load(plugin, **values)
+    assert loaded.error is not None
+    assert (loaded.backbones, loaded.heads, loaded.datasets, loaded.add_commands) == ((), (), (), None)
+    assert (loaded.formats, loaded.checks) == ((), ())
+    return loaded.error
+
+
+def raising(error: BaseException) -> Callable[[], Any]:
+    def call() -> Any:
+        raise error
+
+    return call
+
+
+# What works
+
+
+def test_a_plugin_keeps_all_that_it_offers() -> None:
+    tiny_head, tiny_family = head(), family()
+    plugin = plugin_of(zoo_heads=lambda: [tiny_head], zoo_backbones=lambda: (tiny_family,))
+    loaded = load(plugin)
+    assert loaded.error is None
+    assert loaded.heads == (tiny_head,)
+    assert loaded.backbones == (tiny_family,)
+    assert loaded.datasets == ()
+    assert (loaded.key, loaded.qualifier, loaded.version) == ("zoo-tiny:tiny", "zoo-tiny", "1.0")
+    assert not loaded.built_in
+
+
+def test_formats_and_checks_are_kept() -> None:
+    onnx, check = file_format(), zoo.CheckSpec(name="tiny", run=list)
+    loaded = load(plugin_of(zoo_formats=lambda: [onnx], zoo_checks=lambda: [check]))
+    assert loaded.error is None
+    assert (loaded.formats, loaded.checks) == ((onnx,), (check,))
+
+
+@pytest.mark.parametrize(
+    ("suffixes", "told"),
+    [
+        ((), "offers 'tiny' without a suffix"),
+        (".onnx", "no tuple of lower-case endings like '.onnx'"),
+        (("onnx",), "no tuple of lower-case endings"),
+        ((".ONNX",), "no tuple of lower-case endings"),
+        ((3,), "no tuple of lower-case endings"),
+    ],
+)
+def test_a_format_without_a_readable_suffix_is_refused(suffixes: Any, told: str) -> None:
+    assert told in error_of(plugin_of(zoo_formats=lambda: [file_format(suffixes=suffixes)]))
+
+
+def test_a_built_in_plugin_is_qualified_by_its_entry() -> None:
+    loaded = load(plugin_of(zoo_heads=lambda: [head()]), entry="heads", distribution=DISTRIBUTION)
+    assert loaded.built_in
+    assert loaded.qualifier == "heads"
+
+
+def test_a_module_is_a_plugin() -> None:
+    module = ModuleType("zoo_tiny")
+    module.zoo_heads = zoo.hookimpl(lambda: [head()])  # type: ignore[attr-defined]
+    assert [spec.name for spec in load(module).heads] == ["tiny"]
+
+
+def test_an_object_with_methods_is_a_plugin() -> None:
+    class Tiny:
+        @zoo.hookimpl
+        def zoo_heads(self) -> list[zoo.HeadSpec]:
+            return [head()]
+
+    assert [spec.name for spec in load(Tiny()).heads] == ["tiny"]
+
+
+def test_a_hook_may_be_implemented_twice_under_other_names() -> None:
+    class Tiny:
+        @zoo.hookimpl(specname="zoo_heads")
+        def some(self) -> list[zoo.HeadSpec]:
+            return [head("one")]
+
+        @zoo.hookimpl(specname="zoo_heads")
+        def others(self) -> list[zoo.HeadSpec]:
+            return [head("two")]
+
+    assert sorted(spec.name for spec in load(Tiny()).heads) == ["one", "two"]
+
+
+def test_commands_are_added_when_asked_for_and_not_before() -> None:
+    added: list[object] = []
+    loaded = load(plugin_of(zoo_commands=lambda cli: added.append(cli)))
+    assert loaded.error is None
+    assert added == []
+    assert loaded.add_commands is not None
+    loaded.add_commands("the group")
+    assert added == ["the group"]
+
+
+def test_a_family_and_a_backbone_may_share_a_name() -> None:
+    spec = zoo.BackboneSpec(name="tiny", build=raising(AssertionError()), card=raising(AssertionError()))
+    assert len(load(plugin_of(zoo_backbones=lambda: [spec, family()])).backbones) == 2
+
+
+# What fails
+
+
+def test_a_misspelt_hook_is_refused_with_the_near_name() -> None:
+    assert error_of(plugin_of(zoo_head=lambda: [head()])) == "there is no hook 'zoo_head'; the nearest is zoo_heads"
+
+
+def test_a_misspelt_hook_without_marker_is_refused_too() -> None:
+    assert "there is no hook 'zoo_dataset'" in error_of(SimpleNamespace(zoo_dataset=list))
+
+
+def test_a_marked_function_of_another_name_is_refused() -> None:
+    error = error_of(plugin_of(offer_things=lambda: [head()]))
+    assert error.startswith("there is no hook 'offer_things'; the nearest is zoo_backbones or zoo_checks or")
+
+
+def test_a_hook_without_its_marker_is_refused() -> None:
+    error = error_of(SimpleNamespace(zoo_heads=list))
+    assert error == "its hook 'zoo_heads' lacks the marker: put @zoo.hookimpl above it"
+
+
+@pytest.mark.parametrize("plugin", [SimpleNamespace(), ModuleType("empty"), None, 3])
+def test_a_plugin_without_hooks_is_refused(plugin: object) -> None:
+    assert "it implements no hook; hooks are marked with zoo.hookimpl" in error_of(plugin)
+
+
+def test_a_hook_with_arguments_of_its_own_is_refused() -> None:
+    assert "model_size" in error_of(plugin_of(zoo_heads=lambda model_size: []))
+
+
+class Panic(BaseException):
+    """Like pyo3_runtime.PanicException, which is no Exception."""
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ModuleNotFoundError("No module named 'tiny'"), "ModuleNotFoundError: No module named 'tiny'"),
+        (SystemExit(3), "SystemExit: 3"),
+        (Panic("in Rust"), "Panic: in Rust"),
+        (ValueError(), "ValueError"),
+    ],
+)
+def test_whatever_import_or_hook_raise_is_kept_as_a_value(error: BaseException, told: str) -> None:
+    at_import = load(None, load=raising(error))
+    in_hook = load(plugin_of(zoo_heads=raising(error)))
+    for loaded in (at_import, in_hook):
+        assert loaded.error == told
+        assert "Traceback" in loaded.details
+        assert "raising" in loaded.details or "call" in loaded.details
+
+
+def test_ctrl_c_is_not_kept() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        load(plugin_of(zoo_heads=raising(KeyboardInterrupt())))
+
+
+@dataclass
+class Unreadable:
+    folder: Nowhere  # type: ignore[name-defined]  # noqa: F821
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (None, "zoo_heads returned None, not a list"),
+        (head(), "zoo_heads returned HeadSpec, not a list"),
+        ({"a": head()}, "zoo_heads returned dict, not a list"),
+        (["linear"], "zoo_heads returned a list that holds str, not HeadSpec"),
+        ([head(), family()], "zoo_heads returned a list that holds BackboneFamily, not HeadSpec"),
+        ([head(), head()], "zoo_heads offers 'tiny' twice"),
+        ([head("Tiny Net")], "zoo_heads offers 'Tiny Net': names are lower-case letters, digits and _ . -"),
+        ([head("a/b")], "zoo_heads offers 'a/b'"),
+        ([head("")], "zoo_heads offers ''"),
+        ([zoo.HeadSpec(name=3, build=list)], "zoo_heads offers 3"),  # type: ignore[arg-type]
+        ([zoo.HeadSpec(name="x", build=list, options=dict)], "'x' whose options are not a dataclass"),  # type: ignore[arg-type]
+        ([zoo.HeadSpec(name="x", build=list, options=Unreadable)], "name 'Nowhere' is not defined"),  # type: ignore[arg-type]
+    ],
+)
+def test_an_answer_that_breaks_the_contract_is_refused(answer: Any, told: str) -> None:
+    assert told in error_of(plugin_of(zoo_heads=lambda: answer))
+
+
+def test_all_offers_of_a_plugin_are_kept_or_none() -> None:
+    broken = plugin_of(zoo_heads=lambda: [head()], zoo_datasets=raising(RuntimeError("no")))
+    assert error_of(broken) == "RuntimeError: no"
+
+
+def test_one_failing_plugin_disturbs_no_other() -> None:
+    good = plugin_of(zoo_heads=lambda: [head()])
+    loaded = load_plugins(
+        [
+            candidate(good, distribution="a"),
+            candidate(None, distribution="b", load=raising(SystemExit(1))),
+            candidate(good, distribution="c"),
+        ]
+    )
+    assert [plugin.error for plugin in loaded] == [None, "SystemExit: 1", None]
+
+
+def test_an_outsider_cannot_be_called_like_a_built_in_plugin() -> None:
+    error = error_of(plugin_of(zoo_heads=lambda: [head()]), distribution="timm")
+    assert error == "the name 'timm' belongs to a built-in plugin"
+
+
+def test_of_two_entries_with_one_offer_in_a_distribution_the_second_fails() -> None:
+    plugin = plugin_of(zoo_heads=lambda: [head()])
+    first, second = load_plugins([candidate(plugin, entry="one"), candidate(plugin, entry="two")])
+    assert first.error is None
+    assert second.error == "it offers 'zoo-tiny/tiny', which zoo-tiny:one offers already"
+
+
+# Blocking
+
+
+@pytest.mark.parametrize("name", ["zoo-tiny:tiny", "tiny", "zoo-tiny", "zoo_tiny", "Zoo.Tiny"])
+def test_a_plugin_is_left_out_by_key_entry_or_distribution(name: str) -> None:
+    never = candidate(None, load=raising(AssertionError("a blocked plugin is not imported")))
+    (loaded,) = load_plugins([never], blocked=frozenset({name}))
+    assert loaded.blocked
+    assert loaded.error == "left out by ZOO_BLOCK_PLUGINS"
+
+
+def test_blocked_names_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(BLOCK_VARIABLE, raising=False)
+    assert blocked_names() == frozenset()
+    monkeypatch.setenv(BLOCK_VARIABLE, " timm, ,zoo-tiny:tiny,")
+    assert blocked_names() == {"timm", "zoo-tiny:tiny"}
+
+
+def test_the_variable_leaves_plugins_out_of_the_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(BLOCK_VARIABLE, "finetune-zoo,tiny")
+    registry = load_registry(extra={"tiny": plugin_of(zoo_heads=lambda: [head()])})
+    assert all(plugin.blocked for plugin in registry.plugins if plugin.built_in or plugin.key == "tiny:tiny")
+    assert all(plugin.built_in is False for plugin in registry.plugins if not plugin.blocked)
+
+
+# Discovery
+
+
+def announce(folder: Path, *, name: str, entries: str, metadata: bool = True) -> None:
+    info = folder / f"{name}-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "entry_points.txt").write_text(f"[zoo]\n{entries}\n")
+    if metadata:
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+
+
+def test_built_in_plugins_come_first_in_their_order() -> None:
+    entries = [found.entry for found in discover() if found.distribution == DISTRIBUTION]
+    assert entries[: len(BUILT_IN)] == list(BUILT_IN)
+    assert [found.distribution for found in discover()][: len(BUILT_IN)] == [DISTRIBUTION] * len(BUILT_IN)
+
+
+def test_outsiders_are_found_by_their_entry_points(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    announce(tmp_path, name="Zoo_B.Net", entries="b = zoo_b")
+    announce(tmp_path, name="zoo-a", entries="z = zoo_z\na = zoo_a:plugin")
+    monkeypatch.syspath_prepend(tmp_path)
+    outsiders = [found for found in discover() if found.distribution in ("zoo-a", "zoo-b-net")]
+    assert [found.key for found in outsiders] == ["zoo-a:a", "zoo-a:z", "zoo-b-net:b"]
+    assert {found.version for found in outsiders} == {"1.0"}
+    errors = [plugin.error for plugin in load_plugins(outsiders)]
+    assert errors[0] == "ModuleNotFoundError: No module named 'zoo_a'"
+
+
+def test_a_distribution_removed_by_halves_disturbs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    announce(tmp_path, name="gone", entries="gone = zoo_gone", metadata=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    (gone,) = (found for found in discover() if found.entry == "gone")
+    assert gone.key == "unknown:gone"
+    assert gone.version == ""
+
+
+def test_an_entry_announced_twice_is_loaded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    announce(tmp_path / "one", name="zoo-a", entries="a = zoo_first")
+    announce(tmp_path / "two", name="zoo_a", entries="a = zoo_second")
+    monkeypatch.syspath_prepend(tmp_path / "two")
+    monkeypatch.syspath_prepend(tmp_path / "one")
+    assert len([found for found in discover() if found.key == "zoo-a:a"]) == 1
+
+
+def test_extra_plugins_come_last() -> None:
+    registry = load_registry(extra={"notebook": plugin_of(zoo_heads=lambda: [head("mine")])})
+    assert registry.plugins[-1].key == "notebook:notebook"
+    assert registry.head("notebook/mine").spec.name == "mine"
+
+
+def test_every_call_gives_a_fresh_registry() -> None:
+    load_registry(extra={"notebook": plugin_of(zoo_heads=lambda: [head("mine")])})
+    assert "notebook:notebook" not in [plugin.key for plugin in load_registry().plugins]
+
+
+def test_looking_around_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from zoo.plugins.registry import load_registry; registry = load_registry();"
+        "registry.heads(), registry.datasets(), registry.backbones(), registry.families();"
+        "print(sorted({'torch', 'torchvision', 'timm', 'gradio', 'onnxruntime', 'numpy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,77 @@
+from contextlib import nullcontext
+
+import pytest
+import torch
+from fakes import SmallBackbone
+from torch import nn
+
+from zoo.models.precision import Precision
+from zoo.plugins.losses import Criterion
+from zoo.training.distributed.ddp import gradient_sync, sync_batch_norm, without_gradient
+from zoo.training.mixup import Mixed
+
+FP32 = Precision(name="fp32", device=torch.device("cpu"), reason="a test")
+
+
+class Network(nn.Module):
+    """Has dropout, batch statistics, a layer without use, and one that is used in training alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone, self.unused = SmallBackbone(dropout=0.5), nn.Linear(2, 2)
+        self.head, self.auxiliary = nn.Linear(12, 3), nn.Linear(12, 3)
+        self.head.loss = Criterion(name="cross-entropy").loss
+        self.frozen = nn.Linear(2, 2).requires_grad_(False)
+
+    def forward(self, photos):
+        pooled = self.backbone(photos).pooled
+        return self.head(pooled) + (self.auxiliary(pooled) if self.training else 0)
+
+
+def a_batch(count=5):
+    return Mixed(torch.randn(count, 3, 16, 16), torch.arange(count) % 3)
+
+
+def test_parameters_without_gradient_are_found_and_nothing_moves():
+    network, batch = Network().train(), a_batch()
+    state = {name: value.clone() for name, value in network.state_dict().items()}
+    random = torch.get_rng_state()
+    found = without_gradient(network, batch, FP32)
+    assert {id(parameter) for parameter in found} == {id(parameter) for parameter in network.unused.parameters()}
+    assert torch.equal(torch.get_rng_state(), random)
+    assert all(parameter.grad is None for parameter in network.parameters())
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, state[name]), name
+
+
+def test_a_single_process_exchanges_nothing():
+    for last in (False, True):
+        assert isinstance(gradient_sync(Network(), last=last), nullcontext)
+
+
+def test_batch_statistics_can_be_shared_on_cuda_alone():
+    network = SmallBackbone().train()
+    network.body["stem"].eval()
+    assert sync_batch_norm(network) == 2  # those in train mode
+    assert not any(isinstance(module, nn.SyncBatchNorm) for module in network.modules())
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@pytest.mark.parametrize("kind", ["torch", "timm", "own"])
+def test_on_cuda_they_are_shared_where_the_kind_is_known(kind):
+    from timm.layers import BatchNormAct2d
+
+    class Own(nn.BatchNorm2d):
+        """Of a plugin, which may do what it likes in `forward`."""
+
+    norm = {"torch": nn.BatchNorm2d, "timm": BatchNormAct2d, "own": Own}[kind](4)
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), norm).cuda().train()
+    photos = torch.randn(2, 3, 5, 5, device="cuda")
+    names, expected = list(network.state_dict()), network.eval()(photos)
+    network.train()
+    assert sync_batch_norm(network) == (kind == "own")
+    assert isinstance(network[1], nn.SyncBatchNorm) == (kind != "own")
+    assert list(network.state_dict()) == names
+    assert network[1].weight is norm.weight
+    torch.testing.assert_close(network.eval()(photos), expected)
