@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from zoo.data.sources.fingerprint import short_digest
-from zoo.data.sources.load import find_images
+from zoo.data.sources.load import load_splits
+from zoo.data.sources.resolve import resolve_data
 from zoo.errors import ImageError, ZooError
 from zoo.events import ignore
 from zoo.runs.open import config_of, open_run
@@ -53,7 +54,9 @@ def find_examples(model: Run | ModelFile, predictor: PhotoPredictor, registry: R
     """
     try:
         run = model if isinstance(model, Run) else open_run(model.path.parent)
-        images = find_images(config_of(run), registry, ignore)
+        config = config_of(run)
+        source = resolve_data(config.data, registry=registry, options=config.data_options, exclude=config.exclude)
+        images = load_splits(source, config, ignore)
     except ZooError:  # a file on its own, or photos that have moved: the page is as good without examples
         return []
     known = dict(zip(map(str, run.split.get("val", ())), run.digests.get("val", ()), strict=False))

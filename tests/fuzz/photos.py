@@ -87,10 +87,11 @@ def names() -> list[bytes]:
 
 
 def read_dataset(content: bytes, folder: Path) -> None:
-    from zoo.data.sources.resolve import load_images
+    from zoo.data.sources.load import load_source
+    from zoo.data.sources.resolve import resolve_data
 
     name = content.decode(errors="surrogateescape")
     if os.path.expanduser(name).startswith(("/", "..")):  # noqa: PTH111  pathlib raises where there is no such user
         raise ZooError("That is a path; it leads where it likes.")
     with contextlib.chdir(folder):
-        load_images(name, registry=untrained()[0], options={})
+        load_source(resolve_data(name, registry=untrained()[0], options={}))

@@ -2,18 +2,15 @@ import dataclasses
 
 import pytest
 import torch
-from fakes import CLASSES, PREPROCESS, FakePlugin, a_backbone, images, registry_of, samples
+from fakes import CLASSES, PREPROCESS, FakePlugin, a_backbone, registry_of
 
-import zoo
 from zoo.config import make_config
-from zoo.data.sources.load import find_images
-from zoo.errors import ConfigError, DataError, RunError, UnknownNameError, WeightsError
-from zoo.events import Note, Work
+from zoo.errors import ConfigError, RunError, UnknownNameError, WeightsError
 from zoo.models.build import assemble, preprocess_for
 from zoo.models.offers import find_offers
 from zoo.plugins.options import option
 from zoo.plugins.registry import card_of
-from zoo.plugins.specs import DatasetSpec, HeadSpec
+from zoo.plugins.specs import HeadSpec
 from zoo.preprocess import preprocess_to_dict
 from zoo.runs.open import config_of, open_run
 from zoo.runs.run import Run, write_record
@@ -51,61 +48,6 @@ def test_names_are_told_with_near_ones(registry):
     with pytest.raises(UnknownNameError, match="There is no backbone 'smalll'") as caught:
         find_offers(a_config("smalll"), registry)
     assert "fake/small" in caught.value.hint
-
-
-def test_images_are_split_and_limited_as_the_configuration_says(plugin, registry):
-    plugin.dataset = images(val=(), test=(), skipped=("notes.txt: no image",), note="These are noise.")
-    events = []
-    found = find_images(a_config(test_fraction=0.25, val_fraction=0.1, limit=12), registry, events.append)
-    assert (len(found.train), len(found.val), len(found.test)) == (9, 3, 9)
-    everything = [*found.train, *found.val, *found.test]
-    assert len({sample.name for sample in everything}) == len(everything)
-    texts = [event.text for event in events if isinstance(event, Note)]
-    assert "Files left out: 1, the first: notes.txt: no image." in texts
-    assert any(text.startswith("These are noise.") for text in texts)
-
-
-def test_what_is_excluded_is_left_out_and_the_rest_stays_in_its_part(plugin, registry, tmp_path):
-    plugin.dataset = images(val=(), test=())
-    before = find_images(a_config(), registry, lambda event: None)
-    gone = {before.train[0].name, before.test[0].name}
-    listed = tmp_path / "out.csv"
-    listed.write_text("name,reason\n" + "".join(f"{name},blurred\n" for name in sorted(gone)) + "nosuch.jpg,\n")
-    events = []
-    found = find_images(a_config(exclude=str(listed)), registry, events.append)
-    for part in ("train", "val", "test"):
-        kept = tuple(sample for sample in getattr(before, part) if sample.name not in gone)
-        assert getattr(found, part) == kept
-    assert found.skipped == tuple(f"{name}: excluded, blurred" for name in (before.train[0].name, before.test[0].name))
-    assert Note(text=f"{listed} leaves out 2 of its 3 photos.") in events
-    with pytest.raises(DataError, match="cannot be read"):
-        find_images(a_config(exclude=str(tmp_path / "nosuch.csv")), registry, events.append)
-
-
-def test_parts_that_the_data_brings_are_left_alone(registry):
-    found = find_images(a_config(), registry, lambda event: None)
-    assert found == images()
-
-
-def test_progress_of_a_dataset_is_told():
-    class Downloading:
-        @zoo.hookimpl
-        def zoo_datasets(self):
-            def load(request):
-                request.progress("download colours.zip", 3, 10)
-                return images()
-
-            return [DatasetSpec(name="colours", load=load)]
-
-    events = []
-    find_images(a_config(), registry_of(Downloading()), events.append)
-    assert Work(what="download colours.zip", done=3, total=10) in events
-
-
-def test_data_of_one_class_is_refused(plugin, registry):
-    plugin.dataset = images(classes=CLASSES[:1], train=samples("train", 3, classes=1), val=(), test=())
-    with pytest.raises(DataError, match="one class alone"):
-        find_images(a_config(), registry, lambda event: None)
 
 
 def test_weights_are_a_file_a_run_or_neither(tmp_path):

@@ -251,7 +251,7 @@ def test_an_error_of_our_own_is_blamed_on_no_plugin(train, monkeypatch):
         (ZeroDivisionError("1 / 0"), "The plugin fake:fake failed while loading 'colours': ZeroDivisionError: 1 / 0."),
         (SystemExit("bye"), "The plugin fake:fake failed while loading 'colours': SystemExit: bye."),
         (["a.jpg"], "fake/colours: load returned list, not a zoo.ImageSet."),
-        (images(train=("a.jpg",)), "fake/colours: a part holds str, not zoo.Sample."),
+        (images(train=("a.jpg",)), "fake/colours: a split contains str, not zoo.Sample."),
         (images(val=(Sample(b"", 3, "x.png"),)), "fake/colours: the label of x.png is 3, of 3 classes."),
         (DataError("The photos are gone."), "The photos are gone."),
     ],

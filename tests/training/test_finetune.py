@@ -265,7 +265,7 @@ def test_without_a_test_part_the_validation_part_is_scored_and_that_is_said(trai
 
 def test_one_class_alone_is_refused(train, plugin):
     plugin.dataset = images(classes=("red",), train=tuple(s for s in images().train if s.label == 0), val=(), test=())
-    with pytest.raises(DataError, match="'colours' has one class alone"):
+    with pytest.raises(DataError, match="'colours' has a single class"):
         train()
 
 

@@ -6,8 +6,8 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from zoo.data.sources.load import find_images
-from zoo.data.sources.resolve import load_images, path_of
+from zoo.data.sources.load import load_source, load_splits
+from zoo.data.sources.resolve import resolve_data
 from zoo.errors import ConfigError, DataError, ImageError
 from zoo.events import Note, Work, ignore
 from zoo.inference.open import load_model
@@ -123,13 +123,14 @@ def _attempt(predictor: PhotoPredictor, sample: Sample) -> NDArray[np.uint8] | I
 
 def _images(model: Run | ModelFile, data: str | None, part: str, registry: Registry, observer: Observer) -> ImageSet:
     if data is not None:
-        return load_images(data, registry=registry, options={})
+        return load_source(resolve_data(data, registry=registry, options={}))
     if not isinstance(model, Run):
         raise ConfigError(f"{model.path} has no photos of its own to be evaluated on.", hint="Name some with --data.")
     config = config_of(model)
-    if (path := path_of(config.data, registry)) is not None:  # any of this machine, if the record is a stranger's
-        observer(Note(text=f"The photos are read from {path}, as the record of {model.name} says."))
-    images = find_images(config, registry, observer)
+    source = resolve_data(config.data, registry=registry, options=config.data_options, exclude=config.exclude)
+    if source.path is not None:  # any of this machine, if the record is a stranger's
+        observer(Note(text=f"The photos are read from {source.path.absolute()}, as the record of {model.name} says."))
+    images = load_splits(source, config, observer)
     for text in model.leaks if part == "test" else ():
         observer(Note(text=text, warning=True))
     if [sample.name for sample in getattr(images, part)] != model.split.get(part):

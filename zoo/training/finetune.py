@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.config import FinetuneConfig, make_config
-from zoo.data.sources.exclusions import read_exclusions
-from zoo.data.sources.resolve import check_data
+from zoo.data.sources.resolve import resolve_data
 from zoo.errors import ConfigError, RunError, WeightsError, ZooError
 from zoo.events import Finished, Note, Started, ignore
 from zoo.models.offers import find_offers
@@ -24,6 +23,7 @@ from zoo.training.resume import find_resume_point, locked_run, place, seal
 from zoo.utils.paths import typed_path
 
 if TYPE_CHECKING:
+    from zoo.data.sources.resolve import DataSource
     from zoo.events import Observer
     from zoo.models.offers import Offers
     from zoo.plugins.registry import Registry
@@ -122,7 +122,7 @@ def check_names(config: FinetuneConfig, *, registry: Registry, runs: str | Path 
     Raises:
         ZooError: As `finetune` would, later.
     """
-    _find_weights(config, find_offers(config, registry), registry, Path(runs))
+    _resolve(config, find_offers(config, registry), registry, Path(runs))
 
 
 def find_weights(config: FinetuneConfig, *, runs: Path = RUNS) -> Path | Run | None:
@@ -141,14 +141,15 @@ def find_weights(config: FinetuneConfig, *, runs: Path = RUNS) -> Path | Run | N
     return open_run(config.weights, runs=runs)
 
 
-def _find_weights(config: FinetuneConfig, offers: Offers, registry: Registry, runs: Path) -> Path | Run | None:
+def _resolve(
+    config: FinetuneConfig, offers: Offers, registry: Registry, runs: Path
+) -> tuple[Path | Run | None, DataSource]:
+    """Returns the weights and the data that a configuration names."""
     weights = find_weights(config, runs=runs)
-    if config.exclude is not None:
-        read_exclusions(typed_path(config.exclude))
-    check_data(config.data, registry=registry, options=config.data_options)
+    source = resolve_data(config.data, registry=registry, options=config.data_options, exclude=config.exclude)
     if config.weights == "pretrained":
         offers.backbone.spec.check_pretrained()
-    return weights
+    return weights, source
 
 
 def _processes(config: FinetuneConfig) -> ProcessGroup:
@@ -187,7 +188,7 @@ def _prepared(
     # All weights of a run that goes on are in its checkpoint; what it started from may be gone.
     if resume_point is not None and resume_point.saved:
         config = dataclasses.replace(config, weights="none")
-    weights = _find_weights(config, offers, registry, runs)
+    weights, source = _resolve(config, offers, registry, runs)
     # Only now: a wrong name or path, or a missing network, is told without waiting for torch.
     from zoo.training.prepare import prepare
 
@@ -196,7 +197,7 @@ def _prepared(
             config,
             offers,
             weights,
-            registry=registry,
+            source,
             runs=runs,
             observer=observer if processes.is_main else ignore,
             processes=processes,

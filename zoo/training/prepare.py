@@ -10,7 +10,7 @@ import torch
 from zoo.config import SOLVERS, FinetuneConfig
 from zoo.data.check.examine import check_fast
 from zoo.data.loading.cache import check_cache
-from zoo.data.sources.load import find_images
+from zoo.data.sources.load import load_splits
 from zoo.errors import DataError
 from zoo.events import Note, Work
 from zoo.models.build import assemble, preprocess_for
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 
     from zoo.config import FinetuneConfig
     from zoo.data.check.report import Report
+    from zoo.data.sources.resolve import DataSource
     from zoo.events import Observer
     from zoo.models.build import Model
     from zoo.models.classifier import Classifier
     from zoo.models.offers import Offers
     from zoo.models.precision import Precision
-    from zoo.plugins.registry import Registry
     from zoo.plugins.specs import ImageSet
     from zoo.training.distributed.process_group import ProcessGroup
     from zoo.training.resume import ResumePoint
@@ -47,8 +47,8 @@ def prepare(
     config: FinetuneConfig,
     offers: Offers,
     weights: Path | Run | None,
+    source: DataSource,
     *,
-    registry: Registry,
     runs: Path,
     observer: Observer,
     processes: ProcessGroup,
@@ -61,7 +61,7 @@ def prepare(
         config: What was asked for.
         offers: The backbone and the head that it names.
         weights: What the network starts from, if that is a file or a run.
-        registry: Where a dataset is looked for.
+        source: The data to train on.
         runs: Where the folder is made.
         observer: Told of progress.
         processes: Those that train together.
@@ -73,7 +73,7 @@ def prepare(
     """
     device = _device(config, processes)
     with processes.local_first():
-        images = find_images(config, registry, observer)
+        images = load_splits(source, config, observer)
     report = check_up(images, data=config.data, observer=observer) if processes.is_main else None
     if resume_point is not None:  # taken as it is: the file exported from the run goes by it too
         preprocess = resume_point.run.preprocess

@@ -7,7 +7,7 @@ from scenes import encoded, scene, seed_of
 
 from zoo.data.check.examine import check_data
 from zoo.data.check.fix import exclusions, write_clean_copy
-from zoo.data.sources.exclusions import Exclusion, read_exclusions, without, write_exclusions
+from zoo.data.sources.exclusions import Exclusion, apply_exclusions, read_exclusions, write_exclusions
 from zoo.data.sources.folder import read_folder
 from zoo.errors import DataError
 
@@ -101,17 +101,17 @@ def test_a_list_replaces_no_other_file(tmp_path):
 def test_what_is_listed_is_left_out_of_a_dataset(messy, check, tmp_path):
     listed = {each.name: each.reason for each in exclusions(check(messy))}
     images = read_folder(messy)
-    fewer = without(images, {**listed, "nosuch.jpg": ""})
+    fewer = apply_exclusions(images, {**listed, "nosuch.jpg": ""})
     assert {s.name for s in images.train} - {s.name for s in fewer.train} == set(GONE)
     assert fewer.test == images.test
     assert "train/cat/leak.jpg: excluded, in test as well" in fewer.skipped
-    assert without(images, {}) is images
+    assert apply_exclusions(images, {}) is images
 
 
 def test_a_class_must_have_photos_left(fine):
     images = read_folder(fine())
     with pytest.raises(DataError, match="the class 'cat' of 'photos' has none to train on"):
-        without(images, {f"train/cat/{number}.jpg": "" for number in range(14)})
+        apply_exclusions(images, {f"train/cat/{number}.jpg": "" for number in range(14)})
 
 
 def test_with_the_list_nothing_of_it_is_found_again(messy, check, tmp_path):

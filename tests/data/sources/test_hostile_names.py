@@ -11,7 +11,8 @@ from problem_images import encoded, scene
 import zoo
 from zoo.cli.main import cli, main
 from zoo.data.sources.folder import read_folder
-from zoo.data.sources.resolve import load_images
+from zoo.data.sources.load import load_source
+from zoo.data.sources.resolve import resolve_data
 from zoo.data.sources.table import read_csv
 from zoo.errors import ZooError
 from zoo.plugins.registry import Registry
@@ -57,7 +58,7 @@ def registry() -> Registry:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_hostile_name_of_a_dataset_is_an_error(here, registry, name):
     with pytest.raises(ZooError):
-        load_images(name, registry=registry, options={})
+        load_source(resolve_data(name, registry=registry, options={}))
     assert list(here.iterdir()) == []
 
 

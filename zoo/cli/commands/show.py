@@ -66,14 +66,13 @@ def command(
     """Write a sheet of photos of DATA with their labels; with --augmented what the network sees of them."""
     config = make_config(backbone or "resnet18", data=data, **given_values(values))
     registry = load_registry()
-    from zoo.data.sources.resolve import load_images
+    from zoo.data.sources.load import load_source
+    from zoo.data.sources.resolve import resolve_data
     from zoo.report.sheets import write_sheet
 
     with observing() as observer:
-        images = load_images(
-            data,
-            registry=registry,
-            options=config.data_options,
+        images = load_source(
+            resolve_data(data, registry=registry, options=config.data_options),
             progress=lambda what, done, total: observer(Work(what=what, done=done, total=total)),
         )
     views = None

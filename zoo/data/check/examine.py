@@ -11,14 +11,14 @@ from zoo.data.check.files import judge_files
 from zoo.data.check.near import RADIUS
 from zoo.data.check.report import LEVELS, PARTS, Finding, Report
 from zoo.data.check.scan import scan
-from zoo.data.sources.exclusions import read_exclusions, without
-from zoo.data.sources.resolve import load_images
+from zoo.data.sources.exclusions import apply_exclusions
+from zoo.data.sources.load import load_source
+from zoo.data.sources.resolve import resolve_data
 from zoo.data.sources.splits import divide
 from zoo.errors import DataError
 from zoo.events import no_progress
 from zoo.plugins.registry import load_registry
 from zoo.utils.machine import usable_cpus
-from zoo.utils.paths import typed_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -67,22 +67,20 @@ def check_data(
     Raises:
         DataError: There is no such data, or nothing in it that is understood.
     """
-    listed = read_exclusions(exclude) if exclude else {}
-    registry = registry or load_registry()
-    images = load_images(data, registry=registry, options=options or {}, progress=progress, strict=False)
+    source = resolve_data(data, registry=registry or load_registry(), options=options or {}, exclude=exclude)
+    images = load_source(source, progress=progress, strict=False)
     more: list[Finding] = []
     try:
         images = divide(images, test_fraction=test_fraction, val_fraction=val_fraction, count=None, seed=seed)
     except DataError as error:
         advice = "Only the parts that the data itself brings were compared."
         more.append(Finding(kind="split", about="parts", level="problem", text=error.message, advice=advice))
-    fewer = without(images, listed)
+    fewer = apply_exclusions(images, source.exclusions)
     if exclude and fewer is images:
-        text = f"None of the {len(listed)} photos that {exclude} lists is there."
+        text = f"None of the {len(source.exclusions)} photos that {exclude} lists is there."
         more.append(Finding(kind="exclude", about="exclusions", level="warning", text=text))
     images = fewer
-    folder = typed_path(data)
-    root = folder if folder.is_dir() else None
+    root = source.path if source.path is not None and source.path.is_dir() else None
     return check_images(images, near=near, root=root, more=more, threads=threads, progress=progress)
 
 
@@ -98,7 +96,7 @@ def check_images(
     """Examines a dataset wholly: every photo is read, hashed and decoded, and compared with every other.
 
     Args:
-        images: The dataset, its parts as they will be trained on; `zoo.data.sources.resolve.load_images` reads one that cannot
+        images: The dataset, its parts as they will be trained on; `zoo.data.sources.load.load_source` reads one that cannot
             be trained on with ``strict=False``.
         near: Bits of 128 in which the hashes of near duplicates may differ; 0 finds those that look exactly the same.
         root: The folder that `ImageSet.skipped` is relative to, if it names files.

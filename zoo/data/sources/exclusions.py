@@ -84,7 +84,7 @@ def read_exclusions(path: Path) -> dict[str, str]:
     return {row[0]: "" for row in rows}
 
 
-def without(images: ImageSet, listed: Mapping[str, str]) -> ImageSet:
+def apply_exclusions(images: ImageSet, listed: Mapping[str, str]) -> ImageSet:
     """Returns a dataset without the listed photos, which are named in `ImageSet.skipped` instead.
 
     Do so after its parts were made: the photos that are left stay in the part they were in.

@@ -1,44 +1,66 @@
-"""zoo.data.sources.load."""
+"""Loads the photos of a resolved `DataSource`: as they are, or split as a configuration asks for."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from zoo.data.sources.exclusions import read_exclusions, without
-from zoo.data.sources.resolve import load_images
+from zoo.data.sources.exclusions import apply_exclusions
+from zoo.data.sources.folder import read_folder
 from zoo.data.sources.splits import divide
-from zoo.errors import DataError
-from zoo.events import Note, Work
-from zoo.utils.paths import typed_path
+from zoo.data.sources.table import read_csv
+from zoo.errors import DataError, PluginError
+from zoo.events import Note, Work, no_progress
+from zoo.plugins.registry import ask_plugin
+from zoo.plugins.specs import DatasetRequest, ImageSet, Sample
+from zoo.utils.paths import dataset_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from zoo.config import FinetuneConfig
-    from zoo.events import Observer
-    from zoo.plugins.registry import Registry
-    from zoo.plugins.specs import ImageSet
+    from zoo.data.sources.resolve import DataSource
+    from zoo.events import Observer, Progress
+    from zoo.plugins.registry import Offer
+    from zoo.plugins.specs import DatasetSpec
 
 
-def find_images(config: FinetuneConfig, registry: Registry, observer: Observer) -> ImageSet:
-    """Loads the dataset of a configuration, limited and split as it says. Imports no torch.
+def load_source(source: DataSource, *, progress: Progress = no_progress, strict: bool = True) -> ImageSet:
+    """Reads a folder or a CSV file, or asks the plugin for its dataset. Applies no exclusions.
+
+    Args:
+        source: What `zoo.data.sources.resolve.resolve_data` returned.
+        progress: Called during slow work.
+        strict: Whether to refuse a folder or a CSV file that cannot be trained on; see `zoo.data.sources.folder.build`.
 
     Raises:
-        DataError: The data cannot be had, or is too small to be split.
+        DataError: The data is not available or is inconsistent.
+        PluginError: The plugin that provides the dataset fails.
     """
-    images = load_images(
-        config.data,
-        registry=registry,
-        options=config.data_options,
-        progress=lambda what, done, total: observer(Work(what=what, done=done, total=total)),
-    )
+    if source.offer is not None:
+        return _load_offer(source.offer, source, progress)
+    assert source.path is not None
+    read = read_csv if source.is_table else read_folder
+    return read(source.path, strict=strict)
+
+
+def load_splits(source: DataSource, config: FinetuneConfig, observer: Observer) -> ImageSet:
+    """Loads a dataset, limits and splits it as `config` asks for, and leaves out the excluded photos.
+
+    Imports no torch.
+
+    Raises:
+        DataError: The data is not available, has a single class, or is too small to split.
+    """
+    images = load_source(source, progress=lambda what, done, total: observer(Work(what=what, done=done, total=total)))
     if len(images.classes) < 2:
-        raise DataError(f"The dataset '{images.name}' has one class alone; there is nothing to tell apart.")
+        raise DataError(
+            f"The dataset '{images.name}' has a single class; a classifier needs at least two.",
+            hint="Add photos of another class.",
+        )
     if images.skipped:
-        observer(Note(text=f"Files left out: {len(images.skipped)}, the first: {images.skipped[0]}."))
-    listed = {} if config.exclude is None else read_exclusions(typed_path(config.exclude))
+        observer(Note(text=f"Skipped {len(images.skipped)} files; the first: {images.skipped[0]}."))
     if images.val and not images.test:
-        observer(Note(text="The data brings no test part: the validation accuracy is all there will be.", warning=True))
+        observer(Note(text="The data has no test split: only the validation accuracy is reported.", warning=True))
     images = divide(
         images,
         test_fraction=config.test_fraction,
@@ -46,16 +68,39 @@ def find_images(config: FinetuneConfig, registry: Registry, observer: Observer) 
         count=config.limit,
         seed=config.seed,
     )
-    if listed:
-        images = _leave_out(images, listed, config, observer)
+    if source.exclusions:
+        images = _exclude(images, source, observer)
     if images.note:
         observer(Note(text=images.note))
     return images
 
 
-def _leave_out(images: ImageSet, listed: Mapping[str, str], config: FinetuneConfig, observer: Observer) -> ImageSet:
-    """Leaves out what is listed, once the parts are made: a photo that stays, stays in its part."""
-    fewer = without(images, listed)
-    gone = len(fewer.skipped) - len(images.skipped)
-    observer(Note(text=f"{config.exclude} leaves out {gone} of its {len(listed)} photos.", warning=not gone))
-    return fewer
+def _load_offer(offer: Offer[DatasetSpec], source: DataSource, progress: Progress) -> ImageSet:
+    folder = offer.name.rpartition("/")[2] if offer.plugin.built_in else offer.name
+    request = DatasetRequest(cache=dataset_folder(folder), options=source.options, progress=progress)
+    images = ask_plugin(offer.plugin, f"loading '{offer.spec.name}'", lambda: offer.spec.load(request))
+    _check_images(images, offer.name)
+    if Path(source.data).exists():
+        note = f"This is the dataset '{source.data}'; the folder of the same name is ./{source.data}."
+        return dataclasses.replace(images, note=f"{images.note} {note}".strip())
+    return images
+
+
+def _check_images(images: Any, name: str) -> None:
+    """Checks what a plugin returned."""
+    if not isinstance(images, ImageSet):
+        raise PluginError(f"{name}: load returned {type(images).__name__}, not a zoo.ImageSet.")
+    for sample in (*images.train, *images.val, *images.test):
+        if not isinstance(sample, Sample):
+            raise PluginError(f"{name}: a split contains {type(sample).__name__}, not zoo.Sample.")
+        if not 0 <= sample.label < (count := len(images.classes)):
+            raise PluginError(f"{name}: {sample.name} has the label {sample.label}, but there are {count} classes.")
+
+
+def _exclude(images: ImageSet, source: DataSource, observer: Observer) -> ImageSet:
+    """Leaves out the listed photos after splitting, so that every other photo stays in its split."""
+    remaining = apply_exclusions(images, source.exclusions)
+    count = len(remaining.skipped) - len(images.skipped)
+    text = f"{source.exclude} excludes {count} photos ({len(source.exclusions)} are listed)."
+    observer(Note(text=text, warning=not count))
+    return remaining
