@@ -5,37 +5,47 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 UV := $(shell command -v uv 2>/dev/null)
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --durations 10
 
-.PHONY: help setup quickstart test browser lint bench clean
+.PHONY: help setup quickstart test test-slow browser lint coverage bench clean
 
 help:  ## List the commands
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
-setup: $(READY)  ## Make a virtual environment and install everything that was tested together
+setup: $(READY)  ## Create a virtual environment and install the versions that were tested together
 
 quickstart: $(READY)  ## Set up, then fine-tune on the built-in drawings: about two minutes on two cores
 	$(BIN)/zoo finetune resnet18 --data hotdog-cartoon --data-option images=600 --weights none --image-size 64 --epochs 14
 	@echo
-	@echo "That was a network trained from scratch on drawings. What to try next:"
+	@echo "You have trained a network from scratch on drawings. What to try next:"
 	@echo "  source $(BIN)/activate"
-	@echo "  zoo runs                                    # what was trained, and how well"
-	@echo "  zoo show hotdog-cartoon --augmented         # what the network sees"
+	@echo "  zoo runs                                    # list the runs and their accuracy"
+	@echo "  zoo show hotdog-cartoon --augmented         # see what the network sees"
 	@echo "  zoo finetune resnet18 --data hotdog         # real photos, pretrained weights (downloads both)"
 	@echo "  zoo finetune resnet18 --data PATH           # your own photos: a folder with a folder for each class"
 
-test: $(READY) browser  ## Set up, then run the tests
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+test: $(READY) browser  ## Set up, then run the tests: under six minutes on two cores
+	$(PYTEST) -m "not slow"
 
-# Chromium, where there is none yet: the demo's tests drive it, and skip without.
+test-slow: $(READY) browser  ## Run the tests that take long: fuzzing, many kills, benchmarks, the pages of docs/
+	$(PYTEST) -m slow
+
+# The browser tests of the demo need Chromium and skip without it.
 browser: $(READY)
 	@for name in chromium chromium-browser google-chrome; do command -v $$name >/dev/null && exit; done; \
 		PLAYWRIGHT_DOWNLOAD_CONNECTION_TIMEOUT=5000 $(BIN)/python -m playwright install --only-shell chromium 2>/dev/null \
-		|| echo "Chromium cannot be had: the tests in a browser will be skipped."
+		|| echo "Chromium is not available: the browser tests will be skipped."
 
 lint: $(READY)  ## Check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+coverage: $(READY) browser  ## Run all tests and report the lines that none of them reaches
+	rm -f .coverage .coverage.*
+	$(BIN)/python -m coverage run -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report
 
 bench: $(READY)  ## Run every benchmark in its quick form: a minute or two
 	for file in bench/[a-z]*.py; do $(BIN)/python $$file --quick || exit 1; done
@@ -46,7 +56,7 @@ clean:  ## Remove the virtual environment
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "finetune-zoo needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1)."; \
-		echo "Say which to use: make $(firstword $(MAKECMDGOALS)) PYTHON=python3.12"; exit 1; }
+		echo "Choose another one: make $(firstword $(MAKECMDGOALS)) PYTHON=python3.12"; exit 1; }
 ifdef UV
 	$(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)
 	$(UV) pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable . --group dev
