@@ -1,4 +1,4 @@
-"""What a benchmark runs on: processor, memory, GPU, versions."""
+"""Describes the machine: processor, memory, GPU, versions."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _PACKAGES = ("torch", "torchvision", "timm", "numpy", "pillow")
 
 
 def describe_machine(packages: tuple[str, ...] = _PACKAGES) -> dict[str, Any]:
-    """Returns what the figures of a benchmark depend on, as plain values.
+    """Returns everything about the machine that the figures depend on, as plain values.
 
     Args:
-        packages: Distributions whose versions matter; one that is not installed is left out.
+        packages: Distributions whose versions to include; missing ones are left out.
     """
     return {
         "cpu": _cpu_model(),
@@ -31,8 +31,8 @@ def describe_machine(packages: tuple[str, ...] = _PACKAGES) -> dict[str, Any]:
     }
 
 
-def describe_in_a_line(machine: dict[str, Any]) -> str:
-    """Returns the machine as it is written above a table."""
+def format_machine(machine: dict[str, Any]) -> str:
+    """Formats the machine as the line above a table."""
     cpu = f"{machine['cores']} cores of {machine['cpu']}{' (AMX)' if machine['amx'] else ''}"
     versions = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
     gpu = machine["gpu"] or "no GPU"
@@ -59,13 +59,13 @@ def _memory() -> int:
 
 
 def _gpu() -> str:
-    """Asks the driver's own tool: importing torch here would warm up what some benchmarks measure cold."""
-    question = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
+    """Asks the driver's own tool, because importing torch would warm up what some benchmarks measure cold."""
+    command = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
     try:
-        answer = subprocess.run(question, capture_output=True, text=True, timeout=60, check=True)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     except (OSError, subprocess.SubprocessError):
         return ""
-    return "; ".join(answer.stdout.strip().splitlines())
+    return "; ".join(done.stdout.strip().splitlines())
 
 
 def _version(name: str) -> str:

@@ -1,4 +1,4 @@
-"""The memory that a process and all its children take, watched from outside while they run. Linux alone."""
+"""Measures the memory of a process and its children from outside, while they run. Linux only."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Self
 _PROC = Path("/proc")
 
 
-class ProgressMonitor:
-    """Looks at a process and its children now and then, in a thread, for the length of a block.
+class MemoryMonitor:
+    """Samples the memory of a process and its descendants in a thread, for the duration of a ``with`` block.
 
     Args:
-        pid: The process.
-        seconds: Between looks.
+        pid: Process to watch.
+        seconds: Sampling interval.
 
     Attributes:
-        peak: Most bytes seen so far, of all processes together; pages that several share count once.
+        peak: Largest number of bytes so far, all processes together. Shared pages count once.
     """
 
     def __init__(self, pid: int, *, seconds: float = 0.2) -> None:
@@ -25,7 +25,7 @@ class ProgressMonitor:
         self._pid = pid
         self._seconds = seconds
         self._done = threading.Event()
-        self._thread = threading.Thread(target=self._look)
+        self._thread = threading.Thread(target=self._sample)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -35,25 +35,25 @@ class ProgressMonitor:
         self._done.set()
         self._thread.join()
 
-    def _look(self) -> None:
+    def _sample(self) -> None:
         while not self._done.wait(self._seconds):
-            self.peak = max(self.peak, sum(map(_memory, family(self._pid))))
+            self.peak = max(self.peak, sum(map(_memory, find_processes(self._pid))))
 
 
-def family(pid: int) -> list[int]:
-    """Returns a process and all that descend from it."""
+def find_processes(pid: int) -> list[int]:
+    """Returns a process and all its descendants."""
     found = [pid]
-    for parent in found:  # grows while it is gone through
+    for parent in found:  # grows during the iteration
         try:
             children = (_PROC / str(parent) / "task" / str(parent) / "children").read_text("ascii").split()
-        except OSError:  # it has ended
+        except OSError:  # the process has ended
             continue
         found += map(int, children)
     return found
 
 
 def _memory(pid: int) -> int:
-    """Returns the proportional set size in bytes: a page that n processes share counts one n-th for each."""
+    """Returns the proportional set size in bytes: each of n processes counts 1/n of a page that they share."""
     try:
         lines = (_PROC / str(pid) / "smaps_rollup").read_text("ascii").splitlines()
     except OSError:

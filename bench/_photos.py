@@ -1,7 +1,7 @@
-"""Photos to measure on: generated JPEGs of photo-like size and content, or a folder of the user's own.
+"""Benchmark photos: generated JPEGs of photo-like size and content, or the user's own folder.
 
-A generated photo shows one bar or one disc, at any angle, in any colour, among scraps and before a cloudy background
-with grain. The two classes can be learnt, and a network has to look: neither colour nor brightness tells them apart.
+A generated photo shows one bar or one disc at any angle and in any colour, among scraps and before a cloudy, grainy
+background. The classes differ in shape only, so a network has to learn shapes: colour and brightness are random.
 """
 
 from __future__ import annotations
@@ -23,34 +23,35 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CLASSES = ("bar", "disc")
-PHOTO = (500, 375)  # pixels; JPEG quality 90 makes it some 55 kB
+PHOTO = (500, 375)  # pixels; about 55 kB at JPEG quality 90
 _TEXTURES = 12
 _SHARES = {"train": 1.0, "val": 0.1, "test": 0.2}
 
 
 def default_folder() -> Path:
-    """Returns where generated photos are kept from run to run."""
+    """Returns the folder that caches generated photos between runs."""
     return Path(tempfile.gettempdir()) / "zoo-bench-photos"
 
 
-def generated(train: int, *, size: tuple[int, int] = PHOTO, below: Path | None = None) -> Path:
-    """Returns a folder of generated photos, ``train/``, ``val/`` and ``test/``, each with a folder for each class.
+def generate(train: int, *, size: tuple[int, int] = PHOTO, below: Path | None = None) -> Path:
+    """Returns a folder of generated photos with class folders in ``train/``, ``val/`` and ``test/``.
 
     Args:
-        train: Photos to learn from; a tenth as many validate and a fifth as many test, at least eight each.
+        train: Number of training photos. There are a tenth as many validation and a fifth as many test photos, at
+            least eight each.
         size: Width and height in pixels.
-        below: Where the folder is made, or found if it was made before.
+        below: Parent folder; an earlier result in it is reused.
     """
     folder = (below or default_folder()) / f"{train}x{size[0]}x{size[1]}"
     if folder.is_dir():
         return folder
     unfinished = folder.with_name(f"{folder.name}.{os.getpid()}")
     jobs = []
-    for part, share in _SHARES.items():
-        for number in range(max(8, round(train * share)) if part != "train" else train):
+    for split, share in _SHARES.items():
+        for number in range(max(8, round(train * share)) if split != "train" else train):
             label = CLASSES[number % 2]
-            (unfinished / part / label).mkdir(parents=True, exist_ok=True)
-            jobs.append((unfinished / part / label / f"{number:06}.jpg", label, size, f"{part}/{number}"))
+            (unfinished / split / label).mkdir(parents=True, exist_ok=True)
+            jobs.append((unfinished / split / label / f"{number:06}.jpg", label, size, f"{split}/{number}"))
     if len(jobs) < 200:
         for job in jobs:
             _write(job)
@@ -59,37 +60,38 @@ def generated(train: int, *, size: tuple[int, int] = PHOTO, below: Path | None =
             list(pool.map(_write, jobs, chunksize=64))
     try:
         unfinished.rename(folder)
-    except OSError:  # another process has made it meanwhile
+    except OSError:  # another process was faster
         shutil.rmtree(unfinished)
     return folder
 
 
-def parted(data: Path, train: int | None, *, into: Path, seed: int = 0) -> Path:
-    """Returns `into`, filled with the photos of a folder, in parts that every trainer is to use.
+def copy_splits(data: Path, train: int | None, *, into: Path, seed: int = 0) -> Path:
+    """Copies a folder's photos into the splits that every trainer uses; returns `into`.
 
     Args:
-        data: Holds ``train/`` and ``test/``, each with class folders; ``val/`` too, or a tenth of the training photos.
-        train: How many training photos to use, a tenth of them to validate; all of them for None.
-        into: An empty or missing folder.
-        seed: Decides which.
+        data: Folder with class folders in ``train/`` and ``test/``. Without ``val/``, a tenth of the training photos
+            become the validation split.
+        train: Number of training photos to use, including those for validation; None uses all.
+        into: Empty or missing folder.
+        seed: Seed of the selection.
     """
     photos = sorted(path for path in (data / "train").glob("*/*") if path.is_file())
     random.Random(seed).shuffle(photos)
     photos = photos[:train]
     given = sorted((data / "val").glob("*/*"))
     held_out = 0 if given else max(1, len(photos) // 10)
-    parts = {"train": photos[held_out:], "val": given or photos[:held_out], "test": sorted((data / "test").glob("*/*"))}
-    for part, paths in parts.items():
+    splits = {"train": photos[held_out:], "val": given or photos[:held_out], "test": sorted((data / "test").glob("*/*"))}
+    for split, paths in splits.items():
         for path in paths:
-            target = into / part / path.parent.name / path.name
+            target = into / split / path.parent.name / path.name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, target)
     return into
 
 
-def counted(folder: Path) -> dict[str, int]:
-    """Returns how many photos each part of a folder has."""
-    return {part: sum(1 for _ in (folder / part).glob("*/*")) for part in _SHARES}
+def count_photos(folder: Path) -> dict[str, int]:
+    """Returns the number of photos in each split of a folder."""
+    return {split: sum(1 for _ in (folder / split).glob("*/*")) for split in _SHARES}
 
 
 def _write(job: tuple[Path, str, tuple[int, int], str]) -> None:
@@ -97,33 +99,33 @@ def _write(job: tuple[Path, str, tuple[int, int], str]) -> None:
     draw(label, size, random.Random(seed)).save(path, "JPEG", quality=90)
 
 
-def draw(label: str, size: tuple[int, int], chance: random.Random) -> Image.Image:
-    """Draws a photo of a class."""
+def draw(label: str, size: tuple[int, int], rng: random.Random) -> Image.Image:
+    """Draws one photo of a class."""
     width, height = size
-    texture = _textures()[chance.randrange(_TEXTURES)]
-    span = chance.uniform(0.4, 1.0) * min(texture.size)
-    left, top = (chance.uniform(0, side - span) for side in texture.size)
+    texture = _textures()[rng.randrange(_TEXTURES)]
+    span = rng.uniform(0.4, 1.0) * min(texture.size)
+    left, top = (rng.uniform(0, side - span) for side in texture.size)
     photo = texture.resize(size, Image.Resampling.BILINEAR, (left, top, left + span, top + span * height / width))
     pen = ImageDraw.Draw(photo)
-    for _ in range(chance.randrange(3, 9)):
-        _scrap(pen, size, chance)
-    length = chance.uniform(0.35, 0.7) * min(size)
-    x, y = chance.uniform(0.35, 0.65) * width, chance.uniform(0.35, 0.65) * height
+    for _ in range(rng.randrange(3, 9)):
+        _scrap(pen, size, rng)
+    length = rng.uniform(0.35, 0.7) * min(size)
+    x, y = rng.uniform(0.35, 0.65) * width, rng.uniform(0.35, 0.65) * height
     if label == "disc":
-        pen.ellipse((x - length / 2, y - length / 2, x + length / 2, y + length / 2), fill=_colour(chance))
+        pen.ellipse((x - length / 2, y - length / 2, x + length / 2, y + length / 2), fill=_colour(rng))
     else:
-        _bar(pen, (x, y), length * 1.4, length * 0.4, chance.uniform(0, math.pi), _colour(chance))
+        _bar(pen, (x, y), length * 1.4, length * 0.4, rng.uniform(0, math.pi), _colour(rng))
     grain = _grain()
-    row, column = chance.randrange(len(grain) - height), chance.randrange(len(grain) - width)
+    row, column = rng.randrange(len(grain) - height), rng.randrange(len(grain) - width)
     pixels = np.asarray(photo, dtype=np.int16) + grain[row : row + height, column : column + width, None]
     return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
 
 
-def _scrap(pen: ImageDraw.ImageDraw, size: tuple[int, int], chance: random.Random) -> None:
-    x, y = chance.uniform(0, size[0]), chance.uniform(0, size[1])
+def _scrap(pen: ImageDraw.ImageDraw, size: tuple[int, int], rng: random.Random) -> None:
+    x, y = rng.uniform(0, size[0]), rng.uniform(0, size[1])
     reach = 0.15 * min(size)
-    corners = [(x + chance.uniform(-reach, reach), y + chance.uniform(-reach, reach)) for _ in range(3)]
-    pen.polygon(corners, fill=_colour(chance))
+    corners = [(x + rng.uniform(-reach, reach), y + rng.uniform(-reach, reach)) for _ in range(3)]
+    pen.polygon(corners, fill=_colour(rng))
 
 
 def _bar(
@@ -141,13 +143,13 @@ def _bar(
     pen.polygon([(x + a * along[0] + s * side[0], y + a * along[1] + s * side[1]) for a, s in signs], fill=colour)
 
 
-def _colour(chance: random.Random) -> tuple[int, int, int]:
-    return chance.randrange(256), chance.randrange(256), chance.randrange(256)
+def _colour(rng: random.Random) -> tuple[int, int, int]:
+    return rng.randrange(256), rng.randrange(256), rng.randrange(256)
 
 
 @functools.cache
 def _textures(side: int = 800) -> list[Image.Image]:
-    """Clouds of all sizes, the larger the stronger, as the spectrum of photos has it."""
+    """Returns clouds whose larger structures are stronger, as in the spectrum of photos."""
     random_numbers = np.random.default_rng(0)
     textures = []
     for _ in range(_TEXTURES):

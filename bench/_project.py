@@ -1,4 +1,4 @@
-"""Makes the zoo of this checkout usable without installing it: its folders, and what its plugins are found by."""
+"""Makes this checkout usable without installing it: import paths, and metadata through which plugins are found."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ _NEEDS = (
 )
 
 
-def enter() -> None:
-    """Puts the checkout first on this process's import path; leaves the program where something it needs is missing."""
+def use_checkout() -> None:
+    """Puts the checkout first on this process's import path; exits if a required module is missing."""
     require(*_NEEDS)
     sys.path[:0] = [folder for folder in _folders() if folder not in sys.path]
 
 
-def environment(**more: str) -> dict[str, str]:
-    """Returns the environment in which ``python -m zoo`` runs the zoo of this checkout.
+def checkout_environment(**more: str) -> dict[str, str]:
+    """Returns environment variables with which ``python -m zoo`` runs this checkout.
 
-    Bytecode is kept from run to run even where the environment says otherwise: that is how programs are used.
+    Bytecode is cached even if the environment forbids it, because that is how users run programs.
 
     Args:
         **more: Further variables.
     """
-    inherited = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
-    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    inherited = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    variables = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     return {
-        **kept,
+        **variables,
         "PYTHONPATH": os.pathsep.join([*_folders(), *inherited]),
         "ZOO_HOME": str(Path(_metadata()) / "home"),
         **more,
@@ -54,13 +54,13 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def require(*modules: str) -> None:
-    """Leaves the program with a message where a module is missing."""
+    """Exits with a message if a module is missing."""
     missing = [module for module in modules if importlib.util.find_spec(module) is None]
     if missing:
         sys.exit(
             f"{Path(sys.argv[0]).name}: {sys.executable} lacks {', '.join(missing)}.\n"
-            "Where nothing can be downloaded, carry wheels along: 'pip download -d wheels PACKAGE' elsewhere, then\n"
-            "'pip install --no-index --target site wheels/*.whl' and PYTHONPATH=site before the command here."
+            "Without a network: run 'pip download -d wheels PACKAGE' elsewhere, copy the folder here, run\n"
+            "'pip install --no-index --target site wheels/*.whl', and set PYTHONPATH=site."
         )
 
 
@@ -70,14 +70,14 @@ def _folders() -> list[str]:
 
 @functools.cache
 def _metadata() -> str:
-    """Writes what an installation would: the name, the version and the entry points, and returns the folder above."""
+    """Writes the metadata of an installation (name, version, entry points) and returns its parent folder."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    above = tempfile.mkdtemp(prefix="zoo-bench-")
-    atexit.register(shutil.rmtree, above, ignore_errors=True)
+    parent = tempfile.mkdtemp(prefix="zoo-bench-")
+    atexit.register(shutil.rmtree, parent, ignore_errors=True)
     name, version = project["name"], project["version"]
-    folder = Path(above) / f"{name.replace('-', '_')}-{version}.dist-info"
+    folder = Path(parent) / f"{name.replace('-', '_')}-{version}.dist-info"
     folder.mkdir()
     (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n", "utf-8")
     entries = "".join(f"{key} = {value}\n" for key, value in project["entry-points"]["zoo"].items())
     (folder / "entry_points.txt").write_text(f"[zoo]\n{entries}", "utf-8")
-    return above
+    return parent

@@ -31,7 +31,7 @@ def exported_file(arguments: argparse.Namespace, folder: Path) -> Path:
     if arguments.model is not None:
         return arguments.model.resolve()  # type: ignore[no-any-return]
     from inference import make_run
-    from zoo_export.exporting import export
+    from zoo_export.targets.onnx import export
 
     return export(make_run(arguments, folder), folder / "model.onnx").path
 
@@ -65,7 +65,7 @@ class Server:
     def __enter__(self) -> Self:
         started = time.perf_counter()
         self._process = subprocess.Popen(
-            self._command, stdout=subprocess.PIPE, text=True, env=_project.environment(PYTHONWARNINGS="ignore")
+            self._command, stdout=subprocess.PIPE, text=True, env=_project.checkout_environment(PYTHONWARNINGS="ignore")
         )
         assert self._process.stdout is not None
         for line in self._process.stdout:

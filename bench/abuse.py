@@ -25,7 +25,7 @@ import numpy as np
 import _memory
 import _project
 import _serving
-from _bench import options, report
+from _bench import make_parser, report
 
 if TYPE_CHECKING:
     import argparse
@@ -171,7 +171,7 @@ async def run(server: _serving.Server, arguments: argparse.Namespace) -> tuple[l
         until = time.perf_counter() + seconds
         row: dict[str, Any] = {"requests": 0, "failed": 0, "told to wait": 0, "milliseconds": []}
         came: dict[str, Counter[str]] = {name: Counter() for name in abuses(server.port, photos[0])}
-        with _memory.ProgressMonitor(server.pid) as memory:
+        with _memory.MemoryMonitor(server.pid) as memory:
             work = [be_good(server.port, photos, labels, until, row) for _ in range(arguments.clients)]
             if abused:
                 for name, what in abuses(server.port, photos[0]).items():
@@ -194,7 +194,7 @@ async def run(server: _serving.Server, arguments: argparse.Namespace) -> tuple[l
 
 def main(args: list[str] | None = None) -> None:
     """Parses, measures, reports; ends with 1 where a good client was not served."""
-    parser = options(NAME, __doc__, repeats=1, photos=16)
+    parser = make_parser(NAME, __doc__, repeats=1, photos=16)
     parser.add_argument("--model", type=Path, help="an exported file; else one is made")
     parser.add_argument("--backbone", default="resnet18", help="of the file that is made (resnet18)")
     parser.add_argument("--minutes", type=float, default=10, help="of abuse (10)")
@@ -204,7 +204,7 @@ def main(args: list[str] | None = None) -> None:
     if arguments.quick:
         arguments.minutes, arguments.image_size, arguments.abusers = 0.05, 32, 1
     _project.require(*_serving.NEEDS)
-    _project.enter()
+    _project.use_checkout()
     with tempfile.TemporaryDirectory() as folder:
         model = _serving.exported_file(arguments, Path(folder))
         with _serving.Server(model, *_LIMIT) as server:

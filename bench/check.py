@@ -16,7 +16,7 @@ import numpy as np
 
 import _photos
 import _project
-from _bench import alternate, median, options, report
+from _bench import alternate, make_parser, median, report
 from decode import jpeg
 
 if TYPE_CHECKING:
@@ -92,10 +92,10 @@ def measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:
 
 def main(args: list[str] | None = None) -> None:
     """Parses, measures, reports."""
-    arguments = options(NAME, __doc__, repeats=3, photos=3_000).parse_args(args)
+    arguments = make_parser(NAME, __doc__, repeats=3, photos=3_000).parse_args(args)
     if arguments.quick:
         arguments.repeats, arguments.photos = 1, min(40, arguments.photos)
-    _project.enter()
+    _project.use_checkout()
     report(NAME, arguments, measure(arguments), notes=["The last column is put together from those before it."])
 
 

@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import _project
-from _bench import alternate, options, report
+from _bench import alternate, make_parser, report
 
 if TYPE_CHECKING:
     import argparse
@@ -152,7 +152,7 @@ def measure(backbone: str, arguments: argparse.Namespace) -> Iterator[dict[str, 
 
 def main(args: list[str] | None = None) -> None:
     """Parses, measures, reports."""
-    parser = options(NAME, __doc__, repeats=3)
+    parser = make_parser(NAME, __doc__, repeats=3)
     parser.add_argument("--backbones", default="resnet18", help="names, parted by commas (resnet18)")
     parser.add_argument("--freeze", default="none", help="as of zoo finetune (none)")
     parser.add_argument("--batch-size", type=int, default=32, help="images a step (32)")
@@ -162,7 +162,7 @@ def main(args: list[str] | None = None) -> None:
     arguments = parser.parse_args(args)
     if arguments.quick:
         arguments.image_size, arguments.batch_size, arguments.repeats = 32, 4, 1
-    _project.enter()
+    _project.use_checkout()
     report(NAME, arguments, [row for name in arguments.backbones.split(",") for row in measure(name, arguments)])
 
 

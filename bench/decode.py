@@ -21,7 +21,7 @@ from PIL import Image
 
 import _photos
 import _project
-from _bench import alternate, median, options, report
+from _bench import alternate, make_parser, median, report
 
 if TYPE_CHECKING:
     import argparse
@@ -126,8 +126,8 @@ def files(arguments: argparse.Namespace) -> dict[str, list[bytes]]:
 
 def jpeg(size: tuple[int, int], number: int) -> bytes:
     """A drawn photo; one larger than the drawing's grain is enlarged, and grained anew."""
-    chance = random.Random(number)
-    photo = _photos.draw(_photos.CLASSES[number % 2], (min(size[0], 1000), min(size[1], 750)), chance)
+    rng = random.Random(number)
+    photo = _photos.draw(_photos.CLASSES[number % 2], (min(size[0], 1000), min(size[1], 750)), rng)
     if photo.size != size:
         noise = np.random.default_rng(number).normal(0, _GRAIN, (size[1], size[0], 1))
         pixels = np.asarray(photo.resize(size, Image.Resampling.BICUBIC), np.float32) + noise
@@ -187,10 +187,10 @@ def _decode_and_prepare(data: bytes, *, decode: Decode, prepare: Prepare) -> Pix
 
 def main(args: list[str] | None = None) -> None:
     """Parses, measures, reports."""
-    arguments = options(NAME, __doc__, repeats=5, photos=200).parse_args(args)
+    arguments = make_parser(NAME, __doc__, repeats=5, photos=200).parse_args(args)
     if arguments.quick:
         arguments.repeats, arguments.photos = 1, min(4, arguments.photos)
-    _project.enter()
+    _project.use_checkout()
     rows, notes = measure(arguments)
     notes += ["Differences are in levels of 255, to Pillow's pixels, once both are prepared for training."]
     report(NAME, arguments, rows, notes=notes)

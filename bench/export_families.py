@@ -8,13 +8,14 @@ Seconds are of processor time.
 """
 
 from __future__ import annotations
+from zoo.plugins.kinds import BACKBONE, HEAD
 
 import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 import _project
-from _bench import options, report
+from _bench import make_parser, report
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -88,7 +89,7 @@ def build(name: str, registry: Registry) -> tuple[Backbone, tuple[int, int]]:
 
     from zoo.models.build import build_backbone
 
-    offer = registry.backbone(name)
+    offer = registry.find(BACKBONE, name)
     size = offer.spec.card().preprocess.size
     for branches in BRANCHES:
         torch.manual_seed(0)
@@ -150,10 +151,10 @@ def export_one(backbone: Backbone, head: str, size: tuple[int, int], registry: R
     from zoo.models.build import build_head
     from zoo.models.classifier import Classifier
     from zoo.plugins.losses import Criterion
-    from zoo_export.network import Deployed, to_onnx
-    from zoo_export.session import open_session, run
+    from zoo_export.graph.classifier import Deployed, to_onnx
+    from zoo_export.runtime.session import open_session, run
 
-    offer = registry.head(head)
+    offer = registry.find(HEAD, head)
     made = build_head(
         offer, backbone, outputs=_CLASSES, dropout=0.2, criterion=Criterion(), options=offer.spec.options()
     )
@@ -203,11 +204,11 @@ def measure(name: str, opset: int, registry: Registry) -> dict[str, Any]:
 
 def main(args: list[str] | None = None) -> None:
     """Parses, exports, reports."""
-    parser = options(NAME, __doc__, repeats=1)
+    parser = make_parser(NAME, __doc__, repeats=1)
     parser.add_argument("names", nargs="*", help="backbones; by default one of every family")
     parser.add_argument("--opset", type=int, default=18, help="of the ONNX operators (18)")
     arguments = parser.parse_args(args)
-    _project.enter()
+    _project.use_checkout()
     _project.require("onnx", "onnxscript", "onnxruntime")
     from zoo.plugins.registry import load_registry
 

@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import _project
-from _bench import alternate, median, options, report
+from _bench import alternate, make_parser, median, report
 
 if TYPE_CHECKING:
     import argparse
@@ -135,14 +135,14 @@ _COLUMNS = (
 
 def main(args: list[str] | None = None) -> None:
     """Parses, measures, reports."""
-    parser = options(NAME, __doc__, repeats=5)
+    parser = make_parser(NAME, __doc__, repeats=5)
     parser.add_argument("--backbones", default="resnet18", help="names, parted by commas (resnet18)")
     parser.add_argument("--freeze", default="60%", help="what is frozen (60%%)")
     parser.add_argument("--batch-size", type=int, default=32, help="images a step (32)")
     parser.add_argument("--image-size", type=int, default=224, help="side of the network's input (224)")
     parser.add_argument("--precision", default="bf16", help="as of zoo finetune (bf16)")
     arguments = parser.parse_args(args)
-    _project.enter()
+    _project.use_checkout()
     if arguments.quick:
         arguments.image_size, arguments.batch_size, arguments.repeats = 32, 4, 1
     report(NAME, arguments, [measure(name, arguments) for name in arguments.backbones.split(",")])

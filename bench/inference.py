@@ -22,7 +22,7 @@ import numpy as np
 
 import _photos
 import _project
-from _bench import alternate, median, options, report
+from _bench import alternate, make_parser, median, report
 
 if TYPE_CHECKING:
     import argparse
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from zoo_export.card import InputKind, PrecisionName
+    from zoo_export.model_card import InputKind, PrecisionName
 
     Images = list[NDArray[np.uint8]]
     Call = Callable[[], object]
@@ -47,7 +47,7 @@ def make_run(arguments: argparse.Namespace, folder: Path) -> Any:
 
     return zoo.finetune(
         arguments.backbone,
-        data=str(arguments.data or _photos.generated(arguments.photos)),
+        data=str(arguments.data or _photos.generate(arguments.photos)),
         runs=folder,
         weights=str(arguments.weights or "none"),
         image_size=arguments.image_size,
@@ -58,7 +58,7 @@ def make_run(arguments: argparse.Namespace, folder: Path) -> Any:
 def export_all(run: Any, folder: Path) -> tuple[dict[tuple[str, str], Path], list[str]]:
     """Returns the exported files by kind and precision, and a note for each that was not worth keeping."""
     from zoo.errors import ExportError
-    from zoo_export.exporting import export
+    from zoo_export.targets.onnx import export
 
     files: dict[tuple[str, str], Path] = {}
     notes = []
@@ -79,7 +79,7 @@ def export_all(run: Any, folder: Path) -> tuple[dict[tuple[str, str], Path], lis
 
 def onnx_calls(files: dict[tuple[str, str], Path], images: Images, threads: int | None) -> dict[str, Call]:
     """Returns ONNX Runtime on the plain graph, and the predictor, in every precision there is."""
-    from zoo_export.predictor import load
+    from zoo_export.runtime.predictor import load
 
     calls: dict[str, Call] = {}
     for (kind, precision), file in files.items():
@@ -180,12 +180,12 @@ def added(taken: dict[str, list[float]], precision: str) -> tuple[str, str]:
 
 def main(args: list[str] | None = None) -> None:
     """Parses, measures, reports."""
-    parser = options(NAME, __doc__, repeats=40, photos=64)
+    parser = make_parser(NAME, __doc__, repeats=40, photos=64)
     parser.add_argument("--backbone", default="resnet18", help="name (resnet18)")
     parser.add_argument("--threads", type=int, help="of ONNX Runtime and torch (all processors)")
     parser.add_argument("--without-compile", action="store_true", help="leave torch.compile out, which takes a while")
     arguments = parser.parse_args(args)
-    _project.enter()
+    _project.use_checkout()
     _project.require("onnx", "onnxscript", "onnxruntime")
     if arguments.quick:
         arguments.image_size, arguments.photos, arguments.repeats, arguments.without_compile = 32, 16, 2, True

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import _photos
 import _project
-from _bench import median, options, report
+from _bench import make_parser, median, report
 
 if TYPE_CHECKING:
     import argparse
@@ -173,13 +173,13 @@ def measure(backbone: str, freeze: str, arguments: argparse.Namespace, data: Pat
 
 def main(args: list[str] | None = None) -> None:
     """Parses, measures, reports."""
-    parser = options(NAME, __doc__, repeats=4, photos=0)
+    parser = make_parser(NAME, __doc__, repeats=4, photos=0)
     parser.add_argument("--backbones", help="names, parted by commas (resnet18; on a GPU resnet50 and vit_small too)")
     parser.add_argument("--freeze", default="none,60%", help="what is frozen, parted by commas (none,60%%)")
     parser.add_argument("--batch-size", type=int, help="images a step (32; on a GPU 256)")
     parser.add_argument("--precision", default="auto", help="as of zoo finetune (auto)")
     arguments = parser.parse_args(args)
-    _project.enter()
+    _project.use_checkout()
     from zoo.utils.lazy_dynamo import put_off_compiler
 
     put_off_compiler()
@@ -192,7 +192,7 @@ def main(args: list[str] | None = None) -> None:
     arguments.batch_size = arguments.batch_size or (256 if gpu and not arguments.quick else 32)
     everything = "resnet18,resnet50,timm/vit_small_patch16_224" if gpu and not arguments.quick else "resnet18"
     arguments.backbones = arguments.backbones or everything
-    data = arguments.data or _photos.generated(arguments.photos)
+    data = arguments.data or _photos.generate(arguments.photos)
     rows = [
         measure(backbone, freeze, arguments, data)
         for backbone in arguments.backbones.split(",")

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import _photos
 import _project
-from _bench import alternate, median, options, report
+from _bench import alternate, make_parser, median, report
 
 if TYPE_CHECKING:
     import argparse
@@ -109,7 +109,7 @@ def trainers(arguments: argparse.Namespace, data: Path, runs: Path) -> dict[str,
     """Returns what is to be measured, by the name of its row."""
     task = ["--data", str(data), "--epochs", str(arguments.epochs)]
     task += ["--image-size", str(arguments.image_size), "--batch-size", str(arguments.batch_size)]
-    environment = _project.environment()
+    environment = _project.checkout_environment()
     zoo = [sys.executable, "-m", "zoo", "finetune", "resnet18", *task, "--runs", str(runs), "--json"]
     zoo += ["--weights", str(arguments.weights or "none")]
     loop = [word for name, value in _LOOP.items() for word in (f"--{name}", value)]
@@ -149,9 +149,9 @@ def measure(arguments: argparse.Namespace, folder: Path) -> tuple[list[dict[str,
     """Returns the rows of the table, and notes."""
     data = arguments.data
     if data is None:
-        data = _photos.generated(arguments.photos)
-    parts = _photos.parted(data.resolve(), arguments.photos, into=folder / "photos")
-    photos = _photos.counted(parts)["train"]
+        data = _photos.generate(arguments.photos)
+    parts = _photos.copy_splits(data.resolve(), arguments.photos, into=folder / "photos")
+    photos = _photos.count_photos(parts)["train"]
     chosen = trainers(arguments, parts, folder / "runs")
     reasons = missing_peers(arguments.python, (name.partition(":")[0] for name in chosen))
     chosen = {name: trainer for name, trainer in chosen.items() if name.partition(":")[0] not in reasons}
@@ -179,7 +179,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> tuple[list[dict[str,
 
 def main(args: list[str] | None = None) -> None:
     """Parses, measures, reports."""
-    parser = options(NAME, __doc__, repeats=1, photos=400)
+    parser = make_parser(NAME, __doc__, repeats=1, photos=400)
     parser.add_argument("--epochs", type=int, default=2, help="passes over the training part (2)")
     parser.add_argument("--batch-size", type=int, default=32, help="images a step (32)")
     parser.add_argument(
@@ -194,7 +194,7 @@ def main(args: list[str] | None = None) -> None:
     if arguments.quick:
         arguments.photos, arguments.epochs, arguments.image_size, arguments.batch_size = 16, 1, 32, 8
         arguments.only, arguments.python = "zoo: the,plain: defaults", Path(sys.executable)
-    _project.enter()
+    _project.use_checkout()
     with tempfile.TemporaryDirectory() as folder:
         rows, notes = measure(arguments, Path(folder))
     report(NAME, arguments, rows, notes=notes)

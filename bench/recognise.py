@@ -17,7 +17,7 @@ from PIL import Image, ImageEnhance
 
 import _photos
 import _project
-from _bench import options, report
+from _bench import make_parser, report
 from decode import jpeg
 
 if TYPE_CHECKING:
@@ -114,10 +114,10 @@ def measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:
 
 def main(args: list[str] | None = None) -> None:
     """Parses, measures, reports."""
-    arguments = options(NAME, __doc__, repeats=1, photos=2_000).parse_args(args)
+    arguments = make_parser(NAME, __doc__, repeats=1, photos=2_000).parse_args(args)
     if arguments.quick:
         arguments.photos = min(40, arguments.photos)
-    _project.enter()
+    _project.use_checkout()
     report(NAME, arguments, measure(arguments))
 
 

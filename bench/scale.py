@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import _memory
 import _photos
 import _project
-from _bench import median, options, report
+from _bench import make_parser, median, report
 
 if TYPE_CHECKING:
     import argparse
@@ -37,8 +37,8 @@ def run(data: Path, devices: int, arguments: argparse.Namespace) -> tuple[float,
             command += ["--devices", str(devices)]
         started = time.perf_counter()
         with (
-            subprocess.Popen(command, stdout=subprocess.DEVNULL, env=_project.environment()) as process,
-            _memory.ProgressMonitor(process.pid) as memory,
+            subprocess.Popen(command, stdout=subprocess.DEVNULL, env=_project.checkout_environment()) as process,
+            _memory.MemoryMonitor(process.pid) as memory,
         ):
             process.wait()
         if process.returncode:
@@ -49,7 +49,7 @@ def run(data: Path, devices: int, arguments: argparse.Namespace) -> tuple[float,
 def knows_devices() -> bool:
     """Returns whether `zoo finetune` can use several processes."""
     command = [sys.executable, "-m", "zoo", "finetune", "--help"]
-    told = subprocess.run(command, capture_output=True, text=True, check=True, env=_project.environment()).stdout
+    told = subprocess.run(command, capture_output=True, text=True, check=True, env=_project.checkout_environment()).stdout
     return re.search(r"--devices\b", told) is not None
 
 
@@ -59,7 +59,7 @@ def measure(arguments: argparse.Namespace, processes: list[int]) -> list[dict[st
     for devices in processes:
         before: tuple[int, float] | None = None
         for count in map(int, arguments.counts.split(",")):
-            data = _photos.generated(count, size=_SIZE, below=arguments.folder)
+            data = _photos.generate(count, size=_SIZE, below=arguments.folder)
             taken = [run(data, devices, arguments) for _ in range(arguments.repeats)]
             seconds = median([each for each, _ in taken])
             slope = 1e3 * (seconds - before[1]) / (count - before[0]) if before else None
@@ -79,7 +79,7 @@ def measure(arguments: argparse.Namespace, processes: list[int]) -> list[dict[st
 
 def main(args: list[str] | None = None) -> None:
     """Parses, measures, reports."""
-    parser = options(NAME, __doc__, repeats=1)
+    parser = make_parser(NAME, __doc__, repeats=1)
     parser.add_argument("--counts", help="photos to learn from (500,5000,50000)")
     parser.add_argument("--devices", default="1,2", help="processes (1,2)")
     parser.add_argument("--epochs", type=int, default=1, help="passes over them (1)")
@@ -90,7 +90,7 @@ def main(args: list[str] | None = None) -> None:
     if arguments.quick:
         arguments.devices, arguments.image_size, arguments.batch_size = "1", 32, 16
     arguments.counts = arguments.counts or ("16,32" if arguments.quick else "500,5000,50000")
-    _project.enter()
+    _project.use_checkout()
     processes = [int(each) for each in arguments.devices.split(",")]
     notes = ["A tenth as many photos validate, a fifth as many test. Memory is that of all processes together."]
     if max(processes) > 1 and not knows_devices():

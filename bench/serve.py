@@ -22,16 +22,16 @@ import numpy as np
 
 import _project
 import _serving
-from _bench import alternate, median, options, report
+from _bench import alternate, make_parser, median, report
 
 if TYPE_CHECKING:
     import argparse
 
-    from zoo_export.predictor import OnnxPredictor
+    from zoo_export.runtime.predictor import OnnxPredictor
 
 NAME = "serve"
 _TOGETHER = 32
-_BARE = "import gradio; from zoo_export.predictor import load; load({model!r})"
+_BARE = "import gradio; from zoo_export.runtime.predictor import load; load({model!r})"
 
 
 def start_up(model: Path, repeats: int, *, warm_up: bool) -> tuple[float, float]:
@@ -44,7 +44,7 @@ def start_up(model: Path, repeats: int, *, warm_up: bool) -> tuple[float, float]
     def bare() -> float:
         started = time.perf_counter()
         program = _BARE.format(model=str(model))
-        subprocess.run([sys.executable, "-c", program], check=True, env=_project.environment(PYTHONWARNINGS="ignore"))
+        subprocess.run([sys.executable, "-c", program], check=True, env=_project.checkout_environment(PYTHONWARNINGS="ignore"))
         return time.perf_counter() - started
 
     taken = alternate({"page": page, "bare": bare}, repeats, warm_up=warm_up)
@@ -87,7 +87,7 @@ async def ask(port: int, photos: list[bytes], *, clients: int, seconds: float) -
 
 def measure(model: Path, arguments: argparse.Namespace) -> tuple[list[dict[str, Any]], list[str]]:
     """Returns the rows of the table, and notes."""
-    from zoo_export.predictor import load
+    from zoo_export.runtime.predictor import load
 
     photos, predictor, rows = _serving.jpegs(_TOGETHER), load(model), []
     page, bare = start_up(model, arguments.repeats, warm_up=not arguments.quick)
@@ -119,7 +119,7 @@ def measure(model: Path, arguments: argparse.Namespace) -> tuple[list[dict[str, 
 
 def main(args: list[str] | None = None) -> None:
     """Parses, measures, reports."""
-    parser = options(NAME, __doc__, repeats=3, photos=16)
+    parser = make_parser(NAME, __doc__, repeats=3, photos=16)
     parser.add_argument("--model", type=Path, help="an exported file; else one is made")
     parser.add_argument("--backbone", default="resnet18", help="of the file that is made (resnet18)")
     parser.add_argument("--clients", default="1,8,32,128", help="at a time, parted by commas (1,8,32,128)")
@@ -128,7 +128,7 @@ def main(args: list[str] | None = None) -> None:
     if arguments.quick:
         arguments.repeats, arguments.clients, arguments.seconds, arguments.image_size = 1, "1,8", 1, 32
     _project.require(*_serving.NEEDS)
-    _project.enter()
+    _project.use_checkout()
     with tempfile.TemporaryDirectory() as folder:
         rows, notes = measure(_serving.exported_file(arguments, Path(folder)), arguments)
     report(NAME, arguments, rows, notes=notes)

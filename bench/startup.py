@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import _photos
 import _project
-from _bench import alternate, median, options, report
+from _bench import alternate, make_parser, median, report
 
 if TYPE_CHECKING:
     import argparse
@@ -62,8 +62,8 @@ def random_weights(path: Path) -> Path:
 
 def measure(arguments: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
     """Returns the rows of the table."""
-    data = arguments.data or _photos.generated(_BATCH)
-    environment = _project.environment(PYTHONWARNINGS="ignore")
+    data = arguments.data or _photos.generate(_BATCH)
+    environment = _project.checkout_environment(PYTHONWARNINGS="ignore")
     words = ["resnet18", "--data", str(data), "--runs", str(folder), "--epochs", "1", "--limit", str(_BATCH)]
     words += ["--image-size", str(arguments.image_size)]
     plain = _STEP.format(batch=_BATCH, size=arguments.image_size)
@@ -86,11 +86,11 @@ def measure(arguments: argparse.Namespace, folder: Path) -> list[dict[str, Any]]
 
 def main(args: list[str] | None = None) -> None:
     """Parses, measures, reports."""
-    parser = options(NAME, __doc__, repeats=5, photos=_BATCH)
+    parser = make_parser(NAME, __doc__, repeats=5, photos=_BATCH)
     arguments = parser.parse_args(args)
     if arguments.quick:
         arguments.repeats, arguments.image_size = 1, 32
-    _project.enter()
+    _project.use_checkout()
     with tempfile.TemporaryDirectory() as folder:
         rows = measure(arguments, Path(folder))
     report(NAME, arguments, rows, notes=["The two bare processes count to their end; zoo to its first step."])

@@ -142,9 +142,9 @@ def test_photos_can_be_told_apart_by_shape_alone(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(BENCH)
     import _photos
 
-    folder = _photos.generated(6, size=(64, 48), below=tmp_path)
-    assert _photos.counted(folder) == {"train": 6, "val": 8, "test": 8}
-    assert folder == _photos.generated(6, size=(64, 48), below=tmp_path)
+    folder = _photos.generate(6, size=(64, 48), below=tmp_path)
+    assert _photos.count_photos(folder) == {"train": 6, "val": 8, "test": 8}
+    assert folder == _photos.generate(6, size=(64, 48), below=tmp_path)
     assert {path.parent.name for path in folder.glob("*/*/*")} == set(_photos.CLASSES)
 
 
@@ -157,10 +157,10 @@ def test_a_tenth_is_held_out_where_nothing_validates(monkeypatch, tmp_path):
             path = tmp_path / "data" / part / _photos.CLASSES[number % 2] / f"{number}.jpg"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
-    assert _photos.counted(_photos.parted(tmp_path / "data", 20, into=tmp_path / "some")) == {
+    assert _photos.count_photos(_photos.copy_splits(tmp_path / "data", 20, into=tmp_path / "some")) == {
         "train": 18,
         "val": 2,
         "test": 4,
     }
-    everything = _photos.parted(tmp_path / "data", None, into=tmp_path / "all")
-    assert _photos.counted(everything) == {"train": 27, "val": 3, "test": 4}
+    everything = _photos.copy_splits(tmp_path / "data", None, into=tmp_path / "all")
+    assert _photos.count_photos(everything) == {"train": 27, "val": 3, "test": 4}
