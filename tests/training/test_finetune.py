@@ -260,7 +260,7 @@ def test_without_a_test_part_the_validation_part_is_scored_and_that_is_said(trai
     run = train(epochs=1, observer=lambda event: notes.append(event.text) if isinstance(event, Note) else None)
     assert "test" not in run.results
     assert run.results["val"]["count"] == 12
-    assert any("no test part" in note for note in notes)
+    assert any("no test split" in note for note in notes)
 
 
 def test_one_class_alone_is_refused(train, plugin):
