@@ -14,12 +14,10 @@ BOUNDS = [
     for bound, step in ((info.minimum, -1), (info.maximum, 1))
     if bound is not None
 ]
-# What each bounded option needs beside it.
-BESIDE = {"data": "d"}
 
 
 def config(**values):
-    return make_config("resnet18", **{**BESIDE, **values})
+    return make_config("resnet18", **{"data": "d", **values})
 
 
 @pytest.mark.parametrize(("name", "value"), BOUNDS)
@@ -35,11 +33,11 @@ def test_a_value_out_of_bounds_is_refused_and_the_option_named(name, value):
     ("name", "bound"),
     [(info.name, bound) for info in INFOS.values() for bound in (info.minimum, info.maximum) if bound is not None],
 )
-def test_a_value_on_its_bound_is_taken(name, bound):
+def test_a_value_on_its_bound_is_accepted(name, bound):
     assert getattr(config(**{name: bound}), name) == bound
 
 
-def test_every_number_has_bounds_or_a_reason_to_lack_them():
+def test_every_number_has_a_lower_bound():
     assert [i.name for i in INFOS.values() if i.type in (int, float) and i.minimum is None] == []
 
 
@@ -72,19 +70,19 @@ def test_no_number_may_be_infinite(name, value):
         ("learning_rate", 1, "finetune has no option 'learning_rate'"),
     ],
 )
-def test_a_wrong_value_is_told(name, value, message):
+def test_an_invalid_value_is_reported(name, value, message):
     with pytest.raises(ConfigError, match=message) as caught:
         config(**{name: value})
     assert caught.value.hint
 
 
-def test_a_misspelt_option_is_told_with_the_right_one():
+def test_a_misspelt_option_is_reported_with_the_right_one():
     with pytest.raises(ConfigError, match="no option 'weight_decai'") as caught:
         config(weight_decai=1)
     assert "weight_decay" in caught.value.hint
 
 
-def test_nothing_can_be_learnt_of_frozen_random_weights():
+def test_frozen_random_weights_are_refused():
     with pytest.raises(ConfigError, match="option 'freeze' is 'all' while option 'weights' is 'none'"):
         config(freeze="all", weights="none")
 

@@ -7,7 +7,7 @@ from zoo.errors import ConfigError
 from zoo.recipes import RECIPES, recipe_values
 
 
-def test_d2l_is_the_textbooks_recipe_to_the_letter():
+def test_d2l_has_the_values_of_the_book():
     config = make_config("resnet18", data="hotdog", recipe="d2l")
     assert (config.optimizer, config.momentum, config.weight_decay, config.decay_norms) == ("sgd", 0.0, 0.001, True)
     assert (config.batch_size, config.epochs) == (128, 5)
@@ -31,26 +31,26 @@ def test_d2l_from_scratch_has_ten_times_the_rate_for_all_layers():
     assert dataclasses.replace(config, **same) == pretrained
 
 
-def test_what_is_said_beats_the_recipe():
+def test_given_values_take_precedence_over_the_recipe():
     config = make_config("resnet18", data="hotdog", recipe="d2l", lr="0.1", epochs=1, vflip=0, weights="none")
     assert (config.lr, config.epochs, config.vflip) == (0.1, 1, 0.0)
     assert config.batch_size == 128
 
 
-def test_the_default_recipe_is_the_defaults_of_the_configuration():
+def test_the_default_recipe_equals_the_defaults_of_the_configuration():
     config = make_config("resnet18", data="hotdog")
     assert config == FinetuneConfig(backbone="resnet18", data="hotdog")
     assert config.recipe == "default"
 
 
-def test_a_frozen_backbone_has_its_head_solved():
+def test_a_frozen_backbone_uses_a_full_batch_solver():
     config = make_config("resnet18", data="hotdog", freeze="all")
     assert config.optimizer == "lbfgs"
     assert not config.probe
     assert make_config("resnet18", data="hotdog", freeze="all", optimizer="adamw").optimizer == "adamw"
 
 
-def test_from_scratch_nothing_is_probed_and_statistics_are_learnt():
+def test_training_from_scratch_skips_the_probe_and_learns_the_statistics():
     config = make_config("resnet18", data="hotdog", weights="none")
     assert not config.probe
     assert not config.freeze_norm_stats
@@ -58,13 +58,13 @@ def test_from_scratch_nothing_is_probed_and_statistics_are_learnt():
 
 
 @pytest.mark.parametrize("name", RECIPES)
-@pytest.mark.parametrize("beside", [{}, {"weights": "none"}, {"freeze": "all"}, {"freeze": "1"}])
-def test_every_recipe_makes_a_valid_configuration(name, beside):
-    assert make_config("resnet18", data="hotdog", recipe=name, **beside).recipe == name
+@pytest.mark.parametrize("values", [{}, {"weights": "none"}, {"freeze": "all"}, {"freeze": "1"}])
+def test_every_recipe_makes_a_valid_configuration(name, values):
+    assert make_config("resnet18", data="hotdog", recipe=name, **values).recipe == name
     assert RECIPES[name].summary
 
 
-def test_an_unknown_recipe_is_told_with_near_names():
+def test_an_unknown_recipe_is_reported_with_close_matches():
     with pytest.raises(ConfigError, match="option 'recipe' is 'd2ll'; there is no such recipe") as caught:
         recipe_values("d2ll", {})
     assert caught.value.hint.startswith("Did you mean d2l?")

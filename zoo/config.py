@@ -1,6 +1,7 @@
-"""`FinetuneConfig`: everything that decides a run, typed, frozen, checked before anything slow begins.
+"""`FinetuneConfig`: every setting of a run, typed, frozen and validated before any slow work.
 
-The defaults are those of the recipe ``default`` (`zoo.recipes`). The command line's options are made from these fields.
+The defaults are those of the recipe ``default`` (`zoo.recipes`). The options of the command line are generated from
+these fields.
 """
 
 from __future__ import annotations
@@ -26,134 +27,137 @@ Cache = Literal["auto", "device", "memory", "disk", "off"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinetuneConfig:
-    """One fine-tune run. Make it with `make_config`, which lays a recipe under the values given.
+    """The settings of one fine-tuning run. Create it with `make_config`, which fills in the values of a recipe.
 
-    Rates are per step and belong to the mean loss of a batch. Three fields are no options of the command line's own:
-    `backbone_options`, `head_options` and `data_options` are dicts, given there as ``--head-option name=value``.
+    Learning rates refer to the mean loss of a batch. The dicts `backbone_options`, `head_options` and `data_options`
+    have no option of their own on the command line; there they are given as ``--head-option name=value``.
     """
 
     backbone: str = option(help="Backbone: a name from 'zoo list'.", group="Model")
     head: str = option("linear", help="Head: a name from 'zoo list'.", group="Model")
     weights: str = option(
         "pretrained",
-        help="Starting weights of the backbone: pretrained, none, a file (.safetensors, .pth), or a run.",
+        help="Initial weights of the backbone: pretrained, none, a file (.safetensors, .pth) or a run.",
         group="Model",
     )
     dropout: float = option(
-        0.0, help="Probability of dropping each input of the head.", minimum=0, maximum=0.95, group="Model"
+        0.0, help="Dropout probability of the head's inputs.", minimum=0, maximum=0.95, group="Model"
     )
     backbone_options: Mapping[str, Any] = field(default_factory=dict)
     head_options: Mapping[str, Any] = field(default_factory=dict)
 
-    data: str = option(help="Dataset: a name from 'zoo list', a folder, or a CSV of path,label.", group="Data")
+    data: str = option(help="Dataset: a name from 'zoo list', a folder, or a CSV file of path,label.", group="Data")
     data_options: Mapping[str, Any] = field(default_factory=dict)
     image_size: int | None = option(
         None,
-        help="Side of the network's square input in pixels; none: the weights' own.",
+        help="Side length of the network's square input in pixels; none: that of the weights.",
         minimum=8,
         maximum=4096,
         group="Data",
     )
     eval_crop: float | None = option(
         1.0,
-        help="Share of the photo's shorter side that the centre crop of evaluation keeps; none: the weights' own.",
+        help="Fraction of a photo's shorter side that the centre crop keeps in evaluation; none: that of the weights.",
         minimum=0.5,
         maximum=1,
         group="Data",
     )
     val_fraction: float = option(
         0.1,
-        help="Share of the training part that chooses the best epoch, where the data brings no validation part.",
+        help="Fraction of the training split used for validation if the data has no validation split.",
         minimum=0.01,
         maximum=0.9,
         group="Data",
     )
     test_fraction: float = option(
         0.2,
-        help="Share held out for the test, where the data is one folder of class folders.",
+        help="Fraction of the photos used for testing if the data has neither a test nor a validation split.",
         minimum=0.01,
         maximum=0.9,
         group="Data",
     )
     limit: int | None = option(
         None,
-        help="Use this many photos of the training part only, the validation share included.",
+        help="Maximum number of training photos, including those used for validation.",
         minimum=2,
         group="Data",
     )
     exclude: str | None = option(
-        None, help="List of photos to leave out, as 'zoo data check --fix' writes it.", group="Data"
+        None, help="CSV file of photos to leave out, as written by 'zoo data check --fix'.", group="Data"
     )
 
-    recipe: str = option("default", help="Values for all that is not said: default, d2l.", group="Training")
-    epochs: int = option(5, help="Passes over the training part.", minimum=1, group="Training")
+    recipe: str = option(
+        "default", help="Named set of values for all options not given: default, d2l.", group="Training"
+    )
+    epochs: int = option(5, help="Passes over the training split.", minimum=1, group="Training")
     batch_size: int | Literal["auto"] = option(
         32,
-        help="Images a step; auto: as many as fit into a GPU and leave 50 steps an epoch, the rate scaled to it.",
+        help="Images per step; auto: on a GPU, the largest batch that fits and leaves 50 steps per epoch, with the "
+        "learning rate scaled to match.",
         minimum=1,
         group="Training",
     )
     optimizer: str = option(
         "adamw",
-        help="sgd, adam, adamw, adagrad, adadelta, nadam, adamax, rmsprop or a name of timm's factory; "
+        help="sgd, adam, adamw, adagrad, adadelta, nadam, adamax, rmsprop or any other optimizer of timm; "
         "with --freeze all also the full-batch solvers lbfgs and cg.",
         group="Training",
     )
     lr: float = option(1.5e-4, help="Learning rate of the backbone.", minimum=0, group="Training")
     head_lr_multiplier: float = option(
-        1.0, help="The head learns at this many times the rate of the backbone.", minimum=0, group="Training"
+        1.0, help="Learning rate of the head, as a multiple of the backbone's.", minimum=0, group="Training"
     )
     layer_decay: float = option(
         1.0,
-        help="Each stage learns at this many times the rate of the next.",
+        help="Learning rate of each stage, as a multiple of the next stage's.",
         minimum=0.01,
         maximum=1,
         group="Training",
     )
     weight_decay: float = option(
         0.05,
-        help="Weight decay; for the full-batch solvers an L2 penalty, in units of the features' variance.",
+        help="Weight decay; for lbfgs and cg, an L2 penalty in units of the features' variance.",
         minimum=0,
         group="Training",
     )
     decay_norms: bool = option(
-        False, help="Whether weight decay applies to biases and normalisation layers.", group="Training"
+        False, help="Apply weight decay to biases and normalisation layers too.", group="Training"
     )
-    momentum: float = option(0.9, help="Momentum, for sgd and rmsprop.", minimum=0, maximum=0.999, group="Training")
-    schedule: Schedule = option("cosine", help="How the learning rate goes from step to step.", group="Training")
+    momentum: float = option(0.9, help="Momentum of sgd and rmsprop.", minimum=0, maximum=0.999, group="Training")
+    schedule: Schedule = option("cosine", help="Learning-rate schedule.", group="Training")
     warmup: float = option(
-        0.1, help="Share of all steps in which the rate climbs to its height.", minimum=0, maximum=0.9, group="Training"
+        0.1, help="Fraction of all steps spent on learning-rate warmup.", minimum=0, maximum=0.9, group="Training"
     )
     loss: LossName = option("cross-entropy", help="Loss function.", group="Training")
     label_smoothing: float = option(
-        0.0, help="Share of each target spread over all classes.", minimum=0, maximum=0.9, group="Training"
+        0.0, help="Fraction of each target spread evenly over all classes.", minimum=0, maximum=0.9, group="Training"
     )
     clip_grad: float | None = option(
-        None, help="Largest norm of a step's gradient; none: unlimited.", minimum=1e-6, group="Training"
+        None, help="Maximum gradient norm; none: no clipping.", minimum=1e-6, group="Training"
     )
     freeze: str = option(
         "60%",
-        help="none; all; or how many stages, counted from the input, keep their weights: 2, or a share: 50%.",
+        help="Stages to freeze, counted from the input: none, all, a number (2) or a share (50%).",
         group="Training",
     )
     views: int | None = option(
         None,
-        help="Augmented views of each photo, shown in turn from epoch to epoch: the frozen stages are then run once "
-        "over each. none: every epoch draws anew.",
+        help="Augmented views per photo, used in turn from epoch to epoch, so that frozen stages process each view "
+        "only once; none: new views in every epoch.",
         minimum=1,
         group="Training",
     )
     freeze_norm_stats: bool = option(
-        True, help="Whether batch normalisation keeps the running statistics of the weights.", group="Training"
+        True, help="Keep the running statistics of batch normalisation fixed.", group="Training"
     )
     probe: bool = option(
         True,
-        help="Fit the head on the frozen backbone's features first (Kumar et al. 2022), then fine-tune.",
+        help="Fit the head on the features of the frozen backbone before fine-tuning (Kumar et al. 2022).",
         group="Training",
     )
     ema: float | None = option(
         0.95,
-        help="Decay of an average of the weights, used for evaluation; none: no average.",
+        help="Decay of the moving average of the weights used for evaluation; none: no average.",
         minimum=0,
         maximum=1,
         group="Training",
@@ -161,7 +165,7 @@ class FinetuneConfig:
 
     crop_scale: float = option(
         0.6,
-        help="Random resized crop: smallest share of the photo's area; 1 for none.",
+        help="Smallest fraction of a photo's area in a random resized crop; 1: no random crop.",
         minimum=0.01,
         maximum=1,
         group="Augmentation",
@@ -169,73 +173,74 @@ class FinetuneConfig:
     hflip: float = option(0.5, help="Probability of a horizontal flip.", minimum=0, maximum=1, group="Augmentation")
     vflip: float = option(0.0, help="Probability of a vertical flip.", minimum=0, maximum=1, group="Augmentation")
     rotation: float = option(
-        0.0, help="Rotation by up to this many degrees either way.", minimum=0, maximum=180, group="Augmentation"
+        0.0, help="Maximum rotation in degrees, in either direction.", minimum=0, maximum=180, group="Augmentation"
     )
     shear: float = option(
-        0.0, help="Shear by up to this many degrees either way.", minimum=0, maximum=60, group="Augmentation"
+        0.0, help="Maximum shear in degrees, in either direction.", minimum=0, maximum=60, group="Augmentation"
     )
     color_jitter: float = option(
         0.0,
-        help="Brightness, contrast and saturation vary by up to this share.",
+        help="Maximum relative change of brightness, contrast and saturation.",
         minimum=0,
         maximum=1,
         group="Augmentation",
     )
     randaugment: int = option(
         0,
-        help="RandAugment: magnitude of two random operations an image; 0: none.",
+        help="RandAugment magnitude, with two operations per image; 0: off.",
         minimum=0,
         maximum=30,
         group="Augmentation",
     )
     mixup: float = option(
-        0.0, help="Mixup: alpha of the Beta distribution; 0: none.", minimum=0, maximum=10, group="Augmentation"
+        0.0, help="Alpha of mixup's Beta distribution; 0: off.", minimum=0, maximum=10, group="Augmentation"
     )
 
     precision: Precision = option(
         "auto",
-        help="auto: the fastest, by a short measurement that is kept for the next time; tf32: on NVIDIA GPUs.",
+        help="Numerical precision; auto: the fastest on this hardware, measured once and remembered; tf32: NVIDIA GPUs "
+        "only.",
         group="Machine",
     )
     compile: Compile = option(
         "auto",
-        help="torch.compile the training step; auto: on NVIDIA GPUs, where the training is long enough to repay it.",
+        help="Compile the training step with torch.compile; auto: on NVIDIA GPUs, for training that is long enough to "
+        "benefit.",
         group="Machine",
     )
-    device: str = option("auto", help="auto, cpu, cuda, cuda:1, mps.", group="Machine")
+    device: str = option("auto", help="auto, cpu, cuda, cuda:1 or mps.", group="Machine")
     devices: int = option(
         1,
-        help="Processes that share each step: one a GPU, or on a CPU each with its share of the cores.",
+        help="Number of processes that share each step: one per GPU; on a CPU they divide the cores.",
         minimum=1,
         maximum=1024,
         group="Machine",
     )
     workers: int | None = option(
-        None, help="Threads that decode photos; none: one a core.", minimum=1, maximum=256, group="Machine"
+        None, help="Threads that decode photos; none: one per core.", minimum=1, maximum=256, group="Machine"
     )
     cache: Cache = option(
         "auto",
-        help="Where decoded photos are kept: auto takes the first of device, memory, disk that has room; "
-        "off decodes them anew in every epoch.",
+        help="Where to cache decoded photos; auto: the first of device, memory and disk with enough room; "
+        "off: decode in every epoch.",
         group="Machine",
     )
     cache_size: float | None = option(
         None,
-        help="Most memory in GiB that decoded photos, and what frozen stages make of them, may take; "
-        "none: half of what is to be had.",
+        help="Memory limit in GiB for decoded photos and cached activations; none: half of the available memory.",
         minimum=0,
         group="Machine",
     )
     save_every: float | None = option(
         None,
-        help="Minutes between saves of what --resume needs; none: 5, and the ends of epochs, as far as that costs less "
-        "than 1 % of the time.",
+        help="Minutes between checkpoints for --resume; none: 5, and after each epoch, at a cost of at most 1 % of the "
+        "time.",
         minimum=0,
         group="Machine",
     )
     seed: int = option(
         0,
-        help="Decides the split, the fresh weights, the order and the augmentation.",
+        help="Random seed of the split, new weights, photo order and augmentation.",
         minimum=0,
         maximum=2**31,
         group="Machine",
@@ -249,36 +254,36 @@ class FinetuneConfig:
         if not re.fullmatch(r"none|all|[0-9]+|([0-9]|[1-9][0-9])%", self.freeze):
             raise ConfigError(
                 f"{OWNER}: option 'freeze' is {self.freeze!r}.",
-                hint="Write none, all, a number of stages, or a share below 100%; 'zoo info BACKBONE' lists them.",
+                hint="Pass none, all, a number of stages or a share below 100%; 'zoo info BACKBONE' lists the stages.",
             )
         if self.optimizer in SOLVERS and self.freeze != "all":
             raise ConfigError(
-                f"{OWNER}: option 'optimizer' is {self.optimizer!r}, a full-batch solver that works on kept features.",
-                hint="Add --freeze all, or choose another optimizer.",
+                f"{OWNER}: option 'optimizer' is {self.optimizer!r}, a full-batch solver for the head alone.",
+                hint="Pass --freeze all, or choose another optimizer.",
             )
         if self.weights == "none" and self.freeze == "all":
             raise ConfigError(
-                f"{OWNER}: option 'freeze' is 'all' while option 'weights' is 'none': nothing useful could be learnt.",
-                hint="Start from pretrained weights, or do not freeze.",
+                f"{OWNER}: option 'freeze' is 'all' while option 'weights' is 'none': the features would be random.",
+                hint="Use pretrained weights, or freeze fewer stages.",
             )
 
-    def frozen_stages(self, known: int) -> int | None:
-        """Returns how many of a backbone's `known` stages keep their weights; None for all of them."""
+    def frozen_stages(self, count: int) -> int | None:
+        """Returns how many of a backbone's `count` stages are frozen; None for all of them."""
         if self.freeze == "all":
             return None
         if self.freeze.endswith("%"):
-            return int(known * int(self.freeze[:-1]) / 100)
+            return int(count * int(self.freeze[:-1]) / 100)
         return 0 if self.freeze == "none" else int(self.freeze)
 
     @property
-    def step_images(self) -> int:
-        """Images a step, once that is decided.
+    def images_per_step(self) -> int:
+        """The batch size, once it is a number.
 
         Raises:
-            ConfigError: It is still to be found out: ``batch_size="auto"``.
+            ConfigError: ``batch_size="auto"`` has not been resolved yet.
         """
         if not isinstance(self.batch_size, int):
-            raise ConfigError(f"{OWNER}: option 'batch_size' is 'auto', and the machine was not asked yet.")
+            raise ConfigError(f"{OWNER}: option 'batch_size' is 'auto' and has not been resolved yet.")
         return self.batch_size
 
     def to_dict(self) -> dict[str, Any]:
@@ -288,16 +293,17 @@ class FinetuneConfig:
 
 
 def make_config(backbone: str, *, data: str, recipe: str = "default", **values: Any) -> FinetuneConfig:
-    """Returns a checked configuration: the recipe's values, with those given laid over them.
+    """Returns a validated configuration: the values of a recipe, overridden by those given.
 
     Args:
-        backbone: A name from the registry.
-        data: A dataset's name, a folder or a CSV.
-        recipe: A name from `zoo.recipes.RECIPES`.
+        backbone: Name of a backbone.
+        data: Name of a dataset, a folder or a CSV file.
+        recipe: Name of a recipe in `zoo.recipes.RECIPES`.
         **values: Fields of `FinetuneConfig`; text is parsed as on the command line.
 
     Raises:
-        ConfigError: An unknown field or recipe, or a value of the wrong type or out of bounds; it names the option.
+        ConfigError: A field or recipe is unknown, or a value has the wrong type or is out of bounds; the message names
+            the option.
     """
     from zoo.recipes import recipe_values
 
@@ -318,7 +324,7 @@ def _parse_fields(values: Mapping[str, Any]) -> dict[str, Any]:
         else:
             raise ConfigError(
                 f"{OWNER} has no option '{name}'.",
-                hint=f"{did_you_mean(name, infos)} 'zoo finetune --help' lists all.".strip(),
+                hint=f"{did_you_mean(name, infos)} 'zoo finetune --help' lists all options.".strip(),
             )
     return parsed
 

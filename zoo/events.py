@@ -1,4 +1,4 @@
-"""What the library tells while it works: plain values, handed to an observer. The library itself never prints."""
+"""Events: plain values that report progress to an observer. The library itself never prints."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Note:
 
     Attributes:
         text: One sentence.
-        warning: Whether it may make the result worse than expected.
+        warning: Whether the result may be worse than expected.
     """
 
     text: str
@@ -22,12 +22,12 @@ class Note:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """Progress of something that is not training: a download, decoding, keeping features.
+    """Progress of work other than training: downloading, decoding, caching activations.
 
     Attributes:
-        what: ``"decode"``, ``"download hotdog.zip"``.
-        done: How much is done, in whatever is counted.
-        total: Of how much, or None when unknown.
+        what: The work: ``"decode train"``, ``"download hotdog.zip"``.
+        done: Units completed (bytes, photos).
+        total: Units in all, or None if unknown.
     """
 
     what: str
@@ -37,23 +37,23 @@ class Work:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
-    """Everything is checked, loaded and built; training begins.
+    """Training begins: data and network are ready.
 
     Attributes:
         run: Name of the run folder.
         backbone: Qualified name.
         head: Qualified name.
-        weights: What was loaded, in one line.
+        weights: One line about the initial weights.
         data: Name of the dataset.
-        images: Count of photos a part: ``{"train": 1800, "val": 200, "test": 800}``.
-        classes: Names.
-        parameters: Count of all.
-        trainable: Count of those that will change.
+        images: Number of photos per split: ``{"train": 1800, "val": 200, "test": 800}``.
+        classes: Class names.
+        parameters: Number of parameters.
+        trainable: Number of trainable parameters.
         device: ``"cpu"``, ``"cuda:0"``.
         precision: ``"fp32"``, ``"tf32"``, ``"bf16"``, ``"fp16"``.
-        processes: How many train together.
-        epochs: How many there will be.
-        steps: Optimiser steps an epoch.
+        epochs: Number of epochs.
+        steps: Optimiser steps per epoch.
+        processes: Number of processes that share each step.
     """
 
     run: str
@@ -74,16 +74,16 @@ class Started:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepResult:
-    """One optimiser step, told now and then.
+    """Progress within an epoch, reported after some of its steps.
 
     Attributes:
-        epoch: From 1.
-        step: From 1 within the epoch.
-        steps: Steps an epoch.
+        epoch: Counted from 1.
+        step: Counted from 1 within the epoch.
+        steps: Steps per epoch.
         loss: Mean over the epoch so far.
-        accuracy: On the augmented training batches of the epoch so far; NaN where targets are mixed.
-        images_per_second: Over the epoch so far.
-        seconds_left: Of the whole training, estimated.
+        accuracy: On the augmented training batches of the epoch so far; NaN with mixup.
+        images_per_second: Mean over the epoch so far.
+        seconds_left: Estimated time until training ends.
     """
 
     epoch: int
@@ -97,18 +97,18 @@ class StepResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpochResult:
-    """One finished epoch, evaluated. A row of ``metrics.jsonl``.
+    """The results of a finished epoch: one row of ``metrics.jsonl``.
 
     Attributes:
-        epoch: From 1; 0 is the probe, before any fine-tuning.
-        train_loss: Mean over the epoch's (augmented) batches.
-        train_accuracy: On the same batches; NaN where targets are mixed.
-        val_loss: On the validation part, with the weights as they are after the epoch.
+        epoch: Counted from 1; 0 is the linear probe before fine-tuning.
+        train_loss: Mean over the augmented training batches of the epoch.
+        train_accuracy: On the same batches; NaN with mixup.
+        val_loss: On the validation split, with the weights after the epoch.
         val_accuracy: Top-1, 0 to 1.
-        learning_rate: Of the backbone at the epoch's last step.
-        seconds: Training and validation.
-        images_per_second: Training alone.
-        best: Whether it is the best epoch so far.
+        learning_rate: Of the backbone, at the last step of the epoch.
+        seconds: Time for training and validation.
+        images_per_second: Training throughput, without validation.
+        best: Whether this is the best epoch so far.
     """
 
     epoch: int
@@ -128,11 +128,11 @@ class EpochResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """The run folder is whole.
+    """The run folder is complete.
 
     Attributes:
-        path: Of the run folder.
-        results: As under ``results`` in ``run.json``.
+        path: The run folder.
+        results: The value of ``results`` in ``run.json``.
     """
 
     path: str
@@ -144,12 +144,12 @@ Observer = Callable[[Event], None]
 
 
 def ignore(event: Event) -> None:
-    """Observes nothing."""
+    """An observer that discards every event."""
 
 
-# What happens (``"download hotdog.zip"``), how much of it is done, and of how much (None when unknown).
+# Called with the same three values as `Work` has: what, done, total.
 Progress = Callable[[str, int, int | None], None]
 
 
 def no_progress(what: str, done: int, total: int | None) -> None:
-    """Reports nothing."""
+    """A progress callback that does nothing."""

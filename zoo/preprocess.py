@@ -1,4 +1,4 @@
-"""zoo.preprocess."""
+"""`Preprocess`: how pixels become the input of a network, and its plain form in run records and exported files."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preprocess:
-    """How pixels become a network's input; written once, by the weights, and used everywhere.
+    """How pixels become the input of a network. Defined once, with the weights, and used everywhere.
 
-    A uint8 RGB image is resized (antialiased, while still uint8), cropped at the centre to `size`, divided by 255,
-    and normalised: ``(x - mean) / std``.
+    A uint8 RGB image is resized (antialiased, still uint8), centre-cropped to `size`, divided by 255 and normalised:
+    ``(x - mean) / std``.
 
     Attributes:
-        size: The network's input, (height, width) in pixels.
-        resize: The length in pixels that `resize_mode` speaks of; for ``"squash"`` it is ignored.
-        resize_mode: ``"shorter"``: the shorter side becomes `resize`, aspect kept, then a centre crop;
-            ``"longer"``: the longer side becomes `resize`, aspect kept, the rest padded with the mean colour;
-            ``"squash"``: height and width become `size`, aspect lost.
+        size: Input size of the network, (height, width) in pixels.
+        resize: Length in pixels of the side named by `resize_mode`; ignored for ``"squash"``.
+        resize_mode: ``"shorter"``: resize the shorter side to `resize`, keep the aspect ratio, crop the centre;
+            ``"longer"``: resize the longer side to `resize`, keep the aspect ratio, pad with the mean colour;
+            ``"squash"``: resize to `size`, ignoring the aspect ratio.
         interpolation: ``"bilinear"`` or ``"bicubic"``, both antialiased.
-        mean: Per channel, in units of x / 255.
-        std: Per channel, in units of x / 255.
+        mean: Per channel, of values from 0 to 1.
+        std: Per channel, of values from 0 to 1.
     """
 
     size: tuple[int, int]
@@ -41,22 +41,23 @@ class Preprocess:
     std: tuple[float, float, float] = IMAGENET_STD
 
     def at_size(self, size: tuple[int, int]) -> Preprocess:
-        """Returns the same preprocessing for another input size; the resize length grows in proportion."""
+        """Returns the same preprocessing for another input size; `resize` scales in proportion."""
         if size == self.size:
             return self
         return replace(self, size=size, resize=round(self.resize * min(size) / min(self.size)))
 
     def with_crop(self, share: float) -> Preprocess:
-        """Returns the same preprocessing whose centre crop keeps this share of the photo's shorter side.
+        """Returns the same preprocessing with a centre crop that keeps this share of the photo's shorter side.
 
-        Training on random crops makes things look larger than a centre crop does; seeing more of a photo at test time
-        makes up for it (Touvron et al. 2019, https://arxiv.org/abs/1906.06423). ``"squash"`` crops nothing.
+        Random crops in training make objects look larger than centre crops do; keeping more of a photo at test time
+        compensates for that (Touvron et al. 2019, https://arxiv.org/abs/1906.06423). ``"squash"`` does not crop.
         """
         return self if self.resize_mode == "squash" else replace(self, resize=round(min(self.size) / share))
 
 
-MAX_SIDE = 4_096  # pixels of a network's input: a record of three numbers must not fill the memory
-_MAX_ENLARGED = 4  # times that side, what a photo is resized to before the crop
+# Records may come from strangers: three numbers in one must not be able to exhaust the memory.
+MAX_SIDE = 4_096  # of the network's input, in pixels
+_MAX_RESIZE = 4  # longest `resize`, as a multiple of MAX_SIDE
 
 
 def preprocess_to_dict(preprocess: Preprocess) -> dict[str, Any]:
@@ -65,10 +66,10 @@ def preprocess_to_dict(preprocess: Preprocess) -> dict[str, Any]:
 
 
 def preprocess_from_dict(values: Mapping[str, Any], *, where: str) -> Preprocess:
-    """Returns the `Preprocess` of plain values.
+    """Returns the `Preprocess` with the given plain values.
 
     Raises:
-        RunError: A field is missing, unknown or of the wrong form; the message names `where`.
+        RunError: A field is missing, unknown or invalid; the message begins with `where`.
     """
     try:
         fields = dict(values)
@@ -76,31 +77,31 @@ def preprocess_from_dict(values: Mapping[str, Any], *, where: str) -> Preprocess
         preprocess = Preprocess(
             size=(height, width),
             resize=int(fields.pop("resize")),
-            resize_mode=_one_of(("shorter", "longer", "squash"), fields.pop("resize_mode")),
-            interpolation=_one_of(("bilinear", "bicubic"), fields.pop("interpolation")),
-            mean=_three(fields.pop("mean")),
-            std=_three(fields.pop("std")),
+            resize_mode=_check_choice(("shorter", "longer", "squash"), fields.pop("resize_mode")),
+            interpolation=_check_choice(("bilinear", "bicubic"), fields.pop("interpolation")),
+            mean=_parse_triple(fields.pop("mean")),
+            std=_parse_triple(fields.pop("std")),
         )
-        if max(height, width, preprocess.resize // _MAX_ENLARGED) > MAX_SIDE:
+        if max(height, width, preprocess.resize // _MAX_RESIZE) > MAX_SIDE:
             raise ValueError(f"a side has more than {MAX_SIDE} pixels")
         if min(height, width) < 1 or (preprocess.resize < 1 and preprocess.resize_mode != "squash"):
             raise ValueError("a size is not positive")
         if min(preprocess.std) <= 0:
             raise ValueError("a standard deviation is not positive")
         if fields:
-            raise ValueError(f"there is no field {', '.join(map(repr, fields))}")
+            raise ValueError(f"unknown fields: {', '.join(map(repr, fields))}")
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise RunError(f"{where}: 'preprocess' is not readable: {error!r}.") from error
+        raise RunError(f"{where}: 'preprocess' is invalid: {error!r}.") from error
     return preprocess
 
 
-def _one_of(known: tuple[str, ...], value: Any) -> Any:
+def _check_choice(known: tuple[str, ...], value: Any) -> Any:
     if value not in known:
-        raise ValueError(f"{value!r} is none of {', '.join(known)}")
+        raise ValueError(f"{value!r} is not one of {', '.join(known)}")
     return value
 
 
-def _three(values: Any) -> tuple[float, float, float]:
+def _parse_triple(values: Any) -> tuple[float, float, float]:
     red, green, blue = map(float, values)
     if not math.isfinite(red + green + blue):
         raise ValueError("a mean or a standard deviation is not finite")

@@ -1,4 +1,4 @@
-"""Recipes: named sets of values for `FinetuneConfig`. What was compared to choose the default is in docs/recipes.md."""
+"""Recipes: named sets of values for `FinetuneConfig`. docs/recipes.md shows the measurements behind the default."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Any
 
 from zoo.errors import ConfigError, did_you_mean
 
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
+_EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """Values laid over the defaults of `FinetuneConfig`, and under what the user says.
+    """Values that replace the defaults of `FinetuneConfig`; values given by the user take precedence.
 
     Attributes:
-        name: As said on the command line.
+        name: As given to ``--recipe``.
         summary: One line.
-        values: Always laid.
-        from_scratch: Laid over `values` with ``weights="none"``.
-        frozen: Laid over `values` with ``freeze="all"``.
+        values: The values for every run.
+        from_scratch: Replace some of `values` if ``weights="none"``.
+        frozen: Replace some of `values` if ``freeze="all"``.
     """
 
     name: str
@@ -33,17 +33,17 @@ class Recipe:
 
 DEFAULT = Recipe(
     name="default",
-    summary="A probe of the frozen features, then a gentle fine-tune of the upper stages: the best found here.",
+    summary="Linear probing, then gentle fine-tuning of the upper stages: the best of those measured.",
     from_scratch={"probe": False, "freeze": "none", "freeze_norm_stats": False, "lr": 1e-3, "ema": None},
     frozen={"probe": False, "optimizer": "lbfgs", "weight_decay": 0.1, "epochs": 1},
 )
 
 # The fine-tuning section of Dive into Deep Learning, https://d2l.ai/chapter_computer-vision/fine-tuning.html.
-# Its rate of 5e-5 belongs to a loss summed over a batch of 128; ours is a mean, so the rate is 128 times that.
-# From scratch it trains with ten times the rate, the same for all layers.
+# Its learning rate of 5e-5 is for a loss summed over a batch of 128; ours is a mean, so the rate is 128 times that.
+# From scratch it uses ten times the rate, the same for all layers.
 D2L = Recipe(
     name="d2l",
-    summary="The textbook's recipe: SGD, constant rate, the output layer ten times as fast.",
+    summary="Dive into Deep Learning: SGD at a constant rate, ten times as high for the output layer.",
     values={
         "epochs": 5,
         "batch_size": 128,
@@ -81,17 +81,17 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType({recipe.name: recipe for recipe
 
 
 def recipe_values(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the values of a recipe for a run that is asked for with `given`.
+    """Returns the values of a recipe for a run with the settings `given`.
 
     Raises:
-        ConfigError: There is no such recipe.
+        ConfigError: There is no recipe of that name.
     """
     recipe = RECIPES.get(name)
     if recipe is None:
         raise ConfigError(
             f"finetune: option 'recipe' is {name!r}; there is no such recipe.",
-            hint=f"{did_you_mean(name, RECIPES)} One of: {', '.join(RECIPES)}.".strip(),
+            hint=f"{did_you_mean(name, RECIPES)} Recipes: {', '.join(RECIPES)}.".strip(),
         )
-    from_scratch = recipe.from_scratch if given.get("weights") == "none" else _NOTHING
-    frozen = recipe.frozen if given.get("freeze") == "all" else _NOTHING
+    from_scratch = recipe.from_scratch if given.get("weights") == "none" else _EMPTY
+    frozen = recipe.frozen if given.get("freeze") == "all" else _EMPTY
     return {**recipe.values, **from_scratch, **frozen}

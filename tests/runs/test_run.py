@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from zoo.errors import RunError
-from zoo.preprocess import Preprocess, preprocess_from_dict, preprocess_to_dict
+from zoo.preprocess import Preprocess, preprocess_to_dict
 from zoo.runs.open import open_run
 from zoo.runs.run import Run, append_metrics, create_run, list_runs, write_record
 
@@ -250,41 +250,6 @@ def test_a_full_disk_is_told_and_leaves_the_file_as_it_was(tmp_path, monkeypatch
 def test_a_folder_that_is_gone_is_told(tmp_path):
     with pytest.raises(RunError, match=r"Cannot write .*run\.json: No such file"):
         write_record(tmp_path / "gone", {})
-
-
-def test_preprocess_survives_json():
-    values = json.loads(json.dumps(preprocess_to_dict(PREPROCESS)))
-    assert preprocess_from_dict(values, where="here") == PREPROCESS
-
-
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        ({"size": None}, "TypeError"),
-        ({"size": [224]}, "not enough values"),
-        ({"size": [224, 224, 3]}, "too many values"),
-        ({"size": [0, 224]}, "a size is not positive"),
-        ({"resize": 0}, "a size is not positive"),
-        ({"resize": math.inf}, "infinity"),
-        ({"resize": "big"}, "invalid literal"),
-        ({"resize_mode": "zoom"}, "'zoom' is none of shorter, longer, squash"),
-        ({"interpolation": ["bilinear"]}, "is none of bilinear, bicubic"),
-        ({"mean": [0.5, 0.5]}, "not enough values"),
-        ({"mean": [0.5, 0.5, math.nan]}, "not finite"),
-        ({"std": [0.5, 0.5, 0]}, "a standard deviation is not positive"),
-        ({"rotate": 90}, "there is no field 'rotate'"),
-    ],
-)
-def test_a_hostile_preprocess_is_told(change, reason):
-    with pytest.raises(RunError, match=f"run.json: 'preprocess' is not readable: .*{reason}"):
-        preprocess_from_dict({**preprocess_to_dict(PREPROCESS), **change}, where="run.json")
-
-
-def test_a_preprocess_without_a_field_is_told():
-    with pytest.raises(RunError, match="KeyError\\('size'\\)"):
-        preprocess_from_dict({}, where="run.json")
-    with pytest.raises(RunError, match="is not readable"):
-        preprocess_from_dict(3, where="run.json")
 
 
 @pytest.mark.parametrize("check", [None, 3, {}, {"findings": 3}, {"findings": [3, {"kind": "other"}]}])

@@ -148,7 +148,7 @@ def _resolve(
     weights = find_weights(config, runs=runs)
     source = resolve_data(config.data, registry=registry, options=config.data_options, exclude=config.exclude)
     if config.weights == "pretrained":
-        offers.backbone.spec.check_pretrained()
+        offers.backbone.call("checking the weights of", offers.backbone.spec.check_pretrained)
     return weights, source
 
 
@@ -269,6 +269,6 @@ def _tell_start(job: Job, offers: Offers) -> None:
             precision=job.precision.name,
             processes=job.processes.count,
             epochs=job.config.epochs,
-            steps=-(-counts["train"] // job.config.step_images),
+            steps=-(-counts["train"] // job.config.images_per_step),
         )
     )

@@ -95,7 +95,7 @@ def _keep(job: Job, batches: Any, total: int, what: str) -> FeatureBatches:
         job.classifier.head,
         batches,
         precision=job.precision,
-        batch_size=job.config.step_images,
+        batch_size=job.config.images_per_step,
         seed=job.config.seed,
         progress=lambda done: job.observer(Work(what=what, done=min(total, done * job.processes.count), total=total)),
         micro_batches=job.micro_batches,

@@ -94,7 +94,7 @@ def _loaders(job: Job) -> tuple[TrainLoader, EvalLoader]:
         decoded(job, "train", job.images.train, prepare),
         preprocess=job.preprocess,
         augmentation=Augmentation.from_config(config),
-        batch_size=config.step_images,
+        batch_size=config.images_per_step,
         seed=config.seed,
         device=job.precision.device,
         views=shown_views(job),
