@@ -107,7 +107,7 @@ def test_a_report_is_told_even_where_its_list_cannot_be_written(run_zoo, photos,
     code, out, err = run_zoo("data", "check", "photos", "--fix")
     assert code == 1
     assert "2 problems" in out
-    assert "photos-exclude.csv is there already" in err
+    assert "photos-exclude.csv already exists" in err
     assert (tmp_path / "photos-exclude.csv").read_text() == "mine"
 
 

@@ -2,7 +2,8 @@ import dataclasses
 
 import pytest
 
-from zoo.plugins.discovery import DISTRIBUTION, Plugin
+from zoo.plugins.discovery import Plugin
+from zoo.plugins.entry_points import DISTRIBUTION
 from zoo.plugins.options import option
 from zoo.plugins.registry import Registry
 from zoo.plugins.specs import DatasetSpec, ImageSet, Sample
@@ -40,11 +41,16 @@ def dataset_registry(requests):
             qualifier=qualifier,
             distribution=distribution,
             version="1",
-            datasets=tuple(dataset(name, requests) for name in names),
+            built_in=distribution == DISTRIBUTION,
+            offers={"dataset": tuple(dataset(name, requests) for name in names)},
         )
 
     return Registry(
-        [plugin(DISTRIBUTION, "datasets", "hotdog"), plugin("acme", "acme", "cats"), plugin("zoomax", "zoomax", "cats")]
+        [
+            plugin(DISTRIBUTION, "datasets", "hotdog"),
+            plugin("acme", "acme", "cats"),
+            plugin("zoomax", "zoomax", "cats"),
+        ]
     )
 
 

@@ -1,8 +1,9 @@
 import dataclasses
+import hashlib
 
 import pytest
 
-from zoo.data.sources.fingerprint import fingerprint
+from zoo.data.sources.fingerprint import fingerprint_images, hash_sample
 from zoo.errors import ImageError
 from zoo.plugins.specs import ImageSet, Sample
 
@@ -14,11 +15,15 @@ IMAGES = ImageSet(
 )
 
 
-def test_it_is_the_same_for_ever():
+def fingerprint(images):
+    return fingerprint_images(images)[0]
+
+
+def test_the_fingerprint_never_changes():
     assert fingerprint(IMAGES) == "267082624d179c60b43afb30bc318059cc95f228a183bf0cb93320ac80906012"
 
 
-def test_order_name_and_note_do_not_count():
+def test_order_name_and_note_do_not_matter():
     other = dataclasses.replace(IMAGES, name="other", note="x", skipped=("y",), train=IMAGES.train[::-1])
     assert fingerprint(other) == fingerprint(IMAGES)
 
@@ -40,14 +45,23 @@ def test_a_file_counts_as_its_bytes(tmp_path):
         {"test": (), "val": IMAGES.test},
     ],
 )
-def test_everything_else_counts(change):
+def test_everything_else_matters(change):
     assert fingerprint(dataclasses.replace(IMAGES, **change)) != fingerprint(IMAGES)
 
 
-def test_progress_is_told():
-    told = []
-    fingerprint(IMAGES, progress=lambda *step: told.append(step))
-    assert told == [("fingerprint of the data", done, 3) for done in (1, 2, 3)]
+def test_each_photo_has_a_short_hash_and_known_digests_are_not_read_again(tmp_path):
+    short = fingerprint_images(IMAGES)[1]
+    first, second, third = map(hash_sample, (*IMAGES.train, *IMAGES.test))
+    assert short == {"train": [first, second], "val": [], "test": [third]}
+    missing = dataclasses.replace(IMAGES, train=(Sample(tmp_path / "gone.png", 0, "1"), IMAGES.train[1]))
+    known = {"1": hashlib.sha256(b"one").hexdigest()}
+    assert fingerprint_images(missing, known=known) == fingerprint_images(IMAGES)
+
+
+def test_progress_is_reported():
+    steps = []
+    fingerprint_images(IMAGES, progress=lambda *step: steps.append(step))
+    assert steps == [("fingerprint data", done, 3) for done in (1, 2, 3)]
 
 
 def test_an_unreadable_file_is_named(tmp_path):

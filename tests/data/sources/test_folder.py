@@ -4,7 +4,7 @@ import unicodedata
 
 import pytest
 
-from zoo.data.sources.folder import read_folder, slug
+from zoo.data.sources.folder import read_folder, slugify
 from zoo.errors import DataError
 
 
@@ -37,7 +37,7 @@ def test_class_folders_alone_are_all_train(tmp_path):
     ("train", "val", "test"),
     [("train", "val", "test"), ("Training", "VALID", "Testing"), ("TRAIN", "validation", "test")],
 )
-def test_parts_in_all_their_names(tmp_path, train, val, test):
+def test_splits_by_all_their_names(tmp_path, train, val, test):
     fill(tmp_path, f"{train}/a/1.jpg", f"{train}/b/1.jpg", f"{val}/b/2.jpg", f"{val}/a/2.jpg", f"{test}/b/3.jpg")
     images = read_folder(tmp_path)
     assert listing(images.train, images.classes) == [(f"{train}/a/1.jpg", "a"), (f"{train}/b/1.jpg", "b")]
@@ -70,13 +70,13 @@ def test_hidden_files_and_other_files_are_listed_as_skipped(tmp_path):
     )
 
 
-def test_folders_without_images_beside_the_parts_are_no_matter(tmp_path):
+def test_folders_without_images_beside_the_splits_are_allowed(tmp_path):
     fill(tmp_path, "train/a/1.jpg", "train/b/1.jpg", "docs/readme.txt")
     assert read_folder(tmp_path).skipped == ("docs/readme.txt: not an image",)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege there")
-def test_links_out_of_the_folder_are_not_followed(tmp_path):
+def test_links_that_point_outside_the_folder_are_skipped(tmp_path):
     outside = fill(tmp_path / "outside", "secret.jpg", "more/1.jpg")
     root = fill(tmp_path / "root", "a/1.jpg", "b/1.jpg")
     (root / "a" / "out.jpg").symlink_to(outside / "secret.jpg")
@@ -88,7 +88,7 @@ def test_links_out_of_the_folder_are_not_followed(tmp_path):
     assert [sample.name for sample in images.train] == ["a/1.jpg", "a/in.jpg", "b/1.jpg"]
     assert images.skipped == (
         "a/loop: a link to a folder",
-        "a/out.jpg: a link that leads out of the folder",
+        "a/out.jpg: a link that points outside the folder",
         "b/gone.jpg: not a file",
         "c: a link to a folder",
     )
@@ -121,9 +121,9 @@ def test_a_file_name_that_is_no_utf8_can_be_printed(tmp_path):
 @pytest.mark.parametrize(
     ("names", "message", "hint"),
     [
-        ([], "no images and no class folders", "Understood are class folders"),
-        (["1.jpg", "2.jpg"], r"holds 2 images \(1.jpg, ...\) and no class folders", "Understood are class folders"),
-        (["a/1.jpg"], "needs two classes, there is only 'a'", "Understood are class folders"),
+        ([], "no images and no class folders", "Supported layouts"),
+        (["1.jpg", "2.jpg"], r"contains 2 images \(1.jpg, ...\) and no class folders", "Supported layouts"),
+        (["a/1.jpg"], "needs two classes, but there is only 'a'", "Supported layouts"),
         (["a/1.jpg", "b/x.txt"], "the class 'b' has no images in train", "delete the folder"),
         (["train/a/1.jpg", "train/b/1.jpg", "test/b/x.txt"], "the class 'b' has no images in test", "delete"),
         (
@@ -133,14 +133,18 @@ def test_a_file_name_that_is_no_utf8_can_be_printed(tmp_path):
         ),
         (["train/a/1.jpg", "train/b/1.jpg", "test/z/1.jpg"], "test has the class 'z'", "classes of train: a, b"),
         (["train/a/1.jpg", "train/b/1.jpg", "c/1.jpg"], r"beside it, images in 'c' \(1.jpg\)", "into train/"),
-        (["train/a/1.jpg", "train/b/1.jpg", "test/1.jpg"], r"test holds 1 images .* no class folders", "Understood"),
-        (["test/a/1.jpg", "test/b/1.jpg"], "has test, but no train folder", "Understood"),
-        (["train/a/1.jpg", "val/a/1.jpg", "valid/a/1.jpg"], "'val' and 'valid' are both the val part", "Keep one"),
-        (["pets/a/1.jpg", "pets/b/1.jpg"], "nothing but the folder 'pets', and that holds a, b", "Did you mean .*pets"),
-        (["pets/train/a/1.jpg"], "nothing but the folder 'pets'", "Did you mean"),
+        (["train/a/1.jpg", "train/b/1.jpg", "test/1.jpg"], "test contains 1 images .* no class folders", "Supported"),
+        (["test/a/1.jpg", "test/b/1.jpg"], "contains test, but no train folder", "Supported layouts"),
+        (["train/a/1.jpg", "val/a/1.jpg", "valid/a/1.jpg"], "'val' and 'valid' are both the val split", "Keep one"),
+        (
+            ["pets/a/1.jpg", "pets/b/1.jpg"],
+            "contains only the folder 'pets', which contains a, b",
+            "Did you mean .*pets",
+        ),
+        (["pets/train/a/1.jpg"], "contains only the folder 'pets'", "Did you mean"),
     ],
 )
-def test_what_makes_no_sense_is_refused(tmp_path, names, message, hint):
+def test_an_unsupported_layout_is_refused(tmp_path, names, message, hint):
     fill(tmp_path, *names)
     with pytest.raises(DataError, match=message) as caught:
         read_folder(tmp_path)
@@ -179,11 +183,11 @@ def test_an_unreadable_folder_is_named_for_root_too(tmp_path, monkeypatch):
     ("name", "expected"),
     [("hotdog", "hotdog"), ("Für Elise!", "fur-elise"), ("写真", "data"), ("..", "data"), ("x" * 99, "x" * 40)],
 )
-def test_slug(name, expected):
-    assert slug(name) == expected
+def test_slugify(name, expected):
+    assert slugify(name) == expected
 
 
-def test_what_cannot_be_trained_on_can_be_read(tmp_path):
+def test_without_strict_data_that_cannot_be_trained_on_is_read(tmp_path):
     fill(tmp_path, "train/a/1.jpg", "train/A/2.jpg", "test/b/3.jpg")
     (tmp_path / "train/empty").mkdir()
     with pytest.raises(DataError):

@@ -63,13 +63,13 @@ def test_a_hostile_name_of_a_dataset_is_an_error(here, registry, name):
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if "\ud800" not in name and "\0" not in name and name])
-def test_the_command_says_so_in_text(here, name, capfd):
+def test_the_command_prints_the_error_as_text(here, name, capfd):
     with pytest.raises(SystemExit) as caught:
         main(["finetune", "resnet18", "--weights", "none", "--data", name, "--runs", str(here / "runs")])
-    told = capfd.readouterr()
+    output = capfd.readouterr()
     assert caught.value.code in (1, 2)
-    assert "Traceback" not in told.err
-    assert all(c == "\n" or c.isprintable() for c in told.out + told.err)
+    assert "Traceback" not in output.err
+    assert all(c == "\n" or c.isprintable() for c in output.out + output.err)
     assert list(here.iterdir()) == []
 
 
@@ -79,7 +79,7 @@ def test_no_name_leads_out_of_the_cache(here, name):
         dataset_folder(name)
 
 
-def test_a_plugin_cannot_offer_such_a_name():
+def test_a_plugin_cannot_provide_such_a_name():
     for name in ("../x", "a/b", "-x", "a\x1b[31m", ""):
         plugin = FakePlugin()
         plugin.zoo_datasets = zoo.hookimpl(lambda name=name: [zoo.DatasetSpec(name=name, load=lambda _: images())])
@@ -88,13 +88,13 @@ def test_a_plugin_cannot_offer_such_a_name():
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
-def test_names_of_classes_and_files_are_text_wherever_they_are_shown(here, capfd):
+def test_names_of_classes_and_files_are_printed_as_text(here, capfd):
     odd = "\x1b[31mred\n<b>"
-    for part in ("train", "test"):
+    for split in ("train", "test"):
         for label in (odd, "blue"):
-            (here / "photos" / part / label).mkdir(parents=True)
+            (here / "photos" / split / label).mkdir(parents=True)
             for number in range(4):
-                (here / "photos" / part / label / f"{number}\x07\x9b.png").write_bytes(
+                (here / "photos" / split / label / f"{number}\x07\x9b.png").write_bytes(
                     encoded(scene((20, 20 + number)))
                 )
     (here / "photos" / "train" / odd / "broken\x1b[2J.png").write_bytes(b"no photo")
@@ -127,7 +127,7 @@ def test_links_that_leave_the_folder_are_not_followed(here):
     assert len(found.skipped) == (4 if hasattr(os, "mkfifo") else 3)
 
 
-def test_a_table_names_devices_in_vain(here):
+def test_a_table_cannot_name_devices(here):
     Path("photos.csv").write_text("path,label\n/dev/zero,a\nx.png,b\n")
     with pytest.raises(ZooError, match="there is no file"):
         read_csv(Path("photos.csv"))

@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from zoo.data.sources.splits import limit, with_test, with_validation
+from zoo.data.sources.splits import limit_train, split_off_test, split_off_validation
 from zoo.errors import ConfigError, DataError
 from zoo.plugins.specs import ImageSet, Sample
 
@@ -22,89 +22,89 @@ def count(samples, label):
     return sum(sample.label == label for sample in samples)
 
 
-@pytest.mark.parametrize("part", ["val", "test"])
-def test_a_split_is_stratified_and_loses_nothing(part):
+@pytest.mark.parametrize("name", ["val", "test"])
+def test_a_split_is_stratified_and_loses_nothing(name):
     images = make(100, 50, 7)
-    split = (with_validation if part == "val" else with_test)(images, fraction=0.2, seed=0)
-    taken = getattr(split, part)
-    assert [count(taken, label) for label in range(3)] == [20, 10, 1]
-    assert names(taken) | names(split.train) == names(images.train)
-    assert not names(taken) & names(split.train)
-    assert "20% of each class, seed 0" in split.note
+    after = (split_off_validation if name == "val" else split_off_test)(images, fraction=0.2, seed=0)
+    split = getattr(after, name)
+    assert [count(split, label) for label in range(3)] == [20, 10, 1]
+    assert names(split) | names(after.train) == names(images.train)
+    assert not names(split) & names(after.train)
+    assert "20% of each class, seed 0" in after.note
 
 
 def test_the_order_of_the_file_system_does_not_matter():
-    expected = names(with_validation(make(40, 60), fraction=0.2, seed=3).val)
-    assert names(with_validation(make(40, 60, shuffle=1), fraction=0.2, seed=3).val) == expected
-    assert names(with_validation(make(40, 60), fraction=0.2, seed=4).val) != expected
+    expected = names(split_off_validation(make(40, 60), fraction=0.2, seed=3).val)
+    assert names(split_off_validation(make(40, 60, shuffle=1), fraction=0.2, seed=3).val) == expected
+    assert names(split_off_validation(make(40, 60), fraction=0.2, seed=4).val) != expected
 
 
-def test_the_split_is_the_same_for_ever():
-    val = with_validation(make(5, 5), fraction=0.4, seed=0).val
+def test_the_split_never_changes():
+    val = split_off_validation(make(5, 5), fraction=0.4, seed=0).val
     assert [sample.name for sample in val] == ["0/0.jpg", "0/2.jpg", "1/1.jpg", "1/4.jpg"]
 
 
 def test_one_photo_more_hardly_moves_the_others():
-    before = names(with_validation(make(100, 100), fraction=0.2, seed=0).val)
-    after = names(with_validation(make(101, 100), fraction=0.2, seed=0).val)
+    before = names(split_off_validation(make(100, 100), fraction=0.2, seed=0).val)
+    after = names(split_off_validation(make(101, 100), fraction=0.2, seed=0).val)
     assert len(before ^ after) <= 2
 
 
 def test_val_and_test_are_drawn_independently():
     images = make(200, 200)
-    val = names(with_validation(images, fraction=0.5, seed=0).val)
-    test = names(with_test(images, fraction=0.5, seed=0).test)
+    val = names(split_off_validation(images, fraction=0.5, seed=0).val)
+    test = names(split_off_test(images, fraction=0.5, seed=0).test)
     assert 60 < len(val & test) < 140
 
 
-def test_a_part_that_is_there_is_kept():
-    images = with_validation(make(10, 10), fraction=0.3, seed=0)
-    assert with_validation(images, fraction=0.5, seed=1) is images
-    images = with_test(images, fraction=0.3, seed=0)
-    assert with_test(images, fraction=0.5, seed=1) is images
-    assert images.note.count("split off") == 2
+def test_a_split_that_exists_is_unchanged():
+    images = split_off_validation(make(10, 10), fraction=0.3, seed=0)
+    assert split_off_validation(images, fraction=0.5, seed=1) is images
+    images = split_off_test(images, fraction=0.3, seed=0)
+    assert split_off_test(images, fraction=0.5, seed=1) is images
+    assert images.note.count("was taken from the training images") == 2
 
 
-@pytest.mark.parametrize("split", [with_validation, with_test])
+@pytest.mark.parametrize("split", [split_off_validation, split_off_test])
 def test_at_least_one_of_each_class_on_either_side(split):
     for fraction in (0.01, 0.99):
         images = split(make(2, 3), fraction=fraction, seed=0)
-        for part in (images.train, images.val or images.test):
-            assert {sample.label for sample in part} == {0, 1}
+        for samples in (images.train, images.val or images.test):
+            assert {sample.label for sample in samples} == {0, 1}
     with pytest.raises(DataError, match="class 'b' of 'made' has too few images to split off"):
         split(make(5, 1), fraction=0.2, seed=0)
 
 
 @pytest.mark.parametrize("fraction", [0, 1, -0.1, 1.5, float("nan")])
 def test_a_fraction_out_of_bounds_is_refused(fraction):
-    with pytest.raises(ConfigError, match="fraction of the validation part"):
-        with_validation(make(5, 5), fraction=fraction, seed=0)
+    with pytest.raises(ConfigError, match="fraction of the validation split"):
+        split_off_validation(make(5, 5), fraction=fraction, seed=0)
 
 
 def test_limit_keeps_proportions_and_is_exact():
     images = make(300, 100)
     for wanted in (2, 3, 40, 99, 399):
-        limited = limit(images, count=wanted, seed=0)
+        limited = limit_train(images, count=wanted, seed=0)
         assert len(limited.train) == wanted
         assert abs(count(limited.train, 0) - 0.75 * wanted) <= 1
-    assert "Of 400 training images 399 are used" in limited.note
+    assert "Uses 399 of 400 training images" in limited.note
 
 
-def test_limit_keeps_one_of_each_class_and_touches_no_other_part():
-    images = with_validation(make(1000, 3, 3), fraction=0.3, seed=0)
-    limited = limit(images, count=3, seed=0)
+def test_limit_keeps_one_of_each_class_and_changes_no_other_split():
+    images = split_off_validation(make(1000, 3, 3), fraction=0.3, seed=0)
+    limited = limit_train(images, count=3, seed=0)
     assert [sample.label for sample in limited.train] == [0, 1, 2]
     assert limited.val == images.val
 
 
-def test_a_smaller_limit_is_part_of_a_larger_one():
+def test_a_smaller_limit_selects_a_subset_of_a_larger_one():
     images = make(100, 80)
-    assert names(limit(images, count=20, seed=5).train) < names(limit(images, count=50, seed=5).train)
-    assert names(limit(images, count=20, seed=5).train) != names(limit(images, count=20, seed=6).train)
+    assert names(limit_train(images, count=20, seed=5).train) < names(limit_train(images, count=50, seed=5).train)
+    assert names(limit_train(images, count=20, seed=5).train) != names(limit_train(images, count=20, seed=6).train)
 
 
-def test_limits_that_change_nothing_or_cannot_be():
+def test_limits_that_change_nothing_or_are_too_small():
     images = make(3, 3)
-    assert limit(images, count=6, seed=0) is images
-    with pytest.raises(ConfigError, match="1 training images cannot hold all 2 classes"):
-        limit(images, count=1, seed=0)
+    assert limit_train(images, count=6, seed=0) is images
+    with pytest.raises(ConfigError, match="1 training images cannot cover all 2 classes"):
+        limit_train(images, count=1, seed=0)

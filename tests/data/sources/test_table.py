@@ -43,12 +43,12 @@ def test_tables_with_and_without_header(table, text):
 
 def test_a_third_column_is_the_split(table, tmp_path):
     images = read_csv(table("1.jpg,a,train\n2.jpg,b,Training\nsub/3 x.jpg,b,valid\n4.jpg,a,TEST\n"))
-    assert [len(part) for part in (images.train, images.val, images.test)] == [2, 1, 1]
+    assert [len(split) for split in (images.train, images.val, images.test)] == [2, 1, 1]
     assert images.val[0].label == 1
     assert images.test[0].source == tmp_path / "4.jpg"
 
 
-def test_an_absolute_path_is_taken_as_it_is(table, tmp_path):
+def test_absolute_paths_are_allowed(table, tmp_path):
     images = read_csv(table(f"{tmp_path}/1.jpg,a\n2.jpg,b\n"))
     assert [sample.name for sample in images.train] == ["1.jpg", "2.jpg"]
 
@@ -59,15 +59,15 @@ def test_an_absolute_path_is_taken_as_it_is(table, tmp_path):
         ("", "lists no images"),
         ("path,label\n", "lists no images of the split 'train'"),
         ("1.jpg,a\nno.jpg,b\n", r"line 2: there is no file .*no\.jpg"),
-        ("1.jpg,a\n2.jpg,\n", "line 2: there is no label"),
-        ("1.jpg,a\n,b\n", "line 2: there is no path"),
-        ("1.jpg,a\n2.jpg\n", "line 2: there is no label"),
-        ("1.jpg,a,train\n2.jpg,b,dev\n", "line 2: the split is 'dev'"),
+        ("1.jpg,a\n2.jpg,\n", "line 2: the label is missing"),
+        ("1.jpg,a\n,b\n", "line 2: the path is missing"),
+        ("1.jpg,a\n2.jpg\n", "line 2: the label is missing"),
+        ("1.jpg,a,train\n2.jpg,b,dev\n", "line 2: unknown split 'dev'"),
         ("1.jpg,a,val\n2.jpg,b,test\n", "no images of the split 'train'"),
-        ("path,label\n1.jpg,a\n2.jpg,b\n1.jpg,b\n", r"line 4: 1\.jpg is listed already in line 2"),
-        ("1.jpg,a\n2.jpg,a\n", "needs two classes, there is only 'a'"),
+        ("path,label\n1.jpg,a\n2.jpg,b\n1.jpg,b\n", r"line 4: 1\.jpg is already listed in line 2"),
+        ("1.jpg,a\n2.jpg,a\n", "needs two classes, but there is only 'a'"),
         ("1.jpg,a,train\n2.jpg,b,train\n4.jpg,c,test\n", "test has the class 'c', which train lacks"),
-        ("1.jpg\n2.jpg\n", "line 1 has 1 columns"),
+        ("1.jpg\n2.jpg\n", "line 1 has 1 columns and no header"),
         ("1.jpg,a,train,more\n", "line 1 has 4 columns"),
         ('1.jpg,"a\n', "is not a CSV file"),
         ("sub,a\n2.jpg,b\n", "there is no file"),
@@ -75,12 +75,12 @@ def test_an_absolute_path_is_taken_as_it_is(table, tmp_path):
         ("1\0.jpg,a\n2.jpg,b\n", "there is no file|is not a CSV file"),
     ],
 )
-def test_what_makes_no_sense_is_refused(table, text, message):
+def test_an_invalid_table_is_refused(table, text, message):
     with pytest.raises(DataError, match=message):
         read_csv(table(text))
 
 
-def test_a_file_that_is_no_text_is_refused(table, tmp_path):
+def test_a_file_that_is_not_text_is_refused(table, tmp_path):
     with pytest.raises(DataError, match="is not UTF-8 text"):
         read_csv(table("1.jpg,caf\xe9\n", encoding="latin-1"))
     with pytest.raises(DataError, match="No such file"):
@@ -89,7 +89,7 @@ def test_a_file_that_is_no_text_is_refused(table, tmp_path):
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes")
 @pytest.mark.timeout(60)
-def test_nothing_waits_for_a_table_that_is_a_pipe(tmp_path):
+def test_a_named_pipe_as_table_is_refused_without_waiting(tmp_path):
     os.mkfifo(tmp_path / "photos.csv")
     with pytest.raises(DataError, match="Not a plain file"):
         read_csv(tmp_path / "photos.csv")

@@ -14,7 +14,7 @@ from zoo.data.check.scan import scan
 from zoo.data.sources.exclusions import apply_exclusions
 from zoo.data.sources.load import load_source
 from zoo.data.sources.resolve import resolve_data
-from zoo.data.sources.splits import divide
+from zoo.data.sources.splits import make_splits
 from zoo.errors import DataError
 from zoo.events import no_progress
 from zoo.plugins.registry import load_registry
@@ -71,7 +71,7 @@ def check_data(
     images = load_source(source, progress=progress, strict=False)
     more: list[Finding] = []
     try:
-        images = divide(images, test_fraction=test_fraction, val_fraction=val_fraction, count=None, seed=seed)
+        images = make_splits(images, test_fraction=test_fraction, val_fraction=val_fraction, count=None, seed=seed)
     except DataError as error:
         advice = "Only the parts that the data itself brings were compared."
         more.append(Finding(kind="split", about="parts", level="problem", text=error.message, advice=advice))

@@ -1,4 +1,4 @@
-"""Lists of photos to be left out: written by the dataset doctor or by hand, honoured by every training."""
+"""Exclusion lists: photos to leave out of a dataset. ``zoo data check --fix`` writes them, training applies them."""
 
 from __future__ import annotations
 
@@ -16,34 +16,35 @@ if TYPE_CHECKING:
 
     from zoo.plugins.specs import ImageSet, Sample
 
-_HEADER = ("name", "part", "class", "reason", "same as")
-_HINT = "A line begins with the name of a photo, as 'zoo data check' writes it; more may follow behind a comma."
+_HEADER = ("name", "split", "class", "reason", "same as")
+_OLD_HEADER = ("name", "part", "class", "reason", "same as")  # of earlier versions
+_HINT = "Each line starts with the name of a photo, as in the lists of 'zoo data check --fix'."
 
 
 class Exclusion(NamedTuple):
-    """A photo that is to be left out.
+    """A photo to leave out.
 
     Attributes:
-        name: As its sample has it.
-        part: Where it is.
-        label: Its class.
-        reason: Why, in a word or two.
-        twin: Name of the photo that stays in its place, or empty.
+        name: Name of its sample.
+        split: The split that contains it.
+        label: Name of its class.
+        reason: Why it is left out, in a few words.
+        duplicate_of: Name of the photo that it duplicates, or empty.
     """
 
     name: str
-    part: str = ""
+    split: str = ""
     label: str = ""
     reason: str = ""
-    twin: str = ""
+    duplicate_of: str = ""
 
 
 def write_exclusions(target: Path, exclusions: Iterable[Exclusion]) -> Path:
-    """Writes a list as CSV, whole or not at all; a list that is there already is replaced, any other file never.
+    """Writes a list as CSV, atomically. Replaces an earlier exclusion list, but no other file.
 
     Raises:
-        DataError: There is a file of that name which is no such list.
-        RunError: It cannot be written.
+        DataError: `target` exists and is not an exclusion list.
+        RunError: The file cannot be written.
     """
     check_list_target(target)
     text = io.StringIO()
@@ -56,52 +57,53 @@ def write_exclusions(target: Path, exclusions: Iterable[Exclusion]) -> Path:
 
 
 def check_list_target(target: Path) -> None:
-    """Checks that a list may be written to a file; raises as `write_exclusions`."""
+    """Checks that `write_exclusions` may write to a file; raises as `write_exclusions` does."""
     if target.exists() and not _is_list(target):
         raise DataError(
-            f"{target} is there already, and no list of exclusions.", hint="Give the list another name with --fix-list."
+            f"{target} already exists and is not an exclusion list.", hint="Pass another name with --fix-list."
         )
 
 
 def read_exclusions(path: Path) -> dict[str, str]:
-    """Returns the names that a list has, each with its reason.
+    """Returns the names on a list, each with its reason.
 
-    The first column counts; the column ``reason`` is read where the header has it. A file of one name a line will do.
+    Names are in the first column; reasons are in the column ``reason`` if the header has one. A plain file with one
+    name per line is a valid list too.
 
     Raises:
         DataError: The list cannot be read.
     """
     try:
-        text = read_plain(path).decode("utf-8-sig")  # as it is: a name may hold a line break
+        text = read_plain(path).decode("utf-8-sig")  # no newline translation: a name may contain a line break
         rows = [row for row in csv.reader(io.StringIO(text, newline="")) if row and row[0].strip()]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise DataError(f"The list of exclusions {path} cannot be read ({reason}).", hint=_HINT) from None
+        raise DataError(f"The exclusion list {path} cannot be read ({reason}).", hint=_HINT) from None
     if rows and rows[0][0] == _HEADER[0]:
         header, *rows = rows
-        place = header.index("reason") if "reason" in header else len(header)
-        return {row[0]: row[place] if place < len(row) else "" for row in rows}
+        column = header.index("reason") if "reason" in header else len(header)
+        return {row[0]: row[column] if column < len(row) else "" for row in rows}
     return {row[0]: "" for row in rows}
 
 
-def apply_exclusions(images: ImageSet, listed: Mapping[str, str]) -> ImageSet:
-    """Returns a dataset without the listed photos, which are named in `ImageSet.skipped` instead.
+def apply_exclusions(images: ImageSet, exclusions: Mapping[str, str]) -> ImageSet:
+    """Returns a dataset without the listed photos, and adds their names to `ImageSet.skipped`.
 
-    Do so after its parts were made: the photos that are left stay in the part they were in.
+    Call it after splitting: the remaining photos then stay in their splits.
 
     Raises:
-        DataError: A class is left without training photos.
+        DataError: A class has no training photos left.
     """
-    parts = {part: getattr(images, part) for part in ("train", "val", "test")}
-    if not any(sample.name in listed for samples in parts.values() for sample in samples):
+    splits = {split: getattr(images, split) for split in ("train", "val", "test")}
+    excluded = [sample.name for samples in splits.values() for sample in samples if sample.name in exclusions]
+    if not excluded:
         return images
-    kept: dict[str, Any] = {
-        part: tuple(sample for sample in samples if sample.name not in listed) for part, samples in parts.items()
+    remaining: dict[str, Any] = {
+        split: tuple(sample for sample in samples if sample.name not in exclusions) for split, samples in splits.items()
     }
-    _check_classes(images, kept["train"])
-    gone = [sample.name for samples in parts.values() for sample in samples if sample.name in listed]
-    skipped = [f"{name}: excluded" + (f", {listed[name]}" if listed[name] else "") for name in gone]
-    return dataclasses.replace(images, **kept, skipped=(*images.skipped, *skipped))
+    _check_classes(images, remaining["train"])
+    skipped = [f"{name}: excluded" + (f", {exclusions[name]}" if exclusions[name] else "") for name in excluded]
+    return dataclasses.replace(images, **remaining, skipped=(*images.skipped, *skipped))
 
 
 def _check_classes(images: ImageSet, train: Collection[Sample]) -> None:
@@ -109,14 +111,15 @@ def _check_classes(images: ImageSet, train: Collection[Sample]) -> None:
     for label, name in enumerate(images.classes):
         if label in before - after:
             raise DataError(
-                f"Without the excluded photos the class '{name}' of '{images.name}' has none to train on.",
-                hint="Add photos, or take some off the list.",
+                f"The exclusion list leaves the class '{name}' of '{images.name}' without training photos.",
+                hint="Add photos, or remove some from the list.",
             )
 
 
 def _is_list(path: Path) -> bool:
     try:
         with path.open("rb") as file:
-            return file.read(64).startswith(",".join(_HEADER).encode())
+            start = file.read(64)
     except OSError:
         return False
+    return any(start.startswith(",".join(header).encode()) for header in (_HEADER, _OLD_HEADER))

@@ -1,4 +1,4 @@
-"""Hashes that say whether two runs saw the same data, and if not, which photos are others."""
+"""Hashes of a dataset: they show whether two runs used the same data, and which photos differ."""
 
 from __future__ import annotations
 
@@ -19,61 +19,52 @@ if TYPE_CHECKING:
 _THREADS = 8
 
 
-def fingerprint(images: ImageSet, *, progress: Progress = no_progress) -> str:
-    """Returns the SHA-256, in hex, of classes, parts, names, labels and file contents.
-
-    The order of the samples does not count, nor where the files lie.
-
-    Raises:
-        ImageError: A file cannot be read.
-    """
-    return fingerprints(images, progress=progress)[0]
-
-
-def fingerprints(
+def fingerprint_images(
     images: ImageSet, *, known: Mapping[str, str] | None = None, progress: Progress = no_progress
 ) -> tuple[str, dict[str, list[str]]]:
-    """Returns `fingerprint`, and for each part a short hash of label and content of every sample, in their order.
+    """Returns the fingerprint of a dataset, and for each split a short hash of every sample.
+
+    The fingerprint is the SHA-256, in hex, of classes, splits, names, labels and file contents. It depends neither on
+    the order of the samples nor on where the files are. The short hashes cover label and content, in sample order.
 
     Args:
         images: The dataset.
-        known: By name, the SHA-256, in hex, of photos that were read just now; they are not read again.
-        progress: Called as the photos are done.
+        known: SHA-256 digests, in hex, by sample name; these files are not read again.
+        progress: Called after each photo.
 
     Raises:
         ImageError: A file cannot be read.
     """
-    parts = {"train": images.train, "val": images.val, "test": images.test}
-    total, done = sum(map(len, parts.values())), 0
-    listed: dict[str, list[tuple[str, int, str]]] = {}
+    splits = {"train": images.train, "val": images.val, "test": images.test}
+    total, done = sum(map(len, splits.values())), 0
+    rows: dict[str, list[tuple[str, int, str]]] = {}
     short: dict[str, list[str]] = {}
     known = known or {}
     with ThreadPoolExecutor(_THREADS) as pool:
-        for part, samples in parts.items():
-            listed[part] = []
-            for sample, digest in zip(
-                samples, pool.map(lambda each: known.get(each.name) or _digest(each), samples), strict=True
-            ):
-                listed[part].append((sample.name, sample.label, digest))
+        for split, samples in splits.items():
+            rows[split] = []
+            digests = pool.map(lambda sample: known.get(sample.name) or _digest(sample), samples)
+            for sample, digest in zip(samples, digests, strict=True):
+                rows[split].append((sample.name, sample.label, digest))
                 done += 1
-                progress("fingerprint of the data", done, total)
-            short[part] = [_short(label, digest) for _, label, digest in listed[part]]
-            listed[part].sort()
-    text = json.dumps({"classes": images.classes, **listed}, sort_keys=True)
+                progress("fingerprint data", done, total)
+            short[split] = [_shorten(label, digest) for _, label, digest in rows[split]]
+            rows[split].sort()
+    text = json.dumps({"classes": images.classes, **rows}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest(), short
 
 
-def short_digest(sample: Sample) -> str:
-    """Returns the short hash of one sample, as `fingerprints` gives it.
+def hash_sample(sample: Sample) -> str:
+    """Returns the short hash of one sample, as in `fingerprint_images`.
 
     Raises:
         ImageError: The file cannot be read.
     """
-    return _short(sample.label, _digest(sample))
+    return _shorten(sample.label, _digest(sample))
 
 
-def _short(label: int, digest: str) -> str:
-    """Returns 8 hex digits: of the photos of one name, two are told apart, and a list of them stays short."""
+def _shorten(label: int, digest: str) -> str:
+    """Returns 8 hex digits: enough to compare two photos of the same name, and short to store for every photo."""
     return hashlib.sha256(f"{label} {digest}".encode()).hexdigest()[:8]
 
 
@@ -82,7 +73,7 @@ def _digest(sample: Sample) -> str:
     if isinstance(source, bytes):
         return hashlib.sha256(source).hexdigest()
     try:
-        with source.open("rb") as file:  # in pieces: it may be larger than any photo, and than the memory
+        with source.open("rb") as file:  # in chunks: the file may be larger than the memory
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise ImageError(

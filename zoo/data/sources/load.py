@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.data.sources.exclusions import apply_exclusions
 from zoo.data.sources.folder import read_folder
-from zoo.data.sources.splits import divide
+from zoo.data.sources.splits import make_splits
 from zoo.data.sources.table import read_csv
 from zoo.errors import DataError, PluginError
 from zoo.events import Note, Work, no_progress
-from zoo.plugins.registry import ask_plugin
 from zoo.plugins.specs import DatasetRequest, ImageSet, Sample
 from zoo.utils.paths import dataset_folder
 
@@ -30,7 +29,7 @@ def load_source(source: DataSource, *, progress: Progress = no_progress, strict:
     Args:
         source: What `zoo.data.sources.resolve.resolve_data` returned.
         progress: Called during slow work.
-        strict: Whether to refuse a folder or a CSV file that cannot be trained on; see `zoo.data.sources.folder.build`.
+        strict: As in `zoo.data.sources.folder.build_image_set`; ignored for the dataset of a plugin.
 
     Raises:
         DataError: The data is not available or is inconsistent.
@@ -61,7 +60,7 @@ def load_splits(source: DataSource, config: FinetuneConfig, observer: Observer) 
         observer(Note(text=f"Skipped {len(images.skipped)} files; the first: {images.skipped[0]}."))
     if images.val and not images.test:
         observer(Note(text="The data has no test split: only the validation accuracy is reported.", warning=True))
-    images = divide(
+    images = make_splits(
         images,
         test_fraction=config.test_fraction,
         val_fraction=config.val_fraction,
@@ -78,7 +77,7 @@ def load_splits(source: DataSource, config: FinetuneConfig, observer: Observer) 
 def _load_offer(offer: Offer[DatasetSpec], source: DataSource, progress: Progress) -> ImageSet:
     folder = offer.name.rpartition("/")[2] if offer.plugin.built_in else offer.name
     request = DatasetRequest(cache=dataset_folder(folder), options=source.options, progress=progress)
-    images = ask_plugin(offer.plugin, f"loading '{offer.spec.name}'", lambda: offer.spec.load(request))
+    images = offer.call("loading", offer.spec.load, request)
     _check_images(images, offer.name)
     if Path(source.data).exists():
         note = f"This is the dataset '{source.data}'; the folder of the same name is ./{source.data}."

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.data.sources.exclusions import read_exclusions
 from zoo.errors import AmbiguousNameError, ConfigError, DataError, UnknownNameError
+from zoo.plugins.kinds import DATASET
 from zoo.plugins.options import make_options
 from zoo.utils.paths import typed_path
 
@@ -84,14 +85,14 @@ def _find_offer(data: str, registry: Registry) -> Offer[DatasetSpec] | None:
     if not _may_be_name(data):
         return None
     try:
-        return registry.dataset(data)
+        return registry.find(DATASET, data)
     except AmbiguousNameError:
         raise
     except UnknownNameError as error:
         path = Path(data)
         if path.exists():
             return None
-        known = ", ".join(offer.name for offer in registry.datasets())
+        known = ", ".join(offer.name for offer in registry.offers(DATASET))
         hint = f"{error.hint} The datasets: {known or 'none'}; or a folder: ./{data}".strip()
         raise UnknownNameError(f"{error.message} There is no folder {path} either.", hint=hint) from None
 

@@ -1,7 +1,7 @@
-"""Stratified splits that depend on nothing but the seed and the names of the images.
+"""Stratified splits that depend only on the seed and the names of the images.
 
-Each image is placed by a hash of its name: the order of the file system does not matter, every platform agrees, and
-a photo more or less hardly moves the others.
+The hash of its name decides the split of each image. So the order of the file system does not matter, every platform
+gets the same split, and adding or removing a photo hardly moves the others.
 """
 
 from __future__ import annotations
@@ -18,53 +18,64 @@ if TYPE_CHECKING:
     from zoo.plugins.specs import ImageSet, Sample
 
 
-def divide(images: ImageSet, *, test_fraction: float, val_fraction: float, count: int | None, seed: int) -> ImageSet:
-    """Returns `images` with the parts that a training needs: see `with_test`, `limit` and `with_validation`.
+def make_splits(
+    images: ImageSet, *, test_fraction: float, val_fraction: float, count: int | None, seed: int
+) -> ImageSet:
+    """Returns `images` with all splits that training needs.
+
+    Splits off a test set if the data has neither a test nor a validation split, then limits the training images, then
+    splits off a validation set if there is none.
 
     Args:
-        images: A set as it was read. A test part is split off where it brings neither that nor a validation part.
-        test_fraction: Of each class.
-        val_fraction: Of each class of what is then left.
-        count: As in `limit`; None for all.
-        seed: Another seed gives another split.
+        images: A dataset as it was loaded.
+        test_fraction: Share of each class for the test split.
+        val_fraction: Share of each remaining class for the validation split.
+        count: As in `limit_train`; None for all images.
+        seed: Each seed gives a different split.
+
+    Raises:
+        ConfigError: A fraction is not between 0 and 1, or `count` is smaller than the number of classes.
+        DataError: A class is too small to split.
     """
     if not images.test and not images.val:
-        images = with_test(images, fraction=test_fraction, seed=seed)
+        images = split_off_test(images, fraction=test_fraction, seed=seed)
     if count is not None:
-        images = limit(images, count=count, seed=seed)
-    return with_validation(images, fraction=val_fraction, seed=seed)
+        images = limit_train(images, count=count, seed=seed)
+    return split_off_validation(images, fraction=val_fraction, seed=seed)
 
 
-def with_validation(images: ImageSet, *, fraction: float, seed: int) -> ImageSet:
-    """Returns `images` with a validation part, split off `train` if there is none.
+def split_off_validation(images: ImageSet, *, fraction: float, seed: int) -> ImageSet:
+    """Returns `images` with a validation split, taken from `train` if there is none.
 
     Args:
-        images: A set with or without a validation part; one that has it is returned unchanged.
-        fraction: Of each class of `train`, between 0 and 1.
-        seed: Another seed gives another split.
+        images: A dataset; returned unchanged if it has a validation split.
+        fraction: Share of each class of `train`, between 0 and 1.
+        seed: Each seed gives a different split.
 
     Raises:
         ConfigError: `fraction` is not between 0 and 1.
-        DataError: A class is too small to be in both parts; the message names it.
+        DataError: A class is too small to be in both splits; the message names it.
     """
     if images.val:
         return images
     train, val = _split(images, "validation", fraction=fraction, seed=seed)
-    return dataclasses.replace(images, train=train, val=val, note=_noted(images, "validation", val, fraction, seed))
+    note = _add_note(images, "validation", len(val), fraction, seed)
+    return dataclasses.replace(images, train=train, val=val, note=note)
 
 
-def with_test(images: ImageSet, *, fraction: float, seed: int) -> ImageSet:
-    """Returns `images` with a test part, split off `train` if there is none; as `with_validation`."""
+def split_off_test(images: ImageSet, *, fraction: float, seed: int) -> ImageSet:
+    """Returns `images` with a test split, taken from `train` if there is none; as `split_off_validation`."""
     if images.test:
         return images
     train, test = _split(images, "test", fraction=fraction, seed=seed)
-    return dataclasses.replace(images, train=train, test=test, note=_noted(images, "test", test, fraction, seed))
+    note = _add_note(images, "test", len(test), fraction, seed)
+    return dataclasses.replace(images, train=train, test=test, note=note)
 
 
-def limit(images: ImageSet, *, count: int, seed: int) -> ImageSet:
-    """Returns `images` with only `count` images in `train`, the classes in proportion, at least one of each.
+def limit_train(images: ImageSet, *, count: int, seed: int) -> ImageSet:
+    """Returns `images` with only `count` training images: at least one per class, and classes in proportion.
 
-    Of two counts, the images of the smaller one are among those of the larger one.
+    A smaller count selects a subset of the images of a larger one.
 
     Raises:
         ConfigError: `count` is smaller than the number of classes.
@@ -73,55 +84,57 @@ def limit(images: ImageSet, *, count: int, seed: int) -> ImageSet:
         return images
     if count < len(images.classes):
         raise ConfigError(
-            f"{count} training images cannot hold all {len(images.classes)} classes of '{images.name}'.",
+            f"{count} training images cannot cover all {len(images.classes)} classes of '{images.name}'.",
             hint=f"Ask for at least {len(images.classes)}.",
         )
     ranked: list[tuple[float, str]] = []
-    for samples in _by_class(images):
-        ordered = _shuffled(samples, "limit", seed)
-        # The first of each class always, then the classes side by side: the k-th of n comes at (k + 0.5) / n.
+    for samples in _group_by_class(images):
+        ordered = _shuffle(samples, "limit", seed)
+        # The first of each class comes first; then the k-th of n ranks at (k + 0.5) / n, which interleaves the classes.
         ranked += [((k + 0.5) / len(ordered) if k else 0.0, sample.name) for k, sample in enumerate(ordered)]
-    kept = {name for _, name in sorted(ranked)[:count]}
-    train = tuple(sample for sample in images.train if sample.name in kept)
-    note = _join(images.note, f"Of {len(images.train)} training images {count} are used (seed {seed}).")
+    selected = {name for _, name in sorted(ranked)[:count]}
+    train = tuple(sample for sample in images.train if sample.name in selected)
+    note = _join(images.note, f"Uses {count} of {len(images.train)} training images (seed {seed}).")
     return dataclasses.replace(images, train=train, note=note)
 
 
-def _split(images: ImageSet, part: str, *, fraction: float, seed: int) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
+def _split(
+    images: ImageSet, purpose: str, *, fraction: float, seed: int
+) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
     if not 0 < fraction < 1:
-        raise ConfigError(f"The fraction of the {part} part is {fraction}.", hint="It lies between 0 and 1.")
-    taken: set[str] = set()
-    for label, samples in zip(images.classes, _by_class(images), strict=True):
+        raise ConfigError(f"The fraction of the {purpose} split is {fraction}.", hint="It must be between 0 and 1.")
+    selected: set[str] = set()
+    for label, samples in zip(images.classes, _group_by_class(images), strict=True):
         if len(samples) < 2:
             raise DataError(
-                f"The class '{label}' of '{images.name}' has too few images to split off a {part} part: "
+                f"The class '{label}' of '{images.name}' has too few images to split off a {purpose} set: "
                 f"{len(samples)} left to train on.",
-                hint=f"Add images, or bring a {part} folder of your own.",
+                hint=f"Add images, or provide a {purpose} folder.",
             )
         # At least one on either side, halves upwards; int() because round() goes to even.
         size = min(max(int(len(samples) * fraction + 0.5), 1), len(samples) - 1)
-        taken.update(sample.name for sample in _shuffled(samples, part, seed)[:size])
-    kept = tuple(sample for sample in images.train if sample.name not in taken)
-    return kept, tuple(sample for sample in images.train if sample.name in taken)
+        selected.update(sample.name for sample in _shuffle(samples, purpose, seed)[:size])
+    rest = tuple(sample for sample in images.train if sample.name not in selected)
+    return rest, tuple(sample for sample in images.train if sample.name in selected)
 
 
-def _by_class(images: ImageSet) -> list[list[Sample]]:
+def _group_by_class(images: ImageSet) -> list[list[Sample]]:
     groups: list[list[Sample]] = [[] for _ in images.classes]
     for sample in images.train:
         groups[sample.label].append(sample)
     return groups
 
 
-def _shuffled(samples: Iterable[Sample], purpose: str, seed: int) -> list[Sample]:
-    def place(sample: Sample) -> bytes:
+def _shuffle(samples: Iterable[Sample], purpose: str, seed: int) -> list[Sample]:
+    def key(sample: Sample) -> bytes:
         return hashlib.sha256(f"{purpose}:{seed}:{sample.name}".encode()).digest()
 
-    return sorted(samples, key=place)
+    return sorted(samples, key=key)
 
 
-def _noted(images: ImageSet, part: str, taken: tuple[Sample, ...], fraction: float, seed: int) -> str:
-    made = f"The {part} part ({len(taken)} images) was split off the training images: {fraction:.0%} of each class"
-    return _join(images.note, f"{made}, seed {seed}.")
+def _add_note(images: ImageSet, purpose: str, count: int, fraction: float, seed: int) -> str:
+    text = f"The {purpose} split ({count} images) was taken from the training images: {fraction:.0%} of each class"
+    return _join(images.note, f"{text}, seed {seed}.")
 
 
 def _join(*sentences: str) -> str:
