@@ -38,8 +38,12 @@ def make_parser(name: str, doc: str | None, *, repeats: int, photos: int | None 
     if photos is not None:
         parser.add_argument("--photos", type=int, default=photos, help=f"training photos ({photos})")
         parser.add_argument("--image-size", type=int, default=224, help="side of the network's input (224)")
-        parser.add_argument("--data", type=Path, help="folder with class folders in train/ and test/ (default: generated photos)")
-        parser.add_argument("--weights", type=Path, help="pretrained weights for every trainer (default: random weights)")
+        parser.add_argument(
+            "--data", type=Path, help="folder with class folders in train/ and test/ (default: generated photos)"
+        )
+        parser.add_argument(
+            "--weights", type=Path, help="pretrained weights for every trainer (default: random weights)"
+        )
     return parser
 
 

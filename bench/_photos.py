@@ -7,10 +7,12 @@ background. The classes differ in shape only, so a network has to learn shapes: 
 from __future__ import annotations
 
 import functools
+import io
 import math
 import os
 import random
 import shutil
+import sys
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -24,7 +26,9 @@ if TYPE_CHECKING:
 
 CLASSES = ("bar", "disc")
 PHOTO = (500, 375)  # pixels; about 55 kB at JPEG quality 90
+PHONE = (4000, 3000)  # 12 megapixels
 _TEXTURES = 12
+_ENLARGED_GRAIN = 4  # standard deviation, of 255 levels
 _SHARES = {"train": 1.0, "val": 0.1, "test": 0.2}
 
 
@@ -80,7 +84,11 @@ def copy_splits(data: Path, train: int | None, *, into: Path, seed: int = 0) -> 
     photos = photos[:train]
     given = sorted((data / "val").glob("*/*"))
     held_out = 0 if given else max(1, len(photos) // 10)
-    splits = {"train": photos[held_out:], "val": given or photos[:held_out], "test": sorted((data / "test").glob("*/*"))}
+    splits = {
+        "train": photos[held_out:],
+        "val": given or photos[:held_out],
+        "test": sorted((data / "test").glob("*/*")),
+    }
     for split, paths in splits.items():
         for path in paths:
             target = into / split / path.parent.name / path.name
@@ -119,6 +127,25 @@ def draw(label: str, size: tuple[int, int], rng: random.Random) -> Image.Image:
     row, column = rng.randrange(len(grain) - height), rng.randrange(len(grain) - width)
     pixels = np.asarray(photo, dtype=np.int16) + grain[row : row + height, column : column + width, None]
     return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+
+
+def draw_jpeg(size: tuple[int, int], number: int) -> bytes:
+    """Returns a drawn photo as a JPEG file. Beyond the drawing's own resolution it is enlarged and gets new grain."""
+    rng = random.Random(number)
+    photo = draw(CLASSES[number % 2], (min(size[0], 1000), min(size[1], 750)), rng)
+    if photo.size != size:
+        noise = np.random.default_rng(number).normal(0, _ENLARGED_GRAIN, (size[1], size[0], 1))
+        pixels = np.asarray(photo.resize(size, Image.Resampling.BICUBIC), np.float32) + noise
+        photo = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+    buffer = io.BytesIO()
+    photo.save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
+
+
+def find_jpegs(folder: Path) -> list[Path]:
+    """Returns the JPEG files of a folder, sorted; exits if there are none."""
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg"))
+    return paths or sys.exit(f"{folder} contains no JPEG files.")
 
 
 def _scrap(pen: ImageDraw.ImageDraw, size: tuple[int, int], rng: random.Random) -> None:

@@ -1,7 +1,7 @@
-"""What the engine's choices are worth: precision and layout, memory, optimiser, batch size, compilation.
+"""Measures what the engine's choices are worth: precision and layout, memory, optimiser, batch size, compilation.
 
-Training steps (forward, backward, optimiser) on a batch that lies on the device, in the variants of each choice, taking
-turns. The speed of a variant is that of its fastest step, as what else goes on at a machine only ever adds to a time.
+Runs training steps (forward, backward, optimiser) on a batch that is already on the device, alternating between the
+variants of each choice. A variant's speed is that of its fastest step, because other load only ever adds time.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ NAME = "choices"
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """One way to take a training step.
+    """One way to run a training step.
 
     Attributes:
-        name: For the table.
-        images: How many a step.
-        steps: Takes that many.
-        first: Seconds of the first step, where they are worth telling.
+        name: Name in the table.
+        images: Images per step.
+        run_steps: Runs a number of steps and returns the seconds of the fastest.
+        first: Seconds of the first step, where they matter.
     """
 
     name: str
     images: int
-    steps: Callable[[int], float]
+    run_steps: Callable[[int], float]
     first: float | None = None
 
 
 class Bench:
-    """Makes variants for one backbone, each with a copy of the network."""
+    """Creates the variants of one backbone, each with its own copy of the network."""
 
     def __init__(self, backbone: str, arguments: argparse.Namespace) -> None:
         import torch
@@ -62,7 +62,7 @@ class Bench:
         self.device = choose_device("auto")
         self.network = model.classifier.to(self.device)
         self.size, self.batch = arguments.image_size, arguments.batch_size
-        self.fast = arguments.precision
+        self.precision = arguments.precision
         self.layouts = {"channels-last": torch.channels_last, "contiguous": torch.contiguous_format}
 
     def variant(
@@ -72,11 +72,11 @@ class Bench:
         precision: str | None = None,
         layout: str = "channels-last",
         images: int | None = None,
-        keep: bool = True,
+        keep_memory: bool = True,
         compiled: bool = False,
         fused: bool | None = True,
     ) -> Variant:
-        """Returns a way to take a step; what is not said is as the engine has it."""
+        """Creates a variant; the defaults are the engine's own choices."""
         import torch
 
         from zoo.models.classifier import set_training
@@ -86,45 +86,44 @@ class Bench:
         network, count = copy.deepcopy(self.network), images or self.batch
         network.to(memory_format=self.layouts[layout])
         set_training(network, freeze_norm_stats=self.config.freeze_norm_stats)
-        how = choose_precision(precision or self.fast, self.device)
+        chosen = choose_precision(precision or self.precision, self.device)
         batch = torch.randn(count, 3, self.size, self.size, device=self.device)
         batch = batch.contiguous(memory_format=self.layouts[layout])
         labels = torch.arange(count, device=self.device) % 2
-        learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
-        optimizer = torch.optim.AdamW(learning, lr=1e-6, fused=fused)
+        trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        optimizer = torch.optim.AdamW(trainable, lr=1e-6, fused=fused)
         forward: Any = torch.compile(network, dynamic=False) if compiled else network
 
-        def steps(number: int) -> float:
-            """Returns the seconds of the fastest of some steps."""
-            taken = []
-            with keeping_freed_memory() if keep else nullcontext():
+        def run_steps(number: int) -> float:
+            """Returns the seconds of the fastest of `number` steps."""
+            times = []
+            with keeping_freed_memory() if keep_memory else nullcontext():
                 for _ in range(number):
                     started = time.perf_counter()
                     optimizer.zero_grad(set_to_none=True)
-                    with how.autocast():
+                    with chosen.autocast():
                         logits = forward(batch)
                     network.head.loss(logits, labels).backward()
                     optimizer.step()
                     if self.device.type == "cuda":
                         torch.cuda.synchronize()
-                    taken.append(time.perf_counter() - started)
-            return min(taken)
+                    times.append(time.perf_counter() - started)
+            return min(times)
 
-        return Variant(name=name, images=count, steps=steps, first=steps(1) if compiled else None)
+        return Variant(name=name, images=count, run_steps=run_steps, first=run_steps(1) if compiled else None)
 
     def choices(self, *, compile: bool) -> Iterator[tuple[str, list[Variant]]]:
         """Yields each choice with its variants, the engine's own last."""
-        names = ["fp32", "bf16"]
         yield (
             "precision, layout",
             [
                 self.variant(f"{name}, {layout}", precision=name, layout=layout)
-                for name in names
+                for name in ("fp32", "bf16")
                 for layout in reversed(self.layouts)
             ],
         )
-        yield "freed memory", [self.variant("given back", keep=False), self.variant("kept")]
-        yield "AdamW", [self.variant("torch's choice", fused=None), self.variant("fused")]
+        yield "freed memory", [self.variant("returned", keep_memory=False), self.variant("kept")]
+        yield "AdamW", [self.variant("torch's default", fused=None), self.variant("fused")]
         yield (
             "batch",
             [self.variant(str(count), images=count) for count in (self.batch // 2, self.batch * 4, self.batch)],
@@ -134,10 +133,10 @@ class Bench:
 
 
 def measure(backbone: str, arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Yields the rows of a backbone."""
+    """Yields the rows of one backbone."""
     for choice, variants in Bench(backbone, arguments).choices(compile=arguments.compile):
-        # Each variant's first step of a turn finds the memory as the one before it left it.
-        times = alternate({v.name: partial(v.steps, 3) for v in variants}, arguments.repeats, warm_up=True)
+        # The first step of a turn finds the memory as the previous variant left it, so each turn has several.
+        times = alternate({v.name: partial(v.run_steps, 3) for v in variants}, arguments.repeats, warm_up=True)
         speeds = {v.name: v.images / min(times[v.name]) for v in variants}
         for variant in variants:
             yield {
@@ -151,14 +150,14 @@ def measure(backbone: str, arguments: argparse.Namespace) -> Iterator[dict[str, 
 
 
 def main(args: list[str] | None = None) -> None:
-    """Parses, measures, reports."""
+    """Runs the benchmark."""
     parser = make_parser(NAME, __doc__, repeats=3)
-    parser.add_argument("--backbones", default="resnet18", help="names, parted by commas (resnet18)")
-    parser.add_argument("--freeze", default="none", help="as of zoo finetune (none)")
-    parser.add_argument("--batch-size", type=int, default=32, help="images a step (32)")
+    parser.add_argument("--backbones", default="resnet18", help="comma-separated names (resnet18)")
+    parser.add_argument("--freeze", default="none", help="as in zoo finetune (none)")
+    parser.add_argument("--batch-size", type=int, default=32, help="images per step (32)")
     parser.add_argument("--image-size", type=int, default=224, help="side of the network's input (224)")
-    parser.add_argument("--precision", default="bf16", help="in which all but the first choice are measured (bf16)")
-    parser.add_argument("--compile", action="store_true", help="torch.compile too: a minute a network")
+    parser.add_argument("--precision", default="bf16", help="precision of all but the first choice (bf16)")
+    parser.add_argument("--compile", action="store_true", help="also measure torch.compile: one minute per network")
     arguments = parser.parse_args(args)
     if arguments.quick:
         arguments.image_size, arguments.batch_size, arguments.repeats = 32, 4, 1

@@ -1,8 +1,9 @@
-"""How fast JPEGs become pixels, by decoder, and how far those pixels are from Pillow's.
+"""Measures how fast each decoder turns JPEGs into pixels, and how far those pixels are from Pillow's.
 
-Each decoder turns the same files in memory into RGB and prepares them for training (shrunk, with room for random crops:
-`zoo.data.loading.prepare`), with one thread and with two. `Pillow, draft` is what training does: libjpeg decodes at 1/2, 1/4 or
-1/8 of the size where that is still several times what is kept. OpenCV and PyTurboJPEG take part where installed.
+Each decoder turns the same in-memory files into RGB and prepares them for training (shrunk, with room for random crops:
+`zoo.data.loading.prepare`), with one thread and with two. Training uses `Pillow, draft`: libjpeg decodes at 1/2, 1/4 or
+1/8 of the size if the result is still several times larger than what is stored. OpenCV and PyTurboJPEG are measured if
+they are installed.
 """
 
 from __future__ import annotations
@@ -35,15 +36,13 @@ if TYPE_CHECKING:
     Decode = Callable[[bytes], Pixels]
 
 NAME = "decode"
-_PHONE = (4000, 3000)  # 12 megapixels
-_GRAIN = 4
 
 
 def decoders(enough: int) -> tuple[dict[str, Decode], list[str]]:
-    """Returns the decoders that are installed, by name, and a note on each that is not.
+    """Returns the installed decoders by name, and a note on each missing one.
 
     Args:
-        enough: The shorter side that is enough for training.
+        enough: Shorter side in pixels that suffices for training.
     """
     found: dict[str, Decode] = {"Pillow": _pillow, "Pillow, draft": partial(_draft, enough=enough)}
     notes = []
@@ -57,7 +56,7 @@ def decoders(enough: int) -> tuple[dict[str, Decode], list[str]]:
         try:
             found[name] = make()
         except (ImportError, OSError, RuntimeError) as error:
-            notes.append(f"{name} is not there: {str(error).splitlines()[0]}")
+            notes.append(f"{name} is not installed: {str(error).splitlines()[0]}")
     return found, notes
 
 
@@ -96,49 +95,35 @@ def _opencv() -> Decode:
 def _turbojpeg(enough: int | None = None) -> Decode:
     import turbojpeg  # type: ignore[import-not-found,unused-ignore]
 
-    jpeg = turbojpeg.TurboJPEG()
+    decoder = turbojpeg.TurboJPEG()
 
     def decode(data: bytes) -> Pixels:
-        part = 1
-        if enough is not None:  # the same fractions as ours
-            sides = jpeg.decode_header(data)[:2]
-            large = (part for part in (8, 4, 2) if min(sides) >= part * enough)
-            part = next((part for part in large if not any(side % part for side in sides)), 1)
-        return np.asarray(jpeg.decode(data, turbojpeg.TJPF_RGB, scaling_factor=(1, part)), dtype=np.uint8)
+        divisor = 1
+        if enough is not None:  # the same divisors as in training
+            sides = decoder.decode_header(data)[:2]
+            large = (each for each in (8, 4, 2) if min(sides) >= each * enough)
+            divisor = next((each for each in large if not any(side % each for side in sides)), 1)
+        return np.asarray(decoder.decode(data, turbojpeg.TJPF_RGB, scaling_factor=(1, divisor)), dtype=np.uint8)
 
     return decode
 
 
-def files(arguments: argparse.Namespace) -> dict[str, list[bytes]]:
-    """Returns JPEGs to decode, by what they are."""
+def load_files(arguments: argparse.Namespace) -> dict[str, list[bytes]]:
+    """Returns the JPEGs to decode by name: the given folder's, or generated ones by size."""
     if arguments.data:
-        paths = sorted(path for path in arguments.data.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg"))
-        if not paths:
-            sys.exit(f"{arguments.data} holds no JPEG.")
+        paths = _photos.find_jpegs(arguments.data)
         random.Random(0).shuffle(paths)
         return {arguments.data.name: [path.read_bytes() for path in paths[: arguments.photos]]}
     large = max(1, arguments.photos // 20)
     sizes = {
-        "x".join(map(str, size)): (size, count) for size, count in ((_photos.PHOTO, arguments.photos), (_PHONE, large))
+        "x".join(map(str, size)): (size, count)
+        for size, count in ((_photos.PHOTO, arguments.photos), (_photos.PHONE, large))
     }
-    return {name: [jpeg(size, number) for number in range(count)] for name, (size, count) in sizes.items()}
+    return {name: [_photos.draw_jpeg(size, number) for number in range(count)] for name, (size, count) in sizes.items()}
 
 
-def jpeg(size: tuple[int, int], number: int) -> bytes:
-    """A drawn photo; one larger than the drawing's grain is enlarged, and grained anew."""
-    rng = random.Random(number)
-    photo = _photos.draw(_photos.CLASSES[number % 2], (min(size[0], 1000), min(size[1], 750)), rng)
-    if photo.size != size:
-        noise = np.random.default_rng(number).normal(0, _GRAIN, (size[1], size[0], 1))
-        pixels = np.asarray(photo.resize(size, Image.Resampling.BICUBIC), np.float32) + noise
-        photo = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
-    buffer = io.BytesIO()
-    photo.save(buffer, "JPEG", quality=90)
-    return buffer.getvalue()
-
-
-def speed(work: Callable[[bytes], Any], data: Sequence[bytes], *, threads: int) -> float:
-    """Returns photos a second."""
+def measure_rate(work: Callable[[bytes], Any], data: Sequence[bytes], *, threads: int) -> float:
+    """Returns photos per second."""
     with ThreadPoolExecutor(threads) as pool:
         started = time.perf_counter()
         for _ in pool.map(work, data):
@@ -155,19 +140,19 @@ def measure(arguments: argparse.Namespace) -> tuple[list[dict[str, Any]], list[s
     prepare = with_room_for_crops(Preprocess(size=size, resize=arguments.image_size), crop_scale=0.6)
     found, notes = decoders(prepare.enough)
     rows = []
-    for kind, data in files(arguments).items():
+    for kind, data in load_files(arguments).items():
         measures = {}
         for name, decode in found.items():
             both = partial(_decode_and_prepare, decode=decode, prepare=prepare)
-            measures[f"{name}: decode/s"] = partial(speed, decode, data, threads=1)
-            measures[f"{name}: with 2 threads"] = partial(speed, decode, data, threads=2)
-            measures[f"{name}: decode + prepare/s"] = partial(speed, both, data, threads=1)
-        taken = alternate(measures, arguments.repeats)
+            measures[f"{name}: decode/s"] = partial(measure_rate, decode, data, threads=1)
+            measures[f"{name}: with 2 threads"] = partial(measure_rate, decode, data, threads=2)
+            measures[f"{name}: decode + prepare/s"] = partial(measure_rate, both, data, threads=1)
+        results = alternate(measures, arguments.repeats)
         reference = [prepare(_pillow(each)) for each in data]
         for name, decode in found.items():
             made = [prepare(decode(each)).astype(np.int16) for each in data]
             differences = [np.abs(ours - theirs) for ours, theirs in zip(made, reference, strict=True)]
-            speeds = {key.partition(": ")[2]: median(of) for key, of in taken.items() if key.startswith(f"{name}: ")}
+            speeds = {key.partition(": ")[2]: median(of) for key, of in results.items() if key.startswith(f"{name}: ")}
             rows.append(
                 {
                     "photos": kind,
@@ -186,13 +171,13 @@ def _decode_and_prepare(data: bytes, *, decode: Decode, prepare: Prepare) -> Pix
 
 
 def main(args: list[str] | None = None) -> None:
-    """Parses, measures, reports."""
+    """Runs the benchmark."""
     arguments = make_parser(NAME, __doc__, repeats=5, photos=200).parse_args(args)
     if arguments.quick:
         arguments.repeats, arguments.photos = 1, min(4, arguments.photos)
     _project.use_checkout()
     rows, notes = measure(arguments)
-    notes += ["Differences are in levels of 255, to Pillow's pixels, once both are prepared for training."]
+    notes += ["Differences are in levels of 255, after both images are prepared for training."]
     report(NAME, arguments, rows, notes=notes)
 
 

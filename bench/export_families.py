@@ -8,7 +8,6 @@ Seconds are of processor time.
 """
 
 from __future__ import annotations
-from zoo.plugins.kinds import BACKBONE, HEAD
 
 import sys
 import time
@@ -16,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import _project
 from _bench import make_parser, report
+from zoo.plugins.calls import resolve_callable
+from zoo.plugins.kinds import BACKBONE, HEAD
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -90,7 +91,7 @@ def build(name: str, registry: Registry) -> tuple[Backbone, tuple[int, int]]:
     from zoo.models.build import build_backbone
 
     offer = registry.find(BACKBONE, name)
-    size = offer.spec.card().preprocess.size
+    size = resolve_callable(offer.spec.card)().preprocess.size
     for branches in BRANCHES:
         torch.manual_seed(0)
         backbone = build_backbone(offer, pretrained=False, image_size=size, options=offer.spec.options())
@@ -151,8 +152,8 @@ def export_one(backbone: Backbone, head: str, size: tuple[int, int], registry: R
     from zoo.models.build import build_head
     from zoo.models.classifier import Classifier
     from zoo.plugins.losses import Criterion
-    from zoo_export.graph.classifier import Deployed, to_onnx
-    from zoo_export.runtime.session import open_session, run
+    from zoo_export.graph.classifier import ExportableClassifier, to_onnx
+    from zoo_export.runtime.session import open_session, run_session
 
     offer = registry.find(HEAD, head)
     made = build_head(
@@ -162,7 +163,7 @@ def export_one(backbone: Backbone, head: str, size: tuple[int, int], registry: R
         for parameter in made.parameters():  # the attention's queries start at zero
             if bool((parameter == 0).all()):
                 parameter.normal_(0, 0.5)
-    module = Deployed(Classifier(backbone, made))
+    module = ExportableClassifier(Classifier(backbone, made))
     began = time.process_time()
     content = to_onnx(module, size=size, opset=opset).SerializeToString()
     seconds = time.process_time() - began
@@ -172,7 +173,7 @@ def export_one(backbone: Backbone, head: str, size: tuple[int, int], registry: R
         batch = images(count, size)
         with torch.no_grad():
             expected.append(module(batch)[1].numpy())
-        got += run(session, ["logits"], {"tensor": batch.numpy()}, name=head)
+        got += run_session(session, ["logits"], {"tensor": batch.numpy()}, name=head)
     difference = max(float(np.abs(a - b).max()) for a, b in zip(expected, got, strict=True))
     return {
         "MB": len(content) / 1e6,

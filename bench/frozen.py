@@ -1,14 +1,15 @@
-"""What it saves to keep the output of frozen stages, for a network or many.
+"""Measures what caching the output of frozen stages saves, for one network or many.
 
-On one batch of noise that lies on the device, alternating: the training step of a network whose first stages are
-frozen, from images; the same step from what the frozen stages make of them; and those stages alone. Where a network
-cannot be divided behind its frozen stages, the table says why.
+Alternates, on one batch of noise on the device: the training step of a network with frozen first stages, from images;
+the same step from the cached output of those stages; and the frozen stages alone. If a network cannot be split behind
+its frozen stages, the table says why.
 """
 
 from __future__ import annotations
 
 import sys
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import _project
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 NAME = "frozen"
 
 
-def half_frozen(name: str, freeze: str, image_size: int, device: Any) -> Classifier:
-    """Returns a network with random weights and a linear head for two classes, its first stages frozen."""
+def build_frozen(name: str, freeze: str, image_size: int, device: Any) -> Classifier:
+    """Builds a network with random weights, a linear head for two classes, and frozen first stages."""
     import torch
 
     from zoo.config import make_config
@@ -43,27 +44,27 @@ def half_frozen(name: str, freeze: str, image_size: int, device: Any) -> Classif
     return classifier
 
 
-def stepper(classifier: Classifier, precision: Precision, count: int) -> Callable[[Any], None]:
-    """Returns a function that takes a training step on images, or on what is kept of them, and waits for its end."""
+def make_step(classifier: Classifier, precision: Precision, count: int) -> Callable[[Any], None]:
+    """Returns a function that runs a training step on images, or on their cached activations, and waits for its end."""
     import torch
 
     from zoo.training.mixup import Mixed
     from zoo.training.optimizer import make_optimizer
     from zoo.training.step import Step
 
-    learning = [parameter for parameter in classifier.parameters() if parameter.requires_grad]
-    groups = [{"params": learning, "weight_decay": 0.05, "lr_scale": 1.0}]
+    trainable = [parameter for parameter in classifier.parameters() if parameter.requires_grad]
+    groups = [{"params": trainable, "weight_decay": 0.05, "lr_scale": 1.0}]
     step = Step(classifier, make_optimizer("adamw", groups, lr=1e-4, momentum=0.9), precision=precision)
     labels = torch.arange(count, device=precision.device) % 2
 
-    def take(images: Any) -> None:
+    def run(images: Any) -> None:
         step(Mixed(images, labels))[0].item()
 
-    return take
+    return run
 
 
 def measure(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Returns a row of the table."""
+    """Returns one row of the table."""
     import torch
 
     from zoo.models.classifier import set_training
@@ -73,74 +74,70 @@ def measure(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
 
     device, size = choose_device("auto"), arguments.image_size
     precision = choose_precision(arguments.precision, device)
-    classifier = half_frozen(name, arguments.freeze, size, device)
+    classifier = build_frozen(name, arguments.freeze, size, device)
     row: dict[str, Any] = {"backbone": name, "precision": precision.name}
     started = time.perf_counter()
     try:
         split = find_frozen_split(classifier, image_size=(size, size), precision=precision, freeze_norm_stats=True)
     except UntraceableError as error:
-        return {**row, **dict.fromkeys(_COLUMNS), "kept of an image": error.message}
+        return {**row, **dict.fromkeys(_COLUMNS), "cached of an image": error.message}
     found = time.perf_counter() - started
     set_training(classifier, freeze_norm_stats=True)
     images = torch.randn(arguments.batch_size, 3, size, size, device=device).contiguous(
         memory_format=torch.channels_last
     )
-    divided = SplitClassifier(classifier.backbone, classifier.head, split)
-    take = {network: stepper(network, precision, len(images)) for network in (classifier, divided)}
+    split_network = SplitClassifier(classifier.backbone, classifier.head, split)
+    steps = {network: make_step(network, precision, len(images)) for network in (classifier, split_network)}
 
-    def before() -> Any:
+    def frozen_stages() -> Any:
         with torch.no_grad(), precision.autocast():
-            kept = split.keep(images)
-        kept[0].flatten()[0].item()
-        return kept
+            cached = split.keep(images)
+        cached[0].flatten()[0].item()  # waits for the device
+        return cached
 
-    kept = before()
+    cached = frozen_stages()
 
-    def clocked(work: Callable[[], object]) -> Callable[[], float]:
-        def clock() -> float:
-            began = time.perf_counter()
+    def timed(work: Callable[[], object]) -> Callable[[], float]:
+        def measure() -> float:
+            started = time.perf_counter()
             work()
-            return time.perf_counter() - began
+            return time.perf_counter() - started
 
-        return clock
+        return measure
 
-    def whole() -> object:
-        return take[classifier](images)
-
-    def folded() -> object:
-        return take[divided](images)
-
-    def from_kept() -> object:
-        return take[divided](kept)
-
-    works = {"whole": whole, "folded": folded, "kept": from_kept, "before": before}
-    taken = alternate({key: clocked(work) for key, work in works.items()}, arguments.repeats, warm_up=True)
-    times = [1e3 * median(taken[key]) for key in works]
+    works: dict[str, Callable[[], object]] = {
+        "whole": partial(steps[classifier], images),
+        "folded": partial(steps[split_network], images),
+        "cached": partial(steps[split_network], cached),
+        "frozen": frozen_stages,
+    }
+    results = alternate({key: timed(work) for key, work in works.items()}, arguments.repeats, warm_up=True)
+    times = [1e3 * median(results[key]) for key in works]
     shapes = " + ".join(" x ".join(map(str, shape)) for shape in split.shapes)
     figures = (shapes, split.image_bytes / 1e3, found, *times, times[0] / times[2])
     return {**row, **dict(zip(_COLUMNS, figures, strict=True))}
 
 
 _COLUMNS = (
-    "kept of an image",
+    "cached of an image",
     "kB",
-    "to find it, s",
+    "split, s",
     "step, ms",
     "frozen stages folded, ms",
-    "step from kept, ms",
+    "step from cache, ms",
     "frozen stages alone, ms",
     "ratio",
 )
 
 
 def main(args: list[str] | None = None) -> None:
-    """Parses, measures, reports."""
+    """Runs the benchmark."""
     parser = make_parser(NAME, __doc__, repeats=5)
-    parser.add_argument("--backbones", default="resnet18", help="names, parted by commas (resnet18)")
-    parser.add_argument("--freeze", default="60%", help="what is frozen (60%%)")
-    parser.add_argument("--batch-size", type=int, default=32, help="images a step (32)")
+    parser.add_argument("--backbones", default="resnet18", help="comma-separated names (resnet18)")
+    parser.add_argument("--freeze", default="60%", help="as in zoo finetune (60%%)")
+    parser.add_argument("--batch-size", type=int, default=32, help="images per step (32)")
     parser.add_argument("--image-size", type=int, default=224, help="side of the network's input (224)")
-    parser.add_argument("--precision", default="bf16", help="as of zoo finetune (bf16)")
+    parser.add_argument("--precision", default="bf16", help="as in zoo finetune (bf16)")
     arguments = parser.parse_args(args)
     _project.use_checkout()
     if arguments.quick:

@@ -1,9 +1,9 @@
-"""How near the whole engine, from photos to trained step, comes to a bare training step.
+"""Measures how close the whole engine, from photos to training step, comes to a bare training step.
 
-Between the epochs of a real run, in the same process and with the machine set as for the run, three things are
-measured: the bare step (forward, backward, optimiser) on one batch that already lies on the device, with the run's own
-network, precision, layout, frozen stages and optimiser; the engine's step on that batch; and the loader alone, which
-collects, augments and normalises. Ratios are those of medians.
+Between the epochs of a real run, in the same process and with the same machine settings, it measures: the bare step
+(forward, backward, optimiser) on one batch that is already on the device, with the run's own network, precision,
+layout, frozen stages and optimiser; the engine's step on that batch; and the loader alone, which collects, augments and
+normalises. Ratios are ratios of medians.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ NAME = "limit"
 
 
 @dataclass
-class ProgressMonitor:
-    """Stands between `zoo.training.train` and the engine, and measures after every epoch but the first.
+class EngineMonitor:
+    """Sits between `zoo.training.train` and the engine, and measures after every epoch except the first.
 
     Attributes:
-        engine: Images/s of each epoch, from the first batch asked for to the last step.
+        engine: Images/s of each epoch, from the request for the first batch to the last step.
         bare: Images/s of bare steps.
-        step: Images/s of the engine's step, on the batch of the bare step.
+        step: Images/s of the engine's step on the same batch.
         loader: Images/s of the loader alone.
-        job: The run that is watched.
+        job: Run being measured.
     """
 
     engine: list[float] = field(default_factory=list)
@@ -49,7 +49,7 @@ class ProgressMonitor:
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        """Watches whatever is trained within the block."""
+        """Measures every training within the block."""
         training: Any = importlib.import_module("zoo.training.train")
         train, fit = training.train, training.fit
         training.train = self._train_with(train)
@@ -70,7 +70,7 @@ class ProgressMonitor:
         def watched(network: Any, train: Any, val: Any, **more: Any) -> Iterator[Any]:
             steps = None
             for result in fit(network, train, val, **more):
-                steps = steps or steps_on_the_device(self.job)
+                steps = steps or make_steps(self.job)
                 if result.epoch > 1:
                     self._measure(result, train, *steps)
                 yield result
@@ -79,7 +79,7 @@ class ProgressMonitor:
 
     def _measure(self, result: Any, train: Any, bare: Callable[[], object], step: Callable[[], object]) -> None:
         def measured(work: Iterable[object]) -> float:
-            return rate(work, train.steps * self.job.config.step_images, self.job.precision.device)
+            return measure_rate(work, train.steps * self.job.config.images_per_step, self.job.precision.device)
 
         self.engine.append(result.images_per_second)
         self.bare.append(measured(bare() for _ in range(train.steps)))
@@ -87,8 +87,8 @@ class ProgressMonitor:
         self.loader.append(measured(train.epoch(result.epoch)))
 
 
-def steps_on_the_device(job: Any) -> tuple[Callable[[], object], Callable[[], object]]:
-    """Returns a bare step and the engine's, for a copy of a job's network, on a batch that lies on the device."""
+def make_steps(job: Any) -> tuple[Callable[[], object], Callable[[], object]]:
+    """Returns a bare step and the engine's step, for a copy of the job's network and a batch on the device."""
     import torch
 
     from zoo.models.classifier import set_training
@@ -100,9 +100,9 @@ def steps_on_the_device(job: Any) -> tuple[Callable[[], object], Callable[[], ob
     set_training(network, freeze_norm_stats=config.freeze_norm_stats)
     groups = parameter_groups(network, config)
     optimizer = make_optimizer(config.optimizer, groups, lr=config.lr, momentum=config.momentum)
-    images = torch.randn(config.step_images, 3, *job.preprocess.size, device=precision.device)
+    images = torch.randn(config.images_per_step, 3, *job.preprocess.size, device=precision.device)
     images = images.contiguous(memory_format=torch.channels_last)
-    labels = torch.arange(config.step_images, device=precision.device) % len(job.images.classes)
+    labels = torch.arange(config.images_per_step, device=precision.device) % len(job.images.classes)
 
     def bare() -> object:
         with precision.autocast():
@@ -118,8 +118,8 @@ def steps_on_the_device(job: Any) -> tuple[Callable[[], object], Callable[[], ob
     return bare, lambda: take_step(batch)
 
 
-def rate(work: Iterable[object], images: int, device: Any) -> float:
-    """Returns images a second of some work, which is done as it is iterated over; waits for the device at both ends."""
+def measure_rate(work: Iterable[object], images: int, device: Any) -> float:
+    """Returns images per second while iterating over `work`; waits for the device before and after."""
     import torch
 
     def wait() -> None:
@@ -135,11 +135,11 @@ def rate(work: Iterable[object], images: int, device: Any) -> float:
 
 
 def measure(backbone: str, freeze: str, arguments: argparse.Namespace, data: Path) -> dict[str, Any]:
-    """Fine-tunes, watched, and returns a row of the table."""
+    """Fine-tunes under the monitor; returns one row of the table."""
     import zoo
 
-    watch = ProgressMonitor()
-    with tempfile.TemporaryDirectory() as runs, watch.installed():
+    monitor = EngineMonitor()
+    with tempfile.TemporaryDirectory() as runs, monitor.installed():
         zoo.finetune(
             backbone,
             data=str(data),
@@ -154,8 +154,8 @@ def measure(backbone: str, freeze: str, arguments: argparse.Namespace, data: Pat
             image_size=arguments.image_size,
             precision=arguments.precision,
         )
-    precision = watch.job.precision
-    engine, bare, loader = median(watch.engine), median(watch.bare), median(watch.loader)
+    precision = monitor.job.precision
+    engine, bare, loader = median(monitor.engine), median(monitor.bare), median(monitor.loader)
     return {
         "backbone": backbone,
         "frozen": freeze,
@@ -165,19 +165,19 @@ def measure(backbone: str, freeze: str, arguments: argparse.Namespace, data: Pat
         "bare step images/s": bare,
         "engine / bare": engine / bare,
         "bare ms/image": 1e3 / bare,
-        "+ engine's step": 1e3 / median(watch.step) - 1e3 / bare,
+        "+ engine's step": 1e3 / median(monitor.step) - 1e3 / bare,
         "+ loader": 1e3 / loader,
-        "+ safe_point": 1e3 / engine - 1e3 / median(watch.step) - 1e3 / loader,
+        "+ other": 1e3 / engine - 1e3 / median(monitor.step) - 1e3 / loader,
     }
 
 
 def main(args: list[str] | None = None) -> None:
-    """Parses, measures, reports."""
+    """Runs the benchmark."""
     parser = make_parser(NAME, __doc__, repeats=4, photos=0)
-    parser.add_argument("--backbones", help="names, parted by commas (resnet18; on a GPU resnet50 and vit_small too)")
-    parser.add_argument("--freeze", default="none,60%", help="what is frozen, parted by commas (none,60%%)")
-    parser.add_argument("--batch-size", type=int, help="images a step (32; on a GPU 256)")
-    parser.add_argument("--precision", default="auto", help="as of zoo finetune (auto)")
+    parser.add_argument("--backbones", help="comma-separated names (resnet18; on a GPU also resnet50 and vit_small)")
+    parser.add_argument("--freeze", default="none,60%", help="comma-separated, as in zoo finetune (none,60%%)")
+    parser.add_argument("--batch-size", type=int, help="images per step (32; on a GPU 256)")
+    parser.add_argument("--precision", default="auto", help="as in zoo finetune (auto)")
     arguments = parser.parse_args(args)
     _project.use_checkout()
     from zoo.utils.lazy_dynamo import put_off_compiler
@@ -190,15 +190,15 @@ def main(args: list[str] | None = None) -> None:
         arguments.image_size, arguments.photos, arguments.repeats = 32, arguments.photos or 64, 1
     arguments.photos = arguments.photos or (8192 if gpu else 256)
     arguments.batch_size = arguments.batch_size or (256 if gpu and not arguments.quick else 32)
-    everything = "resnet18,resnet50,timm/vit_small_patch16_224" if gpu and not arguments.quick else "resnet18"
-    arguments.backbones = arguments.backbones or everything
+    default = "resnet18,resnet50,timm/vit_small_patch16_224" if gpu and not arguments.quick else "resnet18"
+    arguments.backbones = arguments.backbones or default
     data = arguments.data or _photos.generate(arguments.photos)
     rows = [
         measure(backbone, freeze, arguments, data)
         for backbone in arguments.backbones.split(",")
         for freeze in arguments.freeze.split(",")
     ]
-    note = "Frozen stages run forward in the bare step too. A negative safe_point: the loader works beside the step."
+    note = "The bare step includes the frozen stages' forward pass. A negative '+ other': loader and step overlap."
     report(NAME, arguments, rows, notes=[note])
 
 

@@ -1,8 +1,8 @@
-"""How surely the dataset doctor recognises a photo that was changed, and how rarely it takes two photos for one.
+"""Measures how reliably the dataset check recognises a modified photo, and how rarely it matches different photos.
 
-Each photo is saved anew, resized, cropped, brightened: a row tells what share of them is found to be a near duplicate
-of the photo that it was made from. The row `unlike` tells how many pairs of the photos themselves are taken for the
-same: they are to be looked at, with ``zoo data check``. Of generated photos, some share a background.
+Each photo is re-encoded, resized, cropped or brightened; a row gives the share that is recognised as a near duplicate
+of its original. The row `different photos` counts the matching pairs among the originals; inspect them with ``zoo data
+check``. Some generated photos share a background.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from PIL import Image, ImageEnhance
 import _photos
 import _project
 from _bench import make_parser, report
-from decode import jpeg
 
 if TYPE_CHECKING:
     import argparse
@@ -29,44 +28,45 @@ if TYPE_CHECKING:
     Change = Callable[[Image.Image], Image.Image]
 
 NAME = "recognise"
-_CHANGED = 200  # photos that are changed
+DIFFERENT = "different photos"
+_MODIFIED = 200  # photos to modify
 
 
-def resized(photo: Image.Image, *, share: float) -> Image.Image:
-    """Returns a photo at a share of its size."""
+def resize(photo: Image.Image, *, share: float) -> Image.Image:
+    """Resizes a photo to a share of its width and height."""
     return photo.resize((max(1, round(photo.width * share)), max(1, round(photo.height * share))))
 
 
-def cropped(photo: Image.Image, *, share: float, corner: bool = False) -> Image.Image:
-    """Returns a photo without a share of its width and height, cut off all around or at one corner alone."""
+def crop(photo: Image.Image, *, share: float, corner: bool = False) -> Image.Image:
+    """Crops a share of width and height, evenly on all sides or at the top left only."""
     x, y = photo.width * share, photo.height * share
     if corner:
         return photo.crop((round(x), round(y), photo.width, photo.height))
     return photo.crop((round(x / 2), round(y / 2), round(photo.width - x / 2), round(photo.height - y / 2)))
 
 
-def brightened(photo: Image.Image, *, share: float) -> Image.Image:
-    """Returns a photo with other brightness."""
+def brighten(photo: Image.Image, *, share: float) -> Image.Image:
+    """Multiplies a photo's brightness."""
     return ImageEnhance.Brightness(photo).enhance(share)
 
 
 CHANGES: dict[str, tuple[Change, int]] = {
-    "saved at quality 10": (lambda photo: photo, 10),
-    "half as large": (partial(resized, share=0.5), 85),
-    "a quarter as large": (partial(resized, share=0.25), 85),
+    "re-encoded at quality 10": (lambda photo: photo, 10),
+    "half as large": (partial(resize, share=0.5), 85),
+    "a quarter as large": (partial(resize, share=0.25), 85),
     "squashed to a square": (lambda photo: photo.resize((256, 256)), 85),
-    "20 % brighter": (partial(brightened, share=1.2), 85),
+    "20 % brighter": (partial(brighten, share=1.2), 85),
     "without colour": (lambda photo: photo.convert("L"), 85),
-    "cropped by 2 %": (partial(cropped, share=0.02), 85),
-    "cropped by 4 %": (partial(cropped, share=0.04), 85),
-    "4 % off one corner": (partial(cropped, share=0.04, corner=True), 85),
-    "cropped by 6 %": (partial(cropped, share=0.06), 85),
-    "cropped by 10 %": (partial(cropped, share=0.1), 85),
+    "cropped by 2 %": (partial(crop, share=0.02), 85),
+    "cropped by 4 %": (partial(crop, share=0.04), 85),
+    "4 % off one corner": (partial(crop, share=0.04, corner=True), 85),
+    "cropped by 6 %": (partial(crop, share=0.06), 85),
+    "cropped by 10 %": (partial(crop, share=0.1), 85),
 }
 
 
-def changed(data: bytes, change: Change, quality: int) -> bytes:
-    """Returns a photo changed and saved as JPEG."""
+def apply_change(data: bytes, change: Change, quality: int) -> bytes:
+    """Returns a modified photo as a JPEG file."""
     from zoo.data.images.decode import open_image
 
     buffer = io.BytesIO()
@@ -74,20 +74,19 @@ def changed(data: bytes, change: Change, quality: int) -> bytes:
     return buffer.getvalue()
 
 
-def signed(data: bytes) -> Signature | None:
-    """Returns the signature of a photo, as the doctor takes it."""
+def sign_photo(data: bytes) -> Signature | None:
+    """Returns a photo's signature, computed as in the dataset check."""
     from zoo.data.check.signature import ENOUGH, sign
     from zoo.data.images.decode import open_image
 
     return sign(open_image(data, enough=ENOUGH, rough=True))
 
 
-def photos(arguments: argparse.Namespace) -> list[bytes]:
-    """Returns JPEGs: of a folder, or generated."""
+def load_photos(arguments: argparse.Namespace) -> list[bytes]:
+    """Returns the JPEGs of the given folder, or generated ones."""
     if not arguments.data:
-        return [jpeg(_photos.PHOTO, number) for number in range(arguments.photos)]
-    paths = sorted(path for path in arguments.data.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg"))
-    return [path.read_bytes() for path in paths] or sys.exit(f"{arguments.data} holds no JPEG.")
+        return [_photos.draw_jpeg(_photos.PHOTO, number) for number in range(arguments.photos)]
+    return [path.read_bytes() for path in _photos.find_jpegs(arguments.data)]
 
 
 def measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:
@@ -95,25 +94,26 @@ def measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     from zoo.data.check.near import Signatures, close_pairs
 
     with ThreadPoolExecutor() as pool:
-        data = photos(arguments)
-        made = [(each, signature) for each, signature in zip(data, pool.map(signed, data), strict=True) if signature]
-        whole = Signatures([signature for _, signature in made])
-        step = max(1, len(made) // _CHANGED)
-        few = Signatures([signature for _, signature in made[::step]])
+        data = load_photos(arguments)
+        signatures = pool.map(sign_photo, data)
+        signed = [(photo, signature) for photo, signature in zip(data, signatures, strict=True) if signature]
+        everything = Signatures([signature for _, signature in signed])
+        sample = signed[:: max(1, len(signed) // _MODIFIED)]
+        originals = Signatures([signature for _, signature in sample])
         rows = []
         for name, (change, quality) in CHANGES.items():
-            others = pool.map(lambda each, how=(change, quality): signed(changed(each[0], *how)), made[::step])
-            pairs = close_pairs(Signatures([other for other in others if other]), few)
-            found = {pair.one for pair in pairs if pair.one == pair.other}
-            rows.append(
-                {"photos": name, "pairs": len(few), "taken for the same": len(found), "%": 100 * len(found) / len(few)}
-            )
-    number, same = len(whole) * (len(whole) - 1) // 2, len(close_pairs(whole))
-    return [*rows, {"photos": "unlike", "pairs": number, "taken for the same": same, "%": 100 * same / number}]
+            modified = pool.map(lambda pair, how=(change, quality): sign_photo(apply_change(pair[0], *how)), sample)
+            pairs = close_pairs(Signatures([signature for signature in modified if signature]), originals)
+            rows.append(_row(name, len(originals), len({pair.one for pair in pairs if pair.one == pair.other})))
+    return [*rows, _row(DIFFERENT, len(everything) * (len(everything) - 1) // 2, len(close_pairs(everything)))]
+
+
+def _row(name: str, pairs: int, matching: int) -> dict[str, Any]:
+    return {"photos": name, "pairs": pairs, "matching": matching, "%": 100 * matching / pairs}
 
 
 def main(args: list[str] | None = None) -> None:
-    """Parses, measures, reports."""
+    """Runs the benchmark."""
     arguments = make_parser(NAME, __doc__, repeats=1, photos=2_000).parse_args(args)
     if arguments.quick:
         arguments.photos = min(40, arguments.photos)

@@ -44,7 +44,9 @@ def start_up(model: Path, repeats: int, *, warm_up: bool) -> tuple[float, float]
     def bare() -> float:
         started = time.perf_counter()
         program = _BARE.format(model=str(model))
-        subprocess.run([sys.executable, "-c", program], check=True, env=_project.checkout_environment(PYTHONWARNINGS="ignore"))
+        subprocess.run(
+            [sys.executable, "-c", program], check=True, env=_project.checkout_environment(PYTHONWARNINGS="ignore")
+        )
         return time.perf_counter() - started
 
     taken = alternate({"page": page, "bare": bare}, repeats, warm_up=warm_up)

@@ -1,8 +1,8 @@
-"""What passes between the start of `zoo finetune` and the end of its first training step.
+"""Measures the time from the start of `zoo finetune` to the end of its first training step.
 
-A run on a single batch of photos, so that what is measured is the fixed cost, beside bare Python processes: one that
-imports torch and builds the same network with torchvision, and one that goes on to a first step in plain torch. The
-first step's end is read from the events that `zoo finetune --json` prints. Alternating; the ratio is that of medians.
+Runs on a single batch of photos, so that only fixed costs count, and compares with bare Python processes: one that
+imports torch and builds the same network with torchvision, and one that continues to a first step in plain torch. The
+events of `zoo finetune --json` mark the end of the first step. Alternating; the ratio is that of medians.
 """
 
 from __future__ import annotations
@@ -34,27 +34,27 @@ _STEP = (
 )
 
 
-def bare(program: str, environment: dict[str, str]) -> float:
+def time_program(program: str, environment: dict[str, str]) -> float:
     """Returns the seconds that a Python program takes."""
     started = time.perf_counter()
     subprocess.run([sys.executable, "-c", program], check=True, env=environment)
     return time.perf_counter() - started
 
 
-def first_step(words: list[str], environment: dict[str, str]) -> float:
-    """Returns the seconds until `zoo finetune` tells that its first step is done; the safe_point of the run is waited for."""
+def time_first_step(options: list[str], environment: dict[str, str]) -> float:
+    """Returns the seconds until `zoo finetune` reports its first step; waits for the run to finish."""
     started = time.perf_counter()
-    command = [sys.executable, "-m", "zoo", "finetune", *words, "--json"]
+    command = [sys.executable, "-m", "zoo", "finetune", *options, "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout is not None
-        told = [(json.loads(line)["event"], time.perf_counter() - started) for line in process.stdout]
+        events = [(json.loads(line)["event"], time.perf_counter() - started) for line in process.stdout]
     if process.returncode:
         sys.exit(f"{' '.join(command)} ended with {process.returncode}")
-    return next(seconds for event, seconds in told if event == "StepResult")
+    return next(seconds for event, seconds in events if event == "StepResult")
 
 
-def random_weights(path: Path) -> Path:
-    """Writes weights of an untrained resnet18, so that a run can start as from pretrained ones."""
+def write_random_weights(path: Path) -> Path:
+    """Writes the weights of an untrained resnet18, so that a run can start as if from pretrained ones."""
     program = f"{_BUILD}; import safetensors.torch; safetensors.torch.save_file(net.state_dict(), {str(path)!r})"
     subprocess.run([sys.executable, "-c", program], check=True)
     return path
@@ -64,28 +64,28 @@ def measure(arguments: argparse.Namespace, folder: Path) -> list[dict[str, Any]]
     """Returns the rows of the table."""
     data = arguments.data or _photos.generate(_BATCH)
     environment = _project.checkout_environment(PYTHONWARNINGS="ignore")
-    words = ["resnet18", "--data", str(data), "--runs", str(folder), "--epochs", "1", "--limit", str(_BATCH)]
-    words += ["--image-size", str(arguments.image_size)]
+    options = ["resnet18", "--data", str(data), "--runs", str(folder), "--epochs", "1", "--limit", str(_BATCH)]
+    options += ["--image-size", str(arguments.image_size)]
     plain = _STEP.format(batch=_BATCH, size=arguments.image_size)
     measures = {
-        "import torch, torchvision, build resnet18": partial(bare, _BUILD, environment),
-        "zoo finetune --weights none": partial(first_step, [*words, "--weights", "none"], environment),
+        "import torch, torchvision, build resnet18": partial(time_program, _BUILD, environment),
+        "zoo finetune --weights none": partial(time_first_step, [*options, "--weights", "none"], environment),
     }
     if not arguments.quick:
-        measures["bare, and a step in plain torch"] = partial(bare, _BUILD + plain, environment)
-        weights = arguments.weights or random_weights(folder / "resnet18.safetensors")
-        words += ["--weights", str(weights)]
-        measures["zoo finetune, default recipe (probe first)"] = partial(first_step, words, environment)
-    taken = alternate(measures, arguments.repeats, warm_up=not arguments.quick)
-    reference = median(next(iter(taken.values())))
+        measures["the same, and a step in plain torch"] = partial(time_program, _BUILD + plain, environment)
+        weights = arguments.weights or write_random_weights(folder / "resnet18.safetensors")
+        options += ["--weights", str(weights)]
+        measures["zoo finetune, default recipe (probe first)"] = partial(time_first_step, options, environment)
+    results = alternate(measures, arguments.repeats, warm_up=not arguments.quick)
+    reference = median(next(iter(results.values())))
     return [
-        {"until": name, "seconds": median(seconds), "least": min(seconds), "ratio": median(seconds) / reference}
-        for name, seconds in taken.items()
+        {"until": name, "seconds": median(seconds), "fastest": min(seconds), "ratio": median(seconds) / reference}
+        for name, seconds in results.items()
     ]
 
 
 def main(args: list[str] | None = None) -> None:
-    """Parses, measures, reports."""
+    """Runs the benchmark."""
     parser = make_parser(NAME, __doc__, repeats=5, photos=_BATCH)
     arguments = parser.parse_args(args)
     if arguments.quick:
@@ -93,7 +93,7 @@ def main(args: list[str] | None = None) -> None:
     _project.use_checkout()
     with tempfile.TemporaryDirectory() as folder:
         rows = measure(arguments, Path(folder))
-    report(NAME, arguments, rows, notes=["The two bare processes count to their end; zoo to its first step."])
+    report(NAME, arguments, rows, notes=["Bare processes are timed to their end, the zoo to its first step."])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""fastai: `vision_learner` and `fine_tune`, one of the epochs with a frozen body, as its documents have it."""
+"""fastai: `vision_learner` and `fine_tune`, one epoch with a frozen body, as its documentation does."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import warnings
 from typing import Any
 
 import torch
-from _task import Task, answer, load_weights, read_task
+from _task import Task, load_weights, print_result, read_task
 from torchvision import models
 
 warnings.filterwarnings("ignore")
@@ -23,7 +23,7 @@ from fastai.vision.learner import model_meta  # noqa: E402
 
 
 class Bf16(Callback):
-    """bf16 autocast on any device; fastai's own knows CUDA alone."""
+    """bf16 autocast on any device; fastai's own callback supports only CUDA."""
 
     order = 10
 
@@ -31,27 +31,26 @@ class Bf16(Callback):
         self.task = task
 
     def before_batch(self) -> None:
-        """Enters."""
+        """Enters autocast."""
         self.autocast = self.task.autocast()
         self.autocast.__enter__()
 
     def after_pred(self) -> None:
-        """Losses are computed in float32."""
+        """Casts predictions, because losses are computed in float32."""
         self.learn.pred = self.pred.float()
 
     def after_loss(self) -> None:
-        """Leaves."""
+        """Leaves autocast."""
         self.autocast.__exit__(None, None, None)
 
 
 def main() -> None:
-    """Trains, evaluates, answers."""
+    """Trains, evaluates and prints the result."""
     task = read_task()
 
     def resnet18(weights: Any = None) -> torch.nn.Module:
         net = models.resnet18()
-        task_classes = torch.nn.Linear(net.fc.in_features, task.classes)
-        net.fc = task_classes
+        net.fc = torch.nn.Linear(net.fc.in_features, task.classes)
         load_weights(net, task)
         return net
 
@@ -71,7 +70,7 @@ def main() -> None:
         learner.fine_tune(task.epochs - 1, freeze_epochs=1)
         test = data.test_dl(sorted((task.data / "test").glob("*/*")), with_labels=True)
         figures = learner.validate(dl=test)
-    answer(float(figures[1]), "fastai")
+    print_result(float(figures[1]), "fastai")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import warnings
 
 import lightning
 import torch
-from _task import answer, load_batches, load_resnet18, make_sgd, read_task
+from _task import load_batches, load_resnet18, make_sgd, print_result, read_task
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -17,7 +17,7 @@ logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 
 
 class Classifier(lightning.LightningModule):
-    """A network, its loss and its optimiser."""
+    """A network with its loss and optimiser."""
 
     def __init__(self, net: nn.Module, *, channels_last: bool) -> None:
         super().__init__()
@@ -32,20 +32,20 @@ class Classifier(lightning.LightningModule):
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
-        """Logs top-1."""
+        """Logs the top-1 accuracy."""
         images, labels = batch
-        said = self.net(images.to(memory_format=self.layout)).argmax(dim=1)
-        self.log("accuracy", (said == labels).float().mean(), batch_size=len(labels))
+        predictions = self.net(images.to(memory_format=self.layout)).argmax(dim=1)
+        self.log("accuracy", (predictions == labels).float().mean(), batch_size=len(labels))
 
     test_step = validation_step
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Returns SGD."""
+        """Creates SGD."""
         return make_sgd(self.net)
 
 
 def main() -> None:
-    """Trains, evaluates, answers."""
+    """Trains, evaluates and prints the result."""
     task = read_task()
     loaders = load_batches(task)
     with tempfile.TemporaryDirectory() as folder:
@@ -60,7 +60,7 @@ def main() -> None:
         module = Classifier(load_resnet18(task), channels_last=task.best)
         trainer.fit(module, loaders["train"], loaders["val"])
         figures = trainer.test(module, loaders["test"], verbose=False)
-    answer(float(figures[0]["accuracy"]), "lightning")
+    print_result(float(figures[0]["accuracy"]), "lightning")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""A plain PyTorch loop, as a textbook has it: ImageFolder, DataLoader, SGD, the output layer ten times as fast."""
+"""A plain PyTorch loop from a textbook: ImageFolder, DataLoader, SGD, a tenfold learning rate for the output layer."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 import torch
-from _task import Task, answer, load_batches, load_resnet18, make_sgd, read_task
+from _task import Task, load_batches, load_resnet18, make_sgd, print_result, read_task
 from torch.nn import functional as F
 
 if TYPE_CHECKING:
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 
 
 def evaluate(net: nn.Module, batches: DataLoader[Any], task: Task) -> float:
-    """Returns top-1."""
+    """Returns the top-1 accuracy."""
     net.eval()
     hits = count = 0
     with torch.no_grad(), task.autocast():
         for images, labels in batches:
-            said = net(images.to(task.device)).argmax(dim=1)
-            hits += int((said == labels.to(task.device)).sum())
+            predictions = net(images.to(task.device)).argmax(dim=1)
+            hits += int((predictions == labels.to(task.device)).sum())
             count += len(labels)
     return hits / count
 
 
 def main() -> None:
-    """Trains, evaluates, answers."""
+    """Trains, evaluates and prints the result."""
     task = read_task()
     net = load_resnet18(task).to(task.device)
     loaders = load_batches(task)
@@ -43,7 +43,7 @@ def main() -> None:
             loss.backward()
             optimizer.step()
         evaluate(net, loaders["val"], task)
-    answer(evaluate(net, loaders["test"], task), "torchvision")
+    print_result(evaluate(net, loaders["test"], task), "torchvision")
 
 
 if __name__ == "__main__":

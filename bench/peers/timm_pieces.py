@@ -1,13 +1,13 @@
-"""timm's pieces, put together as its train script does, with that script's defaults where a short training allows it.
+"""timm's building blocks, assembled as in its training script, with the script's defaults as far as a short run allows.
 
-Its five epochs of warm-up are left out, and the rate is its default for a batch of this size.
+There are no five epochs of warm-up, and the learning rate is the default for this batch size.
 """
 
 from __future__ import annotations
 
 import timm
 import torch
-from _task import Task, answer, load_weights, read_task
+from _task import Task, load_weights, print_result, read_task
 from timm.data import create_dataset, create_loader, resolve_data_config
 from timm.optim import create_optimizer_v2
 from timm.scheduler import create_scheduler_v2
@@ -17,15 +17,15 @@ from torch import nn
 _RATE, _RATE_BATCH, _WORKERS = 0.1, 256, 4  # the script's defaults
 
 
-def make_loader(task: Task, part: str, config: dict[str, object]) -> object:
-    """Returns a loader with prefetching, as the script makes it."""
+def make_loader(task: Task, split: str, config: dict[str, object]) -> object:
+    """Creates a prefetching loader as the script does."""
     return create_loader(
-        create_dataset("", root=str(task.data), split=part, is_training=part == "train"),
+        create_dataset("", root=str(task.data), split=split, is_training=split == "train"),
         input_size=(3, task.image_size, task.image_size),
         batch_size=task.batch_size,
-        is_training=part == "train",
+        is_training=split == "train",
         scale=(0.08, 1.0),
-        interpolation="random" if part == "train" else config["interpolation"],
+        interpolation="random" if split == "train" else config["interpolation"],
         mean=config["mean"],
         std=config["std"],
         num_workers=task.workers if task.best else _WORKERS,
@@ -35,7 +35,7 @@ def make_loader(task: Task, part: str, config: dict[str, object]) -> object:
 
 
 def validate(net: nn.Module, batches: object, task: Task) -> float:
-    """Returns top-1."""
+    """Returns the top-1 accuracy."""
     net.eval()
     top1 = AverageMeter()
     with torch.inference_mode(), task.autocast():
@@ -46,7 +46,7 @@ def validate(net: nn.Module, batches: object, task: Task) -> float:
 
 
 def main() -> None:
-    """Trains, evaluates, answers."""
+    """Trains, evaluates and prints the result."""
     task = read_task()
     net = timm.create_model("resnet18", num_classes=task.classes)
     load_weights(net, task)
@@ -54,7 +54,7 @@ def main() -> None:
     if task.best:
         net.to(memory_format=torch.channels_last)
     config = resolve_data_config({}, model=net)
-    loaders = {part: make_loader(task, part, config) for part in ("train", "val", "test")}
+    loaders = {split: make_loader(task, split, config) for split in ("train", "val", "test")}
     rate = _RATE * task.batch_size / _RATE_BATCH
     optimizer = create_optimizer_v2(net, opt="sgd", lr=rate, momentum=0.9, weight_decay=2e-5)
     scheduler, _ = create_scheduler_v2(
@@ -72,7 +72,7 @@ def main() -> None:
             optimizer.zero_grad()
         validate(net, loaders["val"], task)
         scheduler.step(epoch + 1)
-    answer(validate(net, loaders["test"], task), "timm")
+    print_result(validate(net, loaders["test"], task), "timm")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""transformers: its Trainer around the textbook's network, with its own optimiser (AdamW) and schedule (a line)."""
+"""transformers: its Trainer with the textbook's network, and its own optimiser (AdamW) and linear schedule."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import tempfile
 from typing import Any
 
 import torch
-from _task import Task, answer, load_folders, load_resnet18, read_task
+from _task import Task, load_folders, load_resnet18, print_result, read_task
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import Trainer, TrainingArguments
 
-_RATE = 3e-4  # the default, 5e-5, is one for language models
+_RATE = 3e-4  # the default of 5e-5 is meant for language models
 
 
 class WithLoss(nn.Module):
-    """A network that answers as the Trainer wants it."""
+    """A network with the outputs that the Trainer expects."""
 
     def __init__(self, task: Task) -> None:
         super().__init__()
@@ -23,26 +23,26 @@ class WithLoss(nn.Module):
         self.layout = torch.channels_last if task.best else torch.preserve_format
 
     def forward(self, pixel_values: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Returns loss and logits."""
+        """Returns the loss and the logits."""
         logits = self.net(pixel_values.to(memory_format=self.layout))
         return {"loss": F.cross_entropy(logits, labels), "logits": logits}
 
 
 def collate(samples: list[tuple[Tensor, int]]) -> dict[str, Tensor]:
-    """Returns a batch by the names of `WithLoss.forward`."""
+    """Collates a batch with the argument names of `WithLoss.forward`."""
     images, labels = zip(*samples, strict=True)
     return {"pixel_values": torch.stack(images), "labels": torch.tensor(labels)}
 
 
 def top1(predicted: Any) -> dict[str, float]:
-    """Returns the metric."""
+    """Returns the top-1 accuracy."""
     return {"accuracy": float((predicted.predictions.argmax(axis=1) == predicted.label_ids).mean())}
 
 
 def main() -> None:
-    """Trains, evaluates, answers."""
+    """Trains, evaluates and prints the result."""
     task = read_task()
-    parts = load_folders(task)
+    splits = load_folders(task)
     fast: dict[str, Any] = {"bf16": True, "dataloader_num_workers": task.workers} if task.best else {}
     if fast and task.workers:
         fast["dataloader_persistent_workers"] = True
@@ -65,13 +65,13 @@ def main() -> None:
                 **fast,
             ),
             data_collator=collate,
-            train_dataset=parts["train"],
-            eval_dataset=parts["val"],
+            train_dataset=splits["train"],
+            eval_dataset=splits["val"],
             compute_metrics=top1,
         )
         trainer.train()
-        figures = trainer.evaluate(parts["test"])
-    answer(float(figures["eval_accuracy"]), "transformers", "accelerate")
+        figures = trainer.evaluate(splits["test"])
+    print_result(float(figures["eval_accuracy"]), "transformers", "accelerate")
 
 
 if __name__ == "__main__":
