@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from matplotlib.text import Text
 
-from zoo.metrics.evaluation import evaluate_predictions
+from zoo.metrics.classification import evaluate_predictions
 from zoo.report.confusion import write_confusion
 
 

@@ -6,7 +6,7 @@ import torch
 from fakes import CLASSES, images
 
 from zoo.config import make_config
-from zoo.metrics.evaluation import evaluate_predictions
+from zoo.metrics.classification import evaluate_predictions
 from zoo.models.build import assemble, preprocess_for
 from zoo.models.offers import find_offers
 from zoo.models.precision import choose_precision

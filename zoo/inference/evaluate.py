@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from zoo.events import Observer
     from zoo.inference.open import ModelFile
     from zoo.inference.predictor import PhotoPredictor
-    from zoo.metrics.evaluation import Evaluation
+    from zoo.metrics.classification import Evaluation
     from zoo.plugins.registry import Registry
     from zoo.plugins.specs import ImageSet, Sample
 
@@ -83,7 +83,7 @@ def score(predictor: PhotoPredictor, samples: Sequence[Sample], *, part: str, ob
     Raises:
         DataError: No photo is readable.
     """
-    from zoo.metrics.evaluation import evaluate_predictions
+    from zoo.metrics.classification import evaluate_predictions
 
     rows, labels, failures = [], [], []
     with ThreadPoolExecutor(usable_cpus()) as pool:

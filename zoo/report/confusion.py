@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from zoo.metrics.evaluation import Evaluation
+    from zoo.metrics.classification import Evaluation
 
 # Up to so many classes a cell holds count and share; count alone; and the classes are named beside the matrix.
 BOTH, COUNTED, NAMED = 12, 40, 100

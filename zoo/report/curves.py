@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from zoo.metrics.evaluation import mean_interval
+from zoo.metrics.intervals import mean_interval
 from zoo.report.plot import PALETTE, class_labels, headline, legend, panel, picture
 
 if TYPE_CHECKING:

@@ -147,7 +147,7 @@ def _conclude(done: Mapping[str, Sequence[Run]], folder: Path, *, title: str) ->
 
 
 def _variant(name: str, runs: Sequence[Run]) -> Variant:
-    from zoo.metrics.evaluation import mean_interval
+    from zoo.metrics.intervals import mean_interval
 
     accuracies = tuple(float((run.results.get("test") or run.results["val"])["accuracy"]) for run in runs)
     mean, half_width = mean_interval(accuracies)

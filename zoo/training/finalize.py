@@ -5,7 +5,7 @@ from __future__ import annotations
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from zoo.metrics.evaluation import evaluate_predictions
+from zoo.metrics.classification import evaluate_predictions
 from zoo.models.fold_bn import folded
 from zoo.models.runtime import float32_arithmetic
 from zoo.report import Mistake, find_mistakes, write_confusion, write_curves, write_mistakes
@@ -18,7 +18,7 @@ from zoo.training.record import figures
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from zoo.metrics.evaluation import Evaluation
+    from zoo.metrics.classification import Evaluation
     from zoo.models.classifier import Classifier
     from zoo.plugins.specs import Sample
     from zoo.training.job import Job

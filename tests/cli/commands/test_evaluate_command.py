@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 import zoo.inference.evaluate
-from zoo.metrics.evaluation import evaluate_predictions
+from zoo.metrics.classification import evaluate_predictions
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from zoo.inference.open import find_model
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from zoo.metrics.evaluation import Evaluation
+    from zoo.metrics.classification import Evaluation
 
 _MOST_CLASSES = 12  # of a confusion matrix that a terminal can show
 

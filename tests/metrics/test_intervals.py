@@ -1,0 +1,58 @@
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zoo.metrics.intervals import format_mean, mean_interval, wilson_interval
+
+
+def test_wilson_interval_of_800_photos():
+    low, high = wilson_interval(744, 800)
+    assert (low, high) == (pytest.approx(0.9102, abs=5e-5), pytest.approx(0.9457, abs=5e-5))
+
+
+@given(st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_wilson_interval_matches_scipy(case):
+    correct, count = case
+    expected = scipy.stats.binomtest(correct, count).proportion_ci(method="wilson")
+    assert wilson_interval(correct, count) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+def test_wilson_interval_is_exact_at_its_ends():
+    assert wilson_interval(0, 7)[0] == 0
+    assert wilson_interval(7, 7)[1] == 1
+
+
+def test_mean_interval_of_three_seeds():
+    mean, half = mean_interval([0.90, 0.92, 0.94])
+    assert mean == pytest.approx(0.92)
+    assert half == pytest.approx(4.302653 * 0.02 / math.sqrt(3), rel=1e-6)  # t of 2 degrees of freedom, 0.975
+
+
+@pytest.mark.parametrize("values", [[0.9], [0.8, 0.9]])
+def test_fewer_than_three_seeds_have_no_interval(values):
+    assert mean_interval(values) == (pytest.approx(np.mean(values)), None)
+
+
+@given(st.lists(st.floats(-1e3, 1e3), min_size=3, max_size=20))
+def test_mean_interval_matches_scipy(values):
+    mean, half = mean_interval(values)
+    spread = scipy.stats.sem(values)
+    expected = spread * scipy.stats.t.ppf(0.975, len(values) - 1)
+    assert mean == pytest.approx(np.mean(values), abs=1e-9)
+    assert half == pytest.approx(expected, rel=1e-6, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "text"),
+    [
+        ([0.90, 0.92, 0.94], "92.0 % ± 5.0"),
+        ([0.624, 0.844], "73.4 % (too few runs for an interval)"),
+        ([0.9], "90.0 % (too few runs for an interval)"),
+    ],
+)
+def test_format_mean_replaces_the_interval_of_too_few_runs_by_a_remark(accuracies, text):
+    assert format_mean(accuracies) == text

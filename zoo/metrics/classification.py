@@ -1,0 +1,151 @@
+"""Metrics of a classifier's predictions: accuracy with its interval, per-class scores, confusion, calibration."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from zoo.errors import DataError, TrainingError
+from zoo.metrics.intervals import wilson_interval
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+BINS = 15
+_Floats = npt.NDArray[np.float64]
+_Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassMetrics:
+    """The scores of one class.
+
+    Attributes:
+        name: The name of the class.
+        precision: The share of the photos predicted as this class that belong to it; 0 if none was.
+        recall: The share of the photos of this class that were predicted as it; 0 if there are none.
+        f1: Harmonic mean of precision and recall; 0 if both are 0.
+        support: Number of photos of the class.
+    """
+
+    name: str
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """The metrics of a classifier on labelled photos. Every float is finite.
+
+    Attributes:
+        classes: Class names, in the order of the labels.
+        count: Number of photos.
+        accuracy: Top-1, 0 to 1.
+        interval: The accuracy's 95 % interval (`wilson_interval`).
+        macro_f1: Mean F1 over the classes that occur or were predicted, as in scikit-learn.
+        calibration_error: The expected calibration error (`calibration_error`).
+        loss: Mean negative log-likelihood of the true classes, in nats; probabilities below 1e-12 count as 1e-12.
+        per_class: The scores of each class.
+        confusion: Counts: ``confusion[i][j]`` photos of class i were predicted as class j.
+    """
+
+    classes: tuple[str, ...]
+    count: int
+    accuracy: float
+    interval: tuple[float, float]
+    macro_f1: float
+    calibration_error: float
+    loss: float
+    per_class: tuple[ClassMetrics, ...]
+    confusion: tuple[tuple[int, ...], ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the fields as plain values for JSON."""
+        return asdict(self)
+
+
+def evaluate_predictions(probabilities: npt.ArrayLike, labels: npt.ArrayLike, classes: Sequence[str]) -> Evaluation:
+    """Computes the metrics of predictions.
+
+    Args:
+        probabilities: ``(N, C)`` float. The rows need not sum to one, as those of sigmoids do not. The highest is the
+            predicted class, the first of several equal ones.
+        labels: ``(N,)`` integers, 0 to C - 1.
+        classes: C names.
+
+    Raises:
+        DataError: There are no photos.
+        TrainingError: A probability is NaN or infinite.
+        ValueError: The shapes do not match, or a label is out of range.
+    """
+    p, y = _validate(probabilities, labels, len(classes))
+    predicted = p.argmax(axis=1)
+    correct = predicted == y
+    confusion = np.bincount(y * len(classes) + predicted, minlength=len(classes) ** 2).reshape(len(classes), -1)
+    per_class = _per_class(confusion, classes)
+    occurring = (confusion.sum(axis=0) + confusion.sum(axis=1)) > 0
+    return Evaluation(
+        classes=tuple(classes),
+        count=len(y),
+        accuracy=float(correct.mean()),
+        interval=wilson_interval(int(correct.sum()), len(y)),
+        macro_f1=fmean(scores.f1 for scores, occurs in zip(per_class, occurring, strict=True) if occurs),
+        calibration_error=calibration_error(p.max(axis=1), correct),
+        loss=float(np.abs(np.log(np.clip(p[np.arange(len(y)), y], 1e-12, 1))).mean()),
+        per_class=per_class,
+        confusion=tuple(map(tuple, confusion.tolist())),
+    )
+
+
+def calibration_error(confidence: npt.ArrayLike, correct: npt.ArrayLike) -> float:
+    """Returns the expected calibration error (Guo et al. 2017, https://arxiv.org/abs/1706.04599, equation 3).
+
+    It sorts the predictions by confidence into 15 bins of equal width, open below and closed above, and averages the
+    gap between accuracy and mean confidence over the bins, weighted by their numbers of predictions.
+
+    Args:
+        confidence: ``(N,)`` float, 0 to 1: the probability of the predicted class.
+        correct: ``(N,)`` bool: whether the predicted class is the label.
+    """
+    p = np.asarray(confidence, dtype=np.float64)
+    bins = np.digitize(p, np.linspace(0, 1, BINS + 1)[1:-1], right=True)
+    # The number n of a bin cancels out: (n / N) |correct / n - sum(p) / n| = |correct - sum(p)| / N.
+    gaps = np.bincount(bins, weights=np.asarray(correct, dtype=np.float64) - p, minlength=BINS)
+    return float(np.abs(gaps).sum() / p.size)
+
+
+def _validate(probabilities: npt.ArrayLike, labels: npt.ArrayLike, classes: int) -> tuple[_Floats, _Ints]:
+    p, y = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
+    if p.shape != (len(y), classes):
+        raise ValueError(f"probabilities have shape {p.shape}, not {(len(y), classes)}")
+    if len(y) == 0:
+        raise DataError("There are no photos to evaluate.", hint="Pass data with at least one readable photo.")
+    if not np.issubdtype(y.dtype, np.integer) or y.min() < 0 or y.max() >= classes:
+        raise ValueError(f"labels must be integers from 0 to {classes - 1}")
+    if diverged := int((~np.isfinite(p)).any(axis=1).sum()):
+        raise TrainingError(
+            f"The network returns NaN or infinite outputs for {diverged} of {len(y)} photos.",
+            hint="Its training diverged. Lower the learning rate, or pass --precision fp32.",
+        )
+    return p, y.astype(np.int64)
+
+
+def _per_class(confusion: _Ints, classes: Sequence[str]) -> tuple[ClassMetrics, ...]:
+    hits, predicted, support = np.diag(confusion), confusion.sum(axis=0), confusion.sum(axis=1)
+    # 2 TP / (predicted + support) equals the harmonic mean, and is defined even where precision or recall is not.
+    columns = (_ratio(hits, predicted), _ratio(hits, support), _ratio(2 * hits, predicted + support), support.tolist())
+    return tuple(
+        ClassMetrics(name=name, precision=precision, recall=recall, f1=f1, support=count)
+        for name, precision, recall, f1, count in zip(classes, *columns, strict=True)
+    )
+
+
+def _ratio(numerator: _Ints, denominator: _Ints) -> list[float]:
+    ratio = np.divide(numerator, denominator, out=np.zeros(len(numerator)), where=denominator > 0)
+    return [float(value) for value in ratio]

@@ -1,0 +1,59 @@
+"""95 % confidence intervals: of an accuracy over photos, and of a mean over runs."""
+
+from __future__ import annotations
+
+import math
+from statistics import NormalDist, fmean, stdev
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+CONFIDENCE = 0.95
+# Student's t is 12.7 for two runs, 4.3 for three: from two runs an interval often spans more than 0 to 100 %.
+MIN_RUNS = 3
+
+
+def wilson_interval(correct: int, count: int) -> tuple[float, float]:
+    """Returns the 95 % score interval of a proportion (Wilson 1927, https://doi.org/10.2307/2276774).
+
+    Unlike the textbook's p +- 1.96 s, it keeps its level for few photos and near 0 and 1, and never leaves [0, 1]
+    (Brown, Cai and DasGupta 2001, https://doi.org/10.1214/ss/1009213286).
+
+    Args:
+        correct: Number of successes.
+        count: Number of trials, at least 1.
+    """
+    z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+    share, shrink = correct / count, 1 + z * z / count
+    middle = (share + z * z / (2 * count)) / shrink
+    half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count)) / shrink
+    # At 0 and 1 one bound is exact in theory; rounding would move it.
+    return (0.0 if correct == 0 else middle - half), (1.0 if correct == count else middle + half)
+
+
+def mean_interval(values: Sequence[float]) -> tuple[float, float | None]:
+    """Returns the mean of repeated measurements and the half width of its 95 % Student-t interval.
+
+    Args:
+        values: At least one, such as the accuracy of each seed. The half width of fewer than `MIN_RUNS` is None.
+    """
+    if len(values) < MIN_RUNS:
+        return fmean(values), None
+    from scipy.special import stdtrit  # the quantiles of scipy.stats.t; importing scipy.stats takes a second
+
+    quantile = float(stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2))
+    return fmean(values), quantile * stdev(values) / math.sqrt(len(values))
+
+
+def format_mean(accuracies: Sequence[float]) -> str:
+    """Returns the mean accuracy of several runs in percent: ``"91.2 % ± 0.8"``.
+
+    From fewer than `MIN_RUNS` runs there is no interval, and the text says so.
+
+    Args:
+        accuracies: One for each run, 0 to 1.
+    """
+    mean, half_width = mean_interval(accuracies)
+    interval = "(too few runs for an interval)" if half_width is None else f"± {100 * half_width:.1f}"
+    return f"{100 * mean:.1f} % {interval}"
