@@ -1,11 +1,15 @@
-"""What the look-around commands import, and what they leave alone."""
+"""What `import zoo` and the commands that only list and describe import, and what they do not."""
 
 import ast
 import os
 import subprocess
 import sys
+from importlib.metadata import version
+from pathlib import Path
 
 import pytest
+
+import zoo
 
 HEAVY = ("torch", "timm", "torchvision", "gradio", "onnxruntime", "numpy", "scipy", "matplotlib", "PIL")
 
@@ -51,7 +55,7 @@ def imported(*args, cwd):
     ],
     ids=" ".join,
 )
-def test_looking_around_imports_nothing_heavy(tmp_path, args):
+def test_listing_and_describing_imports_nothing_heavy(tmp_path, args):
     modules = imported(*args, cwd=tmp_path)
     assert not modules & set(HEAVY)
     assert "rich" not in modules  # the output is no terminal
@@ -69,11 +73,21 @@ def test_the_package_imports_nothing_but_itself():
     assert not {"pluggy", "dataclasses", "torch", "numpy"} & set(done.stdout.split())
 
 
-def test_every_public_name_is_there():
-    import zoo
-
+def test_every_public_name_can_be_imported():
     for name in zoo.__all__:
         assert getattr(zoo, name) is not None
-    assert set(zoo.__all__) <= set(dir(zoo))
+    assert {*zoo.__all__, "__version__"} <= set(dir(zoo))
     with pytest.raises(AttributeError, match="no attribute 'nosuch'"):
         zoo.nosuch  # noqa: B018
+
+
+def test_type_checkers_see_the_same_names_as_the_table_of_exports():
+    tree = ast.parse(Path(zoo.__file__).read_text("utf-8"))
+    (block,) = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    imports = [node for node in block.body if isinstance(node, ast.ImportFrom)]
+    assert all(alias.name == alias.asname for node in imports for alias in node.names)
+    assert {node.module: tuple(alias.name for alias in node.names) for node in imports} == zoo._EXPORTS
+
+
+def test_the_version_is_that_of_the_distribution():
+    assert zoo.__version__ == version("finetune-zoo")

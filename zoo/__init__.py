@@ -4,7 +4,7 @@
     run = zoo.finetune("resnet18", data="hotdog")
     zoo.load(run.path).predict("photo.jpg")
 
-Importing `zoo` is cheap: every name is imported when it is first used.
+`import zoo` is cheap: each name is imported from its module on first use.
 """
 
 from __future__ import annotations
@@ -12,124 +12,104 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from zoo.config import FinetuneConfig, make_config
-    from zoo.data.check.examine import check_data
-    from zoo.inference.evaluate import evaluate
-    from zoo.inference.predictor import PhotoPredictor, Prediction
-    from zoo.inference.run_predictor import Predictor, load
-    from zoo.plugins.contracts import Backbone, Features, Head, Stage, StagedBackbone
-    from zoo.plugins.hookspecs import hookimpl
-    from zoo.plugins.registry import load_registry
-    from zoo.plugins.specs import (
-        BackboneCard,
-        BackboneFamily,
-        BackboneRequest,
-        BackboneSpec,
-        CheckSpec,
-        DatasetRequest,
-        DatasetSpec,
-        Finding,
-        FormatRequest,
-        FormatSpec,
-        HeadRequest,
-        HeadSpec,
-        ImageSet,
-        Sample,
-        WeightsInfo,
-    )
-    from zoo.preprocess import Preprocess
-    from zoo.runs.open import open_run
-    from zoo.runs.run import Run, list_runs
-    from zoo.training.compare import compare
-    from zoo.training.finetune import finetune, resume
-
-_LAZY = {
-    "Backbone": "zoo.plugins.contracts",
-    "Features": "zoo.plugins.contracts",
-    "Head": "zoo.plugins.contracts",
-    "Stage": "zoo.plugins.contracts",
-    "StagedBackbone": "zoo.plugins.contracts",
-    "BackboneCard": "zoo.plugins.specs",
-    "BackboneFamily": "zoo.plugins.specs",
-    "BackboneRequest": "zoo.plugins.specs",
-    "BackboneSpec": "zoo.plugins.specs",
-    "CheckSpec": "zoo.plugins.specs",
-    "DatasetRequest": "zoo.plugins.specs",
-    "DatasetSpec": "zoo.plugins.specs",
-    "Finding": "zoo.plugins.specs",
-    "FormatRequest": "zoo.plugins.specs",
-    "FormatSpec": "zoo.plugins.specs",
-    "HeadRequest": "zoo.plugins.specs",
-    "HeadSpec": "zoo.plugins.specs",
-    "ImageSet": "zoo.plugins.specs",
-    "Preprocess": "zoo.preprocess",
-    "Sample": "zoo.plugins.specs",
-    "WeightsInfo": "zoo.plugins.specs",
-    "hookimpl": "zoo.plugins.hookspecs",
-    "FinetuneConfig": "zoo.config",
-    "PhotoPredictor": "zoo.inference.predictor",
-    "Prediction": "zoo.inference.predictor",
-    "Predictor": "zoo.inference.run_predictor",
-    "Run": "zoo.runs.run",
-    "check_data": "zoo.data.check.examine",
-    "compare": "zoo.training.compare",
-    "evaluate": "zoo.inference.evaluate",
-    "finetune": "zoo.training.finetune",
-    "list_runs": "zoo.runs.run",
-    "load": "zoo.inference.run_predictor",
-    "load_registry": "zoo.plugins.registry",
-    "make_config": "zoo.config",
-    "open_run": "zoo.runs.open",
-    "resume": "zoo.training.finetune",
+# What `zoo` exports, by module. Type checkers cannot read this table, so the imports below repeat it for them.
+_EXPORTS = {
+    "zoo.config": ("FinetuneConfig", "make_config"),
+    "zoo.data.check.examine": ("check_data",),
+    "zoo.inference.evaluate": ("evaluate",),
+    "zoo.inference.predictor": ("PhotoPredictor", "Prediction"),
+    "zoo.inference.run_predictor": ("Predictor", "load"),
+    "zoo.metrics.classification": ("Evaluation",),
+    "zoo.plugins.checks": ("check_server",),
+    "zoo.plugins.contracts": ("Backbone", "Features", "Head", "Stage", "StagedBackbone"),
+    "zoo.plugins.hookspecs": ("hookimpl",),
+    "zoo.plugins.losses": ("Criterion",),
+    "zoo.plugins.options": ("NoOptions", "option"),
+    "zoo.plugins.registry": ("Registry", "load_registry"),
+    "zoo.plugins.specs": (
+        "BackboneCard",
+        "BackboneFamily",
+        "BackboneRequest",
+        "BackboneSpec",
+        "CheckSpec",
+        "DatasetRequest",
+        "DatasetSpec",
+        "Finding",
+        "FormatRequest",
+        "FormatSpec",
+        "HeadRequest",
+        "HeadSpec",
+        "ImageSet",
+        "Sample",
+        "WeightsInfo",
+    ),
+    "zoo.preprocess": ("Preprocess",),
+    "zoo.runs.open": ("open_run",),
+    "zoo.runs.run": ("Run", "list_runs"),
+    "zoo.training.compare": ("compare",),
+    "zoo.training.finetune": ("finetune", "resume"),
 }
+_MODULE_OF = {name: module for module, names in _EXPORTS.items() for name in names}
 
-__all__ = [
-    "Backbone",
-    "BackboneCard",
-    "BackboneFamily",
-    "BackboneRequest",
-    "BackboneSpec",
-    "CheckSpec",
-    "DatasetRequest",
-    "DatasetSpec",
-    "Features",
-    "Finding",
-    "FinetuneConfig",
-    "FormatRequest",
-    "FormatSpec",
-    "Head",
-    "HeadRequest",
-    "HeadSpec",
-    "ImageSet",
-    "PhotoPredictor",
-    "Prediction",
-    "Predictor",
-    "Preprocess",
-    "Run",
-    "Sample",
-    "Stage",
-    "StagedBackbone",
-    "WeightsInfo",
-    "check_data",
-    "compare",
-    "evaluate",
-    "finetune",
-    "hookimpl",
-    "list_runs",
-    "load",
-    "load_registry",
-    "make_config",
-    "open_run",
-    "resume",
-]
+__all__ = [*_MODULE_OF]
+
+if TYPE_CHECKING:
+    # One statement per module: sorted by ruff, there would be one per alias.
+    # isort: off
+    from zoo.config import FinetuneConfig as FinetuneConfig, make_config as make_config
+    from zoo.data.check.examine import check_data as check_data
+    from zoo.inference.evaluate import evaluate as evaluate
+    from zoo.inference.predictor import PhotoPredictor as PhotoPredictor, Prediction as Prediction
+    from zoo.inference.run_predictor import Predictor as Predictor, load as load
+    from zoo.metrics.classification import Evaluation as Evaluation
+    from zoo.plugins.checks import check_server as check_server
+    from zoo.plugins.contracts import (
+        Backbone as Backbone,
+        Features as Features,
+        Head as Head,
+        Stage as Stage,
+        StagedBackbone as StagedBackbone,
+    )
+    from zoo.plugins.hookspecs import hookimpl as hookimpl
+    from zoo.plugins.losses import Criterion as Criterion
+    from zoo.plugins.options import NoOptions as NoOptions, option as option
+    from zoo.plugins.registry import Registry as Registry, load_registry as load_registry
+    from zoo.plugins.specs import (
+        BackboneCard as BackboneCard,
+        BackboneFamily as BackboneFamily,
+        BackboneRequest as BackboneRequest,
+        BackboneSpec as BackboneSpec,
+        CheckSpec as CheckSpec,
+        DatasetRequest as DatasetRequest,
+        DatasetSpec as DatasetSpec,
+        Finding as Finding,
+        FormatRequest as FormatRequest,
+        FormatSpec as FormatSpec,
+        HeadRequest as HeadRequest,
+        HeadSpec as HeadSpec,
+        ImageSet as ImageSet,
+        Sample as Sample,
+        WeightsInfo as WeightsInfo,
+    )
+    from zoo.preprocess import Preprocess as Preprocess
+    from zoo.runs.open import open_run as open_run
+    from zoo.runs.run import Run as Run, list_runs as list_runs
+    from zoo.training.compare import compare as compare
+    from zoo.training.finetune import finetune as finetune, resume as resume
+
+    # isort: on
+    __version__: str
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        return getattr(importlib.import_module(_LAZY[name]), name)
+    if name in _MODULE_OF:
+        return getattr(importlib.import_module(_MODULE_OF[name]), name)
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("finetune-zoo")
     raise AttributeError(f"module 'zoo' has no attribute '{name}'")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY})
+    return sorted({*globals(), *__all__, "__version__"})
