@@ -10,7 +10,8 @@ from torch import Tensor, nn
 import zoo
 from zoo.errors import WeightsError
 from zoo.plugins.contracts import Features, StagedBackbone
-from zoo.plugins.discovery import Candidate, load_plugins
+from zoo.plugins.discovery import load_plugins
+from zoo.plugins.entry_points import Candidate
 from zoo.plugins.registry import Registry
 from zoo.plugins.specs import BackboneCard, ImageSet, Sample, WeightsInfo
 from zoo.preprocess import Preprocess

@@ -17,6 +17,7 @@ from PIL import Image
 
 from zoo import load_registry
 from zoo.cli.main import cli
+from zoo.plugins.kinds import BACKBONE
 from zoo.testing import check_plugin
 
 ROOT = Path(__file__).parent.parent
@@ -91,7 +92,7 @@ def test_the_plugin_of_the_readme_keeps_the_contract(tmp_path, monkeypatch):
     plugin = importlib.import_module("zoo_readme_net")
     monkeypatch.delitem(sys.modules, "zoo_readme_net")
     check_plugin(plugin)
-    offer = load_registry(extra={"zoo-tinynet": plugin}).backbone("tinynet")
+    offer = load_registry(extra={"zoo-tinynet": plugin}).find(BACKBONE, "tinynet")
     assert offer.name == "zoo-tinynet/tinynet"
     assert len([line for line in source.splitlines() if line.strip()]) <= 20
 

@@ -15,6 +15,7 @@ from scipy.optimize import minimize
 
 from zoo.data.images.decode import decode
 from zoo.errors import ConfigError, DataError
+from zoo.plugins.kinds import DATASET
 from zoo.plugins.options import make_options
 from zoo.plugins.registry import load_registry
 from zoo.plugins.specs import DatasetRequest
@@ -35,8 +36,8 @@ def pixels(samples):
 
 def test_both_are_offered_under_their_names():
     registry = load_registry()
-    assert registry.dataset("hotdog").name == "datasets/hotdog"
-    assert registry.dataset("hotdog-cartoon").name == "datasets/hotdog-cartoon"
+    assert registry.find(DATASET, "hotdog").name == "datasets/hotdog"
+    assert registry.find(DATASET, "hotdog-cartoon").name == "datasets/hotdog-cartoon"
 
 
 def test_listing_them_is_light():

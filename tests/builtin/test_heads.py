@@ -14,7 +14,9 @@ from torch import Tensor, nn
 
 import zoo_heads
 from zoo.errors import ConfigError
+from zoo.plugins.calls import resolve_callable
 from zoo.plugins.contracts import Features, Head
+from zoo.plugins.kinds import HEAD
 from zoo.plugins.losses import Criterion
 from zoo.plugins.options import describe_options, make_options
 from zoo.plugins.registry import load_registry
@@ -42,7 +44,7 @@ def build(name: str, *, dropout: float = 0.0, **options: Any) -> Head:
         criterion=Criterion(),
         options=make_options(spec.options, options, owner=f"head {name}"),
     )
-    return spec.build(request)
+    return resolve_callable(spec.build)(request)
 
 
 def linear_layers(head: Head) -> list[nn.Linear]:
@@ -73,7 +75,7 @@ def test_neither_importing_nor_asking_imports_torch() -> None:
 
 def test_the_registry_knows_the_four_heads() -> None:
     registry = load_registry()
-    assert [registry.head(name).name for name in SPECS] == [
+    assert [registry.find(HEAD, name).name for name in SPECS] == [
         "heads/linear",
         "heads/mlp",
         "heads/cosine",

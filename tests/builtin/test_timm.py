@@ -16,6 +16,7 @@ from zoo.models.classifier import Classifier, freeze
 from zoo.models.frozen_split import find_frozen_split
 from zoo.models.precision import choose_precision
 from zoo.models.weights import load_backbone
+from zoo.plugins.calls import resolve_callable
 from zoo.plugins.specs import BackboneRequest
 from zoo.preprocess import Preprocess
 from zoo_timm import resolve, zoo_backbones
@@ -71,7 +72,7 @@ def request(height, width, *, pretrained=False, **options):
 def build(name, size, **options):
     spec = resolve(name)
     assert spec is not None
-    return spec.build(request(*size, **options))
+    return resolve_callable(spec.build)(request(*size, **options))
 
 
 def original_network(name, **arguments):

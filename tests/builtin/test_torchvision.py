@@ -12,6 +12,7 @@ from zoo.models.classifier import Classifier, freeze
 from zoo.models.frozen_split import find_frozen_split
 from zoo.models.precision import choose_precision
 from zoo.models.weights import load_backbone
+from zoo.plugins.calls import resolve_callable
 from zoo.plugins.options import NoOptions
 from zoo.plugins.specs import BackboneRequest
 from zoo.preprocess import Preprocess
@@ -234,7 +235,7 @@ def test_cards_say_what_the_weights_were_trained_with():
 
 def test_every_network_has_a_card():
     for spec in SPECS.values():
-        card = spec.card()
+        card = resolve_callable(spec.card)()
         assert card.preprocess.resize >= card.preprocess.size[0]
         assert card.weights.accuracy > 50
 

@@ -11,7 +11,8 @@ import pytest
 import zoo.utils.fetch.online
 from zoo.cli import checks
 from zoo.plugins.checks import check_server
-from zoo.plugins.discovery import Candidate, load_plugins
+from zoo.plugins.discovery import load_plugins
+from zoo.plugins.entry_points import Candidate
 from zoo.plugins.registry import Registry
 
 

@@ -8,7 +8,8 @@ from torch import nn
 from zoo import BackboneCard, BackboneSpec, HeadSpec, Preprocess, StagedBackbone, hookimpl
 from zoo.cli.describe import describe
 from zoo.errors import AmbiguousNameError, UnknownNameError
-from zoo.plugins.discovery import DISTRIBUTION, Candidate, load_plugins
+from zoo.plugins.discovery import load_plugins
+from zoo.plugins.entry_points import DISTRIBUTION, Candidate
 from zoo.plugins.options import option
 from zoo.plugins.registry import Registry
 

@@ -2,7 +2,8 @@ import pytest
 
 from zoo import BackboneFamily, BackboneSpec, hookimpl
 from zoo.cli.listing import list_entries, matching_runs, run_row
-from zoo.plugins.discovery import DISTRIBUTION, Candidate, load_plugins
+from zoo.plugins.discovery import load_plugins
+from zoo.plugins.entry_points import DISTRIBUTION, Candidate
 from zoo.plugins.registry import Registry
 from zoo.runs.run import Run
 
@@ -71,7 +72,7 @@ def test_a_word_is_searched_in_names_and_summaries(word, found):
 
 
 def test_kinds_are_left_out():
-    assert list_entries(registry(torchvision=offering(spec("a"))), kinds=["heads", "runs"]).entries == []
+    assert list_entries(registry(torchvision=offering(spec("a"))), of=["heads", "runs"]).entries == []
 
 
 def test_a_run_that_is_not_finished_has_no_figures(tmp_path):

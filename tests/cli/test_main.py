@@ -2,16 +2,17 @@ import os
 import statistics
 import subprocess
 import sys
+from functools import partial
 from types import SimpleNamespace
 
 import click
 import pytest
 
-import zoo.plugins.announced
+import zoo.plugins.entry_points
 from zoo import hookimpl
 from zoo.cli.main import LazyGroup, cli, main
 from zoo.errors import ConfigError
-from zoo.plugins.announced import Announced
+from zoo.plugins.entry_points import Candidate
 
 BARE = """
 import click
@@ -47,6 +48,7 @@ def commands(monkeypatch):
     monkeypatch.setattr(cli, "commands", {})
     monkeypatch.setattr(cli, "lazy", dict(cli.lazy))
     monkeypatch.setattr(cli, "_asked", True)
+    monkeypatch.setattr(cli, "_owners", {})
     return cli.commands
 
 
@@ -56,15 +58,16 @@ def announce(monkeypatch, commands):
     monkeypatch.setattr(cli, "_asked", False)
 
     def announce_plugins(**plugins):
-        def load(announced):
-            plugin = plugins[announced.entry]
+        def load(plugin):
             if isinstance(plugin, BaseException):
                 raise plugin
             return SimpleNamespace(zoo_commands=hookimpl(plugin))
 
-        monkeypatch.setattr(Announced, "load", load)
-        listed = [Announced("acme", "1.0", entry, entry) for entry in plugins]
-        monkeypatch.setattr(zoo.plugins.announced, "announced_plugins", lambda group: listed)
+        listed = [
+            Candidate(entry=entry, distribution="acme", version="1.0", load=partial(load, plugin))
+            for entry, plugin in plugins.items()
+        ]
+        monkeypatch.setattr(zoo.plugins.entry_points, "find_plugins", lambda: listed)
 
     return announce_plugins
 
@@ -189,8 +192,22 @@ def test_a_built_in_command_asks_no_plugin(run, announce):
 
 def test_blocked_plugins_are_not_asked(run, announce, monkeypatch):
     announce(broken=ImportError("never imported"))
-    monkeypatch.setenv("ZOO_BLOCK_PLUGINS", "other, acme:broken")
+    monkeypatch.setenv("ZOO_BLOCK_PLUGINS", "acme:broken")
     assert run("--help")[2] == ""
+
+
+def test_a_blocked_name_that_is_no_plugin_is_warned_of(run, announce, monkeypatch):
+    announce()
+    monkeypatch.setenv("ZOO_BLOCK_PLUGINS", "other")
+    assert run("--help")[2] == "warning: ZOO_BLOCK_PLUGINS names 'other', which is no installed plugin\n"
+
+
+def test_a_command_that_cannot_be_imported_is_the_plugins_fault(run, announce):
+    announce(nets=lambda cli: cli.add_lazy("train-nets", "no_such_module:command", "Train."))
+    code, out, err = run("train-nets")
+    assert (code, out) == (1, "")
+    assert err.startswith("error: The plugin acme:nets cannot run 'train-nets': ModuleNotFoundError")
+    assert "ZOO_BLOCK_PLUGINS=acme:nets" in err
 
 
 def test_plugins_that_are_not_asked_for_commands_have_none():

@@ -11,21 +11,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import zoo
-from zoo.plugins.discovery import (
-    BLOCK_VARIABLE,
-    BUILT_IN,
-    DISTRIBUTION,
-    Candidate,
-    Plugin,
-    blocked_names,
-    discover,
-    load_plugins,
-)
+from zoo.plugins.discovery import Plugin, load_plugins
+from zoo.plugins.entry_points import BLOCK_VARIABLE, DISTRIBUTION, Candidate, blocked_names
+from zoo.plugins.kinds import BACKBONE, CHECK, DATASET, FORMAT, HEAD
 from zoo.plugins.registry import load_registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 
 def head(name: str = "tiny") -> zoo.HeadSpec:
@@ -58,8 +50,8 @@ def load(plugin: object, **values: Any) -> Plugin:
 def error_of(plugin: object, **values: Any) -> str:
     loaded = load(plugin, **values)
     assert loaded.error is not None
-    assert (loaded.backbones, loaded.heads, loaded.datasets, loaded.add_commands) == ((), (), (), None)
-    assert (loaded.formats, loaded.checks) == ((), ())
+    assert not any(loaded.offers.values())
+    assert loaded.add_commands is None
     return loaded.error
 
 
@@ -78,9 +70,9 @@ def test_a_plugin_keeps_all_that_it_offers() -> None:
     plugin = plugin_of(zoo_heads=lambda: [tiny_head], zoo_backbones=lambda: (tiny_family,))
     loaded = load(plugin)
     assert loaded.error is None
-    assert loaded.heads == (tiny_head,)
-    assert loaded.backbones == (tiny_family,)
-    assert loaded.datasets == ()
+    assert loaded.offers[HEAD.name] == (tiny_head,)
+    assert loaded.offers[BACKBONE.name] == (tiny_family,)
+    assert loaded.offers[DATASET.name] == ()
     assert (loaded.key, loaded.qualifier, loaded.version) == ("zoo-tiny:tiny", "zoo-tiny", "1.0")
     assert not loaded.built_in
 
@@ -89,17 +81,17 @@ def test_formats_and_checks_are_kept() -> None:
     onnx, check = file_format(), zoo.CheckSpec(name="tiny", run=list)
     loaded = load(plugin_of(zoo_formats=lambda: [onnx], zoo_checks=lambda: [check]))
     assert loaded.error is None
-    assert (loaded.formats, loaded.checks) == ((onnx,), (check,))
+    assert (loaded.offers[FORMAT.name], loaded.offers[CHECK.name]) == ((onnx,), (check,))
 
 
 @pytest.mark.parametrize(
     ("suffixes", "told"),
     [
         ((), "offers 'tiny' without a suffix"),
-        (".onnx", "no tuple of lower-case endings like '.onnx'"),
-        (("onnx",), "no tuple of lower-case endings"),
-        ((".ONNX",), "no tuple of lower-case endings"),
-        ((3,), "no tuple of lower-case endings"),
+        (".onnx", "not a tuple of lower-case endings like '.onnx'"),
+        (("onnx",), "not a tuple of lower-case endings"),
+        ((".ONNX",), "not a tuple of lower-case endings"),
+        ((3,), "not a tuple of lower-case endings"),
     ],
 )
 def test_a_format_without_a_readable_suffix_is_refused(suffixes: Any, told: str) -> None:
@@ -115,7 +107,7 @@ def test_a_built_in_plugin_is_qualified_by_its_entry() -> None:
 def test_a_module_is_a_plugin() -> None:
     module = ModuleType("zoo_tiny")
     module.zoo_heads = zoo.hookimpl(lambda: [head()])  # type: ignore[attr-defined]
-    assert [spec.name for spec in load(module).heads] == ["tiny"]
+    assert [spec.name for spec in load(module).offers[HEAD.name]] == ["tiny"]
 
 
 def test_an_object_with_methods_is_a_plugin() -> None:
@@ -124,7 +116,7 @@ def test_an_object_with_methods_is_a_plugin() -> None:
         def zoo_heads(self) -> list[zoo.HeadSpec]:
             return [head()]
 
-    assert [spec.name for spec in load(Tiny()).heads] == ["tiny"]
+    assert [spec.name for spec in load(Tiny()).offers[HEAD.name]] == ["tiny"]
 
 
 def test_a_hook_may_be_implemented_twice_under_other_names() -> None:
@@ -137,7 +129,7 @@ def test_a_hook_may_be_implemented_twice_under_other_names() -> None:
         def others(self) -> list[zoo.HeadSpec]:
             return [head("two")]
 
-    assert sorted(spec.name for spec in load(Tiny()).heads) == ["one", "two"]
+    assert sorted(spec.name for spec in load(Tiny()).offers[HEAD.name]) == ["one", "two"]
 
 
 def test_commands_are_added_when_asked_for_and_not_before() -> None:
@@ -152,7 +144,7 @@ def test_commands_are_added_when_asked_for_and_not_before() -> None:
 
 def test_a_family_and_a_backbone_may_share_a_name() -> None:
     spec = zoo.BackboneSpec(name="tiny", build=raising(AssertionError()), card=raising(AssertionError()))
-    assert len(load(plugin_of(zoo_backbones=lambda: [spec, family()])).backbones) == 2
+    assert len(load(plugin_of(zoo_backbones=lambda: [spec, family()])).offers[BACKBONE.name]) == 2
 
 
 # What fails
@@ -292,54 +284,10 @@ def test_the_variable_leaves_plugins_out_of_the_registry(monkeypatch: pytest.Mon
     assert all(plugin.built_in is False for plugin in registry.plugins if not plugin.blocked)
 
 
-# Discovery
-
-
-def announce(folder: Path, *, name: str, entries: str, metadata: bool = True) -> None:
-    info = folder / f"{name}-1.0.dist-info"
-    info.mkdir(parents=True)
-    (info / "entry_points.txt").write_text(f"[zoo]\n{entries}\n")
-    if metadata:
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-
-
-def test_built_in_plugins_come_first_in_their_order() -> None:
-    entries = [found.entry for found in discover() if found.distribution == DISTRIBUTION]
-    assert entries[: len(BUILT_IN)] == list(BUILT_IN)
-    assert [found.distribution for found in discover()][: len(BUILT_IN)] == [DISTRIBUTION] * len(BUILT_IN)
-
-
-def test_outsiders_are_found_by_their_entry_points(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    announce(tmp_path, name="Zoo_B.Net", entries="b = zoo_b")
-    announce(tmp_path, name="zoo-a", entries="z = zoo_z\na = zoo_a:plugin")
-    monkeypatch.syspath_prepend(tmp_path)
-    outsiders = [found for found in discover() if found.distribution in ("zoo-a", "zoo-b-net")]
-    assert [found.key for found in outsiders] == ["zoo-a:a", "zoo-a:z", "zoo-b-net:b"]
-    assert {found.version for found in outsiders} == {"1.0"}
-    errors = [plugin.error for plugin in load_plugins(outsiders)]
-    assert errors[0] == "ModuleNotFoundError: No module named 'zoo_a'"
-
-
-def test_a_distribution_removed_by_halves_disturbs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    announce(tmp_path, name="gone", entries="gone = zoo_gone", metadata=False)
-    monkeypatch.syspath_prepend(tmp_path)
-    (gone,) = (found for found in discover() if found.entry == "gone")
-    assert gone.key == "unknown:gone"
-    assert gone.version == ""
-
-
-def test_an_entry_announced_twice_is_loaded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    announce(tmp_path / "one", name="zoo-a", entries="a = zoo_first")
-    announce(tmp_path / "two", name="zoo_a", entries="a = zoo_second")
-    monkeypatch.syspath_prepend(tmp_path / "two")
-    monkeypatch.syspath_prepend(tmp_path / "one")
-    assert len([found for found in discover() if found.key == "zoo-a:a"]) == 1
-
-
 def test_extra_plugins_come_last() -> None:
     registry = load_registry(extra={"notebook": plugin_of(zoo_heads=lambda: [head("mine")])})
     assert registry.plugins[-1].key == "notebook:notebook"
-    assert registry.head("notebook/mine").spec.name == "mine"
+    assert registry.find(HEAD, "notebook/mine").spec.name == "mine"
 
 
 def test_every_call_gives_a_fresh_registry() -> None:
@@ -349,8 +297,8 @@ def test_every_call_gives_a_fresh_registry() -> None:
 
 def test_looking_around_imports_nothing_heavy() -> None:
     code = (
-        "import sys; from zoo.plugins.registry import load_registry; registry = load_registry();"
-        "registry.heads(), registry.datasets(), registry.backbones(), registry.families();"
+        "import sys; from zoo.plugins.kinds import BACKBONE, DATASET, HEAD; from zoo.plugins.registry import load_registry; registry = load_registry();"
+        "registry.offers(HEAD), registry.offers(DATASET), registry.offers(BACKBONE), registry.families(BACKBONE);"
         "print(sorted({'torch', 'torchvision', 'timm', 'gradio', 'onnxruntime', 'numpy'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

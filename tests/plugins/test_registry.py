@@ -10,7 +10,9 @@ import pytest
 
 import zoo
 from zoo.errors import AmbiguousNameError, PluginError, UnknownNameError
-from zoo.plugins.discovery import DISTRIBUTION, Candidate, load_plugins
+from zoo.plugins.discovery import load_plugins
+from zoo.plugins.entry_points import DISTRIBUTION, Candidate
+from zoo.plugins.kinds import BACKBONE, CHECK, DATASET, FORMAT, HEAD
 from zoo.plugins.registry import Registry, family_names
 
 if TYPE_CHECKING:
@@ -89,38 +91,40 @@ TIMM = built_in("timm", family("resnet18", "resnet50d"))
 )
 def test_names_resolve_to_the_built_in_plugins_in_order_then_to_outsiders(name: str, found: str) -> None:
     registry = registry_of(TORCHVISION, TIMM, candidate("zoo-tinynet", backbone("tinynet")))
-    assert registry.backbone(name).name == found
+    assert registry.find(BACKBONE, name).name == found
 
 
 def test_a_family_is_not_asked_for_what_comes_before_it() -> None:
     timm = built_in("timm", family(resolve=never))
-    assert registry_of(TORCHVISION, timm).backbone("resnet18").name == "torchvision/resnet18"
+    assert registry_of(TORCHVISION, timm).find(BACKBONE, "resnet18").name == "torchvision/resnet18"
 
 
 def test_an_outsider_cannot_take_a_bare_name_of_a_built_in_plugin() -> None:
     registry = registry_of(TORCHVISION, TIMM, candidate("zoo-evil", backbone("resnet18"), backbone("resnet50d")))
-    assert registry.backbone("resnet18").name == "torchvision/resnet18"
-    assert registry.backbone("resnet50d").name == "timm/resnet50d"
-    assert registry.backbone("zoo-evil/resnet18").plugin.distribution == "zoo-evil"
+    assert registry.find(BACKBONE, "resnet18").name == "torchvision/resnet18"
+    assert registry.find(BACKBONE, "resnet50d").name == "timm/resnet50d"
+    assert registry.find(BACKBONE, "zoo-evil/resnet18").plugin.distribution == "zoo-evil"
 
 
 def test_heads_and_datasets_are_found_as_backbones_are() -> None:
     head = zoo.HeadSpec(name="mine", build=never)
     dataset = zoo.DatasetSpec(name="mine", load=never)
     registry = registry_of(candidate("zoo-a", heads=[head], datasets=[dataset]))
-    assert registry.head("mine").spec is head
-    assert registry.head("zoo-a/mine").spec is head
-    assert registry.dataset("mine").spec is dataset
+    assert registry.find(HEAD, "mine").spec is head
+    assert registry.find(HEAD, "zoo-a/mine").spec is head
+    assert registry.find(DATASET, "mine").spec is dataset
     with pytest.raises(UnknownNameError, match="There is no backbone 'mine'"):
-        registry.backbone("mine")
+        registry.find(BACKBONE, "mine")
 
 
 def test_everything_is_listed_in_order() -> None:
     registry = registry_of(TORCHVISION, TIMM, candidate("zoo-a", heads=[zoo.HeadSpec(name="h", build=never)]))
-    assert [offer.name for offer in registry.backbones()] == ["torchvision/resnet18", "torchvision/vgg11"]
-    assert [(found.name, plugin.key) for found, plugin in registry.families()] == [("family", "finetune-zoo:timm")]
-    assert [offer.name for offer in registry.heads()] == ["zoo-a/h"]
-    assert registry.datasets() == []
+    assert [offer.name for offer in registry.offers(BACKBONE)] == ["torchvision/resnet18", "torchvision/vgg11"]
+    assert [(found.name, plugin.key) for found, plugin in registry.families(BACKBONE)] == [
+        ("family", "finetune-zoo:timm")
+    ]
+    assert [offer.name for offer in registry.offers(HEAD)] == ["zoo-a/h"]
+    assert registry.offers(DATASET) == []
 
 
 # Ambiguity
@@ -129,17 +133,17 @@ def test_everything_is_listed_in_order() -> None:
 def test_a_bare_name_of_two_outsiders_is_ambiguous_and_both_qualified_names_work() -> None:
     registry = registry_of(TORCHVISION, candidate("zoo-a", backbone("tinynet")), candidate("zoo-b", family("tinynet")))
     with pytest.raises(AmbiguousNameError, match="The backbone 'tinynet' is offered by 2 plugins") as caught:
-        registry.backbone("tinynet")
-    assert caught.value.hint == "Say zoo-a/tinynet or zoo-b/tinynet."
+        registry.find(BACKBONE, "tinynet")
+    assert caught.value.hint == "Use zoo-a/tinynet or zoo-b/tinynet."
     for name in ("zoo-a/tinynet", "zoo-b/tinynet"):
-        assert registry.backbone(name).name == name
+        assert registry.find(BACKBONE, name).name == name
 
 
 def test_one_plugin_is_not_ambiguous_with_itself() -> None:
     both = candidate("zoo-a", family("tinynet"), backbone("tinynet", summary="the one named outright"))
-    assert registry_of(both).backbone("tinynet").spec.summary == "the one named outright"
+    assert registry_of(both).find(BACKBONE, "tinynet").spec.summary == "the one named outright"
     one, two = candidate("zoo-a", family("tinynet"), entry="one"), candidate("zoo-a", family("tinynet"), entry="two")
-    assert registry_of(one, two).backbone("tinynet").plugin.key == "zoo-a:one"
+    assert registry_of(one, two).find(BACKBONE, "tinynet").plugin.key == "zoo-a:one"
 
 
 # What is not found
@@ -147,7 +151,7 @@ def test_one_plugin_is_not_ambiguous_with_itself() -> None:
 
 def message_of(registry: Registry, name: str) -> str:
     with pytest.raises(UnknownNameError) as caught:
-        registry.backbone(name)
+        registry.find(BACKBONE, name)
     return str(caught.value)
 
 
@@ -171,7 +175,7 @@ def test_a_failed_plugin_is_mentioned_where_a_name_is_not_found() -> None:
         registry, "zoo-tinynet/tinynet"
     )
     with pytest.raises(UnknownNameError, match="zoo-tinynet:tiny failed"):
-        registry.head("x")
+        registry.find(HEAD, "x")
 
 
 def test_a_blocked_plugin_is_mentioned_and_is_no_failure() -> None:
@@ -187,46 +191,46 @@ def test_a_blocked_plugin_is_mentioned_and_is_no_failure() -> None:
 def test_a_family_that_raises_is_a_plugin_error_with_a_way_out(error: BaseException) -> None:
     registry = registry_of(TORCHVISION, candidate("zoo-a", family(resolve=raising(error))))
     with pytest.raises(PluginError) as caught:
-        registry.backbone("tinynet")
+        registry.find(BACKBONE, "tinynet")
     assert caught.value.message.startswith("The plugin zoo-a:tiny failed while looking for the backbone 'tinynet': ")
     assert type(error).__name__ in caught.value.message
-    assert caught.value.hint == "Leave it out with ZOO_BLOCK_PLUGINS=zoo-a:tiny, or tell its author."
+    assert caught.value.hint == "Leave it out with ZOO_BLOCK_PLUGINS=zoo-a:tiny, or report it to its author."
     assert caught.value.__cause__ is error
-    assert registry.backbone("resnet18").name == "torchvision/resnet18"
+    assert registry.find(BACKBONE, "resnet18").name == "torchvision/resnet18"
 
 
 def test_a_failing_outsider_does_not_disturb_another() -> None:
     broken = candidate("zoo-a", family(resolve=raising(RuntimeError("broken"))))
     registry = registry_of(broken, candidate("zoo-b", backbone("tinynet")))
-    assert registry.backbone("tinynet").name == "zoo-b/tinynet"
+    assert registry.find(BACKBONE, "tinynet").name == "zoo-b/tinynet"
 
 
 def test_an_outsider_does_not_inherit_the_bare_names_of_a_failing_built_in_plugin() -> None:
     timm = built_in("timm", family(resolve=raising(RuntimeError("broken"))))
     registry = registry_of(timm, candidate("zoo-evil", backbone("resnet50d")))
     with pytest.raises(PluginError, match="finetune-zoo:timm failed"):
-        registry.backbone("resnet50d")
-    assert registry.backbone("zoo-evil/resnet50d").name == "zoo-evil/resnet50d"
+        registry.find(BACKBONE, "resnet50d")
+    assert registry.find(BACKBONE, "zoo-evil/resnet50d").name == "zoo-evil/resnet50d"
 
 
 def test_a_family_that_resolves_to_something_else_is_refused() -> None:
     registry = registry_of(candidate("zoo-a", family(resolve=lambda name: "a string")))
     with pytest.raises(PluginError, match="it returned str, not BackboneSpec"):
-        registry.backbone("tinynet")
+        registry.find(BACKBONE, "tinynet")
 
 
 @pytest.mark.parametrize("listing", [raising(RuntimeError("broken")), raising(SystemExit(1)), lambda: None])
 def test_a_family_that_cannot_list_its_names_does_not_hide_that_a_name_is_unknown(listing: Any) -> None:
     registry = registry_of(TORCHVISION, candidate("zoo-a", family(listing=listing)))
     assert "Did you mean torchvision/resnet18?" in message_of(registry, "resnet19")
-    with pytest.raises(PluginError, match="zoo-a:tiny failed while listing its backbones"):
-        family_names(*registry.families()[0])
+    with pytest.raises(PluginError, match="zoo-a:tiny failed while listing the names of 'family'"):
+        family_names(*registry.families(BACKBONE)[0])
 
 
 def test_ctrl_c_in_a_family_is_ctrl_c() -> None:
     registry = registry_of(candidate("zoo-a", family(resolve=raising(KeyboardInterrupt()))))
     with pytest.raises(KeyboardInterrupt):
-        registry.backbone("tinynet")
+        registry.find(BACKBONE, "tinynet")
 
 
 # Files
@@ -252,7 +256,7 @@ def test_a_file_is_opened_by_the_longest_suffix_that_fits() -> None:
         assert offer.name == owner
     for name in ("onnx", "a.onnx.txt", "a"):
         assert registry.format_of(Path(name)) is None
-    assert [offer.name for offer in registry.formats()] == ["export/onnx", "acme/onnx"]
+    assert [offer.name for offer in registry.offers(FORMAT)] == ["export/onnx", "acme/onnx"]
 
 
 def test_a_built_in_format_comes_before_outsiders_and_two_outsiders_are_ambiguous() -> None:
@@ -273,4 +277,4 @@ def test_a_built_in_format_comes_before_outsiders_and_two_outsiders_are_ambiguou
 def test_checks_are_listed() -> None:
     plugin = SimpleNamespace(zoo_checks=zoo.hookimpl(lambda: [zoo.CheckSpec(name="runtime", run=never)]))
     registry = registry_for_files(Candidate(entry="e", distribution="acme", version="1", load=lambda: plugin))
-    assert [offer.name for offer in registry.checks()] == ["acme/runtime"]
+    assert [offer.name for offer in registry.offers(CHECK)] == ["acme/runtime"]

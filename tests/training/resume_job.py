@@ -22,7 +22,7 @@ import torch  # noqa: E402
 from fakes import FakePlugin, a_backbone, a_head, images, registry_of, samples  # noqa: E402
 
 import zoo.cli.main  # noqa: E402
-from zoo.plugins.discovery import Candidate  # noqa: E402
+from zoo.plugins.entry_points import Candidate  # noqa: E402
 from zoo.runs.open import open_run  # noqa: E402
 from zoo.training import finalize as conclusion  # noqa: E402
 
@@ -135,7 +135,7 @@ def signalled(number, folder):
         os.dup2(out, 1)
         os.dup2(out, 2)
         found = Candidate(entry="fake", distribution="fake", version="1", load=plugin)
-        zoo.plugins.registry.discover = lambda: [found]
+        zoo.plugins.registry.find_plugins = lambda: [found]
         values = [f"--{name.replace('_', '-')}={'none' if value is None else value}" for name, value in TRAINED.items()]
         zoo.cli.main.main(["finetune", "small", *values, "--epochs", "200", "--save-every", "60"])
 

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import ConfigError, UnknownNameError, did_you_mean
+from zoo.plugins.calls import resolve_callable
+from zoo.plugins.kinds import BACKBONE, DATASET, KINDS, Kind
 from zoo.plugins.options import OptionInfo, describe_options, make_options
 from zoo.plugins.registry import card_of
 from zoo.plugins.specs import BackboneRequest
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
     from zoo.plugins.contracts import Backbone
     from zoo.plugins.registry import Offer, Registry
-    from zoo.plugins.specs import BackboneSpec, DatasetSpec, HeadSpec, WeightsInfo
+    from zoo.plugins.specs import BackboneSpec, DatasetSpec, WeightsInfo
     from zoo.preprocess import Preprocess
     from zoo.recipes import Recipe
 
@@ -117,41 +119,44 @@ def describe(name: str, registry: Registry) -> list[Description]:
     Raises:
         UnknownNameError: Nothing has the name; the hint lists close ones.
     """
-    found: list[Description] = []
-    if any(name in (offer.name, offer.spec.name) for offer in registry.backbones()):
-        found.append(describe_backbone(registry.backbone(name)))
-    if any(name in (offer.name, offer.spec.name) for offer in registry.heads()):
-        found.append(describe_head(registry.head(name)))
-    if any(name in (offer.name, offer.spec.name) for offer in registry.datasets()):
-        found.append(describe_dataset(registry.dataset(name)))
+    chosen = [kind for kind in KINDS if kind.chosen]
+    found = [
+        _describe_offer(kind, registry.find(kind, name))
+        for kind in chosen
+        if any(name in (offer.name, offer.spec.name) for offer in registry.offers(kind))
+    ]
     if name in RECIPES:
         found.append(describe_recipe(RECIPES[name]))
     if found:
         return found
-    try:
-        return [describe_backbone(registry.backbone(name))]
-    except UnknownNameError as error:
-        others = [*(head.name for head in registry.heads()), *(data.name for data in registry.datasets())]
-        near = did_you_mean(name, [*others, *RECIPES])
-        raise UnknownNameError(
-            f"There is no backbone, head, dataset or recipe '{name}'.", hint=near or error.hint
-        ) from error
+    hint = ""
+    for kind in chosen:
+        if registry.families(kind):
+            try:
+                return [_describe_offer(kind, registry.find(kind, name))]
+            except UnknownNameError as error:
+                hint = hint or error.hint
+    known = [offer.name for kind in chosen if not registry.families(kind) for offer in registry.offers(kind)]
+    kinds = ", ".join(kind.name for kind in chosen)
+    raise UnknownNameError(
+        f"There is no {kinds} or recipe '{name}'.", hint=did_you_mean(name, [*known, *RECIPES]) or hint
+    )
+
+
+def _describe_offer(kind: Kind[Any], offer: Offer[Any]) -> Description:
+    describe_kind = _DESCRIBED_BY.get(kind.name)
+    return Description(**_common(kind, offer)) if describe_kind is None else describe_kind(offer)
 
 
 def describe_backbone(offer: Offer[BackboneSpec]) -> BackboneDescription:
     """Returns what is known of a backbone. Imports its library and torch."""
     card = card_of(offer)
     return BackboneDescription(
-        **_common("backbone", offer),
+        **_common(BACKBONE, offer),
         preprocess=card.preprocess,
         weights=card.weights,
         size=_size(offer, card.preprocess.size),
     )
-
-
-def describe_head(offer: Offer[HeadSpec]) -> Description:
-    """Returns what is known of a head."""
-    return Description(**_common("head", offer))
 
 
 def describe_dataset(offer: Offer[DatasetSpec]) -> DatasetDescription:
@@ -160,7 +165,7 @@ def describe_dataset(offer: Offer[DatasetSpec]) -> DatasetDescription:
 
     folder = dataset_folder(offer.spec.name if offer.plugin.built_in else offer.name)
     return DatasetDescription(
-        **_common("dataset", offer), licence=offer.spec.licence, folder=str(folder), present=folder.is_dir()
+        **_common(DATASET, offer), licence=offer.spec.licence, folder=str(folder), present=folder.is_dir()
     )
 
 
@@ -176,9 +181,9 @@ def describe_recipe(recipe: Recipe) -> RecipeDescription:
     )
 
 
-def _common(kind: str, offer: Offer[Any]) -> dict[str, Any]:
+def _common(kind: Kind[Any], offer: Offer[Any]) -> dict[str, Any]:
     return {
-        "kind": kind,
+        "kind": kind.name,
         "name": offer.name,
         "summary": offer.spec.summary,
         "plugin": offer.plugin.key,
@@ -192,7 +197,7 @@ def _size(offer: Offer[BackboneSpec], image_size: tuple[int, int]) -> Size | Non
     except ConfigError:  # an option without a default decides the size
         return None
     request = BackboneRequest(pretrained=False, image_size=image_size, options=options)
-    backbone = _without_values(lambda: offer.spec.build(request))
+    backbone = offer.call("building", _without_values, lambda: resolve_callable(offer.spec.build)(request))
     counts = {name: parameter.numel() for name, parameter in backbone.named_parameters()}
     return Size(
         parameters=sum(counts.values()),
@@ -211,3 +216,10 @@ def _without_values(build: Callable[[], Backbone]) -> Backbone:
             return build()
     except RuntimeError:  # some networks compute with their values while they are built, which meta tensors lack
         return build()
+
+
+# What there is to say of a kind beyond its name, summary and options.
+_DESCRIBED_BY: dict[str, Callable[[Any], Description]] = {
+    BACKBONE.name: describe_backbone,
+    DATASET.name: describe_dataset,
+}

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from zoo.cli.checks import CHECKS, check_plugins
+from zoo.errors import ZooError
+from zoo.plugins.calls import resolve_callable
+from zoo.plugins.kinds import CHECK
 from zoo.plugins.registry import load_registry
 from zoo.plugins.specs import CheckSpec, Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from zoo.plugins.registry import Registry
 
@@ -33,27 +37,31 @@ def examine(registry: Registry | None = None) -> Iterator[Examined]:
     Args:
         registry: Of plugins; found in the environment by default.
     """
-    from zoo.cli.checks import CHECKS, check_plugins
-
     registry = registry or load_registry()
-    own = [*CHECKS, CheckSpec(name="plugins", run=lambda: check_plugins(registry))]
-    for name, spec in [(spec.name, spec) for spec in own] + [(offer.name, offer.spec) for offer in registry.checks()]:
-        for finding in _run(spec):
-            yield Examined(name, finding)
+    for spec in (*CHECKS, CheckSpec(name="plugins", run=lambda: check_plugins(registry))):
+        yield from _examine(spec.name, lambda spec=spec: resolve_callable(spec.run)())  # type: ignore[misc]
+    for offer in registry.offers(CHECK):
+        yield from _examine(offer.name, lambda offer=offer: offer.call("checking the set-up for", offer.spec.run))  # type: ignore[misc]
 
 
-def _run(spec: CheckSpec) -> list[Finding]:
+def _examine(name: str, run: Callable[[], object]) -> Iterator[Examined]:
+    """Yields what a check finds; a check that fails, or finds nothing that is a finding, is a finding itself."""
     try:
-        return spec.run()
+        found = run()
+        if not isinstance(found, list) or not all(isinstance(each, Finding) for each in found):
+            raise TypeError(f"it returned {type(found).__name__}, not a list of zoo.Finding")
     except KeyboardInterrupt:
         raise
     # As at loading: not even sys.exit() in a plugin may end the program.
     except BaseException as error:
-        return [
+        reason = error.message if isinstance(error, ZooError) else f"{type(error).__name__}: {error}"
+        found = [
             Finding(
-                about=spec.name,
+                about=name.rpartition("/")[2],
                 status="problem",
-                text=f"The check failed: {type(error).__name__}: {error}",
-                advice="What it checks is probably broken, or the check is: tell its author.",
+                text=f"The check failed: {reason}",
+                advice="What it checks is probably broken, or the check itself is: report it to its author.",
             )
         ]
+    for finding in found:
+        yield Examined(name, finding)

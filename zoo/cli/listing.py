@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from zoo.cli.terminal import console
 from zoo.errors import PluginError, RunError
+from zoo.plugins import kinds
+from zoo.plugins.registry import family_names
 from zoo.runs.run import list_runs
 from zoo.runs.tags import tags_by_run
 from zoo.utils.text import printable
@@ -22,8 +24,7 @@ if TYPE_CHECKING:
     from zoo.plugins.specs import BackboneFamily
     from zoo.runs.run import Run
 
-Kind = Literal["backbones", "heads", "datasets", "runs"]
-KINDS: tuple[str, ...] = get_args(Kind)
+LISTED = (*(kind.plural for kind in kinds.KINDS if kind.chosen), "runs")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,14 +32,14 @@ class Entry:
     """One thing that can be named.
 
     Attributes:
-        kind: ``"backbones"``, ``"heads"`` or ``"datasets"``.
+        kind: In the plural: ``"backbones"``, ``"heads"``, ``"datasets"``.
         name: A name that finds it: bare for what is built in, unless an earlier plugin has it; else qualified.
         qualified: ``"torchvision/resnet18"``.
         summary: One line; empty where the plugin says nothing, as for the members of a family.
         family: Whether it stands for a family of names, and is no name itself (``"timm/..."``).
     """
 
-    kind: Kind
+    kind: str
     name: str
     qualified: str
     summary: str
@@ -104,7 +105,7 @@ def list_entries(
     registry: Registry,
     *,
     word: str = "",
-    kinds: Iterable[str] = KINDS,
+    of: Iterable[str] = LISTED,
     expand: bool = False,
 ) -> Listing:
     """Returns what the plugins offer.
@@ -113,26 +114,23 @@ def list_entries(
         registry: Of which plugins.
         word: Part of a name or summary, in any case. With a word the names of families are searched too, which may
             take seconds the first time.
-        kinds: Which of `KINDS`.
+        of: Which of `LISTED`.
         expand: Whether families are listed name by name even without a word.
     """
     entries: list[Entry] = []
     failures: list[PluginError] = []
-    if "backbones" in kinds:
-        singles = [(offer.plugin, offer.spec.name, offer.spec.summary) for offer in registry.backbones()]
-        members: list[tuple[Plugin, str, str]] = []
-        for family, plugin in registry.families():
+    for kind in kinds.KINDS:
+        if not kind.chosen or kind.plural not in of:
+            continue
+        rows = [(offer.plugin, offer.spec.name, offer.spec.summary) for offer in registry.offers(kind)]
+        for family, plugin in registry.families(kind) if word or expand else ():
             try:
-                members += [(plugin, name, "") for name in (_names(family, plugin) if word or expand else ())]
+                rows += [(plugin, name.partition("/")[2], "") for name in family_names(family, plugin)]
             except PluginError as error:
                 failures.append(error)
-        entries += _entries("backbones", [*singles, *members])
+        entries += _entries(kind.plural, rows)
         if not (word or expand):
-            entries += [_family_entry(family, plugin) for family, plugin in registry.families()]
-    if "heads" in kinds:
-        entries += _entries("heads", ((o.plugin, o.spec.name, o.spec.summary) for o in registry.heads()))
-    if "datasets" in kinds:
-        entries += _entries("datasets", ((o.plugin, o.spec.name, o.spec.summary) for o in registry.datasets()))
+            entries += [_family_entry(kind.plural, family, plugin) for family, plugin in registry.families(kind)]
     word = word.lower()
     found = [entry for entry in entries if word in entry.qualified.lower() or word in entry.summary.lower()]
     return Listing(found, failures)
@@ -191,7 +189,7 @@ def _searched(row: RunRow) -> str:
     return " ".join((row.name, row.backbone, row.head, row.data, *row.tags))
 
 
-def _entries(kind: Kind, offers: Iterable[tuple[Plugin, str, str]]) -> Iterator[Entry]:
+def _entries(kind: str, offers: Iterable[tuple[Plugin, str, str]]) -> Iterator[Entry]:
     """Names each built-in offer by its bare name, unless an earlier one has it; outsiders by their qualified name.
 
     An outsider's bare name may work too, but a family that is not asked here could hold the same.
@@ -205,19 +203,9 @@ def _entries(kind: Kind, offers: Iterable[tuple[Plugin, str, str]]) -> Iterator[
         yield Entry(kind=kind, name=name if bare else qualified, qualified=qualified, summary=summary)
 
 
-def _family_entry(family: BackboneFamily, plugin: Plugin) -> Entry:
+def _family_entry(kind: str, family: BackboneFamily, plugin: Plugin) -> Entry:
     name = f"{plugin.qualifier}/..."
-    return Entry(kind="backbones", name=name, qualified=name, summary=family.summary, family=True)
-
-
-def _names(family: BackboneFamily, plugin: Plugin) -> list[str]:
-    try:
-        return family.names()
-    except Exception as error:
-        raise PluginError(
-            f"The plugin {plugin.key} failed to tell the names of its family '{family.name}': {error}.",
-            hint=f"Leave it out with ZOO_BLOCK_PLUGINS={plugin.key}, or tell its author.",
-        ) from error
+    return Entry(kind=kind, name=name, qualified=name, summary=family.summary, family=True)
 
 
 def find_runs(runs: Path, word: str) -> list[RunRow]:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import warnings
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, NoReturn
 
 import click
 
-from zoo.errors import OtherProcessError, ZooError, close_matches
+from zoo.errors import OtherProcessError, PluginError, PluginWarning, ZooError, close_matches
 from zoo.utils.interrupts import Terminated
 from zoo.utils.lazy_dynamo import put_off_compiler
 
@@ -23,13 +24,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
-    from zoo.plugins.announced import Announced
+    from zoo.plugins.entry_points import Candidate
 
-GROUP = "zoo"
 ARGUMENTS = "zoo.arguments"  # in the context of a command: what stands behind ``zoo``
 DISTRIBUTION = "finetune-zoo"
 # These plugins of our own offer names and have no commands: a help page need not import them.
 _WITHOUT_COMMANDS = ("torchvision", "heads", "datasets")
+_show_python_warning = warnings.showwarning
 _TRAIN, _USE, _LOOK = "Train", "Use a run", "Look around"
 
 
@@ -102,6 +103,7 @@ class ZooGroup(LazyGroup):
     """The commands of the zoo; those of plugins are asked for only when the built-in ones do not suffice."""
 
     _asked = False
+    _owners: ClassVar[dict[str, str]] = {}  # of plugins' commands, the plugin's key
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Keeps what was typed: a command may have to start further processes with it."""
@@ -117,13 +119,22 @@ class ZooGroup(LazyGroup):
         """Imports and returns a command; a built-in one without a look at the plugins."""
         if cmd_name not in self.lazy:
             self._ask_plugins()
-        return super().get_command(ctx, cmd_name)
+        owner = self._owners.get(cmd_name)
+        if owner is None:
+            return super().get_command(ctx, cmd_name)
+        try:
+            return super().get_command(ctx, cmd_name)
+        except (Exception, SystemExit) as error:
+            raise PluginError(
+                f"The plugin {owner} cannot run '{cmd_name}': {type(error).__name__}: {error}",
+                hint=f"Install what it needs, or leave it out with ZOO_BLOCK_PLUGINS={owner}.",
+            ) from error
 
     def _ask_plugins(self) -> None:
         if self._asked:
             return
         self._asked = True
-        owners = dict.fromkeys(self.lazy, "the zoo")
+        taken = dict.fromkeys(self.lazy, "the zoo")
         for plugin in _plugins_with_commands():
             try:
                 added = _commands_of(plugin)
@@ -131,42 +142,41 @@ class ZooGroup(LazyGroup):
                 _warn(f"the plugin {plugin.key} cannot add its commands: {type(error).__name__}: {error}")
                 continue
             for name in [*added.lazy, *added.commands]:
-                if name in owners:
-                    _warn(f"the plugin {plugin.key} cannot add '{name}': that command belongs to {owners[name]}")
+                if name in taken:
+                    _warn(f"the plugin {plugin.key} cannot add '{name}': that command belongs to {taken[name]}")
                     continue
-                owners[name] = plugin.key
+                taken[name] = self._owners[name] = plugin.key
                 if name in added.lazy:
                     self.lazy[name] = added.lazy[name]
                 else:
                     self.commands[name] = added.commands[name]
 
 
-def _plugins_with_commands() -> Iterator[Announced]:
-    from zoo.plugins.announced import announced_plugins
+def _plugins_with_commands() -> Iterator[Candidate]:
+    from zoo.plugins.entry_points import blocked_names, find_plugins, is_blocked, warn_of_unused
 
-    blocked = {part.strip() for part in os.environ.get("ZOO_BLOCK_PLUGINS", "").split(",")}
-    for plugin in announced_plugins(GROUP):
-        own = plugin.distribution == DISTRIBUTION
-        if not (own and plugin.entry in _WITHOUT_COMMANDS) and not blocked & {
-            plugin.key,
-            plugin.entry,
-            plugin.distribution,
-        }:
+    found, blocked = find_plugins(), blocked_names()
+    warn_of_unused(blocked, found)
+    for plugin in found:
+        if not (plugin.built_in and plugin.entry in _WITHOUT_COMMANDS) and not is_blocked(plugin, blocked):
             yield plugin
 
 
-def _commands_of(plugin: Announced) -> LazyGroup:
+def _commands_of(plugin: Candidate) -> LazyGroup:
     """Has a plugin add its commands to a group of its own, so that it adds all or none; raises whatever it raises."""
-    import pluggy
+    from zoo.plugins.hookspecs import register
 
-    from zoo.plugins import hookspecs
-
-    module, group = plugin.load(), LazyGroup()
-    manager = pluggy.PluginManager(hookspecs.PROJECT)
-    manager.add_hookspecs(hookspecs)
-    manager.register(module)
-    manager.hook.zoo_commands(cli=group)
+    group = LazyGroup()
+    register(plugin.load()).hook.zoo_commands(cli=group)
     return group
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+    """Shows warnings about plugins in one line; others as Python shows them."""
+    if issubclass(category, PluginWarning):
+        _warn(str(message))
+    else:
+        _show_python_warning(message, category, *where, **more)
 
 
 def _warn(text: str) -> None:
@@ -224,6 +234,7 @@ def main(args: list[str] | None = None) -> NoReturn:
     Args:
         args: What stands behind ``zoo``; the process's own arguments when None.
     """
+    warnings.showwarning = _show_warning
     put_off_compiler()
     _let_waiting_threads_sleep()
     try:

@@ -10,7 +10,7 @@ import string
 from typing import TYPE_CHECKING
 
 from zoo.errors import ConfigError
-from zoo.plugins.discovery import BUILT_IN, DISTRIBUTION
+from zoo.plugins.entry_points import BUILT_IN, DISTRIBUTION
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -63,7 +63,11 @@ def evaluate(
         samples = find_samples(model, part=part, data=data, registry=registry, observer=observer)
         predictor = load_model(model, device=device, registry=registry)
     else:
-        images = _images(model, data, part, registry, observer)
+        if data is None:
+            raise ConfigError(
+                f"{model.path} has no photos of its own to be evaluated on.", hint="Name some with --data."
+            )
+        images = load_source(resolve_data(data, registry=registry, options={}))
         predictor = load_model(model, device=device)
         samples = _samples(images, part, other=True, classes=predictor.classes, name=predictor.name)
     for note in predictor.notes:
@@ -72,9 +76,26 @@ def evaluate(
 
 
 def find_samples(run: Run, *, part: str, data: str | None, registry: Registry, observer: Observer) -> list[Sample]:
-    """Returns a part of a run's data, or of other data, with the run's labels; arguments are those of `evaluate`."""
-    images = _images(run, data, part, registry, observer)
-    return _samples(images, part, other=data is not None, classes=run.classes, name=run.name)
+    """Returns a split of the run's data, or of other data, with the run's labels; arguments as in `evaluate`."""
+    if data is None:
+        return find_splits(run, (part,), registry=registry, observer=observer)[part]
+    images = load_source(resolve_data(data, registry=registry, options={}))
+    return _samples(images, part, other=True, classes=run.classes, name=run.name)
+
+
+def find_splits(run: Run, splits: Sequence[str], *, registry: Registry, observer: Observer) -> dict[str, list[Sample]]:
+    """Loads the run's data once, and returns several of its splits with the run's labels; raises as `evaluate`."""
+    config = config_of(run)
+    source = resolve_data(config.data, registry=registry, options=config.data_options, exclude=config.exclude)
+    if source.path is not None:  # any of this machine, if the record is a stranger's
+        observer(Note(text=f"The photos are read from {source.path.absolute()}, as the record of {run.name} says."))
+    images = load_splits(source, config, observer)
+    for text in run.leaks if "test" in splits else ():
+        observer(Note(text=text, warning=True))
+    for split in splits:
+        if [sample.name for sample in getattr(images, split)] != run.split.get(split):
+            observer(Note(text=f"The {split} photos are no longer those that {run.name} was made with.", warning=True))
+    return {split: _samples(images, split, other=False, classes=run.classes, name=run.name) for split in splits}
 
 
 def score(predictor: PhotoPredictor, samples: Sequence[Sample], *, part: str, observer: Observer) -> Evaluation:
@@ -119,23 +140,6 @@ def _attempt(predictor: PhotoPredictor, sample: Sample) -> NDArray[np.uint8] | I
         return predictor.read(sample.source, name=sample.name)
     except ImageError as error:
         return error
-
-
-def _images(model: Run | ModelFile, data: str | None, part: str, registry: Registry, observer: Observer) -> ImageSet:
-    if data is not None:
-        return load_source(resolve_data(data, registry=registry, options={}))
-    if not isinstance(model, Run):
-        raise ConfigError(f"{model.path} has no photos of its own to be evaluated on.", hint="Name some with --data.")
-    config = config_of(model)
-    source = resolve_data(config.data, registry=registry, options=config.data_options, exclude=config.exclude)
-    if source.path is not None:  # any of this machine, if the record is a stranger's
-        observer(Note(text=f"The photos are read from {source.path.absolute()}, as the record of {model.name} says."))
-    images = load_splits(source, config, observer)
-    for text in model.leaks if part == "test" else ():
-        observer(Note(text=text, warning=True))
-    if [sample.name for sample in getattr(images, part)] != model.split.get(part):
-        observer(Note(text=f"The {part} photos are no longer those that {model.name} was made with.", warning=True))
-    return images
 
 
 def _samples(images: ImageSet, part: str, *, other: bool, classes: Sequence[str], name: str) -> list[Sample]:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zoo.errors import PluginError, RunError, ZooError
+from zoo.errors import RunError
+from zoo.plugins.calls import call_plugin, plugin_failure
+from zoo.plugins.kinds import FORMAT
 from zoo.plugins.registry import load_registry
 from zoo.plugins.specs import FormatRequest
 from zoo.runs.open import open_run
@@ -60,9 +62,11 @@ def find_model(
     if os.path.isfile(path):  # noqa: PTH113
         offer = registry.format_of(path)
         if offer is None:
-            known = ", ".join(suffix for offer in registry.formats() for suffix in offer.spec.suffixes)
+            known = ", ".join(suffix for offer in registry.offers(FORMAT) for suffix in offer.spec.suffixes)
             hint = f"Give a run folder, or a file that ends with: {known or 'nothing, no plugin opens files'}."
-            raise RunError(f"{path} is a file that cannot be opened.", hint=f"{hint} {registry.missing()}".rstrip())
+            raise RunError(
+                f"{path} is a file that cannot be opened.", hint=f"{hint} {registry.describe_missing()}".rstrip()
+            )
         return ModelFile(path, offer, ask)
     try:
         return open_run(reference, runs=runs)
@@ -93,20 +97,11 @@ def load_model(model: Run | ModelFile, *, device: str = "auto", registry: Regist
                 hint="Install it, or use the file that 'zoo export' writes where it is installed.",
             ) from error
         return load(model, device=device, registry=registry)
-    plugin = model.offer.plugin.key
-    from zoo.inference.predictor import PhotoPredictor
+    from zoo.inference.predictor import PhotoPredictor  # numpy: files are found without it
 
-    try:
-        predictor = model.offer.spec.load(FormatRequest(path=model.path, device=device, ask=model.ask))
-    except ZooError:
-        raise
-    except Exception as error:
-        raise PluginError(
-            f"The plugin {plugin} failed while opening {model.path}: {type(error).__name__}: {error}",
-            hint="Tell its author.",
-        ) from error
+    request = FormatRequest(path=model.path, device=device, ask=model.ask)
+    predictor = call_plugin(model.offer.plugin, f"opening {model.path}", model.offer.spec.load, request)
     if not isinstance(predictor, PhotoPredictor):
-        raise PluginError(
-            f"The plugin {plugin} opened {model.path} as {type(predictor).__name__}, not a PhotoPredictor."
-        )
+        reason = f"it returned {type(predictor).__name__}, not a zoo.PhotoPredictor"
+        raise plugin_failure(model.offer.plugin, f"opening {model.path}", reason)
     return predictor

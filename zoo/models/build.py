@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,7 @@ from zoo.plugins.specs import BackboneRequest, HeadRequest
 from zoo.preprocess import Preprocess
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
     from pathlib import Path
 
     from zoo.config import FinetuneConfig
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from zoo.plugins.registry import Offer
     from zoo.plugins.specs import BackboneSpec, HeadSpec, WeightsInfo
     from zoo.preprocess import Preprocess
-
-T = TypeVar("T")
 
 
 def build_backbone(
@@ -43,13 +42,13 @@ def build_backbone(
         PluginError: The plugin broke its contract.
     """
     request = BackboneRequest(pretrained=pretrained, image_size=image_size, options=options)
-    backbone = _ask(offer, "be built", lambda: offer.spec.build(request))
+    backbone = offer.call("building", offer.spec.build, request)
     if not isinstance(backbone, Backbone):
         raise PluginError(f"{offer.name}: build returned {type(backbone).__name__}, not a zoo.Backbone.")
     for width in ("pooled_width", "map_width"):
         if not isinstance(getattr(backbone, width, None), int):
             raise PluginError(f"{offer.name}: the backbone does not say its {width}, a whole number.")
-    _ask(offer, "tell its stages", lambda: check_stages(backbone, offer.name))
+    offer.call("listing the stages of", check_stages, backbone, offer.name)
     _check_features(backbone, offer.name, image_size, pretrained=pretrained)
     return backbone
 
@@ -71,7 +70,7 @@ def build_head(
         criterion=criterion,
         options=options,
     )
-    head = _ask(offer, "be built", lambda: offer.spec.build(request))
+    head = offer.call("building", offer.spec.build, request)
     if not isinstance(head, Head):
         raise PluginError(f"{offer.name}: build returned {type(head).__name__}, not a zoo.Head.")
     _check_head(offer, head, backbone, outputs)
@@ -83,10 +82,10 @@ def _check_head(offer: Offer[HeadSpec], head: Head, backbone: Backbone, outputs:
     shapes = (2, backbone.pooled_width), (2, backbone.map_width, 3, 3)
     features = Features(*(torch.randn(shape, generator=chance) for shape in shapes))
     with torch.no_grad(), _evaluating(head):
-        logits = _ask(offer, "make logits of features", lambda: head(features))
+        logits = offer.call("computing logits with", head, features)
         if not isinstance(logits, Tensor) or logits.shape != (2, outputs) or logits.dtype != torch.float32:
             raise PluginError(f"{offer.name}: logits are {_described(logits)}, not {(2, outputs)} float32.")
-        loss = _ask(offer, "tell its loss", lambda: head.loss(logits, torch.tensor([0, outputs - 1])))
+        loss = offer.call("computing the loss of", head.loss, logits, torch.tensor([0, outputs - 1]))
     if not isinstance(loss, Tensor) or loss.shape != () or not loss.is_floating_point():
         raise PluginError(f"{offer.name}: a loss is {_described(loss)}, not a single number.")
     for what, value in (("tensor of logits", logits), ("loss", loss)):
@@ -129,30 +128,15 @@ def _check_features(backbone: Backbone, name: str, image_size: tuple[int, int], 
         raise PluginError(f"{name}: of random noise the features are not all finite.", hint="Are its weights broken?")
 
 
-def _ask(offer: Offer[Any], what: str, question: Callable[[], T]) -> T:
-    try:
-        return question()
-    except ZooError:
-        raise
-    except Exception as error:
-        raise PluginError(
-            f"{offer.name} could not {what}: {type(error).__name__}: {error}.",
-            hint=f"Check its options; the fault may lie in the plugin {offer.plugin.key}.",
-        ) from error
-
-
-class _evaluating:  # noqa: N801 - used as a function
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
     """Puts a module into eval mode for the length of a block."""
-
-    def __init__(self, module: nn.Module) -> None:
-        self._module = module
-        self._training = module.training
-
-    def __enter__(self) -> None:
-        self._module.eval()
-
-    def __exit__(self, *_: object) -> None:
-        self._module.train(self._training)
+    training = module.training
+    module.eval()
+    try:
+        yield
+    finally:
+        module.train(training)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from zoo.plugins.kinds import BACKBONE, HEAD
 from zoo.plugins.options import make_options
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def find_offers(config: FinetuneConfig, registry: Registry) -> Offers:
         UnknownNameError: No plugin offers the backbone or the head.
         ConfigError: One of their options is wrong.
     """
-    backbone, head = registry.backbone(config.backbone), registry.head(config.head)
+    backbone, head = registry.find(BACKBONE, config.backbone), registry.find(HEAD, config.head)
     return Offers(
         backbone=backbone,
         head=head,

@@ -11,6 +11,7 @@ included: import torch and the like inside the callables of the specs, never at 
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import pluggy
@@ -58,3 +59,11 @@ def zoo_commands(cli: click.Group) -> None:
         cli: The group to add to, with ``cli.add_command(command)``; or, so that a heavy module is imported only when
             its command runs, with ``cli.add_lazy("name", "module:attribute", "One line of help.")``.
     """
+
+
+def register(plugin: object, *, name: str | None = None) -> pluggy.PluginManager:
+    """Returns a manager of one plugin alone, so that no plugin can disturb the hooks of another."""
+    manager = pluggy.PluginManager(PROJECT)
+    manager.add_hookspecs(sys.modules[__name__])
+    manager.register(plugin, name=name)
+    return manager

@@ -21,6 +21,21 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Spec:
+    """What every offer has. Its callables may be written ``"module:attribute"``: they are imported when called.
+
+    Attributes:
+        name: Lower-case; letters, digits, ``_ . -``.
+        summary: One line.
+        options: Frozen dataclass of its options.
+    """
+
+    name: str
+    summary: str = ""
+    options: type[Any] = NoOptions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WeightsInfo:
     """Where pretrained weights come from.
 
@@ -70,26 +85,20 @@ def _nothing_known() -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BackboneSpec:
+class BackboneSpec(Spec):
     """One backbone offered by a plugin.
 
     Attributes:
-        name: Lower-case; letters, digits, ``_ . -``.
-        summary: One line.
         card: Returns what is known of the backbone; may import its library.
         build: Returns the module, in train mode, on the CPU, float32.
             Raises `WeightsError` where pretrained weights cannot be had: never random values in their place.
-        options: Frozen dataclass of the backbone's options.
         check_pretrained: Raises `WeightsError` where pretrained weights surely cannot be had, so that a user without
             a network hears of it at once; imports nothing heavy, and answers within five seconds.
     """
 
-    name: str
-    build: Callable[[BackboneRequest], Backbone]
-    card: Callable[[], BackboneCard]
-    summary: str = ""
-    options: type[Any] = NoOptions
-    check_pretrained: Callable[[], None] = _nothing_known
+    build: Callable[[BackboneRequest], Backbone] | str
+    card: Callable[[], BackboneCard] | str
+    check_pretrained: Callable[[], None] | str = _nothing_known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,8 +113,8 @@ class BackboneFamily:
     """
 
     name: str
-    names: Callable[[], list[str]]
-    resolve: Callable[[str], BackboneSpec | None]
+    names: Callable[[], list[str]] | str
+    resolve: Callable[[str], BackboneSpec | None] | str
     summary: str = ""
 
 
@@ -131,20 +140,14 @@ class HeadRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HeadSpec:
+class HeadSpec(Spec):
     """One head offered by a plugin.
 
     Attributes:
-        name: Lower-case; letters, digits, ``_ . -``.
         build: Returns the module, freshly initialised.
-        summary: One line.
-        options: Frozen dataclass of the head's options.
     """
 
-    name: str
-    build: Callable[[HeadRequest], Head]
-    summary: str = ""
-    options: type[Any] = NoOptions
+    build: Callable[[HeadRequest], Head] | str
 
 
 class Sample(NamedTuple):
@@ -200,22 +203,16 @@ class DatasetRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DatasetSpec:
+class DatasetSpec(Spec):
     """One dataset offered by a plugin.
 
     Attributes:
-        name: Lower-case; letters, digits, ``_ . -``.
         load: Returns the images; downloads them first where need be.
-        summary: One line: what is to be seen, how many images, how many classes.
         licence: As its owner states it; empty when unknown.
-        options: Frozen dataclass of the dataset's options.
     """
 
-    name: str
-    load: Callable[[DatasetRequest], ImageSet]
-    summary: str = ""
+    load: Callable[[DatasetRequest], ImageSet] | str
     licence: str = ""
-    options: type[Any] = NoOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,20 +232,16 @@ class FormatRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FormatSpec:
+class FormatSpec(Spec):
     """A kind of file that holds a trained classifier and can be opened like a run.
 
     Attributes:
-        name: Lower-case; letters, digits, ``_ . -``.
         suffixes: How the names of such files end, lower-case, with the dot: ``(".onnx",)``.
         load: Returns a `zoo.PhotoPredictor`. Raises a `ZooError` for a file that is broken, hostile or of another maker.
-        summary: One line.
     """
 
-    name: str
     suffixes: tuple[str, ...]
-    load: Callable[[FormatRequest], object]
-    summary: str = ""
+    load: Callable[[FormatRequest], object] | str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -269,15 +262,11 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CheckSpec:
+class CheckSpec(Spec):
     """A check of the set-up, made by ``zoo doctor``.
 
     Attributes:
-        name: Lower-case; letters, digits, ``_ . -``.
         run: Really tries what it speaks of, within seconds; may import heavy packages, and prints nothing.
-        summary: One line.
     """
 
-    name: str
-    run: Callable[[], list[Finding]]
-    summary: str = ""
+    run: Callable[[], list[Finding]] | str

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from zoo.plugins.calls import resolve_callable
 from zoo.plugins.contracts import Backbone, Features, Stage
 from zoo.plugins.specs import BackboneCard, BackboneRequest, BackboneSpec
 from zoo.testing.subject import Subject, check_options, close, jitter, saved_and_loaded, seeded
@@ -51,7 +52,7 @@ def check_backbone(
 
 def _check_card(subject: Subject, spec: BackboneSpec) -> BackboneCard:
     with subject.calling("card()"):
-        card = spec.card()
+        card = resolve_callable(spec.card)()
     subject.want(isinstance(card, BackboneCard), f"card() must return a BackboneCard, not {type(card).__name__}")
     pre = card.preprocess
     subject.want(
@@ -71,7 +72,7 @@ def _check_card(subject: Subject, spec: BackboneSpec) -> BackboneCard:
 
 def _build(subject: Subject, spec: BackboneSpec, request: BackboneRequest) -> Backbone:
     with subject.calling(f"build({request})"):
-        backbone = spec.build(request)
+        backbone = resolve_callable(spec.build)(request)
     subject.want(isinstance(backbone, Backbone), f"build() must return a zoo.Backbone, not {type(backbone).__name__}")
     subject.want(backbone.training, "build() must return the module in train mode")
     for name, tensor in (*backbone.named_parameters(), *backbone.named_buffers()):

@@ -6,6 +6,7 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoo.plugins.calls import resolve_callable
 from zoo.plugins.specs import DatasetRequest, DatasetSpec, ImageSet, Sample
 from zoo.testing.subject import Subject, check_options
 
@@ -40,7 +41,7 @@ def check_dataset(spec: DatasetSpec, *, cache: Path, options: Mapping[str, Any] 
 
 def _load(subject: Subject, spec: DatasetSpec, request: DatasetRequest) -> ImageSet:
     with subject.calling("load()"):
-        images = spec.load(request)
+        images = resolve_callable(spec.load)(request)
     subject.want(isinstance(images, ImageSet), f"load() must return a zoo.ImageSet, not {type(images).__name__}")
     subject.want(
         bool(images.name) and Path(images.name).name == images.name,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from zoo.plugins.calls import resolve_callable
 from zoo.plugins.contracts import Features, Head
 from zoo.plugins.losses import LOSSES, Criterion
 from zoo.plugins.options import describe_options
@@ -68,7 +69,7 @@ def _build(
         options=options,
     )
     with subject.calling(f"build({request})"):
-        head = spec.build(request)
+        head = resolve_callable(spec.build)(request)
     subject.want(isinstance(head, Head), f"build() must return a zoo.Head, not {type(head).__name__}")
     subject.want(head.criterion == request.criterion, "build() must pass request.criterion on to zoo.Head.__init__")
     return head

@@ -7,30 +7,38 @@ import os
 import subprocess
 import sys
 import tempfile
-from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.plugins.discovery import GROUP, Candidate, Plugin, load_plugins
+from zoo.plugins.calls import resolve_callable
+from zoo.plugins.discovery import Plugin, load_plugins
+from zoo.plugins.entry_points import Candidate, import_target
+from zoo.plugins.kinds import BACKBONE, CHECK, DATASET, FORMAT, HEAD, KINDS
 from zoo.plugins.specs import BackboneFamily, BackboneSpec
 from zoo.testing.backbone import check_backbone
 from zoo.testing.dataset import check_dataset
 from zoo.testing.head import check_head
 from zoo.testing.setup import check_findings, check_format
-from zoo.testing.subject import Subject
+from zoo.testing.subject import Subject, check_spec
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection, Sequence
 
+# How the specs of each kind are checked; those of other kinds by `check_spec`.
+_CHECKS: dict[str, Callable[[Any], object]] = {
+    BACKBONE.name: check_backbone,
+    HEAD.name: check_head,
+    FORMAT.name: check_format,
+    CHECK.name: check_findings,
+}
 HEAVY = ("torch", "torchvision", "timm", "gradio", "onnxruntime")
 _LIGHT = f"""
 import sys
-from importlib.metadata import EntryPoint
-from zoo.plugins.discovery import Candidate, load_plugins
-load = EntryPoint(name="plugin", value=sys.argv[1], group="{GROUP}").load
-load_plugins([Candidate(entry="plugin", distribution="plugin", version="", load=load)])
+from zoo.plugins.discovery import load_plugins
+from zoo.plugins.entry_points import Candidate, import_target
+load_plugins([Candidate(entry="plugin", distribution="plugin", version="", load=lambda: import_target(sys.argv[1]))])
 print(*sorted(set(sys.modules) & set({HEAVY})))
 """
 
@@ -58,42 +66,28 @@ def check_plugin(
     loaded = _load(plugin)
     if isinstance(plugin, str):
         _check_light(Subject(f"plugin {plugin}"), plugin)
-    families = [offer for offer in loaded.backbones if isinstance(offer, BackboneFamily)]
-    for spec in loaded.backbones:
-        if isinstance(spec, BackboneSpec) and spec.name not in skip:
-            check_backbone(spec)
+    with tempfile.TemporaryDirectory() as folder:
+        checks = _CHECKS | {DATASET.name: functools.partial(check_dataset, cache=cache or Path(folder))}
+        for kind in KINDS:
+            for spec in loaded.specs(kind):
+                if spec.name not in skip:
+                    checks.get(kind.name, check_spec)(spec)
+    families = loaded.families(BACKBONE)
     for family in families:
         if family.name not in skip:
             _check_family(family)
     for name in family_names:
         check_backbone(_resolve(families, name))
-    for head in loaded.heads:
-        if head.name not in skip:
-            check_head(head)
-    with tempfile.TemporaryDirectory() as folder:
-        for dataset in loaded.datasets:
-            if dataset.name not in skip:
-                check_dataset(dataset, cache=cache or Path(folder))
-    for opened in loaded.formats:
-        if opened.name not in skip:
-            check_format(opened)
-    for check in loaded.checks:
-        if check.name not in skip:
-            check_findings(check)
     _check_commands(loaded)
 
 
 def _load(plugin: object) -> Plugin:
     named = isinstance(plugin, str)
     name = str(plugin) if named else getattr(plugin, "__name__", type(plugin).__name__)
-    load = EntryPoint(name=name, value=name, group=GROUP).load if named else functools.partial(_same, plugin)
+    load = functools.partial(import_target, name) if named else lambda: plugin
     (loaded,) = load_plugins([Candidate(entry=name, distribution=name, version="", load=load)])
     Subject(f"plugin {name}").want(loaded.error is None, f"it must load, but {loaded.error}\n{loaded.details}".strip())
     return loaded
-
-
-def _same(plugin: object) -> object:
-    return plugin
 
 
 def _check_light(subject: Subject, name: str) -> None:
@@ -114,7 +108,7 @@ def _check_light(subject: Subject, name: str) -> None:
 def _check_family(family: BackboneFamily) -> None:
     subject = Subject(f"family {family.name}")
     with subject.calling("names()"):
-        names = family.names()
+        names = resolve_callable(family.names)()
     subject.want(
         isinstance(names, list) and bool(names) and all(isinstance(name, str) for name in names),
         "names() must return a list of names, at least one",
@@ -122,15 +116,15 @@ def _check_family(family: BackboneFamily) -> None:
     subject.want(len(set(names)) == len(names), "names() must not tell a name twice")
     _resolve([family], names[0])
     with subject.calling("resolve() with a name that no family has"):
-        unknown = family.resolve("no-such-backbone-anywhere")
+        unknown = resolve_callable(family.resolve)("no-such-backbone-anywhere")
     subject.want(unknown is None, "resolve() must return None for a name that it does not have")
 
 
-def _resolve(families: list[BackboneFamily], name: str) -> BackboneSpec:
+def _resolve(families: Sequence[BackboneFamily], name: str) -> BackboneSpec:
     for family in families:
         subject = Subject(f"family {family.name}")
         with subject.calling(f"resolve({name!r})"):
-            spec = family.resolve(name)
+            spec = resolve_callable(family.resolve)(name)
         if spec is not None:
             subject.want(
                 isinstance(spec, BackboneSpec), f"resolve() must return a BackboneSpec, not {type(spec).__name__}"
@@ -143,7 +137,7 @@ class _Commands(click.Group):
     """Stands in for the zoo's command line; what it is given lazily is imported at once."""
 
     def add_lazy(self, name: str, target: str, help: str, *, section: str = "") -> None:
-        command = EntryPoint(name=name, value=target, group=GROUP).load()
+        command = import_target(target)
         self.add_command(command, name)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoo.errors import ZooError
+from zoo.plugins.calls import resolve_callable
 from zoo.plugins.specs import Finding, FormatRequest
 from zoo.testing.subject import Subject
 
@@ -39,7 +40,7 @@ def check_format(spec: FormatSpec) -> None:
 
 def _check_refused(subject: Subject, spec: FormatSpec, path: Path, what: str) -> None:
     try:
-        spec.load(FormatRequest(path=path, device="cpu"))
+        resolve_callable(spec.load)(FormatRequest(path=path, device="cpu"))
     except ZooError:
         return
     except Exception as error:
@@ -61,7 +62,7 @@ def check_findings(spec: CheckSpec) -> None:
     subject = Subject(f"check {spec.name}")
     printed = io.StringIO()
     with subject.calling("run()"), contextlib.redirect_stdout(printed):
-        findings = spec.run()
+        findings = resolve_callable(spec.run)()
     subject.want(not printed.getvalue(), f"run() must print nothing, not {printed.getvalue()!r:.80}")
     subject.want(
         isinstance(findings, list) and bool(findings) and all(isinstance(each, Finding) for each in findings),

@@ -16,6 +16,8 @@ from zoo.plugins.options import check_value, describe_options, make_options
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from zoo.plugins.specs import Spec
+
 
 @dataclass(frozen=True, slots=True)
 class Subject:
@@ -74,6 +76,16 @@ def check_options(subject: Subject, options: type[Any], values: Mapping[str, Any
     except ConfigError:
         return made
     raise AssertionError(f"{subject.name}: an option that it does not have must be refused")
+
+
+def check_spec(spec: Spec) -> None:
+    """Checks what every spec has: its options, all of which have a line of help and a default that fits."""
+    required = {
+        info.name: info.choices[0] if info.choices else info.type()
+        for info in describe_options(spec.options)
+        if info.required
+    }
+    check_options(Subject(f"{type(spec).__name__} {spec.name}"), spec.options, required)
 
 
 def jitter(module: nn.Module) -> None:

@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.data.sources.fingerprint import fingerprints
-from zoo.plugins.discovery import DISTRIBUTION
+from zoo.data.sources.fingerprint import fingerprint_images
+from zoo.plugins.calls import resolve_callable
+from zoo.plugins.entry_points import DISTRIBUTION
 from zoo.preprocess import preprocess_to_dict
 from zoo.training.distributed.process_group import SINGLE_PROCESS
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from zoo.config import FinetuneConfig
     from zoo.data.check.report import Report
-    from zoo.metrics.evaluation import Evaluation
+    from zoo.metrics.classification import Evaluation
     from zoo.models.build import Model
     from zoo.models.offers import Offers
     from zoo.models.precision import Precision
@@ -67,7 +68,7 @@ def start_record(
         "data": describe_data(images, report),
         "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
         "plugins": plugins,
-        "sources": code_digests(offers.backbone.spec.build, offers.head.spec.build),
+        "sources": code_digests(*map(resolve_callable, (offers.backbone.spec.build, offers.head.spec.build))),
         "hardware": describe_hardware(precision, processes),
         "results": {},
     }
@@ -77,7 +78,7 @@ def describe_data(images: ImageSet, report: Report | None = None) -> dict[str, A
     """Returns the dataset's name, its fingerprint, which photo is in which part, and what the doctor found."""
     parts = {"train": images.train, "val": images.val, "test": images.test}
     known = {} if report is None else {photo.name: photo.digest for photo in report.photos}
-    whole, each = fingerprints(images, known=known)
+    whole, each = fingerprint_images(images, known=known)
     return {
         "name": images.name,
         "note": images.note,

@@ -25,7 +25,7 @@ from zoo import (
 )
 from zoo.cli.main import main
 from zoo.errors import ConfigError, ExportError
-from zoo.plugins.discovery import DISTRIBUTION, Candidate
+from zoo.plugins.entry_points import DISTRIBUTION, Candidate
 from zoo.plugins.options import option
 from zoo.runs.run import write_record
 
@@ -107,7 +107,7 @@ def plugins(monkeypatch):
         candidate("heads", Heads),
         candidate("datasets", Datasets),
     ]
-    monkeypatch.setattr(zoo.plugins.registry, "discover", lambda: listed)
+    monkeypatch.setattr(zoo.plugins.registry, "find_plugins", lambda: listed)
     return listed
 
 

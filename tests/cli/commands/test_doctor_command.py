@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-import zoo.cli.checks
+import zoo.cli.doctor
 from zoo import CheckSpec, Finding, hookimpl
 from zoo.cli.terminal import console
 
@@ -14,7 +14,7 @@ LONG = "it is told in many words, so many that they do not fit in a line of a te
 def found(monkeypatch, plugins):
     """Takes the place of the core's checks; a test adds its findings."""
     findings = [Finding(about="Python", status="ok", text="3.12.1")]
-    monkeypatch.setattr(zoo.cli.checks, "CHECKS", (CheckSpec(name="machine", run=lambda: findings),))
+    monkeypatch.setattr(zoo.cli.doctor, "CHECKS", (CheckSpec(name="machine", run=lambda: findings),))
     return findings
 
 

@@ -64,7 +64,10 @@ def test_a_family_that_raises_is_told_and_the_others_are_listed(run_zoo, plugins
     plugins.append(raising)
     code, out, err = run_zoo("list", "tiny")
     assert code == 0
-    assert err == "warning: The plugin acme:raising failed to tell the names of its family 'ghosts': 1 / 0.\n"
+    assert (
+        err
+        == "warning: The plugin acme:raising failed while listing the names of 'ghosts': ZeroDivisionError: 1 / 0.\n"
+    )
     assert "timm/tiny" in out
 
 

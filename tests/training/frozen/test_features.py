@@ -6,6 +6,7 @@ from fakes import SmallBackbone, SmallHead, a_head
 from zoo.data.loading.loader import Batch
 from zoo.errors import TrainingError
 from zoo.models.precision import choose_precision
+from zoo.plugins.calls import resolve_callable
 from zoo.plugins.contracts import Features
 from zoo.plugins.losses import Criterion
 from zoo.plugins.specs import HeadRequest
@@ -64,7 +65,7 @@ def test_the_map_is_kept_for_those_built_in_heads_that_need_it(build, options, e
     import zoo_heads
 
     spec = next(spec for spec in zoo_heads.zoo_heads() if spec.name == build)
-    head = spec.build(a_request(options=spec.options(**options)))
+    head = resolve_callable(spec.build)(a_request(options=spec.options(**options)))
     assert uses_map(head, SmallBackbone()) == expected
 
 

@@ -121,9 +121,10 @@ def require_data(data: str | None) -> str:
     """
     if data:
         return data
+    from zoo.plugins.kinds import DATASET
     from zoo.plugins.registry import load_registry
 
-    named = ", ".join(offer.spec.name for offer in load_registry().datasets()) or "none installed"
+    named = ", ".join(offer.spec.name for offer in load_registry().offers(DATASET)) or "none installed"
     raise click.UsageError(
         "What shall it learn from? Give --data one of:\n"
         f"  a dataset        {named}\n"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from zoo.cli.listing import KINDS, Entry, find_runs, list_entries, write_runs
+from zoo.cli.listing import LISTED, Entry, find_runs, list_entries, write_runs
 from zoo.cli.options import json_option, runs_option
 from zoo.cli.terminal import console
 from zoo.plugins.registry import load_registry
@@ -23,18 +23,18 @@ _PATIENCE = 1.0  # seconds
 
 @click.command(name="list")
 @click.argument("word", default="")
-@click.option("--kind", "kinds", multiple=True, type=click.Choice(KINDS), help="List these only; repeatable.")
+@click.option("--kind", "kinds", multiple=True, type=click.Choice(LISTED), help="List these only; repeatable.")
 @click.option("--all", "expand", is_flag=True, help="List families name by name, too.")
 @runs_option
 @json_option
 def command(word: str, kinds: tuple[str, ...], expand: bool, runs: Path, as_json: bool) -> None:
     """List backbones, heads, datasets and runs; with WORD, those that have it in their name or summary."""
-    chosen = kinds or KINDS
+    chosen = kinds or LISTED
     registry = load_registry()
     for plugin in registry.failures:
         click.echo(f"warning: the plugin {plugin.key} failed; 'zoo plugins' tells why.", err=True)
     with _patience():
-        entries, failures = list_entries(registry, word=word, kinds=chosen, expand=expand)
+        entries, failures = list_entries(registry, word=word, of=chosen, expand=expand)
     for failure in failures:
         click.echo(f"warning: {printable(failure.message)}", err=True)
     rows = find_runs(runs, word) if "runs" in chosen else []

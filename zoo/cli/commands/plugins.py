@@ -8,8 +8,8 @@ import click
 
 from zoo.cli.options import json_option
 from zoo.cli.terminal import console
+from zoo.plugins.kinds import KINDS
 from zoo.plugins.registry import load_registry
-from zoo.plugins.specs import BackboneFamily
 from zoo.utils.text import printable
 
 if TYPE_CHECKING:
@@ -37,27 +37,24 @@ def command(verbose: bool, as_json: bool) -> None:
         click.echo("\n'zoo plugins --verbose' shows where.")
 
 
-def counts(plugin: Plugin) -> dict[str, int]:
-    """Returns how many of each kind a plugin offers."""
-    families = sum(isinstance(offer, BackboneFamily) for offer in plugin.backbones)
-    return {
-        "backbones": len(plugin.backbones) - families,
-        "families": families,
-        "heads": len(plugin.heads),
-        "datasets": len(plugin.datasets),
-        "formats": len(plugin.formats),
-        "checks": len(plugin.checks),
-    }
+def names(plugin: Plugin) -> dict[str, list[str]]:
+    """Returns the names of what a plugin offers, by kind; families follow the kind that they are of."""
+    found: dict[str, list[str]] = {}
+    for kind in KINDS:
+        found[kind.plural] = [spec.name for spec in plugin.specs(kind)]
+        if kind.family is not None:
+            found["families"] = [family.name for family in plugin.families(kind)]
+    return found
 
 
 def _offers(plugin: Plugin) -> str:
     if plugin.error:
         return plugin.error if plugin.blocked else "nothing: failed"
-    singular = {"families": "family of backbones"}
+    singular = {"families": "family of backbones"} | {kind.plural: kind.name for kind in KINDS}
     parts = [
-        f"{number} {kind if number > 1 else singular.get(kind, kind[:-1])}"
-        for kind, number in counts(plugin).items()
-        if number
+        f"{len(listed)} {kind if len(listed) > 1 else singular[kind]}"
+        for kind, listed in names(plugin).items()
+        if listed
     ]
     return ", ".join([*parts, *(["commands"] if plugin.add_commands else [])]) or "nothing"
 
@@ -69,12 +66,7 @@ def _to_dict(plugin: Plugin) -> dict[str, Any]:
         "version": plugin.version,
         "qualifier": plugin.qualifier,
         "built_in": plugin.built_in,
-        "backbones": [offer.name for offer in plugin.backbones if not isinstance(offer, BackboneFamily)],
-        "families": [offer.name for offer in plugin.backbones if isinstance(offer, BackboneFamily)],
-        "heads": [offer.name for offer in plugin.heads],
-        "datasets": [offer.name for offer in plugin.datasets],
-        "formats": [offer.name for offer in plugin.formats],
-        "checks": [offer.name for offer in plugin.checks],
+        **names(plugin),
         "commands": plugin.add_commands is not None,
         "blocked": plugin.blocked,
         "error": plugin.error,

@@ -11,6 +11,7 @@ from zoo.cli.options import GroupedCommand, GroupedOption, config_options, given
 from zoo.cli.terminal.observers import observing
 from zoo.config import make_config
 from zoo.events import Work
+from zoo.plugins.kinds import BACKBONE
 from zoo.plugins.registry import card_of, load_registry
 from zoo.preprocess import Preprocess
 
@@ -88,5 +89,5 @@ def command(
 
 
 def _preprocess(config: FinetuneConfig, backbone: str | None, registry: Registry) -> Preprocess:
-    preprocess = card_of(registry.backbone(backbone)).preprocess if backbone else _USUAL
+    preprocess = card_of(registry.find(BACKBONE, backbone)).preprocess if backbone else _USUAL
     return preprocess if config.image_size is None else preprocess.at_size((config.image_size, config.image_size))

@@ -1,6 +1,6 @@
-"""The one image entrance: a file, or the bytes of one, becomes upright uint8 RGB pixels or an `ImageError`.
+"""Decodes a file, or its bytes, to upright uint8 RGB pixels; raises `ImageError` for anything else.
 
-Training, prediction, demo and API all come through here, so that all of them see the same pixels.
+Training, prediction, demo and API all decode images here, so all of them see the same pixels.
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-from zoo.data.images.budget import PixelBudget
 from zoo.data.images.colour import to_rgb
-from zoo.data.images.limits import DearError, check_bytes, check_opened
+from zoo.data.images.limits import ExpensiveImageError, PixelBudget, check_bytes, check_opened
 from zoo.errors import ImageError
 
 if TYPE_CHECKING:
@@ -27,9 +26,9 @@ if TYPE_CHECKING:
 
 MAX_PIXELS = 100_000_000
 MAX_BYTES = 256 * 2**20
-# Of all threads together: at up to 20 bytes a pixel while it is decoded and converted, 8 GB.
+# For all threads together. Decoding and conversion take up to 20 bytes per pixel, so 8 GB.
 _budget = PixelBudget(400_000_000)
-# Left out on purpose: formats whose Pillow plugin starts another program (EPS) or that hold no photos.
+# Deliberately without formats whose Pillow plugin starts another program (EPS) or that contain no photos.
 _FORMATS = "JPEG MPO PNG GIF WEBP AVIF HEIF BMP DIB TIFF PPM JPEG2000 ICO TGA".split()  # noqa: SIM905
 _ORIENTATION = 0x0112
 _UPRIGHT = {
@@ -42,33 +41,32 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 _RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
-# Beyond so many pixels (a 1 x 4000 strip at 256 px would have 262 million) only the crop is computed.
+# Above this number of pixels only the crop is computed: a 1 x 4000 strip at 256 px would have 262 million.
 _MAX_RESIZED_PIXELS = 32_000_000
 Pixels = npt.NDArray[np.uint8]
-Pair = tuple[int, int]
+Size = tuple[int, int]
 
 
 def decode(
-    source: Path | bytes, *, name: str | None = None, max_pixels: int = MAX_PIXELS, enough: int | None = None
+    source: Path | bytes, *, name: str | None = None, max_pixels: int = MAX_PIXELS, min_side: int | None = None
 ) -> Pixels:
-    """Reads an image as a person sees it: uint8 RGB, shape (height, width, 3), writable.
+    """Decodes an image as a person sees it: uint8 RGB, shape (height, width, 3), writable.
 
-    The orientation in its EXIF data is applied (broken EXIF is ignored); transparency lies over white; 16 bits are
-    scaled; CMYK and other colour spaces become sRGB; of an animation the first frame is taken. Safe to call from
-    several threads at once.
+    Applies the EXIF orientation (ignores broken EXIF), composites transparency over white, scales 16 bits to 8,
+    converts CMYK and other colour spaces to sRGB, and takes the first frame of an animation. Thread-safe.
 
     Args:
         source: A file, or the bytes of one.
-        name: What to call the image in messages; by default the path.
+        name: Name of the image in error messages; the path by default.
         max_pixels: Larger images are refused before they are decoded.
-        enough: A shorter side, in pixels, that is enough: of a JPEG at least twice that large, only a half, a quarter
-            or an eighth of the frequencies is decoded, in a fraction of the time. So that nothing is moved, both its
-            sides must be multiples of that.
+        min_side: A shorter side, in pixels, that suffices. A JPEG at least twice as large is decoded at 1/2, 1/4 or 1/8
+            of its size, in a fraction of the time, provided that both sides are multiples of the divisor; otherwise
+            the content would shift.
 
     Raises:
-        ImageError: Not an image, truncated, corrupt, empty or too large; the message says which file and why.
+        ImageError: Not an image, truncated, corrupt, empty or too large; the message names the file and the reason.
     """
-    return np.array(open_image(source, name=name, max_pixels=max_pixels, enough=enough))
+    return np.array(open_image(source, name=name, max_pixels=max_pixels, min_side=min_side))
 
 
 def open_image(
@@ -76,12 +74,13 @@ def open_image(
     *,
     name: str | None = None,
     max_pixels: int = MAX_PIXELS,
-    enough: int | None = None,
-    rough: bool = False,
+    min_side: int | None = None,
+    approximate: bool = False,
 ) -> Image.Image:
-    """Does what `decode` does, and returns a loaded Pillow image of mode RGB; raises as `decode`.
+    """Decodes as `decode` does, and returns a loaded Pillow image of mode RGB; raises as `decode` does.
 
-    With `rough`, for what is only looked at, `enough` holds for JPEGs of any size, though things move by half a pixel.
+    With `approximate`, for thumbnails and the like, `min_side` applies to JPEGs of any size, although the content then
+    shifts by up to half a pixel.
     """
     name = name or (str(source) if isinstance(source, Path) else "image")
     data = read_bytes(source, name=name)
@@ -89,44 +88,45 @@ def open_image(
         with open_header(data) as image:
             if image.width * image.height > max_pixels:
                 raise _too_large(name, f"{image.width} x {image.height} pixels", f"{max_pixels:,} pixels")
-            if enough is not None and (part := _fraction(image.size, enough, rough=rough)) > 1:
-                image.draft(None, (image.width // part, image.height // part))  # does nothing but to JPEGs
-            with _budget.taken(image.width * image.height):
+            if min_side is not None and (divisor := _divisor(image.size, min_side, approximate=approximate)) > 1:
+                image.draft(None, (image.width // divisor, image.height // divisor))  # affects JPEGs only
+            with _budget.reserve(image.width * image.height):
                 check_opened(image, data)
                 image.load()
-                turn = _UPRIGHT.get(orientation(image))
+                turn = _UPRIGHT.get(read_orientation(image))
                 rgb = to_rgb(image)
                 return rgb if turn is None else rgb.transpose(turn)
     except ImageError:
         raise
     except UnidentifiedImageError:
-        raise ImageError(f"{name}: {_guess(data)}.", hint="JPEG, PNG, WebP, GIF, BMP and TIFF can be read.") from None
-    except DearError as error:
+        hint = "Supported formats include JPEG, PNG, WebP, GIF, BMP and TIFF."
+        raise ImageError(f"{name}: {_guess_content(data)}.", hint=hint) from None
+    except ExpensiveImageError as error:
         raise ImageError(
-            f"{name}: it is made to be dear to read: {error}.", hint="Save it anew with another program."
+            f"{name}: it appears crafted to be expensive to decode: {error}.", hint="Save it again in another program."
         ) from None
     except Image.DecompressionBombError:
         raise _too_large(name, "far too many pixels", f"{max_pixels:,} pixels") from None
     except MemoryError:
-        raise ImageError(f"{name}: there is not enough memory to decode it.", hint="Make the image smaller.") from None
-    # Pillow's decoders answer broken files with almost any exception: SyntaxError, struct.error, IndexError, ...
+        raise ImageError(f"{name}: not enough memory to decode it.", hint="Make the image smaller.") from None
+    # Pillow's decoders raise almost anything on broken files: SyntaxError, struct.error, IndexError, ...
     except Exception as error:
         reason = str(error).rstrip(".") or type(error).__name__
         raise ImageError(f"{name}: the image is broken ({reason}).", hint="Replace or delete the file.") from error
 
 
-def _fraction(size: tuple[int, int], enough: int, *, rough: bool) -> int:
-    """Returns by how much a JPEG decoder can divide both sides, and leave the shorter one long enough; 1 for not."""
-    large = (part for part in (8, 4, 2) if min(size) >= part * enough)
-    return next((part for part in large if rough or not any(side % part for side in size)), 1)
+def _divisor(size: Size, min_side: int, *, approximate: bool) -> int:
+    """Returns the largest divisor of a JPEG's sides that leaves the shorter one long enough; 1 for none."""
+    candidates = (divisor for divisor in (8, 4, 2) if min(size) >= divisor * min_side)
+    return next((each for each in candidates if approximate or not any(side % each for side in size)), 1)
 
 
 def open_header(data: bytes) -> Image.Image:
-    """Opens an image of one of the formats that are let in; no pixel is decoded.
+    """Opens an image in one of the accepted formats without decoding any pixel.
 
     Raises:
-        DearError: It is made to be dear to open.
-        Exception: Whatever Pillow raises.
+        ExpensiveImageError: It is crafted to be expensive to open.
+        Exception: Anything that Pillow raises.
     """
     _quieten_pillow()
     check_bytes(data)
@@ -134,19 +134,20 @@ def open_header(data: bytes) -> Image.Image:
 
 
 def read_bytes(source: Path | bytes, *, name: str) -> bytes:
-    """Returns the content of a file, which is neither empty nor larger than `MAX_BYTES`.
+    """Returns the content of an image file.
 
     Raises:
-        ImageError: It cannot be read, is no regular file, empty or too large; the message begins with `name`.
+        ImageError: The file cannot be read, is not a regular file, is empty or is larger than `MAX_BYTES`; the message
+            starts with `name`.
     """
     if isinstance(source, bytes):
         size, data = len(source), source
     else:
         try:
             info = source.stat()
-            # A named pipe would block for ever.
+            # Reading a named pipe would block forever.
             if not stat.S_ISREG(info.st_mode):
-                raise ImageError(f"{name}: not a file.", hint="Give the path of one image.")
+                raise ImageError(f"{name}: not a file.", hint="Pass the path of an image.")
             size = info.st_size
             data = source.read_bytes() if size <= MAX_BYTES else b""
         except (OSError, ValueError) as error:
@@ -162,16 +163,16 @@ def read_bytes(source: Path | bytes, *, name: str) -> bytes:
 
 
 def preprocess(pixels: Pixels, spec: Preprocess) -> Pixels:
-    """Resizes and crops an image to the input size of a network, exactly as torchvision does on Pillow images.
+    """Resizes and crops an image to the input size of a network, exactly as torchvision does with Pillow images.
 
-    The resize is Pillow's, antialiased, on uint8. Aspect is kept in whole numbers: beside a side of ``resize`` the
-    other one becomes ``resize * other // this`` (at least 1). The crop begins at ``round((length - size) / 2)``, half
-    to even. Where the image is smaller than the crop it is padded, the odd pixel going right and below: with the mean
-    colour in mode ``"longer"``, else, as torchvision's CenterCrop does, with black.
+    The resize is Pillow's, antialiased, on uint8. Integer arithmetic keeps the aspect: one side becomes ``resize``, the
+    other ``resize * other // this`` (at least 1). The crop starts at ``round((length - size) / 2)``, half to even. An
+    image smaller than the crop is padded, with the odd pixel on the right and at the bottom: with the mean colour in
+    mode ``"longer"``, otherwise with black, as torchvision's CenterCrop does.
 
     Args:
         pixels: uint8 RGB, (height, width, 3).
-        spec: Of the network; `mean` and `std` are not applied here.
+        spec: The network's preprocessing; `mean` and `std` are not applied here.
 
     Returns:
         uint8 RGB, ``(*spec.size, 3)``.
@@ -190,16 +191,16 @@ def preprocess(pixels: Pixels, spec: Preprocess) -> Pixels:
 
 
 def fill_colour(spec: Preprocess) -> tuple[int, ...]:
-    """Returns the mean colour, 0 to 255: what lies beyond a photo."""
+    """Returns the mean colour, 0 to 255, which fills the area outside a photo."""
     return tuple(round(255 * channel) for channel in spec.mean)
 
 
-def centre_window(size: tuple[int, ...], spec: Preprocess) -> tuple[tuple[int, int, int, int], Pair, Pair]:
-    """Returns what `preprocess` looks at, of a photo of `size` (height, width).
+def centre_window(size: tuple[int, ...], spec: Preprocess) -> tuple[tuple[int, int, int, int], Size, Size]:
+    """Returns the window that `preprocess` shows of a photo of `size` (height, width).
 
     Returns:
-        The box that is resized: top, left, height, width; the (height, width) that it is resized to; and the (row,
-        column) where the window of `spec.size` begins in that, negative where it is smaller.
+        The box to resize: top, left, height, width; the (height, width) to resize it to; and the (row, column) in the
+        result where the window of `spec.size` starts, negative if the result is smaller than the window.
     """
     if spec.resize_mode == "squash":
         return (0, 0, *size), spec.size, (0, 0)  # type: ignore[return-value]
@@ -207,8 +208,8 @@ def centre_window(size: tuple[int, ...], spec: Preprocess) -> tuple[tuple[int, i
     resized = [max(1, spec.resize * side // one) for side in size]
     box = [(0, side) for side in size]
     if resized[0] * resized[1] > _MAX_RESIZED_PIXELS:
-        parts = [_middle(*lengths) for lengths in zip(size, resized, spec.size, strict=True)]
-        box, resized = [(start, length) for start, length, _ in parts], [target for *_, target in parts]
+        sides = [_trim(*lengths) for lengths in zip(size, resized, spec.size, strict=True)]
+        box, resized = [(start, length) for start, length, _ in sides], [target for *_, target in sides]
     row, column = (
         round((have - want) / 2) if have >= want else -((want - have) // 2)
         for have, want in zip(resized, spec.size, strict=True)
@@ -217,13 +218,13 @@ def centre_window(size: tuple[int, ...], spec: Preprocess) -> tuple[tuple[int, i
     return (top, left, height, width), (resized[0], resized[1]), (row, column)
 
 
-def _middle(length: int, resized: int, wanted: int) -> tuple[int, int, int]:
-    """Cuts off both ends of a very long side what the centre crop would drop anyway, in whole pixels.
+def _trim(length: int, resized: int, wanted: int) -> tuple[int, int, int]:
+    """Trims both ends of a very long side, by whole pixels that the centre crop would drop anyway.
 
     Returns:
-        Where what is left begins, its length, and its length once it is resized.
+        Where the rest starts, its length, and its length after the resize.
     """
-    # A few source pixels of margin, so that the filter meets the same neighbours at the edge of the crop.
+    # A margin of a few source pixels, so that the filter sees the same neighbours at the edge of the crop.
     cut = max(0, (length - wanted * length // resized) // 2 - 4)
     left = length - 2 * cut
     return cut, left, max(1, resized * left // length)
@@ -233,12 +234,12 @@ def _too_large(name: str, what: str, limit: str) -> ImageError:
     return ImageError(f"{name}: it has {what}, more than the limit of {limit}.", hint="Make the image smaller.")
 
 
-def orientation(image: Image.Image) -> int:
-    """Returns how the EXIF data of an image says that it lies, 1 to 8; 1, upright, where they are missing or broken."""
-    # After load(): Pillow itself turns TIFFs there, and PNGs may carry their EXIF data behind the pixels.
+def read_orientation(image: Image.Image) -> int:
+    """Returns the EXIF orientation of an image, 1 to 8; 1, upright, if its EXIF data is missing or broken."""
+    # Call it after load(): Pillow itself rotates TIFFs there, and PNGs may have their EXIF data behind the pixels.
     try:
         return int(image.getexif().get(_ORIENTATION, 1))
-    except Exception:  # Broken EXIF raises almost anything, and says nothing about the pixels.
+    except Exception:  # Broken EXIF data raises almost anything; the pixels may be fine.
         return 1
 
 
@@ -252,9 +253,9 @@ _quiet_lock = threading.Lock()
 
 
 def _quieten_pillow() -> None:
-    """Lets no warning of Pillow's out: it warns of broken metadata, which is no news to anyone here.
+    """Silences Pillow's warnings about broken metadata.
 
-    The filter stays: before Python 3.14 `warnings.catch_warnings` is not safe in several threads.
+    The filter is never removed: before Python 3.14, `warnings.catch_warnings` is not thread-safe.
     """
     with _quiet_lock:
         first = warnings.filters[0] if warnings.filters else None
@@ -262,15 +263,15 @@ def _quieten_pillow() -> None:
             warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-def _guess(data: bytes) -> str:
-    """Says what a file is that Pillow does not know."""
+def _guess_content(data: bytes) -> str:
+    """Describes a file that Pillow does not recognise."""
     head = data[:512].lstrip().lower()
     if data[4:8] == b"ftyp" and data[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"heif"):
-        return "HEIC photos cannot be read; save it as JPEG"
+        return "HEIC is not supported; save it as JPEG"
     if head.startswith((b"<!doctype html", b"<html")):
         return "it is a web page, not an image"
     if b"<svg" in head:
         return "it is an SVG drawing, not a photo"
     if not data.strip(b"\0"):
-        return "it holds nothing but zeros"
-    return "it is not an image, or of a kind that cannot be read, or its beginning is broken"
+        return "it contains only zeros"
+    return "it is not an image, its format is not supported, or its header is broken"

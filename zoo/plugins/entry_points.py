@@ -1,0 +1,158 @@
+"""Finds installed plugins by their entry points: the one reader for the registry and for the commands.
+
+`importlib.metadata` reads the same files, but its import alone (it brings the email and zip libraries) takes half as
+long as a whole ``zoo --help``. Read here is the published file format, ``*.dist-info/entry_points.txt``; distributions
+inside zip files are not seen.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import operator
+import os
+import re
+import sys
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from zoo.errors import PluginWarning
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+GROUP = "zoo"
+DISTRIBUTION = "finetune-zoo"
+# Bare names resolve in this order, then to third-party plugins.
+BUILT_IN = ("torchvision", "timm", "heads", "datasets")
+BLOCK_VARIABLE = "ZOO_BLOCK_PLUGINS"
+_METADATA = (".dist-info", ".egg-info")
+_FOLDER = re.compile(r"(?P<name>.+?)(-(?P<version>\d[^-]*)(-py.*)?)?\.(dist|egg)-info")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A plugin that was found and is not imported yet.
+
+    Attributes:
+        entry: The name of the entry point: left of the equals sign.
+        distribution: Normalised name of the distribution that declares it, ``finetune-zoo``.
+        version: Of the distribution.
+        load: Imports and returns the plugin; raises whatever that raises.
+    """
+
+    entry: str
+    distribution: str
+    version: str
+    load: Callable[[], object]
+
+    @property
+    def key(self) -> str:
+        """``distribution:entry``, unique among all plugins."""
+        return f"{self.distribution}:{self.entry}"
+
+    @property
+    def built_in(self) -> bool:
+        """Whether the plugin is part of this distribution."""
+        return self.distribution == DISTRIBUTION
+
+    @property
+    def qualifier(self) -> str:
+        """What stands before the slash in qualified names.
+
+        For a built-in plugin the entry's name. For a third-party plugin the distribution's, which is unique where an
+        entry's name need not be, and does not change when another plugin is installed.
+        """
+        return self.entry if self.built_in else self.distribution
+
+
+def find_plugins(group: str = GROUP, folders: Iterable[str] | None = None) -> list[Candidate]:
+    """Returns the installed plugins: the built-in ones in their order, then third-party ones by key.
+
+    Args:
+        group: Name of the entry-point group.
+        folders: Where to look; `sys.path` by default. As on import, the first of two distributions of one name counts.
+    """
+    found: list[Candidate] = []
+    seen: set[str] = set()
+    for folder in sys.path if folders is None else folders:
+        try:
+            names = sorted(entry.name for entry in os.scandir(folder or ".") if entry.name.endswith(_METADATA))
+        except OSError:  # what is on the path need not exist
+            continue
+        for name in names:
+            match = _FOLDER.fullmatch(name)
+            distribution = normalise(match["name"]) if match else ""
+            if match and distribution not in seen:
+                seen.add(distribution)
+                for entry, target in _section(os.path.join(folder, name, "entry_points.txt"), group):  # noqa: PTH118  pathlib is slow
+                    load = functools.partial(import_target, target)
+                    found.append(
+                        Candidate(entry=entry, distribution=distribution, version=match["version"] or "", load=load)
+                    )
+    return sorted(found, key=_order)
+
+
+def import_target(target: str) -> Any:
+    """Imports ``"module"`` or ``"module:attribute"`` and returns it; raises whatever that raises."""
+    module, _, attribute = (part.strip() for part in target.partition("[")[0].partition(":"))
+    imported = importlib.import_module(module)
+    return operator.attrgetter(attribute)(imported) if attribute else imported
+
+
+def normalise(distribution: str) -> str:
+    """Returns the normalised name of a distribution, ``acme-nets`` for ``Acme_Nets``.
+
+    https://packaging.python.org/en/latest/specifications/name-normalization/
+    """
+    return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
+def blocked_names() -> frozenset[str]:
+    """Returns the names in ``ZOO_BLOCK_PLUGINS``, separated by commas: keys, entry names or distributions."""
+    return frozenset(filter(None, (part.strip() for part in os.environ.get(BLOCK_VARIABLE, "").split(","))))
+
+
+def is_blocked(candidate: Candidate, blocked: frozenset[str]) -> bool:
+    """Returns whether one of the names blocks a plugin; distributions may be spelt in any way that is the same."""
+    return any(_blocks(name, candidate) for name in blocked)
+
+
+def warn_of_unused(blocked: frozenset[str], candidates: Iterable[Candidate]) -> None:
+    """Warns of names in ``ZOO_BLOCK_PLUGINS`` that block no plugin: a misspelt one would be ignored in silence."""
+    listed = tuple(candidates)
+    for name in sorted(blocked):
+        if not any(_blocks(name, candidate) for candidate in listed):
+            warnings.warn(f"{BLOCK_VARIABLE} names '{name}', which is no installed plugin", PluginWarning, stacklevel=3)
+
+
+def _blocks(name: str, candidate: Candidate) -> bool:
+    distribution, colon, entry = name.partition(":")
+    if colon:
+        return (normalise(distribution), entry) == (candidate.distribution, candidate.entry)
+    return name == candidate.entry or normalise(name) == candidate.distribution
+
+
+def _order(candidate: Candidate) -> tuple[int, str]:
+    if candidate.built_in and candidate.entry in BUILT_IN:
+        return BUILT_IN.index(candidate.entry), candidate.key
+    return len(BUILT_IN) + (not candidate.built_in), candidate.key
+
+
+def _section(path: str, group: str) -> list[tuple[str, str]]:
+    try:
+        with open(path, encoding="utf-8") as file:  # noqa: PTH123
+            text = file.read()
+    except (OSError, UnicodeDecodeError):  # most distributions declare no entry points
+        return []
+    if f"[{group}]" not in text:
+        return []
+    section, pairs = "", []
+    for line in map(str.strip, text.splitlines()):
+        if line.startswith("["):
+            section = line[1:-1].strip()
+        elif section == group and "=" in line and not line.startswith(("#", ";")):
+            entry, _, target = line.partition("=")
+            pairs.append((entry.strip(), target.strip()))
+    return pairs
