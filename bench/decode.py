@@ -67,7 +67,7 @@ def _pillow(data: bytes) -> Pixels:
 def _draft(data: bytes, *, enough: int) -> Pixels:
     from zoo.data.images.decode import decode
 
-    return decode(data, enough=enough)
+    return decode(data, min_side=enough)
 
 
 def _torchvision() -> Decode:

@@ -79,7 +79,7 @@ def sign_photo(data: bytes) -> Signature | None:
     from zoo.data.check.signature import ENOUGH, sign
     from zoo.data.images.decode import open_image
 
-    return sign(open_image(data, enough=ENOUGH, rough=True))
+    return sign(open_image(data, min_side=ENOUGH, approximate=True))
 
 
 def load_photos(arguments: argparse.Namespace) -> list[bytes]:

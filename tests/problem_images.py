@@ -33,7 +33,7 @@ class Problem:
         refused: Why it is refused, a part of the message; empty where it is read.
         corner: The colour at the top left of what is read, within 6 levels; None where that is not looked at.
         size: Width and height of what is read.
-        dear: Whether it is refused because decoding it would take minutes, or fill the memory.
+        expensive: Whether it is refused because decoding it would take minutes, or fill the memory.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Problem:
     refused: str = ""
     corner: tuple[int, int, int] | None = (230, 30, 30)
     size: tuple[int, int] = SIZE
-    dear: bool = False
+    expensive: bool = False
 
 
 def scene(size: tuple[int, int] = SIZE) -> Image.Image:
@@ -60,7 +60,7 @@ def encoded(image: Image.Image, kind: str = "PNG", **options) -> bytes:
 
 def problems() -> list[Problem]:
     """Returns one image of each kind."""
-    return [*_turned(), *_colours(), *_transparent(), *_animated(), *_odd(), *_refused(), *_dear()]
+    return [*_turned(), *_colours(), *_transparent(), *_animated(), *_odd(), *_refused(), *_expensive()]
 
 
 def _turned() -> list[Problem]:
@@ -147,7 +147,7 @@ def _refused() -> list[Problem]:
         Problem("truncated.png", png[: len(png) * 2 // 3], refused="the image is broken"),
         Problem("header-alone.jpg", jpeg[:20], refused="not an image"),
         Problem("empty.jpg", b"", refused="the file is empty"),
-        Problem("zeros.jpg", b"\0" * 1000, refused="nothing but zeros"),
+        Problem("zeros.jpg", b"\0" * 1000, refused="contains only zeros"),
         Problem("text.jpg", b"I am no photo", refused="not an image"),
         Problem("page.jpg", b"<!DOCTYPE html><p>Not found", refused="web page"),
         Problem("drawing.png", b"<svg xmlns='http://www.w3.org/2000/svg'/>", refused="SVG"),
@@ -158,20 +158,20 @@ def _refused() -> list[Problem]:
     ]
 
 
-def _dear() -> list[Problem]:
+def _expensive() -> list[Problem]:
     """Small files over which Pillow would work for minutes, or fill the memory."""
     text = b"P3 1700 1700 255\n" + b"0 " * (3 * 1700 * 1700)
     files = {
         "scans.jpg": (scans(200), "more than 100 scans"),
-        "exif-names-much.jpg": (jpeg_with_exif(named(200, 1 << 17)), "metadata that names 25 MiB"),
-        "exif-names-much.png": (encoded(scene(), exif=named(200, 1 << 17)), "metadata that names 25 MiB"),
-        "tags-name-much.tif": (named(200, 1 << 17), "metadata that names 25 MiB"),
+        "exif-names-much.jpg": (jpeg_with_exif(named(200, 1 << 17)), "metadata that refers to 25 MiB"),
+        "exif-names-much.png": (encoded(scene(), exif=named(200, 1 << 17)), "metadata that refers to 25 MiB"),
+        "tags-name-much.tif": (named(200, 1 << 17), "metadata that refers to 25 MiB"),
         "strips.tif": (strips(200_000), "200,000 strips"),
-        "comment.gif": (gif_with_comment(2 << 20), "more than 1 MiB beside its frames"),
-        "text.ppm": (text, "slow to read"),
+        "comment.gif": (gif_with_comment(2 << 20), "more than 1 MiB between its frames"),
+        "text.ppm": (text, "slow to decode"),
         "chunks.png": (png_of(1, 1, b"", chunks=110_000), "more than 100,000 chunks"),
     }
-    return [Problem(name, content, refused=why, dear=True) for name, (content, why) in files.items()]
+    return [Problem(name, content, refused=why, expensive=True) for name, (content, why) in files.items()]
 
 
 def png_of(width: int, height: int, pixels: bytes, *, chunks: int = 0) -> bytes:

@@ -1,4 +1,4 @@
-"""Doors for photos and data sets: images, tables, archives and names; whole ones, and what reads them."""
+"""Targets for photos and datasets: images, tables, archives and names, with valid ones and their readers."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ from run_files import untrained
 
 from zoo.errors import ZooError
 
-_MOST_BYTES = 300_000  # of a real image: larger ones take long, and have no more headers
+_MOST_BYTES = 300_000  # of a real image: larger ones take longer without having more headers
 _REAL = Path(os.environ.get("ZOO_TEST_DATA", "/nonexistent")) / "problem_images"
 
 
 def images() -> list[bytes]:
     real = [path.read_bytes() for path in sorted(_REAL.rglob("*")) if path.is_file() and path.suffix != ".tsv"]
-    return [each.content for each in problems() if not each.dear] + [each for each in real if len(each) <= _MOST_BYTES]
+    return [each.content for each in problems() if not each.expensive] + [
+        each for each in real if len(each) <= _MOST_BYTES
+    ]
 
 
 def decode_whole(content: bytes, folder: Path) -> None:
@@ -38,17 +40,17 @@ def decode_whole(content: bytes, folder: Path) -> None:
     assert preprocess(pixels, Preprocess(size=(32, 32), resize=40)).shape == (32, 32, 3)
 
 
-def decode_part(content: bytes, folder: Path) -> None:
+def decode_draft(content: bytes, folder: Path) -> None:
     from zoo.data.images.decode import decode
 
-    decode(content, name="x", enough=16)
+    decode(content, name="x", min_side=16)
 
 
-def read_header_alone(content: bytes, folder: Path) -> None:
+def read_header_only(content: bytes, folder: Path) -> None:
     from zoo.data.check.header import read_header
 
     if read_header(content) is None:
-        raise ZooError("It is no image.")
+        raise ZooError("Not an image.")
 
 
 def archives() -> list[bytes]:
@@ -69,7 +71,9 @@ def unpack(content: bytes, folder: Path) -> None:
     try:
         extract(folder / "a.zip", folder / "out", limits=Limits(files=1000, total=50 << 20))
     finally:
-        assert {path.name for path in folder.iterdir()} <= {"a.zip", "out"}, "something lies beside the folder"
+        assert {path.name for path in folder.iterdir()} <= {"a.zip", "out"}, (
+            "a file was written outside the output folder"
+        )
 
 
 def read_table(content: bytes, folder: Path) -> None:
@@ -82,7 +86,7 @@ def read_table(content: bytes, folder: Path) -> None:
 
 
 def names() -> list[bytes]:
-    untrained()  # now, for to import torch starts programs
+    untrained()  # imports torch now, because the import starts programs
     return [b"colours", b"fake/colours"]
 
 
@@ -92,6 +96,6 @@ def read_dataset(content: bytes, folder: Path) -> None:
 
     name = content.decode(errors="surrogateescape")
     if os.path.expanduser(name).startswith(("/", "..")):  # noqa: PTH111  pathlib raises where there is no such user
-        raise ZooError("That is a path; it leads where it likes.")
+        raise ZooError("A path may point anywhere.")
     with contextlib.chdir(folder):
         load_source(resolve_data(name, registry=untrained()[0], options={}))

@@ -11,7 +11,7 @@ from zoo.data.images.decode import open_image
 
 
 def signature(picture, **how):
-    return sign(open_image(encoded(picture, **how), enough=ENOUGH, rough=True))
+    return sign(open_image(encoded(picture, **how), min_side=ENOUGH, approximate=True))
 
 
 def apart(one: Signature, other: Signature) -> int:

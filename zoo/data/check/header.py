@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-from zoo.data.images.decode import open_header, orientation
+from zoo.data.images.decode import open_header, read_orientation
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -68,7 +68,7 @@ def read_header(data: bytes) -> Header | None:
     try:
         with open_header(data) as image:
             # Asked for the EXIF data of a PNG, Pillow decodes all of it, to look behind the pixels as well.
-            turn = 1 if image.format == "PNG" and "exif" not in image.info else orientation(image)
+            turn = 1 if image.format == "PNG" and "exif" not in image.info else read_orientation(image)
             size = image.size[::-1] if turn in _ON_ITS_SIDE else image.size
             return Header(
                 format=str(image.format),

@@ -59,7 +59,7 @@ def look_at(part: str, label: str, sample: Sample, *, decode: bool) -> Photo:
         from zoo.data.check.signature import ENOUGH, sign
 
         try:
-            signature = sign(open_image(data, name=sample.name, enough=ENOUGH, rough=True))
+            signature = sign(open_image(data, name=sample.name, min_side=ENOUGH, approximate=True))
         except ImageError as error:
             reason = error.message
     return Photo(

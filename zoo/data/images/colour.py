@@ -1,4 +1,4 @@
-"""Turns whatever mode Pillow opens an image in into the RGB that a person sees."""
+"""Converts images of any Pillow mode to the RGB that a person sees."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from PIL import Image, ImageCms
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-# Transparent pixels show what is behind them; on the web and on paper that is white.
+# Transparent pixels show the background; on the web and on paper it is white.
 BACKGROUND = (255, 255, 255)
 _TIFF_BITS_PER_SAMPLE = 258
 _TIFF_PHOTOMETRIC = 262
 _WHITE_IS_ZERO = 0
-_BAND = 4_000_000  # pixels that are converted at a time
+_BAND = 4_000_000  # pixels converted at a time
 Values = npt.NDArray[Any]  # uint16, int32 or float32 (H, W)
 Grey = npt.NDArray[np.uint8]
 
@@ -26,9 +26,9 @@ Grey = npt.NDArray[np.uint8]
 def to_rgb(image: Image.Image) -> Image.Image:
     """Returns a loaded image in mode RGB.
 
-    Deep grey (12, 16 and 32 bits, floats) is scaled by the range that its format declares, never clipped;
-    transparency is laid over white; an embedded ICC profile of an RGB or CMYK image is honoured, and ignored, as
-    viewers do, where it is broken.
+    Scales deep grey (12, 16 and 32 bits, floats) by the range that its format declares, without clipping; composites
+    transparency over white; applies the embedded ICC profile of an RGB or CMYK image, and ignores a broken one, as
+    image viewers do.
     """
     if image.mode == "F" or image.mode.startswith("I"):
         return _deep_grey(image)
@@ -46,7 +46,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 def _flatten(image: Image.Image) -> Image.Image:
     key = image.info.get("transparency")
     if image.mode == "RGB" and isinstance(key, tuple) and max(key) > 255:
-        # A 16-bit PNG: Pillow keeps the high byte of its pixels, but both bytes of its transparent colour.
+        # In a 16-bit PNG Pillow keeps the high byte of the pixels, but both bytes of the transparent colour.
         image.info["transparency"] = tuple(value >> 8 for value in key)
     background = Image.new("RGBA", image.size, BACKGROUND)
     return Image.alpha_composite(background, image.convert("RGBA")).convert("RGB")
@@ -68,7 +68,7 @@ def _deep_grey(image: Image.Image) -> Image.Image:
 
 
 def _bands(shape: tuple[int, ...]) -> Iterator[slice]:
-    """Yields rows, so many at a time that floats of double precision of them are no burden."""
+    """Yields slices of rows, to bound the memory for pixels in double precision."""
     step = max(1, _BAND // max(1, shape[1]))
     yield from (slice(start, start + step) for start in range(0, shape[0], step))
 
@@ -79,7 +79,7 @@ def _shift(tags: Mapping[int, Any]) -> Callable[[Values], Grey]:
 
 
 def _scale(values: Values) -> Callable[[Values], Grey]:
-    """Scales integers of 32 bits and floats, whose white no format declares: 1, 255, 65535, or the brightest pixel."""
+    """Scales 32-bit integers and floats. No format declares their white: 1, 255, 65535, or the brightest pixel."""
     whole = values.dtype.kind == "i"
     ranges = [(float(real.min()), float(real.max())) for rows in _bands(values.shape) for real in [_real(values[rows])]]
     black, peak = min(0.0, *(low for low, _ in ranges)), max(high for _, high in ranges)
@@ -93,7 +93,7 @@ def _real(values: Values) -> npt.NDArray[np.float64]:
 
 @functools.lru_cache(maxsize=16)
 def _to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """Builds the way from an ICC profile to sRGB; None where there is nothing to do or the profile is unusable."""
+    """Returns the transform from an ICC profile to sRGB; None if there is nothing to do or the profile is unusable."""
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         if source.profile.xcolor_space.strip() != mode or "sRGB" in ImageCms.getProfileDescription(source):

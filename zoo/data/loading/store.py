@@ -192,7 +192,7 @@ class PhotoStore:
                         progress(done, total)
 
     def _load(self, sample: Sample) -> NDArray[np.uint8]:
-        return self._prepare(decode(sample.source, name=sample.name, enough=self._prepare.enough))
+        return self._prepare(decode(sample.source, name=sample.name, min_side=self._prepare.enough))
 
     def _attempt(self, sample: Sample) -> NDArray[np.uint8] | ImageError:
         try:

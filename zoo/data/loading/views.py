@@ -32,7 +32,7 @@ def augmented_views(
     prepare = with_room_for_crops(preprocess, crop_scale=augmentation.crop_scale)
 
     def views(index: int, sample: Sample) -> list[NDArray[np.uint8]]:
-        photo = prepare(decode(sample.source, name=sample.name, enough=prepare.enough))
+        photo = prepare(decode(sample.source, name=sample.name, min_side=prepare.enough))
         sizes = torch.tensor([photo.shape[:2]] * count)
         draws = draw(sizes, preprocess, augmentation, generator_for(seed, index))
         images = torch.from_numpy(cut([photo] * count, draws, preprocess)).permute(0, 3, 1, 2)
