@@ -1,4 +1,4 @@
-"""Doors for exported files: their cards, their graphs, and their tensors; whole ones, and what reads them."""
+"""Targets for exported files: cards, graphs and tensors, with valid ones and their readers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import json
 import zipfile
 from typing import TYPE_CHECKING
 
-from fuzz.mutations import scramble, spoil_graph, spoil_json
+from fuzz.mutations import mutate_bytes, mutate_graph, mutate_json
 from google.protobuf.message import DecodeError, Message
 from onnx_files import card, model
 
@@ -25,7 +25,7 @@ def cards() -> list[bytes]:
 
 
 def read_card(content: bytes, folder: Path) -> None:
-    from zoo_export.card import ModelCard
+    from zoo_export.model_card import ModelCard
 
     read = ModelCard.from_json(content.decode(errors="surrogateescape"), where="x")
     assert ModelCard.from_json(read.to_json(), where="again") == read
@@ -36,14 +36,14 @@ def graphs() -> tuple[bytes, ...]:
     return tuple(model(card(input=kind)).SerializeToString() for kind in ("pixels", "tensor"))
 
 
-def spoil_onnx(random, content: bytes, others: Sequence[bytes]) -> bytes:
-    """Spoils bytes, or values of the graph, or the card inside."""
-    way = random.random()
-    if way < 0.4 or content.startswith(b"PK"):
-        return scramble(random, content, others)
-    if way < 0.7:
-        return spoil_graph(random, content, others)
-    text = spoil_json(random, cards()[0], cards()).decode(errors="replace")
+def mutate_onnx(rng, content: bytes, others: Sequence[bytes]) -> bytes:
+    """Mutates bytes, graph values, or the card inside."""
+    choice = rng.random()
+    if choice < 0.4 or content.startswith(b"PK"):
+        return mutate_bytes(rng, content, others)
+    if choice < 0.7:
+        return mutate_graph(rng, content, others)
+    text = mutate_json(rng, cards()[0], cards()).decode(errors="replace")
     return bytes(model(card(), text=text).SerializeToString())
 
 
@@ -65,34 +65,34 @@ def inspect_file(content: bytes, folder: Path) -> None:
 def load_and_predict(content: bytes, folder: Path) -> None:
     import numpy as np
 
-    from zoo_export.predictor import load
+    from zoo_export.runtime.predictor import load
 
     load(content, device="cpu", threads=1).predict(np.zeros((20, 20, 3), np.uint8))
 
 
-def graphs_elsewhere() -> list[bytes]:
+def graphs_with_external_data() -> list[bytes]:
     from onnx_elsewhere import ELSEWHERE
 
     return [made.SerializeToString() for made in ELSEWHERE.values()]
 
 
-def find_data_elsewhere(content: bytes, folder: Path) -> None:
-    """What the format's own library finds, we find too."""
+def find_external_data(content: bytes, folder: Path) -> None:
+    """Checks that our parser finds all external data that the format's own library finds."""
     import onnx
 
-    from zoo_export.wire import has_data_elsewhere
+    from zoo_export.runtime.external_data import has_external_data
 
     try:
-        ours = has_data_elsewhere(content)
+        ours = has_external_data(content)
     except ValueError as error:
         raise ZooError(str(error)) from error
     with contextlib.suppress(DecodeError):
-        assert ours or not _kept_elsewhere(onnx.load_model_from_string(content))
+        assert ours or not _has_external_data(onnx.load_model_from_string(content))
 
 
-def _kept_elsewhere(message: Message) -> bool:
+def _has_external_data(message: Message) -> bool:
     if message.DESCRIPTOR.name == "TensorProto":
         return bool(message.external_data) or message.data_location != 0
     values = (value for field, value in message.ListFields() if field.message_type is not None)
     parts = (each for value in values for each in ([value] if isinstance(value, Message) else value))
-    return any(map(_kept_elsewhere, parts))
+    return any(map(_has_external_data, parts))

@@ -1,4 +1,4 @@
-"""Doors for what lies in run folders: records, lists, weights and checkpoints; whole ones, and what reads them."""
+"""Targets for the files of run folders: records, lists, weights and checkpoints, with valid ones and their readers."""
 
 from __future__ import annotations
 
@@ -102,16 +102,16 @@ def pickles() -> list[bytes]:
 
     state = _network().state_dict()
     about = {"epoch": 1, "step": 2, "config": {}, "seconds": 0.5, "machine": {}}
-    found = []
+    files = []
     for content in ({"state_dict": state, "about": about}, state, {"about": about}):
         buffer = io.BytesIO()
         torch.save(content, buffer)
-        found.append(buffer.getvalue())
+        files.append(buffer.getvalue())
     buffer = io.BytesIO()
     torch.save({"state_dict": {"x": torch.ones(8)}, "about": about}, buffer, _use_new_zipfile_serialization=False)
-    # The older format calls a tensor by its address, a text after its length, which is another one in each process.
-    called = b"X\x0c\0\0\0" + b"7" * 12
-    return [*found, re.sub(rb"X.\0\0\0\d{12,}", lambda _: called, buffer.getvalue(), flags=re.DOTALL)]
+    # The older format names a tensor after its memory address, which differs between processes.
+    fixed = b"X\x0c\0\0\0" + b"7" * 12
+    return [*files, re.sub(rb"X.\0\0\0\d{12,}", lambda _: fixed, buffer.getvalue(), flags=re.DOTALL)]
 
 
 def read_checkpoint(content: bytes, folder: Path) -> None:
