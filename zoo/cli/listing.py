@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from zoo.cli.terminal import console
+from zoo.cli.terminal.formatting import format_accuracy, format_duration
 from zoo.errors import PluginError, RunError
 from zoo.plugins import kinds
 from zoo.plugins.registry import family_names
@@ -224,7 +225,7 @@ def write_runs(rows: Sequence[RunRow], *, indent: int = 0) -> None:
     There is a column of tags where a run has one.
     """
     table = [
-        [row.name, row.backbone, row.head, row.data, _accuracy(row), console.duration(row.seconds), ", ".join(row.tags)]
+        [row.name, row.backbone, row.head, row.data, _accuracy(row), format_duration(row.seconds), ", ".join(row.tags)]
         for row in rows
     ]
     header = ["run", "backbone", "head", "data", "accuracy", "time", "tags"]
@@ -236,4 +237,4 @@ def write_runs(rows: Sequence[RunRow], *, indent: int = 0) -> None:
 def _accuracy(row: RunRow) -> str:
     if row.status != "finished":
         return row.status
-    return console.accuracy(row.accuracy, row.interval) + (" (validation)" if row.part == "val" else "")
+    return format_accuracy(row.accuracy, row.interval) + (" (validation)" if row.part == "val" else "")

@@ -286,6 +286,6 @@ def _together() -> AbstractContextManager[object]:
 def _show(error: ZooError) -> None:
     from zoo.cli.terminal import console
 
-    click.echo(f"{click.style('error:', fg='red', bold=True)} {console.message(error.message)}", err=True)
+    click.echo(f"{click.style('error:', fg='red', bold=True)} {console.format_message(error.message)}", err=True)
     if error.hint:
-        click.echo(console.message(error.hint), err=True)
+        click.echo(console.format_message(error.hint), err=True)

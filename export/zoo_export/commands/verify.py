@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from zoo.cli.options import json_option, runs_option
+from zoo.cli.commands.options import json_option, runs_option
 from zoo.cli.terminal import console
 from zoo.utils.text import printable
 from zoo_export.verification import Check, verify

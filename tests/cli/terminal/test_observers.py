@@ -3,8 +3,8 @@ import math
 
 import pytest
 
-from zoo.cli.terminal import console, observers, wording
-from zoo.cli.terminal.observers import LineDisplay, observing
+from zoo.cli.terminal import console, observers
+from zoo.cli.terminal.observers import LineDisplay, display_events
 from zoo.events import EpochResult, Finished, Note, Started, StepResult, Work
 
 STARTED = Started(
@@ -39,18 +39,18 @@ def finished(**results):
     )
 
 
-def tell(*events, **how):
-    with observing(**how) as observer:
+def show(*events, **how):
+    with display_events(**how) as observer:
         for event in events:
             observer(event)
 
 
-def test_piped_lines_tell_the_run(capsys):
-    tell(STARTED, NOTE, WORK, STEP, epoch(0, best=True), epoch(2, train_accuracy=math.nan), finished())
+def test_piped_lines_describe_the_run(capsys):
+    show(STARTED, NOTE, WORK, STEP, epoch(0, best=True), epoch(2, train_accuracy=math.nan), finished())
     lines = capsys.readouterr().out.splitlines()
     assert lines[:6] == [
         "tiny-linear-dogs-1",
-        "  model    acme/tiny + heads/linear, 11.2 M parameters, 1.0 k trained",
+        "  model    acme/tiny + heads/linear, 11.2 M parameters, 1.0 k trainable",
         "  weights  V1, from https://example.org/tiny.pth",
         "  data     dogs: 180 train, 20 val photos, 5 classes (a, b, c, d, ...)",
         "  machine  cpu, fp32",
@@ -63,25 +63,31 @@ def test_piped_lines_tell_the_run(capsys):
     assert lines[-1] == "  zoo evaluate runs/tiny-1"
 
 
-def test_the_columns_are_those_of_the_titles():
-    titles, row = wording.COLUMNS, wording.epoch_line(epoch(2), 3)
+def test_the_columns_are_aligned_with_the_header():
+    titles, row = observers.EPOCH_HEADER, observers.format_epoch(epoch(2), 3)
     for name in ("loss", "accuracy", "val loss", "val acc", "rate", "img/s"):
         assert row[titles.index(name) + len(name) - 1] != " "
 
 
-def test_without_a_test_part_the_validation_accuracy_is_told(capsys):
+def test_without_a_test_split_the_validation_accuracy_is_printed(capsys):
     event = finished()
     event.results["val"] = event.results.pop("test")
-    tell(event)
+    show(event)
     assert "val accuracy  93.1 % ± 1.8" in capsys.readouterr().out
 
 
+def test_a_note_is_printed_once(capsys):
+    show(NOTE, STARTED, NOTE, Note(text="Mind the gap.", warning=True), Note(text="Another."))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line.startswith(("note", "warning"))] == ["note: Mind the gap.", "note: Another."]
+
+
 def test_next_steps_can_be_left_out(capsys):
-    tell(finished(), next_steps=False)
-    assert "What to try next" not in capsys.readouterr().out
+    show(finished(), next_steps=False)
+    assert "Next steps" not in capsys.readouterr().out
 
 
-def test_slow_things_are_told_every_thirty_seconds(capsys, monkeypatch):
+def test_slow_work_is_reported_every_thirty_seconds(capsys, monkeypatch):
     now = [0.0]
     monkeypatch.setattr(observers.time, "monotonic", lambda: now[0])
     display = LineDisplay()
@@ -95,20 +101,20 @@ def test_slow_things_are_told_every_thirty_seconds(capsys, monkeypatch):
     ]
 
 
-def test_quiet_tells_the_path_of_a_single_run_alone(capsys):
-    tell(STARTED, NOTE, WORK, STEP, epoch(1), finished(), quiet=True)
+def test_quiet_prints_only_the_path_of_a_single_run(capsys):
+    show(STARTED, NOTE, WORK, STEP, epoch(1), finished(), quiet=True)
     assert capsys.readouterr().out == "runs/tiny-1\n"
-    tell(finished(), quiet=True, next_steps=False)
+    show(finished(), quiet=True, next_steps=False)
     assert capsys.readouterr().out == ""
 
 
-def test_json_is_one_event_a_line(capsys):
-    tell(STARTED, NOTE, WORK, STEP, epoch(1, train_accuracy=math.nan), finished(), as_json=True)
-    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [event["event"] for event in told] == ["Started", "Note", "Work", "StepResult", "EpochResult", "Finished"]
-    assert told[0]["images"]["train"] == 180
-    assert told[4]["train_accuracy"] is None
-    assert told[5]["results"]["seconds"] == 192.0
+def test_json_is_one_event_per_line(capsys):
+    show(STARTED, NOTE, WORK, STEP, epoch(1, train_accuracy=math.nan), finished(), as_json=True)
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [event["event"] for event in events] == ["Started", "Note", "Work", "StepResult", "EpochResult", "Finished"]
+    assert events[0]["images"]["train"] == 180
+    assert events[4]["train_accuracy"] is None
+    assert events[5]["results"]["seconds"] == 192.0
 
 
 @pytest.fixture
@@ -120,8 +126,8 @@ def terminal(monkeypatch):
     monkeypatch.delenv("NO_COLOR", raising=False)
 
 
-def test_a_terminal_shows_a_bar_that_goes_away(capsys, terminal):
-    with observing() as display:
+def test_a_terminal_shows_a_bar_and_removes_it(capsys, terminal):
+    with display_events() as display:
         display(STARTED)
         display(WORK)
         assert display._progress is not None
@@ -130,7 +136,9 @@ def test_a_terminal_shows_a_bar_that_goes_away(capsys, terminal):
         display(STEP)
         display(Note(text="Between [the] steps.", warning=True))
         assert display._progress.tasks[0].description == "epoch 2/3"
-        assert display._progress.tasks[0].fields["told"] == "loss 0.312, accuracy 91.2 %, 48 images/s, 1 min 2 s left"
+        assert (
+            display._progress.tasks[0].fields["details"] == "loss 0.312, accuracy 91.2 %, 48 images/s, 1 min 2 s left"
+        )
         display(epoch(2))
         assert display._progress is None
         display(finished())
@@ -141,27 +149,27 @@ def test_a_terminal_shows_a_bar_that_goes_away(capsys, terminal):
 
 def test_an_interrupt_frees_the_terminal(terminal):
     def interrupted():
-        with observing() as display:
-            kept.append(display)
+        with display_events() as display:
+            displays.append(display)
             display(STEP)
             raise KeyboardInterrupt
 
-    kept = []
+    displays = []
     with pytest.raises(KeyboardInterrupt):
         interrupted()
-    assert kept[0]._progress is None
+    assert displays[0]._progress is None
 
 
-def test_mixed_targets_have_no_training_accuracy():
+def test_mixup_has_no_training_accuracy():
     event = StepResult(
         epoch=1, step=1, steps=2, loss=1.0, accuracy=math.nan, images_per_second=5.0, seconds_left=math.inf
     )
-    assert wording.describe_step(event) == "loss 1.000, 5 images/s, - left"
+    assert observers.format_step(event) == "loss 1.000, 5 images/s, - left"
 
 
-def test_a_terminal_folds_long_lines_between_words_and_leaves_paths_whole(capsys, terminal, monkeypatch):
+def test_a_terminal_wraps_long_lines_between_words_and_leaves_paths_whole(capsys, terminal, monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")
-    with observing() as display:
+    with display_events() as display:
         display(STARTED)
         display.write(f"  weights  {'x' * 50} and so on")
     lines = capsys.readouterr().out.splitlines()

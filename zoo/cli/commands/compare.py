@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zoo.cli.commands.finetune import require_data
-from zoo.cli.options import (
+from zoo.cli.commands.options import (
     PAIRS,
     GroupedCommand,
     GroupedOption,
@@ -21,7 +21,8 @@ from zoo.cli.options import (
     runs_option,
 )
 from zoo.cli.terminal import console
-from zoo.cli.terminal.observers import observing
+from zoo.cli.terminal.formatting import format_duration, format_percent
+from zoo.cli.terminal.observers import display_events
 from zoo.config import FinetuneConfig
 from zoo.errors import ConfigError
 from zoo.plugins.options import OptionInfo, check_value, describe_options
@@ -83,7 +84,7 @@ def command(
         )
     from zoo.training.compare import compare
 
-    with observing(quiet=quiet or as_json, next_steps=False) as observer:
+    with display_events(quiet=quiet or as_json, next_steps=False) as observer:
         comparison = compare(
             backbone,
             data=data,
@@ -103,7 +104,7 @@ def command(
                 variant.name,
                 _mean(variant.mean, variant.half_width),
                 str(len(variant.runs)),
-                console.duration(fmean(variant.seconds)),
+                format_duration(fmean(variant.seconds)),
             )
             for variant in comparison.variants
         ]
@@ -138,4 +139,4 @@ def _info(name: str) -> OptionInfo:
 
 
 def _mean(mean: float, half_width: float | None) -> str:
-    return console.percent(mean) if half_width is None else f"{console.percent(mean)} ± {100 * half_width:.1f}"
+    return format_percent(mean) if half_width is None else f"{format_percent(mean)} ± {100 * half_width:.1f}"

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.options import GroupedCommand, GroupedOption, config_options, given_values, json_option
+from zoo.cli.commands.options import GroupedCommand, GroupedOption, config_options, given_values, json_option
 from zoo.cli.terminal import console
-from zoo.cli.terminal.findings import how_many, write_below, write_finding
-from zoo.cli.terminal.observers import observing
+from zoo.cli.terminal.formatting import format_duration, pluralize
+from zoo.cli.terminal.observers import display_events
 from zoo.config import make_config
 from zoo.errors import DataError
 from zoo.events import Work
@@ -94,7 +94,7 @@ def check_command(
     from zoo.data.check.near import RADIUS
 
     _check_targets(data, fix_list, fix_into, html)
-    with observing(quiet=as_json, next_steps=False) as observer:
+    with display_events(quiet=as_json, next_steps=False) as observer:
         report = check_data(
             data,
             registry=registry,
@@ -110,7 +110,7 @@ def check_command(
         fix_list = Path(f"{report.name}-exclude.csv")
     if not as_json:
         _write(report, hint=html is None)
-    with observing(quiet=as_json, next_steps=False) as observer:
+    with display_events(quiet=as_json, next_steps=False) as observer:
         written = _write_files(report, fix_list, fix_into, html, observer)
     if as_json:
         console.write_json({**report.to_dict(), "written": written})
@@ -159,7 +159,7 @@ def _progress(observer: Observer) -> Any:
 
 
 def _write(report: Report, *, hint: bool) -> None:
-    console.heading(f"{report.name}: {len(report.photos):,} photos, {console.duration(report.seconds)}")
+    console.write_heading(f"{report.name}: {len(report.photos):,} photos, {format_duration(report.seconds)}")
     if report.note:
         click.echo(printable(report.note))
     click.echo()
@@ -169,7 +169,7 @@ def _write(report: Report, *, hint: bool) -> None:
         _write_finding(finding)
     if report.findings:
         click.echo()
-    click.echo(", ".join(how_many(report.count(level), level) for level in ("problem", "warning", "note")))
+    click.echo(", ".join(pluralize(report.count(level), level) for level in ("problem", "warning", "note")))
     if report.findings and hint:
         click.echo("--html FILE.html shows the photos, --json lists all of them.")
 
@@ -192,7 +192,7 @@ def _write_counts(report: Report) -> None:
 
 
 def _write_finding(finding: Finding) -> None:
-    write_finding(finding.level, finding.about, finding.text, finding.advice)
+    console.write_finding(finding.level, finding.about, finding.text, finding.advice)
     if finding.level == "note":
         return
     lines = [
@@ -201,4 +201,4 @@ def _write_finding(finding: Finding) -> None:
     ]
     more = len(finding.photos) + len(finding.pairs) - len(lines)
     for line in [*lines, *([f"and {more:,} more"] if more else [])]:
-        write_below(click.style(printable(line), dim=True))
+        console.write_detail(click.style(printable(line), dim=True))

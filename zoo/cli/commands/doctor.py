@@ -7,10 +7,10 @@ from collections import Counter
 
 import click
 
+from zoo.cli.commands.options import json_option
 from zoo.cli.doctor import examine
-from zoo.cli.options import json_option
 from zoo.cli.terminal import console
-from zoo.cli.terminal.findings import how_many, write_finding
+from zoo.cli.terminal.formatting import pluralize
 
 
 @click.command(name="doctor")
@@ -28,11 +28,11 @@ def command(ctx: click.Context, as_json: bool) -> None:
         counts[finding.status] += 1
         told.append({"check": check, **dataclasses.asdict(finding)})
         if not as_json:
-            write_finding(finding.status, finding.about, finding.text, finding.advice)
+            console.write_finding(finding.status, finding.about, finding.text, finding.advice)
     if as_json:
         console.write_json(told)
     else:
         click.echo(
-            f"\n{counts['ok']} ok, {how_many(counts['warning'], 'warning')}, {how_many(counts['problem'], 'problem')}"
+            f"\n{counts['ok']} ok, {pluralize(counts['warning'], 'warning')}, {pluralize(counts['problem'], 'problem')}"
         )
     ctx.exit(1 if counts["problem"] else 0)

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from zoo.cli.options import device_option, json_option, runs_option
+from zoo.cli.commands.options import device_option, json_option, runs_option
 from zoo.cli.terminal import console
-from zoo.cli.terminal.observers import observing
+from zoo.cli.terminal.formatting import format_accuracy, format_percent
+from zoo.cli.terminal.observers import display_events
 from zoo.inference.open import find_model
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def command(run: str, data: str | None, part: str, device: str, runs: Path, as_j
     model = find_model(run, runs=runs, ask=console.passphrase_prompt())
     from zoo.inference.evaluate import evaluate
 
-    with observing(quiet=as_json, next_steps=False) as observer:
+    with display_events(quiet=as_json, next_steps=False) as observer:
         evaluation = evaluate(model, data=data, part=part, device=device, observer=observer)
     if as_json:
         console.write_json(evaluation.to_dict())
@@ -43,18 +44,18 @@ def command(run: str, data: str | None, part: str, device: str, runs: Path, as_j
 
 
 def _write(evaluation: Evaluation) -> None:
-    told = console.accuracy(evaluation.accuracy, evaluation.interval)
-    console.heading(f"accuracy  {told}  ({evaluation.count} photos)")
+    told = format_accuracy(evaluation.accuracy, evaluation.interval)
+    console.write_heading(f"accuracy  {told}  ({evaluation.count} photos)")
     console.write_pairs(
         [
-            ("macro F1", console.percent(evaluation.macro_f1)),
-            ("calibration error", console.percent(evaluation.calibration_error)),
+            ("macro F1", format_percent(evaluation.macro_f1)),
+            ("calibration error", format_percent(evaluation.calibration_error)),
             ("loss", f"{evaluation.loss:.4f}"),
         ]
     )
     click.echo()
     rows = [
-        (c.name, console.percent(c.precision), console.percent(c.recall), console.percent(c.f1), str(c.support))
+        (c.name, format_percent(c.precision), format_percent(c.recall), format_percent(c.f1), str(c.support))
         for c in evaluation.per_class
     ]
     console.write_table(("class", "precision", "recall", "F1", "photos"), rows, right=(1, 2, 3, 4))

@@ -6,9 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zoo.cli.commands.options import (
+    GroupedCommand,
+    GroupedOption,
+    config_options,
+    given_values,
+    quiet_option,
+    runs_option,
+)
 from zoo.cli.main import ARGUMENTS
-from zoo.cli.options import GroupedCommand, GroupedOption, config_options, given_values, quiet_option, runs_option
-from zoo.cli.terminal.observers import observing
+from zoo.cli.terminal.observers import display_events
 from zoo.config import make_config
 from zoo.training.distributed.process_group import ProcessGroup
 
@@ -75,7 +82,7 @@ def command(
         if resume is None:
             _check(config, runs)
         context.exit(_launch(config, context.meta[ARGUMENTS]))
-    with observing(as_json=as_json, quiet=quiet) as observer:
+    with display_events(as_json=as_json, quiet=quiet) as observer:
         work(observer)
 
 

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zoo.cli.commands.options import flag_of, json_option
 from zoo.cli.describe import BackboneDescription, DatasetDescription, Description, RecipeDescription, describe
-from zoo.cli.options import flag_of, json_option
 from zoo.cli.terminal import console
+from zoo.cli.terminal.formatting import format_count, format_option
 from zoo.plugins.registry import load_registry
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def command(name: str, as_json: bool) -> None:
 
 
 def _write(description: Description) -> None:
-    console.heading(f"{description.name}, a {description.kind}")
+    console.write_heading(f"{description.name}, a {description.kind}")
     pairs = [("summary", description.summary), ("plugin", description.plugin)]
     match description:
         case BackboneDescription():
@@ -56,7 +57,7 @@ def _backbone_pairs(description: BackboneDescription) -> list[tuple[str, str]]:
     pairs = [("input", f"{height} x {width} pixels"), ("preprocessing", describe_preprocess(preprocess))]
     pairs += _weights_pairs(description.weights)
     if size is not None:
-        pairs.append(("parameters", f"{console.count(size.parameters)} ({size.parameters:,}), without a head"))
+        pairs.append(("parameters", f"{format_count(size.parameters)} ({size.parameters:,}), without a head"))
         pairs.append(("features", f"pooled (N, {size.pooled_width}), map (N, {size.map_width}, h, w)"))
     return pairs
 
@@ -89,7 +90,7 @@ def _write_stages(description: BackboneDescription) -> None:
         return
     click.echo("\n  Stages, as --freeze counts them")
     stages = description.size.stages
-    rows = [(str(number), name, console.count(size)) for number, (name, size) in enumerate(stages, start=1)]
+    rows = [(str(number), name, format_count(size)) for number, (name, size) in enumerate(stages, start=1)]
     console.write_table(("", "stage", "parameters"), rows, right=(0, 2), indent=4)
 
 
@@ -107,7 +108,7 @@ def _write_recipe(description: RecipeDescription) -> None:
     for title, values in parts:
         if values:
             click.echo(f"\n  {title}")
-            console.write_pairs([(flag_of(name), console.word(value)) for name, value in values.items()], indent=4)
+            console.write_pairs([(flag_of(name), format_option(value)) for name, value in values.items()], indent=4)
 
 
 def _write_options(description: Description) -> None:

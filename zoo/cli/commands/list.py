@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from zoo.cli.commands.options import json_option, runs_option
 from zoo.cli.listing import LISTED, Entry, find_runs, list_entries, write_runs
-from zoo.cli.options import json_option, runs_option
 from zoo.cli.terminal import console
 from zoo.plugins.registry import load_registry
 from zoo.utils.text import printable
@@ -46,7 +46,7 @@ def command(word: str, kinds: tuple[str, ...], expand: bool, runs: Path, as_json
         if kind != "runs":
             _write(kind, [entry for entry in entries if entry.kind == kind])
     if rows:
-        console.heading(f"Runs below {runs}/")
+        console.write_heading(f"Runs below {runs}/")
         write_runs(rows, indent=2)
     if not entries and not rows:
         click.echo(f"Nothing has '{word}' in its name. 'zoo list' lists all." if word else "Nothing is offered.")
@@ -69,7 +69,7 @@ def _write(kind: str, entries: list[Entry]) -> None:
     if not entries:
         return
     singles = [entry for entry in entries if not entry.family]
-    console.heading(f"{kind.capitalize()} ({len(singles)})")
+    console.write_heading(f"{kind.capitalize()} ({len(singles)})")
     origins = [entry.qualified.partition("/")[0] for entry in singles]
     rows = [(entry.name, origin, entry.summary) for entry, origin in zip(singles, origins, strict=True)]
     rows += [

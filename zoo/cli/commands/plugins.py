@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.options import json_option
+from zoo.cli.commands.options import json_option
 from zoo.cli.terminal import console
 from zoo.plugins.kinds import KINDS
 from zoo.plugins.registry import load_registry

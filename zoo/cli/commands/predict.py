@@ -10,8 +10,9 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.options import device_option, json_option, runs_option
+from zoo.cli.commands.options import device_option, json_option, runs_option
 from zoo.cli.terminal import console
+from zoo.cli.terminal.formatting import format_percent
 from zoo.errors import RunError, ZooError
 from zoo.inference.open import find_model, load_model
 from zoo.utils.text import printable
@@ -101,7 +102,7 @@ def _write_table(predictions: Sequence[Prediction], top: int) -> None:
     rows = []
     for prediction in predictions:
         likely = list(prediction.probabilities.items())[:top]
-        rows.append([prediction.name, *(cell for name, p in likely for cell in (name, console.percent(p)))])
+        rows.append([prediction.name, *(cell for name, p in likely for cell in (name, format_percent(p)))])
     console.write_table(header, rows, right=range(2, 2 * top + 1, 2))
 
 

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from zoo.cli.commands.options import json_option, runs_option
 from zoo.cli.listing import find_runs, write_runs
-from zoo.cli.options import json_option, runs_option
 from zoo.cli.terminal import console
+from zoo.cli.terminal.formatting import NO_VALUE
 from zoo.runs.open import open_run
 from zoo.runs.tag_history import read_history
 from zoo.runs.tags import is_there, list_tags, tag_run, untag
@@ -78,7 +79,7 @@ def tags_command(model: str, history: bool, runs: Path, as_json: bool) -> None:
     if as_json:
         console.write_json([tag.to_dict() for tag in tags])
     elif tags:
-        rows = [(tag.name, _run(tag, runs), tag.at.replace("T", " ")[:16], tag.by or console.NOTHING) for tag in tags]
+        rows = [(tag.name, _run(tag, runs), tag.at.replace("T", " ")[:16], tag.by or NO_VALUE) for tag in tags]
         console.write_table(("tag", "run", "since (UTC)" if not history else "at (UTC)", "by"), rows)
     else:
         click.echo(f"There are no tags{f' of {model!r}' if model else ''} in {runs}/.")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.options import GroupedCommand, GroupedOption, config_options, given_values
-from zoo.cli.terminal.observers import observing
+from zoo.cli.commands.options import GroupedCommand, GroupedOption, config_options, given_values
+from zoo.cli.terminal.observers import display_events
 from zoo.config import make_config
 from zoo.events import Work
 from zoo.plugins.kinds import BACKBONE
@@ -71,7 +71,7 @@ def command(
     from zoo.data.sources.resolve import resolve_data
     from zoo.report.sheets import write_sheet
 
-    with observing() as observer:
+    with display_events() as observer:
         images = load_source(
             resolve_data(data, registry=registry, options=config.data_options),
             progress=lambda what, done, total: observer(Work(what=what, done=done, total=total)),
@@ -85,7 +85,7 @@ def command(
         views = augmented_views(preprocess, Augmentation.from_config(config), seed=config.seed)
     target = output or Path(f"{images.name}{'-augmented' if augmented else ''}.png")
     number = count if count is not None else _COUNT_AUGMENTED if augmented else _COUNT
-    click.echo(write_sheet(images, target, part=part, count=number, seed=config.seed, views=views))
+    click.echo(write_sheet(images, target, split=part, count=number, seed=config.seed, views=views))
 
 
 def _preprocess(config: FinetuneConfig, backbone: str | None, registry: Registry) -> Preprocess:

@@ -1,3 +1,1 @@
-"""What a person sees on the terminal: numbers, tables, progress."""
-
-from __future__ import annotations
+"""Terminal output: numbers, tables, progress."""

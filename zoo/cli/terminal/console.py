@@ -1,4 +1,4 @@
-"""How numbers and tables look on the terminal. rich is imported only when a table is drawn on one."""
+"""Output of the commands: tables, pairs, findings and JSON. rich is imported only to draw a table on a terminal."""
 
 from __future__ import annotations
 
@@ -14,97 +14,64 @@ from zoo.utils.text import printable
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
-NOTHING = "-"  # where there is no number
+_STATUS_COLOURS = {"ok": "green", "note": "blue", "warning": "yellow", "problem": "red"}
+_STATUS_WIDTH, _ABOUT_WIDTH = 9, 16
 
 
 def on_terminal() -> bool:
-    """Returns whether a person is looking at the output, rather than a file or a program."""
-    return sys.stdout.isatty()
+    """Returns whether stdout is a terminal, rather than a file or a pipe."""
+    return sys.stdout is not None and sys.stdout.isatty()
 
 
 def passphrase_prompt(*, twice: bool = False) -> Callable[[str], str] | None:
-    """Returns what asks for the passphrase of a thing, or None where nobody sits at the terminal to be asked."""
-    if not sys.stdin.isatty():
+    """Returns a function that asks for the passphrase of a named file, or None if stdin is not a terminal.
+
+    Args:
+        twice: Ask twice, for a new passphrase.
+    """
+    if sys.stdin is None or not sys.stdin.isatty():
         return None
-    return lambda what: str(click.prompt(f"Passphrase of {what}", hide_input=True, confirmation_prompt=twice, err=True))
-
-
-def percent(share: float | None, digits: int = 1) -> str:
-    """Returns ``93.1 %`` for 0.931, and ``-`` for None and NaN."""
-    return NOTHING if share is None or math.isnan(share) else f"{100 * share:.{digits}f} %"
-
-
-def accuracy(share: float | None, interval: Sequence[float] | None = None) -> str:
-    """Returns ``93.1 % ± 1.8``: the accuracy and half the width of its interval, in points."""
-    if share is None or interval is None:
-        return percent(share)
-    low, high = interval
-    return f"{percent(share)} ± {50 * (high - low):.1f}"
-
-
-def duration(seconds: float | None) -> str:
-    """Returns ``42 s``, ``3 min 12 s`` or ``2 h 5 min``; ``-`` for None and what is not finite."""
-    if seconds is None or not math.isfinite(seconds):
-        return NOTHING
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
-def count(number: int) -> str:
-    """Returns ``11.2 M``, ``4.1 k`` or ``512``."""
-    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if number >= size * 0.99995:
-            return f"{number / size:.1f} {unit}"
-    return str(number)
-
-
-def word(value: object) -> str:
-    """Returns an option's value as it is typed: ``yes``, ``none``, ``0.5``."""
-    if value is None or isinstance(value, bool):
-        return {True: "yes", False: "no", None: "none"}[value]
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return lambda name: str(click.prompt(f"Passphrase of {name}", hide_input=True, confirmation_prompt=twice, err=True))
 
 
 def write_json(value: Any) -> None:
     """Prints a value as JSON; NaN and infinity, which JSON lacks, become null."""
-    click.echo(json_text(value, indent=2))
+    click.echo(format_json(value, indent=2))
 
 
-def json_text(value: Any, *, indent: int | None = None) -> str:
-    """Returns a value as JSON that does nothing to a terminal: what is not printable is escaped, which JSON allows.
+def format_json(value: Any, *, indent: int | None = None) -> str:
+    """Returns a value as JSON that any terminal can show: what stdout cannot encode or print is escaped.
 
-    Among that are halves of surrogate pairs, as the name of a file that is no UTF-8 has them.
+    Names of files may hold control characters, and surrogates where they are not UTF-8.
     """
-    text = json.dumps(finite(value), indent=indent, ensure_ascii=False)
+    text = json.dumps(_replace_non_finite(value), indent=indent, ensure_ascii=not _encodes_unicode(sys.stdout))
     if text.replace("\n", "").isprintable():
         return text
     return "".join(c if c == "\n" or c.isprintable() else json.dumps(c)[1:-1] for c in text)
 
 
-def finite(value: Any) -> Any:
-    """Returns plain values with None in place of NaN and infinity."""
+def _encodes_unicode(stream: Any) -> bool:
+    return str(getattr(stream, "encoding", None)).lower().replace("_", "-").startswith("utf")
+
+
+def _replace_non_finite(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
-    return [finite(item) for item in value] if isinstance(value, (list, tuple)) else value
+        return {key: _replace_non_finite(item) for key, item in value.items()}
+    return [_replace_non_finite(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def write_table(
     header: Sequence[str], rows: Iterable[Sequence[str]], *, right: Collection[int] = (), indent: int = 0
 ) -> None:
-    """Prints a table: wrapped to the width of a terminal, or in plain aligned columns to anything else.
+    """Prints a table: wrapped to the width of a terminal, or in plain aligned columns elsewhere.
 
     Args:
-        header: Titles of the columns.
+        header: Column titles.
         rows: Cells.
-        right: Numbers of the columns that are aligned at their right, from 0.
-        indent: Spaces before every line.
+        right: Indices of right-aligned columns.
+        indent: Number of spaces before each line.
     """
     header = [printable(title) for title in header]
     table = [[printable(cell) for cell in row] for row in rows]
@@ -121,7 +88,7 @@ def write_table(
 
 
 def write_pairs(pairs: Iterable[tuple[str, str]], *, indent: int = 0) -> None:
-    """Prints ``name  value`` lines, the values below each other; long values are folded between words."""
+    """Prints aligned ``name  value`` lines and skips empty values. On a terminal, long values wrap between words."""
     import shutil
     import textwrap
 
@@ -135,14 +102,42 @@ def write_pairs(pairs: Iterable[tuple[str, str]], *, indent: int = 0) -> None:
             click.echo((start if number == 0 else " " * len(start)) + line)
 
 
-def heading(text: str) -> None:
-    """Prints a line that stands out on a terminal."""
+def write_heading(text: str) -> None:
+    """Prints a line, in bold on a terminal."""
     click.secho(printable(text), bold=True)
 
 
-def message(text: str) -> str:
-    """Returns a message fit for a terminal; further lines of it are indented: none is taken for another message."""
+def write_finding(status: str, about: str, text: str, advice: str = "") -> None:
+    """Prints a finding: its coloured status, its subject, the text and, below it, the advice."""
+    about = printable(about)
+    start = click.style(status.ljust(_STATUS_WIDTH), fg=_STATUS_COLOURS[status]) + about.ljust(_ABOUT_WIDTH)
+    lines = _wrap_finding(text)
+    lines += [f"-> {line}" if not i else f"   {line}" for i, line in enumerate(_wrap_finding(advice, more=3))]
+    if len(about) >= _ABOUT_WIDTH:
+        click.echo(start)
+    else:
+        click.echo(start + lines.pop(0))
+    for line in lines:
+        write_detail(line)
+
+
+def write_detail(line: str) -> None:
+    """Prints a line below the text of a finding."""
+    click.echo(" " * (_STATUS_WIDTH + _ABOUT_WIDTH) + line)
+
+
+def format_message(text: str) -> str:
+    """Returns a message that is safe on a terminal. Further lines are indented: none can pose as another message."""
     return "\n  ".join(printable(line.strip()) for line in text.split("\n"))
+
+
+def _wrap_finding(text: str, *, more: int = 0) -> list[str]:
+    import shutil
+    import textwrap
+
+    columns = max(shutil.get_terminal_size().columns, 60) if on_terminal() else 10_000
+    width = columns - _STATUS_WIDTH - _ABOUT_WIDTH - more
+    return textwrap.wrap(printable(text), width, break_long_words=False, break_on_hyphens=False)
 
 
 def _write_rich(header: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[int], indent: int) -> None:
@@ -154,7 +149,7 @@ def _write_rich(header: Sequence[str], rows: Sequence[Sequence[str]], right: Col
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for number, title in enumerate(header):
         numeric = number in right
-        # Names are folded, never cut: what is shown can be copied into the next command.
+        # Names wrap and are never truncated, so that they can be copied into the next command.
         table.add_column(Text(title), justify="right" if numeric else "left", no_wrap=numeric, overflow="fold")
     for row in rows:
         table.add_row(*map(Text, row))

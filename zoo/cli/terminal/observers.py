@@ -1,9 +1,11 @@
-"""Observers that show the library's events: as lines, as a live progress bar, as JSON, or not at all."""
+"""Observers that print the events of the library: as lines, with a live progress bar, as JSON, or not at all."""
 
 from __future__ import annotations
 
 import contextlib
+import math
 import shutil
+import textwrap
 import time
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -11,8 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.terminal import console, wording
-from zoo.events import EpochResult, Finished, Note, Started, StepResult, Work
+from zoo.cli.terminal import console
+from zoo.cli.terminal.formatting import (
+    NO_VALUE,
+    format_accuracy,
+    format_classes,
+    format_count,
+    format_duration,
+    format_percent,
+)
+from zoo.events import EpochResult, Finished, Note, Started, StepResult, Work, ignore
 from zoo.utils.text import one_line
 
 if TYPE_CHECKING:
@@ -22,22 +32,24 @@ if TYPE_CHECKING:
 
     from zoo.events import Event, Observer
 
+EPOCH_HEADER = "  epoch     loss  accuracy  val loss   val acc     rate    img/s  time (* best)"
+_VALUE_COLUMN = 11  # where the values of the lines about a run begin
 _SECONDS_BETWEEN_LINES = 30.0
 
 
 @contextmanager
-def observing(*, as_json: bool = False, quiet: bool = False, next_steps: bool = True) -> Iterator[Observer]:
-    """Gives the observer that fits: JSON or silence where asked for, a live bar on a terminal, else plain lines.
+def display_events(*, as_json: bool = False, quiet: bool = False, next_steps: bool = True) -> Iterator[Observer]:
+    """Provides an observer: JSON or silence on request, a live progress bar on a terminal, plain lines elsewhere.
 
     Args:
-        as_json: One JSON object a line for every event.
-        quiet: Nothing but the path of the finished run.
-        next_steps: Whether the end of a run is followed by commands to try next.
+        as_json: Print each event as one line of JSON.
+        quiet: Print only the path of a finished run.
+        next_steps: Whether the command reports on a run of its own: its path, and commands to try next.
     """
     if as_json:
-        yield write_event
+        yield print_event
     elif quiet:
-        yield _path_alone if next_steps else _nothing
+        yield _print_path if next_steps else ignore
     elif console.on_terminal():
         live = LiveDisplay(next_steps=next_steps)
         with contextlib.closing(live):
@@ -46,112 +58,112 @@ def observing(*, as_json: bool = False, quiet: bool = False, next_steps: bool = 
         yield LineDisplay(next_steps=next_steps)
 
 
-def write_event(event: Event) -> None:
-    """Prints an event as one line of JSON; its class is under ``"event"``, NaN is null."""
-    values = {"event": type(event).__name__, **asdict(event)}
-    click.echo(console.json_text(values))
+def print_event(event: Event) -> None:
+    """Prints an event as one line of JSON; the key ``"event"`` holds its class, and NaN becomes null."""
+    click.echo(console.format_json({"event": type(event).__name__, **asdict(event)}))
 
 
-def _path_alone(event: Event) -> None:
+def _print_path(event: Event) -> None:
     if isinstance(event, Finished):
         click.echo(event.path)
 
 
-def _nothing(event: Event) -> None:
-    """Shows nothing."""
-
-
 class LineDisplay:
-    """Shows events as plain lines: one an epoch, and one every 30 s while something slow goes on.
+    """Prints events as plain lines: one per epoch, and one every 30 s during slow work. A note is printed once.
 
     Args:
-        next_steps: Whether the end of a run is followed by commands to try next.
+        next_steps: Whether to suggest commands after a finished run.
     """
 
     def __init__(self, *, next_steps: bool = True) -> None:
         self.next_steps = next_steps
         self.epochs = 0
-        self.columns_shown = False
+        self._header_printed = False
+        self._notes: set[str] = set()
         self._last_line = time.monotonic()
 
     def __call__(self, event: Event) -> None:
-        """Shows one event."""
+        """Prints one event."""
         match event:
             case Note():
-                self.note(event)
+                self.on_note(event)
             case Work():
-                self.work(event)
+                self.on_work(event)
             case Started():
-                self.started(event)
+                self.on_started(event)
             case StepResult():
-                self.step(event)
+                self.on_step(event)
             case EpochResult():
-                self.epoch(event)
+                self.on_epoch(event)
             case Finished():
-                self.finished(event)
+                self.on_finished(event)
 
     def write(self, line: str = "", **style: Any) -> None:
-        """Prints one line, styled as `click.style` says where it is a terminal; names in it may be anybody's."""
+        """Prints one line, with the styles of `click.style` on a terminal. Control characters are escaped."""
         click.secho(one_line(line), **style)
         self._last_line = time.monotonic()
 
-    def note(self, event: Note) -> None:
-        """Tells what the user should know; a warning in a colour of its own."""
-        self.write(f"{'warning' if event.warning else 'note'}: {event.text}", fg="yellow" if event.warning else None)
+    def on_note(self, event: Note) -> None:
+        """Prints a note, or a warning in colour, unless it was printed before."""
+        if event.text not in self._notes:
+            self._notes.add(event.text)
+            label, colour = ("warning", "yellow") if event.warning else ("note", None)
+            self.write(f"{label}: {event.text}", fg=colour)
 
-    def work(self, event: Work) -> None:
-        """Tells how far something is that takes long."""
-        self._line_now_and_then(f"{event.what}: {wording.share_done(event)}")
+    def on_work(self, event: Work) -> None:
+        """Prints the progress of slow work."""
+        self._write_occasionally(f"{event.what}: {_format_progress(event)}")
 
-    def step(self, event: StepResult) -> None:
-        """Tells how far a long epoch is."""
-        self._line_now_and_then(
-            f"{event.epoch:>3}/{self.epochs:<3} {event.step} of {event.steps} steps, {wording.describe_step(event)}"
+    def on_step(self, event: StepResult) -> None:
+        """Prints the progress of a long epoch."""
+        self._write_occasionally(
+            f"{event.epoch:>3}/{self.epochs:<3} {event.step} of {event.steps} steps, {format_step(event)}"
         )
 
-    def started(self, event: Started) -> None:
-        """Tells what is about to be trained, on what."""
-        self.epochs, self.columns_shown = event.epochs, False
-        photos = ", ".join(f"{number} {part}" for part, number in event.images.items() if number)
-        trained = "all trained" if event.trainable == event.parameters else f"{console.count(event.trainable)} trained"
+    def on_started(self, event: Started) -> None:
+        """Prints the network, the data and the device of a run."""
+        self.epochs, self._header_printed = event.epochs, False
+        photos = ", ".join(f"{number} {split}" for split, number in event.images.items() if number)
+        everything = event.trainable == event.parameters
+        trainable = "all trainable" if everything else f"{format_count(event.trainable)} trainable"
+        processes = f", {event.processes} processes" if event.processes > 1 else ""
         self.write(event.run, bold=True)
         self.write(
-            f"  model    {event.backbone} + {event.head}, {console.count(event.parameters)} parameters, {trained}"
+            f"  model    {event.backbone} + {event.head}, {format_count(event.parameters)} parameters, {trainable}"
         )
         self.write(f"  weights  {event.weights}")
-        self.write(f"  data     {event.data}: {photos} photos, {wording.list_classes(event.classes)}")
-        together = f", {event.processes} processes" if event.processes > 1 else ""
-        self.write(f"  machine  {event.device}, {event.precision}{together}")
+        self.write(f"  data     {event.data}: {photos} photos, {format_classes(event.classes)}")
+        self.write(f"  machine  {event.device}, {event.precision}{processes}")
 
-    def epoch(self, event: EpochResult) -> None:
-        """Tells the figures of a finished epoch in one line; the best so far has a star."""
-        if not self.columns_shown:
+    def on_epoch(self, event: EpochResult) -> None:
+        """Prints the results of an epoch in one line; a star marks the best so far."""
+        if not self._header_printed:
             self.write()
-            self.write(wording.COLUMNS, bold=True)
-            self.columns_shown = True
-        self.write(wording.epoch_line(event, self.epochs))
+            self.write(EPOCH_HEADER, bold=True)
+            self._header_printed = True
+        self.write(format_epoch(event, self.epochs))
 
-    def finished(self, event: Finished) -> None:
-        """Tells the final figures, where the run is, and what to do with it."""
+    def on_finished(self, event: Finished) -> None:
+        """Prints the final results, the path of the run, and commands to try next."""
         self.write()
-        for name, value in wording.final_figures(event):
+        for name, value in _final_results(event):
             self.write(f"{name:<14}{value}", bold=name.endswith("accuracy"))
         self.write()
         if self.next_steps:
-            self.write("What to try next:")
+            self.write("Next steps:")
             self.write(f"  zoo predict {event.path} photo.jpg")
             self.write(f"  zoo evaluate {event.path}")
 
-    def _line_now_and_then(self, line: str) -> None:
+    def _write_occasionally(self, line: str) -> None:
         if time.monotonic() - self._last_line >= _SECONDS_BETWEEN_LINES:
             self.write(line)
 
 
 class LiveDisplay(LineDisplay):
-    """Shows events as lines above a live progress bar, on a terminal. Close it to free the terminal.
+    """Prints events as lines above a live progress bar, on a terminal. Close it to remove the bar.
 
     Args:
-        next_steps: Whether the end of a run is followed by commands to try next.
+        next_steps: Whether to suggest commands after a finished run.
     """
 
     def __init__(self, *, next_steps: bool = True) -> None:
@@ -161,55 +173,103 @@ class LiveDisplay(LineDisplay):
         self._what = ""
 
     def close(self) -> None:
-        """Removes the bar; what was written above it stays."""
+        """Removes the bar; the lines above it stay."""
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
         self._what = ""
 
     def write(self, line: str = "", **style: Any) -> None:
-        """Prints one line above the bar, folded between words; what is longer, such as a path, stays whole."""
-        for part in wording.folded(one_line(line), shutil.get_terminal_size().columns):
+        """Prints one line above the bar, wrapped between words; a longer word, such as a path, stays whole."""
+        for row in _wrap(one_line(line), shutil.get_terminal_size().columns):
             if self._progress is None:
-                super().write(part, **style)
+                super().write(row, **style)
             else:
                 from rich.text import Text
 
-                self._progress.console.print(Text.from_ansi(click.style(part, **style)), soft_wrap=True)
+                self._progress.console.print(Text.from_ansi(click.style(row, **style)), soft_wrap=True)
 
-    def work(self, event: Work) -> None:
-        """Moves the bar; it goes when the work is done."""
-        self._show(event.what, event.done, event.total, wording.share_done(event))
+    def on_work(self, event: Work) -> None:
+        """Moves the bar, and removes it once the work is done."""
+        self._update_bar(event.what, event.done, event.total, _format_progress(event))
         if event.total is not None and event.done >= event.total:
             self.close()
 
-    def step(self, event: StepResult) -> None:
+    def on_step(self, event: StepResult) -> None:
         """Moves the bar of the epoch."""
-        self._show(f"epoch {event.epoch}/{self.epochs}", event.step, event.steps, wording.describe_step(event))
+        self._update_bar(f"epoch {event.epoch}/{self.epochs}", event.step, event.steps, format_step(event))
 
-    def epoch(self, event: EpochResult) -> None:
-        """Writes the line of the epoch in place of its bar."""
+    def on_epoch(self, event: EpochResult) -> None:
+        """Replaces the bar of the epoch by its line."""
         self.close()
-        super().epoch(event)
+        super().on_epoch(event)
 
-    def finished(self, event: Finished) -> None:
-        """Tells the final figures."""
+    def on_finished(self, event: Finished) -> None:
+        """Prints the final results."""
         self.close()
-        super().finished(event)
+        super().on_finished(event)
 
-    def _show(self, what: str, done: int, total: int | None, told: str) -> None:
-        what, progress = one_line(what), self._progress or self._start()
+    def _update_bar(self, what: str, done: int, total: int | None, details: str) -> None:
+        what, progress = one_line(what), self._progress or self._start_bar()
         if what != self._what or self._task is None:
             if self._task is not None:
                 progress.remove_task(self._task)
-            self._task, self._what = progress.add_task(what, total=total, told=""), what
-        progress.update(self._task, completed=done, total=total, told=told)
+            self._task, self._what = progress.add_task(what, total=total, details=""), what
+        progress.update(self._task, completed=done, total=total, details=details)
 
-    def _start(self) -> Progress:
+    def _start_bar(self) -> Progress:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn
 
-        columns = (TextColumn("{task.description}", markup=False), BarColumn(16), TextColumn("{task.fields[told]}"))
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(16), TextColumn("{task.fields[details]}"))
         self._progress, self._task = Progress(*columns, console=Console(highlight=False), transient=True), None
         self._progress.start()
         return self._progress
+
+
+def format_step(event: StepResult) -> str:
+    """Returns ``loss 0.312, accuracy 91.2 %, 48 images/s, 1 min 2 s left``."""
+    accuracy = "" if math.isnan(event.accuracy) else f"accuracy {format_percent(event.accuracy)}, "
+    left = format_duration(event.seconds_left)
+    return f"loss {event.loss:.3f}, {accuracy}{event.images_per_second:.0f} images/s, {left} left"
+
+
+def format_epoch(event: EpochResult, epochs: int) -> str:
+    """Returns the row of an epoch, aligned with `EPOCH_HEADER`."""
+    name = f"{event.epoch}/{epochs}" if event.epoch else "probe"
+    has_rate = event.epoch and math.isfinite(event.learning_rate)
+    rate = f"{event.learning_rate:.1e}" if has_rate else NO_VALUE
+    return (
+        f"{name:>7}  {_format_number(event.train_loss):>7}  {format_percent(event.train_accuracy):>8}  "
+        f"{_format_number(event.val_loss):>8}  {format_percent(event.val_accuracy):>8}  {rate:>7}  "
+        f"{_format_number(event.images_per_second, 1):>7}  {format_duration(event.seconds)}{' *' if event.best else ''}"
+    )
+
+
+def _final_results(event: Finished) -> list[tuple[str, str]]:
+    results = event.results
+    rows = []
+    # With a test split, the accuracy on the photos that selected the epoch is of no interest.
+    split = next((split for split in ("test", "val") if split in results), None)
+    if split is not None:
+        scores = results[split]
+        accuracy = format_accuracy(scores["accuracy"], scores["interval"])
+        rows.append((f"{split} accuracy", f"{accuracy} ({scores['count']} photos)"))
+    speed = results.get("images_per_second")
+    throughput = f", training at {speed:.0f} images/s" if speed else ""
+    rows.append(("time", f"{format_duration(results.get('seconds'))}{throughput}"))
+    return [*rows, ("run", event.path)]
+
+
+def _wrap(line: str, width: int) -> list[str]:
+    indent = " " * _VALUE_COLUMN if line.startswith("  ") else ""
+    lines = textwrap.wrap(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return lines if len(line) > width else [line]
+
+
+def _format_progress(event: Work) -> str:
+    return f"{event.done}" if not event.total else f"{100 * event.done / event.total:.0f} %"
+
+
+def _format_number(value: float, digits: int = 3) -> str:
+    return f"{value:.{digits}f}" if math.isfinite(value) else NO_VALUE

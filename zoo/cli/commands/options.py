@@ -1,4 +1,4 @@
-"""Options that several commands share, and those that are made from the fields of `FinetuneConfig`."""
+"""Options that several commands share, and options generated from the fields of `FinetuneConfig`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from zoo.cli.terminal.console import word
+from zoo.cli.terminal.formatting import format_option
 from zoo.config import FinetuneConfig
 from zoo.plugins.options import OptionInfo, describe_options, parse_pairs
 from zoo.recipes import RECIPES
@@ -18,22 +18,39 @@ F = TypeVar("F", bound=Callable[..., Any])
 PAIRS = {"backbone_options": "--backbone-option", "head_options": "--head-option", "data_options": "--data-option"}
 _PAIR_GROUPS = {"backbone_options": "Model", "head_options": "Model", "data_options": "Data"}
 _POSITIONAL = "backbone"
-_ALSO = {"batch_size": ("--batch",)}  # further spellings
+_ALIASES = {"batch_size": ("--batch",)}
 OUTPUT = "Output"
 
 
 class GroupedOption(click.Option):
-    """An option that the help page lists under a heading of its own."""
+    """An option with a heading on the help page, and with aliases that the page does not list.
 
-    def __init__(self, *args: Any, group: str = OUTPUT, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    Args:
+        param_decls: As for `click.Option`.
+        group: The heading.
+        aliases: Other spellings, such as former names.
+        **attrs: As for `click.Option`.
+    """
+
+    def __init__(
+        self, param_decls: Sequence[str], *, group: str = OUTPUT, aliases: Sequence[str] = (), **attrs: Any
+    ) -> None:
+        super().__init__([*param_decls, *aliases], **attrs)
         self.group = group
+        self.aliases = tuple(aliases)
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """Returns the names and the help text of the option, without its aliases."""
+        spellings = self.opts
+        self.opts = [spelling for spelling in spellings if spelling not in self.aliases]
+        try:
+            return super().get_help_record(ctx)
+        finally:
+            self.opts = spellings
 
 
-json_option = click.option("--json", "as_json", cls=GroupedOption, is_flag=True, help="Print JSON, for programs.")
-quiet_option = click.option(
-    "--quiet", "-q", cls=GroupedOption, is_flag=True, help="Print nothing but errors and the path of what was made."
-)
+json_option = click.option("--json", "as_json", cls=GroupedOption, is_flag=True, help="Print the result as JSON.")
+quiet_option = click.option("--quiet", "-q", cls=GroupedOption, is_flag=True, help="Print only the result and errors.")
 runs_option = click.option(
     "--runs",
     cls=GroupedOption,
@@ -41,11 +58,24 @@ runs_option = click.option(
     default=RUNS,
     show_default=True,
     metavar="DIR",
-    help="Folder of the run folders.",
+    help="Directory of the runs.",
 )
 device_option = click.option(
-    "--device", cls=GroupedOption, default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps."
+    "--device", cls=GroupedOption, default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps."
 )
+
+
+def split_option(*, default: str = "test", help: str) -> Callable[[F], F]:
+    """Returns the option ``--split``, formerly ``--part``."""
+    return click.option(
+        "--split",
+        cls=GroupedOption,
+        aliases=("--part",),
+        type=click.Choice(["train", "val", "test"]),
+        default=default,
+        show_default=True,
+        help=help,
+    )
 
 
 class GroupedCommand(click.Command):
@@ -56,7 +86,7 @@ class GroupedCommand(click.Command):
         groups: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
-            if record is not None and not isinstance(parameter, click.Argument):  # which the usage line has
+            if record is not None and not isinstance(parameter, click.Argument):  # the usage line has the arguments
                 groups.setdefault(getattr(parameter, "group", OUTPUT), []).append(record)
         for group, records in groups.items():
             with formatter.section(group):
@@ -64,28 +94,32 @@ class GroupedCommand(click.Command):
 
 
 def config_options(*, only: Collection[str] | None = None, without: Collection[str] = ()) -> Callable[[F], F]:
-    """Adds an option for every field of `FinetuneConfig`; or for some `only`, or for all `without` some.
+    """Adds an option for each field of `FinetuneConfig`, or for some of them.
 
-    What the user does not say stays None and is not passed on: the recipe decides. Values are text, which
-    `zoo.config` parses and checks, so that the same message is given here and in Python.
+    Options that the user does not pass stay None, so that the recipe provides their values. Values are passed on as
+    text: `zoo.config` parses and checks them, with the same messages as in Python.
+
+    Args:
+        only: Names of the fields to add; all if None.
+        without: Names of fields to leave out.
     """
     infos = describe_options(FinetuneConfig)
     groups = dict.fromkeys(info.group for info in infos)
-    left_out = {_POSITIONAL, *without}
-    wanted = [info for info in infos if info.name not in left_out and (only is None or info.name in only)]
+    excluded = {_POSITIONAL, *without}
+    selected = [info for info in infos if info.name not in excluded and (only is None or info.name in only)]
     pairs = [name for name in PAIRS if only is None or name in only]
-    made = [option for group in groups for option in _options_of(group, wanted, pairs)]
+    options = [option for group in groups for option in _options_of(group, selected, pairs)]
 
-    def add(function: F) -> F:
-        for option in reversed(made):
+    def add_options(function: F) -> F:
+        for option in reversed(options):
             function = option(function)
         return function
 
-    return add
+    return add_options
 
 
 def given_values(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the fields that the user gave, by name; ``name=value`` pairs as dicts.
+    """Returns the values that the user passed, by field; ``name=value`` pairs as dicts.
 
     Raises:
         ConfigError: A pair is not of the form ``name=value``.
@@ -103,11 +137,11 @@ def flag_of(name: str) -> str:
 def _options_of(group: str, infos: Sequence[OptionInfo], pairs: Sequence[str]) -> list[Callable[[F], F]]:
     options = [
         click.option(
-            *_ALSO.get(info.name, ()),
             flag_of(info.name),
             info.name,
             cls=GroupedOption,
             group=group,
+            aliases=_ALIASES.get(info.name, ()),
             metavar=_metavar(info),
             help=_help(info),
         )
@@ -122,7 +156,7 @@ def _options_of(group: str, infos: Sequence[OptionInfo], pairs: Sequence[str]) -
             group=group,
             multiple=True,
             metavar="NAME=VALUE",
-            help=f"Option of the {PAIRS[name][2:-7]}, as 'zoo info' lists them; repeatable.",
+            help=f"Option of the {PAIRS[name][2:-7]}, listed by 'zoo info'; may be repeated.",
         )
         for name in pairs
         if _PAIR_GROUPS[name] == group
@@ -140,9 +174,9 @@ def _metavar(info: OptionInfo) -> str:
 
 
 def _help(info: OptionInfo) -> str:
-    """Returns the help text with the default, as the default recipe has it."""
+    """Returns the help text with the default, which is that of the default recipe."""
     if info.name == "recipe":
-        text = f"Values for all that is not said: {', '.join(RECIPES)}; 'zoo info RECIPE' lists them."
+        text = f"Values for all options not given: {', '.join(RECIPES)}; 'zoo info RECIPE' lists them."
     else:
         text = info.help
-    return f"{text}  [{'required' if info.required else f'default: {word(info.default)}'}]"
+    return f"{text}  [{'required' if info.required else f'default: {format_option(info.default)}'}]"
