@@ -1,4 +1,4 @@
-"""What tests in a browser share: the demo that they visit, and small photos to send."""
+"""Helpers of the browser tests: the demo under test, and small photos to upload."""
 
 from __future__ import annotations
 
@@ -11,46 +11,46 @@ if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
 COLOURS = ("blue", "red")
-MILLISECONDS = 20_000  # to wait for anything, at most: the machine may be busy
+MILLISECONDS = 20_000  # longest wait for anything: the machine may be busy
 
 
-def noise(colour: str, seed: int) -> bytes:
-    """Returns a PNG of noise through which a colour shines."""
-    from fakes import photo, png
+def make_noise_png(colour: str, seed: int) -> bytes:
+    """Returns a PNG of noise with a dominant colour."""
+    from fakes import encode_png, make_photo
 
-    return png(photo(("red", "green", "blue").index(colour), seed, (64, 80)))
+    return encode_png(make_photo(("red", "green", "blue").index(colour), seed, (64, 80)))
 
 
-def sent(name: str, content: bytes) -> dict[str, Any]:
-    """Returns a file as Playwright gives it to a page."""
+def make_upload(name: str, content: bytes) -> dict[str, Any]:
+    """Returns a file in the form that Playwright uploads."""
     return {"name": name, "mimeType": "image/png", "buffer": content}
 
 
 @dataclass
 class Demo:
-    """A demo that listens.
+    """A running demo.
 
     Attributes:
-        url: Where.
-        models: Their names.
-        runs: The folder of runs, with the lessons in it.
-        asked: Every address that its pages have asked for.
-        errors: What their scripts did not expect.
+        url: Its address.
+        models: Names of its models.
+        runs: Folder of runs and lessons.
+        requests: Every address that its pages have requested.
+        errors: Uncaught errors of its scripts.
     """
 
     url: str
     models: list[str]
     runs: Path
-    asked: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
-    def foreign(self) -> list[str]:
-        """Returns the addresses that are not its own."""
+    def foreign_requests(self) -> list[str]:
+        """Returns the requested addresses outside the demo."""
         own = (f"{self.url}/", "data:", f"blob:{self.url}/")
-        return [each for each in self.asked if not each.startswith(own)]
+        return [each for each in self.requests if not each.startswith(own)]
 
 
-def opened(page: Page, tab: str) -> Locator:
-    """Returns the panel of a tab, after a click on it."""
+def open_tab(page: Page, tab: str) -> Locator:
+    """Clicks on a tab and returns its panel."""
     page.get_by_role("tab", name=tab, exact=True).click()
     return page.locator("[role=tabpanel]:visible")

@@ -1,11 +1,11 @@
-"""Fixtures that several folders use. Imports no torch: most tests do not need it."""
+"""Fixtures shared by several folders. Imports no torch, because most tests do not need it."""
 
 import sys
 
 import hypothesis
 import pytest
 
-# How long an example takes says more about what else the machine does than about the code.
+# The duration of an example depends more on the machine's load than on the code.
 hypothesis.settings.register_profile("tests", deadline=None)
 hypothesis.settings.load_profile("tests")
 
@@ -19,13 +19,13 @@ def plugin():
 
 @pytest.fixture
 def registry(plugin):
-    from fakes import registry_of
+    from fakes import make_registry
 
-    return registry_of(plugin)
+    return make_registry(plugin)
 
 
 @pytest.fixture(autouse=True)
-def _the_same_random_numbers():
-    """Seeds torch's global generator, so that no test depends on those that ran before it."""
+def _seed_torch():
+    """Seeds torch's global generator, so that no test depends on the tests before it."""
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(0)

@@ -1,4 +1,4 @@
-"""A plugin small enough to be fine-tuned in a second, and photos that never were on a disk."""
+"""A plugin that fine-tunes in a second, and photos that exist in memory only."""
 
 import io
 
@@ -16,46 +16,46 @@ from zoo.plugins.registry import Registry
 from zoo.plugins.specs import BackboneCard, ImageSet, Sample, WeightsInfo
 from zoo.preprocess import Preprocess
 
-torch.set_num_threads(1)  # networks so small lose more to a second thread than they gain
+torch.set_num_threads(1)  # a second thread slows down networks this small
 SIZE = 16
 CLASSES = ("red", "green", "blue")
 PREPROCESS = Preprocess(size=(SIZE, SIZE), resize=18, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
 
 
-def photo(label: int, seed: int, size: tuple[int, int] = (24, 20)) -> np.ndarray:
-    """Returns uint8 noise, (height, width, 3), in which the channel of the label shines through."""
+def make_photo(label: int, seed: int, size: tuple[int, int] = (24, 20)) -> np.ndarray:
+    """Returns uint8 noise (height, width, 3) in which the channel of the label is the brightest."""
     random = np.random.default_rng([label, seed])
     pixels = random.integers(0, 160, (*size, 3))
     pixels[:, :, label % 3] += 60
     return pixels.astype(np.uint8)
 
 
-def png(pixels: np.ndarray) -> bytes:
+def encode_png(pixels: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
     return buffer.getvalue()
 
 
-def samples(part: str, per_class: int, *, classes: int = len(CLASSES), seed: int = 0) -> tuple[Sample, ...]:
-    """Returns labelled photos of different sizes, the classes taking turns."""
+def make_samples(split: str, per_class: int, *, classes: int = len(CLASSES), seed: int = 0) -> tuple[Sample, ...]:
+    """Returns labelled photos of different sizes, alternating between the classes."""
     return tuple(
         Sample(
-            png(photo(label, 1000 * seed + 10 * index + len(part), (20 + index % 5, 28 - index % 7))),
+            encode_png(make_photo(label, 1000 * seed + 10 * index + len(split), (20 + index % 5, 28 - index % 7))),
             label,
-            f"{part}/{CLASSES[label]}/{index}.png",
+            f"{split}/{CLASSES[label]}/{index}.png",
         )
         for index in range(per_class)
         for label in range(classes)
     )
 
 
-def images(**changes) -> ImageSet:
-    parts = {"train": samples("train", 12), "val": samples("val", 4), "test": samples("test", 6)}
-    return ImageSet(**{"name": "colours", "classes": CLASSES, **parts, **changes})
+def make_images(**changes) -> ImageSet:
+    splits = {"train": make_samples("train", 12), "val": make_samples("val", 4), "test": make_samples("test", 6)}
+    return ImageSet(**{"name": "colours", "classes": CLASSES, **splits, **changes})
 
 
 class SmallBackbone(StagedBackbone):
-    """Three stages of a convolution, a batch normalisation and a little dropout."""
+    """Three stages, each with a convolution, a batch normalisation and dropout."""
 
     def __init__(self, *, dropout: float = 0.0) -> None:
         def stage(inputs: int, outputs: int) -> nn.Module:
@@ -67,7 +67,7 @@ class SmallBackbone(StagedBackbone):
 
 
 class SmallHead(zoo.Head):
-    """Linear, over the pooled features or over the average of the map."""
+    """A linear layer over the pooled features, or over the mean of the map."""
 
     def __init__(self, request, *, over_map: bool = False) -> None:
         super().__init__(request.criterion)
@@ -79,37 +79,37 @@ class SmallHead(zoo.Head):
         return self.linear(self.dropout(features.map.mean(dim=(2, 3)) if self.over_map else features.pooled))
 
 
-def a_backbone(name="small", *, weights=True, build=None, **made):
+def make_backbone_spec(name="small", *, weights=True, build=None, **options):
     def build_small(request):
         if request.pretrained and weights == "offline":
             raise WeightsError("The weights cannot be downloaded.", hint="Give a file with --weights.")
-        return SmallBackbone(**made)
+        return SmallBackbone(**options)
 
     info = WeightsInfo(name="v1", source="these tests") if weights else None
     card = BackboneCard(preprocess=PREPROCESS, weights=info)
     return zoo.BackboneSpec(name=name, build=build or build_small, card=lambda: card)
 
 
-def a_head(name="flat", **made):
-    return zoo.HeadSpec(name=name, build=lambda request: SmallHead(request, **made))
+def make_head_spec(name="flat", **options):
+    return zoo.HeadSpec(name=name, build=lambda request: SmallHead(request, **options))
 
 
 class FakePlugin:
-    """Offers what it is given; by default a backbone `small` and its variants, heads `flat` and `mapped`, `colours`.
+    """Offers the given specs; by default the backbone `small` and its variants, heads `flat` and `mapped`.
 
     Attributes:
-        dataset: What the dataset `colours` loads; tests put another one here.
+        dataset: The images that its dataset `colours` loads; tests may replace it.
     """
 
     def __init__(self, *, backbones=None, heads=None, dataset: ImageSet | None = None) -> None:
         self.backbones = backbones or [
-            a_backbone(),
-            a_backbone("small-dropout", dropout=0.3),
-            a_backbone("small-bare", weights=None),
-            a_backbone("small-offline", weights="offline"),
+            make_backbone_spec(),
+            make_backbone_spec("small-dropout", dropout=0.3),
+            make_backbone_spec("small-bare", weights=None),
+            make_backbone_spec("small-offline", weights="offline"),
         ]
-        self.heads = heads or [a_head(), a_head("mapped", over_map=True)]
-        self.dataset = dataset or images()
+        self.heads = heads or [make_head_spec(), make_head_spec("mapped", over_map=True)]
+        self.dataset = dataset or make_images()
 
     @zoo.hookimpl
     def zoo_backbones(self):
@@ -124,8 +124,8 @@ class FakePlugin:
         return [zoo.DatasetSpec(name="colours", load=lambda request: self.dataset)]
 
 
-def registry_of(plugin: object, name: str = "fake") -> Registry:
-    """Returns a registry of one plugin and nothing else, so that no test depends on what is installed."""
+def make_registry(plugin: object, name: str = "fake") -> Registry:
+    """Returns a registry of this plugin only, so that no test depends on what is installed."""
     candidate = Candidate(entry=name, distribution=name, version="1.2", load=lambda: plugin)
     registry = Registry(load_plugins([candidate]))
     assert not registry.failures, registry.failures

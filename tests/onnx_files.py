@@ -1,4 +1,4 @@
-"""Small exported files, written without torch: the same signature and card as those of ``zoo export``."""
+"""Small exported models, made without torch, with the same signature and card as those of ``zoo export``."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from zoo.preprocess import Preprocess
-from zoo_export.card import KEY, ModelCard
+from zoo_export.model_card import KEY, ModelCard
 
 CLASSES = ("red", "green", "blue")
 SQUARE = Preprocess(size=(16, 16), resize=16)
 
 
-def card(**changes) -> ModelCard:
+def make_card(**changes) -> ModelCard:
     values = {
         "classes": CLASSES,
         "preprocess": SQUARE,
@@ -34,26 +34,26 @@ def card(**changes) -> ModelCard:
     return ModelCard(**{**values, **changes})
 
 
-def model(of: ModelCard, *, text: str | None = None, classes: int | None = None) -> onnx.ModelProto:
-    """Returns a graph that finds the class of an image's prevailing colour.
+def make_model(card: ModelCard, *, text: str | None = None, classes: int | None = None) -> onnx.ModelProto:
+    """Returns a graph that classifies an image by its dominant colour.
 
-    Raw pixels are cropped at the centre and not resized: what comes out depends on the frame they are laid into.
+    Raw pixels are cropped at the centre and not resized, so the result depends on how a batch is padded.
 
     Args:
-        of: The card.
-        text: What to write in the place of the card.
-        classes: How many outputs, where that is not as the card says.
+        card: Card to store in the model.
+        text: Text to store instead of the card.
+        classes: Number of outputs, if it differs from the card's.
     """
-    height, width = of.preprocess.size
-    dims = {"batch": "batch", "wide": classes or len(of.classes)}
+    height, width = card.preprocess.size
+    dims = {"batch": "batch", "wide": classes or len(card.classes)}
     outputs = [
         helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [dims["batch"], dims["wide"]]),
         helper.make_tensor_value_info("logits", TensorProto.FLOAT, [dims["batch"], dims["wide"]]),
         helper.make_tensor_value_info("heatmap", TensorProto.FLOAT, [dims["batch"], height, width]),
     ]
-    if of.input == "pixels":
+    if card.input == "pixels":
         given = helper.make_tensor_value_info("image", TensorProto.UINT8, ["batch", "height", "width", 3])
-        nodes, constants = _crop(of.preprocess)
+        nodes, constants = _crop(card.preprocess)
     else:
         given = helper.make_tensor_value_info("tensor", TensorProto.FLOAT, ["batch", 3, height, width])
         nodes, constants = [helper.make_node("Identity", ["tensor"], ["normal"])], {}
@@ -70,7 +70,7 @@ def model(of: ModelCard, *, text: str | None = None, classes: int | None = None)
     graph = helper.make_graph(nodes, "classifier", [given], outputs, tensors)
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
     onnx.checker.check_model(made)
-    helper.set_model_props(made, {KEY: of.to_json() if text is None else text})
+    helper.set_model_props(made, {KEY: card.to_json() if text is None else text})
     return made
 
 

@@ -1,4 +1,4 @@
-"""A model for the demo's tests that needs no file and no torch: it tells how red a photo is, and where."""
+"""A model for the demo's tests that needs neither a file nor torch: it measures how red a photo is, and where."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Redness(PhotoPredictor):
-    """Tells how red a photo is; `hold` makes it wait, `batches` tells how many images came at a time."""
+    """Measures how red a photo is. Clear `hold` to make it wait; `batches` records the sizes of its batches."""
 
     name = "redness"
     classes = ("red", "other")
@@ -41,7 +41,7 @@ class Redness(PhotoPredictor):
         return self.probabilities(images), np.stack([image[..., 0] / np.float32(255) for image in images])
 
 
-def png(colour: str = "red", size: tuple[int, int] = (20, 10)) -> bytes:
+def make_png(colour: str = "red", size: tuple[int, int] = (20, 10)) -> bytes:
     buffer = io.BytesIO()
     Image.new("RGB", size, colour).save(buffer, "PNG")
     return buffer.getvalue()

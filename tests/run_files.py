@@ -1,4 +1,4 @@
-"""What stands in the JSON files of a whole run, and in the list of tags beside it; and a run without training."""
+"""Valid contents of the JSON files of a run and of the list of tags, and an untrained run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 CREATED = "2026-01-01T00:00:00+00:00"
 SCORES = {"accuracy": 0.9, "interval": [0.8, 0.95], "count": 8}
-WHOLE = {
+VALID_FILES = {
     RECORD: {
         "format": 1,
         "status": "finished",
@@ -46,22 +46,22 @@ WHOLE = {
 
 
 @functools.cache
-def untrained() -> tuple[Registry, bytes, bytes]:
-    """Returns a registry, and the record and the weights of a run of it that was never trained."""
+def make_untrained_run() -> tuple[Registry, bytes, bytes]:
+    """Returns a registry, and the record and the weights of an untrained run made with it."""
     import safetensors.torch
-    from fakes import CLASSES, FakePlugin, registry_of
+    from fakes import CLASSES, FakePlugin, make_registry
 
     from zoo.config import make_config
     from zoo.models.build import assemble, preprocess_for
     from zoo.models.offers import find_offers
     from zoo.plugins.registry import card_of
 
-    registry = registry_of(FakePlugin())
+    registry = make_registry(FakePlugin())
     config = make_config("small", data="colours", head="flat", weights="none")
     offers = find_offers(config, registry)
     preprocess = preprocess_for(config, card_of(offers.backbone).preprocess)
-    made = assemble(config, offers, classes=len(CLASSES), preprocess=preprocess)
+    model = assemble(config, offers, classes=len(CLASSES), preprocess=preprocess)
     names = {"backbone": "fake/small", "head": "fake/flat", "classes": CLASSES}
-    values = {"config": config.to_dict(), "preprocess": preprocess_to_dict(made.preprocess)}
-    record = json.dumps({**WHOLE[RECORD], **names, **values}).encode()
-    return registry, record, safetensors.torch.save(made.classifier.state_dict())
+    values = {"config": config.to_dict(), "preprocess": preprocess_to_dict(model.preprocess)}
+    record = json.dumps({**VALID_FILES[RECORD], **names, **values}).encode()
+    return registry, record, safetensors.torch.save(model.classifier.state_dict())

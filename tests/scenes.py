@@ -1,4 +1,4 @@
-"""Photos made up for the tests: smooth random scenes, as unlike each other as real photos are."""
+"""Synthetic photos for the tests: smooth random scenes that differ as much as real photos do."""
 
 import functools
 import io
@@ -8,8 +8,8 @@ from PIL import Image
 
 
 @functools.lru_cache(maxsize=1024)
-def scene(seed: int, size: tuple[int, int] = (160, 120)) -> Image.Image:
-    """Returns an RGB picture of coarse random colours with some finer ones on top."""
+def make_scene(seed: int, size: tuple[int, int] = (160, 120)) -> Image.Image:
+    """Returns an RGB image of coarse random colours with finer ones on top."""
     random = np.random.default_rng(seed)
     width, height = size
     layers = [
@@ -24,12 +24,12 @@ def scene(seed: int, size: tuple[int, int] = (160, 120)) -> Image.Image:
     return Image.fromarray((layers[0] * 0.6 + layers[1] * 0.3 + layers[2] * 0.1).astype(np.uint8))
 
 
-def encoded(picture: Image.Image, kind: str = "JPEG", **how: object) -> bytes:
+def encode(image: Image.Image, kind: str = "JPEG", **options: object) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, kind, **how)
+    image.save(buffer, kind, **options)
     return buffer.getvalue()
 
 
-def seed_of(part: str, label: str, number: int) -> int:
+def photo_seed(split: str, label: str, number: int) -> int:
     """Returns the seed of a photo that `fine` made."""
-    return 10_000 * (1 + ("train", "test", "val").index(part)) + 1_000 * ("cat", "dog").index(label) + number
+    return 10_000 * (1 + ("train", "test", "val").index(split)) + 1_000 * ("cat", "dog").index(label) + number

@@ -78,7 +78,7 @@ def test_recognise(tmp_path):
 def model(tmp_path_factory):
     """A small exported model."""
     file = tmp_path_factory.mktemp("bench") / "model.onnx"
-    onnx.save(onnx_files.model(onnx_files.card()), file)
+    onnx.save(onnx_files.make_model(onnx_files.make_card()), file)
     return file
 
 

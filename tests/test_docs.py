@@ -1,7 +1,7 @@
-"""Runs what the README and the pages of docs/ tell their readers to type.
+"""Runs the commands and the code of the README and of the pages of docs/.
 
-Blocks fenced as ``sh`` are run, line by line, in a folder with some photos; ``sh network`` needs the network, so its
-lines are only parsed; ``sh setup`` is what `.ci/run` itself does. ``python`` blocks are run too.
+Blocks fenced as ``sh`` run line by line in a folder with some photos. Those fenced as ``sh network`` need the network,
+so their lines are only parsed, and ``sh setup`` is covered by `.ci/run` itself. ``python`` blocks run, too.
 """
 
 import importlib
@@ -36,7 +36,7 @@ def commands(body: str) -> list[list[str]]:
 
 @pytest.fixture
 def photos(tmp_path, monkeypatch):
-    """A folder to stand in, with ./photos, ./more-photos, photo.jpg and photos.csv."""
+    """A working directory with ./photos, ./more-photos, photo.jpg and photos.csv."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ZOO_HOME", str(tmp_path / "home"))
     rows = ["path,label"]
@@ -56,13 +56,13 @@ def photos(tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_run(page, photos):
-    """Every command of a page, in the order of the page."""
+    """Runs every command of a page in its order."""
     runner = CliRunner()
     for tag, body in blocks(page, "sh"):
         for program, *arguments in commands(body):
             if tag == "setup":
                 continue
-            assert program == "zoo", f"{page.name}: what is {program}?"
+            assert program == "zoo", f"{page.name}: unexpected program {program}"
             if tag == "network":
                 arguments = [argument.replace("RUN", "some-run") for argument in arguments]
                 name, command, rest = cli.resolve_command(click.Context(cli), arguments)
@@ -72,7 +72,7 @@ def test_commands_run(page, photos):
                 result = runner.invoke(cli, arguments, catch_exceptions=False)
                 assert result.exit_code == 0, f"{page.name}: zoo {shlex.join(arguments)}\n{result.output}"
     for tag, body in blocks(page, "python") if page.name in ("run-folder.md", "export.md") else ():
-        if tag:  # a fragment
+        if tag:  # not a complete program
             continue
         exec(compile(body, page.name, "exec"), {})
 
@@ -85,7 +85,7 @@ def test_python_examples_run(photos):
 
 
 def test_the_plugin_of_the_readme_keeps_the_contract(tmp_path, monkeypatch):
-    """The code in the README, checked by the three lines in docs/plugins.md."""
+    """Checks the code in the README with the three lines in docs/plugins.md."""
     (source,) = [body for tag, body in blocks(ROOT / "README.md", "python") if tag == "plugin"]
     (tmp_path / "zoo_readme_net.py").write_text(source, "utf-8")
     monkeypatch.syspath_prepend(tmp_path)

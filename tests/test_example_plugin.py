@@ -1,4 +1,4 @@
-"""An outsider's distribution: installed beside the zoo, found, used, and gone once it is uninstalled."""
+"""A third-party plugin: installed beside the zoo, found, used, and gone after it is uninstalled."""
 
 from __future__ import annotations
 
@@ -19,10 +19,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 class Environment:
-    """A virtual environment with a `pip` of its own that also sees all that this interpreter has installed.
+    """A virtual environment with its own `pip` that also sees the packages of the environment that runs the tests.
 
-    `--system-site-packages` would show it the packages of the base interpreter, not those of the environment in which
-    the tests run.
+    `--system-site-packages` would only add the packages of the base interpreter.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -31,15 +30,15 @@ class Environment:
         self.python = folder / "venv" / scripts / "python"
         self.folder = folder
         own = self.run("-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip()
-        # addsitedir, and no plain path: it reads the .pth files found there, editable installations among them.
-        seen = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
-        lines = [f"import site; site.addsitedir({path!r})" for path in sorted(seen)]
-        Path(own, "tests_see.pth").write_text("\n".join(lines) + "\n")
+        # addsitedir instead of a plain path, because it reads .pth files: those of editable installations, too.
+        visible = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+        lines = [f"import site; site.addsitedir({path!r})" for path in sorted(visible)]
+        Path(own, "tests_environment.pth").write_text("\n".join(lines) + "\n")
 
     def run(self, *arguments: str | Path, fails: bool = False) -> str:
-        """Returns what the command printed: its output, or its errors where it is to fail."""
-        outside = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "ZOO_BLOCK_PLUGINS")
-        environment = {name: value for name, value in os.environ.items() if name not in outside}
+        """Runs Python; returns its output, or its errors if it is expected to fail."""
+        inherited = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "ZOO_BLOCK_PLUGINS")
+        environment = {name: value for name, value in os.environ.items() if name not in inherited}
         done = subprocess.run(
             [self.python, *arguments],
             cwd=self.folder,
@@ -60,7 +59,7 @@ class Environment:
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
-    return Environment(tmp_path_factory.mktemp("outsider"))
+    return Environment(tmp_path_factory.mktemp("third-party"))
 
 
 def test_a_plugin_is_installed_found_fine_tuned_and_uninstalled(environment: Environment) -> None:
@@ -90,10 +89,10 @@ def test_a_plugin_is_installed_found_fine_tuned_and_uninstalled(environment: Env
 
 def fine_tune(environment: Environment, backbone: str, *, head: str) -> None:
     runs = environment.folder / head
-    what = ("--data", "hotdog-cartoon", "--head", head, "--weights", "none", "--epochs", "1")
+    task = ("--data", "hotdog-cartoon", "--head", head, "--weights", "none", "--epochs", "1")
     small = ("--data-option", "images=20", "--data-option", "size=32")
-    environment.run("-m", "zoo", "finetune", backbone, *what, *small, "--device", "cpu", "--quiet", "--runs", runs)
+    environment.run("-m", "zoo", "finetune", backbone, *task, *small, "--device", "cpu", "--quiet", "--runs", runs)
     (record,) = runs.glob("*/run.json")
-    told = json.loads(record.read_text())
-    assert 0 <= told["results"]["test"]["accuracy"] <= 1
+    values = json.loads(record.read_text())
+    assert 0 <= values["results"]["test"]["accuracy"] <= 1
     assert (record.parent / "model.safetensors").stat().st_size > 0

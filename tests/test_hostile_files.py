@@ -1,4 +1,4 @@
-"""Whatever stands in the JSON files of runs: it is read, or refused with a `ZooError`; nothing else happens."""
+"""Any content in the JSON files of a run is read, or refused with a `ZooError`."""
 
 import contextlib
 import json
@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from run_files import WHOLE
+from run_files import VALID_FILES
 
 from zoo.cli.commands.runs import command
 from zoo.cli.listing import run_row
@@ -27,30 +27,31 @@ JSON = st.recursive(
 )
 
 
-def places(value, path=()):
+def paths(value, path=()):
+    """Yields the path of every value inside a JSON value."""
     yield path
     pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, inner in pairs:
-        yield from places(inner, (*path, key))
+        yield from paths(inner, (*path, key))
 
 
 @st.composite
-def spoilt(draw, file):
-    """The bytes of a file in which one value was replaced or dropped; sometimes a byte was changed, or the end cut."""
-    value = json.loads(json.dumps(WHOLE[file]))
-    *parents, last = draw(st.sampled_from([path for path in places(value) if path]))
-    holder = value
+def damaged(draw, file):
+    """Draws a file with one value replaced or dropped, and sometimes with a changed byte or without its end."""
+    value = json.loads(json.dumps(VALID_FILES[file]))
+    *parents, last = draw(st.sampled_from([path for path in paths(value) if path]))
+    parent = value
     for key in parents:
-        holder = holder[key]
+        parent = parent[key]
     if draw(st.booleans()) or draw(st.booleans()):
-        holder[last] = draw(JSON)
+        parent[last] = draw(JSON)
     else:
-        del holder[last]
+        del parent[last]
     content = json.dumps(value, ensure_ascii=draw(st.booleans())).encode(errors="surrogatepass")
-    place = draw(st.integers(0, 5 * len(content)))
-    if place < len(content):
-        return content[:place] + draw(st.binary(max_size=1)) + content[place + 1 :]
-    return content[: len(content) * 6 - place] if place > 4 * len(content) else content
+    position = draw(st.integers(0, 5 * len(content)))
+    if position < len(content):
+        return content[:position] + draw(st.binary(max_size=1)) + content[position + 1 :]
+    return content[: len(content) * 6 - position] if position > 4 * len(content) else content
 
 
 def read_record(runs):
@@ -81,8 +82,8 @@ READERS = {
 
 
 @pytest.mark.parametrize("file", READERS)
-def test_a_whole_file_is_read(tmp_path, file):
-    _write(tmp_path, file, json.dumps(WHOLE[file]).encode())
+def test_a_valid_file_is_read(tmp_path, file):
+    _write(tmp_path, file, json.dumps(VALID_FILES[file]).encode())
     for read in READERS[file]:
         read(tmp_path)
 
@@ -90,8 +91,8 @@ def test_a_whole_file_is_read(tmp_path, file):
 @pytest.mark.parametrize("file", READERS)
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_a_spoilt_file_is_read_or_refused(tmp_path, file, data):
-    _write(tmp_path, file, data.draw(spoilt(file)))
+def test_a_damaged_file_is_read_or_refused(tmp_path, file, data):
+    _write(tmp_path, file, data.draw(damaged(file)))
     for read in READERS[file]:
         with contextlib.suppress(ZooError):
             read(tmp_path)
@@ -99,5 +100,5 @@ def test_a_spoilt_file_is_read_or_refused(tmp_path, file, data):
 
 def _write(runs, file, content):
     (runs / "r-1").mkdir(exist_ok=True)
-    (runs / "r-1" / RECORD).write_text(json.dumps(WHOLE[RECORD]))
+    (runs / "r-1" / RECORD).write_text(json.dumps(VALID_FILES[RECORD]))
     (runs / file if file == TAGS else runs / "r-1" / file).write_bytes(content)

@@ -196,6 +196,7 @@ def test_blocked_plugins_are_not_asked(run, announce, monkeypatch):
     assert run("--help")[2] == ""
 
 
+@pytest.mark.filterwarnings("default")
 def test_a_blocked_name_that_is_no_plugin_is_warned_of(run, announce, monkeypatch):
     announce()
     monkeypatch.setenv("ZOO_BLOCK_PLUGINS", "other")

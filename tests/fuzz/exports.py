@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from fuzz.mutations import mutate_bytes, mutate_graph, mutate_json
 from google.protobuf.message import DecodeError, Message
-from onnx_files import card, model
+from onnx_files import make_card, make_model
 
 from zoo.errors import ZooError
 
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 
 def cards() -> list[bytes]:
-    return [card().to_json().encode(), card(input="tensor", quantisation={"accuracy": 0.5}).to_json().encode()]
+    return [
+        make_card().to_json().encode(),
+        make_card(input="tensor", quantisation={"accuracy": 0.5}).to_json().encode(),
+    ]
 
 
 def read_card(content: bytes, folder: Path) -> None:
@@ -33,7 +36,7 @@ def read_card(content: bytes, folder: Path) -> None:
 
 @functools.cache
 def graphs() -> tuple[bytes, ...]:
-    return tuple(model(card(input=kind)).SerializeToString() for kind in ("pixels", "tensor"))
+    return tuple(make_model(make_card(input=kind)).SerializeToString() for kind in ("pixels", "tensor"))
 
 
 def mutate_onnx(rng, content: bytes, others: Sequence[bytes]) -> bytes:
@@ -44,14 +47,14 @@ def mutate_onnx(rng, content: bytes, others: Sequence[bytes]) -> bytes:
     if choice < 0.7:
         return mutate_graph(rng, content, others)
     text = mutate_json(rng, cards()[0], cards()).decode(errors="replace")
-    return bytes(model(card(), text=text).SerializeToString())
+    return bytes(make_model(make_card(), text=text).SerializeToString())
 
 
 def pt2_archives() -> list[bytes]:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr(zipfile.ZipInfo("m/models/model.json"), "{}")
-        archive.writestr(zipfile.ZipInfo("m/extra/zoo"), card(input="tensor", opset=0).to_json())
+        archive.writestr(zipfile.ZipInfo("m/extra/zoo"), make_card(input="tensor", opset=0).to_json())
     return [buffer.getvalue()]
 
 
@@ -71,9 +74,9 @@ def load_and_predict(content: bytes, folder: Path) -> None:
 
 
 def graphs_with_external_data() -> list[bytes]:
-    from onnx_elsewhere import ELSEWHERE
+    from external_data_models import MODELS_WITH_EXTERNAL_DATA
 
-    return [made.SerializeToString() for made in ELSEWHERE.values()]
+    return [made.SerializeToString() for made in MODELS_WITH_EXTERNAL_DATA.values()]
 
 
 def find_external_data(content: bytes, folder: Path) -> None:

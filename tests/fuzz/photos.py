@@ -11,8 +11,8 @@ import tarfile
 from pathlib import Path
 
 from fuzz.exports import pt2_archives
-from problem_images import problems
-from run_files import untrained
+from problem_images import make_problems
+from run_files import make_untrained_run
 
 from zoo.errors import ZooError
 
@@ -22,7 +22,7 @@ _REAL = Path(os.environ.get("ZOO_TEST_DATA", "/nonexistent")) / "problem_images"
 
 def images() -> list[bytes]:
     real = [path.read_bytes() for path in sorted(_REAL.rglob("*")) if path.is_file() and path.suffix != ".tsv"]
-    return [each.content for each in problems() if not each.expensive] + [
+    return [each.content for each in make_problems() if not each.expensive] + [
         each for each in real if len(each) <= _MOST_BYTES
     ]
 
@@ -86,7 +86,7 @@ def read_table(content: bytes, folder: Path) -> None:
 
 
 def names() -> list[bytes]:
-    untrained()  # imports torch now, because the import starts programs
+    make_untrained_run()  # imports torch now, because the import starts programs
     return [b"colours", b"fake/colours"]
 
 
@@ -98,4 +98,4 @@ def read_dataset(content: bytes, folder: Path) -> None:
     if os.path.expanduser(name).startswith(("/", "..")):  # noqa: PTH111  pathlib raises where there is no such user
         raise ZooError("A path may point anywhere.")
     with contextlib.chdir(folder):
-        load_source(resolve_data(name, registry=untrained()[0], options={}))
+        load_source(resolve_data(name, registry=make_untrained_run()[0], options={}))

@@ -7,7 +7,7 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from run_files import WHOLE, untrained
+from run_files import VALID_FILES, make_untrained_run
 
 from zoo.runs.run import CHECKPOINT, METRICS, RECORD, WEIGHTS, Run
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def _run_with(name: str, content: bytes, folder: Path) -> Path:
     run = folder / "r-1"
     run.mkdir()
-    (run / RECORD).write_text(json.dumps(WHOLE[RECORD]))
+    (run / RECORD).write_text(json.dumps(VALID_FILES[RECORD]))
     (run / name).write_bytes(content)
     return run
 
@@ -44,7 +44,7 @@ def load_run(content: bytes, folder: Path) -> None:
 
     from zoo.inference.run_predictor import load
 
-    registry, _, weights = untrained()
+    registry, _, weights = make_untrained_run()
     run = _run_with(RECORD, content, folder)
     (run / WEIGHTS).write_bytes(weights)
     load(run, device="cpu", registry=registry).predict(np.zeros((20, 24, 3), np.uint8))

@@ -21,7 +21,7 @@ from fuzz.mutations import (
     mutate_png,
     mutate_safetensors,
 )
-from run_files import WHOLE, untrained
+from run_files import VALID_FILES, make_untrained_run
 
 from zoo.errors import ZooError
 from zoo.runs.run import METRICS, RECORD
@@ -57,11 +57,15 @@ TARGETS = {
     "image": Target(photos.images, photos.decode_whole, mutate_png),
     "image draft": Target(photos.images, photos.decode_draft, mutate_png),
     "image header": Target(photos.images, photos.read_header_only, mutate_png),
-    "run.json": Target(lambda: [json.dumps(WHOLE[RECORD]).encode()], runs.read_record, mutate_json),
-    "run": Target(lambda: [untrained()[1]], runs.load_run, mutate_json),
-    "metrics.jsonl": Target(lambda: [json.dumps(WHOLE[METRICS]).encode() + b"\n"], runs.read_metrics, mutate_lines),
-    "manifest.json": Target(lambda: [json.dumps(WHOLE["manifest.json"]).encode()], runs.read_manifest, mutate_json),
-    "tags.json": Target(lambda: [json.dumps(WHOLE["tags.json"]).encode()], runs.read_tags, mutate_json),
+    "run.json": Target(lambda: [json.dumps(VALID_FILES[RECORD]).encode()], runs.read_record, mutate_json),
+    "run": Target(lambda: [make_untrained_run()[1]], runs.load_run, mutate_json),
+    "metrics.jsonl": Target(
+        lambda: [json.dumps(VALID_FILES[METRICS]).encode() + b"\n"], runs.read_metrics, mutate_lines
+    ),
+    "manifest.json": Target(
+        lambda: [json.dumps(VALID_FILES["manifest.json"]).encode()], runs.read_manifest, mutate_json
+    ),
+    "tags.json": Target(lambda: [json.dumps(VALID_FILES["tags.json"]).encode()], runs.read_tags, mutate_json),
     "model.safetensors": Target(runs.weights, runs.read_weights, mutate_safetensors),
     "checkpoint.pt": Target(runs.pickles, runs.read_checkpoint, mutate_members),
     "weights.pth": Target(runs.pickles, runs.read_pickle, mutate_members),

@@ -1,7 +1,7 @@
 import contextlib
 
 import pytest
-from fakes import CLASSES, FakePlugin, images, photo, png, registry_of, samples
+from fakes import CLASSES, FakePlugin, encode_png, make_images, make_photo, make_registry, make_samples
 
 from zoo.errors import DataError, RunError
 from zoo.events import Note, Work
@@ -16,7 +16,7 @@ from zoo.training.finetune import finetune
 def made(tmp_path):
     """A trained run, its registry and its plugin, whose dataset a test may change."""
     plugin = FakePlugin()
-    registry = registry_of(plugin)
+    registry = make_registry(plugin)
     values = {"head": "flat", "epochs": 2, "batch_size": 8, "lr": 0.003, "device": "cpu", "precision": "fp32"}
     return finetune("small", data="colours", runs=tmp_path, registry=registry, **values), registry, plugin
 
@@ -48,7 +48,7 @@ def test_photos_that_came_since_are_told(made):
     notes = []
     score(run, registry, observer=lambda event: notes.append(event.text) if isinstance(event, Note) else None)
     assert notes == []
-    plugin.dataset = images(test=images().test[1:])
+    plugin.dataset = make_images(test=make_images().test[1:])
     score(run, registry, observer=lambda event: notes.append(event.text) if isinstance(event, Note) else None)
     assert notes == [f"The test photos are no longer those that {run.name} was made with."]
 
@@ -56,7 +56,7 @@ def test_photos_that_came_since_are_told(made):
 def test_the_folder_that_a_record_names_is_told_before_it_is_read(made, tmp_path):
     """A run from elsewhere may name any."""
     run, registry, _ = made
-    folder = write_folder(tmp_path / "photos", images().test)
+    folder = write_folder(tmp_path / "photos", make_images().test)
     notes = []
     for data in (folder, str(tmp_path / "gone.csv")):
         record = {**run.record, "config": {**run.config, "data": data}}
@@ -71,22 +71,22 @@ def test_classes_are_matched_by_name_not_by_position(made, tmp_path):
     run, registry, plugin = made
     expected = score(run, registry)
     # A folder's classes are sorted by name: blue, green, red.
-    folder = write_folder(tmp_path / "photos", images().test)
+    folder = write_folder(tmp_path / "photos", make_images().test)
     again = score(run, registry, data=folder)
     assert again.accuracy == expected.accuracy
     assert again.confusion == expected.confusion
-    plugin.dataset = images(
-        classes=CLASSES[::-1], test=tuple(sample._replace(label=2 - sample.label) for sample in images().test)
+    plugin.dataset = make_images(
+        classes=CLASSES[::-1], test=tuple(sample._replace(label=2 - sample.label) for sample in make_images().test)
     )
     assert score(run, registry, data="colours").confusion == expected.confusion
 
 
 def test_other_data_may_lack_a_class_but_not_bring_a_new_one(made, tmp_path):
     run, registry, _ = made
-    two = write_folder(tmp_path / "two", [sample for sample in images().test if sample.label < 2])
+    two = write_folder(tmp_path / "two", [sample for sample in make_images().test if sample.label < 2])
     evaluation = score(run, registry, data=two)
     assert (evaluation.count, sum(evaluation.confusion[2])) == (12, 0)
-    four = write_folder(tmp_path / "four", samples("test", 2), classes=("red", "green", "purple"))
+    four = write_folder(tmp_path / "four", make_samples("test", 2), classes=("red", "green", "purple"))
     with pytest.raises(DataError, match=f"has the class 'purple', which {run.name} does not know") as caught:
         score(run, registry, data=four)
     assert "red, green, blue" in caught.value.hint
@@ -94,7 +94,7 @@ def test_other_data_may_lack_a_class_but_not_bring_a_new_one(made, tmp_path):
 
 def test_a_part_that_is_not_there_is_told(made, tmp_path):
     run, registry, _ = made
-    folder = write_folder(tmp_path / "photos", images().test)
+    folder = write_folder(tmp_path / "photos", make_images().test)
     with pytest.raises(DataError, match="has no val part") as caught:
         score(run, registry, data=folder, part="val")
     assert "--part" in caught.value.hint
@@ -102,8 +102,8 @@ def test_a_part_that_is_not_there_is_told(made, tmp_path):
 
 def test_an_unreadable_photo_is_told_and_left_out(made, tmp_path):
     run, registry, _ = made
-    bad = Sample(png(photo(0, 0))[:80], 0, "bad.png")
-    folder = write_folder(tmp_path / "photos", [*images().test, bad])
+    bad = Sample(encode_png(make_photo(0, 0))[:80], 0, "bad.png")
+    folder = write_folder(tmp_path / "photos", [*make_images().test, bad])
     events = []
     evaluation = score(run, registry, data=folder, observer=events.append)
     assert evaluation.count == 18
@@ -115,7 +115,7 @@ def test_an_unreadable_photo_is_told_and_left_out(made, tmp_path):
 
 def test_more_photos_than_a_batch_keep_their_labels_and_nothing_readable_is_told(made, tmp_path):
     run, registry, _ = made
-    many = write_folder(tmp_path / "many", samples("test", 50))
+    many = write_folder(tmp_path / "many", make_samples("test", 50))
     evaluation = score(run, registry, data=many)
     assert (evaluation.count, [scores.support for scores in evaluation.per_class]) == (150, [50, 50, 50])
     assert evaluation.accuracy == pytest.approx(score(run, registry).accuracy, abs=0.1)

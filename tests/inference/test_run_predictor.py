@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from fakes import CLASSES, FakePlugin, a_backbone, images, photo, png, registry_of
+from fakes import CLASSES, FakePlugin, encode_png, make_backbone_spec, make_images, make_photo, make_registry
 
 from zoo.data.images.decode import preprocess
 from zoo.errors import ImageError, RunError, UnknownNameError
@@ -18,7 +18,7 @@ from zoo.training.finetune import finetune
 
 @pytest.fixture(scope="module")
 def registry():
-    return registry_of(FakePlugin())
+    return make_registry(FakePlugin())
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def predictor(run, registry):
 
 
 def test_a_prediction_names_every_class_the_most_probable_first(predictor):
-    prediction = predictor.predict(png(photo(1, 5)))
+    prediction = predictor.predict(encode_png(make_photo(1, 5)))
     assert prediction.name == "photo"
     assert set(prediction.probabilities) == set(CLASSES)
     probabilities = list(prediction.probabilities.values())
@@ -45,7 +45,7 @@ def test_a_prediction_names_every_class_the_most_probable_first(predictor):
 
 
 def test_heat_maps_are_made_in_any_precision(run, registry):
-    batch = [preprocess(photo(label, 3), run.preprocess) for label in range(3)]
+    batch = [preprocess(make_photo(label, 3), run.preprocess) for label in range(3)]
     told = {
         name: load(run, device="cpu", precision=name, registry=registry).explained(batch) for name in ("fp32", "bf16")
     }
@@ -66,22 +66,22 @@ def test_float32_is_not_rounded_on_a_gpu(predictor, run, monkeypatch):
     predictor.classifier.backbone.register_forward_hook(lambda *_: seen.append(torch.backends.cudnn.allow_tf32))
     before = torch.backends.cudnn.allow_tf32
     predictor.classifier.backbone(torch.zeros(1, 3, 16, 16))
-    predictor._computed([preprocess(photo(1, 3), run.preprocess)])
+    predictor._computed([preprocess(make_photo(1, 3), run.preprocess)])
     assert seen == [before, False]
     assert torch.backends.cudnn.allow_tf32 is before is True
 
 
 def test_a_file_its_bytes_its_path_and_its_pixels_are_predicted_alike(predictor, tmp_path):
-    pixels = photo(2, 7)
+    pixels = make_photo(2, 7)
     file = tmp_path / "blue.png"
-    file.write_bytes(png(pixels))
-    told = [predictor.predict(source).probabilities for source in (file, str(file), png(pixels), pixels)]
+    file.write_bytes(encode_png(pixels))
+    told = [predictor.predict(source).probabilities for source in (file, str(file), encode_png(pixels), pixels)]
     assert told[0] == told[1] == told[2] == told[3]
     assert predictor.predict(file).name == str(file)
 
 
 def test_probabilities_are_those_that_evaluation_scored(predictor, run, registry):
-    samples = images().test
+    samples = make_images().test
     probabilities = predictor.probabilities([preprocess(photo_of(sample), run.preprocess) for sample in samples])
     assert probabilities.dtype == np.float32
     labels = np.array([sample.label for sample in samples])
@@ -99,7 +99,7 @@ def photo_of(sample):
 
 
 def test_a_batch_says_what_each_photo_says_alone(predictor):
-    batch = [preprocess(photo(label, 3), predictor.preprocess) for label in range(3)]
+    batch = [preprocess(make_photo(label, 3), predictor.preprocess) for label in range(3)]
     together = predictor.probabilities(batch)
     alone = np.concatenate([predictor.probabilities([image]) for image in batch])
     np.testing.assert_allclose(together, alone, atol=1e-6)
@@ -109,7 +109,7 @@ def test_bad_files_are_told_in_their_place_and_the_others_predicted(predictor, t
     files = []
     for number in range(70):
         file = tmp_path / f"{number:02}.png"
-        file.write_bytes(b"broken" if number in (0, 40, 69) else png(photo(number % 3, number)))
+        file.write_bytes(b"broken" if number in (0, 40, 69) else encode_png(make_photo(number % 3, number)))
         files.append(file)
     files.insert(5, tmp_path / "missing.png")
     outcomes = list(predictor.predict_files(files))
@@ -157,7 +157,7 @@ def test_a_run_is_found_by_its_name_or_its_folder(run, registry):
 
 
 def test_a_plugin_that_is_gone_is_told_by_name(run):
-    others = registry_of(FakePlugin(backbones=[a_backbone("other")]))
+    others = make_registry(FakePlugin(backbones=[make_backbone_spec("other")]))
     with pytest.raises(UnknownNameError, match="There is no backbone 'fake/small'"):
         load(run, device="cpu", registry=others)
 
@@ -173,9 +173,9 @@ def test_pretrained_weights_are_not_fetched_to_be_overwritten(run, tmp_path):
 
     def build(request):
         asked.append(request.pretrained)
-        return a_backbone().build(request)
+        return make_backbone_spec().build(request)
 
-    load(run, device="cpu", registry=registry_of(FakePlugin(backbones=[a_backbone("small", build=build)])))
+    load(run, device="cpu", registry=make_registry(FakePlugin(backbones=[make_backbone_spec("small", build=build)])))
     assert asked == [False]
 
 
@@ -206,10 +206,10 @@ def test_a_frozen_run_and_one_of_another_size_are_rebuilt_as_they_were(tmp_path,
 
     def build(request):
         sizes.append(request.image_size)
-        return a_backbone().build(request)
+        return make_backbone_spec().build(request)
 
     for run in (first, second):
-        predictor = load(run, registry=registry_of(FakePlugin(backbones=[a_backbone("small", build=build)])))
+        predictor = load(run, registry=make_registry(FakePlugin(backbones=[make_backbone_spec("small", build=build)])))
         assert predictor.preprocess == run.preprocess
     assert sizes == [(24, 24), (24, 24)]
 

@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 import torch
-from fakes import CLASSES, PREPROCESS, FakePlugin, a_backbone, registry_of
+from fakes import CLASSES, PREPROCESS, FakePlugin, make_backbone_spec, make_registry
 
 from zoo.config import make_config
 from zoo.errors import ConfigError, RunError, UnknownNameError, WeightsError
@@ -34,7 +34,7 @@ class Wide:
 
 
 def test_offers_come_with_their_options_checked():
-    registry = registry_of(FakePlugin(heads=[HeadSpec(name="wide", build=lambda request: None, options=Wide)]))
+    registry = make_registry(FakePlugin(heads=[HeadSpec(name="wide", build=lambda request: None, options=Wide)]))
     offers = find_offers(a_config(head="wide", head_options={"width": "5"}), registry)
     assert (offers.backbone.name, offers.head.name) == ("fake/small", "fake/wide")
     assert offers.head_options == Wide(width=5)
@@ -83,9 +83,9 @@ def test_the_seed_decides_fresh_weights_and_nothing_before_it(registry):
 def test_the_head_starts_the_same_whatever_the_backbone_drew():
     def hungry(request):
         torch.rand(1000)
-        return a_backbone().build(request)
+        return make_backbone_spec().build(request)
 
-    registry = registry_of(FakePlugin(backbones=[a_backbone(), a_backbone("hungry", build=hungry)]))
+    registry = make_registry(FakePlugin(backbones=[make_backbone_spec(), make_backbone_spec("hungry", build=hungry)]))
     heads = [assembled(registry, backbone=name).classifier.head.linear.weight for name in ("small", "hungry")]
     assert torch.equal(*heads)
 

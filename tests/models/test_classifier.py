@@ -1,6 +1,6 @@
 import pytest
 import torch
-from fakes import FakePlugin, SmallBackbone, SmallHead, a_backbone, registry_of
+from fakes import FakePlugin, SmallBackbone, SmallHead, make_backbone_spec, make_registry
 from torch import nn
 
 from zoo.config import make_config
@@ -15,7 +15,7 @@ from zoo.training.optimizer import parameter_groups
 
 
 def an_offer(build):
-    return registry_of(FakePlugin(backbones=[a_backbone("broken", build=build)])).find(BACKBONE, "broken")
+    return make_registry(FakePlugin(backbones=[make_backbone_spec("broken", build=build)])).find(BACKBONE, "broken")
 
 
 def built(backbone, size=(16, 16)):
@@ -23,7 +23,7 @@ def built(backbone, size=(16, 16)):
 
 
 def head_of(module, backbone=None):
-    offer = registry_of(FakePlugin(heads=[HeadSpec(name="h", build=lambda request: module(request))])).find(HEAD, "h")
+    offer = make_registry(FakePlugin(heads=[HeadSpec(name="h", build=lambda request: module(request))])).find(HEAD, "h")
     return build_head(offer, backbone or SmallBackbone(), outputs=3, dropout=0.0, criterion=Criterion(), options=None)
 
 

@@ -2,7 +2,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from scenes import encoded, scene
+from scenes import encode, make_scene
 
 from zoo.data.check.examine import check_images
 from zoo.errors import DataError
@@ -25,13 +25,13 @@ class Tags(HTMLParser):
 
 
 def report_of(*, name="photos", label="cat", file="1.jpg", copies=1):
-    same = encoded(scene(1))
-    train = [Sample(encoded(scene(number + 10)), number % 2, f"train/{number}.jpg") for number in range(24)]
+    same = encode(make_scene(1))
+    train = [Sample(encode(make_scene(number + 10)), number % 2, f"train/{number}.jpg") for number in range(24)]
     train += [Sample(same, 0, f"train/x{number}-{file}") for number in range(copies)]
     train.append(Sample(b"\xff\xd8\xff", 1, f"train/broken {file}"))
     test = [
         Sample(same, 1, f"test/{file}"),
-        *(Sample(encoded(scene(n + 50)), n % 2, f"test/{n}.jpg") for n in range(22)),
+        *(Sample(encode(make_scene(n + 50)), n % 2, f"test/{n}.jpg") for n in range(22)),
     ]
     return check_images(ImageSet(name=name, classes=(label, "dog"), train=tuple(train), test=tuple(test), note=label))
 
@@ -71,7 +71,7 @@ def test_of_many_pairs_the_first_are_shown(tmp_path):
 
 
 def test_a_fine_set_has_a_page_too(tmp_path):
-    photos = tuple(Sample(encoded(scene(number)), number % 2, f"{number}.jpg") for number in range(48))
+    photos = tuple(Sample(encode(make_scene(number)), number % 2, f"{number}.jpg") for number in range(48))
     images = ImageSet(name="fine", classes=("a", "b"), train=photos[:24], test=photos[24:])
     assert "Nothing is wrong with it." in write_check_page(tmp_path / "p.html", check_images(images)).read_text()
 
@@ -81,7 +81,7 @@ def test_it_replaces_a_page_and_nothing_else(tmp_path):
     page = write_check_page(tmp_path / "page.html", report)
     write_check_page(page, report)
     other = tmp_path / "photo.jpg"
-    other.write_bytes(encoded(scene(1)))
+    other.write_bytes(encode(make_scene(1)))
     with pytest.raises(DataError, match="no page of this kind"):
         write_check_page(other, report)
-    assert other.read_bytes() == encoded(scene(1))
+    assert other.read_bytes() == encode(make_scene(1))

@@ -8,7 +8,7 @@ import pytest
 import safetensors.torch
 import torch
 from click.testing import CliRunner
-from fakes import FakePlugin, a_backbone, registry_of
+from fakes import FakePlugin, make_backbone_spec, make_registry
 
 from zoo.cli.commands.runs import command as runs_command
 from zoo.cli.main import cli, main
@@ -40,7 +40,7 @@ class Touch:
 
 @pytest.fixture(scope="module")
 def registry():
-    return registry_of(FakePlugin())
+    return make_registry(FakePlugin())
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ READERS = {
     RECORD: lambda folder: (list_runs(folder.parent), open_run(folder)),
     METRICS: lambda folder: open_run(folder).metrics(),
     MANIFEST: lambda folder: (read_manifest(folder), check_folder(folder)),
-    WEIGHTS: lambda folder: predictor.load(folder, device="cpu", registry=registry_of(FakePlugin())),
+    WEIGHTS: lambda folder: predictor.load(folder, device="cpu", registry=make_registry(FakePlugin())),
     CHECKPOINT: describe_checkpoint,
     TAGS: lambda folder: list_tags(folder.parent),
 }
@@ -226,9 +226,9 @@ def test_a_hostile_reference_is_an_error_in_lines_fit_for_a_terminal(folder, nam
 def test_what_a_record_asks_for_is_checked_before_it_is_built(folder, part, value, told):
     record = json.loads((folder / RECORD).read_text())
     change(folder, **{part: {**record[part], **value} if isinstance(value, dict) and part != "classes" else value})
-    unbuilt = FakePlugin(backbones=[a_backbone(build=lambda request: pytest.fail("It was built."))])
+    unbuilt = FakePlugin(backbones=[make_backbone_spec(build=lambda request: pytest.fail("It was built."))])
     with pytest.raises(ZooError) as caught:
-        predictor.load(folder, device="cpu", registry=registry_of(unbuilt))
+        predictor.load(folder, device="cpu", registry=make_registry(unbuilt))
     assert told in str(caught.value)
 
 

@@ -19,7 +19,7 @@ from pathlib import Path  # noqa: E402
 
 import safetensors.torch  # noqa: E402
 import torch  # noqa: E402
-from fakes import FakePlugin, a_backbone, a_head, images, registry_of, samples  # noqa: E402
+from fakes import FakePlugin, make_backbone_spec, make_head_spec, make_images, make_registry, make_samples  # noqa: E402
 
 import zoo.cli.main  # noqa: E402
 from zoo.plugins.entry_points import Candidate  # noqa: E402
@@ -55,16 +55,16 @@ CASES = {
 
 
 def plugin():
-    parts = {"train": samples("train", 16), "val": samples("val", 4), "test": samples("test", 4)}
-    backbones = [a_backbone(), a_backbone("small-dropout", dropout=0.3)]
-    return FakePlugin(backbones=backbones, heads=[a_head()], dataset=images(**parts))
+    parts = {"train": make_samples("train", 16), "val": make_samples("val", 4), "test": make_samples("test", 4)}
+    backbones = [make_backbone_spec(), make_backbone_spec("small-dropout", dropout=0.3)]
+    return FakePlugin(backbones=backbones, heads=[make_head_spec()], dataset=make_images(**parts))
 
 
 def train(runs, case):
     """Begins a run, or goes on with the one that is there."""
     for name in ("write_curves", "write_confusion", "write_mistakes"):
         setattr(conclusion, name, lambda *args, **how: None)
-    registry, there = registry_of(plugin()), sorted(runs.glob("*/run.json"))
+    registry, there = make_registry(plugin()), sorted(runs.glob("*/run.json"))
     if there:
         run = open_run(there[0].parent)
         done = run.finished and (run.path / "manifest.json").exists()

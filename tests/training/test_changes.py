@@ -67,7 +67,7 @@ def test_sources_are_those_of_the_zoo_and_of_the_plugins_that_are_used(tmp_path,
     monkeypatch.syspath_prepend(tmp_path)
     from acme_zoo import build
 
-    digests = code_digests(functools.partial(build, 1), fakes.a_backbone().build)
+    digests = code_digests(functools.partial(build, 1), fakes.make_backbone_spec().build)
     assert list(digests) == ["zoo", "acme_zoo", "fakes"]
     assert code_digests(build)["acme_zoo"] == digests["acme_zoo"]
     (package / "deep" / "net.py").write_text("def build(request):\n    return 2\n")

@@ -1,6 +1,6 @@
 import pytest
-from fakes import CLASSES, images, samples
-from scenes import encoded, scene
+from fakes import CLASSES, make_images, make_samples
+from scenes import encode, make_scene
 
 from zoo.events import EpochResult, Finished, Note
 from zoo.plugins.specs import Sample
@@ -14,12 +14,12 @@ from zoo.training.record import describe_check
 def leaking():
     """Photos of which one of the test is in train as it is, and another saved anew."""
     parts = {
-        part: [Sample(encoded(scene(100 * place + n)), n % 3, f"{part}/{n}.jpg") for n in range(36)]
+        part: [Sample(encode(make_scene(100 * place + n)), n % 3, f"{part}/{n}.jpg") for n in range(36)]
         for place, part in enumerate(("train", "val", "test"))
     }
     parts["train"][0] = Sample(parts["test"][0].source, 0, "train/leak.jpg")
-    parts["train"][1] = Sample(encoded(scene(201), quality=40), 1, "train/near.jpg")
-    return images(**{part: tuple(listed) for part, listed in parts.items()})
+    parts["train"][1] = Sample(encode(make_scene(201), quality=40), 1, "train/near.jpg")
+    return make_images(**{part: tuple(listed) for part, listed in parts.items()})
 
 
 LEAK = (
@@ -40,7 +40,7 @@ def test_leaks_are_told_and_fine_photos_are_not(leaking):
     assert finding["kind"] == "leak"
     assert [pair["other"]["name"] for pair in finding["pairs"]] == ["train/leak.jpg", "train/near.jpg"]
     events.clear()
-    check_up(images(train=samples("train", 12)), data="colours", observer=events.append)
+    check_up(make_images(train=make_samples("train", 12)), data="colours", observer=events.append)
     assert not [event for event in events if isinstance(event, Note)]
 
 

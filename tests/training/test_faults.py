@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-from fakes import FakePlugin, SmallBackbone, SmallHead, a_backbone, images, registry_of
+from fakes import FakePlugin, SmallBackbone, SmallHead, make_backbone_spec, make_images, make_registry
 
 import zoo
 from zoo.data.loading import pipeline
@@ -171,7 +171,7 @@ class Spoiling(SmallHead):
 
 def test_a_loss_of_nan_ends_the_run_with_step_and_rate_and_the_last_good_state_is_kept(train, runs, monkeypatch):
     monkeypatch.setattr(Spoiling, "steps", 0)
-    registry = registry_of(FakePlugin(heads=[zoo.HeadSpec(name="flat", build=Spoiling)]))
+    registry = make_registry(FakePlugin(heads=[zoo.HeadSpec(name="flat", build=Spoiling)]))
     with pytest.raises(TrainingError) as caught:
         train(registry=registry)
     told = r"The weights are no longer finite after step 2 of epoch 2, at a learning rate of [\d.e-]+\."
@@ -205,8 +205,8 @@ def failing(where, error):
                 raise error("bad luck")
         return given
 
-    backbones = [a_backbone(build=lambda request: Backbone())]
-    return registry_of(FakePlugin(backbones=backbones, heads=[zoo.HeadSpec(name="flat", build=Head)]))
+    backbones = [make_backbone_spec(build=lambda request: Backbone())]
+    return make_registry(FakePlugin(backbones=backbones, heads=[zoo.HeadSpec(name="flat", build=Head)]))
 
 
 @pytest.mark.parametrize("error", [IndexError, SystemExit, RuntimeError])
@@ -229,7 +229,7 @@ def test_logits_of_another_shape_in_training_are_told(train):
             logits = super().forward(features)
             return logits[:-1] if self.training and torch.is_grad_enabled() else logits
 
-    registry = registry_of(FakePlugin(heads=[zoo.HeadSpec(name="flat", build=Flat)]))
+    registry = make_registry(FakePlugin(heads=[zoo.HeadSpec(name="flat", build=Flat)]))
     with pytest.raises(PluginError, match=r"Of 8 images the head made logits \(7, 3\), not \(8, classes\)"):
         train(registry=registry)
 
@@ -251,8 +251,8 @@ def test_an_error_of_our_own_is_blamed_on_no_plugin(train, monkeypatch):
         (ZeroDivisionError("1 / 0"), "The plugin fake:fake failed while loading 'colours': ZeroDivisionError: 1 / 0."),
         (SystemExit("bye"), "The plugin fake:fake failed while loading 'colours': SystemExit: bye."),
         (["a.jpg"], "fake/colours: load returned list, not a zoo.ImageSet."),
-        (images(train=("a.jpg",)), "fake/colours: a split contains str, not zoo.Sample."),
-        (images(val=(Sample(b"", 3, "x.png"),)), "fake/colours: the label of x.png is 3, of 3 classes."),
+        (make_images(train=("a.jpg",)), "fake/colours: a split contains str, not zoo.Sample."),
+        (make_images(val=(Sample(b"", 3, "x.png"),)), "fake/colours: the label of x.png is 3, of 3 classes."),
         (DataError("The photos are gone."), "The photos are gone."),
     ],
 )
@@ -265,7 +265,7 @@ def test_a_dataset_that_raises_or_answers_wrongly_is_named(train, answer, told):
     plugin = FakePlugin()
     plugin.__class__ = type("Plugin", (FakePlugin,), {"zoo_datasets": zoo.hookimpl(lambda self: [a_dataset(load)])})
     with pytest.raises(ZooError) as caught:
-        train(registry=registry_of(plugin))
+        train(registry=make_registry(plugin))
     assert caught.value.message == told
 
 
@@ -279,10 +279,10 @@ def test_a_backbone_that_cannot_tell_its_card_is_named(train):
 
     spec = zoo.BackboneSpec(name="small", build=lambda request: SmallBackbone(), card=no_card)
     with pytest.raises(PluginError, match=r"fake:fake failed while telling what is known of 'small': KeyError: 'size'"):
-        train(registry=registry_of(FakePlugin(backbones=[spec])))
+        train(registry=make_registry(FakePlugin(backbones=[spec])))
     spec = zoo.BackboneSpec(name="small", build=lambda request: SmallBackbone(), card=dict)
     with pytest.raises(PluginError, match=r"fake/small: card returned dict, not a zoo\.BackboneCard"):
-        train(registry=registry_of(FakePlugin(backbones=[spec])))
+        train(registry=make_registry(FakePlugin(backbones=[spec])))
 
 
 def test_memory_that_runs_out_beside_the_network_is_told(train, monkeypatch):
@@ -305,7 +305,7 @@ def test_memory_that_runs_out_in_one_of_several_processes_ends_the_run(train, mo
     from zoo.training import step
 
     monkeypatch.setattr(step.Step, "__call__", lambda self, batch: self._accumulate(self.network, batch))
-    registry = registry_of(FakePlugin(heads=[zoo.HeadSpec(name="flat", build=Greedy)]))
+    registry = make_registry(FakePlugin(heads=[zoo.HeadSpec(name="flat", build=Greedy)]))
     with pytest.raises(TrainingError, match="The device's memory is too small: CUDA out of memory") as caught:
         train(registry=registry)
     assert "--batch-size" in caught.value.hint
@@ -339,6 +339,6 @@ def test_a_photo_that_vanishes_in_training_is_named(train, tmp_path, plugin):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(sample.source)
         samples.append(sample._replace(source=path))
-    plugin.dataset = images(train=tuple(samples))
+    plugin.dataset = make_images(train=tuple(samples))
     with pytest.raises(DataError, match=r"train/red/3\.png"):
         train(cache="off", observer=after_epoch(1, samples[9].source.unlink))

@@ -7,7 +7,7 @@ import sys
 import pytest
 import safetensors.torch
 import torch
-from fakes import CLASSES, PREPROCESS, FakePlugin, SmallBackbone, a_backbone, images, registry_of
+from fakes import CLASSES, PREPROCESS, FakePlugin, SmallBackbone, make_backbone_spec, make_images, make_registry
 from PIL import Image
 
 from zoo.config import make_config
@@ -101,7 +101,7 @@ def test_a_run_folder_tells_everything(tmp_path, registry):
     assert record["preprocess"]["size"] == [16, 16]
     assert len(record["data"]["fingerprint"]) == 64
     assert record["data"]["counts"] == {"train": 36, "val": 12, "test": 18}
-    assert record["data"]["split"]["val"] == [sample.name for sample in images().val]
+    assert record["data"]["split"]["val"] == [sample.name for sample in make_images().val]
     assert record["packages"]["torch"].partition("+")[0] == torch.__version__.partition("+")[0]
     assert record["plugins"] == {"fake:fake": "1.2"}
     assert record["hardware"]["device"] == "cpu"
@@ -233,7 +233,7 @@ def test_weights_that_do_not_exist_are_told(train, weights):
 
 def test_an_unreadable_photo_is_named_recorded_and_left_out(train, plugin):
     bad = Sample(b"not a photo", 1, "train/green/bad.png")
-    plugin.dataset = images(train=(bad, *plugin.dataset.train))
+    plugin.dataset = make_images(train=(bad, *plugin.dataset.train))
     notes = []
     run = train(observer=lambda event: notes.append(event) if isinstance(event, Note) else None, epochs=1)
     assert run.finished
@@ -243,8 +243,8 @@ def test_an_unreadable_photo_is_named_recorded_and_left_out(train, plugin):
 
 
 def test_data_without_parts_is_split_by_the_seed_and_the_split_recorded(train, plugin):
-    whole = images()
-    plugin.dataset = images(train=whole.train + whole.test, val=(), test=())
+    whole = make_images()
+    plugin.dataset = make_images(train=whole.train + whole.test, val=(), test=())
     run = train(epochs=1)
     split = run.record["data"]["split"]
     names = [name for part in split.values() for name in part]
@@ -255,7 +255,7 @@ def test_data_without_parts_is_split_by_the_seed_and_the_split_recorded(train, p
 
 
 def test_without_a_test_part_the_validation_part_is_scored_and_that_is_said(train, plugin):
-    plugin.dataset = images(test=())
+    plugin.dataset = make_images(test=())
     notes = []
     run = train(epochs=1, observer=lambda event: notes.append(event.text) if isinstance(event, Note) else None)
     assert "test" not in run.results
@@ -264,7 +264,9 @@ def test_without_a_test_part_the_validation_part_is_scored_and_that_is_said(trai
 
 
 def test_one_class_alone_is_refused(train, plugin):
-    plugin.dataset = images(classes=("red",), train=tuple(s for s in images().train if s.label == 0), val=(), test=())
+    plugin.dataset = make_images(
+        classes=("red",), train=tuple(s for s in make_images().train if s.label == 0), val=(), test=()
+    )
     with pytest.raises(DataError, match="'colours' has a single class"):
         train()
 
@@ -297,7 +299,7 @@ def a_greedy_registry(most):
         backbone.most = most
         return backbone
 
-    return registry_of(FakePlugin(backbones=[a_backbone("greedy", build=build)]))
+    return make_registry(FakePlugin(backbones=[make_backbone_spec("greedy", build=build)]))
 
 
 def test_a_device_whose_memory_is_too_small_is_told(train, tmp_path):

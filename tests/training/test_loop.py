@@ -3,7 +3,7 @@ import math
 
 import pytest
 import torch
-from fakes import PREPROCESS, SmallBackbone, SmallHead, samples
+from fakes import PREPROCESS, SmallBackbone, SmallHead, make_samples
 from torch import nn
 
 from zoo.data.loading.augment_params import Augmentation
@@ -200,7 +200,7 @@ def test_an_average_follows_the_weights_and_is_what_is_evaluated():
 @pytest.mark.parametrize("kept", ["memory", "device"])
 def test_from_photo_to_average_a_step_does_not_wait_for_the_gpu(kept):
     device = torch.device("cuda", torch.cuda.current_device())
-    store = PhotoStore(samples("train", 8), prepare=RoomForCrops(1000), workers=1)
+    store = PhotoStore(make_samples("train", 8), prepare=RoomForCrops(1000), workers=1)
     store.fill(Shelf(memory=1 << 20, file=None, count=0), lambda done, total: None)
     if kept == "device":
         store.move_to(device)

@@ -3,7 +3,7 @@ import re
 
 import pytest
 import torch
-from fakes import CLASSES, images
+from fakes import CLASSES, make_images
 
 from zoo.config import make_config
 from zoo.metrics.classification import evaluate_predictions
@@ -22,7 +22,7 @@ def record(registry):
     offers = find_offers(config, registry)
     preprocess = preprocess_for(config, card_of(offers.backbone).preprocess)
     model = assemble(config, offers, classes=len(CLASSES), preprocess=preprocess)
-    return start_record(config, offers=offers, images=images(), model=model, precision=PRECISION)
+    return start_record(config, offers=offers, images=make_images(), model=model, precision=PRECISION)
 
 
 def test_a_run_begins_unfinished_and_goes_through_json(record):
@@ -38,13 +38,13 @@ def test_names_are_qualified_and_plugins_have_their_versions(record):
 
 
 def test_the_data_is_told_with_every_photos_part():
-    told = describe_data(images(note="noise", skipped=("a.txt: no image",)))
+    told = describe_data(make_images(note="noise", skipped=("a.txt: no image",)))
     assert told["name"] == "colours"
     assert told["note"] == "noise"
     assert told["skipped"] == ["a.txt: no image"]
     assert told["counts"] == {"train": 36, "val": 12, "test": 18}
     assert told["split"]["test"][:2] == ["test/red/0.png", "test/green/0.png"]
-    assert told["fingerprint"] != describe_data(images(test=()))["fingerprint"]
+    assert told["fingerprint"] != describe_data(make_images(test=()))["fingerprint"]
 
 
 def test_the_hardware_is_told():

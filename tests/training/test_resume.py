@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from fakes import FakePlugin, SmallHead, a_backbone, images, photo, png
+from fakes import FakePlugin, SmallHead, encode_png, make_backbone_spec, make_images, make_photo
 
 import zoo
 from zoo.errors import RunError, TrainingError
@@ -58,7 +58,7 @@ class CountedHead(SmallHead):
 
 @pytest.fixture
 def plugin():
-    backbones = [a_backbone(), a_backbone("small-dropout", dropout=0.3)]
+    backbones = [make_backbone_spec(), make_backbone_spec("small-dropout", dropout=0.3)]
     return FakePlugin(backbones=backbones, heads=[zoo.HeadSpec(name="counted", build=CountedHead)])
 
 
@@ -328,10 +328,10 @@ def test_what_was_killed_in_a_save_leaves_nothing_behind(stopped, registry):
 def test_changed_photos_are_named_and_refused(stopped, registry, plugin):
     run = stopped(STEPS + 2)
     first, second, *safe_point = plugin.dataset.train
-    another = first._replace(source=png(photo(0, 99)))
+    another = first._replace(source=encode_png(make_photo(0, 99)))
     relabelled = second._replace(label=2)
     new = first._replace(name="train/red/new.png")
-    plugin.dataset = images(train=(another, relabelled, *safe_point, new), val=plugin.dataset.val[1:])
+    plugin.dataset = make_images(train=(another, relabelled, *safe_point, new), val=plugin.dataset.val[1:])
     with pytest.raises(RunError) as caught:
         resume(run.path, registry=registry)
     assert caught.value.message.splitlines() == [
@@ -362,7 +362,7 @@ def test_changed_code_and_configuration_are_told_and_refused(stopped, registry):
 
 def test_who_insists_goes_on_and_the_record_tells(stopped, registry, plugin):
     run, notes = stopped(STEPS + 2), []
-    plugin.dataset = images(train=plugin.dataset.train[1:])
+    plugin.dataset = make_images(train=plugin.dataset.train[1:])
     again = resume(run.path, registry=registry, anyway=True, observer=notes.append)
     what = ["train photos that are gone: train/red/0.png"]
     assert [change["what"] for change in again.record["changed"]] == [what]

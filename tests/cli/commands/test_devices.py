@@ -34,7 +34,7 @@ class Head(fakes.SmallHead):
 
 @zoo.hookimpl
 def zoo_backbones():
-    return [fakes.a_backbone()]
+    return [fakes.make_backbone_spec()]
 
 @zoo.hookimpl
 def zoo_heads():
@@ -42,7 +42,7 @@ def zoo_heads():
 
 @zoo.hookimpl
 def zoo_datasets():
-    return [zoo.DatasetSpec(name="colours", load=lambda request: fakes.images())]
+    return [zoo.DatasetSpec(name="colours", load=lambda request: fakes.make_images())]
 '''
 FINETUNE = ["finetune", "small", "--head", "flat", "--data", "colours", "--device", "cpu", "--quiet"]
 # In these two cases no optimiser is needed, which takes torch seconds to import.

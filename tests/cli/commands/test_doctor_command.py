@@ -50,7 +50,10 @@ def test_a_problem_fails_and_so_does_a_check_that_raises(run_zoo, found, plugins
     code, out, _ = run_zoo("doctor")
     assert code == 1
     assert "problem  acme:broken     The plugin failed: ImportError: No module named 'acme_core'" in out
-    assert "problem  odd             The check failed: SystemExit: 3" in out
+    assert (
+        "problem  odd             The plugin acme:opener failed while checking the set-up for 'odd': SystemExit: 3."
+        in " ".join(out.split())
+    )
     assert out.endswith("2 problems\n")
 
 

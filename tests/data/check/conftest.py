@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from scenes import encoded, scene
+from scenes import encode, make_scene
 
 
 @pytest.fixture
@@ -14,8 +14,8 @@ def folder(tmp_path):
         for name, content in files.items():
             file = tmp_path / "photos" / name
             file.parent.mkdir(parents=True, exist_ok=True)
-            picture = scene(content) if isinstance(content, int) else content
-            file.write_bytes(picture if isinstance(picture, bytes) else encoded(picture))
+            picture = make_scene(content) if isinstance(content, int) else content
+            file.write_bytes(picture if isinstance(picture, bytes) else encode(picture))
         return tmp_path / "photos"
 
     return fill

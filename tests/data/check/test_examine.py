@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 from PIL import Image
-from scenes import encoded, scene, seed_of
+from scenes import encode, make_scene, photo_seed
 
 from zoo.data.check.examine import check_data, check_fast, check_images
 from zoo.data.sources.folder import read_folder
@@ -26,9 +26,9 @@ def pairs(report, kind):
 
 
 def resaved(seed, *, crop=0):
-    picture = scene(seed)
+    picture = make_scene(seed)
     picture = picture.crop((crop, crop, picture.width - crop, picture.height - crop)).resize((200, 150))
-    return encoded(picture, quality=60)
+    return encode(picture, quality=60)
 
 
 def test_nothing_is_wrong_with_a_fine_set(fine, check):
@@ -45,9 +45,9 @@ def test_photos_of_the_test_in_train_are_a_leak(fine, check):
     report = check(
         fine(
             {
-                "train/cat/leak.jpg": seed_of("test", "cat", 3),
-                "train/cat/again.jpg": seed_of("test", "cat", 3),
-                "train/dog/near.jpg": resaved(seed_of("test", "dog", 4), crop=4),
+                "train/cat/leak.jpg": photo_seed("test", "cat", 3),
+                "train/cat/again.jpg": photo_seed("test", "cat", 3),
+                "train/dog/near.jpg": resaved(photo_seed("test", "dog", 4), crop=4),
             }
         )
     )
@@ -105,9 +105,9 @@ def test_one_photo_under_two_labels(fine, check):
     report = check(
         fine(
             {
-                "train/dog/x.jpg": seed_of("train", "cat", 1),
-                "train/dog/y.jpg": resaved(seed_of("train", "cat", 2)),
-                "train/dog/z.jpg": seed_of("train", "dog", 0),
+                "train/dog/x.jpg": photo_seed("train", "cat", 1),
+                "train/dog/y.jpg": resaved(photo_seed("train", "cat", 2)),
+                "train/dog/z.jpg": photo_seed("train", "dog", 0),
             }
         )
     )
@@ -119,7 +119,7 @@ def test_one_photo_under_two_labels(fine, check):
 
 
 def test_near_duplicates_may_be_left_alone(fine, check):
-    root = fine({"train/dog/near.jpg": resaved(seed_of("test", "dog", 4), crop=5)})
+    root = fine({"train/dog/near.jpg": resaved(photo_seed("test", "dog", 4), crop=5)})
     assert "leak" in kinds(check(root))
     assert "leak" not in kinds(check(root, near=0))
 
@@ -131,7 +131,7 @@ def test_a_link_to_another_photo_is_a_copy(fine, check):
 
 
 def test_unreadable_photos_are_told_with_their_reason(fine, check):
-    whole = encoded(scene(5))
+    whole = encode(make_scene(5))
     root = fine(
         {"train/cat/cut.jpg": whole[: len(whole) // 2], "train/cat/page.jpg": b"<html>", "test/dog/none.png": b""}
     )
@@ -160,17 +160,17 @@ def test_odd_files_are_told_with_what_becomes_of_them(fine, check):
     exif = Image.Exif()
     exif[0x0112] = 6
     frames = io.BytesIO()
-    scene(1).save(frames, "GIF", save_all=True, append_images=[scene(2)])
+    make_scene(1).save(frames, "GIF", save_all=True, append_images=[make_scene(2)])
     report = check(
         fine(
             {
-                "train/cat/a.jpg": encoded(scene(40), "PNG"),
-                "train/cat/b.jpg": encoded(scene(41).convert("CMYK")),
-                "train/cat/c.jpg": encoded(scene(42), exif=exif),
+                "train/cat/a.jpg": encode(make_scene(40), "PNG"),
+                "train/cat/b.jpg": encode(make_scene(41).convert("CMYK")),
+                "train/cat/c.jpg": encode(make_scene(42), exif=exif),
                 "train/cat/d.gif": frames.getvalue(),
-                "train/cat/e.png": encoded(scene(43, (16, 20)), "PNG"),
-                "train/cat/f.jpg": encoded(scene(44, (400, 40)).convert("L")),
-                "train/cat/photo": encoded(scene(45)),
+                "train/cat/e.png": encode(make_scene(43, (16, 20)), "PNG"),
+                "train/cat/f.jpg": encode(make_scene(44, (400, 40)).convert("L")),
+                "train/cat/photo": encode(make_scene(45)),
                 "train/cat/notes.txt": b"words",
                 "train/cat/.hidden.jpg": b"",
             }
@@ -246,11 +246,11 @@ def test_photos_that_were_never_on_a_disk(check, plugin):
 def test_the_fast_examination_finds_what_makes_results_wrong(fine, monkeypatch):
     root = fine(
         {
-            "train/cat/leak.jpg": seed_of("test", "cat", 3),
-            "train/dog/near.jpg": resaved(seed_of("test", "dog", 4)),
-            "train/dog/x.jpg": seed_of("train", "cat", 1),
-            "train/cat/wrong.jpg": encoded(scene(40), "PNG"),
-            "train/cat/long.jpg": encoded(scene(44, (400, 40))),
+            "train/cat/leak.jpg": photo_seed("test", "cat", 3),
+            "train/dog/near.jpg": resaved(photo_seed("test", "dog", 4)),
+            "train/dog/x.jpg": photo_seed("train", "cat", 1),
+            "train/cat/wrong.jpg": encode(make_scene(40), "PNG"),
+            "train/cat/long.jpg": encode(make_scene(44, (400, 40))),
         }
     )
     report = check_fast(read_folder(root))
@@ -265,7 +265,7 @@ def test_the_fast_examination_finds_what_makes_results_wrong(fine, monkeypatch):
 
 
 def test_the_originals_are_never_touched(fine, check):
-    root = fine({"train/cat/leak.jpg": seed_of("test", "cat", 3)})
+    root = fine({"train/cat/leak.jpg": photo_seed("test", "cat", 3)})
     before = {file: (file.read_bytes(), file.stat().st_mtime_ns, file.stat().st_mode) for file in root.rglob("*.jpg")}
     check(root)
     assert {f: (f.read_bytes(), f.stat().st_mtime_ns, f.stat().st_mode) for f in root.rglob("*.jpg")} == before

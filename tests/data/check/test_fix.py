@@ -2,7 +2,7 @@ import hashlib
 
 import pytest
 from PIL import Image
-from scenes import encoded, scene, seed_of
+from scenes import encode, make_scene, photo_seed
 
 from zoo.data.check.examine import check_data
 from zoo.data.check.fix import exclusions, write_clean_copy
@@ -18,22 +18,22 @@ def check(registry):
 
 @pytest.fixture
 def messy(fine):
-    near = scene(seed_of("test", "dog", 4)).resize((200, 150))
+    near = make_scene(photo_seed("test", "dog", 4)).resize((200, 150))
     root = fine(
         {
-            "train/cat/leak.jpg": seed_of("test", "cat", 3),
-            "train/dog/near.jpg": encoded(near, quality=60),
-            "train/dog/two.jpg": seed_of("train", "cat", 1),
-            "train/dog/copy.jpg": seed_of("train", "dog", 0),
-            "train/dog/almost.jpg": encoded(scene(seed_of("train", "dog", 7)), quality=30),
+            "train/cat/leak.jpg": photo_seed("test", "cat", 3),
+            "train/dog/near.jpg": encode(near, quality=60),
+            "train/dog/two.jpg": photo_seed("train", "cat", 1),
+            "train/dog/copy.jpg": photo_seed("train", "dog", 0),
+            "train/dog/almost.jpg": encode(make_scene(photo_seed("train", "dog", 7)), quality=30),
             "train/cat/broken.jpg": b"\xff\xd8\xff\xe0 no more",
-            "train/cat/wrong.jpg": encoded(scene(40), "PNG"),
+            "train/cat/wrong.jpg": encode(make_scene(40), "PNG"),
             "train/Cat/more.jpg": 50,
             "train/Cat/3.jpg": 51,
         }
     )
     (root / "train/cat/deep").mkdir()
-    (root / "train/cat/deep/3.jpg").write_bytes(encoded(scene(52)))
+    (root / "train/cat/deep/3.jpg").write_bytes(encode(make_scene(52)))
     return root
 
 

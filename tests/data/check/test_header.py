@@ -5,17 +5,17 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image
-from scenes import encoded, scene
+from scenes import encode, make_scene
 
 from zoo.data.check.header import TREATMENTS, Header, read_header
 
-SMALL = scene(0, (40, 30))
+SMALL = make_scene(0, (40, 30))
 
 
 def turned(orientation: int) -> bytes:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    return encoded(SMALL, exif=exif)
+    return encode(SMALL, exif=exif)
 
 
 def deep_png() -> bytes:
@@ -31,27 +31,27 @@ def deep_png() -> bytes:
 
 def animation(kind: str) -> bytes:
     buffer = io.BytesIO()
-    SMALL.save(buffer, kind, save_all=True, append_images=[scene(1, (40, 30))])
+    SMALL.save(buffer, kind, save_all=True, append_images=[make_scene(1, (40, 30))])
     return buffer.getvalue()
 
 
 @pytest.mark.parametrize(
     ("data", "traits"),
     [
-        (encoded(SMALL), ()),
-        (encoded(SMALL.convert("L")), ("greyscale",)),
-        (encoded(SMALL.convert("CMYK")), ("CMYK",)),
-        (encoded(SMALL.convert("RGBA"), "PNG"), ("transparency",)),
-        (encoded(SMALL.convert("LA"), "PNG"), ("greyscale", "transparency")),
-        (encoded(Image.fromarray(np.zeros((4, 4), np.uint16)), "PNG"), ("greyscale", "more than 8 bits a channel")),
+        (encode(SMALL), ()),
+        (encode(SMALL.convert("L")), ("greyscale",)),
+        (encode(SMALL.convert("CMYK")), ("CMYK",)),
+        (encode(SMALL.convert("RGBA"), "PNG"), ("transparency",)),
+        (encode(SMALL.convert("LA"), "PNG"), ("greyscale", "transparency")),
+        (encode(Image.fromarray(np.zeros((4, 4), np.uint16)), "PNG"), ("greyscale", "more than 8 bits a channel")),
         (deep_png(), ("more than 8 bits a channel",)),
         (turned(6), ("turned by EXIF",)),
         (turned(1), ()),
         (turned(9), ()),
         (animation("GIF"), ("several frames",)),
         (animation("WEBP"), ("several frames",)),
-        (encoded(SMALL.convert("P"), "BMP"), ()),
-        (encoded(SMALL, "TIFF"), ()),
+        (encode(SMALL.convert("P"), "BMP"), ()),
+        (encode(SMALL, "TIFF"), ()),
     ],
 )
 def test_what_a_photo_has_about_it(data, traits):

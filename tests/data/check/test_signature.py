@@ -3,7 +3,7 @@ import io
 import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
-from scenes import encoded, scene
+from scenes import encode, make_scene
 
 from zoo.data.check.near import RADIUS, Close, Signatures, close_pairs
 from zoo.data.check.signature import ENOUGH, Signature, sign
@@ -11,7 +11,7 @@ from zoo.data.images.decode import open_image
 
 
 def signature(picture, **how):
-    return sign(open_image(encoded(picture, **how), min_side=ENOUGH, approximate=True))
+    return sign(open_image(encode(picture, **how), min_side=ENOUGH, approximate=True))
 
 
 def apart(one: Signature, other: Signature) -> int:
@@ -25,7 +25,7 @@ def cropped(picture, share):
 
 
 CHANGES = {
-    "saved badly": lambda picture: Image.open(io.BytesIO(encoded(picture, quality=15))),
+    "saved badly": lambda picture: Image.open(io.BytesIO(encode(picture, quality=15))),
     "halved": lambda picture: picture.resize((picture.width // 2, picture.height // 2)),
     "enlarged": lambda picture: picture.resize((picture.width * 3, picture.height * 3)),
     "squashed": lambda picture: picture.resize((200, 200)),
@@ -37,7 +37,7 @@ CHANGES = {
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_photo_is_recognised_after(change):
-    pictures = [scene(seed) for seed in range(8)]
+    pictures = [make_scene(seed) for seed in range(8)]
     before = Signatures([signature(picture) for picture in pictures])
     after = Signatures([signature(CHANGES[change](picture)) for picture in pictures])
     found = close_pairs(after, before)
@@ -45,7 +45,7 @@ def test_a_photo_is_recognised_after(change):
 
 
 def test_other_photos_are_not():
-    signatures = [signature(scene(seed)) for seed in range(150)]
+    signatures = [signature(make_scene(seed)) for seed in range(150)]
     assert close_pairs(Signatures(signatures)) == []
     assert min(apart(one, other) for i, one in enumerate(signatures) for other in signatures[:i]) > RADIUS
 
@@ -56,7 +56,7 @@ def test_a_photo_of_one_even_colour_has_no_signature():
 
 def test_hashes_alone_do_not_decide():
     """Two photos with the same lights and darks in other colours: what the colours are for."""
-    grey = np.asarray(scene(1).convert("L"), np.uint8)
+    grey = np.asarray(make_scene(1).convert("L"), np.uint8)
     red = Image.fromarray(np.stack([grey, grey // 3, 255 - grey // 2], axis=2))
     green = Image.fromarray(np.stack([grey // 4, grey, grey // 4], axis=2))
     one, other = signature(red), signature(green)

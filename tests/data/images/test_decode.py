@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
-from problem_images import encoded, png_of
+from problem_images import encode, make_png
 from torchvision.transforms import CenterCrop, InterpolationMode, Resize
 
 from zoo.data.images import decode as image_module
@@ -38,7 +38,7 @@ def corners() -> Image.Image:
 
 def test_pixels_are_uint8_rgb_and_writable(tmp_path):
     pixels = photo(13, 7)
-    (tmp_path / "a.png").write_bytes(encoded(Image.fromarray(pixels)))
+    (tmp_path / "a.png").write_bytes(encode(Image.fromarray(pixels)))
     decoded = decode(tmp_path / "a.png")
     assert decoded.dtype == np.uint8
     assert decoded.shape == (7, 13, 3)
@@ -66,7 +66,7 @@ def test_exif_orientation_is_applied(orientation, format):
     exif = Image.Exif()
     exif[0x0112] = orientation
     options = {"lossless": True} if format == "WEBP" else {}
-    assert np.array_equal(decode(encoded(stored, format, exif=exif, **options)), np.asarray(upright))
+    assert np.array_equal(decode(encode(stored, format, exif=exif, **options)), np.asarray(upright))
 
 
 BROKEN_EXIF = b"Exif\0\0MM\0*\0\0\0\x08\0\x09"
@@ -74,20 +74,20 @@ BROKEN_EXIF = b"Exif\0\0MM\0*\0\0\0\x08\0\x09"
 
 @pytest.mark.parametrize("exif", [b"Exif\0\0garbage", BROKEN_EXIF, b"", b"Exif\0\0II*\0\xff\xff\xff\xff"])
 def test_broken_exif_is_ignored(exif):
-    assert decode(encoded(corners(), "JPEG", exif=exif)).shape == (20, 30, 3)
+    assert decode(encode(corners(), "JPEG", exif=exif)).shape == (20, 30, 3)
 
 
 def test_an_orientation_out_of_range_is_ignored():
     exif = Image.Exif()
     exif[0x0112] = 42
-    assert np.array_equal(decode(encoded(corners(), exif=exif)), np.asarray(corners()))
+    assert np.array_equal(decode(encode(corners(), exif=exif)), np.asarray(corners()))
 
 
 @pytest.mark.parametrize("format", ["GIF", "PNG", "WEBP", "TIFF"])
 def test_the_first_frame_of_an_animation(format):
     first, second = Image.new("RGB", (8, 8), (255, 0, 0)), Image.new("RGB", (8, 8), (0, 0, 255))
     options = {"lossless": True} if format == "WEBP" else {}
-    decoded = decode(encoded(first, format, save_all=True, append_images=[second], **options))
+    decoded = decode(encode(first, format, save_all=True, append_images=[second], **options))
     assert decoded.tolist() == [[[255, 0, 0]] * 8] * 8
 
 
@@ -115,14 +115,14 @@ def test_a_file_that_is_not_an_image_is_named_and_described(data, reason):
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP"])
 def test_a_truncated_image_is_refused(format):
-    data = encoded(Image.fromarray(photo(64, 64)), format)
+    data = encode(Image.fromarray(photo(64, 64)), format)
     with pytest.raises(ImageError, match=r"cut\.img: "):
         decode(data[: len(data) // 2], name="cut.img")
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "PPM", "TGA", "ICO"])
 def test_flipped_bytes_end_in_pixels_or_in_an_image_error(format):
-    data = encoded(Image.fromarray(photo(32, 32)), format)
+    data = encode(Image.fromarray(photo(32, 32)), format)
     random = np.random.default_rng(0)
     for _ in range(40):
         broken = bytearray(data)
@@ -146,12 +146,12 @@ def test_a_missing_file_a_folder_and_a_pipe_are_refused(tmp_path):
 
 def test_pixels_and_bytes_are_limited_before_decoding(tmp_path, monkeypatch):
     with pytest.raises(ImageError, match=r"big: it has 20 x 30 pixels, more than the limit of 599 pixels"):
-        decode(encoded(Image.new("RGB", (20, 30))), name="big", max_pixels=599)
+        decode(encode(Image.new("RGB", (20, 30))), name="big", max_pixels=599)
     started = time.perf_counter()
     with pytest.raises(ImageError, match="pixels, more than the limit"):
-        decode(png_of(60_000, 60_000, b""), name="bomb")
+        decode(make_png(60_000, 60_000, b""), name="bomb")
     with pytest.raises(ImageError, match="13000 x 13000 pixels"):
-        decode(png_of(13_000, 13_000, b""), name="half a bomb")
+        decode(make_png(13_000, 13_000, b""), name="half a bomb")
     assert time.perf_counter() - started < 1
     monkeypatch.setattr(image_module, "MAX_BYTES", 2**20)
     with (tmp_path / "sparse.png").open("wb") as file:
@@ -164,13 +164,13 @@ def test_a_bomb_in_the_metadata_is_refused():
     info = PngImagePlugin.PngInfo()
     info.add_text("Comment", "x" * 70_000_000, zip=True)
     with pytest.raises(ImageError, match="too large"):
-        decode(encoded(Image.new("RGB", (4, 4)), pnginfo=info), name="text bomb")
+        decode(encode(Image.new("RGB", (4, 4)), pnginfo=info), name="text bomb")
 
 
 def test_warnings_of_pillow_are_silenced_in_every_thread():
     palette = Image.new("P", (64, 64))
     palette.putpalette([10, 20, 30] * 2)
-    noisy = [encoded(palette, transparency=b"\x00\xff"), encoded(corners(), "JPEG", exif=BROKEN_EXIF)]
+    noisy = [encode(palette, transparency=b"\x00\xff"), encode(corners(), "JPEG", exif=BROKEN_EXIF)]
     with pytest.warns(UserWarning, match="Corrupt EXIF"):
         Image.open(io.BytesIO(noisy[1])).getexif().get(1)
     barrier = threading.Barrier(8)

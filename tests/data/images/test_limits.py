@@ -8,16 +8,16 @@ import tracemalloc
 import pytest
 from PIL import Image
 from problem_images import (
-    bmp_header,
-    encoded,
-    gif_with_comment,
-    jpeg_with_exif,
-    named,
-    png_of,
-    problems,
-    scans,
-    scene,
-    strips,
+    encode,
+    make_bmp_header,
+    make_gif_with_comment,
+    make_jpeg_with_exif,
+    make_jpeg_with_scans,
+    make_png,
+    make_problems,
+    make_scene,
+    make_tiff_with_strips,
+    make_tiff_with_tags,
 )
 
 from zoo.data.check.header import read_header
@@ -27,7 +27,7 @@ from zoo.data.images.decode import decode, open_header
 from zoo.data.images.limits import ExpensiveImageError, PixelBudget, check_bytes, check_opened
 from zoo.errors import ImageError
 
-EXPENSIVE = [problem for problem in problems() if problem.expensive]
+EXPENSIVE = [problem for problem in make_problems() if problem.expensive]
 
 
 @pytest.mark.parametrize("problem", EXPENSIVE, ids=lambda problem: problem.name)
@@ -46,23 +46,27 @@ def test_an_expensive_image_is_refused_fast_and_in_little_memory(problem):
 
 
 def test_the_header_of_an_expensive_image_is_not_read_either():
-    assert read_header(strips(200_000)) is None
-    assert read_header(gif_with_comment(2 << 20)) is None
+    assert read_header(make_tiff_with_strips(200_000)) is None
+    assert read_header(make_gif_with_comment(2 << 20)) is None
 
 
 @pytest.mark.parametrize(
     "content",
     [
-        scans(20),
-        jpeg_with_exif(named(50, 1 << 17)),
-        named(50, 1 << 17),
-        strips(50_000),
-        gif_with_comment(500_000),
-        png_of(1, 1, b"", chunks=5_000),
+        make_jpeg_with_scans(20),
+        make_jpeg_with_exif(make_tiff_with_tags(50, 1 << 17)),
+        make_tiff_with_tags(50, 1 << 17),
+        make_tiff_with_strips(50_000),
+        make_gif_with_comment(500_000),
+        make_png(1, 1, b"", chunks=5_000),
         # The marker of a scan in metadata and behind the end of the image.
-        encoded(scene(), "JPEG", comment=b"\xff\xda" * 3000) + b"\xff\xda" * 3000,
-        encoded(
-            scene(), "GIF", save_all=True, append_images=[Image.new("RGB", (60, 40), "blue")] * 3, comment=b"c" * 200
+        encode(make_scene(), "JPEG", comment=b"\xff\xda" * 3000) + b"\xff\xda" * 3000,
+        encode(
+            make_scene(),
+            "GIF",
+            save_all=True,
+            append_images=[Image.new("RGB", (60, 40), "blue")] * 3,
+            comment=b"c" * 200,
         ),
         b"",
         b"\xff\xd8\xff",
@@ -113,7 +117,7 @@ def test_big_tiffs_and_both_byte_orders_are_counted():
 
 def test_exif_data_as_text_is_counted_and_invalid_text_is_ignored():
     image = Image.new("RGB", (2, 2))
-    image.info["Raw profile type exif"] = "\nexif\n9\n" + named(200, 1 << 17).hex()
+    image.info["Raw profile type exif"] = "\nexif\n9\n" + make_tiff_with_tags(200, 1 << 17).hex()
     with pytest.raises(ExpensiveImageError, match="refers to 25 MiB"):
         check_opened(image, b"")
     image.info["Raw profile type exif"] = "\nexif\n9\nno hex"
@@ -129,7 +133,7 @@ def test_formats_that_pillow_decodes_in_python_must_be_small(monkeypatch):
 
 def test_a_header_with_far_too_many_pixels_is_refused():
     with pytest.raises(Image.DecompressionBombError):
-        open_header(bmp_header(2_000_000, 3_000_000))
+        open_header(make_bmp_header(2_000_000, 3_000_000))
 
 
 def test_threads_never_reserve_more_than_the_budget():
@@ -178,8 +182,8 @@ def test_small_images_do_not_starve_a_large_one():
 
 def test_pixels_are_released_when_decoding_fails(monkeypatch):
     monkeypatch.setattr(decode_module, "_budget", PixelBudget(60 * 40))
-    broken = encoded(scene())[:-60]
+    broken = encode(make_scene())[:-60]
     for _ in range(3):
         with pytest.raises(ImageError):
             decode(broken)
-    assert decode(encoded(scene())).shape == (40, 60, 3)
+    assert decode(encode(make_scene())).shape == (40, 60, 3)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from fakes import PREPROCESS, samples
+from fakes import PREPROCESS, make_samples
 
 from zoo.data.loading import cache as cache_module
 from zoo.data.loading import pixel_buffer as shelf_module
@@ -18,7 +18,7 @@ from zoo.data.loading.prepare import for_evaluation, with_room_for_crops
 from zoo.errors import ConfigError, DataError
 
 CPU = torch.device("cpu")
-SAMPLES = samples("train", 12)
+SAMPLES = make_samples("train", 12)
 HOW = Augmentation(crop_scale=0.5, hflip=0.5, color_jitter=0.2)
 WITH_ROOM = with_room_for_crops(PREPROCESS, crop_scale=0.5)
 PLENTY = 1 << 24

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from fakes import PREPROCESS, png, samples
+from fakes import PREPROCESS, encode_png, make_samples
 
 from zoo.data.images.decode import decode, preprocess
 from zoo.data.loading.augment import normalise
@@ -19,7 +19,7 @@ AS_IT_IS = RoomForCrops(1000)
 
 
 def filled(count, prepare=AS_IT_IS):
-    return fill(samples("train", 12)[:count], prepare)
+    return fill(make_samples("train", 12)[:count], prepare)
 
 
 def fill(photos, prepare):
@@ -107,7 +107,7 @@ def test_labels_are_those_of_the_photos():
         filled(9), preprocess=PREPROCESS, augmentation=Augmentation(), batch_size=4, seed=0, device=CPU
     )
     for batch in loader.epoch(1):
-        # The channel of the label is the brightest: see fakes.photo.
+        # The channel of the label is the brightest: see fakes.make_photo.
         assert batch.images.mean(dim=(2, 3)).argmax(dim=1).tolist() == batch.labels.tolist()
 
 
@@ -122,7 +122,7 @@ def test_centred_photos_come_in_order_as_evaluation_sees_them():
 
 def test_centred_photos_are_those_of_evaluation_but_for_half_a_pixel():
     ramp = np.add.outer(np.arange(24) * 5, np.arange(30) * 3)[:, :, None] + [0, 10, 20]
-    photos = [Sample(png(ramp.astype(np.uint8)), 0, "ramp.png")]
+    photos = [Sample(encode_png(ramp.astype(np.uint8)), 0, "ramp.png")]
     stores = [fill(photos, prepare) for prepare in (AS_IT_IS, for_evaluation(PREPROCESS))]
     how = {"preprocess": PREPROCESS, "batch_size": 1, "device": CPU}
     centred = next(TrainLoader(stores[0], augmentation=HOW, seed=0, **how).centred()).images
@@ -140,11 +140,11 @@ def test_evaluation_sees_every_photo_in_order_with_the_pixels_of_the_one_preproc
     batches = list(eval_loader(11))
     assert [len(batch.labels) for batch in batches] == [4, 4, 3]
     images = torch.cat([batch.images for batch in batches])
-    for image, sample in zip(images, samples("train", 12), strict=False):
+    for image, sample in zip(images, make_samples("train", 12), strict=False):
         pixels = torch.from_numpy(preprocess(decode(sample.source), PREPROCESS)).permute(2, 0, 1)[None]
         assert torch.equal(image, normalise(pixels, PREPROCESS)[0])
     labels = torch.cat([batch.labels for batch in batches]).tolist()
-    assert labels == [sample.label for sample in samples("train", 12)[:11]]
+    assert labels == [sample.label for sample in make_samples("train", 12)[:11]]
 
 
 def test_generators_differ_by_seed_and_by_path():

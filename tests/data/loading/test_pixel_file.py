@@ -5,14 +5,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from fakes import photo, png, samples
+from fakes import encode_png, make_photo, make_samples
 
 from zoo.data.loading import pixel_file as pack_module
 from zoo.data.loading.pixel_file import MappedPixels, PackWriter, make_room, open_pack, pack_path
 from zoo.data.loading.prepare import RoomForCrops
 from zoo.plugins.specs import Sample
 
-PHOTOS = [photo(0, 0, (5, 7)), photo(1, 1, (9, 4)), photo(2, 2, (6, 6))]
+PHOTOS = [make_photo(0, 0, (5, 7)), make_photo(1, 1, (9, 4)), make_photo(2, 2, (6, 6))]
 
 
 @pytest.fixture
@@ -63,8 +63,8 @@ def test_no_file_is_no_error(tmp_path):
 def test_the_name_depends_on_photos_and_preparation(tmp_path, monkeypatch):
     monkeypatch.setenv("ZOO_HOME", str(tmp_path / "home"))
     file = tmp_path / "a.png"
-    file.write_bytes(png(PHOTOS[0]))
-    some = [*samples("train", 1), Sample(file, 0, "a"), Sample(tmp_path / "gone.png", 0, "gone")]
+    file.write_bytes(encode_png(PHOTOS[0]))
+    some = [*make_samples("train", 1), Sample(file, 0, "a"), Sample(tmp_path / "gone.png", 0, "gone")]
     first = pack_path(some, RoomForCrops(10))
     assert first.parent == tmp_path / "home" / "photos"
     assert pack_path(list(some), RoomForCrops(10)) == first

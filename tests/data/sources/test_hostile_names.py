@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from fakes import FakePlugin, images, registry_of
-from problem_images import encoded, scene
+from fakes import FakePlugin, make_images, make_registry
+from problem_images import encode, make_scene
 
 import zoo
 from zoo.cli.main import cli, main
@@ -52,7 +52,7 @@ def here(tmp_path, monkeypatch):
 
 @pytest.fixture
 def registry() -> Registry:
-    return registry_of(FakePlugin())
+    return make_registry(FakePlugin())
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -82,9 +82,9 @@ def test_no_name_leads_out_of_the_cache(here, name):
 def test_a_plugin_cannot_provide_such_a_name():
     for name in ("../x", "a/b", "-x", "a\x1b[31m", ""):
         plugin = FakePlugin()
-        plugin.zoo_datasets = zoo.hookimpl(lambda name=name: [zoo.DatasetSpec(name=name, load=lambda _: images())])
+        plugin.zoo_datasets = zoo.hookimpl(lambda name=name: [zoo.DatasetSpec(name=name, load=lambda _: make_images())])
         with pytest.raises(AssertionError, match="names are lower-case letters"):
-            registry_of(plugin)
+            make_registry(plugin)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
@@ -95,7 +95,7 @@ def test_names_of_classes_and_files_are_printed_as_text(here, capfd):
             (here / "photos" / split / label).mkdir(parents=True)
             for number in range(4):
                 (here / "photos" / split / label / f"{number}\x07\x9b.png").write_bytes(
-                    encoded(scene((20, 20 + number)))
+                    encode(make_scene((20, 20 + number)))
                 )
     (here / "photos" / "train" / odd / "broken\x1b[2J.png").write_bytes(b"no photo")
     (here / "photos" / "train" / odd / "notes\x1b[2J.txt").write_bytes(b"no photo")
@@ -113,10 +113,10 @@ def test_names_of_classes_and_files_are_printed_as_text(here, capfd):
 def test_links_that_leave_the_folder_are_not_followed(here):
     secret = here / "secret"
     secret.mkdir()
-    (secret / "private.png").write_bytes(encoded(scene()))
+    (secret / "private.png").write_bytes(encode(make_scene()))
     for label in ("a", "b"):
         (here / "photos" / label).mkdir(parents=True)
-        (here / "photos" / label / "1.png").write_bytes(encoded(scene()))
+        (here / "photos" / label / "1.png").write_bytes(encode(make_scene()))
     (here / "photos" / "a" / "2.png").symlink_to(secret / "private.png")
     (here / "photos" / "a" / "deep").symlink_to(secret)
     (here / "photos" / "a" / "3.png").symlink_to("/dev/zero")

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from fakes import CLASSES, images, registry_of, samples
+from fakes import CLASSES, make_images, make_registry, make_samples
 
 import zoo
 from zoo.config import make_config
@@ -59,7 +59,7 @@ def test_a_dataset_wins_over_a_folder_of_the_same_name_and_notes_it(dataset_regi
 
 
 def test_images_are_split_and_limited_as_the_configuration_asks(plugin, registry):
-    plugin.dataset = images(val=(), test=(), skipped=("notes.txt: no image",), note="These are noise.")
+    plugin.dataset = make_images(val=(), test=(), skipped=("notes.txt: no image",), note="These are noise.")
     events = []
     loaded = split(registry, events.append, test_fraction=0.25, val_fraction=0.1, limit=12)
     assert (len(loaded.train), len(loaded.val), len(loaded.test)) == (9, 3, 9)
@@ -71,7 +71,7 @@ def test_images_are_split_and_limited_as_the_configuration_asks(plugin, registry
 
 
 def test_excluded_photos_are_left_out_and_the_others_stay_in_their_split(plugin, registry, tmp_path):
-    plugin.dataset = images(val=(), test=())
+    plugin.dataset = make_images(val=(), test=())
     before = split(registry)
     excluded = {before.train[0].name, before.test[0].name}
     listed = tmp_path / "out.csv"
@@ -86,7 +86,7 @@ def test_excluded_photos_are_left_out_and_the_others_stay_in_their_split(plugin,
 
 
 def test_splits_that_the_data_has_are_unchanged(registry):
-    assert split(registry) == images()
+    assert split(registry) == make_images()
 
 
 def test_progress_of_a_dataset_is_reported():
@@ -95,16 +95,16 @@ def test_progress_of_a_dataset_is_reported():
         def zoo_datasets(self):
             def load(request):
                 request.progress("download colours.zip", 3, 10)
-                return images()
+                return make_images()
 
             return [DatasetSpec(name="colours", load=load)]
 
     events = []
-    split(registry_of(Downloading()), events.append)
+    split(make_registry(Downloading()), events.append)
     assert Work(what="download colours.zip", done=3, total=10) in events
 
 
 def test_data_with_a_single_class_is_refused(plugin, registry):
-    plugin.dataset = images(classes=CLASSES[:1], train=samples("train", 3, classes=1), val=(), test=())
+    plugin.dataset = make_images(classes=CLASSES[:1], train=make_samples("train", 3, classes=1), val=(), test=())
     with pytest.raises(DataError, match="has a single class"):
         split(registry)

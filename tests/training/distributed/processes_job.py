@@ -10,7 +10,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 import torch
-from fakes import FakePlugin, SmallBackbone, images, registry_of, samples
+from fakes import FakePlugin, SmallBackbone, make_images, make_registry, make_samples
 from safetensors.torch import load_file
 from torch import nn
 
@@ -59,8 +59,8 @@ RUNS = {
 
 def dataset():
     """Counts that two processes cannot share evenly, nor batches of 8: 37, 13 and 17 photos."""
-    parts = {part: samples(part, 13)[:count] for part, count in (("train", 37), ("val", 13), ("test", 17))}
-    return images(**parts)
+    parts = {part: make_samples(part, 13)[:count] for part, count in (("train", 37), ("val", 13), ("test", 17))}
+    return make_images(**parts)
 
 
 def without_pictures():
@@ -70,7 +70,7 @@ def without_pictures():
 
 def train(runs, name, observer=lambda event: None, **more):
     """Fine-tunes as `RUNS` says; draws no pictures."""
-    registry, values = registry_of(FakePlugin(dataset=dataset())), {**TRAINED, **RUNS[name], **more}
+    registry, values = make_registry(FakePlugin(dataset=dataset())), {**TRAINED, **RUNS[name], **more}
     with without_pictures():
         return zoo.finetune("small", registry=registry, runs=runs / name, observer=observer, **values)
 
@@ -141,7 +141,7 @@ def goes_on(folder):
         ProcessGroup.from_environment().barrier()  # until the first has written down where it stopped
         stopped = open_run(whole.path.parents[2] / "stopped" / "tuned" / whole.name)
     with without_pictures():
-        again = zoo.resume(stopped.path, registry=registry_of(FakePlugin(dataset=dataset())))
+        again = zoo.resume(stopped.path, registry=make_registry(FakePlugin(dataset=dataset())))
     ours, theirs = (load_file(run.weights_path) for run in (again, whole))
     losses = [[row["train_loss"] for row in run.metrics()] for run in (again, whole)]
     same = losses[0] == losses[1] and all(torch.equal(ours[name], theirs[name]) for name in ours)

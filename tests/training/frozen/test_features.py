@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from fakes import SmallBackbone, SmallHead, a_head
+from fakes import SmallBackbone, SmallHead, make_head_spec
 
 from zoo.data.loading.loader import Batch
 from zoo.errors import TrainingError
@@ -190,4 +190,4 @@ def test_features_that_are_not_finite_are_told_and_the_head_stays_as_it_was():
 
 
 def test_the_fake_head_is_built_as_the_core_builds_it():
-    assert isinstance(a_head().build(a_request()), SmallHead)
+    assert isinstance(make_head_spec().build(a_request()), SmallHead)

@@ -3,7 +3,7 @@ import json
 import pytest
 import safetensors.torch
 import torch
-from fakes import FakePlugin, SmallBackbone, a_backbone, registry_of
+from fakes import FakePlugin, SmallBackbone, make_backbone_spec, make_registry
 
 from zoo.data.loading.cache import PhotoCache
 from zoo.events import EpochResult, Note, Work
@@ -120,7 +120,7 @@ def test_a_network_that_cannot_be_divided_is_trained_as_it_is_and_that_is_told(t
         def forward(self, images):
             return super().forward(images if images.mean() < 9 else -images)
 
-    registry = registry_of(FakePlugin(backbones=[a_backbone("moody", build=lambda request: Moody())]))
+    registry = make_registry(FakePlugin(backbones=[make_backbone_spec("moody", build=lambda request: Moody())]))
     notes = []
     run = train("moody", registry=registry, observer=lambda e: notes.append(e.text) if isinstance(e, Note) else None)
     assert run.finished
