@@ -1,6 +1,6 @@
-"""The built-in plugin that serves trained runs and exported files: a page for people, an interface for programs.
+"""Built-in plugin that serves runs and exported files: a page for people, an HTTP API for programs.
 
-Every ``zoo --help`` imports it: even light modules are imported inside the functions.
+Every ``zoo --help`` imports this module, so even light modules are imported inside the functions.
 """
 
 from __future__ import annotations
@@ -13,4 +13,4 @@ from zoo import hookimpl
 @hookimpl
 def zoo_commands(cli: Any) -> None:
     """Adds ``zoo demo``."""
-    cli.add_lazy("demo", "zoo_demo.commands:command", "Open a page with live predictions.", section="Deploy")
+    cli.add_lazy("demo", "zoo_demo.commands:command", "Serve models in the browser and over HTTP.", section="Deploy")

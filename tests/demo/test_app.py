@@ -1,8 +1,9 @@
-"""Page and interface as one application, over real HTTP, asked by strangers."""
+"""Tests of page and API as one application, over real HTTP, with hostile clients."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 import time
 from contextlib import contextmanager
@@ -14,14 +15,14 @@ import httpx
 import pytest
 import uvicorn
 from gradio.utils import get_upload_folder
-from redness import Redness, png
+from redness import Redness, make_png
 
 from zoo.plugins.registry import load_registry
 from zoo_demo.app import Settings, make_app
-from zoo_demo.offer import Offer
-from zoo_demo.scratch import scratch
-from zoo_demo.served import Served
-from zoo_demo.server import address, bind
+from zoo_demo.models.model_pool import ModelPool
+from zoo_demo.models.served_model import ServedModel
+from zoo_demo.server.serve import bind, url_of
+from zoo_demo.temp_files import temp_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,15 +32,15 @@ ACCOUNT = ("anna", "s3cret:ü")
 
 
 @contextmanager
-def listening(runs: Path, **settings: Any) -> Iterator[httpx.Client]:
-    """Serves one fake model; yields who asks."""
-    served = {"redness": Served("redness", Redness())}
-    offer = Offer(served=served, runs=runs, device="cpu", registry=load_registry(), examples={"redness": []})
+def serve_app(runs: Path, **settings: Any) -> Iterator[httpx.Client]:
+    """Serves one fake model; yields a client."""
+    models = {"redness": ServedModel("redness", Redness())}
+    pool = ModelPool(models=models, runs=runs, device="cpu", registry=load_registry(), examples={"redness": []})
     sock = bind("127.0.0.1", 0)
     servers: list[uvicorn.Server] = []
 
-    async def serve() -> None:  # made where its loop runs: gradio would leave another one open
-        config = uvicorn.Config(make_app(offer, Settings(**settings)), log_level="warning", ws="none")
+    async def serve() -> None:  # creates the app in its event loop: gradio would otherwise leave another one open
+        config = uvicorn.Config(make_app(pool, Settings(**settings)), log_level="warning", ws="none")
         servers.append(uvicorn.Server(config))
         await servers[0].serve(sockets=[sock])
 
@@ -48,29 +49,29 @@ def listening(runs: Path, **settings: Any) -> Iterator[httpx.Client]:
     while not (servers and servers[0].started):
         assert thread.is_alive()
         time.sleep(0.01)
-    with httpx.Client(base_url=address(sock), timeout=20) as client:
+    with httpx.Client(base_url=url_of(sock), timeout=20) as client:
         yield client
     servers[0].should_exit = True
     thread.join(10)
     sock.close()
-    served["redness"].batcher.close()
+    models["redness"].batcher.close()
     assert not thread.is_alive()
 
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    with listening(tmp_path_factory.mktemp("runs")) as client:
+    with serve_app(tmp_path_factory.mktemp("runs")) as client:
         yield client
 
 
 @pytest.fixture
 def trap() -> Iterator[tuple[str, list[str]]]:
-    """An address that nobody should ask for, and who asked."""
-    asked: list[str] = []
+    """A URL that nobody should fetch, and the paths that were fetched."""
+    fetched: list[str] = []
 
     class Trap(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            asked.append(self.path)
+            fetched.append(self.path)
             self.send_response(404)
             self.end_headers()
 
@@ -80,13 +81,13 @@ def trap() -> Iterator[tuple[str, list[str]]]:
     with HTTPServer(("127.0.0.1", 0), Trap) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/x.png", asked
+        yield f"http://127.0.0.1:{server.server_port}/x.png", fetched
         server.shutdown()
         thread.join()
 
 
 def call(client: httpx.Client, name: str, *data: object) -> str:
-    """Returns what a function of the page answers to a program."""
+    """Calls a function of the page, as gradio_client does, and returns the response."""
     event = client.post(f"/gradio_api/call/{name}", json={"data": data}).json()["event_id"]
     return client.get(f"/gradio_api/call/{name}/{event}").text
 
@@ -96,9 +97,9 @@ def upload(client: httpx.Client, name: str, content: bytes) -> str:
     return path
 
 
-def ways(given: dict[str, Any]) -> dict[str, tuple[object, ...]]:
-    """Returns every way in which a file can be named to a function of the page."""
-    file = {**given, "meta": FILE}
+def arguments_with(file: dict[str, Any]) -> dict[str, tuple[object, ...]]:
+    """Returns, for each function of the page, arguments that contain a file."""
+    file = {**file, "meta": FILE}
     return {
         "predict": (file, "redness"),
         "compare": (file, ["redness"]),
@@ -106,46 +107,46 @@ def ways(given: dict[str, Any]) -> dict[str, tuple[object, ...]]:
     }
 
 
-def test_a_photo_that_was_uploaded_is_classified(client: httpx.Client) -> None:
-    file = {"path": upload(client, "red.png", png("red")), "meta": FILE}
+def test_an_uploaded_photo_is_classified(client: httpx.Client) -> None:
+    file = {"path": upload(client, "red.png", make_png("red")), "meta": FILE}
 
     assert '"label": "red"' in call(client, "predict", file, "redness")
     assert "red, 100.0%" in call(client, "compare", file, ["redness"])
     assert "1 photo: **1** red." in call(client, "batch", [file], "redness")
 
 
-@pytest.mark.parametrize("way", ways({}))
-def test_no_file_of_the_server_is_read_whatever_its_path(
-    client: httpx.Client, tmp_path: Path, way: str, capfd: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("function", arguments_with({}))
+def test_no_path_makes_the_server_read_its_files(
+    client: httpx.Client, tmp_path: Path, function: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     photo = tmp_path / "photo.png"
-    photo.write_bytes(png("red"))
+    photo.write_bytes(make_png("red"))
     folder = Path(get_upload_folder()) / "strange"
     folder.mkdir(parents=True, exist_ok=True)
-    link = folder / f"{way}.png"
+    link = folder / f"{function}.png"
     link.symlink_to(photo)
     paths = [photo, link, f"{folder}/../../../../../..{photo}", "/etc/passwd", "/proc/self/environ", "pyproject.toml"]
 
     for path in map(str, paths):
-        answer = call(client, way, *ways({"path": path})[way])
+        answer = call(client, function, *arguments_with({"path": path})[function])
         assert "event: error" in answer, path
-        assert "Files of the server are not read" in answer, path
-    assert "Traceback" not in capfd.readouterr().err  # it is the stranger's error, not ours
+        assert "Files of the server are not accessible" in answer, path
+    assert "Traceback" not in capfd.readouterr().err  # it is the client's error, not ours
 
 
-def test_nor_in_the_place_of_a_name(client: httpx.Client) -> None:
-    stranger = {"path": "/etc/passwd", "meta": FILE}
+def test_no_file_is_read_in_place_of_a_model_name(client: httpx.Client) -> None:
+    foreign_file = {"path": "/etc/passwd", "meta": FILE}
 
-    for answer in (call(client, "predict", None, stranger), call(client, "compare", None, [stranger])):
+    for answer in (call(client, "predict", None, foreign_file), call(client, "compare", None, [foreign_file])):
         assert "event: error" in answer
         assert "root:" not in answer
 
 
-def test_no_file_of_the_server_is_given(client: httpx.Client, tmp_path: Path) -> None:
+def test_files_of_the_server_are_not_served(client: httpx.Client, tmp_path: Path) -> None:
     (tmp_path / "weights").write_bytes(b"secret")
-    photo = upload(client, "red.png", png("red"))
+    photo = upload(client, "red.png", make_png("red"))
 
-    assert client.get(f"/gradio_api/file={photo}").content == png("red")
+    assert client.get(f"/gradio_api/file={photo}").content == make_png("red")
     for path in (tmp_path / "weights", "/etc/passwd", f"{photo}/../../../../../etc/passwd", "..%2f..%2fetc%2fpasswd"):
         answer = client.get(f"/gradio_api/file={path}")
         assert answer.status_code in (403, 404), path
@@ -153,34 +154,34 @@ def test_no_file_of_the_server_is_given(client: httpx.Client, tmp_path: Path) ->
         assert b"root:" not in answer.content
 
 
-@pytest.mark.parametrize("way", ways({}))
-def test_no_address_is_fetched(client: httpx.Client, trap: tuple[str, list[str]], way: str) -> None:
-    address, asked = trap
-    for given in (
-        {"path": address},
-        {"url": address},
-        {"path": address, "url": address},
-        {"path": None, "url": address},
+@pytest.mark.parametrize("function", arguments_with({}))
+def test_no_url_is_fetched(client: httpx.Client, trap: tuple[str, list[str]], function: str) -> None:
+    url, fetched = trap
+    for file in (
+        {"path": url},
+        {"url": url},
+        {"path": url, "url": url},
+        {"path": None, "url": url},
     ):
-        assert "red" not in call(client, way, *ways(given)[way]).replace("redness", "")
-    client.get(f"/gradio_api/file={address}")
-    client.get(f"/gradio_api/proxy={address}")
+        assert re.search(r"\bred\b", call(client, function, *arguments_with(file)[function])) is None
+    client.get(f"/gradio_api/file={url}")
+    client.get(f"/gradio_api/proxy={url}")
 
-    assert asked == []
+    assert fetched == []
 
 
-def test_a_script_that_was_uploaded_is_given_as_a_download(client: httpx.Client) -> None:
+def test_an_uploaded_script_is_served_as_a_download(client: httpx.Client) -> None:
     answer = client.get(f"/gradio_api/file={upload(client, 'x.html', b'<script>alert(1)</script>')}")
 
     assert answer.headers["content-disposition"].startswith("attachment")
     assert answer.headers["content-type"] == "application/octet-stream"
 
 
-def test_no_header_can_be_smuggled_in(client: httpx.Client) -> None:
+def test_line_breaks_cannot_inject_headers(client: httpx.Client) -> None:
     evil = "a\r\nX-Evil: 1"
     answers = [
-        client.get(f"/gradio_api/file={upload(client, f'{evil}.png', png())}"),
-        client.post("/api/v1/predict", params={"model": evil}, content=png()),
+        client.get(f"/gradio_api/file={upload(client, f'{evil}.png', make_png())}"),
+        client.post("/api/v1/predict", params={"model": evil}, content=make_png()),
         client.get("/gradio_api/file=%0d%0aX-Evil:%201"),
     ]
 
@@ -189,22 +190,25 @@ def test_no_header_can_be_smuggled_in(client: httpx.Client) -> None:
     assert answers[1].status_code == 404
 
 
-def test_other_pages_neither_read_answers_nor_send_anything(client: httpx.Client) -> None:
+def test_other_sites_can_neither_read_responses_nor_send_requests(client: httpx.Client) -> None:
     elsewhere = {"origin": "https://evil.example", "sec-fetch-site": "cross-site"}
     for path in ("/api/v1/models", "/config", "/gradio_api/info"):
         assert "access-control-allow-origin" not in client.get(path, headers=elsewhere).headers
     preflight = {**elsewhere, "access-control-request-method": "POST"}
     assert "access-control-allow-origin" not in client.options("/api/v1/predict", headers=preflight).headers
     for path in ("/api/v1/predict", "/gradio_api/upload", "/gradio_api/queue/join"):
-        answer = client.post(path, headers={**elsewhere, "content-type": "text/plain"}, content=png())
-        assert (answer.status_code, answer.json()["error"]["message"]) == (403, "Another page sent this request.")
+        answer = client.post(path, headers={**elsewhere, "content-type": "text/plain"}, content=make_png())
+        assert (answer.status_code, answer.json()["error"]["message"]) == (
+            403,
+            "Requests from pages of other sites are blocked.",
+        )
 
     own = {"origin": str(client.base_url), "sec-fetch-site": "same-origin"}
-    assert client.post("/api/v1/predict", headers=own, content=png()).status_code == 200
+    assert client.post("/api/v1/predict", headers=own, content=make_png()).status_code == 200
 
 
-def test_without_the_password_nothing_but_the_health_is_told(tmp_path: Path) -> None:
-    with listening(tmp_path, auth=ACCOUNT) as client:
+def test_without_the_password_only_the_health_is_public(tmp_path: Path) -> None:
+    with serve_app(tmp_path, auth=ACCOUNT) as client:
         for method, path in [
             ("GET", "/"),
             ("GET", "/config"),
@@ -227,23 +231,25 @@ def test_without_the_password_nothing_but_the_health_is_told(tmp_path: Path) -> 
         assert client.get("/config", headers={"authorization": "Basic %%%"}).status_code == 401
 
         assert client.get("/config", auth=ACCOUNT).status_code == 200
-        assert client.post("/api/v1/predict", auth=ACCOUNT, content=png()).json()["predictions"][0]["label"] == "red"
+        assert (
+            client.post("/api/v1/predict", auth=ACCOUNT, content=make_png()).json()["predictions"][0]["label"] == "red"
+        )
         assert client.get("/openapi.json", auth=ACCOUNT).status_code == 200
 
 
-def test_uploads_and_what_is_made_of_them_are_deleted_after_a_while(tmp_path: Path) -> None:
-    with listening(tmp_path, seconds_kept=5.0) as client:
-        path = Path(upload(client, "red.png", png("red")))
+def test_uploads_and_files_made_from_them_are_deleted_after_a_while(tmp_path: Path) -> None:
+    with serve_app(tmp_path, temp_seconds=5.0) as client:
+        path = Path(upload(client, "red.png", make_png("red")))
         file = {"path": str(path), "meta": FILE}
         assert "event: complete" in call(client, "predict", file, "redness")
         assert "event: complete" in call(client, "batch", [file], "redness")
         assert path.exists()
 
         deadline = time.monotonic() + 40
-        while list(scratch().rglob("*.*")) and time.monotonic() < deadline:
+        while list(temp_folder().rglob("*.*")) and time.monotonic() < deadline:
             time.sleep(0.1)
 
-        assert list(scratch().rglob("*.*")) == []
+        assert list(temp_folder().rglob("*.*")) == []
         assert client.get(f"/gradio_api/file={path}").status_code in (403, 404)
-        file["path"] = upload(client, "red.png", png("red"))
+        file["path"] = upload(client, "red.png", make_png("red"))
         assert "event: complete" in call(client, "predict", file, "redness")

@@ -1,4 +1,4 @@
-"""The tab on which one photo is classified: uploaded, dragged, pasted, or picked from the examples."""
+"""The tabs that classify one picture: Predict takes a photo, Live takes the frames of a camera."""
 
 from __future__ import annotations
 
@@ -11,31 +11,41 @@ import gradio as gr
 
 from zoo.data.images.decode import open_image
 from zoo.errors import ZooError
-from zoo_demo.asking import NO_MODEL, PRIVATE, chosen, pick_model, shown
-from zoo_demo.photo_input import photo_input
-from zoo_demo.plain import plain
-from zoo_demo.scratch import scratch
+from zoo_demo.page.camera import camera, retarget
+from zoo_demo.page.handlers import (
+    NO_MODEL,
+    PRIVATE,
+    UserError,
+    escape_markup,
+    predict_photo,
+    require_model,
+    select_model,
+)
+from zoo_demo.page.uploads import photo_input
+from zoo_demo.temp_files import temp_folder
 
 if TYPE_CHECKING:
-    from zoo_demo.examples import Example
-    from zoo_demo.offer import Offer
+    from zoo_demo.models.examples import Example
+    from zoo_demo.models.model_pool import ModelPool
 
-_IDLE = "Upload, drop or paste a photo, or pick an example."
-_EXAMPLES = "## Examples\nPhotos of the run that the model did not learn from."
-_SHOWN_BY_BROWSERS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
+_IDLE = "Upload, drop or paste a photo, or choose an example."
+_IDLE_LIVE = "Start the camera and point it at something."
+_EXAMPLES = "## Examples\nValidation photos: the model was not trained on them."
+_WEB_FORMATS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
 _SECONDS_FOR_EXAMPLES = 60
+_SECONDS_BETWEEN_FRAMES = 0.06  # smooth to the eye, and leaves capacity for others
 
 
-def build(offer: Offer, page: gr.Blocks, tab: gr.Tab) -> None:
-    """Builds the tab."""
-    model = pick_model(offer, page, tab)
+def build(pool: ModelPool, page: gr.Blocks, tab: gr.Tab) -> None:
+    """Builds the Predict tab."""
+    choice = select_model(pool, page, tab)
     with gr.Row(equal_height=False):
         photo = photo_input(label="Photo", sources=["upload", "clipboard"], height=360)
         with gr.Column():
-            label = gr.Label(label="What the model says", num_top_classes=5)
-            facts = gr.Markdown(_idle(model.value), elem_classes="zoo-facts")
-        seen = gr.Image(
-            label="Where it looked",
+            label = gr.Label(label="Prediction", num_top_classes=5)
+            facts = gr.Markdown(_idle_text(choice.value), elem_classes="zoo-facts")
+        overlay = gr.Image(
+            label="Heat map",
             alt_text="The photo, bright where the model looked",
             height=360,
             interactive=False,
@@ -53,62 +63,77 @@ def build(offer: Offer, page: gr.Blocks, tab: gr.Tab) -> None:
         buttons=[],
     )
 
-    async def classify(sent: str | bytes | None, name: str | None) -> tuple[Any, str, Any]:
-        if sent is None:
-            return None, _idle(name), None
-        served = chosen(offer, name)
+    async def classify(photo: str | bytes | None, model: str | None) -> tuple[Any, str, Any]:
+        if photo is None:
+            return None, _idle_text(model), None
+        served = require_model(pool, model)
         try:
-            told = await served.explain("The photo", sent)
+            result = await served.explain("The photo", photo)
         except ZooError as error:
-            raise shown(error) from error
-        notes = "".join(f"\n\n{plain(note)}" for note in served.predictor.notes)
+            raise UserError.from_error(error) from error
+        notes = "".join(f"\n\n{escape_markup(note)}" for note in served.predictor.notes)
         times = (
-            f"**{told.read_ms + told.model_ms:.0f} ms**: {told.read_ms:.0f} to read the photo, "
-            f"{told.model_ms:.0f} for the model; {plain(served.predictor.runtime)}"
+            f"**{result.read_ms + result.model_ms:.0f} ms** ({result.read_ms:.0f} ms reading the photo, "
+            f"{result.model_ms:.0f} ms in the model) on {escape_markup(served.predictor.runtime)}"
         )
-        return told.prediction.probabilities, times + notes, told.seen
+        return result.prediction.probabilities, times + notes, result.overlay
 
-    async def exhibit(name: str | None) -> tuple[gr.Markdown, list[tuple[str, str]]]:
-        for _ in range(_SECONDS_FOR_EXAMPLES * 5):  # they are looked for while the page is up already
-            if name is None or name in offer.examples:
+    async def show_examples(model: str | None) -> tuple[gr.Markdown, list[tuple[str, str]]]:
+        for _ in range(_SECONDS_FOR_EXAMPLES * 5):  # the search may still be running when the page loads
+            if model is None or model in pool.examples:
                 break
             await asyncio.sleep(0.2)
-        items = [(_file(each), _caption(each)) for each in offer.examples.get(name or "", ())]
+        items = [(_web_copy(each), _caption(each)) for each in pool.examples.get(model or "", ())]
         return gr.Markdown(visible=bool(items)), items
 
-    def pick(name: str | None, event: gr.SelectData) -> str:
-        return _file(offer.examples[name or ""][event.index])
+    def choose_example(model: str | None, event: gr.SelectData) -> str:
+        return _web_copy(pool.examples[model or ""][event.index])
 
     gr.on(
-        [photo.change, model.change],
+        [photo.change, choice.change],
         classify,
-        [photo, model],
-        [label, facts, seen],
-        show_progress_on=[label, seen],
+        [photo, choice],
+        [label, facts, overlay],
+        show_progress_on=[label, overlay],
         api_name="predict",
         concurrency_limit=8,
     )
-    gr.on([page.load, model.change], exhibit, model, [heading, gallery], **PRIVATE)
-    gallery.select(pick, model, photo, **PRIVATE)
+    gr.on([page.load, choice.change], show_examples, choice, [heading, gallery], **PRIVATE)
+    gallery.select(choose_example, choice, photo, **PRIVATE)
 
 
-def _idle(model: str | None) -> str:
+def build_live(pool: ModelPool, page: gr.Blocks, tab: gr.Tab) -> None:
+    """Builds the Live tab."""
+    choice = select_model(pool, page, tab)
+
+    async def classify(frame: bytes, target: dict[str, Any]) -> dict[str, Any]:
+        served = require_model(pool, str(target.get("model")))
+        prediction, times = await predict_photo(served, frame, name="The frame")
+        message = f"{times.read_ms:.0f} ms reading, {times.model_ms:.0f} ms in the model, on {served.predictor.runtime}"
+        return {"probabilities": prediction.probabilities, "message": message}
+
+    view = camera(classify, idle=_IDLE_LIVE, interval=_SECONDS_BETWEEN_FRAMES, model=choice.value)
+    gr.on([page.load, choice.change], lambda model: retarget(model=model), choice, view, **PRIVATE)
+
+
+def _idle_text(model: str | None) -> str:
     return NO_MODEL if model is None else _IDLE
 
 
 def _caption(example: Example) -> str:
-    return example.truth if example.right else f"{example.truth}, got wrong"
+    return example.truth if example.correct else f"{example.truth} (misclassified)"
 
 
-def _file(example: Example) -> str:
-    """Returns a copy of an example that browsers can show, from where the page may fetch it; it is made once."""
+def _web_copy(example: Example) -> str:
+    """Returns the path of a copy that the page may serve and browsers can show; the first call writes it."""
     content = example.source if isinstance(example.source, bytes) else example.source.read_bytes()
-    file = scratch() / "examples" / hashlib.sha256(content).hexdigest()[:16] / (Path(example.name).name or "photo")
-    shown = file.suffix.lower() in _SHOWN_BY_BROWSERS
-    file = file if shown else file.with_suffix(".png")
+    name = Path(Path(example.name).name or "photo")
+    is_web_format = name.suffix.lower() in _WEB_FORMATS
+    name = name if is_web_format else name.with_suffix(".png")
+    file = temp_folder() / "examples" / hashlib.sha256(content).hexdigest()[:16] / name
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
-        if shown:
+        if is_web_format:
             file.write_bytes(content)
         else:
             open_image(content, name=example.name).save(file)

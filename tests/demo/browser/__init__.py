@@ -1,1 +1,1 @@
-"""Tests that drive the page; a package, so that what they share ends before other tests begin."""
+"""Tests in a browser. A package, so that its fixtures are torn down before other tests begin."""

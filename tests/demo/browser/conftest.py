@@ -1,4 +1,4 @@
-"""A tiny run on coloured noise, the demo that serves it, and headless Chromium with the camera that it feigns."""
+"""Fixtures: a tiny run on coloured noise, the demo that serves it, and headless Chromium with a fake camera."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from browsing import COLOURS, MILLISECONDS, Demo, noise
+from browsing import COLOURS, MILLISECONDS, Demo, make_noise_png
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,7 +28,7 @@ ARGUMENTS = [
 
 @pytest.fixture(scope="package")
 def tiny_plugin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Makes the example plugin known to this process and to those that it starts, without installing it."""
+    """Makes the example plugin available to this process and its subprocesses, without installing it."""
     site = tmp_path_factory.mktemp("site")
     info = site / "zoo_tinynet-0.1.dist-info"
     info.mkdir()
@@ -43,15 +43,15 @@ def tiny_plugin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="package")
 def models(tiny_plugin: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A run of `tinynet`, made here, and the file exported from it."""
+    """A new run of `tinynet`, and the file exported from it."""
     from zoo.training.finetune import finetune
-    from zoo_export.exporting import export
+    from zoo_export.targets.onnx import export
 
     folder = tmp_path_factory.mktemp("demo")
     for colour in COLOURS:
         (folder / "photos" / colour).mkdir(parents=True)
         for seed in range(20):
-            (folder / "photos" / colour / f"{seed}.png").write_bytes(noise(colour, seed))
+            (folder / "photos" / colour / f"{seed}.png").write_bytes(make_noise_png(colour, seed))
     values = {"weights": "none", "epochs": 6, "batch_size": 8, "lr": 0.01, "device": "cpu", "precision": "fp32"}
     run = finetune("tinynet", data=str(folder / "photos"), runs=folder / "runs", **values)
     return run.path, export(run, folder / "model.onnx", device="cpu").path
@@ -59,35 +59,35 @@ def models(tiny_plugin: None, tmp_path_factory: pytest.TempPathFactory) -> tuple
 
 @pytest.fixture(scope="package")
 def demo(models: tuple[Path, Path]) -> Iterator[Demo]:
-    """The demo, as the command line starts it, on a port of its own."""
+    """The demo, started by its command, on a free port."""
     run, file = models
     arguments = [str(run), str(file), "--runs", str(run.parent), "--device", "cpu", "--port", "0", "--no-open"]
     with subprocess.Popen(
         [sys.executable, "-m", "zoo", "demo", *arguments], stdout=subprocess.PIPE, text=True, encoding="utf-8"
     ) as process:
         assert process.stdout is not None
-        listening = process.stdout.readline()
-        assert listening.startswith("Listening on http://127.0.0.1:"), listening
+        line = process.stdout.readline()
+        assert line.startswith("Listening on http://127.0.0.1:"), line
         names = [run.name, f"{file.parent.name}/{file.name}"]
-        assert process.stdout.readline() == f"On offer: {', '.join(names)}.\n"
-        yield Demo(url=listening.split()[2].rstrip(";"), models=names, runs=run.parent)
+        assert process.stdout.readline() == f"Models: {', '.join(names)}\n"
+        yield Demo(url=line.split()[2], models=names, runs=run.parent)
         process.send_signal(signal.SIGINT)
         try:
-            assert process.wait(20) == 0  # though pages may be open
+            assert process.wait(20) == 0  # even while pages are open
         finally:
             process.kill()
 
 
 @pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
-    """Chromium of the system, or Playwright's own."""
+    """The system's Chromium, or Playwright's own."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     playwright.expect.set_options(timeout=MILLISECONDS)
     names = ("chromium", "chromium-browser", "google-chrome")
-    found = next(filter(None, map(shutil.which, names)), None)
-    with playwright.sync_playwright() as tool:
+    executable = next(filter(None, map(shutil.which, names)), None)
+    with playwright.sync_playwright() as driver:
         try:
-            browser = tool.chromium.launch(executable_path=found, args=ARGUMENTS)
+            browser = driver.chromium.launch(executable_path=executable, args=ARGUMENTS)
         except playwright.Error as error:
             pytest.skip(f"Chromium cannot be started: {error.message.splitlines()[0]}")
         yield browser
@@ -96,14 +96,14 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture(scope="package")
 def visit(chromium: Browser, demo: Demo) -> Callable[..., Page]:
-    """Opens the page of the demo as somebody else each time; options are those of a browser's context."""
+    """Opens the page in a new browser context each time; takes the options of the context."""
 
     def visit(**options: Any) -> Page:
         context = chromium.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
         context.set_default_timeout(MILLISECONDS)
-        context.on("request", lambda request: demo.asked.append(request.url))
+        context.on("request", lambda request: demo.requests.append(request.url))
         page = context.new_page()
-        page.on("websocket", lambda socket: demo.asked.append(socket.url))
+        page.on("websocket", lambda socket: demo.requests.append(socket.url))
         page.on("pageerror", lambda error: demo.errors.append(str(error)))
         page.goto(demo.url)
         page.get_by_role("tab", name="Predict").wait_for(state="attached")
@@ -114,7 +114,7 @@ def visit(chromium: Browser, demo: Demo) -> Callable[..., Page]:
 
 @pytest.fixture(scope="module")
 def page(visit: Callable[..., Page]) -> Iterator[Page]:
-    """The page on a desk, loaded once for all tests of a module."""
+    """The page on a desktop, loaded once for all tests of a module."""
     page = visit()
     yield page
     page.context.close()

@@ -1,4 +1,4 @@
-"""What the page makes of many photos and of archives."""
+"""Tests of the Batch tab: archives, summary and CSV file."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from redness import Redness, png
+from redness import Redness, make_png
 
 from zoo.errors import ImageError
-from zoo_demo.served import Served
+from zoo_demo.models.served_model import ServedModel
 from zoo_demo.tabs import batch
 
 
@@ -19,22 +19,22 @@ from zoo_demo.tabs import batch
 def archive(tmp_path: Path) -> Path:
     path = tmp_path / "photos.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
-        file.writestr("a/red.png", png("red"))
-        file.writestr("../blue.png", png("blue"))
+        file.writestr("a/red.png", make_png("red"))
+        file.writestr("../blue.png", make_png("blue"))
         file.writestr("broken.jpg", b"nonsense")
         file.writestr("notes.txt", "no photo")
         file.writestr("__MACOSX/a/._red.png", b"what macOS adds")
     return path
 
 
-def test_archives_are_read_where_they_lie(archive: Path, tmp_path: Path) -> None:
+def test_archives_are_read_in_place(archive: Path, tmp_path: Path) -> None:
     alone = tmp_path / "alone.png"
-    alone.write_bytes(png("red"))
+    alone.write_bytes(make_png("red"))
 
-    places = list(batch._places([str(archive), str(alone)]))
-    outcomes = asyncio.run(batch._classified(Served("redness", Redness()), places))
+    photos = list(batch._find_photos([str(archive), str(alone)]))
+    outcomes = asyncio.run(batch._classify(ServedModel("redness", Redness()), photos))
 
-    assert [place.name for place in places] == [
+    assert [photo.name for photo in photos] == [
         "photos.zip/../blue.png",
         "photos.zip/a/red.png",
         "photos.zip/broken.jpg",
@@ -43,27 +43,27 @@ def test_archives_are_read_where_they_lie(archive: Path, tmp_path: Path) -> None
     labels = [None if isinstance(each, ImageError) else each.label for each in outcomes]
     assert labels == ["other", "red", None, "red"]
     assert sorted(tmp_path.iterdir()) == [alone, archive]
-    assert batch._summary(places, outcomes) == "4 photos: **2** red, **1** other, **1** could not be read."
+    assert batch._summarize(outcomes) == "4 photos: **2** red, **1** other, **1** unreadable."
 
 
-def test_damaged_members_are_told_by_name(archive: Path) -> None:
+def test_damaged_members_are_reported_by_name(archive: Path) -> None:
     content = bytearray(archive.read_bytes())
     content[content.index(b"red.png") + 20] ^= 0xFF  # within the compressed photo
     archive.write_bytes(bytes(content))
 
-    places = list(batch._places([str(archive)]))
-    outcomes = asyncio.run(batch._classified(Served("redness", Redness()), places))
+    photos = list(batch._find_photos([str(archive)]))
+    outcomes = asyncio.run(batch._classify(ServedModel("redness", Redness()), photos))
 
-    (failed,) = [each for each, place in zip(outcomes, places, strict=True) if "red.png" in place.name]
+    (failed,) = [each for each, photo in zip(outcomes, photos, strict=True) if "red.png" in photo.name]
     assert isinstance(failed, ImageError)
     assert failed.message.startswith("photos.zip/a/red.png:")
 
 
-def test_the_csv_has_every_probability_and_every_error(archive: Path) -> None:
-    places = list(batch._places([str(archive)]))
-    outcomes = asyncio.run(batch._classified(Served("redness", Redness()), places))
+def test_the_csv_contains_every_probability_and_every_error(archive: Path) -> None:
+    photos = list(batch._find_photos([str(archive)]))
+    outcomes = asyncio.run(batch._classify(ServedModel("redness", Redness()), photos))
 
-    file = batch._write_csv([place.name for place in places], outcomes, ("red", "other"))
+    file = batch._write_csv([photo.name for photo in photos], outcomes, ("red", "other"))
 
     with Path(file).open(encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))

@@ -1,0 +1,1 @@
+"""Lessons: photos collected on the page, the trainings on them, and the models that result."""

@@ -1,0 +1,147 @@
+"""A model with a queue in front: classifies photos for many callers at once. Imports no torch itself."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from zoo.errors import ImageError
+from zoo.utils.machine import usable_cpus
+from zoo_demo.models.batcher import Batcher
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from zoo.inference.predictor import Photo, PhotoPredictor, Prediction
+
+    Outcome = Prediction | ImageError
+
+# All models share the threads that decode: more threads than processors would only take turns.
+_decoders = ThreadPoolExecutor(usable_cpus(), thread_name_prefix="decode")
+_DIMMED = 0.3  # brightness that remains where the heat map is 0
+_LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimedOutcomes:
+    """The outcome for each photo of a request, and the time it took.
+
+    Attributes:
+        outcomes: For each photo its prediction, or the reason why it cannot be read.
+        read_ms: Milliseconds to decode, resize and crop.
+        model_ms: Milliseconds to wait for a batch and to compute it.
+    """
+
+    outcomes: list[Outcome]
+    read_ms: float
+    model_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """The prediction for one photo, with its heat map.
+
+    Attributes:
+        prediction: The prediction.
+        overlay: uint8 ``(h, w, 3)``: the network's input under the heat map.
+        read_ms: Milliseconds to decode, resize and crop.
+        model_ms: Milliseconds to compute prediction and heat map.
+    """
+
+    prediction: Prediction
+    overlay: NDArray[np.uint8]
+    read_ms: float
+    model_ms: float
+
+
+class ServedModel:
+    """A predictor behind a queue.
+
+    Attributes:
+        name: Unique in the `ModelPool`; users of the page and the API choose a model by it.
+        predictor: The model itself.
+        batcher: The queue.
+    """
+
+    def __init__(self, name: str, predictor: PhotoPredictor) -> None:
+        self.name = name
+        self.predictor = predictor
+        self.batcher = Batcher(predictor.probabilities)
+
+    async def predict(self, photos: Sequence[tuple[str, Photo]]) -> TimedOutcomes:
+        """Classifies photos; each comes with the name that error messages call it.
+
+        Raises:
+            BusyError: Too many images are waiting.
+            ZooError: The model failed.
+        """
+        started = time.perf_counter()
+        loop = asyncio.get_running_loop()
+        images = await asyncio.gather(
+            *(loop.run_in_executor(_decoders, self._read, name, photo) for name, photo in photos)
+        )
+        decoded = time.perf_counter()
+        futures = self.batcher.submit([each for each in images if not isinstance(each, ImageError)])
+        rows = iter(await asyncio.gather(*map(asyncio.wrap_future, futures)))
+        done = time.perf_counter()
+        outcomes = [
+            each if isinstance(each, ImageError) else self.predictor.prediction(name, next(rows))
+            for (name, _), each in zip(photos, images, strict=True)
+        ]
+        return TimedOutcomes(outcomes=outcomes, read_ms=1000 * (decoded - started), model_ms=1000 * (done - decoded))
+
+    async def explain(self, name: str, photo: Photo) -> Explanation:
+        """Classifies one photo and returns its heat map too. Not batched.
+
+        Raises:
+            ImageError: The photo cannot be read.
+            ZooError: The model failed.
+        """
+        return await asyncio.get_running_loop().run_in_executor(_decoders, self._explain, name, photo)
+
+    def _explain(self, name: str, photo: Photo) -> Explanation:
+        started = time.perf_counter()
+        image = self.predictor.read(photo, name=name)
+        decoded = time.perf_counter()
+        probabilities, heatmaps = self.predictor.explained([image])
+        done = time.perf_counter()
+        return Explanation(
+            prediction=self.predictor.prediction(name, probabilities[0]),
+            overlay=image if heatmaps is None else overlay_heatmap(image, heatmaps[0]),
+            read_ms=1000 * (decoded - started),
+            model_ms=1000 * (done - decoded),
+        )
+
+    def _read(self, name: str, photo: Photo) -> NDArray[np.uint8] | ImageError:
+        try:
+            return self.predictor.read(photo, name=name)
+        except ImageError as error:
+            return error
+
+
+def overlay_heatmap(image: NDArray[np.uint8], heatmap: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Returns an image with its colours where the heat map is high, dark and grey where it is low.
+
+    Brightness and colour carry the same information, so the overlay is legible on any photo and to colour-blind users.
+
+    Args:
+        image: uint8 RGB ``(h, w, 3)``, the network's input.
+        heatmap: float32 ``(rows, columns)`` from 0 to 1; covers the whole image.
+
+    Returns:
+        uint8 RGB ``(h, w, 3)``.
+    """
+    height, width = image.shape[:2]
+    enlarged = Image.fromarray(heatmap.astype(np.float32)).resize((width, height), Image.Resampling.BICUBIC)
+    heat = np.asarray(enlarged).clip(0, 1)[..., None]
+    grey = (image @ _LUMA)[..., None]
+    mixed: NDArray[np.uint8] = (heat * image + (1 - heat) * _DIMMED * grey).round().astype(np.uint8)
+    return mixed

@@ -1,0 +1,137 @@
+"""Listens on a port and runs the application there with uvicorn."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import signal
+import socket
+import sys
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from zoo.errors import ConfigError
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from fastapi import FastAPI
+
+HEADER_SECONDS = 20.0  # for the headers of a request to arrive
+_SHUTDOWN_SECONDS = 2  # for open requests to finish once the server stops
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def is_loopback(host: str) -> bool:
+    """Returns whether an address can be reached from this machine only."""
+    return host in _LOOPBACK
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Returns a listening socket; port 0 picks a free port.
+
+    Raises:
+        ConfigError: The port is taken, or this machine does not have the address.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # asyncio sets TCP_NODELAY only on sockets that name their protocol; without it small responses take 40 ms longer.
+    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+        sock.listen(2048)
+    except (OSError, OverflowError) as error:
+        sock.close()
+        bad_host = isinstance(error, socket.gaierror) or getattr(error, "errno", None) == errno.EADDRNOTAVAIL
+        raise ConfigError(
+            f"Cannot listen on {host} port {port}: {getattr(error, 'strerror', None) or error}.",
+            hint="Pass --host 127.0.0.1 for this machine only, or --host 0.0.0.0 for the network."
+            if bad_host
+            else "Pass another port with --port, or --port 0 for any free one.",
+        ) from error
+    return sock
+
+
+def url_of(sock: socket.socket) -> str:
+    """Returns the URL under which a browser on this machine reaches the server."""
+    host, port = sock.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def serve(app: FastAPI, sock: socket.socket, *, on_ready: Callable[[], None]) -> None:
+    """Serves until interrupted; calls `on_ready` once the server accepts requests."""
+    # It logs every malformed form. The client gets the error; the log would fill up.
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
+    config = uvicorn.Config(
+        app,
+        http=PromptProtocol,
+        ws="none",  # the page uses none
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
+    )
+    server = _Server(config, on_ready)
+    # uvicorn shuts down and then raises the signal again, which would end the process on the spot. SystemExit lets
+    # exit handlers run: they delete uploads and let trainings save.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run(sockets=[sock])
+
+
+class PromptProtocol(H11Protocol):
+    """uvicorn's HTTP protocol with a deadline: the headers of a request must arrive within `HEADER_SECONDS`.
+
+    uvicorn waits forever, even if a byte arrives only now and then: a client that opens many such connections takes
+    every one there is (https://en.wikipedia.org/wiki/Slowloris_(cyber_attack)).
+    """
+
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        """Starts the deadline of the first request."""
+        super().connection_made(transport)
+        self._start_deadline()
+
+    def data_received(self, data: bytes) -> None:
+        """Stops the deadline once the headers are complete; starts the next one when the response is."""
+        super().data_received(data)
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._stop_deadline()
+        elif self._deadline is None:
+            self._start_deadline()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stops the deadline."""
+        self._stop_deadline()
+        super().connection_lost(exc)
+
+    def _start_deadline(self) -> None:
+        self._deadline = self.loop.call_later(HEADER_SECONDS, self.transport.close)
+
+    def _stop_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_ready = on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # An open page holds a connection all the time. That shutting down cuts it is not worth an error in the log.
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+        await super().shutdown(sockets)

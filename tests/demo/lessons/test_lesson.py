@@ -1,0 +1,86 @@
+"""Tests of lessons: class folders on disk, filled from an untrusted page."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from zoo.data.sources.folder import read_folder
+from zoo.errors import ConfigError, ImageError
+from zoo_demo.lessons.lesson import list_lessons, open_lesson
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def jpeg(colour: str, size: tuple[int, int] = (40, 30), exif: Image.Exif | None = None) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", size, colour).save(buffer, "JPEG", **({"exif": exif} if exif else {}))
+    return buffer.getvalue()
+
+
+def test_photos_become_class_folders(tmp_path: Path) -> None:
+    lesson = open_lesson(tmp_path, "  cats   and dogs ")
+    for label, colour in (("cat", "red"), ("dog", "blue")):
+        lesson.add_class(label)
+        lesson.add(label, jpeg(colour))
+        lesson.add(label, np.zeros((10, 10, 3), np.uint8))
+
+    assert lesson.name == "cats and dogs"
+    assert lesson.classes() == {"cat": 2, "dog": 2}
+    assert list_lessons(tmp_path) == ["cats and dogs"]
+    assert read_folder(lesson.folder).classes == ("cat", "dog")
+
+
+def test_a_photo_is_stored_once_scaled_down_and_upright(tmp_path: Path) -> None:
+    lesson = open_lesson(tmp_path, "a")
+    lesson.add_class("x")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # rotated by 90 degrees
+    content = jpeg("red", (3000, 1500), exif)
+
+    first, again = lesson.add("x", content), lesson.add("x", content)
+
+    assert first == again
+    assert len(lesson.photos("x")) == 1
+    with Image.open(first) as stored:
+        assert stored.size == (512, 1024)
+
+
+@pytest.mark.parametrize("name", ["", "  ", "../x", "a/b", ".hidden", "a\0b", "x" * 61, "-rf", "C:\\x"])
+def test_names_that_could_escape_the_folder_are_rejected(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match="not a valid name for a lesson"):
+        open_lesson(tmp_path, name)
+    with pytest.raises(ConfigError, match="not a valid name for a class"):
+        open_lesson(tmp_path, "good").add_class(name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_no_photo_is_rejected_by_name(tmp_path: Path) -> None:
+    lesson = open_lesson(tmp_path, "a")
+    lesson.add_class("x")
+
+    with pytest.raises(ImageError, match=r"holiday\.jpg: it is not an image"):
+        lesson.add("x", b"nonsense", name="holiday.jpg")
+    with pytest.raises(ConfigError, match="There is no class 'y'"):
+        lesson.add("y", jpeg("red"))
+    assert lesson.classes() == {"x": 0}
+
+
+def test_only_photos_and_classes_of_the_lesson_are_removed(tmp_path: Path) -> None:
+    lesson = open_lesson(tmp_path / "lessons", "a")
+    lesson.add_class("x")
+    photo = lesson.add("x", jpeg("red"))
+    elsewhere = tmp_path / "precious.jpg"
+    elsewhere.write_bytes(b"1")
+
+    lesson.remove([photo, elsewhere])
+    assert lesson.classes() == {"x": 0}
+    assert elsewhere.exists()
+
+    lesson.remove_class("x")
+    assert lesson.classes() == {}
