@@ -8,7 +8,7 @@ PAGE = (ROOT / "docs" / "reliability.md").read_text("utf-8")
 
 
 def test_every_row_names_a_test_and_every_test_that_is_named_exists():
-    rows = [line for line in PAGE.splitlines() if line.startswith("| ") and not line.startswith("| what goes wrong")]
+    rows = [line for line in PAGE.splitlines() if line.startswith("| ") and not line.startswith("| event |")]
     assert len(rows) > 40
     for row in rows:
         assert re.search(r"\| `(tests/[\w/]+\.py)::(test_\w+)` \|$", row), row
