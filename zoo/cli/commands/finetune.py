@@ -14,7 +14,7 @@ from zoo.cli.commands.options import (
     quiet_option,
     runs_option,
 )
-from zoo.cli.main import ARGUMENTS
+from zoo.cli.groups import ARGUMENTS
 from zoo.cli.terminal.observers import display_events
 from zoo.config import make_config
 from zoo.training.distributed.process_group import ProcessGroup

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.utils.text import printable
+from zoo.utils.text import one_line, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -124,6 +124,18 @@ def write_finding(status: str, about: str, text: str, advice: str = "") -> None:
 def write_detail(line: str) -> None:
     """Prints a line below the text of a finding."""
     click.echo(" " * (_STATUS_WIDTH + _ABOUT_WIDTH) + line)
+
+
+def write_error(message: str, hint: str = "") -> None:
+    """Prints an error to stderr, and on a second line what to do about it."""
+    click.echo(f"{click.style('error:', fg='red', bold=True)} {format_message(message)}", err=True)
+    if hint:
+        click.echo(format_message(hint), err=True)
+
+
+def write_warning(text: str) -> None:
+    """Prints a warning to stderr, in one line."""
+    click.echo(f"{click.style('warning:', fg='yellow', bold=True)} {one_line(text)}", err=True)
 
 
 def format_message(text: str) -> str:

@@ -1,0 +1,107 @@
+import errno
+import io
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from zoo.cli.terminal import console
+from zoo.cli.terminal.stdout import CheckedStream, OutputError, checked_stdout
+
+ZOO = [sys.executable, "-m", "zoo"]
+
+
+class Failing(io.StringIO):
+    def __init__(self, error):
+        super().__init__()
+        self.error = error
+
+    def write(self, text):
+        raise self.error
+
+    def flush(self):
+        raise self.error
+
+
+@pytest.mark.parametrize("use", [lambda stream: stream.write("x"), lambda stream: stream.flush()])
+def test_a_failing_stream_is_an_output_error_and_a_broken_pipe_stays_one(use):
+    with pytest.raises(OutputError, match=r"^Cannot write the output: No space left on device\.\n"):
+        use(CheckedStream(Failing(OSError(errno.ENOSPC, "No space left on device"))))
+    with pytest.raises(BrokenPipeError):
+        use(CheckedStream(Failing(BrokenPipeError(errno.EPIPE, "Broken pipe"))))
+
+
+def test_the_rest_of_the_stream_is_as_before():
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="cp1252")
+    assert CheckedStream(stream).encoding == "cp1252"
+    assert CheckedStream(stream).isatty() is False
+
+
+def test_characters_that_stdout_cannot_encode_are_escaped(monkeypatch):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="cp874")
+    monkeypatch.setattr(sys, "stdout", stream)
+    with checked_stdout():
+        print("93.1 % ± 1.8, 热狗")
+        sys.stdout.flush()
+    assert sys.stdout is stream
+    assert stream.buffer.getvalue().strip() == rb"93.1 % \xb1 1.8, \u70ed\u72d7"
+
+
+def test_json_is_ascii_where_stdout_is_not_unicode(monkeypatch):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="cp1252")
+    monkeypatch.setattr(sys, "stdout", stream)
+    with checked_stdout():
+        console.write_json({"name": "热狗 ±"})
+    assert stream.buffer.getvalue().isascii()
+    assert json.loads(stream.buffer.getvalue()) == {"name": "热狗 ±"}
+
+
+@pytest.fixture
+def run_zoo(tmp_path):
+    """Returns a function that runs a command in a process of its own, in an empty folder."""
+
+    def run(*args, **how):
+        how = {"stdout": subprocess.PIPE, **how}
+        environment = {**os.environ, "ZOO_HOME": str(tmp_path), **how.pop("env", {})}
+        return subprocess.run([*ZOO, *args], stderr=subprocess.PIPE, cwd=tmp_path, env=environment, check=False, **how)
+
+    return run
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a device that is always full")  # noqa: PTH110
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_is_an_error_of_two_lines(run_zoo, unbuffered):
+    with open("/dev/full", "wb") as full:  # noqa: PTH123
+        done = run_zoo("list", "--kind", "heads", stdout=full, env={"PYTHONUNBUFFERED": unbuffered})
+    assert done.returncode == 1
+    assert done.stderr.decode().splitlines() == [
+        "error: Cannot write the output: No space left on device.",
+        "Redirect it to another file or device.",
+    ]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a descriptor is closed by a shell")
+def test_a_closed_stdout_is_an_error_of_two_lines(tmp_path):
+    done = subprocess.run(
+        ["/bin/sh", "-c", 'exec "$@" >&-', "sh", *ZOO, "list", "--kind", "heads"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "ZOO_HOME": str(tmp_path)},
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "error: Cannot write the output: Bad file descriptor.",
+        "Redirect it to another file or device.",
+    ]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes break with a signal of their own elsewhere")
+def test_a_reader_that_leaves_is_not_an_error():
+    command = [*ZOO, "info", "d2l"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 1

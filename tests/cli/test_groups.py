@@ -1,0 +1,122 @@
+import click
+import pytest
+
+from zoo.cli.groups import LazyGroup
+from zoo.cli.main import cli
+
+
+@pytest.mark.parametrize(("typed", "near"), [("fintune", "finetune"), ("lst", "list"), ("new_plugin", "new-plugin")])
+def test_an_unknown_command_suggests_close_matches(run, commands, typed, near):
+    code, _, err = run(typed)
+    assert code == 2
+    assert err.startswith(f"error: There is no command '{typed}'.\nDid you mean {near}?")
+
+
+def test_an_unknown_command_without_close_matches_says_where_all_are_listed(run, commands):
+    assert "'zoo --help' lists all commands." in run("qqq")[2]
+
+
+def test_a_plugin_adds_commands_eager_and_lazy(run, install_plugins):
+    def zoo_commands(cli):
+        cli.add_command(click.Command("paint", callback=lambda: click.echo("painted"), help="Paint it."))
+        cli.add_lazy("encode", "json:dumps", "Encode it.")
+
+    install_plugins(acme=zoo_commands)
+    code, out, err = run("--help")
+    assert (code, err) == (0, "")
+    lines = [line.split() for line in out.splitlines()]
+    section = lines.index(["Plugins:"])
+    assert lines[section + 1 : section + 3] == [["encode", "Encode", "it."], ["paint", "Paint", "it."]]
+    assert run("paint") == (0, "painted\n", "")
+
+
+@pytest.mark.parametrize("error", [ImportError("No module\nnamed 'x'"), SystemExit(3)])
+def test_a_plugin_that_fails_is_a_warning_and_the_others_work(run, install_plugins, error):
+    def zoo_commands(cli):
+        cli.add_command(click.Command("paint", help="Paint it."))
+
+    def halfway(cli):
+        cli.add_command(click.Command("half"))
+        raise ValueError("halfway")
+
+    install_plugins(broken=error, halfway=halfway, good=zoo_commands)
+    code, out, err = run("--help")
+    assert code == 0
+    assert "paint" in out
+    assert "half" not in out
+    first, second = err.splitlines()
+    assert first.startswith(f"warning: The plugin acme:broken cannot add its commands: {type(error).__name__}: ")
+    assert second == "warning: The plugin acme:halfway cannot add its commands: ValueError: halfway"
+
+
+def test_a_plugin_cannot_replace_a_command(run, install_plugins):
+    def zoo_commands(cli):
+        cli.add_command(click.Command("list", callback=lambda: click.echo("mine")))
+        cli.add_command(click.Command("paint"))
+
+    install_plugins(first=zoo_commands, second=zoo_commands)
+    _, _, err = run("--help")
+    assert err.splitlines() == [
+        "warning: The plugin acme:first cannot add 'list': that command belongs to the zoo.",
+        "warning: The plugin acme:second cannot add 'list': that command belongs to the zoo.",
+        "warning: The plugin acme:second cannot add 'paint': that command belongs to acme:first.",
+    ]
+    assert run("list", "--kind", "heads")[1] != "mine\n"
+
+
+def test_a_built_in_command_imports_no_plugin(run, install_plugins):
+    install_plugins(broken=ImportError("never imported"))
+    assert "acme" not in run("new-plugin", "--help")[2]
+
+
+def test_blocked_plugins_are_not_imported(run, install_plugins, monkeypatch):
+    install_plugins(broken=ImportError("never imported"))
+    monkeypatch.setenv("ZOO_BLOCK_PLUGINS", "acme:broken")
+    assert run("--help")[2] == ""
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_blocked_name_that_is_not_a_plugin_is_a_warning(run, install_plugins, monkeypatch):
+    install_plugins()
+    monkeypatch.setenv("ZOO_BLOCK_PLUGINS", "other")
+    assert run("--help")[2] == "warning: ZOO_BLOCK_PLUGINS names 'other', which is no installed plugin\n"
+
+
+def test_a_command_that_cannot_be_imported_is_the_plugins_fault(run, install_plugins):
+    install_plugins(nets=lambda cli: cli.add_lazy("train-nets", "no_such_module:command", "Train."))
+    code, out, err = run("train-nets")
+    assert (code, out) == (1, "")
+    assert err.startswith("error: The plugin acme:nets cannot run 'train-nets': ModuleNotFoundError")
+    assert "ZOO_BLOCK_PLUGINS=acme:nets" in err
+
+
+def test_plugins_that_are_skipped_have_no_commands():
+    from zoo.cli.groups import _WITHOUT_COMMANDS
+    from zoo.plugins.registry import load_registry
+
+    skipped = {p.key.partition(":")[2]: p for p in load_registry().plugins if p.built_in}
+    assert {entry for entry in _WITHOUT_COMMANDS if skipped[entry].add_commands} == set()
+
+
+def test_a_lazy_target_needs_both_halves():
+    with pytest.raises(ValueError, match="'module:attribute'"):
+        LazyGroup().add_lazy("x", "module", "Help.")
+
+
+def test_sections_have_an_order_and_those_of_plugins_follow(run, install_plugins):
+    def zoo_commands(cli):
+        cli.add_lazy("encode", "json:dumps", "Encode it.", section="Codecs")
+        cli.add_lazy("ship", "json:dumps", "Ship it.", section="Deploy")
+
+    install_plugins(acme=zoo_commands)
+    lines = run("--help")[1].splitlines()
+    sections = ["Train:", "Use a run:", "Deploy:", "Explore:", "Set up:", "Codecs:"]
+    assert [line for line in lines if line in sections] == sections
+    assert lines[lines.index("Deploy:") + 1].split() == ["ship", "Ship", "it."]
+
+
+def test_built_in_plugins_list_their_commands_in_sections(commands, monkeypatch):
+    monkeypatch.setattr(cli, "_plugins_added", False)
+    cli.list_commands(click.Context(cli))
+    assert {"demo", "export", "convert"} <= set(cli.lazy)
+    assert {command.section for command in cli.lazy.values()} <= set(LazyGroup.sections)

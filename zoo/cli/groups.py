@@ -1,0 +1,185 @@
+"""Groups of commands that are imported only when they run, those of plugins included. Imports nothing slow."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import click
+
+from zoo.errors import PluginError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from zoo.plugins.entry_points import Candidate
+
+ARGUMENTS = "zoo.arguments"  # key in the context of a command: the command line behind ``zoo``
+# These built-in plugins have no commands: a help page need not import them.
+_WITHOUT_COMMANDS = ("torchvision", "heads", "datasets")
+
+
+class UsageError(click.UsageError):
+    """A command that was called the wrong way, and what to do instead."""
+
+    def __init__(self, message: str, *, hint: str = "", ctx: click.Context | None = None) -> None:
+        super().__init__(message, ctx)
+        self.hint = hint
+
+
+class _LazyCommand(NamedTuple):
+    target: str
+    help: str
+    section: str
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they run; its help page imports none of them."""
+
+    # The order of the help page. Other sections follow, in the order in which they were added.
+    sections: ClassVar[tuple[str, ...]] = ("Train", "Use a run", "Deploy", "Explore", "Set up")
+    default_section: ClassVar[str] = "Plugins"
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.lazy: dict[str, _LazyCommand] = {}
+
+    def add_lazy(self, name: str, target: str, help: str, *, section: str = default_section) -> None:
+        """Adds a command without importing it.
+
+        Args:
+            name: Name of the command.
+            target: Where the `click.Command` is defined: ``"module:attribute"``.
+            help: One line for the list of commands.
+            section: The heading under which the help page lists it.
+
+        Raises:
+            ValueError: The target is not of the form ``"module:attribute"``.
+        """
+        module, colon, attribute = target.partition(":")
+        if not (module and colon and attribute):
+            raise ValueError(f"{target!r} is not of the form 'module:attribute'")
+        self.lazy[name] = _LazyCommand(target, help, section)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Returns the names in the order in which they were added."""
+        return [*self.lazy, *(name for name in self.commands if name not in self.lazy)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Imports and returns a command, or returns None if there is none of that name."""
+        lazy = self.lazy.get(cmd_name)
+        if lazy is None:
+            return super().get_command(ctx, cmd_name)
+        module, _, attribute = lazy.target.partition(":")
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command), f"{lazy.target} is not a click command"
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Finds the command that the first argument names; for an unknown name the error lists close matches."""
+        name = args[0]
+        if not name.startswith("-") and not ctx.resilient_parsing and self.get_command(ctx, name) is None:
+            near = did_you_mean(name, self.list_commands(ctx))
+            hint = f"{near} '{ctx.command_path} --help' lists all commands.".strip()
+            raise UsageError(f"There is no command '{name}'.", hint=hint, ctx=ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes the list of commands under their sections."""
+        sections: dict[str, list[tuple[str, str]]] = {section: [] for section in self.sections}
+        names = self.list_commands(ctx)
+        width = max(map(len, names), default=0)
+        for name in names:
+            if name in self.lazy:
+                sections.setdefault(self.lazy[name].section, []).append((name.ljust(width), self.lazy[name].help))
+            elif not self.commands[name].hidden:
+                summary = self.commands[name].get_short_help_str(limit=90)
+                sections.setdefault(self.default_section, []).append((name.ljust(width), summary))
+        for section, rows in sections.items():
+            if rows:
+                with formatter.section(section):
+                    formatter.write_dl(rows)
+
+
+class ZooGroup(LazyGroup):
+    """The commands of the zoo. Plugins are asked for theirs only if a built-in command does not have the name."""
+
+    _plugins_added = False
+    _owners: ClassVar[dict[str, str]] = {}  # command -> key of the plugin that added it
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keeps the command line: a command may have to start further processes with it."""
+        ctx.meta[ARGUMENTS] = tuple(args)
+        return super().parse_args(ctx, args)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Returns the names of the built-in commands, then those of plugins."""
+        self._add_plugins()
+        return super().list_commands(ctx)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Imports and returns a command; for a built-in one no plugin is imported.
+
+        Raises:
+            PluginError: The command of a plugin cannot be imported.
+        """
+        if cmd_name not in self.lazy:
+            self._add_plugins()
+        owner = self._owners.get(cmd_name)
+        if owner is None:
+            return super().get_command(ctx, cmd_name)
+        try:
+            return super().get_command(ctx, cmd_name)
+        except (Exception, SystemExit) as error:
+            raise PluginError(
+                f"The plugin {owner} cannot run '{cmd_name}': {type(error).__name__}: {error}",
+                hint=f"Install what it needs, or leave it out with ZOO_BLOCK_PLUGINS={owner}.",
+            ) from error
+
+    def _add_plugins(self) -> None:
+        if self._plugins_added:
+            return
+        self._plugins_added = True
+        owners = dict.fromkeys(self.lazy, "the zoo")
+        for plugin in _plugins_with_commands():
+            try:
+                added = _commands_of(plugin)
+            except (Exception, SystemExit) as error:  # whatever a plugin does, the other commands must work
+                _warn(f"The plugin {plugin.key} cannot add its commands: {type(error).__name__}: {error}")
+                continue
+            for name in [*added.lazy, *added.commands]:
+                if name in owners:
+                    _warn(f"The plugin {plugin.key} cannot add '{name}': that command belongs to {owners[name]}.")
+                    continue
+                owners[name] = self._owners[name] = plugin.key
+                if name in added.lazy:
+                    self.lazy[name] = added.lazy[name]
+                else:
+                    self.commands[name] = added.commands[name]
+
+
+def _plugins_with_commands() -> Iterator[Candidate]:
+    from zoo.plugins.entry_points import blocked_names, find_plugins, is_blocked, warn_of_unused
+
+    found, blocked = find_plugins(), blocked_names()
+    warn_of_unused(blocked, found)
+    for plugin in found:
+        if not (plugin.built_in and plugin.entry in _WITHOUT_COMMANDS) and not is_blocked(plugin, blocked):
+            yield plugin
+
+
+def _commands_of(plugin: Candidate) -> LazyGroup:
+    """Lets a plugin add its commands to a group of its own, so that it adds all or none; raises whatever it raises."""
+    from zoo.plugins.hookspecs import register
+
+    group = LazyGroup()
+    register(plugin.load()).hook.zoo_commands(cli=group)
+    return group
+
+
+def _warn(text: str) -> None:
+    from zoo.cli.terminal import console
+
+    console.write_warning(text)
