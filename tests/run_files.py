@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 
 from zoo.preprocess import preprocess_to_dict
 from zoo.runs.manifest import MANIFEST
-from zoo.runs.run import METRICS, RECORD
+from zoo.runs.record import RECORD, RunRecord
+from zoo.runs.run import METRICS
 from zoo.runs.tag_history import TAGS
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from zoo.plugins.registry import Registry
 
 CREATED = "2026-01-01T00:00:00+00:00"

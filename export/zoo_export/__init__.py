@@ -1,6 +1,6 @@
-"""The built-in plugin that exports trained runs to ONNX, proves them equal, and serves them without torch.
+"""The built-in plugin that exports trained runs to ONNX, verifies exported files, and serves them without torch.
 
-Every ``zoo --help`` imports it: even light modules are imported inside the functions.
+Every ``zoo --help`` imports it, so functions import even light modules themselves.
 """
 
 from __future__ import annotations
@@ -10,15 +10,24 @@ from typing import TYPE_CHECKING, Any
 from zoo import hookimpl
 
 if TYPE_CHECKING:
-    from zoo.plugins.specs import CheckSpec, Finding, FormatRequest, FormatSpec
-    from zoo_export.predictor import OnnxPredictor, load
+    from zoo.plugins.specs import CheckSpec, FormatSpec
+    from zoo_export.runtime.predictor import OnnxPredictor, load
 
 __all__ = ["OnnxPredictor", "load"]
+
+_COMMANDS = {
+    "export": ("zoo_export.commands.export:command", "Export a run to ONNX."),
+    "inspect": ("zoo_export.commands.inspect:command", "Describe an exported file."),
+    "verify": ("zoo_export.commands.signing:verify_command", "Verify that a run or a file is unchanged."),
+    "sign": ("zoo_export.commands.signing:sign_command", "Sign a run or a file."),
+    "encrypt": ("zoo_export.commands.encryption:encrypt_command", "Encrypt an exported file."),
+    "decrypt": ("zoo_export.commands.encryption:decrypt_command", "Decrypt a file."),
+}
 
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        from zoo_export import predictor
+        from zoo_export.runtime import predictor
 
         return getattr(predictor, name)
     raise AttributeError(f"module 'zoo_export' has no attribute '{name}'")
@@ -26,40 +35,29 @@ def __getattr__(name: str) -> Any:
 
 @hookimpl
 def zoo_commands(cli: Any) -> None:
-    """Adds ``zoo export`` and ``zoo inspect``, and what proves and protects files."""
-    cli.add_lazy("export", "zoo_export.commands.export:command", "Export a run to ONNX.", section="Deploy")
-    cli.add_lazy("inspect", "zoo_export.commands.inspect:command", "Tell what an exported file is.", section="Deploy")
-    cli.add_lazy(
-        "verify", "zoo_export.commands.verify:command", "Tell what has changed in a run or a file.", section="Deploy"
-    )
-    cli.add_lazy("sign", "zoo_export.commands.sign:command", "Sign a run or a file.", section="Deploy")
-    cli.add_lazy("encrypt", "zoo_export.commands.encrypt:command", "Encrypt an exported file.", section="Deploy")
-    cli.add_lazy("decrypt", "zoo_export.commands.decrypt:command", "Decrypt a file.", section="Deploy")
+    """Adds the commands that export, describe, verify and protect files."""
+    for name, (target, summary) in _COMMANDS.items():
+        cli.add_lazy(name, target, summary, section="Deploy")
 
 
 @hookimpl
 def zoo_formats() -> list[FormatSpec]:
-    """Lets ``zoo predict`` and ``zoo evaluate`` open what ``zoo export`` wrote."""
+    """Lets ``zoo predict`` and ``zoo evaluate`` open exported files."""
     from zoo.plugins.specs import FormatSpec
 
-    return [FormatSpec(name="onnx", suffixes=(".onnx", ".onnx.age"), load=_load, summary="What 'zoo export' writes.")]
-
-
-def _load(request: FormatRequest) -> OnnxPredictor:
-    from zoo_export.predictor import load
-
-    return load(request.path, device=request.device, ask=request.ask)
+    return [
+        FormatSpec(
+            name="onnx",
+            suffixes=(".onnx", ".onnx.age"),
+            load="zoo_export.runtime.predictor:load_request",
+            summary="The files of 'zoo export'.",
+        )
+    ]
 
 
 @hookimpl
 def zoo_checks() -> list[CheckSpec]:
-    """Lets ``zoo doctor`` try ONNX Runtime."""
+    """Lets ``zoo doctor`` check ONNX Runtime and the packages of an export."""
     from zoo.plugins.specs import CheckSpec
 
-    return [CheckSpec(name="onnxruntime", run=_check)]
-
-
-def _check() -> list[Finding]:
-    from zoo_export.checks import check
-
-    return check()
+    return [CheckSpec(name="onnxruntime", run="zoo_export.checks:check_export")]

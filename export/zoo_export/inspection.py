@@ -1,4 +1,4 @@
-"""Tells what an exported file is, from its graph and its card, without running it."""
+"""Describes an exported file from its graph and its card, without running it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.errors import ExportError
 from zoo.utils.files import read_plain
-from zoo_export.card import KEY, MAX_TEXT, OUTPUTS, TENSOR, ModelCard
-from zoo_export.secrecy import SUFFIX, find_secret, read_decrypted
+from zoo_export.model_card import KEY, MAX_TEXT, OUTPUTS, TENSOR, ModelCard
+from zoo_export.security.encryption import SUFFIX, find_secret, read_decrypted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,13 +24,13 @@ _CARD_IN_ARCHIVE = f"/extra/{KEY}"
 
 
 @dataclass(frozen=True, slots=True)
-class Value:
+class TensorInfo:
     """An input or an output of a graph.
 
     Attributes:
-        name: Of the value.
+        name: Its name.
         type: ``"uint8"``, ``"float"``.
-        shape: Lengths; names where they are free.
+        shape: Its lengths; a name for each length that varies.
     """
 
     name: str
@@ -39,29 +39,29 @@ class Value:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Inspected:
-    """What is known of a file.
+class Inspection:
+    """Everything known about a file.
 
     Attributes:
-        path: Of the file.
-        bytes: Its size; of an encrypted file, as it lies there.
-        producer: What wrote it.
-        opset: Of the ONNX operators; 0 where none are told, and of an archive of `torch.export`.
-        inputs: Of the graph, without those that have a value.
-        outputs: Of the graph.
-        card: What it says of itself; None for a file that ``zoo export`` did not write.
+        path: The file.
+        bytes: Its size on disk.
+        producer: The tool that wrote it.
+        opset: Version of the ONNX operators; 0 if there is none, as in an archive of `torch.export`.
+        inputs: The inputs of the graph that have no default.
+        outputs: The outputs of the graph.
+        card: Its card; None for a file that ``zoo export`` did not write.
     """
 
     path: Path
     bytes: int
     producer: str
     opset: int
-    inputs: tuple[Value, ...]
-    outputs: tuple[Value, ...]
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
     card: ModelCard | None
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns plain values, fit for JSON."""
+        """Returns plain values, ready for JSON."""
         return {
             "path": str(self.path),
             "bytes": self.bytes,
@@ -73,16 +73,16 @@ class Inspected:
         }
 
 
-def inspect(path: Path, *, ask: Callable[[str], str] | None = None) -> Inspected:
-    """Reads an ONNX file or an archive of `torch.export`. Needs the package onnx; neither torch nor a runtime.
+def inspect_file(path: Path, *, ask: Callable[[str], str] | None = None) -> Inspection:
+    """Reads an ONNX file or an archive of `torch.export`. Requires the package onnx, but neither torch nor a runtime.
 
     Args:
-        path: Of the file. One of ``zoo encrypt`` is decrypted into memory.
-        ask: Asked for the passphrase of an encrypted file that no variable names a secret for.
+        path: The file. A file of ``zoo encrypt`` is decrypted into memory.
+        ask: Prompts for the passphrase of an encrypted file if no environment variable names its secret.
 
     Raises:
-        ExportError: It cannot be read, is neither of the two, or its card is broken.
-        IntegrityError: It is encrypted, and there is no key or passphrase that opens it; or it was changed.
+        ExportError: The file cannot be read, is neither of the two, or has an invalid card.
+        IntegrityError: The file is encrypted and no key or passphrase opens it, or it was modified.
     """
     try:
         content = read_plain(path, most=None)
@@ -93,65 +93,77 @@ def inspect(path: Path, *, ask: Callable[[str], str] | None = None) -> Inspected
     size = len(content)
     if path.suffix.lower() == SUFFIX:
         content = read_decrypted(path, find_secret(path, ask=ask))
-    read = _inspected_archive if content.startswith(_ZIP) else _inspected_onnx
-    return replace(read(content, path), bytes=size)
+    inspect = _inspect_archive if content.startswith(_ZIP) else _inspect_onnx
+    return replace(inspect(content, path), bytes=size)
 
 
-def _inspected_onnx(content: bytes, path: Path) -> Inspected:
+def read_card(path: Path) -> ModelCard:
+    """Returns the card of an exported file.
+
+    Raises:
+        ExportError: The file is damaged, or ``zoo export`` did not write it.
+    """
+    card = inspect_file(path).card
+    if card is None:
+        raise ExportError(f"{path} has no model card.", hint="Pass a file that 'zoo export' wrote.")
+    return card
+
+
+def _inspect_onnx(content: bytes, path: Path) -> Inspection:
     import onnx
 
     try:
         proto = onnx.load_model_from_string(content)
-    except Exception as error:  # protobuf's own exception, wherever its version keeps it
-        raise ExportError(f"{path} is no ONNX file, or was cut off on its way.") from error
+    except Exception as error:  # an exception of protobuf, whose module depends on the version
+        raise ExportError(f"{path} is not an ONNX file, or is truncated.") from error
     if not proto.graph.output:
-        raise ExportError(f"{path} is no ONNX file: it has no graph.")
+        raise ExportError(f"{path} is not an ONNX file: it has no graph.")
     text = {entry.key: entry.value for entry in proto.metadata_props}.get(KEY)
-    given = {tensor.name for tensor in proto.graph.initializer}
-    return Inspected(
+    defaults = {tensor.name for tensor in proto.graph.initializer}
+    return Inspection(
         path=path,
         bytes=len(content),
         producer=f"{proto.producer_name} {proto.producer_version}".strip(),
         opset=max((each.version for each in proto.opset_import if each.domain in ("", "ai.onnx")), default=0),
-        inputs=tuple(_value(each) for each in proto.graph.input if each.name not in given),
-        outputs=tuple(_value(each) for each in proto.graph.output),
+        inputs=tuple(_tensor_info(each) for each in proto.graph.input if each.name not in defaults),
+        outputs=tuple(_tensor_info(each) for each in proto.graph.output),
         card=None if text is None else ModelCard.from_json(text, where=str(path)),
     )
 
 
-def _inspected_archive(content: bytes, path: Path) -> Inspected:
-    """Reads the card in an archive of `torch.export`; of the network itself only torch can tell more."""
+def _inspect_archive(content: bytes, path: Path) -> Inspection:
+    """Reads the card in an archive of `torch.export`; only torch could read the network itself."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             (name,) = (each for each in archive.namelist() if each.endswith(_CARD_IN_ARCHIVE))
             with archive.open(name) as file:
                 text = file.read(MAX_TEXT + 1).decode("utf-8")
     except (ValueError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise ExportError(f"{path} is no archive of 'zoo export --to pt2', or was cut off on its way.") from error
+        raise ExportError(f"{path} is not an archive of 'zoo export --to pt2', or is truncated.") from error
     card = ModelCard.from_json(text, where=str(path))
-    rows, height, width = "batch", *card.preprocess.size
-    return Inspected(
+    batch, height, width = "batch", *card.preprocess.size
+    return Inspection(
         path=path,
         bytes=len(content),
         producer=f"torch.export {card.versions.get('torch', '')}".strip(),
         opset=0,
-        inputs=(Value(TENSOR, "float", (rows, 3, height, width)),),
+        inputs=(TensorInfo(TENSOR, "float", (batch, 3, height, width)),),
         outputs=tuple(
-            Value(name, "float", (rows, "height", "width") if name == "heatmap" else (rows, len(card.classes)))
+            TensorInfo(name, "float", (batch, "height", "width") if name == "heatmap" else (batch, len(card.classes)))
             for name in OUTPUTS
         ),
         card=card,
     )
 
 
-def _value(info: onnx.ValueInfoProto) -> Value:
+def _tensor_info(value: onnx.ValueInfoProto) -> TensorInfo:
     import onnx
 
-    tensor = info.type.tensor_type
+    tensor = value.type.tensor_type
     known = onnx.TensorProto.DataType.values()
     name = onnx.TensorProto.DataType.Name(tensor.elem_type).lower() if tensor.elem_type in known else "unknown"
-    return Value(info.name, name, tuple(d.dim_param or d.dim_value or "?" for d in tensor.shape.dim))
+    return TensorInfo(value.name, name, tuple(d.dim_param or d.dim_value or "?" for d in tensor.shape.dim))
 
 
-def _to_dict(value: Value) -> dict[str, Any]:
+def _to_dict(value: TensorInfo) -> dict[str, Any]:
     return {"name": value.name, "type": value.type, "shape": list(value.shape)}

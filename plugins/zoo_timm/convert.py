@@ -61,7 +61,7 @@ def _take_in(folder: Path, run: Run) -> None:
 
 
 def _architecture(run: Run) -> str:
-    name = str(run.record["backbone"]).rpartition("/")[2]
+    name = run.backbone.rpartition("/")[2]
     if not timm.is_model(name):
         raise ConfigError(
             f"{run.name}: timm has no network '{name}'.", hint="Runs with a timm backbone convert, and ResNets."
@@ -89,7 +89,7 @@ def _transplant(predictor: Predictor, name: str, arguments: dict[str, Any]) -> n
         network.load_state_dict(state)
     except RuntimeError as error:
         raise ConfigError(
-            f"{predictor.run.name}: the weights of {predictor.run.record['backbone']} do not fit timm's '{name}': "
+            f"{predictor.run.name}: the weights of {predictor.run.backbone} do not fit timm's '{name}': "
             f"{str(error).splitlines()[-1].strip()}",
             hint="Runs with a timm backbone convert, and torchvision's ResNets, whose weights have the same names.",
         ) from error
@@ -104,7 +104,7 @@ def _single_linear(predictor: Predictor) -> tuple[Tensor, Tensor]:
     options = predictor.run.config["head_options"]
     if len(values) != 2 or len(layers) != 1 or options.get("pooling", "native") != "native":
         raise ConfigError(
-            f"{predictor.run.name}: the head {predictor.run.record['head']} has no counterpart in timm.",
+            f"{predictor.run.name}: the head {predictor.run.head} has no counterpart in timm.",
             hint="The head 'linear' with its own pooling converts.",
         )
     return layers[0].weight, layers[0].bias

@@ -56,14 +56,14 @@ def said(compilation, count, network=None):
 )
 def test_what_is_asked_for_is_done_and_told(how, device, on, why):
     told = []
-    compilation = Compilation(how, device, tell=lambda *given: told.append(given))
+    compilation = Compilation(how, device, on_change=lambda *given: told.append(given))
     assert (compilation.on, compilation.why) == (on, why)
     assert told == [(on, why)]
 
 
 def test_a_long_training_on_a_gpu_is_compiled_once_a_handful_of_steps_told_how_long():
     told = []
-    compilation = Compilation("auto", CUDA, tell=lambda *given: told.append(given))
+    compilation = Compilation("auto", CUDA, on_change=lambda *given: told.append(given))
     compilation.consider(seconds_left=9e9, steps=3)  # the first steps tell nothing: they warm up
     assert not compilation.on
     compilation.consider(seconds_left=1000, steps=20)

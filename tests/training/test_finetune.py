@@ -331,7 +331,7 @@ def test_wherever_photos_are_kept_the_weights_are_the_same(train, monkeypatch, t
         notes[name] = []
         tell = notes[name].append
         runs[name] = train(
-            epochs=1, observer=lambda event, tell=tell: tell(event.text) if isinstance(event, Note) else None, **values
+            epochs=1, observer=lambda event, on_change=tell: tell(event.text) if isinstance(event, Note) else None, **values
         )
         assert_same_weights(weights_of(runs[name]), weights_of(runs["memory"]))
     placed = {name: run.record["data"]["cache"] for name, run in runs.items()}
@@ -341,23 +341,23 @@ def test_wherever_photos_are_kept_the_weights_are_the_same(train, monkeypatch, t
     assert placed["memory"]["train"]["kept"] == 36
     assert 0 < placed["part"]["train"]["kept"] < 36
     assert 0 < placed["part"]["train"]["bytes"] + placed["part"]["val"]["bytes"] <= 5000
-    assert any("train photos are decoded anew each time: decoded photos may take" in note for note in notes["part"])
+    assert any("train photos are load_photos anew each time: load_photos photos may take" in note for note in notes["part"])
     assert placed["disk"]["train"]["reason"].startswith("written to")
     assert placed["found"]["train"]["reason"].startswith("found in")
     assert placed["off"]["val"] == {
-        "tier": "off", "photos": 12, "kept": 0, "bytes": 0, "reason": "as --cache off says"
+        "tier": "off", "photos": 12, "kept": 0, "bytes": 0, "reason": "--cache off"
     }  # fmt: skip
-    assert not any("decoded anew" in note for name in ("memory", "disk", "found") for note in notes[name])
+    assert not any("load_photos anew" in note for name in ("memory", "disk", "found") for note in notes[name])
 
 
 def test_validation_photos_are_decoded_once(train, monkeypatch):
     from zoo.data.loading import store
 
-    decoded = []
+    load_photos = []
     decode = store.decode
-    monkeypatch.setattr(store, "decode", lambda source, **how: decoded.append(how["name"]) or decode(source, **how))
+    monkeypatch.setattr(store, "decode", lambda source, **how: load_photos.append(how["name"]) or decode(source, **how))
     train(epochs=2)
-    assert len(decoded) == len(set(decoded)) == 36 + 12 + 18
+    assert len(load_photos) == len(set(load_photos)) == 36 + 12 + 18
 
 
 @pytest.mark.parametrize(

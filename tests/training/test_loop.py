@@ -7,9 +7,10 @@ from fakes import PREPROCESS, SmallBackbone, SmallHead, make_samples
 from torch import nn
 
 from zoo.data.loading.augment_params import Augmentation
-from zoo.data.loading.loader import Batch, TrainLoader, generator_for
-from zoo.data.loading.pixel_buffer import Shelf
-from zoo.data.loading.prepare import RoomForCrops
+from zoo.data.loading.augment_params import make_generator
+from zoo.data.loading.loader import Batch, TrainLoader
+from zoo.data.loading.pixel_buffer import PixelBuffer
+from zoo.data.loading.transform import ShrinkForCrops
 from zoo.data.loading.store import PhotoStore
 from zoo.errors import TrainingError
 from zoo.models.classifier import Classifier
@@ -60,7 +61,7 @@ class Points:
         return math.ceil(len(self.labels) / self.batch_size)
 
     def epoch(self, epoch, *, start=0):
-        order = torch.randperm(len(self.labels), generator=generator_for(0, epoch))
+        order = torch.randperm(len(self.labels), generator=make_generator(0, epoch))
         for indices in order.split(self.batch_size)[start:]:
             yield Batch(self.points[indices], self.labels[indices])
 
@@ -200,8 +201,8 @@ def test_an_average_follows_the_weights_and_is_what_is_evaluated():
 @pytest.mark.parametrize("kept", ["memory", "device"])
 def test_from_photo_to_average_a_step_does_not_wait_for_the_gpu(kept):
     device = torch.device("cuda", torch.cuda.current_device())
-    store = PhotoStore(make_samples("train", 8), prepare=RoomForCrops(1000), workers=1)
-    store.fill(Shelf(memory=1 << 20, file=None, count=0), lambda done, total: None)
+    store = PhotoStore(make_samples("train", 8), transform=ShrinkForCrops(1000), workers=1)
+    store.fill(PixelBuffer(memory=1 << 20, file=None, count=0), lambda done, total: None)
     if kept == "device":
         store.move_to(device)
     how = Augmentation(crop_scale=0.5, hflip=0.5, rotation=10, color_jitter=0.2)

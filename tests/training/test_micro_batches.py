@@ -4,7 +4,7 @@ import torch
 from zoo.errors import TrainingError
 from zoo.plugins.contracts import Features
 from zoo.training.memory_errors import is_out_of_memory
-from zoo.training.micro_batches import MicroBatches, join, some
+from zoo.training.micro_batches import MicroBatches, concatenate, select
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_parts_are_as_equal_as_can_be_and_miss_nothing():
 
 def test_work_is_done_again_in_halves_until_it_fits():
     told, undone = [], []
-    micro_batches = MicroBatches(tell=told.append)
+    micro_batches = MicroBatches(on_change=told.append)
 
     def work():
         sizes = [part.stop - part.start for part in micro_batches.split(20)]

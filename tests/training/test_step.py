@@ -107,7 +107,7 @@ def test_a_step_that_runs_out_of_memory_is_taken_again_with_the_same_draws_in_ha
     told_parted, expected = stepped(a_step(parted, micro_batches=MicroBatches(2)), a_batch(), a_batch(8), alpha=0.2)
     torch.manual_seed(5)
     told_narrow, found = stepped(
-        a_step(narrow, micro_batches=MicroBatches(tell=told.append)), a_batch(), a_batch(8), alpha=0.2
+        a_step(narrow, micro_batches=MicroBatches(on_change=told.append)), a_batch(), a_batch(8), alpha=0.2
     )
     assert told == [5, 2]
     for name in expected:  # running statistics too

@@ -139,22 +139,23 @@ def list_entries(
 
 def run_row(run: Run, tags: Iterable[str] = ()) -> RunRow:
     """Returns what a listing says of a run and its tags; what its record lacks is ``?`` or None."""
-    config, data, results = (_mapping(run.record.get(part)) for part in ("config", "data", "results"))
+    record = run.record
+    config, results = record.config, record.results
     part = next((part for part in ("test", "val") if part in results), "")
     scores = _mapping(results.get(part))
     return RunRow(
         name=run.name,
         path=str(run.path),
-        status=str(run.record.get("status", "?")),
+        status=record.status,
         backbone=str(config.get("backbone", "?")),
         head=str(config.get("head", "?")),
-        data=str(data.get("name") or config.get("data", "?")),
+        data=record.data.name or str(config.get("data", "?")),
         recipe=str(config.get("recipe", "?")),
         part=part,
         accuracy=_number(scores.get("accuracy")),
         interval=_interval(scores.get("interval")),
         seconds=_number(results.get("seconds")),
-        created=str(run.record.get("created", "")),
+        created=record.created,
         tags=tuple(tags),
     )
 

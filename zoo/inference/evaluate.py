@@ -92,8 +92,9 @@ def find_splits(run: Run, splits: Sequence[str], *, registry: Registry, observer
     images = load_splits(source, config, observer)
     for text in run.leaks if "test" in splits else ():
         observer(Note(text=text, warning=True))
+    names = run.photos().names
     for split in splits:
-        if [sample.name for sample in getattr(images, split)] != run.split.get(split):
+        if tuple(sample.name for sample in getattr(images, split)) != names.get(split):
             observer(Note(text=f"The {split} photos are no longer those that {run.name} was made with.", warning=True))
     return {split: _samples(images, split, other=False, classes=run.classes, name=run.name) for split in splits}
 

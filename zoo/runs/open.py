@@ -7,7 +7,8 @@ from typing import Any
 
 from zoo.config import FinetuneConfig
 from zoo.errors import ConfigError, RunError, did_you_mean
-from zoo.runs.run import RUNS, Run, is_run, list_runs, read_run
+from zoo.runs.record import RECORD
+from zoo.runs.run import RUNS, Run, is_run, read_run
 from zoo.runs.tag_history import is_tag
 from zoo.runs.tags import open_tagged
 
@@ -23,7 +24,7 @@ def open_run(reference: str | Path, *, runs: Path = RUNS) -> Run:
             return read_run(folder)
     if is_tag(str(reference)):
         return open_tagged(str(reference), runs=runs)
-    known = [run.name for run in list_runs(runs)]
+    known = sorted(record.parent.name for record in runs.glob(f"*/{RECORD}"))
     hint = did_you_mean(Path(reference).name, known) or (f"There is: {', '.join(known[-5:])}." if known else "")
     raise RunError(f"There is no run '{reference}', neither as a folder nor below {runs}/.", hint=hint)
 

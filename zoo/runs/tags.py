@@ -186,4 +186,4 @@ def _same(one: Tag, other: Tag) -> bool:
 
 
 def _created(run: Run) -> str:
-    return str(run.record.get("created", ""))
+    return run.record.created

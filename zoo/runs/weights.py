@@ -42,6 +42,6 @@ def load_weights(run: Run, classifier: nn.Module) -> None:
         raise RunError(f"{run.weights_path} cannot be read: {error}.", hint="Is the file cut off?") from error
     except RuntimeError as error:
         raise RunError(
-            f"{run.weights_path} does not fit {run.record.get('backbone')} with {run.record.get('head')}: {error}",
+            f"{run.weights_path} does not fit {run.record.backbone} with {run.record.head}: {error}",
             hint="Was the run made with another version of the plugin? 'run.json' tells which.",
         ) from error

@@ -31,7 +31,7 @@ class Compilation:
     Args:
         how: ``"auto"``: on CUDA, and once enough time remains; ``"yes"``, ``"no"``.
         device: Where the network is.
-        tell: Called with `on` and `why` when either changes.
+        on_change: Called with `on` and `why` when either changes.
         why: Why, where `how` says it all.
         images: Of a whole step; by default as many as the network is first called with.
         micro_batches: How many of them at a time.
@@ -46,13 +46,13 @@ class Compilation:
         how: str,
         device: torch.device,
         *,
-        tell: Callable[[bool, str], None] = lambda on, why: None,
+        on_change: Callable[[bool, str], None] = lambda on, why: None,
         why: str = "asked for",
         images: int | None = None,
         micro_batches: MicroBatches | None = None,
     ) -> None:
         self._how = how
-        self._tell = tell
+        self._on_change = on_change
         self._images = images
         self._micro_batches = micro_batches or MicroBatches()
         self._compiled: Callable[[Any], Tensor] | None = None
@@ -117,4 +117,4 @@ class Compilation:
 
     def _decide(self, on: bool, why: str) -> None:
         self.on, self.why = on, why
-        self._tell(on, why)
+        self._on_change(on, why)

@@ -1,9 +1,10 @@
-"""From a configuration to a run folder: the story that everything else serves."""
+"""From a configuration to a finished run folder."""
 
 from __future__ import annotations
 
 import dataclasses
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +16,12 @@ from zoo.models.offers import find_offers
 from zoo.plugins.registry import load_registry
 from zoo.runs.manifest import MANIFEST
 from zoo.runs.open import config_of, open_run
-from zoo.runs.run import RUNS, Run, write_record
+from zoo.runs.record import write_record
+from zoo.runs.run import RUNS, Run
 from zoo.training.distributed.process_group import ProcessGroup
 from zoo.training.memory_errors import memory_errors
 from zoo.training.plugin_errors import plugin_errors
-from zoo.training.resume import find_resume_point, locked_run, place, seal
+from zoo.training.resume import describe_place, find_resume_point, locked_run, seal
 from zoo.utils.paths import typed_path
 
 if TYPE_CHECKING:
@@ -46,31 +48,28 @@ def finetune(
     """Fine-tunes a backbone on a dataset and returns the finished run.
 
     Args:
-        backbone: A name from the registry; or a whole configuration, and then none of `data`, `recipe`, `values`.
+        backbone: A name from the registry; or a whole configuration, without `data`, `recipe` and `values`.
         data: A dataset's name, a folder, or a CSV of path,label.
-        recipe: Values for all that is not said.
-        runs: Folder below which the run folder is made.
-        observer: Told of progress; the library itself prints nothing.
-        registry: Of plugins; found in the environment by default.
+        recipe: The recipe that gives the values that are not passed.
+        runs: Folder in which the run folder is created.
+        observer: Called with events; the library itself prints nothing.
+        registry: The plugins; by default those of the environment.
         **values: Fields of `FinetuneConfig`: ``epochs=10``, ``head="mlp"``, ``head_options={"hidden": 256}``.
 
-    In a script that torchrun started, all processes share the training; each returns the run, the first alone writes
-    and calls the observer.
+    In a script that torchrun started, all processes share the training; each returns the run, but only the main process
+    writes files and calls the observer. The global random generators are afterwards in the state that they were in.
 
     Raises:
         ZooError: Anything that the user can put right; nothing already done is lost.
-        KeyboardInterrupt: After what was reached has been saved.
+        KeyboardInterrupt: After the progress has been saved.
     """
     started = time.perf_counter()
-    config = _config(backbone, data, recipe, values)
-    processes = _processes(config)
+    config = _make_config(backbone, data, recipe, values)
+    processes = _find_processes(config)
     registry = registry or load_registry()
     with processes.session():
         offers = find_offers(config, registry)
-        job = _prepared(config, offers, registry, Path(runs), observer, processes, started=started)
-        with locked_run(job.folder, processes):
-            results = _carry_out(job, offers)
-        return _finish(job, results)
+        return _run(config, offers, registry, runs=Path(runs), observer=observer, processes=processes, started=started)
 
 
 def resume(
@@ -81,46 +80,52 @@ def resume(
     observer: Observer = ignore,
     registry: Registry | None = None,
 ) -> Run:
-    """Goes on with a run that was stopped or killed, from the step at which it was last saved.
+    """Resumes a run that was stopped or killed, from the step at which it was last saved.
 
     It ends with the weights and figures of a run that was never stopped, bit for bit on the same machine. A run that
     was not saved yet begins again, in its folder; so does one with a frozen backbone, which trains a head alone.
 
     Args:
         reference: A run folder, or a run's name below `runs`.
-        runs: Where runs are looked for by name.
-        anyway: Whether to go on although data, configuration or code have changed; the record then tells what.
-        observer: Told of progress.
-        registry: Of plugins; found in the environment by default.
+        runs: Where runs are looked up by name.
+        anyway: Whether to resume although data, configuration or code have changed; the record then lists the changes.
+        observer: Called with events.
+        registry: The plugins; by default those of the environment.
 
     Raises:
-        RunError: There is no such run, it is finished already, another process works on it, or something has changed.
+        RunError: There is no such run, it is finished, another process is training it, or something has changed.
         ZooError: As `finetune`.
     """
     started = time.perf_counter()
     run = open_run(reference, runs=Path(runs))
     config, registry, processes = config_of(run), registry or load_registry(), ProcessGroup.from_environment()
-    if run.finished and not (run.path / MANIFEST).exists():  # killed on its very last step
+    if run.finished and not (run.path / MANIFEST).exists():  # killed while its folder was being completed
         if processes.is_main:
             seal(run.path)
             observer(Finished(path=str(run.path), results=dict(run.results)))
         return run
-    resume_point = find_resume_point(run, frozen=config.freeze == "all", anyway=anyway)
-    with processes.session():
+    point = find_resume_point(run, frozen=config.freeze == "all", anyway=anyway)
+    if point.saved:  # all weights are in the checkpoint; those that the run started from may be gone
+        config = dataclasses.replace(config, weights="none")
+    with processes.session(), locked_run(run.path, processes):
         offers = find_offers(config, registry)
-        with locked_run(run.path, processes):
-            job = _prepared(
-                config, offers, registry, Path(runs), observer, processes, started=started, resume_point=resume_point
-            )
-            results = _carry_out(job, offers, resumed=resume_point.saved)
-        return _finish(job, results)
+        return _run(
+            config,
+            offers,
+            registry,
+            runs=Path(runs),
+            observer=observer,
+            processes=processes,
+            started=started,
+            resume_point=point,
+        )
 
 
 def check_names(config: FinetuneConfig, *, registry: Registry, runs: str | Path = RUNS) -> None:
-    """Checks what a configuration names: backbone, head, weights, data. Imports no torch, and takes no time.
+    """Checks the names in a configuration: backbone, head, weights and data. Fast; imports no torch.
 
     Raises:
-        ZooError: As `finetune` would, later.
+        ZooError: As `finetune` would raise later.
     """
     _resolve(config, find_offers(config, registry), registry, Path(runs))
 
@@ -152,8 +157,8 @@ def _resolve(
     return weights, source
 
 
-def _processes(config: FinetuneConfig) -> ProcessGroup:
-    """Returns the processes that are there; only the command line starts further ones."""
+def _find_processes(config: FinetuneConfig) -> ProcessGroup:
+    """Returns the processes that there are; only the command line starts further ones."""
     processes = ProcessGroup.from_environment()
     if config.devices > 1 and processes.is_single:
         raise ConfigError(
@@ -164,104 +169,113 @@ def _processes(config: FinetuneConfig) -> ProcessGroup:
     return processes
 
 
-def _config(backbone: str | FinetuneConfig, data: str | None, recipe: str, values: dict[str, Any]) -> FinetuneConfig:
+def _make_config(
+    backbone: str | FinetuneConfig, data: str | None, recipe: str, values: dict[str, Any]
+) -> FinetuneConfig:
     if isinstance(backbone, FinetuneConfig):
         if data is not None or values:
-            raise ConfigError("finetune was given a configuration and further values; say one or the other.")
+            raise ConfigError("finetune() takes a configuration or further values, not both.")
         return backbone
     if data is None:
-        raise ConfigError("finetune needs 'data'.", hint="A name from 'zoo list', a folder, or a CSV of path,label.")
+        raise ConfigError("finetune() needs 'data'.", hint="A name from 'zoo list', a folder, or a CSV of path,label.")
     return make_config(backbone, data=data, recipe=recipe, **values)
 
 
-def _prepared(
+def _run(
     config: FinetuneConfig,
     offers: Offers,
     registry: Registry,
+    *,
     runs: Path,
     observer: Observer,
     processes: ProcessGroup,
-    *,
     started: float,
     resume_point: ResumePoint | None = None,
-) -> Job:
-    # All weights of a run that goes on are in its checkpoint; what it started from may be gone.
-    if resume_point is not None and resume_point.saved:
-        config = dataclasses.replace(config, weights="none")
+) -> Run:
     weights, source = _resolve(config, offers, registry, runs)
-    # Only now: a wrong name or path, or a missing network, is told without waiting for torch.
+    # Imported only now: a wrong name or path, or a missing network, is reported without waiting for torch.
     from zoo.training.prepare import prepare
+    from zoo.training.random_state import restore_random_states
 
-    with memory_errors():
-        return prepare(
-            config,
-            offers,
-            weights,
-            source,
-            runs=runs,
-            observer=observer if processes.is_main else ignore,
-            processes=processes,
-            started=started,
-            resume_point=resume_point,
-        )
+    with restore_random_states(), ExitStack() as stack:
+        with memory_errors():
+            job = prepare(
+                config,
+                offers,
+                weights,
+                source,
+                runs=runs,
+                observer=observer if processes.is_main else ignore,
+                processes=processes,
+                started=started,
+                resume_point=resume_point,
+            )
+        if resume_point is None:  # else the folder is locked already
+            stack.enter_context(locked_run(job.folder, processes))
+        results = _train(job, offers, resumed=resume_point is not None and resume_point.saved)
+        return _finish(job, results)
 
 
-def _carry_out(job: Job, offers: Offers, *, resumed: bool = False) -> dict[str, Any]:
+def _train(job: Job, offers: Offers, *, resumed: bool) -> dict[str, Any]:
     from zoo.training.train import train
 
     try:
-        with plugin_errors(offers), memory_errors(), job.interrupts.taken(), job.processes.detect_lost_peers():
-            _tell_start(job, offers)
+        with (
+            plugin_errors(offers, job.classifier),
+            memory_errors(),
+            job.interrupts.handled(),
+            job.processes.detect_lost_peers(),
+        ):
+            _report_start(job, offers)
             for result in train(job, resumed=resumed):
                 job.observer(result)
-            # Not before training: it draws, and matplotlib takes a second to import.
+            # Imported only now: matplotlib takes a second.
             from zoo.training.finalize import finalize
 
             return finalize(job)
     except (KeyboardInterrupt, ZooError):
-        _keep_what_there_is(job)
+        _save_interrupted(job)
         raise
 
 
 def _finish(job: Job, results: dict[str, Any]) -> Run:
     results["seconds"] = time.perf_counter() - job.started
-    job.record.pop("saved", None)
-    job.record.update(status="finished", results=results)
+    job.record = dataclasses.replace(job.record, status="finished", saved={}, results=results)
     if not job.processes.is_main:
         return Run(job.folder, job.record)
     write_record(job.folder, job.record)
     seal(job.folder)
-    for text in Run(job.folder, job.record).leaks:  # once more, beside the figures that it is about
+    for text in job.record.data.leaks:  # once more, beside the figures that are affected
         job.observer(Note(text=text, warning=True))
     job.observer(Finished(path=str(job.folder), results=results))
     return open_run(job.folder)
 
 
-def _keep_what_there_is(job: Job) -> None:
+def _save_interrupted(job: Job) -> None:
     job.processes.ignore_signals()
     if not job.processes.is_main:
         return
-    job.record["status"] = "interrupted"
+    job.record = dataclasses.replace(job.record, status="interrupted")
     try:
         write_record(job.folder, job.record)
-    except RunError as error:  # a full disk, which may be what ended the run: that is what is to be told
+    except RunError as error:  # a full disk, which may be what ended the run
         job.observer(Note(text=error.message, warning=True))
-    saved = place(job.record)
-    how = f"goes on {saved}" if saved else "begins again: nothing was saved yet"
+    place = describe_place(job.record)
+    how = f"resumes it {place}" if place else "starts it again: nothing was saved yet"
     job.observer(Note(text=f"Stopped. 'zoo finetune --resume {job.folder}' {how}.", warning=True))
 
 
-def _tell_start(job: Job, offers: Offers) -> None:
+def _report_start(job: Job, offers: Offers) -> None:
     parameters = list(job.classifier.parameters())
-    counts = job.record["data"]["counts"]
+    counts = job.record.data.counts
     job.observer(
         Started(
             run=job.folder.name,
             backbone=offers.backbone.name,
             head=offers.head.name,
-            weights=job.record["weights"],
+            weights=job.record.weights,
             data=job.images.name,
-            images=counts,
+            images=dict(counts),
             classes=job.images.classes,
             parameters=sum(p.numel() for p in parameters),
             trainable=sum(p.numel() for p in parameters if p.requires_grad),

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.training.distributed.process_group import SINGLE_PROCESS
-from zoo.training.micro_batches import MicroBatches, join, some
+from zoo.training.micro_batches import MicroBatches, concatenate, select
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -98,12 +98,19 @@ def evaluating(network: nn.Module) -> Iterator[None]:
 
 
 def in_micro_batches(network: Callable[[Any], T], batch: Batch, precision: Precision, micro_batches: MicroBatches) -> T:
-    """Returns what a network in eval mode says to a batch, part by part: a tensor, or a tuple of them."""
+    """Returns what a network in eval mode returns for a batch, a tensor or a tuple of them.
 
-    def work() -> Any:
-        with precision.autocast():
-            said = [network(some(batch.images, where)) for where in micro_batches.split(len(batch.labels))]
-        return join(said)
+    Raises:
+        TrainingError: Memory is too small for a single image.
+    """
+    for attempt in micro_batches.attempts(len(batch.labels)):
+        with attempt:
+            return _forward(network, batch, precision, micro_batches)
+    raise AssertionError("unreachable: attempts() ends with a result or an error")
 
-    said: T = micro_batches.run(work, count=len(batch.labels))
-    return said
+
+def _forward(network: Callable[[Any], T], batch: Batch, precision: Precision, micro_batches: MicroBatches) -> T:
+    with precision.autocast():
+        outputs = [network(select(batch.images, where)) for where in micro_batches.split(len(batch.labels))]
+    result: T = concatenate(outputs)
+    return result

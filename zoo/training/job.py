@@ -1,22 +1,26 @@
-"""A run being made: what it consists of, the photos of its parts, and how an epoch of it is written down."""
+"""A training in progress: what it consists of, the photos of its splits, and what the engine needs to train it."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 
 from zoo.data.loading.cache import PhotoCache
 from zoo.data.loading.loader import EvalLoader
-from zoo.data.loading.prepare import for_evaluation
+from zoo.data.loading.transform import EvalTransform
 from zoo.errors import DataError
 from zoo.events import Note, Work
 from zoo.runs.run import append_metrics
 from zoo.runs.weights import save_weights
+from zoo.training.compilation import UNDECIDED, Compilation
 from zoo.training.distributed.process_group import SINGLE_PROCESS
+from zoo.training.ema import WeightAverage
 from zoo.training.micro_batches import MicroBatches
+from zoo.training.optimizer import make_optimizer, optimizer_kernels, parameter_groups
 from zoo.utils.interrupts import Interrupts
 
 if TYPE_CHECKING:
@@ -27,13 +31,14 @@ if TYPE_CHECKING:
 
     from zoo.config import FinetuneConfig
     from zoo.data.loading.loader import Batch
-    from zoo.data.loading.prepare import Prepare
     from zoo.data.loading.store import PhotoStore
+    from zoo.data.loading.transform import Transform
     from zoo.events import EpochResult, Observer
     from zoo.models.classifier import Classifier
     from zoo.models.precision import Precision
     from zoo.plugins.specs import ImageSet, Sample
     from zoo.preprocess import Preprocess
+    from zoo.runs.record import RunRecord
     from zoo.training.distributed.process_group import ProcessGroup
 
 _EVAL_BATCH = 64
@@ -41,23 +46,23 @@ _EVAL_BATCH = 64
 
 @dataclass(slots=True, kw_only=True)
 class Job:
-    """A run being made: everything checked, loaded and built.
+    """A training in progress, with everything checked, loaded and built.
 
     Attributes:
         folder: The run folder.
-        config: What was asked for.
-        images: All parts.
-        classifier: On the device, its frozen parts frozen.
+        config: The configuration.
+        images: All splits.
+        classifier: On the device, its frozen stages frozen; split at the end of these once their output is cached.
         preprocess: How pixels become its input.
-        precision: What is computed in, and where.
-        record: The content of ``run.json`` so far; added to on the way.
-        observer: Who is told.
-        processes: Those that train together; the first alone writes to the folder.
-        started: When, by `time.perf_counter`; of a run that goes on, as if it had never been stopped.
+        precision: Of forward passes, and the device.
+        record: The content of ``run.json`` so far; replaced as the training goes on.
+        observer: Called with events.
+        processes: The processes that train together; only the main one writes to the folder.
+        started: Start time by `time.perf_counter`; of a resumed run, as if it had never been stopped.
         interrupts: Ctrl-C and SIGTERM.
-        cache: Where decoded photos are kept.
-        micro_batches: How many images the network is given at a time.
-        evaluated: MicroBatches that are ready to be evaluated again, each with its readable samples.
+        cache: The cache of load_photos photos.
+        micro_batches: How many images the network processes at a time.
+        evaluated: Splits whose batches can be evaluated again, each with its readable samples.
     """
 
     folder: Path
@@ -66,7 +71,7 @@ class Job:
     classifier: Classifier
     preprocess: Preprocess
     precision: Precision
-    record: dict[str, Any]
+    record: RunRecord
     observer: Observer
     processes: ProcessGroup = SINGLE_PROCESS
     started: float = field(default_factory=time.perf_counter)
@@ -77,74 +82,116 @@ class Job:
 
     def __post_init__(self) -> None:
         size = self.config.cache_size
-        cache = PhotoCache(
+        self.cache = PhotoCache(
             mode=self.config.cache,
             budget=None if size is None else int(size * 2**30),
             workers=self.config.workers or max(1, torch.get_num_threads()),
             device=self.precision.device,
-            rank=self.processes.local_rank,
-            ranks=self.processes.local_count,
-            wait=self.processes.barrier,
+            local_rank=self.processes.local_rank,
+            local_world_size=self.processes.local_count,
+            barrier=self.processes.barrier,
         )
-        self.cache = cache
         self.interrupts = Interrupts(patient=not self.processes.is_single)
-        # A resumed run goes on with the parts that were found to fit.
-        self.micro_batches = MicroBatches(self.record["hardware"].get("part_size"), tell=self._tell_parts)
+        # A resumed run continues with the size that was found to fit.
+        size_found = self.record.hardware.get("micro_batch_size")
+        self.micro_batches = MicroBatches(size_found, on_change=self._record_micro_batches)
 
-    def _tell_parts(self, size: int) -> None:
-        self.record["hardware"]["part_size"] = size
-        text = f"Memory ran out: {size} images at a time from here on. The images of a step stay as many."
+    def _record_micro_batches(self, size: int) -> None:
+        self.record = self.record.with_hardware(micro_batch_size=size)
+        text = f"Out of memory: from here on {size} images at a time. Each step still learns from the whole batch."
         self.observer(Note(text=text, warning=True))
 
 
-def decoded(job: Job, part: str, samples: Sequence[Sample], prepare: Prepare) -> PhotoStore:
-    """Returns the photos of a part, each decoded once; unreadable ones are told, recorded and left out."""
-    known = job.record["data"].setdefault("cache", {})
+def load_photos(job: Job, split: str, samples: Sequence[Sample], transform: Transform) -> PhotoStore:
+    """Returns the photos of a split, each load_photos once. Unreadable ones are reported, recorded and left out.
+
+    Raises:
+        DataError: No photo is readable, or the processes cannot read the same ones.
+    """
     store = job.cache.load(
-        part,
+        split,
         samples,
-        prepare,
-        progress=lambda done, total: job.observer(Work(what=f"decode {part}", done=done, total=total)),
+        transform,
+        progress=lambda done, total: job.observer(Work(what=f"decode {split}", done=done, total=total)),
     )
-    if part in known and known[part] is job.cache.placements[part]:  # as it was told before
+    placement = job.cache.placements[split]
+    if job.record.data.cache.get(split) is placement:  # loaded and reported before
         return store
-    placement = known[part] = job.cache.placements[part]
-    for failure in store.failures:
-        job.observer(Note(text=f"Left out: {failure.message}", warning=True))
-    if len(set(job.processes.all_gather(tuple(failure.message for failure in store.failures)))) > 1:
+    job.record = job.record.with_data(cache={**job.record.data.cache, split: placement})
+    messages = [failure.message for failure in store.failures]
+    for message in messages:
+        job.observer(Note(text=f"Left out: {message}", warning=True))
+    if len(set(job.processes.all_gather(tuple(messages)))) > 1:
         raise DataError(
-            f"The {part} photos are not the same in every process: some cannot be read everywhere.",
+            f"The {split} photos are not the same in every process: some cannot be read everywhere.",
             hint="Is the folder the same on every machine?",
         )
-    if store.failures:
-        job.record["data"].setdefault("unreadable", {})[part] = [failure.message for failure in store.failures]
-    if left := len(store) - store.kept:
+    if messages:
+        job.record = job.record.with_data(unreadable={**job.record.data.unreadable, split: messages})
+    if uncached := len(store) - store.cached:
         reason = placement["reason"]
-        job.observer(Note(text=f"{left} of {len(store)} {part} photos are decoded anew each time: {reason}."))
+        job.observer(Note(text=f"{uncached} of {len(store)} {split} photos are load_photos anew each time: {reason}."))
     return store
 
 
-def eval_batches(job: Job, part: str, samples: Sequence[Sample]) -> EvalLoader:
-    """Returns a part's photos as evaluation sees them."""
-    store = decoded(job, part, samples, for_evaluation(job.preprocess))
+def eval_batches(job: Job, split: str, samples: Sequence[Sample]) -> EvalLoader:
+    """Returns the photos of a split, preprocessed for evaluation, in batches."""
     return EvalLoader(
-        store,
+        load_photos(job, split, samples, EvalTransform(job.preprocess)),
         preprocess=job.preprocess,
         batch_size=_EVAL_BATCH,
         device=job.precision.device,
         rank=job.processes.rank,
-        ranks=job.processes.count,
+        world_size=job.processes.count,
     )
 
 
-def record_epoch(job: Job, result: EpochResult, classifier: nn.Module) -> EpochResult:
-    """Keeps the weights of an epoch if it is the best so far, and its figures. Only then is the checkpoint written.
+def make_average(config: FinetuneConfig, network: nn.Module) -> WeightAverage | None:
+    """Returns the moving average of a network's weights, or None where the configuration asks for none."""
+    return None if config.ema is None else WeightAverage(network, decay=config.ema)
 
-    A run killed in between goes on from the epoch before and comes by the same again.
+
+def job_optimizer(job: Job) -> torch.optim.Optimizer:
+    """Returns the optimizer of the trainable parameters; records which kernels it uses."""
+    config = job.config
+    groups = parameter_groups(job.classifier, config)
+    optimizer = make_optimizer(config.optimizer, groups, lr=config.lr, momentum=config.momentum)
+    job.record = job.record.with_hardware(optimizer_kernels=optimizer_kernels(optimizer))
+    return optimizer
+
+
+def job_compilation(job: Job, *, images: int) -> Compilation:
+    """Returns how the network is called, compiled or not; records the decision and its reason.
+
+    Args:
+        job: The training.
+        images: Images that this process is given in a whole step. (A resumed run may begin with the last, shorter step
+            of an epoch.)
     """
-    if not job.processes.is_main:
-        return result
-    if result.best:
-        save_weights(job.folder, classifier)
-    append_metrics(job.folder, result.to_dict())
+
+    def record(on: bool, why: str) -> None:
+        if on and not job.record.hardware.get("compile"):
+            job.observer(Note(text=f"The network is compiled ({why}); the next step takes a while."))
+        job.record = job.record.with_hardware(compile=on, compile_reason=why)
+
+    compilation = partial(
+        Compilation, device=job.precision.device, images=images, micro_batches=job.micro_batches, on_change=record
+    )
+    hardware = job.record.hardware
+    if hardware.get("compile_reason", UNDECIDED) != UNDECIDED:  # a resumed run keeps its decision
+        return compilation("yes" if hardware["compile"] else "no", why=hardware["compile_reason"])
+    if job.config.compile == "auto" and not job.processes.is_single:  # the processes might decide differently
+        return compilation("no", why="several processes")
+    return compilation(job.config.compile)
+
+
+def save_epoch(job: Job, result: EpochResult, classifier: nn.Module) -> EpochResult:
+    """Saves the weights of an epoch if it is the best so far, then its metrics; returns the result.
+
+    The checkpoint is written after that: a run killed in between repeats the epoch and gets the same result again.
+    """
+    if job.processes.is_main:
+        if result.best:
+            save_weights(job.folder, classifier)
+        append_metrics(job.folder, result.to_dict())
     return result

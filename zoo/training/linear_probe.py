@@ -19,29 +19,28 @@ from zoo.models.fold_bn import fold_batch_norm
 from zoo.plugins.contracts import Features, Head
 from zoo.training.forward import compute_outputs
 from zoo.training.frozen.features import FeatureBatches, HeadOnFeatures, extract_features
-from zoo.training.job import eval_batches, record_epoch
-from zoo.training.loop import fit
-from zoo.training.settings import average_of, compilation_of, optimizer_of, plan_of
+from zoo.training.job import eval_batches, job_compilation, job_optimizer, make_average, save_epoch
+from zoo.training.loop import Plan, fit
 from zoo.training.state import TrainState
 
 if TYPE_CHECKING:
+    from zoo.training.job import Job
     from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
     from zoo.data.loading.loader import Batch, TrainLoader
-    from zoo.training.job import Job
 
 PROBE_WEIGHT_DECAY = 0.1  # the best of a grid from 0 to 1 on 700 to 1,800 photos; see docs/recipes.md
 
 
-def probe(job: Job, loader: TrainLoader, val: Iterable[Batch], state: TrainState) -> EpochResult:
+def fit_probe(job: Job, loader: TrainLoader, val: Iterable[Batch], state: TrainState) -> EpochResult:
     """Fits the head on frozen features, so that fine-tuning does not begin by tearing the backbone apart.
 
     Kumar et al. 2022, https://arxiv.org/abs/2202.10054: linear probing, then fine-tuning.
     """
     started = time.perf_counter()
-    kept = _keep(job, loader.centred(), len(loader.store), "probe")
+    kept = _keep(job, loader.unaugmented(), len(loader.store), "probe")
     loss = _solve(job, kept, solver="lbfgs", weight_decay=PROBE_WEIGHT_DECAY)
     return _evaluated(job, val, state, epoch=0, loss=loss, images=len(kept.labels), started=started)
 
@@ -57,29 +56,29 @@ def train_on_features(job: Job) -> Iterator[EpochResult]:
     if config.optimizer in SOLVERS:
         loss = _solve(job, kept, solver=config.optimizer, weight_decay=config.weight_decay)
         result = _evaluated(job, val_photos, state, epoch=1, loss=loss, images=len(kept.labels), started=started)
-        yield record_epoch(job, result, job.classifier)
+        yield save_epoch(job, result, job.classifier)
         return
     val = _keep(job, val_photos, len(val_photos.store), "keep features of val")
     if not job.processes.is_main:
         return  # a head alone is not worth sharing: the first process trains it, `finalize` hands it round
     network = HeadOnFeatures(head)
-    average = average_of(config, network)
+    average = make_average(config, network)
     best: Any = network if average is None else average.module
     for result in fit(
         network,
         kept,
         val,
-        optimizer=optimizer_of(job),
-        plan=plan_of(config),
+        optimizer=job_optimizer(job),
+        plan=Plan.from_config(config),
         precision=job.precision,
         set_training=network.train,
         state=state,
         average=average,
         micro_batches=job.micro_batches,
-        compilation=compilation_of(job, images=kept.images),
+        compilation=job_compilation(job, images=kept.images),
         on_step=job.observer,
     ):
-        yield record_epoch(job, result, Classifier(job.classifier.backbone, best.head))
+        yield save_epoch(job, result, Classifier(job.classifier.backbone, best.head))
 
 
 def _solve(job: Job, kept: FeatureBatches, *, solver: str, weight_decay: float) -> float:

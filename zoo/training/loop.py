@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     import torch
 
+    from zoo.config import FinetuneConfig
     from zoo.data.loading.loader import Batch
     from zoo.models.precision import Precision
     from zoo.plugins.contracts import Head
@@ -57,6 +58,19 @@ class Plan:
     clip_grad: float | None = None
     mixup: float = 0.0
     seed: int = 0
+
+    @classmethod
+    def from_config(cls, config: FinetuneConfig) -> Plan:
+        """Returns the plan that a configuration describes."""
+        return cls(
+            epochs=config.epochs,
+            lr=config.lr,
+            schedule=config.schedule,
+            warmup=config.warmup,
+            clip_grad=config.clip_grad,
+            mixup=config.mixup,
+            seed=config.seed,
+        )
 
     def rate(self, step: int, *, steps: int) -> float:
         """Returns the learning rate at a step of all `steps`, counted from 0."""

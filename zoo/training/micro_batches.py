@@ -1,8 +1,8 @@
-"""Out of memory: the work on a batch is done again in smaller parts."""
+"""Work on a batch in smaller micro-batches when memory runs out."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -16,59 +16,91 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def some(images: Any, where: slice | Tensor) -> Any:
-    """Returns some of a batch's images, which may be kept features: a named tuple of tensors."""
+def select(images: Any, where: slice | Tensor) -> Any:
+    """Returns some images of a batch, which may be cached features: a named tuple of tensors."""
     return images[where] if isinstance(images, Tensor) else type(images)(*(each[where] for each in images))
 
 
-def join(parts: list[Any]) -> Any:
-    """Returns parts, tensors or named tuples of them, as one."""
+def concatenate(parts: list[Any]) -> Any:
+    """Returns tensors, or named tuples of tensors, concatenated along the first dimension."""
     if len(parts) == 1:
         return parts[0]
     first = parts[0]
     return torch.cat(parts) if isinstance(first, Tensor) else type(first)(*map(torch.cat, zip(*parts, strict=True)))
 
 
-class MicroBatches:
-    """How many images a network is given at a time. Halved each time memory runs out, and never raised again.
+class Attempt:
+    """A context manager for one attempt at a batch: it swallows an out-of-memory error before `commit`.
 
-    Args:
-        size: Largest count of images in a part; None for whole batches.
-        tell: Called with the new size each time that it is halved.
+    Attributes:
+        error: The error that ended the attempt, or None.
     """
 
-    def __init__(self, size: int | None = None, *, tell: Callable[[int], None] = lambda size: None) -> None:
+    def __init__(self) -> None:
+        self.error: RuntimeError | None = None
+        self._committed = False
+
+    def commit(self) -> None:
+        """Says that the attempt cannot be undone from here on: its errors are passed on."""
+        self._committed = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        if self._committed or not isinstance(error, RuntimeError) or not is_out_of_memory(error):
+            return False
+        # Without its traceback: the frames in it hold the tensors of the attempt.
+        self.error = error.with_traceback(None)
+        return True
+
+
+class MicroBatches:
+    """How many images a network processes at a time. Halved each time memory runs out, and never raised again.
+
+    Args:
+        size: Largest number of images in a micro-batch; None for whole batches.
+        on_change: Called with the new size each time that it is halved.
+    """
+
+    def __init__(self, size: int | None = None, *, on_change: Callable[[int], None] = lambda size: None) -> None:
         self.size = size
-        self._tell = tell
+        self._on_change = on_change
 
     def split(self, count: int) -> Iterator[slice]:
-        """Yields the parts of a batch of `count` images, as equal as can be: no part of one image is left over."""
+        """Yields the micro-batches of a batch of `count` images, as equal in size as possible.
+
+        So no micro-batch of a single image is left over.
+        """
         parts = -(-count // (self.size or count))
         for part in range(parts):
             yield slice(count * part // parts, count * (part + 1) // parts)
 
-    def run(self, work: Callable[[], T], *, count: int, again: Callable[[], None] = lambda: None) -> T:
-        """Returns what `work` returns; while memory is too small for it, halves the parts and calls it again.
+    def attempts(self, count: int, *, undo: Callable[[], None] = lambda: None) -> Iterator[Attempt]:
+        """Yields attempts at a batch until one succeeds; halves the micro-batches between them.
+
+        The body of each attempt asks `split` anew::
+
+            for attempt in micro_batches.attempts(len(batch)):
+                with attempt:
+                    return work(micro_batches.split(len(batch)))
 
         Args:
-            work: Asks `split` for the parts of its batch, anew in each attempt.
             count: Images of the batch.
-            again: Called before each further attempt, to undo what the last one did.
+            undo: Called before each further attempt, to undo what the last one changed.
 
         Raises:
             TrainingError: Memory is too small for a single image.
         """
         while True:
-            try:
-                return work()
-            except RuntimeError as error:
-                if not is_out_of_memory(error):
-                    raise
-                self._halve(count, error)
-            # Only here, where the error no longer holds on to the tensors of the attempt, can they be let go.
+            attempt = Attempt()
+            yield attempt
+            if attempt.error is None:
+                return
+            self._halve(count, attempt.error)
             if torch.cuda.is_initialized():
                 torch.cuda.empty_cache()
-            again()
+            undo()
 
     def _halve(self, count: int, error: RuntimeError) -> None:
         was = min(count, self.size or count)
@@ -78,4 +110,4 @@ class MicroBatches:
                 hint="Lower --image-size, freeze some stages, or choose a smaller backbone.",
             ) from error
         self.size = was // 2
-        self._tell(self.size)
+        self._on_change(self.size)

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.data.loading.transfer import to_device
-from zoo.training.micro_batches import some
+from zoo.data.loading.pipeline import to_device
+from zoo.training.micro_batches import select
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from zoo.plugins.contracts import Head
 
 
-class Mixed(NamedTuple):
+class MixedBatch(NamedTuple):
     """A batch whose images may be mixtures.
 
     Attributes:
@@ -35,11 +35,11 @@ class Mixed(NamedTuple):
     own: float = 1.0
     share: float = 1.0
 
-    def part(self, where: slice) -> Mixed:
+    def part(self, where: slice) -> MixedBatch:
         """Returns some of the images, with all that belongs to them, their share of the step included."""
         labels, others = self.labels[where], None if self.others is None else self.others[where]
         share = self.share * len(labels) / len(self.labels)
-        return Mixed(some(self.images, where), labels, others, self.own, share)
+        return MixedBatch(select(self.images, where), labels, others, self.own, share)
 
     def loss(self, head: Head, logits: Tensor) -> Tensor:
         """Returns the mean loss over both targets, each with its weight."""
@@ -47,7 +47,7 @@ class Mixed(NamedTuple):
         return loss if self.others is None else loss.lerp(head.loss(logits, self.others), 1 - self.own)
 
 
-def mix(batch: Batch, *, alpha: float, draw: Iterable[int]) -> Mixed:
+def mix(batch: Batch, *, alpha: float, draw: Iterable[int]) -> MixedBatch:
     """Mixes each image with another of the batch, https://arxiv.org/abs/1710.09412.
 
     Args:
@@ -56,11 +56,11 @@ def mix(batch: Batch, *, alpha: float, draw: Iterable[int]) -> Mixed:
         draw: Numbers that decide the draws.
     """
     if not alpha:
-        return Mixed(batch.images, batch.labels, share=batch.share)
+        return MixedBatch(batch.images, batch.labels, share=batch.share)
     random = np.random.default_rng([*draw])
     own = float(random.beta(alpha, alpha))
     other = to_device(torch.from_numpy(random.permutation(len(batch.labels))), batch.labels.device)
-    return Mixed(_lerp(batch.images, other, 1 - own), batch.labels, batch.labels[other], own, batch.share)
+    return MixedBatch(_lerp(batch.images, other, 1 - own), batch.labels, batch.labels[other], own, batch.share)
 
 
 def _lerp(images: Any, other: Tensor, share: float) -> Any:

@@ -17,7 +17,8 @@ from zoo.models.build import assemble, preprocess_for
 from zoo.models.classifier import freeze
 from zoo.models.precision import choose_precision
 from zoo.plugins.registry import card_of
-from zoo.runs.run import Run, create_run, write_record
+from zoo.runs.record import RunRecord, write_photos, write_record
+from zoo.runs.run import Run, create_run
 from zoo.training.autotune.batch_size import autotune_batch_size
 from zoo.training.autotune.precision import autotune_precision, recorded_precision
 from zoo.training.distributed.device import device_for
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from zoo.models.offers import Offers
     from zoo.models.precision import Precision
     from zoo.plugins.specs import ImageSet
+    from zoo.preprocess import Preprocess
     from zoo.training.distributed.process_group import ProcessGroup
     from zoo.training.resume import ResumePoint
 
@@ -55,36 +57,31 @@ def prepare(
     started: float,
     resume_point: ResumePoint | None = None,
 ) -> Job:
-    """Returns a run that is ready to be trained; its folder holds its record.
+    """Returns a job that is ready to train; its folder holds the record.
 
     Args:
-        config: What was asked for.
+        config: The configuration.
         offers: The backbone and the head that it names.
-        weights: What the network starts from, if that is a file or a run.
+        weights: The file or run that the backbone's weights are read from, or None.
         source: The data to train on.
-        runs: Where the folder is made.
-        observer: Told of progress.
-        processes: Those that train together.
-        started: When, by `time.perf_counter`.
-        resume_point: Of a run that goes on.
+        runs: Where the run folder is created.
+        observer: Receives progress.
+        processes: The processes that train together.
+        started: Start time by `time.perf_counter`.
+        resume_point: Of a run that is resumed.
 
     Raises:
         ZooError: Anything that the user can put right.
     """
-    device = _device(config, processes)
+    device = _check_device(config, processes)
     with processes.local_first():
         images = load_splits(source, config, observer)
-    report = check_up(images, data=config.data, observer=observer) if processes.is_main else None
-    if resume_point is not None:  # taken as it is: the file exported from the run goes by it too
-        preprocess = resume_point.run.preprocess
-    else:
-        pretraining = weights.preprocess if isinstance(weights, Run) else card_of(offers.backbone).preprocess
-        preprocess = preprocess_for(config, pretraining)
+    report = _check_data(images, data=config.data, observer=observer) if processes.is_main else None
     model = assemble(
         config,
         offers,
         classes=len(images.classes),
-        preprocess=preprocess,
+        preprocess=_choose_preprocess(config, offers, weights, resume_point),
         weights=weights.weights_path if isinstance(weights, Run) else weights,
         load=processes.is_main,
     )
@@ -93,23 +90,24 @@ def prepare(
     _place(model.classifier, config, device, processes)
     decided: dict[str, Any] = {}
     if resume_point is not None:
-        precision = recorded_precision(resume_point.run.record["hardware"], device)
+        precision = recorded_precision(resume_point.run.record.hardware, device)
     else:
-        precision, config, decided = _settled(config, offers, model, len(images.train), device, observer, processes)
-    record = start_record(
+        precision, config, decided = _autotune(config, offers, model, len(images.train), device, observer, processes)
+    record, photos = start_record(
         config, offers=offers, images=images, model=model, precision=precision, processes=processes, report=report
     )
-    _check_same_everywhere(record, processes)
-    record["hardware"] |= decided
-    seed_all(config.seed + processes.rank)  # dropout draws in each process for itself
+    _check_same_photos(record, processes)
+    record = record.with_hardware(**decided)
+    seed_all(config.seed + processes.rank)  # each process draws its own dropout masks
     if resume_point is not None:
         folder = resume_point.run.path
-        record, spent = resume_record(resume_point, record, observer=observer, processes=processes)
+        record, spent = resume_record(resume_point, record, photos, observer=observer, processes=processes)
         started -= spent
     else:
         stem = f"{offers.backbone.spec.name}-{offers.head.spec.name}-{images.name}"
         folder = processes.broadcast(lambda: create_run(runs, stem=stem))
     if processes.is_main:
+        write_photos(folder, photos)
         write_record(folder, record)
     return Job(
         folder=folder,
@@ -125,13 +123,22 @@ def prepare(
     )
 
 
-def _device(config: FinetuneConfig, processes: ProcessGroup) -> torch.device:
-    """Returns the device of this process. Whether it can what is asked of it is told before anything slow begins."""
+def _choose_preprocess(
+    config: FinetuneConfig, offers: Offers, weights: Path | Run | None, resume_point: ResumePoint | None
+) -> Preprocess:
+    if resume_point is not None:  # unchanged: the file exported from the run uses it too
+        return resume_point.run.preprocess
+    pretraining = weights.preprocess if isinstance(weights, Run) else card_of(offers.backbone).preprocess
+    return preprocess_for(config, pretraining)
+
+
+def _check_device(config: FinetuneConfig, processes: ProcessGroup) -> torch.device:
+    """Returns the device of this process. Checks that it supports the configuration, before any slow work."""
     if config.freeze != "all" or config.optimizer not in SOLVERS:
         check_optimizer(config.optimizer)
     device = device_for(config.device, processes)
     if device.type == "cuda":
-        torch.cuda.set_device(device)  # what names no device is made on the one of this process
+        torch.cuda.set_device(device)  # the default of everything that names no device
     choose_precision(config.precision, device)
     check_cache(config.cache, device)
     return device
@@ -144,7 +151,7 @@ def _place(classifier: Classifier, config: FinetuneConfig, device: torch.device,
     classifier.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def _settled(
+def _autotune(
     config: FinetuneConfig,
     offers: Offers,
     model: Model,
@@ -153,7 +160,7 @@ def _settled(
     observer: Observer,
     processes: ProcessGroup,
 ) -> tuple[Precision, FinetuneConfig, dict[str, Any]]:
-    """Returns the precision, the configuration with a batch size, and what is to be recorded of why."""
+    """Returns the precision, the configuration with a batch size, and the reason for it, to be recorded."""
     name = offers.backbone.name
     settled = processes.broadcast(
         lambda: autotune_precision(config, backbone=name, model=model, device=device, observer=observer)
@@ -167,28 +174,28 @@ def _settled(
     return precision, config, {"batch_size_reason": why}
 
 
-def _check_same_everywhere(record: dict[str, Any], processes: ProcessGroup) -> None:
-    if len(set(processes.all_gather(record["data"]["fingerprint"]))) > 1:
+def _check_same_photos(record: RunRecord, processes: ProcessGroup) -> None:
+    if len(set(processes.all_gather(record.data.fingerprint))) > 1:
         raise DataError(
             "The processes do not find the same photos.",
             hint="Give them the same data, at the same place, on each machine.",
         )
 
 
-def check_up(images: ImageSet, *, data: str, observer: Observer) -> Report:
-    """Examines the photos of a training as `zoo.data.check.examine.check_fast` does, and tells what is wrong.
+def _check_data(images: ImageSet, *, data: str, observer: Observer) -> Report:
+    """Checks the photos as `zoo.data.check.examine.check_fast` does, and reports problems and warnings.
 
     Args:
-        images: Its parts as they will be trained on.
+        images: The splits, as they will be trained on.
         data: As the user wrote it.
-        observer: Told of problems and warnings.
+        observer: Receives the findings.
     """
     report = check_fast(images, progress=lambda what, done, total: observer(Work(what=what, done=done, total=total)))
-    # Those that cannot be read are told by name, as they are decoded.
-    told = [finding for finding in report.findings if finding.level != "note" and finding.kind != "unreadable"]
-    for finding in told:
+    # Unreadable photos are reported by name as they are decoded.
+    findings = [finding for finding in report.findings if finding.level != "note" and finding.kind != "unreadable"]
+    for finding in findings:
         observer(Note(text=finding.text, warning=True))
-    if any(finding.pairs for finding in told):
+    if any(finding.pairs for finding in findings):
         text = f"'zoo data check {data} --html page.html' shows them; with --fix it lists what to leave out."
         observer(Note(text=text))
     return report

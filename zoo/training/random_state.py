@@ -6,10 +6,14 @@ The zoo itself draws from torch's alone (dropout); a plugin may draw from any.
 from __future__ import annotations
 
 import random
-from typing import Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def seed_all(seed: int) -> None:
@@ -55,3 +59,14 @@ def set_random_states(states: dict[str, Any], device: torch.device) -> None:
     random.setstate(states["python"])
     keys, place, has_gauss, gauss = states["numpy"]
     np.random.set_state(("MT19937", keys.numpy().astype(np.uint32), place, has_gauss, gauss))
+
+
+@contextmanager
+def restore_random_states() -> Iterator[None]:
+    """Restores the global generators after a block: a caller's draws do not depend on what was trained in between."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    states = random_states(device)
+    try:
+        yield
+    finally:
+        set_random_states(states, device)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.data.sources.fingerprint import fingerprint_images
 from zoo.plugins.calls import resolve_callable
 from zoo.plugins.entry_points import DISTRIBUTION
-from zoo.preprocess import preprocess_to_dict
+from zoo.runs.record import DataRecord, PhotoRecord, RunRecord
 from zoo.training.distributed.process_group import SINGLE_PROCESS
 
 if TYPE_CHECKING:
@@ -43,52 +43,59 @@ def start_record(
     precision: Precision,
     processes: ProcessGroup = SINGLE_PROCESS,
     report: Report | None = None,
-) -> dict[str, Any]:
-    """Returns the record of a run that is about to begin; ``status`` and ``results`` are filled in later.
+) -> tuple[RunRecord, PhotoRecord]:
+    """Returns the record of a run that is about to begin, and that of its photos.
 
     Args:
-        config: What was asked for.
-        offers: Of the plugins.
-        images: All parts.
-        model: As it was built.
-        precision: What is computed in, and where.
-        processes: Those that train together.
-        report: Of the dataset doctor, who has read the photos already; else they are read here.
+        config: The configuration.
+        offers: The backbone and head that it names.
+        images: All splits.
+        model: As built.
+        precision: Of forward passes, and the device.
+        processes: The processes that train together.
+        report: Of the data check, which has hashed the photos; without it they are read here.
     """
-    plugins = {offer.plugin.key: offer.plugin.version for offer in (offers.backbone, offers.head)}
-    return {
-        "status": "training",
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "backbone": offers.backbone.name,
-        "head": offers.head.name,
-        "config": config.to_dict(),
-        "classes": list(images.classes),
-        "preprocess": preprocess_to_dict(model.preprocess),
-        "weights": model.weights,
-        "data": describe_data(images, report),
-        "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
-        "plugins": plugins,
-        "sources": code_digests(*map(resolve_callable, (offers.backbone.spec.build, offers.head.spec.build))),
-        "hardware": describe_hardware(precision, processes),
-        "results": {},
-    }
+    data, photos = describe_data(images, report)
+    record = RunRecord(
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        backbone=offers.backbone.name,
+        head=offers.head.name,
+        config=config.to_dict(),
+        classes=images.classes,
+        preprocess=model.preprocess,
+        weights=model.weights,
+        data=data,
+        packages={name: importlib.metadata.version(name) for name in _PACKAGES},
+        plugins={offer.plugin.key: offer.plugin.version for offer in (offers.backbone, offers.head)},
+        sources=code_digests(*map(resolve_callable, (offers.backbone.spec.build, offers.head.spec.build))),
+        hardware=describe_hardware(precision, processes),
+    )
+    return record, photos
 
 
-def describe_data(images: ImageSet, report: Report | None = None) -> dict[str, Any]:
-    """Returns the dataset's name, its fingerprint, which photo is in which part, and what the doctor found."""
-    parts = {"train": images.train, "val": images.val, "test": images.test}
+def describe_data(images: ImageSet, report: Report | None = None) -> tuple[DataRecord, PhotoRecord]:
+    """Returns what is recorded of a dataset, and of its photos.
+
+    Args:
+        images: All splits.
+        report: Of the data check, which has hashed the photos; without it they are read here.
+    """
+    splits = {"train": images.train, "val": images.val, "test": images.test}
     known = {} if report is None else {photo.name: photo.digest for photo in report.photos}
-    whole, each = fingerprint_images(images, known=known)
-    return {
-        "name": images.name,
-        "note": images.note,
-        "fingerprint": whole,
-        "counts": {part: len(samples) for part, samples in parts.items()},
-        "skipped": list(images.skipped),
-        **({} if report is None else {"check": describe_check(report)}),
-        "split": {part: [sample.name for sample in samples] for part, samples in parts.items()},
-        "digests": {part: "".join(digests) for part, digests in each.items()},
-    }
+    fingerprint, hashes = fingerprint_images(images, known=known)
+    data = DataRecord(
+        name=images.name,
+        note=images.note,
+        fingerprint=fingerprint,
+        counts={split: len(samples) for split, samples in splits.items()},
+        skipped=images.skipped,
+        check={} if report is None else describe_check(report),
+    )
+    photos = PhotoRecord(
+        names={split: tuple(sample.name for sample in samples) for split, samples in splits.items()},
+        hashes={split: tuple(each) for split, each in hashes.items()},
+    )
+    return data, photos
 
 
 def describe_hardware(precision: Precision, processes: ProcessGroup = SINGLE_PROCESS) -> dict[str, Any]:
@@ -109,7 +116,7 @@ def describe_hardware(precision: Precision, processes: ProcessGroup = SINGLE_PRO
         "precision": precision.name,
         "precision_reason": precision.reason,
         "layout": "channels-last",  # never slower than channels-first where it counts (docs/performance.md)
-        "part_size": None,  # images at a time, if memory ran out for a whole batch
+        "micro_batch_size": None,  # images at a time, where memory ran out for a whole batch
     }
 
 

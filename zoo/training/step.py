@@ -1,4 +1,4 @@
-"""One step of an optimiser: forward and backward over a batch, whole or in parts, and the update."""
+"""One training step: forward, loss, backward and the update of the weights."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from zoo.errors import PluginError
 from zoo.training.compilation import Compilation
 from zoo.training.distributed.ddp import gradient_sync, wrap_ddp
 from zoo.training.distributed.process_group import SINGLE_PROCESS
-from zoo.training.micro_batches import MicroBatches
+from zoo.training.micro_batches import Attempt, MicroBatches
 from zoo.training.random_state import set_torch_states, torch_states
 
 if TYPE_CHECKING:
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from zoo.models.precision import Precision
     from zoo.plugins.contracts import Head
     from zoo.training.distributed.process_group import ProcessGroup
-    from zoo.training.mixup import Mixed
+    from zoo.training.mixup import MixedBatch
 
 
 class TrainableNetwork(Protocol):
-    """What is trained: a network with a head, `zoo.models.classifier.Classifier` or `zoo.training.frozen.features.HeadOnFeatures`."""
+    """A network with a head: `zoo.models.classifier.Classifier`, or a head alone on cached features."""
 
     head: Head
 
@@ -35,21 +35,21 @@ class TrainableNetwork(Protocol):
 
 
 class Step:
-    """Takes steps: `step(batch)` changes the weights once.
+    """Takes training steps: `step(batch)` updates the weights once.
 
-    A batch in parts gives the gradient of the whole batch, to rounding: each part's mean loss counts with its share of
-    the images. (Statistics of batch normalisation that still learns are those of the parts.)
+    Micro-batches give the gradient of the whole batch, to rounding: the mean loss of each counts with its share of the
+    images. (Batch-norm statistics that still learn are those of the micro-batches.)
 
     Args:
         network: On the device of `precision`.
         optimizer: Of its parameters.
         precision: Of forward passes.
-        clip_grad: Largest norm of a step's gradient; None: unlimited.
-        micro_batches: How many images at a time; halved when memory runs out, and the step is then taken anew.
+        clip_grad: Largest norm of a step's gradient; None for no limit.
+        micro_batches: How many images at a time; halved when memory runs out, and the step is then repeated.
         compilation: Calls the network, compiled or not.
-        scaler: Of the loss; the one that `precision` asks for by default.
-        processes: Those that take the step together, each on its share of the images. Memory that runs out is then an
-            error: the others could not know that the step is taken anew.
+        scaler: Of the loss; by default the one that `precision` needs.
+        processes: The processes that take the step together, each on its share of the images. With several, running out
+            of memory is an error: the others could not know that the step is repeated.
     """
 
     def __init__(
@@ -70,67 +70,64 @@ class Step:
         self.clip_grad = clip_grad
         self.micro_batches = micro_batches or MicroBatches()
         self.compilation = compilation or Compilation("no", precision.device)
-        modules = network.modules() if isinstance(network, nn.Module) else ()
+        self.scaler = scaler or precision.loss_scaler()
         self.processes = processes
-        self._parallel: DistributedDataParallel | None = None
+        self._ddp: DistributedDataParallel | None = None
+        modules = network.modules() if isinstance(network, nn.Module) else ()
         self._with_buffers = [module for module in modules if any(True for _ in module.buffers(recurse=False))]
-        self._scaler = scaler or precision.loss_scaler()
 
-    def __call__(self, batch: Mixed) -> tuple[Tensor, Tensor]:
-        """Takes a step.
+    def __call__(self, batch: MixedBatch) -> tuple[Tensor, Tensor]:
+        """Takes a step; repeats it in smaller micro-batches when memory runs out before the update.
 
         Returns:
-            The mean loss of the batch ``()`` and the logits ``(N, classes)``, both without a graph, on the device.
+            The mean loss of the batch ``()`` and the logits ``(N, classes)``, both detached, on the device.
         """
-        if self.processes.is_single:
-            before = _Before(self._with_buffers, self.precision.device)
-            loss, logits = self.micro_batches.run(
-                lambda: self._accumulate(self.network, batch), count=len(batch.labels), again=before.restore
-            )
-        else:
-            loss, logits = self._accumulate(self._in_parallel(batch), batch)
-        self._update()
-        return loss, logits
+        if not self.processes.is_single:
+            return self._take(self._data_parallel(batch), batch, Attempt())
+        before = _Snapshot(self._with_buffers, self.precision.device)
+        for attempt in self.micro_batches.attempts(len(batch.labels), undo=before.restore):
+            with attempt:
+                return self._take(self.network, batch, attempt)
+        raise AssertionError("unreachable: attempts() ends with a result or an error")
 
-    def _accumulate(self, network: Callable[[Any], Tensor], batch: Mixed) -> tuple[Tensor, Tensor]:
-        """Leaves the gradient of the step, scaled for fp16, in the parameters."""
+    def _take(self, network: Callable[[Any], Tensor], batch: MixedBatch, attempt: Attempt) -> tuple[Tensor, Tensor]:
+        total, outputs = torch.zeros((), device=self.precision.device), []
         self.optimizer.zero_grad(set_to_none=True)
-        loss, logits = torch.zeros((), device=self.precision.device), []
         for where in self.micro_batches.split(len(batch.labels)):
             part = batch.part(where)
             with gradient_sync(network, last=where.stop == len(batch.labels)):
                 with self.precision.autocast():
-                    said = self.compilation(network, part.images, count=len(part.labels))
-                _check_logits(said, count=len(part.labels))
-                mean = part.loss(self.network.head, said)
-                # Gradients add up, part by part; over processes their mean is taken, where the sum is meant.
-                self._scaler.scale(mean * (part.share * self.processes.count)).backward()
-            loss += mean.detach() * (len(part.labels) / len(batch.labels))
-            logits.append(said.detach())
-        return loss, torch.cat(logits)
-
-    def _in_parallel(self, batch: Mixed) -> DistributedDataParallel:
-        if self._parallel is None:
-            assert isinstance(self.network, nn.Module)
-            self._parallel = wrap_ddp(self.network, batch, self.precision)
-        return self._parallel
-
-    def _update(self) -> None:
+                    logits = self.compilation(network, part.images, count=len(part.labels))
+                _check_logits(logits, count=len(part.labels))
+                loss = part.loss(self.network.head, logits)
+                # Gradients add up over micro-batches; over processes their mean is taken where the sum is meant.
+                self.scaler.scale(loss * (part.share * self.processes.count)).backward()
+            total += loss.detach() * (len(part.labels) / len(batch.labels))
+            outputs.append(logits.detach())
+        attempt.commit()  # from here on the weights change
         if self.clip_grad is not None:
-            self._scaler.unscale_(self.optimizer)
-            learning = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
-            nn.utils.clip_grad_norm_(learning, self.clip_grad)
-        self._scaler.step(self.optimizer)
-        self._scaler.update()
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(
+                [p for group in self.optimizer.param_groups for p in group["params"]], self.clip_grad
+            )
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return total, torch.cat(outputs)
+
+    def _data_parallel(self, batch: MixedBatch) -> DistributedDataParallel:
+        if self._ddp is None:
+            assert isinstance(self.network, nn.Module)
+            self._ddp = wrap_ddp(self.network, batch, self.precision)
+        return self._ddp
 
 
 def _check_logits(logits: Tensor, *, count: int) -> None:
     if logits.ndim != 2 or len(logits) != count:
-        raise PluginError(f"Of {count} images the head made logits {tuple(logits.shape)}, not ({count}, classes).")
+        raise PluginError(f"For {count} images the head returned logits {tuple(logits.shape)}, not ({count}, classes).")
 
 
-class _Before:
-    """What a forward pass changes, as it was before: random state, and statistics that are still moving."""
+class _Snapshot:
+    """What a forward pass changes, as it was before: random states, and statistics that are still moving."""
 
     def __init__(self, modules: list[nn.Module], device: torch.device) -> None:
         self._device = device

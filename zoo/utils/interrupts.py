@@ -24,16 +24,16 @@ class Interrupts:
         patient: Whether work that is held back is never torn apart. Else a second signal ends it at once.
 
     Attributes:
-        asked: The signal that came while it was held back; None where none has.
+        requested: The signal that came while it was held back; None where none has.
     """
 
     def __init__(self, *, patient: bool = False) -> None:
-        self.asked: int | None = None
+        self.requested: int | None = None
         self._patient = patient
         self._held_back = False
 
     @contextmanager
-    def taken(self) -> Iterator[None]:
+    def handled(self) -> Iterator[None]:
         """Raises `KeyboardInterrupt` on Ctrl-C and `Terminated` on SIGTERM; a signal that was ignored stays so."""
         before: dict[int, Any] = {}
         if threading.current_thread() is threading.main_thread():  # Python allows handlers in no other
@@ -49,21 +49,21 @@ class Interrupts:
                 signal.signal(each, signal.SIG_DFL if handler is None else handler)
 
     @contextmanager
-    def held_back(self) -> Iterator[None]:
-        """Only takes note of the first signal within a block, which is to look at `asked` and to `obey`."""
+    def deferred(self) -> Iterator[None]:
+        """Only takes note of the first signal within a block, which is to look at `requested` and to `raise_requested`."""
         self._held_back = True
         try:
             yield
         finally:
             self._held_back = False
-        if self.asked is not None:
-            self.obey()
+        if self.requested is not None:
+            self.raise_requested()
 
-    def obey(self) -> NoReturn:
+    def raise_requested(self) -> NoReturn:
         """Raises what the signal that came would have raised."""
-        raise Terminated if self.asked == signal.SIGTERM else KeyboardInterrupt
+        raise Terminated if self.requested == signal.SIGTERM else KeyboardInterrupt
 
     def _receive(self, number: int, frame: object) -> None:
-        first, self.asked = self.asked is None, number
+        first, self.requested = self.requested is None, number
         if not self._held_back or not (first or self._patient):
-            self.obey()
+            self.raise_requested()

@@ -1,1 +1,1 @@
-"""The commands of the export, one file each: parse, call one library function, print."""
+"""The commands of the plugin: each parses its arguments, calls one library function and prints the result."""

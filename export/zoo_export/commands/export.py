@@ -1,4 +1,4 @@
-"""``zoo export``: writes a run as one file that takes raw pixels."""
+"""``zoo export``: exports a run to a single file."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from zoo.cli.options import GroupedCommand, flag_of, json_option, quiet_option, runs_option
+from zoo.cli.commands.options import GroupedCommand, flag_of, json_option, quiet_option, runs_option
 from zoo.cli.terminal import console
-from zoo.cli.terminal.observers import observing
+from zoo.cli.terminal.formatting import format_duration
+from zoo.cli.terminal.observers import display_events
 from zoo.runs.open import open_run
-from zoo_export.commands.words import gain_told, parity_told
-from zoo_export.exporting import DEFAULT_OPSET, MAX_DROP, PHOTOS, export
-from zoo_export.triton import CLIENT, check_servable, write_triton
+from zoo_export.commands.formatting import format_gain, format_parity
+from zoo_export.targets.onnx import DEFAULT_OPSET, MAX_DROP, PHOTOS, export_onnx
+from zoo_export.targets.triton import CLIENT, check_triton, write_triton
 
 if TYPE_CHECKING:
-    from zoo.runs.run import Run
-    from zoo_export.exporting import Exported
+    from zoo_export.exported_files import ExportedFile
 
-_NOT_OF_PT2 = ("input", "precision", "max_drop", "opset", "device")
+_ONNX_ONLY = ("input", "precision", "max_drop", "opset", "device")
 
 
 @click.command(
@@ -34,30 +34,35 @@ _NOT_OF_PT2 = ("input", "precision", "max_drop", "opset", "device")
 @click.argument("run")
 @click.argument("folder", metavar="[DIR]", required=False, type=click.Path(file_okay=False, path_type=Path))
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="The file.  [default: RUN/model.onnx]"
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The file to write.  [default: RUN/model.onnx]",
 )
 @click.option(
     "--input",
     type=click.Choice(["pixels", "tensor"]),
     default="pixels",
     show_default=True,
-    help="pixels: uint8 RGB of any size, the preprocessing is inside; tensor: what the network itself takes.",
+    help="pixels: uint8 RGB of any size, with the preprocessing in the graph; tensor: the normalised input of the "
+    "network.",
 )
 @click.option(
     "--to",
     type=click.Choice(["onnx", "triton", "pt2"]),
     default="onnx",
     show_default=True,
-    help="triton: add the file to the model repository DIR as well, as the next version of a model; "
-    "pt2: an archive for torch instead.",
+    help="triton: also add the file to the model repository DIR, as the next version of a model; "
+    "pt2: write an archive for torch instead.",
 )
-@click.option("--name", metavar="NAME", help="What Triton's clients call the model.  [default: the run's name]")
+@click.option("--name", metavar="NAME", help="Name of the model in Triton.  [default: the run's name]")
 @click.option(
     "--precision",
     type=click.Choice(["fp32", "fp16", "int8"]),
     default="fp32",
     show_default=True,
-    help="fp16 and int8 are kept only if nearly as accurate, and faster here.",
+    help="fp16 and int8 are written only if they are nearly as accurate, and faster on this machine.",
 )
 @click.option(
     "--max-drop",
@@ -65,18 +70,30 @@ _NOT_OF_PT2 = ("input", "precision", "max_drop", "opset", "device")
     default=MAX_DROP,
     show_default=True,
     metavar="X",
-    help="Points of validation accuracy that fp16 or int8 may cost.",
-)
-@click.option("--opset", type=int, default=DEFAULT_OPSET, show_default=True, metavar="N", help="Of the ONNX operators.")
-@click.option("--no-verify", is_flag=True, help="Do not compare the file with the run; the file tells so.")
-@click.option(
-    "--data", metavar="DATA", help="Photos to compare on: a dataset, a folder, a CSV.  [default: the run's validation]"
+    help="Percentage points of validation accuracy that fp16 or int8 may lose.",
 )
 @click.option(
-    "--photos", type=click.IntRange(min=1), default=PHOTOS, show_default=True, metavar="N", help="How many to compare."
+    "--opset", type=int, default=DEFAULT_OPSET, show_default=True, metavar="N", help="Version of the ONNX operators."
+)
+@click.option("--no-verify", is_flag=True, help="Do not compare the file with the run; the file records it.")
+@click.option(
+    "--data",
+    metavar="DATA",
+    help="Photos to compare on: a dataset, a folder or a CSV file.  [default: the run's validation photos]",
 )
 @click.option(
-    "--device", default="auto", show_default=True, help="Where to compare: auto is everything there is; cpu, cuda."
+    "--photos",
+    type=click.IntRange(min=1),
+    default=PHOTOS,
+    show_default=True,
+    metavar="N",
+    help="Number of photos to compare.",
+)
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    help="Where to compare: auto (every device that works), cpu or cuda.",
 )
 @runs_option
 @quiet_option
@@ -96,67 +113,65 @@ def command(
     as_json: bool,
     **values: Any,
 ) -> None:
-    """Export RUN to one ONNX file that takes raw pixels, and prove that it says what the run says."""
-    _refuse_idle(ctx, to=to, precision=values["precision"], no_verify=no_verify)
+    """Export RUN to one ONNX file that takes raw pixels, and prove that it predicts what the run predicts."""
+    _refuse_unused_options(ctx, to=to, precision=values["precision"], no_verify=no_verify)
     if (to == "triton") != (folder is not None):
-        raise click.UsageError("Say both '--to triton' and the folder of the model repository, or neither.")
+        raise click.UsageError("Pass both '--to triton' and the folder of the model repository, or neither.")
     opened = open_run(run, runs=runs)
     model = name or opened.name
     if folder is not None:
-        # before anything slow begins
-        check_servable(folder, name=model, input=values["input"], classes=opened.classes)
-    with observing(quiet=quiet or as_json, next_steps=False) as observer:
-        write = _export_pt2 if to == "pt2" else export
-        exported = write(opened, output, verify=not no_verify, observer=observer, **values)
-    served = None if folder is None else write_triton(exported.path, folder, name=model)
+        check_triton(folder, name=model, input=values["input"], classes=opened.classes)
+    with display_events(quiet=quiet or as_json, next_steps=False) as observer:
+        if to == "pt2":
+            from zoo_export.targets.pt2 import export_pt2
+
+            values = {name: value for name, value in values.items() if name not in _ONNX_ONLY}
+            exported = export_pt2(opened, output, verify=not no_verify, observer=observer, **values)
+        else:
+            exported = export_onnx(opened, output, verify=not no_verify, observer=observer, **values)
+    version = None if folder is None else write_triton(exported.path, folder, name=model)
     if as_json:
-        told = {"path": str(exported.path), "bytes": exported.bytes, **exported.card.to_dict()}
-        console.write_json(told if served is None else {**told, "triton": str(served)})
+        result = {"path": str(exported.path), "bytes": exported.bytes, **exported.card.to_dict()}
+        console.write_json(result if version is None else {**result, "triton": str(version)})
     elif quiet:
-        click.echo(served or exported.path)
+        click.echo(version or exported.path)
     else:
-        _write(exported, served)
+        _write(exported, version)
 
 
-def _refuse_idle(ctx: click.Context, *, to: str, precision: str, no_verify: bool) -> None:
-    """Refuses options that would do nothing."""
-    measured = precision != "fp32"
-    for where, holds, names in (
-        ("with --to pt2", to == "pt2", _NOT_OF_PT2),
+def _refuse_unused_options(ctx: click.Context, *, to: str, precision: str, no_verify: bool) -> None:
+    """Raises a usage error for options that would have no effect."""
+    reduced = precision != "fp32"
+    for where, applies, names in (
+        ("with --to pt2", to == "pt2", _ONNX_ONLY),
         ("without --to triton", to != "triton", ("name",)),
         ("with --no-verify", no_verify, ("data", "photos")),
-        ("with --no-verify", no_verify and not measured, ("device",)),
-        ("in fp32", not measured, ("max_drop",)),
+        ("with --no-verify", no_verify and not reduced, ("device",)),
+        ("in fp32", not reduced, ("max_drop",)),
     ):
-        for name in names if holds else ():
+        for name in names if applies else ():
             if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-                raise click.UsageError(f"{flag_of(name)} has no meaning {where}.", ctx)
+                raise click.UsageError(f"{flag_of(name)} has no effect {where}.", ctx)
 
 
-def _export_pt2(run: Run, output: Path | None, **values: Any) -> Exported:
-    from zoo_export.pt2 import export_pt2
-
-    return export_pt2(run, output, **{name: value for name, value in values.items() if name not in _NOT_OF_PT2})
-
-
-def _write(exported: Exported, served: Path | None) -> None:
+def _write(exported: ExportedFile, version: Path | None) -> None:
     card = exported.card
-    console.heading(str(exported.path))
+    console.write_heading(str(exported.path))
     console.write_pairs(
         [
             ("size", f"{exported.bytes / 1e6:.1f} MB, {card.precision}{f', opset {card.opset}' if card.opset else ''}"),
-            ("verified", parity_told(card.parity)),
-            (card.precision, gain_told(card.quantisation)),
-            ("time", console.duration(exported.seconds)),
-            ("Triton", str(served or "")),
+            ("verified", format_parity(card.parity)),
+            (card.precision, format_gain(card.quantisation)),
+            ("time", format_duration(exported.seconds)),
+            ("Triton", str(version or "")),
         ],
         indent=2,
     )
-    if not card.opset:  # torch opens it, no command does
+    if not card.opset:  # an archive: no command opens it
         return
     click.echo("\nWhat to try next:")
     click.echo(f"  zoo inspect {exported.path}")
     click.echo(f"  zoo predict {exported.path} photo.jpg")
-    if served is not None:
-        click.echo(f"  tritonserver --model-repository {served.parent.parent}")
-        click.echo(f"  python {served.parent / CLIENT} photo.jpg")
+    if version is not None:
+        click.echo(f"  tritonserver --model-repository {version.parent.parent}")
+        click.echo(f"  python {version.parent / CLIENT} photo.jpg")

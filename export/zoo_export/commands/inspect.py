@@ -1,4 +1,4 @@
-"""``zoo inspect``: tells what an exported file is."""
+"""``zoo inspect``: describes an exported file."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING
 import click
 
 from zoo.cli.commands.info import describe_preprocess
-from zoo.cli.options import json_option, runs_option
-from zoo.cli.terminal import console, wording
-from zoo_export.commands.words import gain_told, parity_told
-from zoo_export.files import find_file
-from zoo_export.inspection import inspect
+from zoo.cli.commands.options import json_option, runs_option
+from zoo.cli.terminal import console
+from zoo.cli.terminal.formatting import format_classes, format_percent
+from zoo_export.commands.formatting import format_gain, format_parity
+from zoo_export.exported_files import find_file
+from zoo_export.inspection import inspect_file
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from zoo_export.card import ModelCard
-    from zoo_export.inspection import Inspected, Value
+    from zoo_export.inspection import Inspection, TensorInfo
+    from zoo_export.model_card import ModelCard
 
 
 @click.command(name="inspect")
@@ -25,63 +26,63 @@ if TYPE_CHECKING:
 @runs_option
 @json_option
 def command(file: str, runs: Path, as_json: bool) -> None:
-    """Tell what a file, or that of a run, is.
+    """Describe an exported file, or that of a run.
 
-    Inputs and outputs, classes, preprocessing, where it comes from, what proves it.
+    Shows inputs and outputs, classes, preprocessing, origin and verification.
     """
-    inspected = inspect(find_file(file, runs=runs), ask=console.passphrase_prompt())
+    inspection = inspect_file(find_file(file, runs=runs), ask=console.passphrase_prompt())
     if as_json:
-        console.write_json(inspected.to_dict())
+        console.write_json(inspection.to_dict())
     else:
-        _write(inspected)
+        _write(inspection)
 
 
-def _write(inspected: Inspected) -> None:
-    console.heading(str(inspected.path))
-    opset = f"opset {inspected.opset}, " if inspected.opset else ""
-    told = f"{inspected.bytes / 1e6:.1f} MB, {opset}written by {inspected.producer or 'an unknown tool'}"
-    pairs = [("file", told)]
-    pairs += [("input" if i == 0 else "", _told(value)) for i, value in enumerate(inspected.inputs)]
-    pairs += [("output" if i == 0 else "", _told(value)) for i, value in enumerate(inspected.outputs)]
-    if inspected.card is None:
+def _write(inspection: Inspection) -> None:
+    console.write_heading(str(inspection.path))
+    opset = f"opset {inspection.opset}, " if inspection.opset else ""
+    producer = inspection.producer or "an unknown tool"
+    pairs = [("file", f"{inspection.bytes / 1e6:.1f} MB, {opset}written by {producer}")]
+    pairs += [("input" if i == 0 else "", _format_tensor(value)) for i, value in enumerate(inspection.inputs)]
+    pairs += [("output" if i == 0 else "", _format_tensor(value)) for i, value in enumerate(inspection.outputs)]
+    if inspection.card is None:
         console.write_pairs(pairs, indent=2)
-        click.echo("\nIt was not written by 'zoo export': nothing is known of its classes or its preprocessing.")
+        click.echo("\n'zoo export' did not write this file: its classes and its preprocessing are unknown.")
         return
-    console.write_pairs([*pairs, *_card_pairs(inspected.card)], indent=2)
+    console.write_pairs([*pairs, *_card_pairs(inspection.card)], indent=2)
 
 
-def _told(value: Value) -> str:
+def _format_tensor(value: TensorInfo) -> str:
     return f"{value.name}: {value.type} ({', '.join(map(str, value.shape))})"
 
 
 def _card_pairs(card: ModelCard) -> list[tuple[str, str]]:
-    place = "inside" if card.input == "pixels" else "to be done by the caller"
+    place = "inside the graph" if card.input == "pixels" else "left to the caller"
     return [
-        ("classes", wording.list_classes(card.classes, most=20)),
+        ("classes", format_classes(card.classes, limit=20)),
         ("preprocessing", f"{describe_preprocess(card.preprocess)}; {place}"),
-        ("precision", f"{card.precision}{'; ' if card.quantisation else ''}{gain_told(card.quantisation)}"),
+        ("precision", f"{card.precision}{'; ' if card.quantisation else ''}{format_gain(card.quantisation)}"),
         ("network", f"{card.backbone} + {card.head}, {card.activation}"),
-        ("run", f"{card.run.get('name')}, of {card.run.get('created')}"),
-        *_accuracy(card),
+        ("run", f"{card.run.get('name')}, created {card.run.get('created')}"),
+        *_accuracy_pairs(card),
         ("data", f"{card.data.get('name')}, fingerprint {card.data.get('fingerprint')}"),
-        *_leaks(card),
+        *_leak_pairs(card),
         ("started from", card.weights),
         ("weights", f"sha256 {card.weights_sha256}"),
         ("exported", f"{card.exported}, with {', '.join(f'{name} {v}' for name, v in card.versions.items())}"),
-        ("verified", parity_told(card.parity)),
+        ("verified", format_parity(card.parity)),
     ]
 
 
-def _leaks(card: ModelCard) -> list[tuple[str, str]]:
-    found = card.data.get("leaks")
-    return [("warning", str(text)) for text in found] if isinstance(found, list) else []
+def _leak_pairs(card: ModelCard) -> list[tuple[str, str]]:
+    leaks = card.data.get("leaks")
+    return [("warning", str(text)) for text in leaks] if isinstance(leaks, list) else []
 
 
-def _accuracy(card: ModelCard) -> list[tuple[str, str]]:
+def _accuracy_pairs(card: ModelCard) -> list[tuple[str, str]]:
     results = card.run.get("results")
-    for part in ("test", "val"):
-        scores = results.get(part) if isinstance(results, dict) else None
+    for split in ("test", "val"):
+        scores = results.get(split) if isinstance(results, dict) else None
         accuracy = scores.get("accuracy") if isinstance(scores, dict) else None
         if isinstance(accuracy, int | float):
-            return [(f"{part} accuracy", console.percent(accuracy))]
+            return [(f"{split} accuracy", format_percent(accuracy))]
     return []

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 import zoo
-from zoo.data.loading.loader import Batch, share_of
+from zoo.data.loading.loader import Batch, shard
 from zoo.errors import ConfigError, OtherProcessError
 from zoo.events import EpochResult, Note
 from zoo.models.precision import Precision
@@ -27,7 +27,7 @@ from zoo.training.checkpoint import Learner, load_checkpoint, save_checkpoint
 from zoo.training.distributed.process_group import SINGLE_PROCESS, ProcessGroup, end
 from zoo.training.forward import compute_outputs
 from zoo.training.micro_batches import MicroBatches
-from zoo.training.mixup import Mixed
+from zoo.training.mixup import MixedBatch
 from zoo.training.random_state import set_random_states
 from zoo.training.state import TrainState
 from zoo.training.step import Step
@@ -106,7 +106,7 @@ def steps_differ_by(processes, *, micro_batches):
         )
         for x, y in zip(photos, labels, strict=True):
             part = slice(None) if together.is_single else mine
-            step(Mixed(x[part], y[part], share=len(y[part]) / len(y)))
+            step(MixedBatch(x[part], y[part], share=len(y[part]) / len(y)))
         weights.append(torch.cat([parameter.detach().flatten() for parameter in network.parameters()]))
     return float((weights[0] - weights[1]).abs().max())
 
@@ -150,7 +150,7 @@ def goes_on(folder):
 
 def outputs(processes, count):
     """Returns the labels of a part whose images are shared among the processes."""
-    mine = torch.arange(count)[share_of(count, processes.rank, processes.count)]
+    mine = torch.arange(count)[shard(count, processes.rank, processes.count)]
     batches = [Batch(chunk.float().view(-1, 1), chunk) for chunk in mine.split(2) if len(chunk)]
     found = compute_outputs(nn.Identity(), batches, FP32, processes=processes)
     assert torch.equal(found.logits.flatten().long(), found.labels)

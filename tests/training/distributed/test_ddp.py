@@ -8,7 +8,7 @@ from torch import nn
 from zoo.models.precision import Precision
 from zoo.plugins.losses import Criterion
 from zoo.training.distributed.ddp import gradient_sync, sync_batch_norm, without_gradient
-from zoo.training.mixup import Mixed
+from zoo.training.mixup import MixedBatch
 
 FP32 = Precision(name="fp32", device=torch.device("cpu"), reason="a test")
 
@@ -29,7 +29,7 @@ class Network(nn.Module):
 
 
 def a_batch(count=5):
-    return Mixed(torch.randn(count, 3, 16, 16), torch.arange(count) % 3)
+    return MixedBatch(torch.randn(count, 3, 16, 16), torch.arange(count) % 3)
 
 
 def test_parameters_without_gradient_are_found_and_nothing_moves():

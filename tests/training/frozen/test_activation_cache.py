@@ -76,7 +76,7 @@ class Numbered:
 
     steps = 2
 
-    def chunks(self, epoch):
+    def epoch_indices(self, epoch):
         return list(torch.arange(5).roll(epoch).split(3))
 
     def view(self, number):

@@ -16,7 +16,7 @@ from zoo.models.runtime import tuned_for
 from zoo.recipes import recipe_values
 from zoo.training.memory_errors import is_out_of_memory
 from zoo.training.micro_batches import MicroBatches
-from zoo.training.mixup import Mixed
+from zoo.training.mixup import MixedBatch
 from zoo.training.optimizer import make_optimizer, parameter_groups
 from zoo.training.step import Step
 
@@ -94,7 +94,7 @@ def _takes_step(
     micro_batches, device = MicroBatches(), precision.device
     images = torch.randn(count, 3, *image_size, device=device).contiguous(memory_format=torch.channels_last)
     labels = torch.zeros(count, dtype=torch.int64, device=device)
-    Step(scratch, prepare(scratch), precision=precision, micro_batches=micro_batches)(Mixed(images, labels))
+    Step(scratch, prepare(scratch), precision=precision, micro_batches=micro_batches)(MixedBatch(images, labels))
     return micro_batches.size is None  # a step that ran out of memory was taken in parts
 
 

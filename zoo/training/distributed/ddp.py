@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from zoo.models.precision import Precision
-    from zoo.training.mixup import Mixed
+    from zoo.training.mixup import MixedBatch
 
 # torch 2.15 has a new name for it, and warns of the old one.
 _NAMES = inspect.signature(DistributedDataParallel).parameters
@@ -24,7 +24,7 @@ _BatchNorm = nn.modules.batchnorm._BatchNorm
 _PLAIN_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
-def wrap_ddp(network: nn.Module, batch: Mixed, precision: Precision) -> DistributedDataParallel:
+def wrap_ddp(network: nn.Module, batch: MixedBatch, precision: Precision) -> DistributedDataParallel:
     """Wraps a network so that its gradients are the mean over all processes, exchanged while backward still runs.
 
     Li et al. 2020, https://arxiv.org/abs/2006.15704.
@@ -48,7 +48,7 @@ def gradient_sync(network: object, *, last: bool) -> AbstractContextManager[obje
     return network.no_sync() if isinstance(network, DistributedDataParallel) and not last else nullcontext()
 
 
-def without_gradient(network: nn.Module, batch: Mixed, precision: Precision) -> list[nn.Parameter]:
+def without_gradient(network: nn.Module, batch: MixedBatch, precision: Precision) -> list[nn.Parameter]:
     """Returns the parameters that ought to learn, but that no loss depends on; some networks of timm have them.
 
     Found by a step of a copy with two images, so that neither statistics nor random numbers move.

@@ -28,7 +28,7 @@ T = TypeVar("T")
 # The variables that torchrun gives every process: https://docs.pytorch.org/docs/stable/elastic/run.html
 _VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 # How long a process waits for another at most. One that died is noticed at once; this is for one that hangs. The first
-# may work alone for minutes (a download, many decoded photos), so it is long.
+# may work alone for minutes (a download, many load_photos photos), so it is long.
 _PATIENCE = timedelta(hours=1)
 _FAILED = "zoo/failed"
 

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from zoo.data.loading.loader import Batch
-from zoo.data.loading.transfer import to_device
+from zoo.data.loading.pipeline import to_device
 from zoo.models.frozen_split import CachedActivations
 from zoo.training.forward import in_micro_batches
-from zoo.training.micro_batches import MicroBatches, some
+from zoo.training.micro_batches import MicroBatches, select
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -27,7 +27,7 @@ class Views(Protocol):
     def steps(self) -> int:
         """Batches an epoch."""
 
-    def chunks(self, epoch: int) -> list[Tensor]:
+    def epoch_indices(self, epoch: int) -> list[Tensor]:
         """Returns which photos are in each batch of an epoch: int64 ``(N,)`` on the CPU."""
 
     def view(self, number: int) -> Iterator[Batch]:
@@ -53,25 +53,25 @@ class ActivationCache:
     def pick(self, indices: Tensor) -> Batch:
         """Returns some images as a batch of its own: a network may overwrite what it is given."""
         indices = to_device(indices, self.labels.device)
-        return Batch(some(self.values, indices), self.labels[indices])
+        return Batch(select(self.values, indices), self.labels[indices])
 
 
 class LazyActivationCache:
     """A part that is taken as far as the split when its batches are first asked for, and kept from then on.
 
     Args:
-        keep: Makes the kept values.
+        fill: Makes the kept values.
     """
 
-    def __init__(self, keep: Callable[[], ActivationCache]) -> None:
-        self._keep = keep
-        self._kept: ActivationCache | None = None
+    def __init__(self, fill: Callable[[], ActivationCache]) -> None:
+        self._fill = fill
+        self._cached: ActivationCache | None = None
 
     def __iter__(self) -> Iterator[Batch]:
-        if self._kept is None:
+        if self._cached is None:
             with torch.inference_mode(mode=False):  # evaluation may ask, but what is kept is for all
-                self._kept = self._keep()
-        return iter(self._kept)
+                self._cached = self._fill()
+        return iter(self._cached)
 
 
 class CachedViews:
@@ -82,14 +82,14 @@ class CachedViews:
     Args:
         train: The photos.
         views: How many views there are.
-        keep: Makes the kept values of a view.
+        fill: Makes the kept values of a view.
     """
 
-    def __init__(self, train: Views, *, views: int, keep: Callable[[Iterable[Batch]], ActivationCache]) -> None:
+    def __init__(self, train: Views, *, views: int, fill: Callable[[Iterable[Batch]], ActivationCache]) -> None:
         self._train = train
         self._views = views
-        self._keep = keep
-        self._kept: dict[int, ActivationCache] = {}
+        self._fill = fill
+        self._cached: dict[int, ActivationCache] = {}
 
     @property
     def steps(self) -> int:
@@ -99,9 +99,9 @@ class CachedViews:
     def epoch(self, epoch: int, *, start: int = 0) -> Iterator[Batch]:
         """Yields the batches of an epoch from step `start`: the photos of `train`'s, in the epoch's view."""
         number = (epoch - 1) % self._views
-        if number not in self._kept:
-            self._kept[number] = self._keep(self._train.view(number))
-        return map(self._kept[number].pick, self._train.chunks(epoch)[start:])
+        if number not in self._cached:
+            self._cached[number] = self._fill(self._train.view(number))
+        return map(self._cached[number].pick, self._train.epoch_indices(epoch)[start:])
 
 
 @torch.no_grad()

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from zoo.data.loading.loader import Batch, generator_for, steps_of
+from zoo.data.loading.augment_params import make_generator
+from zoo.data.loading.loader import Batch, split_steps
 from zoo.plugins.contracts import Backbone, Features, Head
 from zoo.training.distributed.process_group import SINGLE_PROCESS
 from zoo.training.forward import in_micro_batches
-from zoo.training.micro_batches import MicroBatches, some
+from zoo.training.micro_batches import MicroBatches, select
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -46,17 +47,17 @@ class FeatureBatches:
 
     def epoch(self, epoch: int, *, start: int = 0) -> Iterator[Batch]:
         """Yields the batches of an epoch from step `start`, in an order of its own."""
-        order = torch.randperm(len(self.labels), generator=generator_for(self.seed, epoch))
+        order = torch.randperm(len(self.labels), generator=make_generator(self.seed, epoch))
         return map(self._pick, self._steps(order.to(self.labels.device))[start:])
 
     def __iter__(self) -> Iterator[Batch]:
         return map(self._pick, torch.arange(len(self.labels), device=self.labels.device).split(self.batch_size))
 
     def _steps(self, order: Tensor) -> list[Tensor]:
-        return steps_of(order, self.batch_size)
+        return split_steps(order, self.batch_size)
 
     def _pick(self, indices: Tensor) -> Batch:
-        return Batch(some(self.features, indices), self.labels[indices])
+        return Batch(select(self.features, indices), self.labels[indices])
 
 
 class HeadOnFeatures(nn.Module):

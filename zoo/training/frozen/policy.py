@@ -6,6 +6,8 @@ to the run record under ``kept``.
 
 from __future__ import annotations
 
+import dataclasses
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from zoo.events import Note, Work
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from zoo.training.loop import TrainBatches
 
 
-def shown_views(job: Job) -> int | None:
+def cached_views(job: Job) -> int | None:
     """Returns how many views of each training photo are shown in turn; None where every epoch draws its own.
 
     So it is where fewer views would save nothing: without frozen stages, or with mixup, which mixes images and not what
@@ -35,101 +37,95 @@ def shown_views(job: Job) -> int | None:
 def cache_frozen_stages(
     job: Job, train: TrainLoader, val: EvalLoader, *, safe_point: Callable[[], None] = lambda: None
 ) -> tuple[TrainBatches, Iterable[Batch]]:
-    """Returns what to learn from and what to evaluate on: kept values where they can be had, else the loaders.
+    """Returns what to train on and what to validate on: cached activations where they fit into memory, else photos.
 
     Args:
-        job: Its classifier has the weights that it begins with, and is split where it can be; its record is added to.
+        job: Its classifier has its initial weights; it is split where its backbone can be. Its record is added to.
         train: The training photos.
         val: The validation photos.
-        safe_point: Called now and then while values are computed that are to be kept.
+        safe_point: Called now and then while activations are computed.
     """
-    told = job.record["kept"] = {"values": [], "bytes": 0, "val": False, "views": 0, "reason": ""}
-    if not job.processes.is_single:
-        told["reason"] = "several processes share the photos, in a new way at each step"
-        return train, val
-    if not _has_frozen(job):
-        told["reason"] = "no stage is frozen"
-        return train, val
-    split = None
-    try:
-        split = _frontier(job)
-        job.classifier = SplitClassifier(job.classifier.backbone, job.classifier.head, split)
-        told["values"] = [list(shape) for shape in split.shapes]
-        told["reason"] = _too_large(needed := split.image_bytes * len(val.store), job.cache.room())
-    except UntraceableError as error:
-        told["reason"] = error.message
-    if split is None or told["reason"]:
-        job.observer(Note(text=f"The frozen stages are run in every epoch: {told['reason']}."))
-        return train, val
-    told.update(val=True, bytes=needed)
-    job.cache.reserve("val", needed)
+    batches, activations, record = _cache(job, train, val, safe_point)
+    job.record = dataclasses.replace(job.record, activation_cache=dataclasses.asdict(record))
+    return batches, activations
 
-    def keep(batches: Iterable[Batch], loader: TrainLoader | EvalLoader, what: str) -> ActivationCache:
-        return _keep(
-            job, split, batches, count=len(loader.store), batch_size=loader.batch_size, what=what, safe_point=safe_point
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _CacheRecord:
+    """What the run record says of the cache: shapes of what is cached for an image, bytes in all, and why no more."""
+
+    values: list[list[int]] = field(default_factory=list)
+    bytes: int = 0
+    val: bool = False
+    views: int = 0
+    reason: str = ""
+
+
+def _cache(
+    job: Job, train: TrainLoader, val: EvalLoader, safe_point: Callable[[], None]
+) -> tuple[TrainBatches, Iterable[Batch], _CacheRecord]:
+    if not job.processes.is_single:
+        reason = "several processes share the photos, in a new way at each step"
+        return train, val, _CacheRecord(reason=reason)
+    if not _has_frozen(job):
+        return train, val, _CacheRecord(reason="no stage is frozen")
+    record = _CacheRecord()
+    try:
+        split = _split(job)
+        record = _CacheRecord(values=[list(shape) for shape in split.shapes])
+        reason = _why_too_large(needed := split.image_bytes * len(val.store), job.cache.available_bytes())
+    except UntraceableError as error:
+        reason = error.message
+    if reason:
+        job.observer(Note(text=f"The frozen stages run in every epoch: {reason}."))
+        return train, val, dataclasses.replace(record, reason=reason)
+    job.cache.reserve("val", needed)
+    record = dataclasses.replace(record, val=True, bytes=needed)
+
+    def fill(batches: Iterable[Batch], loader: TrainLoader | EvalLoader, name: str) -> ActivationCache:
+        def progress(done: int) -> None:
+            job.observer(Work(what=f"frozen stages of {name}", done=done, total=len(loader.store)))
+            safe_point()
+
+        return cache_activations(
+            split,
+            batches,
+            count=len(loader.store),
+            batch_size=loader.batch_size,
+            precision=job.precision,
+            progress=progress,
+            micro_batches=job.micro_batches,
         )
 
-    return _views(job, split, train, lambda view: keep(view, train, "train")), LazyActivationCache(
-        lambda: keep(val, val, "val")
-    )
-
-
-def _views(
-    job: Job, split: FrozenSplit, train: TrainLoader, keep: Callable[[Iterable[Batch]], ActivationCache]
-) -> TrainBatches:
-    told, views, count = job.record["kept"], train.views, len(train.store)
-    needed = split.image_bytes * count * (views or 0)
+    activations = LazyActivationCache(lambda: fill(val, val, "val"))
+    views, needed = train.views, split.image_bytes * len(train.store) * (train.views or 0)
     if views is None:
-        told["reason"] = "each epoch has views of its own"
-    elif reason := _too_large(needed, job.cache.room()):
-        told["reason"] = reason
-        job.observer(Note(text=f"The frozen stages are run over the training photos in every epoch: {reason}."))
-    else:
-        told.update(views=views, bytes=told["bytes"] + needed)
-        job.cache.reserve("train", needed)
-        return CachedViews(train, views=views, keep=keep)
-    return train
+        return train, activations, dataclasses.replace(record, reason="each epoch has views of its own")
+    if reason := _why_too_large(needed, job.cache.available_bytes()):
+        job.observer(Note(text=f"The frozen stages run over the training photos in every epoch: {reason}."))
+        return train, activations, dataclasses.replace(record, reason=reason)
+    job.cache.reserve("train", needed)
+    record = dataclasses.replace(record, views=views, bytes=record.bytes + needed)
+    return CachedViews(train, views=views, fill=lambda view: fill(view, train, "train")), activations, record
 
 
 def _has_frozen(job: Job) -> bool:
     return not all(parameter.requires_grad for parameter in job.classifier.backbone.parameters())
 
 
-def _frontier(job: Job) -> FrozenSplit:
-    return find_frozen_split(
+def _split(job: Job) -> FrozenSplit:
+    """Splits the classifier of a job where its frozen stages end."""
+    split = find_frozen_split(
         job.classifier,
         image_size=job.preprocess.size,
         precision=job.precision,
         freeze_norm_stats=job.config.freeze_norm_stats,
     )
+    job.classifier = SplitClassifier(job.classifier.backbone, job.classifier.head, split)
+    return split
 
 
-def _keep(
-    job: Job,
-    split: FrozenSplit,
-    batches: Iterable[Batch],
-    *,
-    count: int,
-    batch_size: int,
-    what: str,
-    safe_point: Callable[[], None],
-) -> ActivationCache:
-    def progress(done: int) -> None:
-        job.observer(Work(what=f"frozen stages of {what}", done=done, total=count))
-        safe_point()
-
-    return cache_activations(
-        split,
-        batches,
-        count=count,
-        batch_size=batch_size,
-        precision=job.precision,
-        progress=progress,
-        micro_batches=job.micro_batches,
-    )
-
-
-def _too_large(needed: int, free: int) -> str:
+def _why_too_large(needed: int, free: int) -> str:
     if needed <= free:
         return ""
-    return f"to keep what they give takes {needed / 1e9:.3g} GB, and {free / 1e9:.3g} GB may be taken"
+    return f"caching their output takes {needed / 1e9:.3g} GB, and {free / 1e9:.3g} GB are available"

@@ -1,0 +1,92 @@
+"""Graphs of reduced precision: float16, and static quantisation to 8 bits."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import onnx
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+from zoo_export.graph.converters import conversion
+from zoo_export.model_card import OUTPUTS, TENSOR
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+_, _LOGITS, _HEATMAP = OUTPUTS
+_HINT = "Export it in fp32."
+
+
+def to_fp16(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """Returns a graph that computes in float16 wherever ONNX Runtime's converter can; inputs and outputs stay float32.
+
+    Raises:
+        ExportError: The graph cannot be converted.
+    """
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    with conversion("The network cannot be converted to fp16", hint=_HINT):
+        converted: onnx.ModelProto = convert_float_to_float16(proto, keep_io_types=True)
+    return converted
+
+
+def to_int8(proto: onnx.ModelProto, tensors: Iterable[NDArray[np.float32]]) -> onnx.ModelProto:
+    """Returns a graph with 8-bit weights, scaled per channel, and 8-bit activations; the heat map stays in float32.
+
+    Weights are signed and activations unsigned, in the QDQ format: of the formats that ONNX Runtime offers, the only
+    one measured to be faster than float32 on a CPU with VNNI.
+
+    Args:
+        proto: A graph with the input ``tensor``.
+        tensors: Normalised training photos, float32 ``(1, 3, h, w)`` each, that calibrate the ranges of activations.
+
+    Raises:
+        ExportError: The graph cannot be quantised.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder, "float.onnx"), Path(folder, "int8.onnx")
+        onnx.save(proto, source)
+        with conversion("The network cannot be quantised", hint=_HINT):
+            quantize_static(
+                source,
+                target,
+                _CalibrationReader(tensors),
+                quant_format=QuantFormat.QDQ,
+                per_channel=True,
+                activation_type=QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+                nodes_to_exclude=sorted(_ancestors(proto, _HEATMAP) - _ancestors(proto, _LOGITS)),
+            )
+        quantised = onnx.load(target)
+    quantised.ClearField("metadata_props")
+    return quantised
+
+
+class _CalibrationReader(CalibrationDataReader):  # type: ignore[misc]
+    """Feeds photos to the quantiser, one at a time."""
+
+    def __init__(self, tensors: Iterable[NDArray[np.float32]]) -> None:
+        self._tensors: Iterator[NDArray[np.float32]] = iter(tensors)
+
+    def get_next(self) -> dict[str, Any] | None:
+        """Returns the feed of the next photo, or None after the last."""
+        tensor = next(self._tensors, None)
+        return None if tensor is None else {TENSOR: tensor}
+
+
+def _ancestors(proto: onnx.ModelProto, output: str) -> set[str]:
+    """Returns the names of the nodes that an output depends on."""
+    producer = {name: node for node in proto.graph.node for name in node.output}
+    names: set[str] = set()
+    pending = [output]
+    while pending:
+        node = producer.get(pending.pop())
+        if node is not None and node.name not in names:
+            names.add(node.name)
+            pending += node.input
+    return names

@@ -1,0 +1,178 @@
+"""Loads an exported file and classifies photos, with nothing but onnxruntime, numpy and Pillow."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zoo.errors import ExportError
+from zoo.inference.predictor import PhotoPredictor
+from zoo_export.model_card import KEY, OUTPUTS, ModelCard
+from zoo_export.runtime.batch_padding import MakeBatch, make_normaliser, make_padder
+from zoo_export.runtime.providers import CUDA
+from zoo_export.runtime.session import Session, open_session, run_session
+from zoo_export.security.encryption import SUFFIX, find_secret, read_decrypted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from zoo.plugins.specs import FormatRequest
+
+_PROBABILITIES, _, _HEATMAP = OUTPUTS
+_Value = tuple[str, list[Any]]  # type and shape of an input or output
+_TYPES = {"pixels": "tensor(uint8)", "tensor": "tensor(float)"}
+
+
+class OnnxPredictor(PhotoPredictor):
+    """An exported classifier, opened by `load`. Several threads may use it at the same time.
+
+    Attributes:
+        card: The card of the file.
+        session: The session that runs the graph.
+        notes: What the user should know: why CUDA is not used, that the file was never compared with its run.
+    """
+
+    def __init__(self, name: str, card: ModelCard, session: Session) -> None:
+        self.name = name
+        self.card = card
+        self.session = session
+        self.classes = card.classes
+        self.preprocess = card.preprocess
+        self.runtime = f"ONNX Runtime, {session.provider.removesuffix('ExecutionProvider')}, {card.precision}"
+        unverified = "" if card.verified else f"{name} was never compared with the run that it was exported from."
+        self.notes = tuple(filter(None, (session.note, unverified)))
+        pixels = card.input == "pixels"
+        self._make_batch: MakeBatch = (
+            make_padder(card.preprocess, name=name) if pixels else make_normaliser(card.preprocess)
+        )
+
+    @property
+    def provider(self) -> str:
+        """What the graph runs on: ``"CPUExecutionProvider"`` or ``"CUDAExecutionProvider"``."""
+        return self.session.provider
+
+    @property
+    def precision(self) -> str:
+        """``"fp32"``, ``"fp16"`` or ``"int8"``."""
+        return self.card.precision
+
+    def probabilities(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Returns ``(N, classes)`` float32 for preprocessed images, uint8 ``(h, w, 3)`` each.
+
+        Raises:
+            ExportError: The graph fails, or returns something else.
+        """
+        (probabilities,) = self._run([_PROBABILITIES], images)
+        return probabilities
+
+    def explained(self, images: Sequence[NDArray[np.uint8]]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """Returns probabilities ``(N, classes)`` and heat maps ``(N, rows, columns)`` of preprocessed images.
+
+        Raises:
+            ExportError: The graph fails, or returns something else.
+        """
+        probabilities, heatmaps = self._run([_PROBABILITIES, _HEATMAP], images)
+        return probabilities, heatmaps
+
+    def batch(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8] | NDArray[np.float32]:
+        """Returns the input of the graph for preprocessed images, uint8 ``(h, w, 3)`` each."""
+        return self._make_batch(images)
+
+    def warm_up(self) -> None:
+        """Runs the graph once: the first run of a session plans its memory, and on CUDA chooses its kernels."""
+        self.probabilities([np.zeros((*self.preprocess.size, 3), dtype=np.uint8)])
+
+    def _run(self, names: list[str], images: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
+        feed = {self.card.input_name: self.batch(images)}
+        outputs = run_session(self.session, names, feed, name=self.name)
+        for name, values in zip(names, outputs, strict=True):
+            wanted = (len(images), len(self.classes)) if name == _PROBABILITIES else (len(images), *values.shape[1:3])
+            # Python's sum: with cold caches, after a network, numpy's takes four times as long for a few values.
+            if values.shape != wanted or not math.isfinite(sum(values.ravel().tolist())):
+                raise ExportError(
+                    f"{self.name}: its output '{name}' is {values.shape}, or not finite, for {len(images)} photos and "
+                    f"{len(self.classes)} classes.",
+                    hint="Export the run again.",
+                )
+        return outputs
+
+
+def load(
+    model: str | Path | bytes,
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    ask: Callable[[str], str] | None = None,
+) -> OnnxPredictor:
+    """Opens an exported file, ready to predict.
+
+    Args:
+        model: A file, or its bytes. A file of ``zoo encrypt`` (``model.onnx.age``) is decrypted into memory.
+        device: ``"auto"`` chooses CUDA if it really works, otherwise the CPU, see `OnnxPredictor.provider`; ``"cpu"``;
+            ``"cuda"`` or ``"cuda:1"``, which is CUDA or an error.
+        threads: The number of threads per operator; by default the number of CPUs that this process may use.
+        ask: Prompts for the passphrase of an encrypted file if no environment variable names its secret.
+
+    Raises:
+        ConfigError: There is no such device.
+        IntegrityError: The file is encrypted and no key or passphrase opens it, or it was modified.
+        ExportError: The file is damaged or not a file of ``zoo export``, or CUDA was requested and does not work.
+    """
+    source = Path(model) if isinstance(model, str) else model
+    name = str(source) if isinstance(source, Path) else "The model"
+    if isinstance(source, Path) and source.suffix.lower() == SUFFIX:
+        source = read_decrypted(source, find_secret(source, ask=ask))
+    predictor = _create_predictor(name, open_session(source, name=name, device=device, threads=threads))
+    if predictor.provider != CUDA:
+        return predictor
+    try:
+        predictor.warm_up()  # a GPU that is too old, or out of memory, fails only here
+    except ExportError as error:
+        if device != "auto":
+            raise
+        session = open_session(source, name=name, device="cpu", threads=threads)
+        return _create_predictor(name, Session(runtime=session.runtime, provider=session.provider, note=error.message))
+    return predictor
+
+
+def load_request(request: FormatRequest) -> OnnxPredictor:
+    """Opens the file of a request, with `load`: the callable of the plugin's `FormatSpec`."""
+    return load(request.path, device=request.device, ask=request.ask)
+
+
+def _create_predictor(name: str, session: Session) -> OnnxPredictor:
+    try:
+        text = session.runtime.get_modelmeta().custom_metadata_map.get(KEY)
+        inputs, outputs = (
+            {value.name: (value.type, value.shape) for value in values}
+            for values in (session.runtime.get_inputs(), session.runtime.get_outputs())
+        )
+    except UnicodeDecodeError as error:
+        raise ExportError(f"{name} is damaged: a name in it is not text.", hint="Copy the file again.") from error
+    if text is None:
+        raise ExportError(f"{name} was not written by 'zoo export': it has no model card.")
+    card = ModelCard.from_json(text, where=name)
+    if reason := _find_contradiction(card, inputs, outputs):
+        raise ExportError(f"{name}: {reason}.", hint="Another tool may have changed the file: export the run again.")
+    return OnnxPredictor(name, card, session)
+
+
+def _find_contradiction(card: ModelCard, inputs: Mapping[str, _Value], outputs: Mapping[str, _Value]) -> str:
+    """Returns how the graph contradicts its card, or an empty string."""
+    if list(inputs) != [card.input_name]:
+        return f"its inputs are {list(inputs)}, not ['{card.input_name}']"
+    kind, shape = inputs[card.input_name]
+    if kind != _TYPES[card.input] or len(shape) != 4:
+        return f"its input '{card.input_name}' is {kind} of {len(shape)} dimensions"
+    for name in (_PROBABILITIES, _HEATMAP):
+        if name not in outputs or outputs[name][0] != "tensor(float)":
+            return f"it has no output '{name}' of float32"
+    width = (outputs[_PROBABILITIES][1] or [None])[-1]
+    if isinstance(width, int) and width != len(card.classes):
+        return f"it has {width} outputs for {len(card.classes)} classes"
+    return ""

@@ -1,0 +1,144 @@
+"""Exports a run to one ONNX file that takes raw pixels, and compares the file with the run before writing it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from zoo.events import Work, ignore
+from zoo.plugins.registry import load_registry
+from zoo_export.exported_files import FILE, ONNX, check_target, write_exported
+from zoo_export.validation.samples import find_export_samples
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import onnx
+
+    from zoo.events import Observer
+    from zoo.plugins.registry import Registry
+    from zoo.runs.run import Run
+    from zoo_export.exported_files import ExportedFile
+    from zoo_export.model_card import InputKind, ModelCard, PrecisionName
+
+MAX_DROP = 0.5
+PHOTOS = 64  # compared by default: takes seconds for a small network
+DEFAULT_OPSET = 18  # supported by every ONNX Runtime since 1.14, of 2023
+# For tools that do not know the card: https://github.com/onnx/onnx/blob/main/docs/MetadataProps.md
+_IMAGE_PROPERTIES = {
+    "Image.BitmapPixelFormat": "Rgb8",
+    "Image.ColorSpaceGamma": "SRGB",
+    "Image.NominalPixelRange": "NominalRange_0_255",
+}
+
+
+def export_onnx(
+    run: Run,
+    target: Path | None = None,
+    *,
+    input: InputKind = "pixels",
+    precision: PrecisionName = "fp32",
+    opset: int = DEFAULT_OPSET,
+    verify: bool = True,
+    data: str | None = None,
+    photos: int = PHOTOS,
+    max_drop: float = MAX_DROP,
+    device: str = "auto",
+    observer: Observer = ignore,
+    registry: Registry | None = None,
+) -> ExportedFile:
+    """Exports a run to ONNX, compares the file with the run, and writes it.
+
+    Args:
+        run: A run with weights.
+        target: The file to write; by default ``model.onnx`` in the run folder, or ``model-int8.onnx`` for int8.
+        input: ``"pixels"`` adds the run's preprocessing to the graph; ``"tensor"`` leaves it to the caller.
+        precision: What the network computes in. ``"fp16"`` and ``"int8"`` are written only if they are nearly as
+            accurate as fp32 on the validation photos, and faster on this machine; training photos calibrate int8.
+        opset: Version of the ONNX operators, 18 to 25.
+        verify: Whether to compare the graph, in fp32, with the run; the file records it.
+        data: Photos to compare on: a dataset's name, a folder or a CSV file; by default the run's validation photos.
+        photos: How many of them to compare, evenly spaced.
+        max_drop: Percentage points of validation accuracy that a reduced precision may lose.
+        device: Where to compare: ``"auto"`` means every device that works; ``"cpu"``; ``"cuda"``, or an error.
+        observer: Receives progress.
+        registry: The plugins to use; by default those of the environment.
+
+    Raises:
+        ExportError: The run cannot be exported, the file differs from the run, or the reduced precision does not pay
+            off; nothing is written.
+        RunError: The files of the run are damaged, or the target is not writable.
+    """
+    started = time.monotonic()
+    registry = registry or load_registry()
+    reduced = precision != "fp32"
+    target = check_target(target or run.path / (f"model-{precision}.onnx" if reduced else FILE), ONNX)
+    if verify or reduced:
+        _check_device(device)
+    samples = find_export_samples(
+        run, verify=verify, reduced=reduced, data=data, photos=photos, registry=registry, observer=observer
+    )
+    # Imported only now: bad arguments and missing photos fail before torch is loaded.
+    from zoo.inference.run_predictor import rebuild
+    from zoo_export.graph.classifier import ExportableClassifier, to_onnx
+    from zoo_export.targets.provenance import build_card
+
+    classifier = rebuild(run, registry).classifier.eval()
+    observer(Work(what="convert the network to ONNX", done=0, total=None))
+    network = to_onnx(ExportableClassifier(classifier), size=run.preprocess.size, opset=opset)
+    card = build_card(run, classifier, input=input, opset=opset)
+    if verify:
+        from zoo_export.validation.parity import compare, onnx_backends, with_report
+
+        backends = onnx_backends(_serialise(network, card), card, _devices(device))
+        card = with_report(card, compare(backends, card, classifier, samples.comparison, observer), data)
+    if reduced:
+        from zoo_export.validation.precision_gate import reduce_precision
+
+        network, card = reduce_precision(
+            network,
+            card,
+            precision,
+            samples=samples,
+            max_drop=max_drop,
+            device=device,
+            finish=_serialise,
+            observer=observer,
+        )
+    return write_exported(target, _serialise(network, card), card, started=started)
+
+
+def _check_device(device: str) -> None:
+    """Opens a small session on a device: fails before any slow work if the device does not work."""
+    from zoo_export.checks import RELU
+    from zoo_export.runtime.session import open_session
+
+    open_session(RELU, name="The exported file", device=device)
+
+
+def _devices(device: str) -> list[str]:
+    from zoo_export.runtime.providers import cuda_obstacle
+
+    if device != "auto":
+        return [device]
+    return ["cpu", "cuda"] if cuda_obstacle() is None else ["cpu"]
+
+
+def _serialise(network: onnx.ModelProto, card: ModelCard) -> bytes:
+    """Returns the content of the file: the network, its preprocessing if the card says so, and the card."""
+    import onnx
+
+    from zoo.plugins.entry_points import DISTRIBUTION
+    from zoo_export.graph.preprocessing import prepend_preprocessing
+    from zoo_export.model_card import KEY
+
+    proto = onnx.ModelProto()
+    proto.CopyFrom(network)
+    properties: dict[str, Any] = {KEY: card.to_json()}
+    if card.input == "pixels":
+        prepend_preprocessing(proto.graph, card.preprocess)
+        properties |= _IMAGE_PROPERTIES
+    proto.producer_name, proto.producer_version = DISTRIBUTION, card.versions[DISTRIBUTION]
+    proto.doc_string = f"{card.backbone} with {card.head}: {', '.join(card.classes[:20])}"
+    onnx.helper.set_model_props(proto, properties)
+    return bytes(proto.SerializeToString())

@@ -1,0 +1,92 @@
+"""Exports a run to an archive of `torch.export`, for use in torch, and compares it with the run before writing it."""
+
+from __future__ import annotations
+
+import io
+import time
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.export import Dim
+
+from zoo.events import Work, ignore
+from zoo.inference.run_predictor import rebuild
+from zoo.plugins.registry import load_registry
+from zoo_export.exported_files import ARCHIVE, check_target, write_exported
+from zoo_export.graph.classifier import ExportableClassifier
+from zoo_export.graph.converters import conversion, silence
+from zoo_export.model_card import KEY, TENSOR
+from zoo_export.targets.onnx import PHOTOS
+from zoo_export.targets.provenance import build_card
+from zoo_export.validation.parity import Backend, compare, with_report
+from zoo_export.validation.samples import find_export_samples
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from zoo.events import Observer
+    from zoo.plugins.registry import Registry
+    from zoo.runs.run import Run
+    from zoo_export.exported_files import ExportedFile
+    from zoo_export.model_card import ModelCard
+
+
+def export_pt2(
+    run: Run,
+    target: Path | None = None,
+    *,
+    verify: bool = True,
+    data: str | None = None,
+    photos: int = PHOTOS,
+    observer: Observer = ignore,
+    registry: Registry | None = None,
+) -> ExportedFile:
+    """Exports a run to ``model.pt2``, loads the archive again and compares it with the run.
+
+    The module takes normalised batches ``(N, 3, h, w)`` float32 and returns probabilities, logits and heat map. Its
+    card is the extra file ``zoo`` of the archive. Arguments and errors are those of
+    `zoo_export.targets.onnx.export_onnx`.
+    """
+    started = time.monotonic()
+    registry = registry or load_registry()
+    target = check_target(target or run.path / "model.pt2", ARCHIVE)
+    samples = find_export_samples(
+        run, verify=verify, reduced=False, data=data, photos=photos, registry=registry, observer=observer
+    )
+    classifier = rebuild(run, registry).classifier.eval()
+    observer(Work(what="export the network", done=0, total=None))
+    program = _trace(ExportableClassifier(classifier), run.preprocess.size)
+    card = build_card(run, classifier, input="tensor", opset=0)
+    if verify:
+        backend = _load_backend(_serialise(program, card))
+        card = with_report(card, compare([backend], card, classifier, samples.comparison, observer), data)
+    return write_exported(target, _serialise(program, card), card, started=started)
+
+
+def _trace(module: ExportableClassifier, size: tuple[int, int]) -> torch.export.ExportedProgram:
+    hint = "Its forward() must not depend on the values of its input."
+    with conversion("The network cannot be exported", hint=hint), torch.no_grad():
+        shapes = {TENSOR: {0: Dim.DYNAMIC}}
+        return torch.export.export(module, (torch.zeros(2, 3, *size),), dynamic_shapes=shapes)
+
+
+def _serialise(program: torch.export.ExportedProgram, card: ModelCard) -> bytes:
+    buffer = io.BytesIO()
+    with silence():
+        torch.export.save(program, buffer, extra_files={KEY: card.to_json()})
+    return buffer.getvalue()
+
+
+def _load_backend(content: bytes) -> Backend:
+    with silence():
+        module = torch.export.load(io.BytesIO(content)).module()
+
+    @torch.inference_mode()
+    def compute(feed: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        probabilities, logits, _ = module(torch.from_numpy(feed))
+        return probabilities.numpy(), logits.numpy()
+
+    return Backend("torch.export", compute)

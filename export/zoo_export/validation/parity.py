@@ -1,0 +1,288 @@
+"""Proves that an exported file gives the results of its run: the same photos through both, from their bytes."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+
+from zoo.errors import DataError, ExportError
+from zoo.events import Work
+from zoo_export.runtime.session import open_session, run_session
+from zoo_export.validation.samples import decode_samples, preprocess_batch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from zoo.events import Observer
+    from zoo.models.classifier import Classifier
+    from zoo.plugins.specs import Sample
+    from zoo_export.model_card import ModelCard
+
+    Pixels = NDArray[np.uint8]
+
+_NAME = "The exported file"
+BATCHES = (1, 2, 7)
+_BATCHED_PHOTOS = 14  # how many photos are also compared in batches of two and seven
+# A share of the standard deviation of the logits. The pixels are equal to the last bit, and float32 alone differs by
+# less than a ten-thousandth of the standard deviation (docs/export-families.md).
+TOLERANCE = 0.002
+PROBABILITY_TOLERANCE = 1e-4  # for probabilities computed from identical logits: only rounding differs
+_MIN_SPREAD = 1e-3  # below it, logits hardly vary between photos and only rounding is left to compare
+
+
+class Backend(NamedTuple):
+    """One way to run an exported file.
+
+    Attributes:
+        provider: What it computes with.
+        compute: Maps an input of the file to probabilities and logits, ``(N, classes)`` float32 each.
+    """
+
+    provider: str
+    compute: Callable[[NDArray[Any]], tuple[NDArray[np.float32], NDArray[np.float32]]]
+
+
+class Comparison(NamedTuple):
+    """One photo through the run and through the file.
+
+    Attributes:
+        name: The name of the photo.
+        expected: The logits of the run, ``(classes,)`` float32, all finite.
+        actual: The logits of the file.
+        expected_probabilities: What the head of the run computes from the logits of the file.
+        actual_probabilities: The probabilities of the file.
+    """
+
+    name: str
+    expected: NDArray[np.float32]
+    actual: NDArray[np.float32]
+    expected_probabilities: NDArray[np.float32]
+    actual_probabilities: NDArray[np.float32]
+
+    @property
+    def difference(self) -> float:
+        """The largest difference of a logit; infinite if the file returns NaN or infinity."""
+        return _largest(self.expected - self.actual)
+
+    @property
+    def probability_difference(self) -> float:
+        """The largest difference of a probability; infinite if the file returns NaN or infinity."""
+        return _largest(self.expected_probabilities - self.actual_probabilities)
+
+    @property
+    def margin(self) -> float:
+        """How far the run's largest logit is above the second largest."""
+        ranked = np.sort(self.expected)
+        return float(ranked[-1] - ranked[-2]) if len(ranked) > 1 else float("inf")
+
+    @property
+    def same_top1(self) -> bool:
+        """Whether both predict the same class."""
+        return bool(self.expected.argmax() == self.actual.argmax())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderParity:
+    """How one provider of ONNX Runtime compares with the run.
+
+    Attributes:
+        provider: For example ``"CPUExecutionProvider"``.
+        compared: Number of comparisons; a photo counts once for each batch that it is in.
+        same_top1: Number of comparisons with the same most probable class.
+        max_difference: The largest difference of any logit.
+        mean_difference: The largest difference of each comparison, averaged.
+        worst: Name of the photo with the largest difference.
+    """
+
+    provider: str
+    compared: int
+    same_top1: int
+    max_difference: float
+    mean_difference: float
+    worst: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parity:
+    """The report of a successful comparison.
+
+    Attributes:
+        photos: Number of photos; each is also compared alone.
+        batches: The batch sizes.
+        spread: Standard deviation of the logits of the run.
+        tolerance: The largest difference of a logit that passes: a share of the spread.
+        providers: One report for each provider.
+        verified: True.
+    """
+
+    photos: int
+    batches: tuple[int, ...]
+    spread: float
+    tolerance: float
+    providers: tuple[ProviderParity, ...]
+    verified: bool = field(default=True)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns plain values, ready for JSON."""
+        values = asdict(self)
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
+def onnx_backends(model: bytes, card: ModelCard, devices: Sequence[str]) -> list[Backend]:
+    """Opens an ONNX file on each of several devices.
+
+    Raises:
+        ExportError: The file cannot be opened on one of them.
+    """
+
+    def open_on(device: str) -> Backend:
+        session = open_session(model, name=_NAME, device=device)
+
+        def compute(feed: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+            outputs = run_session(session, ["probabilities", "logits"], {card.input_name: feed}, name=_NAME)
+            return outputs[0], outputs[1]
+
+        return Backend(session.provider, compute)
+
+    return [open_on(device) for device in devices]
+
+
+def compare(
+    backends: Sequence[Backend], card: ModelCard, classifier: Classifier, photos: Sequence[Sample], observer: Observer
+) -> Parity:
+    """Compares the logits of an exported file with those of the run's classifier, in float32 on the CPU.
+
+    The probabilities of the file are compared with those that the head of the run computes from the file's logits.
+    Every photo is compared alone, the first few also in batches of 2 and 7. Photos of different sizes cannot share a
+    batch of raw pixels: there each is cropped at the centre to the size that all of the batch have.
+
+    Args:
+        backends: The file, in each way to run it.
+        card: The card of the file; its own report is ignored.
+        classifier: The classifier of the run, in eval mode on the CPU.
+        photos: Read from their bytes; unreadable ones are left out.
+        observer: Receives progress, and notes on unreadable photos.
+
+    Raises:
+        DataError: No photo is readable.
+        ExportError: They differ by more than the tolerance, and the message names the worst photo; or the run itself
+            returns NaN or infinity.
+    """
+    outcomes: list[list[Comparison]] = [[] for _ in backends]
+    compared = 0
+    for_batches: list[tuple[str, Pixels]] = []
+    for name, pixels in decode_samples(photos, observer):
+        compared += 1
+        if len(for_batches) < _BATCHED_PHOTOS:
+            for_batches.append((name, pixels))
+        _compare_batch([(name, pixels)], card, classifier, backends, outcomes)
+        observer(Work(what="compare photos", done=compared, total=len(photos)))
+    if not compared:
+        raise DataError("None of the photos to compare is readable.", hint="Pass others with --data.")
+    for batch in _batches(for_batches):
+        _compare_batch(batch, card, classifier, backends, outcomes)
+    spread = max(float(np.std([each.expected for each in outcomes[0]])), _MIN_SPREAD)
+    tolerance = TOLERANCE * spread
+    reports = [_summarise(b.provider, o, tolerance) for b, o in zip(backends, outcomes, strict=True)]
+    return Parity(photos=compared, batches=BATCHES, spread=spread, tolerance=tolerance, providers=tuple(reports))
+
+
+def with_report(card: ModelCard, report: Parity, data: str | None) -> ModelCard:
+    """Returns a card with the report of a comparison on `data`; None means the validation photos of the run."""
+    return replace(card, parity={**report.to_dict(), "data": Path(data).name if data else "validation"})
+
+
+def _batches(photos: Sequence[tuple[str, Pixels]]) -> Iterator[list[tuple[str, Pixels]]]:
+    for size in BATCHES[1:]:
+        for start in range(0, max(len(photos) - size, 0) + 1, size):
+            # If there are too few photos, some are repeated: what matters is the batch.
+            batch = [photos[i % len(photos)] for i in range(start, start + size)]
+            height, width = (min(pixels.shape[axis] for _, pixels in batch) for axis in (0, 1))
+            yield [(name, _crop_centre(pixels, height, width)) for name, pixels in batch]
+
+
+def _crop_centre(pixels: Pixels, height: int, width: int) -> Pixels:
+    top, left = (pixels.shape[0] - height) // 2, (pixels.shape[1] - width) // 2
+    return pixels[top : top + height, left : left + width]
+
+
+def _compare_batch(
+    batch: Sequence[tuple[str, Pixels]],
+    card: ModelCard,
+    classifier: Classifier,
+    backends: Sequence[Backend],
+    outcomes: Sequence[list[Comparison]],
+) -> None:
+    """Appends a comparison for each photo of a batch to the outcomes of each backend."""
+    tensor = preprocess_batch([pixels for _, pixels in batch], card.preprocess)
+    expected = compute_logits(classifier, tensor)
+    if not np.isfinite(expected).all():
+        raise ExportError(
+            f"The run itself returns logits that are not finite for {batch[0][0]}: {expected[0]}.",
+            hint="Its weights are damaged: train it again.",
+        )
+    feed = np.stack([pixels for _, pixels in batch]) if card.input == "pixels" else tensor.numpy()
+    for backend, outcome in zip(backends, outcomes, strict=True):
+        actual_probabilities, actual = backend.compute(feed)
+        if not actual_probabilities.shape == actual.shape == expected.shape:
+            raise ExportError(
+                f"The exported file returns probabilities {actual_probabilities.shape} and logits {actual.shape} for "
+                f"{len(batch)} photos, not {expected.shape}."
+            )
+        expected_probabilities = compute_probabilities(classifier, actual)
+        rows = zip(batch, expected, actual, expected_probabilities, actual_probabilities, strict=True)
+        outcome.extend(Comparison(name, *row) for (name, _), *row in rows)
+
+
+@torch.inference_mode()
+def compute_logits(classifier: Classifier, tensor: torch.Tensor) -> NDArray[np.float32]:
+    """Returns the logits of a normalised batch, ``(N, classes)`` float32."""
+    logits: NDArray[np.float32] = classifier(tensor).float().numpy()
+    return logits
+
+
+@torch.inference_mode()
+def compute_probabilities(classifier: Classifier, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Returns what the classifier's head computes from logits, ``(N, classes)`` float32."""
+    probabilities: NDArray[np.float32] = classifier.head.probabilities(torch.from_numpy(logits)).float().numpy()
+    return probabilities
+
+
+def _largest(differences: NDArray[np.float32]) -> float:
+    worst = float(np.abs(differences).max())
+    return worst if np.isfinite(worst) else float("inf")
+
+
+def _summarise(provider: str, outcome: Sequence[Comparison], tolerance: float) -> ProviderParity:
+    """Returns the report of a provider; raises `ExportError` if it differs too much."""
+    worst = max(outcome, key=lambda each: each.difference)
+    if worst.difference > tolerance:
+        raise ExportError(
+            f"The exported file and the run disagree about {worst.name}: a logit differs by {worst.difference:.3g}, "
+            f"more than {tolerance:.3g}, on {provider}.",
+            hint="Nothing was written. Try another --opset; --no-verify skips the comparison, and the file records it.",
+        )
+    odd = max(outcome, key=lambda each: each.probability_difference)
+    if odd.probability_difference > PROBABILITY_TOLERANCE:
+        raise ExportError(
+            f"The probabilities of the exported file do not follow from its logits for {odd.name}: one is off by "
+            f"{odd.probability_difference:.3g} on {provider}.",
+            hint="Nothing was written. The head's probabilities() must not depend on the values of its input.",
+        )
+    # A margin larger than the tolerance of both logits leaves no room for another class.
+    other = [each for each in outcome if not each.same_top1 and each.margin > 2 * tolerance]
+    assert not other, other
+    return ProviderParity(
+        provider=provider,
+        compared=len(outcome),
+        same_top1=sum(each.same_top1 for each in outcome),
+        max_difference=worst.difference,
+        mean_difference=float(np.mean([each.difference for each in outcome])),
+        worst=worst.name,
+    )
