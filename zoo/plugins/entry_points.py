@@ -14,8 +14,7 @@ import os
 import re
 import sys
 import warnings
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zoo.errors import PluginWarning
 
@@ -31,8 +30,7 @@ _METADATA = (".dist-info", ".egg-info")
 _FOLDER = re.compile(r"(?P<name>.+?)(-(?P<version>\d[^-]*)(-py.*)?)?\.(dist|egg)-info")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A plugin that was found and is not imported yet.
 
     Attributes:
