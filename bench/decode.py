@@ -1,7 +1,7 @@
 """Measures how fast each decoder turns JPEGs into pixels, and how far those pixels are from Pillow's.
 
 Each decoder turns the same in-memory files into RGB and prepares them for training (shrunk, with room for random crops:
-`zoo.data.loading.prepare`), with one thread and with two. Training uses `Pillow, draft`: libjpeg decodes at 1/2, 1/4 or
+`zoo.data.loading.transform`), with one thread and with two. Training uses `Pillow, draft`: libjpeg decodes at 1/2, 1/4 or
 1/8 of the size if the result is still several times larger than what is stored. OpenCV and PyTurboJPEG are measured if
 they are installed.
 """
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from zoo.data.loading.prepare import Prepare
+    from zoo.data.loading.transform import Transform
 
     Pixels = NDArray[np.uint8]
     Decode = Callable[[bytes], Pixels]
@@ -133,12 +133,12 @@ def measure_rate(work: Callable[[bytes], Any], data: Sequence[bytes], *, threads
 
 def measure(arguments: argparse.Namespace) -> tuple[list[dict[str, Any]], list[str]]:
     """Returns the rows of the table, and notes."""
-    from zoo.data.loading.prepare import with_room_for_crops
+    from zoo.data.loading.transform import shrink_for_crops
     from zoo.preprocess import Preprocess
 
     size = (arguments.image_size,) * 2
-    prepare = with_room_for_crops(Preprocess(size=size, resize=arguments.image_size), crop_scale=0.6)
-    found, notes = decoders(prepare.enough)
+    prepare = shrink_for_crops(Preprocess(size=size, resize=arguments.image_size), crop_scale=0.6)
+    found, notes = decoders(prepare.min_side)
     rows = []
     for kind, data in load_files(arguments).items():
         measures = {}
@@ -166,7 +166,7 @@ def measure(arguments: argparse.Namespace) -> tuple[list[dict[str, Any]], list[s
     return rows, notes
 
 
-def _decode_and_prepare(data: bytes, *, decode: Decode, prepare: Prepare) -> Pixels:
+def _decode_and_prepare(data: bytes, *, decode: Decode, prepare: Transform) -> Pixels:
     return prepare(decode(data))
 
 

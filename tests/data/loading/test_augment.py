@@ -3,15 +3,27 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from fakes import PREPROCESS, encode_png, make_samples
 from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as tv
 
 from zoo.data.images.decode import preprocess
-from zoo.data.loading.augment import _affine, _jitter, _randaugment, cut, cut_batch, normalise, vary
-from zoo.data.loading.augment_params import Augmentation, draw, undrawn
+from zoo.data.loading.augment import (
+    _affine,
+    _jitter,
+    _randaugment,
+    augment,
+    augmented_views,
+    crop_batch,
+    crop_photos,
+    normalise,
+)
+from zoo.data.loading.augment_params import Augmentation, centre_params, draw_params
+from zoo.plugins.specs import Sample
 from zoo.preprocess import Preprocess
 
 SPEC = Preprocess(size=(32, 24), resize=36)
+SAMPLE = make_samples("train", 1)[1]
 EVERYTHING = Augmentation(crop_scale=0.3, hflip=0.5, vflip=0.5, rotation=20, shear=10, color_jitter=0.3, randaugment=9)
 
 
@@ -39,15 +51,15 @@ def sizes_of(photos):
     return torch.tensor([photo.shape[:2] for photo in photos])
 
 
-def draws_of(photos, how=EVERYTHING, *, spec=SPEC, seed=0):
-    return draw(sizes_of(photos), spec, how, generator(seed))
+def params_of(photos, how=EVERYTHING, *, spec=SPEC, seed=0):
+    return draw_params(sizes_of(photos), spec, how, generator(seed))
 
 
 def boxed(photos, *boxes, spec=SPEC, hflip=False, vflip=False):
-    """The draws that cut these boxes out of the photos."""
+    """The parameters that crop these boxes."""
     count = len(photos)
     return dataclasses.replace(
-        undrawn(sizes_of(photos), spec),
+        centre_params(sizes_of(photos), spec),
         box=torch.tensor(boxes).expand(count, 4),
         resized=torch.tensor(spec.size).expand(count, 2),
         corner=torch.zeros(count, 2, dtype=torch.int64),
@@ -56,16 +68,16 @@ def boxed(photos, *boxes, spec=SPEC, hflip=False, vflip=False):
     )
 
 
-def one_by_one(photos, draws, spec):
-    return images_of(cut(photos, draws, spec))
+def one_by_one(photos, params, spec):
+    return images_of(crop_photos(photos, params, spec))
 
 
-def as_a_batch(photos, draws, spec):
-    other = np.full((7, 3), 77, np.uint8)  # what lies between photos must not be seen
+def as_a_batch(photos, params, spec):
+    other = np.full((7, 3), 77, np.uint8)  # content between the photos must not be visible
     pixels = torch.from_numpy(np.concatenate([each for photo in photos for each in (other, photo.reshape(-1, 3))]))
     areas = sizes_of(photos).prod(dim=1) + len(other)
     starts = areas.cumsum(0) - areas + len(other)
-    return cut_batch(pixels, starts, sizes_of(photos)[:, 1], draws, spec)
+    return crop_batch(pixels, starts, sizes_of(photos)[:, 1], params, spec)
 
 
 forms = pytest.mark.parametrize("form", [one_by_one, as_a_batch])
@@ -83,44 +95,44 @@ forms = pytest.mark.parametrize("form", [one_by_one, as_a_batch])
         pytest.param((89, 119, 1, 1), id="one pixel"),
     ],
 )
-def test_a_crop_is_what_torchvision_makes_of_it(form, where):
+def test_a_crop_matches_torchvision(form, where):
     photo = noise(90, 120)
     ours = form([photo], boxed([photo], where), SPEC)
     theirs = tv.resized_crop(images_of(photo[None]).float(), *where, size=list(SPEC.size), antialias=True)
     assert ours.shape == (1, 3, 32, 24)
     assert ours.dtype == torch.uint8
-    assert (ours - theirs).abs().max() < (1.6 if form is one_by_one else 0.51)  # rounded once a side, or once
+    assert (ours - theirs).abs().max() < (1.6 if form is one_by_one else 0.51)  # rounded once per side, or once
 
 
 @pytest.mark.parametrize("make", [noise, smooth])
 @pytest.mark.parametrize("how", [Augmentation(), EVERYTHING, Augmentation(crop_scale=0.05)])
 @pytest.mark.parametrize("mode", ["shorter", "longer", "squash"])
-def test_both_forms_give_the_same_images_within_a_level(make, how, mode):
+def test_both_forms_agree_within_a_level(make, how, mode):
     spec = Preprocess(size=(32, 24), resize=32, resize_mode=mode)
     photos = [make(height, width) for height, width in [(60, 45), (45, 60), (32, 24), (90, 33), (40, 150), (1, 50)] * 4]
-    draws = draws_of(photos, how, spec=spec)
-    difference = (one_by_one(photos, draws, spec).int() - as_a_batch(photos, draws, spec).int()).abs()
-    # Enlarged noise overshoots neither form, but the first rounds its columns before it makes rows of them.
+    params = params_of(photos, how, spec=spec)
+    difference = (one_by_one(photos, params, spec).int() - as_a_batch(photos, params, spec).int()).abs()
+    # The first form rounds columns before it resizes rows, which shows in enlarged noise.
     assert difference.max() <= 1 + (make is noise)
     assert difference.float().mean() < 0.25
 
 
 @forms
-def test_flips_mirror_the_crop_and_each_image_has_its_own(form):
+def test_each_image_has_its_own_flips(form):
     photos = [noise(40, 50)] * 4
-    draws = dataclasses.replace(
+    params = dataclasses.replace(
         boxed(photos, (2, 3, 30, 40)),
         hflip=torch.tensor([False, True, False, True]),
         vflip=torch.tensor([False, False, True, True]),
     )
-    plain, mirrored, upside_down, both = form(photos, draws, SPEC)
+    plain, mirrored, upside_down, both = form(photos, params, SPEC)
     assert torch.equal(mirrored, plain.flip(2))
     assert torch.equal(upside_down, plain.flip(1))
     assert torch.equal(both, plain.flip(1, 2))
 
 
 @forms
-def test_beside_a_larger_photo_a_small_one_looks_the_same(form):
+def test_a_larger_photo_in_the_batch_does_not_change_a_small_one(form):
     small, large = noise(20, 30), noise(50, 60)
     for where in ((0, 0, 20, 30), (5, 10, 15, 20)):
         alone = form([small], boxed([small], where), SPEC)
@@ -129,10 +141,10 @@ def test_beside_a_larger_photo_a_small_one_looks_the_same(form):
 
 
 @forms
-def test_beyond_the_photo_is_the_mean_colour(form):
+def test_the_mean_colour_fills_the_area_outside_the_photo(form):
     white = np.full((10, 10, 3), 255, np.uint8)
     spec = Preprocess(size=(32, 24), resize=24, resize_mode="longer")
-    image = form([white], undrawn(sizes_of([white]), spec), spec)[0].permute(1, 2, 0)
+    image = form([white], centre_params(sizes_of([white]), spec), spec)[0].permute(1, 2, 0)
     mean = torch.tensor([round(255 * channel) for channel in spec.mean], dtype=torch.uint8)
     assert torch.equal(image[:4], mean.expand(4, 24, 3))
     assert torch.equal(image[28:], mean.expand(4, 24, 3))
@@ -142,37 +154,37 @@ def test_beyond_the_photo_is_the_mean_colour(form):
 @forms
 @pytest.mark.parametrize("size", [(48, 64), (64, 48), (33, 90), (200, 190), (36, 36), (3, 2)])
 @pytest.mark.parametrize("mode", ["shorter", "squash", "longer"])
-def test_without_augmentation_training_sees_what_evaluation_sees(form, size, mode):
+def test_without_augmentation_training_sees_the_pixels_of_evaluation(form, size, mode):
     spec = Preprocess(size=(32, 24), resize=36 if mode == "shorter" else 32, resize_mode=mode)
     photo = smooth(*size)
-    ours = form([photo], draws_of([photo], Augmentation(), spec=spec), spec)[0].permute(1, 2, 0)
+    ours = form([photo], params_of([photo], Augmentation(), spec=spec), spec)[0].permute(1, 2, 0)
     difference = (ours.int() - torch.from_numpy(preprocess(photo, spec)).int()).abs()
-    assert difference.max() <= (2 if size == (3, 2) else 1)  # torch and Pillow differ by two where they enlarge much
+    assert difference.max() <= (2 if size == (3, 2) else 1)  # torch and Pillow differ by two at large magnification
 
 
 @forms
-def test_a_long_strip_costs_little_and_shows_its_middle(form):
+def test_a_long_strip_is_cropped_to_its_middle(form):
     strip = np.zeros((1, 100_000, 3), np.uint8)
     strip[:, 49_990:50_010] = 255
-    image = form([strip], undrawn(sizes_of([strip]), SPEC), SPEC)
+    image = form([strip], centre_params(sizes_of([strip]), SPEC), SPEC)
     assert image.float().mean() == 255
 
 
 def test_augmented_images_are_a_function_of_photos_and_draws():
     photos = [noise(40, 50, seed=seed) for seed in range(6)]
 
-    def augmented(draws, some=slice(None)):
-        return vary(one_by_one(photos[some], draws[some], SPEC), draws[some], SPEC, EVERYTHING)
+    def augmented(params, some=slice(None)):
+        return augment(one_by_one(photos[some], params[some], SPEC), params[some], SPEC, EVERYTHING)
 
-    first = augmented(draws_of(photos, seed=1))
+    first = augmented(params_of(photos, seed=1))
     torch.manual_seed(1234)
-    assert torch.equal(augmented(draws_of(photos, seed=1)), first)
-    assert not torch.equal(augmented(draws_of(photos, seed=2)), first)
+    assert torch.equal(augmented(params_of(photos, seed=1)), first)
+    assert not torch.equal(augmented(params_of(photos, seed=2)), first)
     assert first.shape == (6, 3, *SPEC.size)
     assert first.min() >= 0
     assert first.max() <= 255
-    # A process that applies its part of the draws makes the same images as one that applies them all.
-    torch.testing.assert_close(augmented(draws_of(photos, seed=1), slice(2, 5)), first[2:5], atol=1e-3, rtol=0)
+    # A process that applies a slice of the parameters makes the same images as one that applies all of them.
+    torch.testing.assert_close(augmented(params_of(photos, seed=1), slice(2, 5)), first[2:5], atol=1e-3, rtol=0)
 
 
 def test_randaugment_leaves_the_global_generator_alone():
@@ -181,7 +193,7 @@ def test_randaugment_leaves_the_global_generator_alone():
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_randaugment_at_its_least_and_its_most_gives_images():
+def test_randaugment_works_at_the_lowest_and_highest_magnitude():
     photos = images_of(np.stack([noise(24, 24, seed=seed) for seed in range(8)]))
     for magnitude in (1, 30):
         images = _randaugment(photos, torch.arange(8), SPEC, magnitude)
@@ -191,17 +203,17 @@ def test_randaugment_at_its_least_and_its_most_gives_images():
 
 
 @pytest.mark.parametrize(("rotation", "shear"), [(30, 0), (0, 25), (30, 25)])
-def test_rotation_and_shear_are_those_of_torchvision(rotation, shear):
+def test_rotation_and_shear_match_torchvision(rotation, shear):
     photo = images_of(smooth(41, 57)[None]).float()
     spec = Preprocess(size=(41, 57), resize=41)
-    draws = draw(torch.tensor([[41, 57]]), spec, Augmentation(rotation=rotation, shear=shear), generator(5))
-    turn, tilt = draws.turn.rad2deg().item(), draws.shear.rad2deg().item()
-    assert abs(turn) + abs(tilt) > 3
-    ours = _affine(photo, draws, spec)
+    params = draw_params(torch.tensor([[41, 57]]), spec, Augmentation(rotation=rotation, shear=shear), generator(5))
+    rotation_angle, tilt = params.rotation.rad2deg().item(), params.shear.rad2deg().item()
+    assert abs(rotation_angle) + abs(tilt) > 3
+    ours = _affine(photo, params, spec)
     mean = 255 * torch.tensor(spec.mean).view(3, 1, 1)
     theirs = tv.affine(
-        photo - mean,  # what lies beyond is 0, so it is the mean colour in the end
-        angle=-turn,
+        photo - mean,  # torchvision fills with 0, which becomes the mean colour
+        angle=-rotation_angle,
         translate=[0, 0],
         scale=1.0,
         shear=[tilt, 0.0],
@@ -210,9 +222,9 @@ def test_rotation_and_shear_are_those_of_torchvision(rotation, shear):
     assert (ours - theirs - mean).abs().max() < 0.01
 
 
-def test_colours_vary_as_torchvision_varies_them():
+def test_colour_jitter_matches_torchvision():
     photos = [noise(32, 24, seed=seed) for seed in range(5)]
-    factors = draws_of(photos, Augmentation(color_jitter=0.4)).colour
+    factors = params_of(photos, Augmentation(color_jitter=0.4)).colour
     images = images_of(np.stack(photos))
     for image, photo, (brightness, contrast, saturation) in zip(
         _jitter(images.float(), factors), images, factors.tolist(), strict=True
@@ -220,10 +232,10 @@ def test_colours_vary_as_torchvision_varies_them():
         theirs = tv.adjust_brightness(photo / 255, brightness)
         theirs = tv.adjust_contrast(theirs, contrast)
         theirs = tv.adjust_saturation(theirs, saturation)
-        assert (image - theirs * 255).abs().max() < 0.1  # torchvision weighs red with 0.2989
+        assert (image - theirs * 255).abs().max() < 0.1  # torchvision weights red with 0.2989
 
 
-def test_normalising_is_that_of_torchvision():
+def test_normalise_matches_torchvision():
     images = images_of(np.stack([noise(8, 8), noise(8, 8, seed=1)]))
     before = images.clone()
     for ours in (normalise(images, SPEC), normalise(images.float(), SPEC), normalise(images.contiguous(), SPEC)):
@@ -231,3 +243,26 @@ def test_normalising_is_that_of_torchvision():
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
         assert ours.is_contiguous(memory_format=torch.channels_last)
     assert torch.equal(images, before)
+
+
+def test_views_have_the_size_of_the_network_input():
+    views = augmented_views(PREPROCESS, Augmentation(crop_scale=0.3, hflip=0.5), count=4)(0, SAMPLE)
+    assert len(views) == 4
+    assert {view.shape for view in views} == {(16, 16, 3)}
+    assert {view.dtype for view in views} == {np.dtype(np.uint8)}
+    assert not np.array_equal(views[0], views[1])
+
+
+def test_views_are_the_same_for_the_same_seed_and_index():
+    make = augmented_views(PREPROCESS, Augmentation(crop_scale=0.3), count=2, seed=3)
+    np.testing.assert_array_equal(make(5, SAMPLE), make(5, SAMPLE))
+    assert not np.array_equal(make(5, SAMPLE), make(6, SAMPLE))
+
+
+def test_without_augmentation_a_view_matches_evaluation():
+    ramp = np.add.outer(np.arange(24) * 5, np.arange(30) * 3)[:, :, None] + [0, 10, 20]
+    (view,) = augmented_views(PREPROCESS, Augmentation(), count=1)(
+        0, Sample(encode_png(ramp.astype(np.uint8)), 0, "ramp")
+    )
+    exact = preprocess(ramp.astype(np.uint8), PREPROCESS)
+    assert np.abs(view.astype(int) - exact).max() <= 0.5 * (5 + 3) * 24 / 18 + 1  # the crop is off by half a pixel

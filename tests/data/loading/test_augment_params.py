@@ -5,7 +5,14 @@ import torch
 from torchvision.transforms import RandomResizedCrop
 
 from zoo.config import make_config
-from zoo.data.loading.augment_params import Augmentation, Draws, draw, random_boxes, undrawn
+from zoo.data.loading.augment_params import (
+    Augmentation,
+    AugmentParams,
+    centre_params,
+    draw_boxes,
+    draw_params,
+    make_generator,
+)
 from zoo.preprocess import Preprocess
 
 SPEC = Preprocess(size=(32, 24), resize=36)
@@ -18,9 +25,9 @@ def generator(seed=0):
 
 
 @pytest.mark.parametrize(("height", "width"), [(300, 400), (400, 300), (100, 1000), (1000, 90), (224, 224)])
-def test_random_boxes_are_spread_as_those_of_torchvision(height, width):
+def test_boxes_are_distributed_as_those_of_torchvision(height, width):
     count, smallest = 3000, 0.2
-    ours = random_boxes(torch.tensor([[height, width]]).expand(count, -1), smallest, generator())
+    ours = draw_boxes(torch.tensor([[height, width]]).expand(count, -1), smallest, generator())
     photo = torch.empty(3, height, width)
     theirs = torch.tensor([RandomResizedCrop.get_params(photo, [smallest, 1.0], [3 / 4, 4 / 3]) for _ in range(count)])
     for measure in (
@@ -46,7 +53,7 @@ def critical(count):
 @pytest.mark.parametrize("smallest", [0.01, 0.99])
 def test_every_box_lies_within_its_photo(size, smallest):
     sizes = torch.tensor([size] * 500)
-    top, left, height, width = random_boxes(sizes, smallest, generator()).T
+    top, left, height, width = draw_boxes(sizes, smallest, generator()).T
     assert min(height.min(), width.min()) >= 1
     assert min(top.min(), left.min()) >= 0
     assert (top + height <= sizes[:, 0]).all()
@@ -54,49 +61,57 @@ def test_every_box_lies_within_its_photo(size, smallest):
 
 
 def test_flips_happen_as_often_as_asked_and_independently():
-    draws = draw(MANY, SPEC, EVERYTHING, generator())
-    hflip, vflip = draws.hflip.float(), draws.vflip.float()
+    params = draw_params(MANY, SPEC, EVERYTHING, generator())
+    hflip, vflip = params.hflip.float(), params.vflip.float()
     assert hflip.mean().item() == pytest.approx(0.3, abs=0.04)
     assert vflip.mean().item() == pytest.approx(0.6, abs=0.04)
     assert (hflip * vflip).mean().item() == pytest.approx(0.18, abs=0.04)
 
 
-def test_angles_and_colours_are_spread_evenly_over_what_is_asked():
-    draws = draw(MANY, SPEC, EVERYTHING, generator())
-    spreads = [(draws.turn.rad2deg(), -20, 20), (draws.shear.rad2deg(), -10, 10)]
-    spreads += [(colour, 0.7, 1.3) for colour in draws.colour.T]
+def test_angles_and_colours_are_uniform_in_their_range():
+    params = draw_params(MANY, SPEC, EVERYTHING, generator())
+    spreads = [(params.rotation.rad2deg(), -20, 20), (params.shear.rad2deg(), -10, 10)]
+    spreads += [(colour, 0.7, 1.3) for colour in params.colour.T]
     for values, low, high in spreads:
         even = torch.linspace(low, high, len(values))
         assert kolmogorov_smirnov(values, even) < critical(len(values))
         assert values.abs().max() <= high * 1.001
-    assert len(draws.seed.unique()) > 1990
+    assert len(params.seed.unique()) > 1990
 
 
-def test_the_generator_alone_decides_and_the_draws_of_some_are_a_part_of_those_of_all():
-    first = draw(MANY, SPEC, EVERYTHING, generator(1))
+def test_only_the_generator_decides_and_parameters_can_be_sliced():
+    first = draw_params(MANY, SPEC, EVERYTHING, generator(1))
     torch.manual_seed(1234)
-    assert same(first, draw(MANY, SPEC, EVERYTHING, generator(1)))
-    assert not same(first, draw(MANY, SPEC, EVERYTHING, generator(2)))
+    assert same(first, draw_params(MANY, SPEC, EVERYTHING, generator(1)))
+    assert not same(first, draw_params(MANY, SPEC, EVERYTHING, generator(2)))
     some = first[torch.tensor([3, 1])]
     assert len(some) == 2
     assert torch.equal(some.box, first.box[[3, 1]])
     assert same(first[10:20][2:4], first[12:14])
 
 
-def same(a: Draws, b: Draws):
-    return all(torch.equal(getattr(a, name), getattr(b, name)) for name in Draws.__slots__)
+def same(a: AugmentParams, b: AugmentParams):
+    return all(torch.equal(getattr(a, name), getattr(b, name)) for name in AugmentParams.__slots__)
 
 
 def test_without_augmentation_nothing_varies():
     sizes = torch.tensor([[48, 64], [64, 48], [3, 1000]])
-    assert same(draw(sizes, SPEC, Augmentation(), generator()), undrawn(sizes, SPEC))
-    mirrored = undrawn(sizes, SPEC, flipped=True)
+    assert same(draw_params(sizes, SPEC, Augmentation(), generator()), centre_params(sizes, SPEC))
+    mirrored = centre_params(sizes, SPEC, flipped=True)
     assert mirrored.hflip.all()
-    assert torch.equal(mirrored.box, undrawn(sizes, SPEC).box)
+    assert torch.equal(mirrored.box, centre_params(sizes, SPEC).box)
 
 
-def test_the_augmentation_is_read_off_the_configuration():
+def test_the_augmentation_comes_from_the_configuration():
     config = make_config("b", data="d", crop_scale=0.5, hflip=0.1, vflip=0.2, rotation=3, shear=4, randaugment=5)
     assert Augmentation.from_config(config) == Augmentation(
         crop_scale=0.5, hflip=0.1, vflip=0.2, rotation=3.0, shear=4.0, randaugment=5, color_jitter=config.color_jitter
     )
+
+
+def test_generators_differ_by_seed_and_by_path():
+    numbers = {
+        tuple(torch.rand(3, generator=make_generator(*path)).tolist())
+        for path in [(0,), (1,), (0, 1), (1, 0), (0, 0, 1), (0, 1, 0), (2**31, 5)]
+    }
+    assert len(numbers) == 7

@@ -9,18 +9,18 @@ import torch
 from fakes import PREPROCESS, make_samples
 
 from zoo.data.loading import cache as cache_module
-from zoo.data.loading import pixel_buffer as shelf_module
-from zoo.data.loading import pixel_file as pack_module
+from zoo.data.loading import pixel_buffer as buffer_module
+from zoo.data.loading import pixel_file as file_module
 from zoo.data.loading.augment_params import Augmentation
 from zoo.data.loading.cache import PhotoCache, default_budget
 from zoo.data.loading.loader import EvalLoader, TrainLoader
-from zoo.data.loading.prepare import for_evaluation, with_room_for_crops
+from zoo.data.loading.transform import EvalTransform, shrink_for_crops
 from zoo.errors import ConfigError, DataError
 
 CPU = torch.device("cpu")
 SAMPLES = make_samples("train", 12)
 HOW = Augmentation(crop_scale=0.5, hflip=0.5, color_jitter=0.2)
-WITH_ROOM = with_room_for_crops(PREPROCESS, crop_scale=0.5)
+SHRINK = shrink_for_crops(PREPROCESS, crop_scale=0.5)
 PLENTY = 1 << 24
 
 
@@ -34,8 +34,8 @@ def ignore(done, total):
     pass
 
 
-def load(cache, part="train", of=SAMPLES, prepare=WITH_ROOM):
-    return cache.load(part, of, prepare, progress=ignore)
+def load(cache, split="train", of=SAMPLES, transform=SHRINK):
+    return cache.load(split, of, transform, progress=ignore)
 
 
 def a_cache(mode="auto", *, budget=PLENTY, **more):
@@ -44,11 +44,11 @@ def a_cache(mode="auto", *, budget=PLENTY, **more):
 
 def batches_of(store):
     loader = TrainLoader(store, preprocess=PREPROCESS, augmentation=HOW, batch_size=5, seed=0, device=CPU)
-    return [*loader.epoch(1), *loader.epoch(2), *loader.view(0), *loader.centred(flipped=True)]
+    return [*loader.epoch(1), *loader.epoch(2), *loader.view(0), *loader.unaugmented(flipped=True)]
 
 
 def eval_batches_of(cache):
-    store = load(cache, "val", prepare=for_evaluation(PREPROCESS))
+    store = load(cache, "val", transform=EvalTransform(PREPROCESS))
     return list(EvalLoader(store, preprocess=PREPROCESS, batch_size=5, device=CPU))
 
 
@@ -74,8 +74,8 @@ def test_batches_are_the_same_wherever_the_photos_are(mode, budget, tier, kept):
     store = load(cache)
     placement = cache.placements["train"]
     assert placement["tier"] == tier
-    assert placement["kept"] == store.kept
-    assert store.kept == kept if isinstance(kept, int) else store.kept in kept
+    assert placement["kept"] == store.cached
+    assert store.cached == kept if isinstance(kept, int) else store.cached in kept
     assert tier == "disk" or placement["bytes"] <= budget
     assert_same(batches_of(store), batches_of(load(reference)))
     assert_same(eval_batches_of(cache), eval_batches_of(reference))
@@ -85,12 +85,12 @@ def test_the_next_run_finds_the_file(home, monkeypatch):
     first, again = a_cache("disk"), a_cache("auto")
     before = batches_of(load(first))
     assert first.placements["train"]["reason"] == f"written to {next(home.iterdir())}"
-    monkeypatch.setattr("zoo.data.loading.store.decode", None)  # it would fail
+    monkeypatch.setattr("zoo.data.loading.store.decode", None)  # decoding would fail
     assert_same(batches_of(load(again)), before)
     assert again.placements["train"]["reason"] == f"found in {next(home.iterdir())}"
 
 
-def test_a_damaged_file_is_made_anew(home):
+def test_a_damaged_file_is_written_again(home):
     load(a_cache("disk"))
     (path,) = home.iterdir()
     whole = path.read_bytes()
@@ -101,82 +101,82 @@ def test_a_damaged_file_is_made_anew(home):
     assert path.read_bytes() == whole
 
 
-def test_all_parts_share_one_budget_and_what_is_released_is_free_again():
+def test_all_splits_share_one_budget_and_released_memory_is_free_again():
     whole = load(a_cache("memory")).nbytes
     cache = a_cache("memory", budget=whole + 3000)
     load(cache, "train")
-    load(cache, "test", prepare=for_evaluation(PREPROCESS))
+    load(cache, "test", transform=EvalTransform(PREPROCESS))
     assert cache.placements["train"]["kept"] == 36
     assert cache.placements["test"]["kept"] == 3000 // (3 * 16 * 16)
-    assert cache.placements["test"]["reason"] == "decoded photos may take 3e-06 GB of memory"
+    assert cache.placements["test"]["reason"] == "decoded photos may use 3e-06 GB of memory"
     cache.release("train")
     cache.release("test")
-    load(cache, "test", prepare=for_evaluation(PREPROCESS))
+    load(cache, "test", transform=EvalTransform(PREPROCESS))
     assert cache.placements["test"]["kept"] == 36
 
 
-def test_what_is_kept_beside_the_photos_counts_until_their_part_is_released():
+def test_reservations_count_until_their_split_is_released():
     cache = a_cache("memory")
-    free = cache.room()
+    free = cache.available_bytes()
     assert free == PLENTY
-    taken = load(cache).nbytes
-    assert cache.room() == free - taken
+    used = load(cache).nbytes
+    assert cache.available_bytes() == free - used
     cache.reserve("train", 1000)
     cache.reserve("train", 500)
     cache.reserve("val", 10)
-    assert cache.room() == free - taken - 1510
+    assert cache.available_bytes() == free - used - 1510
     cache.release("train")
-    assert cache.room() == free - 10
+    assert cache.available_bytes() == free - 10
 
 
-def test_a_part_that_is_asked_for_again_is_the_same():
+def test_a_split_is_loaded_once():
     cache = a_cache()
     assert load(cache) is load(cache)
-    assert load(cache, prepare=for_evaluation(PREPROCESS)) is not load(cache)
+    assert load(cache, transform=EvalTransform(PREPROCESS)) is not load(cache)
 
 
 def without_room(monkeypatch):
     usage = type("Usage", (), {"free": 5000})
-    monkeypatch.setattr(pack_module.shutil, "disk_usage", lambda folder: usage)
+    monkeypatch.setattr(file_module.shutil, "disk_usage", lambda folder: usage)
 
 
 def failing_disk(monkeypatch):
-    write = pack_module.PackWriter.write
+    write = file_module.PixelFileWriter.write
 
     def fail(self, photo):
         if len(self._sizes) == 20:
             raise OSError(28, "No space left on device")
         write(self, photo)
 
-    monkeypatch.setattr(shelf_module.PackWriter, "write", fail)
+    monkeypatch.setattr(buffer_module.PixelFileWriter, "write", fail)
 
 
 def failing_end(monkeypatch):
-    monkeypatch.setattr(pack_module.os, "fsync", lambda number: exec("raise OSError(5, 'Input/output error')"))
+    monkeypatch.setattr(file_module.os, "fsync", lambda number: exec("raise OSError(5, 'Input/output error')"))
 
 
-@pytest.mark.parametrize("trouble", [without_room, failing_disk, failing_end])
-def test_where_the_disk_has_no_room_what_fits_in_memory_is_kept(home, monkeypatch, trouble):
+@pytest.mark.parametrize("failure", [without_room, failing_disk, failing_end])
+def test_without_disk_space_photos_that_fit_in_memory_are_cached(home, monkeypatch, failure):
     reference = batches_of(load(a_cache("off")))
-    trouble(monkeypatch)
+    failure(monkeypatch)
     cache = a_cache("auto", budget=9000)
     store = load(cache)
     placement = cache.placements["train"]
     assert placement["tier"] == "memory"
     assert 0 < placement["kept"] < 36
     assert placement["bytes"] <= 9000
-    assert placement["reason"].startswith("decoded photos may take 9e-06 GB of memory; ")
+    assert placement["reason"].startswith("decoded photos may use 9e-06 GB of memory; ")
     assert_same(batches_of(store), reference)
     assert list(home.iterdir()) == []
-    with pytest.raises(DataError, match=r"cannot be kept in .*photos") as error:
+    with pytest.raises(DataError, match=r"cannot be cached in .*photos") as error:
         load(a_cache("disk"))
     assert "--cache memory" in error.value.hint
 
 
-def test_a_cache_folder_that_cannot_be_made_is_told_or_done_without(tmp_path, monkeypatch):
+def test_a_cache_folder_that_cannot_be_created_is_an_error_or_not_used(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("ZOO_HOME", str(tmp_path / "file"))
-    with pytest.raises(DataError, match="cannot be kept"):
+    with pytest.raises(DataError, match="cannot be cached"):
         load(a_cache("disk"))
     assert load(a_cache("auto", budget=9000)).tier == "memory"
 
@@ -189,10 +189,10 @@ def test_the_device_must_have_memory_of_its_own():
 
 @pytest.fixture
 def a_device(monkeypatch):
-    """Lets the CPU pass for a device with memory of its own."""
+    """Makes the CPU count as a device with its own memory."""
 
     def has(free):
-        monkeypatch.setattr(cache_module, "_keeps_photos", lambda device: device is not None)
+        monkeypatch.setattr(cache_module, "_can_cache", lambda device: device is not None)
         monkeypatch.setattr(cache_module, "device_memory", lambda device: free)
 
     return has
@@ -208,30 +208,30 @@ def test_photos_on_the_device_give_the_same_batches_to_a_level(a_device, mode, b
         "photos": 36,
         "kept": 36,
         "bytes": int(store.sizes.prod(axis=1).sum()) * 3,
-        "reason": f"they fit in the {min(budget, (1 << 20) // 3) / 1e9:.3g} GB that they may take there",
+        "reason": f"they fit in the {min(budget, (1 << 20) // 3) / 1e9:.3g} GB that may be used there",
     }
     level = 1 / 255 / 0.25
     for ours, theirs in zip(batches_of(store), batches_of(load(reference)), strict=True):
         assert torch.equal(ours.labels, theirs.labels)
         difference = (ours.images - theirs.images).abs()
-        assert difference.max() <= 2.7 * level  # the jitter of colours may stretch a level, and noise is enlarged here
+        assert difference.max() <= 2.7 * level  # colour jitter may stretch a level, and the noise is enlarged here
         assert difference.mean() <= level / 4
-    assert_same(eval_batches_of(cache), eval_batches_of(reference))  # nothing to resize: exactly the same
+    assert_same(eval_batches_of(cache), eval_batches_of(reference))  # nothing to resize: equal to the bit
     store.release()
-    assert (store.tier, store.kept) == ("off", 0)
+    assert (store.tier, store.cached) == ("off", 0)
 
 
-def test_what_is_kept_beside_the_photos_is_kept_where_the_network_is(a_device):
+def test_reservations_are_on_the_device_of_the_network(a_device):
     a_device(1 << 20)
-    assert a_cache(device=CPU).room() == (1 << 20) // 3
+    assert a_cache(device=CPU).available_bytes() == (1 << 20) // 3
     cache = a_cache(budget=90_000, device=CPU)
-    taken = load(cache).nbytes
+    used = load(cache).nbytes
     cache.reserve("train", 1000)
-    assert cache.room() == 90_000 - taken - 1000
+    assert cache.available_bytes() == 90_000 - used - 1000
 
 
-@pytest.mark.parametrize(("mode", "reason"), [("auto", "decoded photos may take"), ("device", "no more than 3e-06 GB")])
-def test_what_is_too_much_for_the_device_stays_in_memory(a_device, mode, reason):
+@pytest.mark.parametrize(("mode", "reason"), [("auto", "decoded photos may use"), ("device", "only 3e-06 GB")])
+def test_photos_too_large_for_the_device_stay_in_memory(a_device, mode, reason):
     a_device(9000)
     cache = a_cache(mode, device=CPU)
     assert load(cache).tier == "memory"
@@ -246,7 +246,7 @@ def test_processes_on_one_machine_map_one_file(home, mode, tiers):
     stores, caches = {}, {}
 
     def run(rank):
-        caches[rank] = a_cache(mode, rank=rank, ranks=2, wait=barrier.wait)
+        caches[rank] = a_cache(mode, local_rank=rank, local_world_size=2, barrier=barrier.wait)
         stores[rank] = load(caches[rank])
 
     threads = [threading.Thread(target=run, args=(rank,)) for rank in (0, 1)]
@@ -263,7 +263,7 @@ def test_processes_on_one_machine_map_one_file(home, mode, tiers):
 
 
 @pytest.mark.parametrize(("memory", "budget"), [(1000, 500), (None, 2 << 30)])
-def test_the_budget_is_half_of_the_memory_to_be_had(monkeypatch, memory, budget):
+def test_the_default_budget_is_half_of_the_available_memory(monkeypatch, memory, budget):
     monkeypatch.setattr(cache_module, "available_memory", lambda: memory)
     assert default_budget() == budget
 
@@ -278,7 +278,7 @@ from PIL import Image
 from zoo.data.loading.cache import PhotoCache
 from zoo.data.loading.augment_params import Augmentation
 from zoo.data.loading.loader import TrainLoader
-from zoo.data.loading.prepare import RoomForCrops
+from zoo.data.loading.transform import ShrinkForCrops
 from zoo.plugins.specs import Sample
 
 def peak():
@@ -292,7 +292,7 @@ samples = [Sample(folder / f"{number % 4}.bmp", 0, str(number)) for number in ra
 
 def epoch(mode, budget, count):
     cache = PhotoCache(mode=mode, budget=budget, workers=2)
-    store = cache.load("train", samples[:count], RoomForCrops(600), progress=lambda done, total: None)
+    store = cache.load("train", samples[:count], ShrinkForCrops(600), progress=lambda done, total: None)
     loader = TrainLoader(
         store, preprocess=PREPROCESS, augmentation=Augmentation(crop_scale=0.5), batch_size=8, seed=0,
         device=torch.device("cpu"),
@@ -301,16 +301,16 @@ def epoch(mode, budget, count):
         pass
     return cache.placements["train"]
 
-epoch("off", 0, 16)  # what decoding and torch take once and for all
+epoch("off", 0, 16)  # one-time allocations of decoding and torch
 for mode, budget in (("off", 0), ("disk", 8 << 20), ("memory", 24 << 20), ("memory", 1 << 30)):
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     before = peak()
     placement = epoch(mode, budget, 48)
     print(mode, budget >> 20, placement["kept"], placement["bytes"] >> 20, (peak() - before) >> 20)
 """
 
 
-@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="this system does not tell peak memory")
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="this system does not report peak memory")
 def test_memory_stays_inside_the_budget(tmp_path):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "MALLOC_ARENA_MAX": "2"}
     output = subprocess.run(
@@ -323,8 +323,8 @@ def test_memory_stays_inside_the_budget(tmp_path):
     assert kept["memory", 1024] == (48, 65)
     assert 0 < kept["memory", 24][0] < 48
     assert 0 < kept["memory", 24][1] <= 24
-    in_flight = 24  # MiB: what a few photos of 600 x 800 take while they are decoded, and what malloc keeps
+    in_flight = 24  # MiB: a few photos of 600 x 800 during decoding, and what malloc retains
     assert grown["off", 0] <= in_flight
     assert grown["disk", 8] <= 8 + in_flight
     assert grown["memory", 24] <= 24 + in_flight
-    assert grown["memory", 1024] > 60  # so this test can tell
+    assert grown["memory", 1024] > 60  # proves that the test measures memory

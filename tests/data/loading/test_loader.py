@@ -6,32 +6,32 @@ from fakes import PREPROCESS, encode_png, make_samples
 from zoo.data.images.decode import decode, preprocess
 from zoo.data.loading.augment import normalise
 from zoo.data.loading.augment_params import Augmentation
-from zoo.data.loading.loader import EvalLoader, TrainLoader, generator_for, share_of
-from zoo.data.loading.pixel_buffer import Shelf
-from zoo.data.loading.prepare import RoomForCrops, for_evaluation
+from zoo.data.loading.loader import EvalLoader, TrainLoader, shard
+from zoo.data.loading.pixel_buffer import PixelBuffer
 from zoo.data.loading.store import PhotoStore
+from zoo.data.loading.transform import EvalTransform, ShrinkForCrops
 from zoo.errors import ConfigError
 from zoo.plugins.specs import Sample
 
 CPU = torch.device("cpu")
 HOW = Augmentation(crop_scale=0.5, hflip=0.5)
-AS_IT_IS = RoomForCrops(1000)
+UNCHANGED = ShrinkForCrops(1000)
 
 
-def filled(count, prepare=AS_IT_IS):
-    return fill(make_samples("train", 12)[:count], prepare)
+def filled(count, transform=UNCHANGED):
+    return fill(make_samples("train", 12)[:count], transform)
 
 
-def fill(photos, prepare):
-    store = PhotoStore(photos, prepare=prepare, workers=1)
-    store.fill(Shelf(memory=1 << 20, file=None, count=0), lambda done, total: None)
+def fill(photos, transform):
+    store = PhotoStore(photos, transform=transform, workers=1)
+    store.fill(PixelBuffer(memory=1 << 20, file=None, count=0), lambda done, total: None)
     return store
 
 
 class Numbered(TrainLoader):
-    """Says in place of a photo's label which photo it is."""
+    """Uses the index of each photo as its label."""
 
-    def __init__(self, count=11, *, batch_size=4, seed=0, augmentation=HOW, **ranks):
+    def __init__(self, count=11, *, batch_size=4, seed=0, augmentation=HOW, **world):
         super().__init__(
             filled(count),
             preprocess=PREPROCESS,
@@ -39,7 +39,7 @@ class Numbered(TrainLoader):
             batch_size=batch_size,
             seed=seed,
             device=CPU,
-            **ranks,
+            **world,
         )
         self._labels = torch.arange(count)
 
@@ -47,7 +47,7 @@ class Numbered(TrainLoader):
         return torch.cat([batch.labels for batch in self.epoch(epoch)]).tolist()
 
 
-def test_every_photo_comes_once_an_epoch_in_a_new_order_that_the_seed_decides():
+def test_each_epoch_has_every_photo_once_in_a_new_order_that_the_seed_decides():
     loader = Numbered()
     first, second = loader.order(1), loader.order(2)
     assert sorted(first) == sorted(second) == list(range(11))
@@ -63,10 +63,10 @@ def test_a_last_single_photo_joins_the_batch_before_it(count, size, sizes):
     loader = Numbered(count, batch_size=size)
     assert [len(batch.labels) for batch in loader.epoch(1)] == sizes
     assert loader.steps == len(sizes)
-    assert loader.images == sizes[0]
+    assert loader.images_per_step == sizes[0]
 
 
-def test_batches_are_normalised_channels_last_and_as_large_as_the_network_wants():
+def test_batches_are_normalised_channels_last_and_of_the_network_size():
     batch = next(Numbered().epoch(1))
     assert batch.images.shape == (4, 3, 16, 16)
     assert batch.images.dtype == torch.float32
@@ -74,7 +74,7 @@ def test_batches_are_normalised_channels_last_and_as_large_as_the_network_wants(
     assert -2.1 < batch.images.min() < batch.images.max() < 2.1  # (0 - 0.5) / 0.25
 
 
-def test_a_batch_depends_on_seed_epoch_and_step_alone():
+def test_a_batch_depends_only_on_seed_epoch_and_step():
     whole = list(Numbered().epoch(3))
     torch.manual_seed(99)
     for start in (0, 1, 2):
@@ -92,11 +92,11 @@ def test_the_same_photo_looks_different_in_every_epoch():
     assert not torch.equal(views[1], views[2])
 
 
-def test_epochs_show_a_given_number_of_views_in_turn_each_in_an_order_of_its_own():
+def test_epochs_cycle_through_the_views_each_in_a_new_order():
     loader = Numbered(views=2)
     views = [torch.cat([batch.images for batch in loader.view(number)]) for number in (0, 1)]
     for epoch in (1, 2, 3, 4):
-        photos = torch.cat(loader.chunks(epoch))
+        photos = torch.cat(loader.epoch_indices(epoch))
         assert torch.cat([batch.labels for batch in loader.epoch(epoch)]).tolist() == photos.tolist()
         assert torch.equal(torch.cat([batch.images for batch in loader.epoch(epoch)]), views[(epoch - 1) % 2][photos])
     assert loader.order(1) != loader.order(3)
@@ -107,36 +107,36 @@ def test_labels_are_those_of_the_photos():
         filled(9), preprocess=PREPROCESS, augmentation=Augmentation(), batch_size=4, seed=0, device=CPU
     )
     for batch in loader.epoch(1):
-        # The channel of the label is the brightest: see fakes.make_photo.
+        # The brightest channel is the label: see fakes.make_photo.
         assert batch.images.mean(dim=(2, 3)).argmax(dim=1).tolist() == batch.labels.tolist()
 
 
-def test_centred_photos_come_in_order_as_evaluation_sees_them():
+def test_unaugmented_photos_come_in_order():
     loader = Numbered()
-    batches = list(loader.centred())
-    mirrored = list(loader.centred(flipped=True))
+    batches = list(loader.unaugmented())
+    mirrored = list(loader.unaugmented(flipped=True))
     assert torch.cat([batch.labels for batch in batches]).tolist() == list(range(11))
     for plain, flipped in zip(batches, mirrored, strict=True):
         torch.testing.assert_close(flipped.images, plain.images.flip(3), atol=1e-4, rtol=0)
 
 
-def test_centred_photos_are_those_of_evaluation_but_for_half_a_pixel():
+def test_unaugmented_photos_match_evaluation_within_half_a_pixel():
     ramp = np.add.outer(np.arange(24) * 5, np.arange(30) * 3)[:, :, None] + [0, 10, 20]
     photos = [Sample(encode_png(ramp.astype(np.uint8)), 0, "ramp.png")]
-    stores = [fill(photos, prepare) for prepare in (AS_IT_IS, for_evaluation(PREPROCESS))]
+    stores = [fill(photos, each) for each in (UNCHANGED, EvalTransform(PREPROCESS))]
     how = {"preprocess": PREPROCESS, "batch_size": 1, "device": CPU}
-    centred = next(TrainLoader(stores[0], augmentation=HOW, seed=0, **how).centred()).images
+    unaugmented = next(TrainLoader(stores[0], augmentation=HOW, seed=0, **how).unaugmented()).images
     (exact,) = (batch.images for batch in EvalLoader(stores[1], **how))
-    assert (centred - exact).abs().max() < (0.5 * (5 + 3) * 24 / 18 + 1) / 255 / 0.25
+    assert (unaugmented - exact).abs().max() < (0.5 * (5 + 3) * 24 / 18 + 1) / 255 / 0.25
 
 
-def eval_loader(count, batch_size=4, **ranks):
+def eval_loader(count, batch_size=4, **world):
     return EvalLoader(
-        filled(count, for_evaluation(PREPROCESS)), preprocess=PREPROCESS, batch_size=batch_size, device=CPU, **ranks
+        filled(count, EvalTransform(PREPROCESS)), preprocess=PREPROCESS, batch_size=batch_size, device=CPU, **world
     )
 
 
-def test_evaluation_sees_every_photo_in_order_with_the_pixels_of_the_one_preprocessing():
+def test_evaluation_sees_every_photo_in_order_with_the_pixels_of_preprocess():
     batches = list(eval_loader(11))
     assert [len(batch.labels) for batch in batches] == [4, 4, 3]
     images = torch.cat([batch.images for batch in batches])
@@ -147,77 +147,69 @@ def test_evaluation_sees_every_photo_in_order_with_the_pixels_of_the_one_preproc
     assert labels == [sample.label for sample in make_samples("train", 12)[:11]]
 
 
-def test_generators_differ_by_seed_and_by_path():
-    draws = {
-        tuple(torch.rand(3, generator=generator_for(*path)).tolist())
-        for path in [(0,), (1,), (0, 1), (1, 0), (0, 0, 1), (0, 1, 0), (2**31, 5)]
-    }
-    assert len(draws) == 7
-
-
 def test_views_come_in_order_and_differ():
     loader = Numbered()
     first, second = (list(loader.view(number)) for number in (0, 1))
     assert torch.cat([batch.labels for batch in first]).tolist() == list(range(11))
     assert not torch.equal(first[0].images, second[0].images)
-    # Neither the size of the batches nor the other processes decide what is drawn.
+    # Neither the batch size nor the other processes affect the augmentation.
     again = torch.cat([batch.images for batch in Numbered(batch_size=3).view(1)])
     assert torch.equal(torch.cat([batch.images for batch in second]), again)
 
 
 @pytest.mark.parametrize(("count", "batch_size"), [(11, 4), (13, 5), (9, 4), (3, 3), (10, 10)])
-@pytest.mark.parametrize("ranks", [2, 3])
-def test_processes_share_each_step_of_one_process(count, batch_size, ranks):
+@pytest.mark.parametrize("world_size", [2, 3])
+def test_processes_share_each_step_of_one_process(count, batch_size, world_size):
     whole = list(Numbered(count, batch_size=batch_size).epoch(2))
-    loaders = [Numbered(count, batch_size=batch_size, rank=rank, ranks=ranks) for rank in range(ranks)]
+    loaders = [Numbered(count, batch_size=batch_size, rank=rank, world_size=world_size) for rank in range(world_size)]
     assert {loader.steps for loader in loaders} == {len(whole)}
-    for all_at_once, *parts in zip(whole, *(loader.epoch(2) for loader in loaders), strict=True):
-        assert torch.equal(torch.cat([part.images for part in parts]), all_at_once.images)
-        assert torch.equal(torch.cat([part.labels for part in parts]), all_at_once.labels)
-        assert sum(part.share for part in parts) == pytest.approx(1)
-        assert min(len(part.labels) for part in parts) >= 1
-        for part in parts:
-            assert part.share == len(part.labels) / len(all_at_once.labels)
+    for whole_step, *shards in zip(whole, *(loader.epoch(2) for loader in loaders), strict=True):
+        assert torch.equal(torch.cat([part.images for part in shards]), whole_step.images)
+        assert torch.equal(torch.cat([part.labels for part in shards]), whole_step.labels)
+        assert sum(part.share for part in shards) == pytest.approx(1)
+        assert min(len(part.labels) for part in shards) >= 1
+        for part in shards:
+            assert part.share == len(part.labels) / len(whole_step.labels)
     assert all(batch.share == 1 for batch in whole)
 
 
 def test_a_last_batch_that_is_too_small_for_all_processes_joins_the_one_before_it():
-    sizes = [len(batch.labels) for batch in Numbered(10, batch_size=4, rank=0, ranks=3).epoch(1)]
+    sizes = [len(batch.labels) for batch in Numbered(10, batch_size=4, rank=0, world_size=3).epoch(1)]
     assert sizes == [4 // 3, 6 // 3]
 
 
 @pytest.mark.parametrize(("count", "batch_size"), [(2, 8), (8, 2)])
 def test_fewer_images_than_processes_are_refused(count, batch_size):
-    with pytest.raises(ConfigError, match="2 images a step cannot be shared by 3 processes"):
-        Numbered(count, batch_size=batch_size, ranks=3)
+    with pytest.raises(ConfigError, match="3 processes cannot share 2 images per step"):
+        Numbered(count, batch_size=batch_size, world_size=3)
 
 
-def test_what_processes_evaluate_and_keep_is_in_order_one_after_the_other():
+def test_the_shards_of_all_processes_are_in_order():
     for make in (
-        lambda **ranks: eval_loader(11, **ranks),
-        lambda **ranks: Numbered(11, **ranks).centred(),
-        lambda **ranks: Numbered(11, **ranks).view(4),
+        lambda **world: eval_loader(11, **world),
+        lambda **world: Numbered(11, **world).unaugmented(),
+        lambda **world: Numbered(11, **world).view(4),
     ):
         whole = torch.cat([batch.images for batch in make()])
-        parts = [torch.cat([batch.images for batch in make(rank=rank, ranks=3)]) for rank in range(3)]
-        assert torch.equal(torch.cat(parts), whole)
+        shards = [torch.cat([batch.images for batch in make(rank=rank, world_size=3)]) for rank in range(3)]
+        assert torch.equal(torch.cat(shards), whole)
 
 
 def test_a_process_without_photos_evaluates_none():
-    assert [len(list(eval_loader(1, rank=rank, ranks=2))) for rank in (0, 1)] == [0, 1]
+    assert [len(list(eval_loader(1, rank=rank, world_size=2))) for rank in (0, 1)] == [0, 1]
 
 
-def test_shares_differ_by_one_at_most_and_leave_nothing_out():
+def test_shards_differ_by_one_at_most_and_cover_everything():
     for count in range(9):
-        for ranks in range(1, 6):
-            shares = [list(range(count)[share_of(count, rank, ranks)]) for rank in range(ranks)]
-            assert [place for share in shares for place in share] == list(range(count))
-            assert max(map(len, shares)) - min(map(len, shares)) <= 1
+        for world_size in range(1, 6):
+            shards = [list(range(count)[shard(count, rank, world_size)]) for rank in range(world_size)]
+            assert [place for each in shards for place in each] == list(range(count))
+            assert max(map(len, shards)) - min(map(len, shards)) <= 1
 
 
-def test_padding_does_not_change_what_a_photo_looks_like():
+def test_padding_does_not_change_a_photo():
     loader = Numbered(6, batch_size=6, augmentation=Augmentation())
     alone = Numbered(6, batch_size=1, augmentation=Augmentation())
-    together = next(loader.centred()).images
-    one_by_one = torch.cat([batch.images for batch in alone.centred()])
+    together = next(loader.unaugmented()).images
+    one_by_one = torch.cat([batch.images for batch in alone.unaugmented()])
     np.testing.assert_allclose(together, one_by_one, atol=1e-4)

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from fakes import encode_png, make_photo, make_samples
 
-from zoo.data.loading import pixel_file as pack_module
-from zoo.data.loading.pixel_file import MappedPixels, PackWriter, make_room, open_pack, pack_path
-from zoo.data.loading.prepare import RoomForCrops
+from zoo.data.loading import pixel_file as file_module
+from zoo.data.loading.pixel_file import MappedPixels, PixelFileWriter, make_room, open_pixel_file, pixel_file_path
+from zoo.data.loading.transform import ShrinkForCrops
 from zoo.plugins.specs import Sample
 
 PHOTOS = [make_photo(0, 0, (5, 7)), make_photo(1, 1, (9, 4)), make_photo(2, 2, (6, 6))]
@@ -18,7 +18,7 @@ PHOTOS = [make_photo(0, 0, (5, 7)), make_photo(1, 1, (9, 4)), make_photo(2, 2, (
 @pytest.fixture
 def path(tmp_path):
     path = tmp_path / "photos" / "abc.pack"
-    writer = PackWriter(path, expected=1000)
+    writer = PixelFileWriter(path, expected=1000)
     for each in PHOTOS:
         writer.write(each)
     writer.finish({3: "x.png: broken"})
@@ -26,14 +26,14 @@ def path(tmp_path):
 
 
 def opened(path, **changes):
-    return open_pack(path, **{"window": 1 << 20, "threads": 2, **changes})
+    return open_pixel_file(path, **{"window": 1 << 20, "threads": 2, **changes})
 
 
-def test_what_was_written_is_found_again(path):
-    pack = opened(path)
-    assert pack.sizes.tolist() == [[5, 7], [9, 4], [6, 6]]
-    assert pack.unreadable == {3: "x.png: broken"}
-    np.testing.assert_array_equal(pack.pixels[0 : len(pack.pixels)], np.concatenate([p.reshape(-1, 3) for p in PHOTOS]))
+def test_a_written_file_is_read_back(path):
+    file = opened(path)
+    assert file.sizes.tolist() == [[5, 7], [9, 4], [6, 6]]
+    assert file.unreadable == {3: "x.png: broken"}
+    np.testing.assert_array_equal(file.pixels[0 : len(file.pixels)], np.concatenate([p.reshape(-1, 3) for p in PHOTOS]))
     assert [each.name for each in path.parent.iterdir()] == ["abc.pack"]
 
 
@@ -51,34 +51,34 @@ def test_what_was_written_is_found_again(path):
         pytest.param(lambda data: b"x" * len(data), id="something else"),
     ],
 )
-def test_a_damaged_file_counts_as_none(path, damage):
+def test_a_damaged_file_is_not_opened(path, damage):
     path.write_bytes(damage(path.read_bytes()))
     assert opened(path) is None
 
 
-def test_no_file_is_no_error(tmp_path):
+def test_a_missing_file_is_not_an_error(tmp_path):
     assert opened(tmp_path / "none.pack") is None
 
 
-def test_the_name_depends_on_photos_and_preparation(tmp_path, monkeypatch):
+def test_the_name_depends_on_photos_and_transform(tmp_path, monkeypatch):
     monkeypatch.setenv("ZOO_HOME", str(tmp_path / "home"))
     file = tmp_path / "a.png"
     file.write_bytes(encode_png(PHOTOS[0]))
     some = [*make_samples("train", 1), Sample(file, 0, "a"), Sample(tmp_path / "gone.png", 0, "gone")]
-    first = pack_path(some, RoomForCrops(10))
+    first = pixel_file_path(some, ShrinkForCrops(10))
     assert first.parent == tmp_path / "home" / "photos"
-    assert pack_path(list(some), RoomForCrops(10)) == first
-    paths = {first, pack_path(some, RoomForCrops(11)), pack_path(some[::-1], RoomForCrops(10))}
-    paths.add(pack_path(some[1:], RoomForCrops(10)))
+    assert pixel_file_path(list(some), ShrinkForCrops(10)) == first
+    paths = {first, pixel_file_path(some, ShrinkForCrops(11)), pixel_file_path(some[::-1], ShrinkForCrops(10))}
+    paths.add(pixel_file_path(some[1:], ShrinkForCrops(10)))
     os.utime(file, (1, 1))
-    paths.add(pack_path(some, RoomForCrops(10)))
-    monkeypatch.setattr(pack_module.PIL, "__version__", "0.1")
-    paths.add(pack_path(some, RoomForCrops(10)))
+    paths.add(pixel_file_path(some, ShrinkForCrops(10)))
+    monkeypatch.setattr(file_module.PIL, "__version__", "0.1")
+    paths.add(pixel_file_path(some, ShrinkForCrops(10)))
     assert len(paths) == 6
 
 
-@pytest.mark.skipif(not hasattr(pack_module.mmap, "MADV_DONTNEED"), reason="no madvise on this system")
-def test_what_was_read_of_a_file_is_handed_back_to_the_system(tmp_path):
+@pytest.mark.skipif(not hasattr(file_module.mmap, "MADV_DONTNEED"), reason="no madvise on this system")
+def test_pages_that_were_read_are_returned_to_the_system(tmp_path):
     count = 4 << 20
     content = np.random.default_rng(0).integers(0, 255, 3 * count, dtype=np.uint8)
     (tmp_path / "p").write_bytes(content)
@@ -94,25 +94,25 @@ def test_what_was_read_of_a_file_is_handed_back_to_the_system(tmp_path):
         total += int(pixels[start : start + (1 << 16)].sum())
         most = max(most, resident())
     assert total == int(content.sum(dtype=np.int64))
-    assert most <= 6 << 20  # of 12 MiB: the window, and what the system maps along with it
+    assert most <= 6 << 20  # of 12 MiB: the window, and what the system maps with it
 
 
-def test_abandoned_writing_leaves_nothing(tmp_path):
-    writer = PackWriter(tmp_path / "a.pack", expected=10)
+def test_a_discarded_file_is_deleted(tmp_path):
+    writer = PixelFileWriter(tmp_path / "a.pack", expected=10)
     writer.write(PHOTOS[0])
-    writer.abandon()
+    writer.discard()
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture
 def full_disk(monkeypatch):
     def has(free):
-        monkeypatch.setattr(pack_module.shutil, "disk_usage", lambda folder: SimpleNamespace(free=free))
+        monkeypatch.setattr(file_module.shutil, "disk_usage", lambda folder: SimpleNamespace(free=free))
 
     return has
 
 
-def old_packs(folder):
+def old_files(folder):
     for age, name in enumerate("abc"):
         (folder / f"{name}.pack").write_bytes(bytes(100))
         os.utime(folder / f"{name}.pack", (time.time() - age, time.time() - age))
@@ -131,23 +131,23 @@ def names(folder):
         pytest.param(300, 300, "", id="just this one"),
     ],
 )
-def test_the_least_recently_used_files_give_way(tmp_path, full_disk, free, expected, left):
-    old_packs(tmp_path)
+def test_the_least_recently_used_files_are_deleted_first(tmp_path, full_disk, free, expected, left):
+    old_files(tmp_path)
     full_disk(free)
     make_room(tmp_path, expected)
     assert names(tmp_path) == [f"{name}.pack" for name in left]
 
 
 def test_without_room_nothing_is_deleted_and_nothing_is_written(tmp_path, full_disk):
-    old_packs(tmp_path)
+    old_files(tmp_path)
     full_disk(300)
-    with pytest.raises(OSError, match="are needed, and") as error:
-        PackWriter(tmp_path / "new.pack", expected=301)
+    with pytest.raises(OSError, match="are needed, but only") as error:
+        PixelFileWriter(tmp_path / "new.pack", expected=301)
     assert error.value.errno == errno.ENOSPC
     assert names(tmp_path) == ["a.pack", "b.pack", "c.pack"]
 
 
-def test_files_that_were_never_finished_are_cleared_away_after_a_day(tmp_path):
+def test_incomplete_files_are_deleted_after_a_day(tmp_path):
     for name, age in (("new.part", 0), ("old.part", 2 * 24 * 3600)):
         (tmp_path / name).touch()
         os.utime(tmp_path / name, (time.time() - age, time.time() - age))
@@ -155,7 +155,7 @@ def test_files_that_were_never_finished_are_cleared_away_after_a_day(tmp_path):
     assert names(tmp_path) == ["new.part"]
 
 
-def test_use_counts(path):
+def test_opening_a_file_marks_it_as_used(path):
     os.utime(path, (1, 1))
     opened(path)
     assert time.time() - path.stat().st_mtime < 60

@@ -78,8 +78,8 @@ def command(
         )
     views = None
     if augmented:
+        from zoo.data.loading.augment import augmented_views
         from zoo.data.loading.augment_params import Augmentation
-        from zoo.data.loading.views import augmented_views
 
         preprocess = _preprocess(config, backbone, registry)
         views = augmented_views(preprocess, Augmentation.from_config(config), seed=config.seed)

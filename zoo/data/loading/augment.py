@@ -1,8 +1,8 @@
-"""Applies what was drawn to photos, in two forms that agree to a level: an image at a time, or a whole batch.
+"""Applies augmentation parameters to photos: one photo at a time on the CPU, or a whole batch on its device.
 
-`cut` is for photos in the memory of the CPU: each crop is resized on its own (`zoo.data.images.resize`). `cut_batch` is for
-photos on a GPU: a crop, its antialiased resize and its flip are two small matrices (rows and columns are separable), so
-a batch is two batched matrix products. The distribution is that of torchvision's reference transforms.
+`crop_photos` resizes each crop on its own (`zoo.data.loading.transform.resize`). `crop_batch` is for photos in GPU
+memory: a crop, its antialiased resize and its flip are separable into rows and columns, so a batch takes two batched
+matrix products. Both agree within one level. The distribution is that of torchvision's reference transforms.
 """
 
 from __future__ import annotations
@@ -14,78 +14,103 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from zoo.data.images.decode import fill_colour
-from zoo.data.images.resize import resize
-from zoo.data.loading.transfer import to_device
+from zoo.data.images.decode import decode, fill_colour
+from zoo.data.loading.augment_params import draw_params, make_generator
+from zoo.data.loading.pipeline import to_device
+from zoo.data.loading.transform import resize, shrink_for_crops
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from numpy.typing import NDArray
 
-    from zoo.data.loading.augment_params import Augmentation, Draws
+    from zoo.data.loading.augment_params import Augmentation, AugmentParams
+    from zoo.plugins.specs import Sample
     from zoo.preprocess import Preprocess
 
 
-def cut(photos: Iterable[NDArray[np.uint8]], draws: Draws, spec: Preprocess) -> NDArray[np.uint8]:
-    """Cuts a box out of each photo and resizes it, antialiased and bilinear, to `spec.size`, flipped where drawn.
+def augmented_views(
+    spec: Preprocess, augmentation: Augmentation, *, count: int = 5, seed: int = 0
+) -> Callable[[int, Sample], list[NDArray[np.uint8]]]:
+    """Returns a function that makes `count` augmented views of a photo, uint8 ``(h, w, 3)``; see `zoo.report.sheets`.
 
-    What the window covers beyond its photo takes the mean colour. Safe to call from several threads at once.
+    It takes the index of the photo, which decides the augmentation together with the seed, and the sample. It runs the
+    code of the training loader, except for the normalisation.
+    """
+    transform = shrink_for_crops(spec, crop_scale=augmentation.crop_scale)
+
+    def make_views(index: int, sample: Sample) -> list[NDArray[np.uint8]]:
+        photo = transform(decode(sample.source, name=sample.name, min_side=transform.min_side))
+        sizes = torch.tensor([photo.shape[:2]] * count)
+        params = draw_params(sizes, spec, augmentation, make_generator(seed, index))
+        images = torch.from_numpy(crop_photos([photo] * count, params, spec)).permute(0, 3, 1, 2)
+        views = augment(images, params, spec, augmentation).round().clamp(0, 255).to(torch.uint8)
+        return list(views.permute(0, 2, 3, 1).numpy())
+
+    return make_views
+
+
+def crop_photos(photos: Iterable[NDArray[np.uint8]], params: AugmentParams, spec: Preprocess) -> NDArray[np.uint8]:
+    """Crops each photo, resizes the crop to `spec.size` (antialiased, bilinear) and flips it. Thread-safe.
+
+    The mean colour fills the part of the window outside the photo.
 
     Args:
-        photos: uint8 ``(H, W, 3)`` each; one is held at a time.
-        draws: As many.
+        photos: uint8 ``(H, W, 3)`` each; only one is held at a time.
+        params: One per photo.
         spec: The network's preprocessing.
 
     Returns:
         uint8 ``(N, h, w, 3)``.
     """
-    images = np.empty((len(draws), *spec.size, 3), np.uint8)
-    lists = (each.tolist() for each in (draws.box, draws.resized, draws.corner, draws.hflip, draws.vflip))
+    images = np.empty((len(params), *spec.size, 3), np.uint8)
+    lists = (each.tolist() for each in (params.box, params.resized, params.corner, params.hflip, params.vflip))
     for image, photo, box, resized, corner, hflip, vflip in zip(images, photos, *lists, strict=True):
         target = image[:: -1 if vflip else 1, :: -1 if hflip else 1]
-        _show(_resize(photo, box, resized), corner, target, fill_colour(spec))
+        _copy_window(_crop(photo, box, resized), corner, target, fill_colour(spec))
     return images
 
 
-def _resize(photo: NDArray[np.uint8], box: list[int], size: list[int]) -> NDArray[np.uint8]:
+def _crop(photo: NDArray[np.uint8], box: list[int], size: list[int]) -> NDArray[np.uint8]:
     top, left, height, width = box
     crop = photo[top : top + height, left : left + width]
     return crop if [height, width] == size else resize(crop, size)
 
 
-def _show(resized: NDArray[np.uint8], corner: list[int], target: NDArray[np.uint8], fill: tuple[int, ...]) -> None:
-    """Writes the window of `resized` that begins at `corner` to `target`; `fill` is what lies beyond."""
+def _copy_window(
+    resized: NDArray[np.uint8], corner: list[int], target: NDArray[np.uint8], fill: tuple[int, ...]
+) -> None:
+    """Copies the window of `resized` that starts at `corner` to `target`; `fill` is the colour outside."""
     if resized.shape == target.shape:
         target[:] = resized
         return
     (row, column), (height, width) = corner, target.shape[:2]
-    shown = resized[max(0, row) : row + height, max(0, column) : column + width]
-    if shown.shape != target.shape:
+    visible = resized[max(0, row) : row + height, max(0, column) : column + width]
+    if visible.shape != target.shape:
         target[:] = fill
-    target[max(0, -row) :, max(0, -column) :][: shown.shape[0], : shown.shape[1]] = shown
+    target[max(0, -row) :, max(0, -column) :][: visible.shape[0], : visible.shape[1]] = visible
 
 
-def cut_batch(pixels: Tensor, starts: Tensor, widths: Tensor, draws: Draws, spec: Preprocess) -> Tensor:
-    """Does what `cut` does for a whole batch on its device.
+def crop_batch(pixels: Tensor, starts: Tensor, widths: Tensor, params: AugmentParams, spec: Preprocess) -> Tensor:
+    """Does the same as `crop_photos` for a whole batch on its device.
 
     Args:
-        pixels: uint8 ``(P, 3)``: photos, one after the other, on any device.
-        starts: int64 ``(N,)`` on the CPU: where each of the photos that are asked for begins.
-        widths: int64 ``(N,)`` on the CPU: of those photos.
-        draws: As many.
+        pixels: uint8 ``(P, 3)``: photos one after the other, on any device.
+        starts: int64 ``(N,)`` on the CPU: where each photo of the batch starts.
+        widths: int64 ``(N,)`` on the CPU: the widths of these photos.
+        params: One per photo.
         spec: The network's preprocessing.
 
     Returns:
         uint8 ``(N, 3, h, w)``, on the device of `pixels`.
     """
-    others = torch.stack([starts, widths, draws.vflip.long(), draws.hflip.long()], dim=1)
-    numbers = torch.cat([draws.box, draws.resized, draws.corner, others], dim=1)
-    # One copy to the device for all of them.
+    others = torch.stack([starts, widths, params.vflip.long(), params.hflip.long()], dim=1)
+    numbers = torch.cat([params.box, params.resized, params.corner, others], dim=1)
+    # A single copy to the device for all of them.
     moved = to_device(numbers, pixels.device).T.unsqueeze(2).unbind()
     top, left, height, width, rows, columns, row, column, start, photo_width, vflip, hflip = moved
-    most_rows, most_columns = draws.box[:, 2:].amax(dim=0).tolist()
-    # A box that is smaller than the largest goes on with its last row and column, which weigh nothing.
+    most_rows, most_columns = params.box[:, 2:].amax(dim=0).tolist()
+    # A box smaller than the largest repeats its last row and column, whose weights are zero.
     y = top + torch.arange(most_rows, device=pixels.device).minimum(height - 1)
     x = left + torch.arange(most_columns, device=pixels.device).minimum(width - 1)
     boxes = pixels[(start + y * photo_width)[:, :, None] + x[:, None, :]].permute(0, 3, 1, 2)
@@ -100,9 +125,9 @@ def cut_batch(pixels: Tensor, starts: Tensor, widths: Tensor, draws: Draws, spec
 def _resize_matrix(
     length: Tensor, resized: Tensor, corner: Tensor, source: int, target: int, flip: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Returns weights ``(N, target, source)``, row i for target pixel i, and bool ``(N, target)``: is it in the photo.
+    """Returns weights ``(N, target, source)``, row i for target pixel i, and bool ``(N, target)``: inside the photo.
 
-    The weights are the triangle filter of Pillow and of torch's antialiased bilinear resize, kept within the box.
+    The weights are the triangle filter of Pillow and of torch's antialiased bilinear resize, restricted to the box.
     All tensors are ``(N, 1)``.
     """
     index = torch.arange(target, device=length.device)
@@ -115,43 +140,43 @@ def _resize_matrix(
     return weights / weights.sum(dim=2, keepdim=True).clamp_(min=1e-6), inside
 
 
-def vary(images: Tensor, draws: Draws, spec: Preprocess, how: Augmentation) -> Tensor:
-    """Turns, shears and recolours images as drawn.
+def augment(images: Tensor, params: AugmentParams, spec: Preprocess, augmentation: Augmentation) -> Tensor:
+    """Rotates, shears and recolours images.
 
     Args:
-        images: uint8 ``(N, 3, h, w)``.
-        draws: As many, on any device.
+        images: uint8 ``(N, 3, h, w)``, on any device.
+        params: One per image.
         spec: The network's preprocessing.
-        how: What to vary; the magnitude of RandAugment.
+        augmentation: What to vary, and the magnitude of RandAugment.
 
     Returns:
-        uint8 or, where something varied, float32 from 0 to 255; ``(N, 3, h, w)``.
+        uint8, or float32 from 0 to 255 if anything varied; ``(N, 3, h, w)``.
     """
-    if how.rotation or how.shear:
-        images = _affine(images.float(), draws, spec)
-    if how.color_jitter:
-        images = _jitter(images.float(), draws.colour)
-    if how.randaugment:
-        images = _randaugment(images, draws.seed, spec, how.randaugment)
+    if augmentation.rotation or augmentation.shear:
+        images = _affine(images.float(), params, spec)
+    if augmentation.color_jitter:
+        images = _jitter(images.float(), params.colour)
+    if augmentation.randaugment:
+        images = _randaugment(images, params.seed, spec, augmentation.randaugment)
     return images
 
 
 def normalise(images: Tensor, spec: Preprocess) -> Tensor:
-    """Returns ``(x / 255 - mean) / std`` of images ``(N, 3, h, w)`` from 0 to 255: float32, channels-last, new."""
+    """Returns ``(x / 255 - mean) / std`` of images ``(N, 3, h, w)`` from 0 to 255, as new float32, channels-last."""
     count, channels, height, width = images.shape
     pixels = images.permute(0, 2, 3, 1).to(torch.float32, memory_format=torch.contiguous_format, copy=True)
-    # In place, and by whole rows: a row of 3 values is too short for vectors, one of 3 w values is not.
+    # In place, and on whole rows of 3 w values: the 3 values of a pixel are too few for vector instructions.
     rows = pixels.view(count, height, width * channels)
     for change, values in ((rows.sub_, spec.mean), (rows.div_, spec.std)):
         change(to_device(torch.tensor(values).mul_(255).repeat(width), images.device))
     return pixels.permute(0, 3, 1, 2)
 
 
-def _affine(images: Tensor, draws: Draws, spec: Preprocess) -> Tensor:
-    """Rotates and shears each image about its centre, as torchvision's RandomAffine; beyond it is the mean colour."""
+def _affine(images: Tensor, params: AugmentParams, spec: Preprocess) -> Tensor:
+    """Rotates and shears each image about its centre, as torchvision's RandomAffine; fills with the mean colour."""
     count, _, height, width = images.shape
     aspect = width / height  # grid coordinates run from -1 to 1 on both axes, pixels do not
-    tilt, cos, sin = torch.tan(draws.shear), draws.turn.cos(), draws.turn.sin()
+    tilt, cos, sin = torch.tan(params.shear), params.rotation.cos(), params.rotation.sin()
     theta = torch.zeros(count, 2, 3, device=cos.device)
     theta[:, 0, 0], theta[:, 0, 1] = cos + tilt * sin, (tilt * cos - sin) / aspect
     theta[:, 1, 0], theta[:, 1, 1] = sin * aspect, cos
@@ -177,9 +202,9 @@ def _randaugment(images: Tensor, seeds: Tensor, spec: Preprocess, magnitude: int
     from torchvision.transforms import v2
 
     operation = v2.RandAugment(num_ops=2, magnitude=magnitude, fill=list(fill_colour(spec)))
-    made = []
+    results = []
     with torch.random.fork_rng(devices=[]):  # torchvision draws from torch's global generator
         for image, seed in zip(images.round().to(torch.uint8), seeds.tolist(), strict=True):
-            torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the devices' generators as well
-            made.append(operation(image))
-    return torch.stack(made)
+            torch.default_generator.manual_seed(seed)  # torch.manual_seed would also seed the devices' generators
+            results.append(operation(image))
+    return torch.stack(results)

@@ -1,4 +1,4 @@
-"""What varies from photo to photo: drawn on the CPU, for a whole step at once, and the same on every device."""
+"""Random parameters of the augmentation: drawn on the CPU for a whole step at once, and equal on every device."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,7 +23,7 @@ _TRIES = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Augmentation:
-    """How training photos are varied; the fields are those of `FinetuneConfig`."""
+    """How training photos are augmented; the fields are those of `FinetuneConfig`."""
 
     crop_scale: float = 1.0
     hflip: float = 0.0
@@ -34,27 +35,27 @@ class Augmentation:
 
     @classmethod
     def from_config(cls, config: FinetuneConfig) -> Augmentation:
-        """Returns the augmentation that a configuration asks for."""
+        """Returns the augmentation of a configuration."""
         return cls(**{field.name: getattr(config, field.name) for field in dataclasses.fields(cls)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Draws:
-    """What was drawn for N photos; all on the CPU. ``draws[2:5]`` is what was drawn for three of them.
+class AugmentParams:
+    """The parameters drawn for N photos, on the CPU. ``params[2:5]`` are those of three of them.
 
-    Of a photo, `box` is cut out, resized to `resized`, and then seen through a window of the network's input size
-    whose upper left corner lies at `corner` (negative where the photo is smaller than the window).
+    A photo is cropped to `box`, resized to `resized`, and then seen through a window of the network's input size. The
+    upper left corner of the window is at `corner`, negative where the photo is smaller than the window.
 
     Attributes:
         box: int64 ``(N, 4)``: top, left, height, width, in pixels of the photo.
-        resized: int64 ``(N, 2)``: height and width of the box once it is resized.
+        resized: int64 ``(N, 2)``: height and width of the box after the resize.
         corner: int64 ``(N, 2)``: row and column in the resized box.
         hflip: bool ``(N,)``.
         vflip: bool ``(N,)``.
-        turn: float32 ``(N,)``, radians.
+        rotation: float32 ``(N,)``, radians.
         shear: float32 ``(N,)``, radians.
         colour: float32 ``(N, 3)``: factors of brightness, contrast and saturation.
-        seed: int64 ``(N,)``: of what draws on its own, RandAugment.
+        seed: int64 ``(N,)``: seeds of RandAugment, which draws its own numbers.
     """
 
     box: Tensor
@@ -62,7 +63,7 @@ class Draws:
     corner: Tensor
     hflip: Tensor
     vflip: Tensor
-    turn: Tensor
+    rotation: Tensor
     shear: Tensor
     colour: Tensor
     seed: Tensor
@@ -70,70 +71,78 @@ class Draws:
     def __len__(self) -> int:
         return len(self.box)
 
-    def __getitem__(self, which: slice | Tensor) -> Draws:
-        return Draws(**{field.name: getattr(self, field.name)[which] for field in dataclasses.fields(self)})
+    def __getitem__(self, which: slice | Tensor) -> AugmentParams:
+        return AugmentParams(**{field.name: getattr(self, field.name)[which] for field in dataclasses.fields(self)})
 
 
-def draw(sizes: Tensor, spec: Preprocess, how: Augmentation, generator: torch.Generator) -> Draws:
-    """Draws how photos are varied.
+def draw_params(
+    sizes: Tensor, spec: Preprocess, augmentation: Augmentation, generator: torch.Generator
+) -> AugmentParams:
+    """Draws the parameters of photos.
 
     Args:
         sizes: int64 ``(N, 2)`` on the CPU: height and width of each photo.
         spec: The network's preprocessing.
-        how: What to vary.
-        generator: On the CPU; nothing else decides the draws.
+        augmentation: What to vary.
+        generator: On the CPU; the only source of randomness.
     """
     count = len(sizes)
-    plain = undrawn(sizes, spec)
+    plain = centre_params(sizes, spec)
     box, resized, corner = plain.box, plain.resized, plain.corner
-    if how.crop_scale < 1:
-        box = random_boxes(sizes, how.crop_scale, generator)
+    if augmentation.crop_scale < 1:
+        box = draw_boxes(sizes, augmentation.crop_scale, generator)
         resized, corner = torch.tensor(spec.size).expand(count, 2), torch.zeros(count, 2, dtype=torch.int64)
-    hflip = torch.rand(count, generator=generator) < how.hflip
-    vflip = torch.rand(count, generator=generator) < how.vflip
-    turn, shear = (
+    hflip = torch.rand(count, generator=generator) < augmentation.hflip
+    vflip = torch.rand(count, generator=generator) < augmentation.vflip
+    rotation, shear = (
         torch.deg2rad(torch.empty(count).uniform_(-most, most, generator=generator)) if most else torch.zeros(count)
-        for most in (how.rotation, how.shear)
+        for most in (augmentation.rotation, augmentation.shear)
     )
-    jitter = how.color_jitter
-    return Draws(
+    jitter = augmentation.color_jitter
+    return AugmentParams(
         box=box,
         resized=resized,
         corner=corner,
         hflip=hflip,
         vflip=vflip,
-        turn=turn,
+        rotation=rotation,
         shear=shear,
         colour=torch.empty(count, 3).uniform_(1 - jitter, 1 + jitter, generator=generator) if jitter else plain.colour,
-        seed=torch.randint(2**31, (count,), generator=generator) if how.randaugment else plain.seed,
+        seed=torch.randint(2**31, (count,), generator=generator) if augmentation.randaugment else plain.seed,
     )
 
 
-def undrawn(sizes: Tensor, spec: Preprocess, *, flipped: bool = False) -> Draws:
-    """Returns the draws that show each photo as evaluation sees it, mirrored if `flipped`; `sizes` as in `draw`."""
+def centre_params(sizes: Tensor, spec: Preprocess, *, flipped: bool = False) -> AugmentParams:
+    """Returns the parameters that show each photo as evaluation does, mirrored if `flipped`.
+
+    Args:
+        sizes: As in `draw_params`.
+        spec: The network's preprocessing.
+        flipped: Whether to mirror the photos.
+    """
     count = len(sizes)
     windows = [centre_window(size, spec) for size in sizes.tolist()]
     box, resized, corner = (torch.tensor(each).view(count, -1) for each in zip(*windows, strict=True))
-    return Draws(
+    return AugmentParams(
         box=box,
         resized=resized,
         corner=corner,
         hflip=torch.full((count,), flipped),
         vflip=torch.zeros(count, dtype=torch.bool),
-        turn=torch.zeros(count),
+        rotation=torch.zeros(count),
         shear=torch.zeros(count),
         colour=torch.ones(count, 3),
         seed=torch.zeros(count, dtype=torch.int64),
     )
 
 
-def random_boxes(sizes: Tensor, smallest: float, generator: torch.Generator) -> Tensor:
-    """Draws the boxes of torchvision's `RandomResizedCrop`: area, then aspect, ten tries, else a centre crop.
+def draw_boxes(sizes: Tensor, smallest: float, generator: torch.Generator) -> Tensor:
+    """Draws the boxes of torchvision's `RandomResizedCrop`: area, then aspect; a centre crop after ten failed tries.
 
     Args:
         sizes: int64 ``(N, 2)``: height and width of each photo.
         smallest: Smallest share of the area; the largest is 1.
-        generator: Where the draws come from.
+        generator: The source of randomness.
 
     Returns:
         int64 ``(N, 4)``: top, left, height, width.
@@ -156,3 +165,11 @@ def random_boxes(sizes: Tensor, smallest: float, generator: torch.Generator) -> 
     top = torch.where(centred, (free_y / 2).floor(), (place[0] * (free_y + 1)).floor())
     left = torch.where(centred, (free_x / 2).floor(), (place[1] * (free_x + 1)).floor())
     return torch.stack([top, left, h, w], dim=1).long()
+
+
+def make_generator(seed: int, *path: int) -> torch.Generator:
+    """Returns a generator that depends only on the seed and a path of numbers, such as epoch and step."""
+    # A spawn key distinguishes (1,) from (1, 0), which entropy would not: the order of an epoch and the augmentation
+    # of a batch must not share their numbers.
+    state = np.random.SeedSequence(seed, spawn_key=path).generate_state(2, np.uint32)
+    return torch.Generator().manual_seed(int(state[0]) << 31 ^ int(state[1]))

@@ -1,4 +1,4 @@
-"""Batches for training and evaluation. What a batch holds is a pure function of the seed, the epoch and the step."""
+"""Batches for training and evaluation. Seed, epoch and step alone decide the content of a batch."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.data.loading.augment import cut, cut_batch, normalise, vary
-from zoo.data.loading.augment_params import Augmentation, draw, undrawn
-from zoo.data.loading.pipeline import images_ahead
-from zoo.data.loading.transfer import to_device
+from zoo.data.loading.augment import augment, crop_batch, crop_photos, normalise
+from zoo.data.loading.augment_params import Augmentation, centre_params, draw_params, make_generator
+from zoo.data.loading.pipeline import prefetch_images, to_device
 from zoo.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -19,19 +18,20 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from zoo.data.loading.augment_params import Draws
+    from zoo.data.loading.augment_params import AugmentParams
     from zoo.data.loading.store import PhotoStore
     from zoo.preprocess import Preprocess
 
 
 class Batch(NamedTuple):
-    """What a network is given at a step.
+    """The input of a network at one step.
 
     Attributes:
-        images: float32 ``(N, 3, h, w)``, normalised, channels-last, on the device; or kept `zoo.plugins.contracts.Features`.
+        images: float32 ``(N, 3, h, w)``, normalised, channels-last, on the device; or cached
+            `zoo.plugins.contracts.Features`.
         labels: int64 ``(N,)``, on the device.
-        share: Weight of this batch's mean loss in the mean over the whole step; less than 1 where a step's images are
-            shared out among processes.
+        share: This batch's fraction of the images of the whole step, which weights its mean loss; less than 1 if
+            several processes share the step.
     """
 
     images: Any
@@ -40,25 +40,25 @@ class Batch(NamedTuple):
 
 
 class TrainLoader:
-    """Augmented batches of the training part, in a new order every epoch.
+    """Augmented batches of the training split, in a new order every epoch.
 
-    A last batch of a single image joins the one before it: batch normalisation cannot learn from one. Where several
-    processes share each step, order and draws are those of one process, and each is given its `share_of` every step;
-    a last batch of fewer images than processes joins the one before it, too.
+    A last batch with a single image is merged into the one before it, because batch normalisation cannot train on a
+    single image. If several processes share each step, order and augmentation are those of a single process, and each
+    process gets its `shard` of every step; a last batch with fewer images than processes is merged too.
 
     Args:
         store: The photos.
-        preprocess: The network's.
-        augmentation: How photos are varied.
-        batch_size: Images a step, those of all processes together.
+        preprocess: The network's preprocessing.
+        augmentation: How to augment the photos.
+        batch_size: Images per step, over all processes.
         seed: Decides order and augmentation.
-        device: Where the batches are made.
+        device: Where the batches go.
         rank: Number of this process, from 0.
-        ranks: How many processes there are.
-        views: Epoch e shows view (e - 1) mod `views` of every photo; None: each epoch draws anew.
+        world_size: Number of processes.
+        views: Epoch e shows view (e - 1) mod `views` of every photo; None draws new ones every epoch.
 
     Raises:
-        ConfigError: There are fewer photos, or images a step, than processes.
+        ConfigError: There are fewer photos, or images per step, than processes.
     """
 
     def __init__(
@@ -71,12 +71,12 @@ class TrainLoader:
         seed: int,
         device: torch.device,
         rank: int = 0,
-        ranks: int = 1,
+        world_size: int = 1,
         views: int | None = None,
     ) -> None:
-        if min(batch_size, len(store)) < ranks:
+        if min(batch_size, len(store)) < world_size:
             raise ConfigError(
-                f"{min(batch_size, len(store))} images a step cannot be shared by {ranks} processes.",
+                f"{world_size} processes cannot share {min(batch_size, len(store))} images per step.",
                 hint="Raise --batch-size, or use fewer processes.",
             )
         self.store = store
@@ -86,111 +86,116 @@ class TrainLoader:
         self.seed = seed
         self.device = device
         self.rank = rank
-        self.ranks = ranks
+        self.world_size = world_size
         self.views = views
         self._labels = torch.from_numpy(store.labels())
         self._sizes = torch.from_numpy(store.sizes)
 
     @property
     def steps(self) -> int:
-        """Batches an epoch."""
+        """Batches per epoch."""
         return len(self._split(torch.arange(len(self.store))))
 
-    def chunks(self, epoch: int) -> list[Tensor]:
-        """Returns which photos each batch of an epoch holds, those of all processes: int64 ``(N,)`` on the CPU."""
-        return self._split(torch.randperm(len(self.store), generator=generator_for(self.seed, epoch)))
+    @property
+    def images_per_step(self) -> int:
+        """Images of this process at each step but the last of an epoch."""
+        first = self._split(torch.arange(len(self.store)))[0]
+        return len(first[shard(len(first), self.rank, self.world_size)])
 
     @property
-    def images(self) -> int:
-        """Images that this process is given at each step but the last of an epoch."""
-        whole = self._split(torch.arange(len(self.store)))[0]
-        return len(whole[share_of(len(whole), self.rank, self.ranks)])
+    def min_images(self) -> int:
+        """The fewest images that any process gets at any step."""
+        return min(map(len, self._split(torch.arange(len(self.store))))) // self.world_size
 
-    @property
-    def least(self) -> int:
-        """The fewest images that a process is given at a step."""
-        return min(map(len, self._split(torch.arange(len(self.store))))) // self.ranks
+    def epoch_indices(self, epoch: int) -> list[Tensor]:
+        """Returns the photos in each batch of an epoch, over all processes: int64 ``(N,)`` on the CPU."""
+        return self._split(torch.randperm(len(self.store), generator=make_generator(self.seed, epoch)))
 
     def epoch(self, epoch: int, *, start: int = 0) -> Iterator[Batch]:
-        """Yields this process's share of each batch of an epoch, from step `start`."""
-        chunks = self.chunks(epoch)[start:]
-        parts = [share_of(len(chunk), self.rank, self.ranks) for chunk in chunks]
-        view = None if self.views is None else self._draw_view((epoch - 1) % self.views)
+        """Yields this process's shard of each batch of an epoch, from step `start`."""
+        steps = self.epoch_indices(epoch)[start:]
+        shards = [shard(len(indices), self.rank, self.world_size) for indices in steps]
+        view = None if self.views is None else self._view_params((epoch - 1) % self.views)
 
-        def draws_of(chunk: Tensor, step: int) -> Draws:
-            return self._draw(chunk, generator_for(self.seed, epoch, step)) if view is None else view[chunk]
+        def step_params(indices: Tensor, step: int) -> AugmentParams:
+            return self._draw(indices, make_generator(self.seed, epoch, step)) if view is None else view[indices]
 
         plan = (
-            # Drawn for the whole step: every process draws the same, and applies its part.
-            (chunk[part], draws_of(chunk, step)[part])
-            for step, (chunk, part) in enumerate(zip(chunks, parts, strict=True), start=start)
+            # Drawn for the whole step: every process draws the same numbers and applies its shard.
+            (indices[mine], step_params(indices, step)[mine])
+            for step, (indices, mine) in enumerate(zip(steps, shards, strict=True), start=start)
         )
-        for batch, chunk in zip(self._batches(plan, self.augmentation), chunks, strict=True):
-            yield batch._replace(share=len(batch.labels) / len(chunk))
+        for batch, indices in zip(self._batches(plan, self.augmentation), steps, strict=True):
+            yield batch._replace(share=len(batch.labels) / len(indices))
 
     def view(self, number: int) -> Iterator[Batch]:
-        """Yields augmented batches of this process's `share_of` all photos, in their order.
+        """Yields augmented batches of this process's `shard` of all photos, in order.
 
         Args:
-            number: Of the view. It and the seed decide the draws of every photo, and nothing else does.
+            number: Of the view. Only it and the seed decide the augmentation of every photo.
         """
-        return self._in_order(self._draw_view(number), self.augmentation)
+        return self._in_order(self._view_params(number), self.augmentation)
 
-    def centred(self, *, flipped: bool = False) -> Iterator[Batch]:
-        """Yields this process's `share_of` all photos, in their order, as evaluation would see them.
+    def unaugmented(self, *, flipped: bool = False) -> Iterator[Batch]:
+        """Yields this process's `shard` of all photos, in order, as evaluation sees them.
 
         Args:
-            flipped: Whether they are mirrored.
+            flipped: Whether to mirror them.
         """
-        return self._in_order(undrawn(self._sizes, self.preprocess, flipped=flipped), Augmentation())
+        return self._in_order(centre_params(self._sizes, self.preprocess, flipped=flipped), Augmentation())
 
-    def _draw_view(self, number: int) -> Draws:
-        return self._draw(torch.arange(len(self.store)), generator_for(self.seed, 0, number, 0))
+    def _view_params(self, number: int) -> AugmentParams:
+        return self._draw(torch.arange(len(self.store)), make_generator(self.seed, 0, number, 0))
 
-    def _draw(self, indices: Tensor, generator: torch.Generator) -> Draws:
-        return draw(self._sizes[indices], self.preprocess, self.augmentation, generator)
+    def _draw(self, indices: Tensor, generator: torch.Generator) -> AugmentParams:
+        return draw_params(self._sizes[indices], self.preprocess, self.augmentation, generator)
 
-    def _in_order(self, draws: Draws, how: Augmentation) -> Iterator[Batch]:
-        mine = torch.arange(len(self.store))[share_of(len(self.store), self.rank, self.ranks)]
-        return self._batches(((indices, draws[indices]) for indices in mine.split(self.batch_size)), how)
+    def _in_order(self, params: AugmentParams, augmentation: Augmentation) -> Iterator[Batch]:
+        mine = torch.arange(len(self.store))[shard(len(self.store), self.rank, self.world_size)]
+        return self._batches(((indices, params[indices]) for indices in mine.split(self.batch_size)), augmentation)
 
-    def _batches(self, plan: Iterable[tuple[Tensor, Draws]], how: Augmentation) -> Iterator[Batch]:
-        for images, (indices, draws) in self._gathered(plan) if self.store.on_device else self._ahead(plan):
-            varied = vary(images, draws, self.preprocess, how)
-            yield Batch(normalise(varied, self.preprocess), to_device(self._labels[indices], self.device))
+    def _batches(self, plan: Iterable[tuple[Tensor, AugmentParams]], augmentation: Augmentation) -> Iterator[Batch]:
+        crops = self._crop_on_device(plan) if self.store.on_device else self._crop_in_threads(plan)
+        for images, (indices, params) in crops:
+            augmented = augment(images, params, self.preprocess, augmentation)
+            yield Batch(normalise(augmented, self.preprocess), to_device(self._labels[indices], self.device))
 
-    def _ahead(self, plan: Iterable[tuple[Tensor, Draws]]) -> Iterator[tuple[Tensor, tuple[Tensor, Draws]]]:
-        def make(known: tuple[Tensor, Draws], part: slice) -> NDArray[np.uint8]:
-            indices, draws = known
-            return cut((self.store[i] for i in indices[part].tolist()), draws[part], self.preprocess)
+    def _crop_in_threads(
+        self, plan: Iterable[tuple[Tensor, AugmentParams]]
+    ) -> Iterator[tuple[Tensor, tuple[Tensor, AugmentParams]]]:
+        def make(batch: tuple[Tensor, AugmentParams], some: slice) -> NDArray[np.uint8]:
+            indices, params = batch
+            return crop_photos((self.store[i] for i in indices[some].tolist()), params[some], self.preprocess)
 
-        counted = ((len(indices), (indices, draws)) for indices, draws in plan)
-        return images_ahead(counted, make, threads=self.store.workers, device=self.device)
+        counted = ((len(indices), (indices, params)) for indices, params in plan)
+        return prefetch_images(counted, make, threads=self.store.workers, device=self.device)
 
-    def _gathered(self, plan: Iterable[tuple[Tensor, Draws]]) -> Iterator[tuple[Tensor, tuple[Tensor, Draws]]]:
+    def _crop_on_device(
+        self, plan: Iterable[tuple[Tensor, AugmentParams]]
+    ) -> Iterator[tuple[Tensor, tuple[Tensor, AugmentParams]]]:
         photos = self.store.on_device
         assert photos is not None
-        for indices, draws in plan:
+        for indices, params in plan:
             starts, widths = photos.starts[indices], self._sizes[indices, 1]
-            yield cut_batch(photos.pixels, starts, widths, draws, self.preprocess), (indices, draws)
+            yield crop_batch(photos.pixels, starts, widths, params, self.preprocess), (indices, params)
 
     def _split(self, order: Tensor) -> list[Tensor]:
-        return steps_of(order, self.batch_size, least=max(2, self.ranks))
+        return split_steps(order, self.batch_size, min_images=max(2, self.world_size))
 
 
 class EvalLoader:
-    """Batches of a part as evaluation sees it: resized and cropped exactly as everywhere else.
+    """Batches of a split as evaluation sees it, with the same resize and crop as everywhere else.
 
-    Of several processes each is given its `share_of` the part: the outputs of all, one process after the other, are in
+    Each of several processes gets its `shard` of the split: the outputs of all processes, one after the other, are in
     the order of the photos.
 
     Args:
-        store: Photos prepared by `zoo.data.loading.prepare.for_evaluation`.
-        preprocess: The network's.
-        batch_size: Images a batch.
+        store: Photos prepared by `zoo.data.loading.transform.EvalTransform`.
+        preprocess: The network's preprocessing.
+        batch_size: Images per batch.
         device: Where the batches go.
         rank: Number of this process, from 0.
-        ranks: How many processes there are.
+        world_size: Number of processes.
     """
 
     def __init__(
@@ -201,55 +206,49 @@ class EvalLoader:
         batch_size: int,
         device: torch.device,
         rank: int = 0,
-        ranks: int = 1,
+        world_size: int = 1,
     ) -> None:
         self.store = store
         self.preprocess = preprocess
         self.batch_size = batch_size
         self.device = device
-        self._mine = torch.arange(len(store))[share_of(len(store), rank, ranks)]
+        self._mine = torch.arange(len(store))[shard(len(store), rank, world_size)]
         self._labels = torch.from_numpy(store.labels())
 
     def __iter__(self) -> Iterator[Batch]:
-        chunks = [chunk for chunk in self._mine.split(self.batch_size) if len(chunk)]
-        for images, indices in self._gathered(chunks) if self.store.on_device else self._ahead(chunks):
+        batches = [indices for indices in self._mine.split(self.batch_size) if len(indices)]
+        gather = self._gather_on_device if self.store.on_device else self._gather_in_threads
+        for images, indices in gather(batches):
             yield Batch(normalise(images, self.preprocess), to_device(self._labels[indices], self.device))
 
-    def _ahead(self, chunks: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-        def make(indices: Tensor, part: slice) -> NDArray[np.uint8]:
-            return np.stack([self.store[i] for i in indices[part].tolist()])
+    def _gather_in_threads(self, batches: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        def make(indices: Tensor, some: slice) -> NDArray[np.uint8]:
+            return np.stack([self.store[i] for i in indices[some].tolist()])
 
-        counted = ((len(chunk), chunk) for chunk in chunks)
-        return images_ahead(counted, make, threads=self.store.workers, device=self.device)
+        counted = ((len(indices), indices) for indices in batches)
+        return prefetch_images(counted, make, threads=self.store.workers, device=self.device)
 
-    def _gathered(self, chunks: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+    def _gather_on_device(self, batches: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
         photos = self.store.on_device
         assert photos is not None
-        pixels = photos.pixels.view(-1, *self.preprocess.size, 3)  # all of one size
-        return ((pixels[to_device(chunk, self.device)].permute(0, 3, 1, 2), chunk) for chunk in chunks)
+        pixels = photos.pixels.view(-1, *self.preprocess.size, 3)  # all photos have the same size
+        return ((pixels[to_device(each, self.device)].permute(0, 3, 1, 2), each) for each in batches)
 
 
-def steps_of(order: Tensor, batch_size: int, *, least: int = 2) -> list[Tensor]:
-    """Returns the images of each step of an epoch; a last one of fewer than `least` joins the one before it.
+def split_steps(order: Tensor, batch_size: int, *, min_images: int = 2) -> list[Tensor]:
+    """Splits the images of an epoch into steps; a last step with fewer than `min_images` joins the one before it.
 
     Args:
         order: int64 ``(N,)``: all images.
-        batch_size: Images a step.
-        least: Images; of a single one batch normalisation cannot learn.
+        batch_size: Images per step.
+        min_images: At least 2, because batch normalisation cannot train on a single image.
     """
     steps = list(order.split(batch_size))
-    if len(steps) > 1 and len(steps[-1]) < least:
+    if len(steps) > 1 and len(steps[-1]) < min_images:
         steps[-2:] = [torch.cat(steps[-2:])]
     return steps
 
 
-def share_of(count: int, rank: int, ranks: int) -> slice:
-    """Returns which of `count` things in a row belong to process `rank` of `ranks`; shares differ by one at most."""
-    return slice(count * rank // ranks, count * (rank + 1) // ranks)
-
-
-def generator_for(seed: int, *path: int) -> torch.Generator:
-    """Returns a generator whose draws depend on the seed and a path of numbers (epoch, step), and on nothing else."""
-    # A spawn key tells (1,) from (1, 0), as entropy would not: an epoch's order is no batch's augmentation.
-    state = np.random.SeedSequence(seed, spawn_key=path).generate_state(2, np.uint32)
-    return torch.Generator().manual_seed(int(state[0]) << 31 ^ int(state[1]))
+def shard(count: int, rank: int, world_size: int) -> slice:
+    """Returns the slice of `count` items that belongs to a process; the sizes of two shards differ by at most one."""
+    return slice(count * rank // world_size, count * (rank + 1) // world_size)

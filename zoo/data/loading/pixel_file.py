@@ -1,7 +1,8 @@
-"""Decoded photos in a file: written once, found again by the next run, mapped into memory and shared by processes.
+"""Files of decoded photos: written once, found again by later runs, mapped into memory and shared by processes.
 
-A file holds the pixels of all photos, one after the other; then an index in JSON; then the length of the index and a
-magic word. It is written aside and renamed. Its name is a hash of everything that decides its content.
+A file contains the pixels of all photos, one after the other; then an index in JSON; then the length of the index and
+a magic word. It is written under a temporary name and renamed. Its name is a hash of everything that decides its
+content.
 """
 
 from __future__ import annotations
@@ -31,23 +32,22 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from zoo.data.loading.prepare import Prepare
+    from zoo.data.loading.transform import Transform
     from zoo.plugins.specs import Sample
 
-_FORMAT = 1  # counted up with every change to the file, or to how photos are decoded and prepared
+_FORMAT = 1  # increased with every change to the file, or to how photos are decoded and transformed
 _TAIL = struct.Struct("<Q8s")
 _MAGIC = b"zoophoto"
-_ABANDONED = 24 * 3600  # seconds after which a file that was never finished is taken for one that never will be
+_STALE = 24 * 3600  # seconds after which an incomplete file is considered abandoned
 
 
-def pack_path(samples: Sequence[Sample], prepare: Prepare) -> Path:
-    """Returns where these photos, prepared so, are kept: ``home()/photos/<hash>.pack``.
+def pixel_file_path(samples: Sequence[Sample], transform: Transform) -> Path:
+    """Returns the path of the file for these photos and this transform: ``home()/photos/<hash>.pack``.
 
-    Bytes count as the same by their content, a file while its path, size and time of change are.
-
+    Photos given as bytes are identified by their content, files by path, size and modification time.
     """
     listed = [_identity(sample.source) for sample in samples]
-    text = json.dumps([_FORMAT, PIL.__version__, repr(prepare), listed])
+    text = json.dumps([_FORMAT, PIL.__version__, transform.key, listed])
     return home() / "photos" / f"{hashlib.sha256(text.encode()).hexdigest()[:40]}.pack"
 
 
@@ -62,13 +62,13 @@ def _identity(source: Path | bytes) -> list[Any]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pack:
-    """A file that was found to be whole.
+class PixelFile:
+    """A complete and valid file.
 
     Attributes:
         pixels: Of all photos, one after the other.
-        sizes: int64 ``(N, 2)``: height and width of each.
-        unreadable: The samples without a photo, by their place, each with the message.
+        sizes: int64 ``(N, 2)``: height and width of each photo.
+        unreadable: By index, the samples that could not be decoded, each with the message.
     """
 
     pixels: MappedPixels
@@ -77,15 +77,15 @@ class Pack:
 
 
 class MappedPixels:
-    """Pixels of a file, uint8 ``(P, 3)``. A slice of them is read when it is looked at.
+    """The pixels of a file, uint8 ``(P, 3)``. A slice of them is read when it is accessed.
 
-    What was read is still in the file, so it is handed back to the system after every `window` bytes: it does not add
-    up to memory of this process.
+    Pages that were read are still in the file, so they are returned to the system after every `window` bytes: they do
+    not add up to memory of this process.
     """
 
     def __init__(self, path: Path, count: int, *, window: int) -> None:
         with path.open("rb") as file:
-            # Private, not read-only: torch wants memory that it could write to. Nothing ever does.
+            # Copy-on-write instead of read-only: torch requires writable memory, though nothing ever writes to it.
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
         self._pixels = np.frombuffer(self._map, np.uint8, 3 * count).reshape(count, 3)
         self._window = window
@@ -95,22 +95,22 @@ class MappedPixels:
         return len(self._pixels)
 
     def __getitem__(self, where: slice) -> NDArray[np.uint8]:
-        part = self._pixels[where]
-        self._read += part.nbytes
-        if self._read > self._window and hasattr(mmap, "MADV_DONTNEED"):  # Windows has none, and trims by itself
-            self._read = part.nbytes
+        pixels = self._pixels[where]
+        self._read += pixels.nbytes
+        if self._read > self._window and hasattr(mmap, "MADV_DONTNEED"):  # Windows lacks it, and trims on its own
+            self._read = pixels.nbytes
             self._map.madvise(mmap.MADV_DONTNEED)
-        return part
+        return pixels
 
 
-def open_pack(path: Path, *, window: int, threads: int, check: bool = True) -> Pack | None:
-    """Returns the content of a file of photos; None where there is none, or none that is whole and unchanged.
+def open_pixel_file(path: Path, *, window: int, threads: int, check: bool = True) -> PixelFile | None:
+    """Opens a file of photos; returns None if it does not exist, is incomplete or is damaged.
 
     Args:
-        path: As `pack_path` returns it.
+        path: As `pixel_file_path` returns it.
         window: As in `MappedPixels`.
-        threads: That check the pixels.
-        check: Whether every pixel is checked against its checksum: the file is read once as a whole.
+        threads: Number of threads that verify the pixels.
+        check: Whether to verify the checksum of every photo, which reads the whole file once.
     """
     try:
         index, end = _read_index(path)
@@ -123,38 +123,38 @@ def open_pack(path: Path, *, window: int, threads: int, check: bool = True) -> P
         unreadable = {int(place): str(message) for place, message in index["unreadable"].items()}
         checksums = [int(checksum) for checksum in index["checksums"]]
     except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, struct.error):
-        return None  # absent, cut off, or no such file at all: it is made anew
+        return None  # missing, truncated or not such a file at all: the caller writes it again
     if check:
         starts = ends - sizes.prod(axis=1)
         with ThreadPoolExecutor(threads) as pool:
-            found = pool.map(lambda start, end: zlib.crc32(pixels[start:end].data), starts.tolist(), ends.tolist())
-            if list(found) != checksums:
+            actual = pool.map(lambda start, end: zlib.crc32(pixels[start:end].data), starts.tolist(), ends.tolist())
+            if list(actual) != checksums:
                 return None
     with contextlib.suppress(OSError):
-        os.utime(path)  # the least recently used ones give way to new ones
-    return Pack(pixels=pixels, sizes=sizes, unreadable=unreadable)
+        os.utime(path)  # `make_room` deletes the least recently used files first
+    return PixelFile(pixels=pixels, sizes=sizes, unreadable=unreadable)
 
 
 def _read_index(path: Path) -> tuple[dict[str, Any], int]:
-    """Returns the index and where it begins."""
+    """Returns the index and where it starts."""
     with path.open("rb") as file:
         end = file.seek(-_TAIL.size, os.SEEK_END)
         length, magic = _TAIL.unpack(file.read())
         if magic != _MAGIC:
             raise ValueError(magic)
-        begin = file.seek(end - length)
-        return json.loads(file.read(length)), begin
+        start = file.seek(end - length)
+        return json.loads(file.read(length)), start
 
 
-class PackWriter:
+class PixelFileWriter:
     """Writes a file of photos, one photo after the other.
 
     Args:
-        path: As `pack_path` returns it; its folder is made.
-        expected: How many bytes it will have, about. Least recently used files make room for them.
+        path: As `pixel_file_path` returns it; its folder is created.
+        expected: Expected size in bytes. The least recently used files are deleted to make room.
 
     Raises:
-        OSError: The folder cannot be written to, or there is no room. So does every method.
+        OSError: The folder is not writable, or there is no room. Every method may raise it.
     """
 
     def __init__(self, path: Path, *, expected: int) -> None:
@@ -173,7 +173,7 @@ class PackWriter:
         self._checksums.append(zlib.crc32(photo.data))
 
     def finish(self, unreadable: dict[int, str]) -> None:
-        """Writes the index and gives the file its name."""
+        """Writes the index and gives the file its final name."""
         index = {
             "format": _FORMAT,
             "key": self.path.stem,
@@ -188,8 +188,8 @@ class PackWriter:
         self._file.close()
         self._aside.replace(self.path)
 
-    def abandon(self) -> None:
-        """Leaves no trace."""
+    def discard(self) -> None:
+        """Deletes the incomplete file."""
         with contextlib.suppress(OSError):
             self._file.close()
         with contextlib.suppress(OSError):
@@ -197,26 +197,27 @@ class PackWriter:
 
 
 def make_room(folder: Path, expected: int) -> None:
-    """Deletes files of photos, the least recently used first, until one of `expected` bytes may be added.
+    """Deletes files of photos, the least recently used first, until another `expected` bytes fit.
 
-    Together they may take half of what the disk has for them: of what is free and what they take already.
+    All files together may use half of the available space: of the free space and what they already use.
 
     Raises:
-        OSError: There is no room even without them; then none is deleted.
+        OSError: The space would not suffice even without them; then none is deleted.
     """
-    stale = time.time() - _ABANDONED
-    for part in folder.glob("*.part"):
+    stale = time.time() - _STALE
+    for incomplete in folder.glob("*.part"):
         with contextlib.suppress(OSError):
-            if part.stat().st_mtime < stale:
-                part.unlink()
-    packs = sorted((info.st_mtime, info.st_size, path) for path in folder.glob("*.pack") if (info := path.stat()))
-    taken = sum(size for _, size, _ in packs)
-    limit = (shutil.disk_usage(folder).free + taken) // 2
+            if incomplete.stat().st_mtime < stale:
+                incomplete.unlink()
+    files = sorted((info.st_mtime, info.st_size, path) for path in folder.glob("*.pack") if (info := path.stat()))
+    used = sum(size for _, size, _ in files)
+    limit = (shutil.disk_usage(folder).free + used) // 2
     if expected > limit:
-        raise OSError(errno.ENOSPC, f"{expected / 1e9:.1f} GB are needed, and {limit / 1e9:.1f} may be taken", folder)
-    for _, size, path in packs:
-        if taken + expected <= limit:
+        reason = f"{expected / 1e9:.1f} GB are needed, but only {limit / 1e9:.1f} GB may be used"
+        raise OSError(errno.ENOSPC, reason, folder)
+    for _, size, path in files:
+        if used + expected <= limit:
             return
-        with contextlib.suppress(OSError):  # on Windows a file that a run is using stays
+        with contextlib.suppress(OSError):  # on Windows a file that another run uses cannot be deleted
             path.unlink()
-            taken -= size
+            used -= size
