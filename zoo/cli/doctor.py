@@ -1,27 +1,39 @@
-"""Checks the whole set-up by really using it, and says what to do about each finding."""
+"""Checks the installation by using it: the machine, torch, the cache folder, the plugins, and what plugins check."""
 
 from __future__ import annotations
 
+import os
+import platform
+import shutil
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from zoo.cli.checks import CHECKS, check_plugins
-from zoo.errors import ZooError
+from zoo.errors import PluginError
 from zoo.plugins.calls import resolve_callable
 from zoo.plugins.kinds import CHECK
 from zoo.plugins.registry import load_registry
 from zoo.plugins.specs import CheckSpec, Finding
+from zoo.utils.machine import available_memory, nvidia_gpus, usable_cpus
+from zoo.utils.paths import HOME_VARIABLE, home
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    import torch
+
     from zoo.plugins.registry import Registry
 
+_LOW_MEMORY = 2 << 30
+_LOW_DISK = 2 << 30  # several times the weights and photos of a first run
+_GET_TORCH = "Install torch and torchvision together, for this machine: https://pytorch.org/get-started/locally"
 
-class Examined(NamedTuple):
-    """A finding, and which check made it.
+
+class CheckResult(NamedTuple):
+    """A finding, and the check that made it.
 
     Attributes:
-        check: ``"machine"`` for the core's own, ``"export/onnxruntime"`` for a plugin's.
+        check: ``"machine"`` for a check of the core, ``"export/onnxruntime"`` for one of a plugin.
         finding: What it found.
     """
 
@@ -29,39 +41,183 @@ class Examined(NamedTuple):
     finding: Finding
 
 
-def examine(registry: Registry | None = None) -> Iterator[Examined]:
-    """Runs every check, the core's first, and yields each finding as soon as it is made.
+def run_checks(registry: Registry | None = None) -> Iterator[CheckResult]:
+    """Runs every check, those of the core first, and yields each finding as soon as it is made.
 
-    A check that fails is itself a finding, and disturbs no other.
+    A check that fails becomes a finding itself; the others still run.
 
     Args:
-        registry: Of plugins; found in the environment by default.
+        registry: The plugins; by default those that are installed.
     """
     registry = registry or load_registry()
     for spec in (*CHECKS, CheckSpec(name="plugins", run=lambda: check_plugins(registry))):
-        yield from _examine(spec.name, lambda spec=spec: resolve_callable(spec.run)())  # type: ignore[misc]
+        yield from _run_check(spec.name, lambda spec=spec: resolve_callable(spec.run)())  # type: ignore[misc]
     for offer in registry.offers(CHECK):
-        yield from _examine(offer.name, lambda offer=offer: offer.call("checking the set-up for", offer.spec.run))  # type: ignore[misc]
+        yield from _run_check(offer.name, lambda offer=offer: offer.call("checking the set-up for", offer.spec.run))  # type: ignore[misc]
 
 
-def _examine(name: str, run: Callable[[], object]) -> Iterator[Examined]:
-    """Yields what a check finds; a check that fails, or finds nothing that is a finding, is a finding itself."""
+def _run_check(name: str, run: Callable[[], object]) -> Iterator[CheckResult]:
     try:
-        found = run()
-        if not isinstance(found, list) or not all(isinstance(each, Finding) for each in found):
-            raise TypeError(f"it returned {type(found).__name__}, not a list of zoo.Finding")
+        findings = run()
+        if not isinstance(findings, list) or not all(isinstance(each, Finding) for each in findings):
+            raise TypeError(f"it returned {type(findings).__name__}, not a list of zoo.Finding")
     except KeyboardInterrupt:
         raise
-    # As at loading: not even sys.exit() in a plugin may end the program.
+    # As when plugins are loaded: not even sys.exit() in a plugin may end the program.
     except BaseException as error:
-        reason = error.message if isinstance(error, ZooError) else f"{type(error).__name__}: {error}"
-        found = [
+        text = error.message if isinstance(error, PluginError) else f"The check failed: {type(error).__name__}: {error}"
+        advice = "Either what it checks is broken, or the check itself is: report it to its author."
+        findings = [Finding(about=name.rpartition("/")[2], status="problem", text=text, advice=advice)]
+    for finding in findings:
+        yield CheckResult(name, finding)
+
+
+def check_machine() -> list[Finding]:
+    """Reports Python, processors and memory."""
+    cpus, memory = usable_cpus(), available_memory()
+    python = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+    findings = [
+        Finding(about="Python", status="ok", text=python),
+        Finding(about="processors", status="ok", text=f"{cpus} of {os.cpu_count()} available to this process"),
+    ]
+    if memory is not None:
+        low = memory < _LOW_MEMORY
+        findings.append(
             Finding(
-                about=name.rpartition("/")[2],
-                status="problem",
-                text=f"The check failed: {reason}",
-                advice="What it checks is probably broken, or the check itself is: report it to its author.",
+                about="memory",
+                status="warning" if low else "ok",
+                text=f"{memory / 2**30:.1f} GiB available",
+                advice="Close other programs, or train with a smaller --batch-size." if low else "",
             )
-        ]
-    for finding in found:
-        yield Examined(name, finding)
+        )
+    return findings
+
+
+def check_torch() -> list[Finding]:
+    """Multiplies matrices with torch, on the CPU and on every GPU."""
+    try:
+        import torch
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            return [_broken_torch(error)]
+        text, advice = "not installed: exported files work, training does not", "To train, install torch."
+        return [Finding(about="torch", status="warning", text=text, advice=advice)]
+    except (ImportError, OSError, RuntimeError) as error:
+        return [_broken_torch(error)]
+    fault = _find_fault(torch.device("cpu"))
+    if fault:
+        return [Finding(about="torch", status="problem", text=f"{torch.__version__}: {fault}", advice=_GET_TORCH)]
+    text = f"{torch.__version__}, {torch.get_num_threads()} threads"
+    return [Finding(about="torch", status="ok", text=text), *_check_gpus(), _check_precision()]
+
+
+def check_cache() -> list[Finding]:
+    """Writes to the cache folder, and checks the free space."""
+    folder = home()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"zoo")
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        text = f"{folder} is not writable: {error.strerror or error}"
+        advice = f"Fix its permissions, or choose another folder with {HOME_VARIABLE}=DIR."
+        return [Finding(about="cache folder", status="problem", text=text, advice=advice)]
+    low = free < _LOW_DISK
+    advice = f"Free some space, or choose another folder with {HOME_VARIABLE}=DIR." if low else ""
+    text = f"{_shorten(folder)}, {free / 2**30:.1f} GiB free"
+    return [Finding(about="cache folder", status="warning" if low else "ok", text=text, advice=advice)]
+
+
+def check_plugins(registry: Registry) -> list[Finding]:
+    """Reports the plugins that failed, and those that are blocked."""
+    failures = [
+        Finding(
+            about=plugin.key,
+            status="problem",
+            text=f"The plugin failed: {plugin.error}",
+            advice=f"'zoo plugins --verbose' shows the traceback; ZOO_BLOCK_PLUGINS={plugin.key} leaves it out.",
+        )
+        for plugin in registry.failures
+    ]
+    blocked = ", ".join(plugin.key for plugin in registry.plugins if plugin.blocked)
+    loaded = sum(plugin.error is None for plugin in registry.plugins)
+    text = f"{loaded} loaded" + (f"; blocked by ZOO_BLOCK_PLUGINS: {blocked}" if blocked else "")
+    return [Finding(about="plugins", status="ok", text=text), *failures]
+
+
+def _broken_torch(error: Exception) -> Finding:
+    text = f"cannot be imported: {type(error).__name__}: {error}"
+    return Finding(about="torch", status="problem", text=text, advice=_GET_TORCH)
+
+
+def _check_gpus() -> list[Finding]:
+    import torch
+
+    if torch.backends.mps.is_available():
+        return [_check_gpu("GPU", torch.device("mps"), "Apple")]
+    if torch.cuda.is_available():
+        devices = [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
+        return [_check_gpu(f"GPU {device.index}", device, torch.cuda.get_device_name(device)) for device in devices]
+    found = nvidia_gpus()
+    if isinstance(found, str):
+        return [Finding(about="GPU", status="ok", text=f"none that torch can use: {found}")]
+    if found == 0:
+        advice = "Check CUDA_VISIBLE_DEVICES and 'nvidia-smi'."
+        return [Finding(about="GPU", status="warning", text="the NVIDIA driver finds none", advice=advice)]
+    build = f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPUs only"
+    text = f"the NVIDIA driver finds {found}, but torch, built for {build}, cannot use it"
+    advice = f"If the driver is too old, update it. Otherwise: {_GET_TORCH}"
+    return [Finding(about="GPU", status="problem", text=text, advice=advice)]
+
+
+def _check_gpu(about: str, device: torch.device, name: str) -> Finding:
+    fault = _find_fault(device)
+    if fault:
+        return Finding(about=about, status="problem", text=f"{name}: {fault}", advice=_GET_TORCH)
+    import torch
+
+    if device.type != "cuda":
+        return Finding(about=about, status="ok", text=name)
+    free, total = torch.cuda.mem_get_info(device)
+    low = free < _LOW_MEMORY
+    return Finding(
+        about=about,
+        status="warning" if low else "ok",
+        text=f"{name}, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free, CUDA {torch.version.cuda}",
+        advice="'nvidia-smi' lists the programs that use its memory." if low else "",
+    )
+
+
+def _find_fault(device: torch.device) -> str:
+    """Returns why a device cannot multiply matrices, or an empty string if it can."""
+    import torch
+
+    try:
+        product = torch.full((64, 64), 2.0, device=device) @ torch.full((64, 64), 3.0, device=device)
+        correct = bool((product == 64 * 6).all())
+    except RuntimeError as error:  # no kernel for this GPU, no memory left, a broken driver
+        return f"it cannot compute: {str(error).strip().partition(chr(10))[0]}"
+    return "" if correct else "it computes wrong results"
+
+
+def _check_precision() -> Finding:
+    from zoo.models.precision import choose_device, choose_precision
+
+    device = choose_device("auto")
+    precision = choose_precision("auto", device)
+    return Finding(about="precision", status="ok", text=f"{precision.name} on {device}: {precision.reason}")
+
+
+def _shorten(folder: Path) -> str:
+    try:
+        return f"~/{folder.relative_to(Path.home())}"
+    except (ValueError, RuntimeError):
+        return str(folder)
+
+
+CHECKS = (
+    CheckSpec(name="machine", run=check_machine),
+    CheckSpec(name="torch", run=check_torch),
+    CheckSpec(name="cache", run=check_cache),
+)

@@ -1,4 +1,4 @@
-"""``zoo doctor``: checks the set-up and says what to do about each finding."""
+"""``zoo doctor``: checks the installation."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ from collections import Counter
 
 import click
 
-from zoo.cli.commands.options import json_option
-from zoo.cli.doctor import examine
+from zoo.cli.commands.options import json_option, quiet_option
+from zoo.cli.doctor import run_checks
 from zoo.cli.terminal import console
 from zoo.cli.terminal.formatting import pluralize
 
 
 @click.command(name="doctor")
+@quiet_option
 @json_option
 @click.pass_context
-def command(ctx: click.Context, as_json: bool) -> None:
-    """Check the set-up, and say what to do about each finding.
+def command(ctx: click.Context, quiet: bool, as_json: bool) -> None:
+    """Check the installation and suggest how to fix each problem.
 
-    Everything is really tried: torch and the GPU multiply, ONNX Runtime runs a model, servers are asked. The exit code
-    is 1 if there is a problem.
+    The checks use what they test: torch and the GPU multiply matrices, ONNX Runtime runs a model, download servers
+    are contacted. The exit code is 1 if there is a problem. With --quiet, only warnings and problems are printed.
     """
     counts: Counter[str] = Counter()
-    told = []
-    for check, finding in examine():
+    findings = []
+    for check, finding in run_checks():
         counts[finding.status] += 1
-        told.append({"check": check, **dataclasses.asdict(finding)})
-        if not as_json:
+        findings.append({"check": check, **dataclasses.asdict(finding)})
+        if not as_json and not (quiet and finding.status == "ok"):
             console.write_finding(finding.status, finding.about, finding.text, finding.advice)
     if as_json:
-        console.write_json(told)
-    else:
-        click.echo(
-            f"\n{counts['ok']} ok, {pluralize(counts['warning'], 'warning')}, {pluralize(counts['problem'], 'problem')}"
-        )
+        console.write_json(findings)
+    elif not quiet:
+        warnings, problems = pluralize(counts["warning"], "warning"), pluralize(counts["problem"], "problem")
+        click.echo(f"\n{counts['ok']} ok, {warnings}, {problems}")
     ctx.exit(1 if counts["problem"] else 0)

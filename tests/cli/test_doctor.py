@@ -1,5 +1,3 @@
-"""What the core finds in a set-up, and what it says to do about it."""
-
 import builtins
 import shutil
 import sys
@@ -8,9 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-import zoo.utils.fetch.online
-from zoo.cli import checks
-from zoo.plugins.checks import check_server
+from zoo.cli import doctor
 from zoo.plugins.discovery import load_plugins
 from zoo.plugins.entry_points import Candidate
 from zoo.plugins.registry import Registry
@@ -20,8 +16,8 @@ def by_name(findings):
     return {finding.about: finding for finding in findings}
 
 
-def test_this_machine_is_well():
-    found = by_name([*checks.check_machine(), *checks.check_torch()])
+def test_this_machine_passes():
+    found = by_name([*doctor.check_machine(), *doctor.check_torch()])
     assert {"Python", "processors", "torch", "precision"} <= set(found)
     assert any(name.startswith("GPU") for name in found)
     assert found["torch"].status == "ok"
@@ -29,13 +25,13 @@ def test_this_machine_is_well():
 
 
 @pytest.mark.parametrize(("memory", "status"), [(1 << 30, "warning"), (8 << 30, "ok")])
-def test_little_memory_is_told(monkeypatch, memory, status):
-    monkeypatch.setattr(checks, "available_memory", lambda: memory)
-    found = by_name(checks.check_machine())["memory"]
+def test_little_memory_is_a_warning(monkeypatch, memory, status):
+    monkeypatch.setattr(doctor, "available_memory", lambda: memory)
+    found = by_name(doctor.check_machine())["memory"]
     assert found.status == status
     assert found.text == f"{memory >> 30}.0 GiB available"
-    monkeypatch.setattr(checks, "available_memory", lambda: None)
-    assert "memory" not in by_name(checks.check_machine())
+    monkeypatch.setattr(doctor, "available_memory", lambda: None)
+    assert "memory" not in by_name(doctor.check_machine())
 
 
 @pytest.mark.parametrize(
@@ -44,13 +40,13 @@ def test_little_memory_is_told(monkeypatch, memory, status):
         (
             ModuleNotFoundError("No module named 'torch'", name="torch"),
             "warning",
-            "not installed: exported files can be",
+            "not installed: exported files work",
         ),
         (ModuleNotFoundError("No module named 'sympy'", name="sympy"), "problem", "cannot be imported: ModuleNotFound"),
         (OSError("libcudart.so.13: cannot open"), "problem", "cannot be imported: OSError: libcudart.so.13"),
     ],
 )
-def test_a_torch_that_cannot_be_imported_is_told(monkeypatch, error, status, text):
+def test_a_torch_that_cannot_be_imported_is_reported(monkeypatch, error, status, text):
     real = builtins.__import__
 
     def import_(name, *args, **kwargs):
@@ -59,16 +55,16 @@ def test_a_torch_that_cannot_be_imported_is_told(monkeypatch, error, status, tex
         return real(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", import_)
-    (finding,) = checks.check_torch()
+    (finding,) = doctor.check_torch()
     assert finding.status == status
     assert finding.text.startswith(text)
     assert "torch" in finding.advice
 
 
-def test_a_torch_that_cannot_compute_is_told(monkeypatch):
-    monkeypatch.setattr(checks, "_miscounts", lambda device: "it computes wrongly")
-    (finding,) = checks.check_torch()
-    assert (finding.status, finding.text.partition(": ")[2]) == ("problem", "it computes wrongly")
+def test_a_torch_that_computes_wrong_results_is_a_problem(monkeypatch):
+    monkeypatch.setattr(doctor, "_find_fault", lambda device: "it computes wrong results")
+    (finding,) = doctor.check_torch()
+    assert (finding.status, finding.text.partition(": ")[2]) == ("problem", "it computes wrong results")
 
 
 @pytest.fixture
@@ -83,13 +79,13 @@ def without_gpu(monkeypatch):
     ("driver", "status", "text"),
     [
         ("there is no NVIDIA driver (libcuda.so.1)", "ok", "none that torch can use: there is no NVIDIA driver"),
-        (0, "warning", "the NVIDIA driver sees none"),
-        (2, "problem", "the NVIDIA driver sees 2, and torch, built for "),
+        (0, "warning", "the NVIDIA driver finds none"),
+        (2, "problem", "the NVIDIA driver finds 2, but torch, built for "),
     ],
 )
-def test_a_gpu_that_torch_cannot_use_is_told(monkeypatch, without_gpu, driver, status, text):
-    monkeypatch.setattr(checks, "nvidia_gpus", lambda: driver)
-    (finding,) = checks._gpus()
+def test_a_gpu_that_torch_cannot_use_is_reported(monkeypatch, without_gpu, driver, status, text):
+    monkeypatch.setattr(doctor, "nvidia_gpus", lambda: driver)
+    (finding,) = doctor._check_gpus()
     assert finding.status == status
     assert finding.text.startswith(text)
     assert bool(finding.advice) == (status != "ok")
@@ -98,7 +94,7 @@ def test_a_gpu_that_torch_cannot_use_is_told(monkeypatch, without_gpu, driver, s
 @pytest.mark.parametrize(
     ("free", "broken", "status"), [(20, "", "ok"), (1, "", "warning"), (20, "no kernel", "problem")]
 )
-def test_each_gpu_computes_and_tells_its_memory(monkeypatch, without_gpu, free, broken, status):
+def test_each_gpu_computes_and_reports_its_memory(monkeypatch, without_gpu, free, broken, status):
     import torch
 
     cuda = {
@@ -109,57 +105,48 @@ def test_each_gpu_computes_and_tells_its_memory(monkeypatch, without_gpu, free, 
     }
     for name, value in cuda.items():
         monkeypatch.setattr(torch.cuda, name, value)
-    monkeypatch.setattr(checks, "_miscounts", lambda device: broken)
-    first, second = checks._gpus()
+    monkeypatch.setattr(doctor, "_find_fault", lambda device: broken)
+    first, second = doctor._check_gpus()
     assert (first.about, second.about, first.status, second.status) == ("GPU 0", "GPU 1", status, status)
     assert second.text.startswith(f"Card 1: {broken}" if broken else f"Card 1, {free}.0 of 24.0 GiB free, CUDA ")
 
 
-def test_a_device_that_fails_is_told_in_one_line():
+def test_a_device_that_fails_is_reported_in_one_line():
     import torch
 
-    assert checks._miscounts(torch.device("cpu")) == ""
-    broken = checks._miscounts(torch.device("meta"))
+    assert doctor._find_fault(torch.device("cpu")) == ""
+    broken = doctor._find_fault(torch.device("meta"))
     assert broken.startswith("it cannot compute: ")
     assert "\n" not in broken
 
 
-def test_the_cache_folder_is_written_to(monkeypatch, tmp_path):
+def test_the_cache_folder_is_tested_by_writing(monkeypatch, tmp_path):
     monkeypatch.setenv("ZOO_HOME", str(tmp_path / "new"))
-    (finding,) = checks.check_cache()
+    (finding,) = doctor.check_cache()
     assert finding.text.startswith(f"{tmp_path}/new, ")
     assert list((tmp_path / "new").iterdir()) == []
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=1 << 30))
-    (finding,) = checks.check_cache()
+    (finding,) = doctor.check_cache()
     assert (finding.status, finding.text) == ("warning", f"{tmp_path}/new, 1.0 GiB free")
     monkeypatch.setattr(Path, "home", lambda: tmp_path)
-    assert checks.check_cache()[0].text.startswith("~/new, ")
+    assert doctor.check_cache()[0].text.startswith("~/new, ")
 
 
-def test_a_cache_folder_that_cannot_be_written_to_is_a_problem(monkeypatch, tmp_path):
+def test_a_cache_folder_that_is_not_writable_is_a_problem(monkeypatch, tmp_path):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("ZOO_HOME", str(tmp_path / "file" / "home"))
-    (finding,) = checks.check_cache()
+    (finding,) = doctor.check_cache()
     assert finding.status == "problem"
-    assert "cannot be written to: Not a directory" in finding.text
+    assert "is not writable: Not a directory" in finding.text
     assert "ZOO_HOME" in finding.advice
 
 
-def test_plugins_that_failed_are_problems_and_blocked_ones_are_told(plugin):
+def test_plugins_that_failed_are_problems_and_blocked_ones_are_named(plugin):
     candidates = [
         Candidate(entry=entry, distribution="acme", version="1", load=load)
         for entry, load in (("good", lambda: plugin), ("bad", lambda: 1 / 0), ("left", lambda: plugin))
     ]
-    summary, failed = checks.check_plugins(Registry(load_plugins(candidates, blocked=frozenset({"left"}))))
-    assert (summary.status, summary.text) == ("ok", "1 loaded; left out by ZOO_BLOCK_PLUGINS: acme:left")
+    summary, failed = doctor.check_plugins(Registry(load_plugins(candidates, blocked=frozenset({"left"}))))
+    assert (summary.status, summary.text) == ("ok", "1 loaded; blocked by ZOO_BLOCK_PLUGINS: acme:left")
     assert (failed.about, failed.status) == ("acme:bad", "problem")
     assert "ZOO_BLOCK_PLUGINS=acme:bad" in failed.advice
-
-
-def test_a_server_that_does_not_answer_is_a_warning(monkeypatch):
-    monkeypatch.setattr(zoo.utils.fetch.online, "_why_unreachable", lambda url, patience: "no such host")
-    found = check_server("https://example.org/x", about="example")
-    assert (found.status, found.text) == ("warning", "example.org does not answer: no such host")
-    assert "HTTPS_PROXY" in found.advice
-    monkeypatch.setattr(zoo.utils.fetch.online, "_why_unreachable", lambda url, patience: "")
-    assert check_server("https://example.org/x", about="example").text == "example.org answers"

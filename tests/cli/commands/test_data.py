@@ -86,7 +86,7 @@ def test_a_clean_copy_passes(run_zoo, photos):
     ("args", "told"),
     [
         (("--fix-list", "photos/train/cat/0.jpg"), "no list of exclusions"),
-        (("--html", "photos/train/cat/0.jpg"), "no page of this kind"),
+        (("--html", "photos/train/cat/0.jpg"), "is not a report of zoo data check"),
         (("--fix-into", "photos/clean"), "lies in the data"),
         (("--fix-into", "photos"), "lies in the data"),
         (("--exclude", "nosuch.csv"), "nosuch.csv cannot be read"),

@@ -87,7 +87,7 @@ def test_torchrun_starts_them_too(start, tmp_path):
     assert process.returncode == 0, err
     assert out == "runs/small-flat-colours-1\n"
     run = open_run(tmp_path / out.strip())
-    assert run.record["hardware"]["processes"] == 2
+    assert run.record.hardware["processes"] == 2
     assert run.results["test"]["count"] == 18
     assert len(run.metrics()) == 1
     assert {file.name for file in (tmp_path / "runs").iterdir()} == {"small-flat-colours-1"}
@@ -99,7 +99,7 @@ def test_the_error_of_one_is_told_once(start, tmp_path):
     assert process.returncode == 1
     assert out == ""
     assert err == "error: This is process 1.\nAsk process 0.\n"
-    assert open_run(tmp_path / "runs/small-flat-colours-1").record["status"] == "interrupted"
+    assert open_run(tmp_path / "runs/small-flat-colours-1").record.status == "interrupted"
 
 
 def test_an_interrupt_ends_all_and_keeps_what_there_is(start, tmp_path):
@@ -112,7 +112,7 @@ def test_an_interrupt_ends_all_and_keeps_what_there_is(start, tmp_path):
     out, err = process.communicate(timeout=250)
     assert process.returncode == 130
     assert (out, err.strip()) == ("", "")
-    assert open_run(checkpoint.parent).record["status"] == "interrupted"
+    assert open_run(checkpoint.parent).record.status == "interrupted"
     # The pipes are closed, so no process that would write to them is left.
 
 

@@ -7,18 +7,18 @@ import zoo.cli.doctor
 from zoo import CheckSpec, Finding, hookimpl
 from zoo.cli.terminal import console
 
-LONG = "it is told in many words, so many that they do not fit in a line of a terminal, which are folded then"
+LONG = "this finding has so many words that they do not fit in a single line of a terminal and have to be wrapped"
 
 
 @pytest.fixture
 def found(monkeypatch, plugins):
-    """Takes the place of the core's checks; a test adds its findings."""
+    """Replaces the checks of the core; a test may add findings."""
     findings = [Finding(about="Python", status="ok", text="3.12.1")]
     monkeypatch.setattr(zoo.cli.doctor, "CHECKS", (CheckSpec(name="machine", run=lambda: findings),))
     return findings
 
 
-def test_all_is_well(run_zoo, found):
+def test_without_problems_the_exit_code_is_0(run_zoo, found):
     code, out, err = run_zoo("doctor")
     assert (code, err) == (0, "")
     assert out.splitlines() == [
@@ -29,7 +29,7 @@ def test_all_is_well(run_zoo, found):
     ]
 
 
-def test_a_warning_is_told_with_its_advice_and_is_no_failure(run_zoo, found, plugins, opener):
+def test_a_warning_has_its_advice_below_and_is_not_a_failure(run_zoo, found, plugins, opener):
     plugins.append(opener)
     found.append(Finding(about="memory", status="warning", text="1.0 GiB", advice="Close other programs."))
     code, out, _ = run_zoo("doctor")
@@ -57,11 +57,17 @@ def test_a_problem_fails_and_so_does_a_check_that_raises(run_zoo, found, plugins
     assert out.endswith("2 problems\n")
 
 
+def test_quiet_prints_only_warnings_and_problems(run_zoo, found):
+    found.append(Finding(about="memory", status="warning", text="1.0 GiB", advice="Close other programs."))
+    out = run_zoo("doctor", "--quiet").out
+    assert out == "warning  memory          1.0 GiB\n                         -> Close other programs.\n"
+
+
 def test_json_names_the_check(run_zoo, found, plugins, opener):
     plugins.append(opener)
-    told = json.loads(run_zoo("doctor", "--json").out)
-    assert [finding["check"] for finding in told] == ["machine", "plugins", "acme/box"]
-    assert told[0] == {"check": "machine", "about": "Python", "status": "ok", "text": "3.12.1", "advice": ""}
+    findings = json.loads(run_zoo("doctor", "--json").out)
+    assert [finding["check"] for finding in findings] == ["machine", "plugins", "acme/box"]
+    assert findings[0] == {"check": "machine", "about": "Python", "status": "ok", "text": "3.12.1", "advice": ""}
 
 
 def test_on_a_terminal_nothing_is_wider_than_it(run_zoo, found, monkeypatch):
