@@ -7,7 +7,7 @@ from scenes import encode, make_scene
 from zoo.data.check.examine import check_images
 from zoo.errors import DataError
 from zoo.plugins.specs import ImageSet, Sample
-from zoo.report.html import write_check_page
+from zoo.report.html import write_html_report
 
 HOSTILE = '"><img src=x onerror=alert(1)><script>alert(2)</script>'
 
@@ -24,7 +24,7 @@ class Tags(HTMLParser):
         self.tags.append((tag, dict(attrs)))
 
 
-def report_of(*, name="photos", label="cat", file="1.jpg", copies=1):
+def make_report(*, name="photos", label="cat", file="1.jpg", copies=1):
     same = encode(make_scene(1))
     train = [Sample(encode(make_scene(number + 10)), number % 2, f"train/{number}.jpg") for number in range(24)]
     train += [Sample(same, 0, f"train/x{number}-{file}") for number in range(copies)]
@@ -36,13 +36,13 @@ def report_of(*, name="photos", label="cat", file="1.jpg", copies=1):
     return check_images(ImageSet(name=name, classes=(label, "dog"), train=tuple(train), test=tuple(test), note=label))
 
 
-def test_the_pairs_are_shown_side_by_side_without_asking_anyone(tmp_path):
-    text = write_check_page(tmp_path / "page.html", report_of()).read_text()
+def test_pairs_are_embedded_side_by_side(tmp_path):
+    text = write_html_report(tmp_path / "page.html", make_report()).read_text()
     tags = Tags(text).tags
     pictures = [attrs["src"] for tag, attrs in tags if tag == "img"]
     assert len(pictures) == 4  # of the leak, and of the two labels
     assert all(source.startswith("data:image/jpeg;base64,/9j/") for source in pictures)
-    assert "equal to the byte" in text
+    assert "identical files" in text
     assert "cannot be read" in text
     policy = next(attrs["content"] for tag, attrs in tags if "http-equiv" in attrs)
     assert policy == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -51,9 +51,9 @@ def test_the_pairs_are_shown_side_by_side_without_asking_anyone(tmp_path):
     assert ("meta", {"name": "color-scheme", "content": "light dark"}) in tags
 
 
-def test_hostile_names_are_text_and_nothing_else(tmp_path):
-    hostile = report_of(name=HOSTILE, label=HOSTILE + "\u202e\x1b[31m", file=HOSTILE + "\x00.jpg")
-    text = write_check_page(tmp_path / "page.html", hostile).read_text()
+def test_hostile_names_stay_text(tmp_path):
+    hostile = make_report(name=HOSTILE, label=HOSTILE + "\u202e\x1b[31m", file=HOSTILE + "\x00.jpg")
+    text = write_html_report(tmp_path / "page.html", hostile).read_text()
     tags = Tags(text).tags
     assert not {tag for tag, _ in tags} & {"script", "iframe", "object", "svg", "link"}
     assert not [key for _, attrs in tags for key in attrs if key.startswith("on")]
@@ -64,24 +64,24 @@ def test_hostile_names_are_text_and_nothing_else(tmp_path):
     assert "\\u202e" in text
 
 
-def test_of_many_pairs_the_first_are_shown(tmp_path):
-    text = write_check_page(tmp_path / "page.html", report_of(copies=130)).read_text()
+def test_the_page_shows_the_first_of_many_pairs(tmp_path):
+    text = write_html_report(tmp_path / "page.html", make_report(copies=130)).read_text()
     assert text.count('<div class="pair">') <= 100 + 100 + 12
-    assert "and 30 more, which --json lists." in text
+    assert "30 more; --json lists them all." in text
 
 
-def test_a_fine_set_has_a_page_too(tmp_path):
+def test_a_report_without_findings_says_so(tmp_path):
     photos = tuple(Sample(encode(make_scene(number)), number % 2, f"{number}.jpg") for number in range(48))
     images = ImageSet(name="fine", classes=("a", "b"), train=photos[:24], test=photos[24:])
-    assert "Nothing is wrong with it." in write_check_page(tmp_path / "p.html", check_images(images)).read_text()
+    assert "No problems found." in write_html_report(tmp_path / "p.html", check_images(images)).read_text()
 
 
-def test_it_replaces_a_page_and_nothing_else(tmp_path):
-    report = report_of()
-    page = write_check_page(tmp_path / "page.html", report)
-    write_check_page(page, report)
+def test_an_earlier_page_is_replaced_but_no_other_file(tmp_path):
+    report = make_report()
+    page = write_html_report(tmp_path / "page.html", report)
+    write_html_report(page, report)
     other = tmp_path / "photo.jpg"
     other.write_bytes(encode(make_scene(1)))
-    with pytest.raises(DataError, match="no page of this kind"):
-        write_check_page(other, report)
+    with pytest.raises(DataError, match="is not a report of zoo data check"):
+        write_html_report(other, report)
     assert other.read_bytes() == encode(make_scene(1))

@@ -1,39 +1,27 @@
-import io
 import os
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from pictures import count_colours, make_photo, open_rgb, texts_of
 
 from zoo.errors import ConfigError, DataError
 from zoo.plugins.specs import ImageSet, Sample
-from zoo.report.sheets import draw_evenly, write_sheet
+from zoo.report.sheets import sample_evenly, write_sheet
 
 
-def pixels(path):
-    with Image.open(path) as image:
-        return image.convert("RGB")
-
-
-def a_photo(colour):
-    buffer = io.BytesIO()
-    Image.new("RGB", (60, 40), colour).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def samples(*counts):
+def make_samples(*counts):
     return tuple(
-        Sample(source=a_photo("blue"), label=label, name=f"{label}-{index}.png")
+        Sample(source=make_photo("blue"), label=label, name=f"{label}-{index}.png")
         for label, count in enumerate(counts)
         for index in range(count)
     )
 
 
-def images(*counts, **more):
+def make_images(*counts, **more):
     classes = tuple(f"class {label}" for label in range(len(counts)))
-    return ImageSet(name="things", classes=classes, train=samples(*counts), **more)
+    return ImageSet(name="things", classes=classes, train=make_samples(*counts), **more)
 
 
 @pytest.mark.parametrize(
@@ -46,87 +34,86 @@ def images(*counts, **more):
         ((1000, 3), 4, [2, 2]),
     ],
 )
-def test_samples_are_drawn_evenly_over_the_classes(counts, count, expected):
-    pool = samples(*counts)
-    drawn = draw_evenly(pool, count=count, seed=0)
-    assert len(set(drawn)) == len(drawn)
-    labels = [pool[index].label for index in drawn]
+def test_sample_evenly_spreads_over_the_classes(counts, count, expected):
+    samples = make_samples(*counts)
+    selected = sample_evenly(samples, count=count, seed=0)
+    assert len(set(selected)) == len(selected)
+    labels = [samples[index].label for index in selected]
     assert labels == sorted(labels)
     assert [Counter(labels)[label] for label in range(len(counts))] == expected
 
 
-def test_with_more_classes_than_places_the_classes_are_drawn_too():
-    pool = samples(*[2] * 50)
-    labels = {pool[index].label for index in draw_evenly(pool, count=8, seed=0)}
+def test_sample_evenly_selects_classes_at_random_if_there_are_too_many():
+    samples = make_samples(*[2] * 50)
+    labels = {samples[index].label for index in sample_evenly(samples, count=8, seed=0)}
     assert len(labels) == 8
     assert labels != set(range(8))
 
 
-def test_the_seed_decides():
-    pool = samples(50, 50)
-    assert draw_evenly(pool, count=8, seed=1) == draw_evenly(pool, count=8, seed=1)
-    assert draw_evenly(pool, count=8, seed=1) != draw_evenly(pool, count=8, seed=2)
+def test_sample_evenly_depends_on_its_seed_alone():
+    samples = make_samples(50, 50)
+    assert sample_evenly(samples, count=8, seed=1) == sample_evenly(samples, count=8, seed=1)
+    assert sample_evenly(samples, count=8, seed=1) != sample_evenly(samples, count=8, seed=2)
 
 
-def test_a_sheet_shows_photos_with_their_labels(tmp_path, written):
+def test_a_sheet_shows_photos_with_their_labels(tmp_path, figures):
     path = tmp_path / "sheet.png"
-    assert write_sheet(images(10, 10), path, count=8) == path
-    assert written[:2] == ["things: training photos", "8 of 20 photos, 2 classes"]
-    assert Counter(written)["class 0"] == Counter(written)["class 1"] == 4
-    image = pixels(path)
-    blue = sum(count for count, colour in image.getcolors(1 << 20) if colour == (0, 0, 255))
-    assert blue == 8 * 224 * 149
+    assert write_sheet(make_images(10, 10), path, count=8) == path
+    texts = texts_of(figures[0])
+    assert texts[:2] == ["things: training photos", "8 of 20 photos, 2 classes"]
+    assert Counter(texts)["class 0"] == Counter(texts)["class 1"] == 4
+    assert count_colours(path)[0, 0, 255] == pytest.approx(8 * 224 * 149, rel=0.01)
 
 
-def test_a_sheet_shows_the_part_asked_for(tmp_path, written):
-    write_sheet(images(1, 1, test=samples(3, 3)), tmp_path / "s.png", part="test", title="My test")
-    assert written[:2] == ["My test", "6 of 6 photos, 2 classes"]
+def test_a_sheet_shows_one_split(tmp_path, figures):
+    write_sheet(make_images(1, 1, test=make_samples(3, 3)), tmp_path / "s.png", split="test", title="My test")
+    assert texts_of(figures[0])[:2] == ["My test", "6 of 6 photos, 2 classes"]
 
 
 @pytest.mark.parametrize(
-    ("part", "message"), [("val", "has no photos in its part 'val'"), ("all", "has no part 'all'")]
+    ("split", "message"), [("val", "has no photos in its split 'val'"), ("all", "has no split 'all'")]
 )
-def test_a_part_that_is_not_there_is_told(tmp_path, part, message):
+def test_a_missing_split_is_an_error(tmp_path, split, message):
     with pytest.raises(DataError, match=message) as caught:
-        write_sheet(images(1, 1), tmp_path / "s.png", part=part)
+        write_sheet(make_images(1, 1), tmp_path / "s.png", split=split)
     assert caught.value.hint == "It has: train."
 
 
 @pytest.mark.parametrize("count", [0, -1, 401])
-def test_a_count_out_of_bounds_is_told(tmp_path, count):
+def test_a_count_out_of_bounds_is_an_error(tmp_path, count):
     with pytest.raises(ConfigError, match=f"option 'count' is {count}"):
-        write_sheet(images(1, 1), tmp_path / "s.png", count=count)
+        write_sheet(make_images(1, 1), tmp_path / "s.png", count=count)
 
 
-def test_views_stand_beside_their_photo(tmp_path, written):
-    asked = []
+def test_views_stand_beside_their_photo(tmp_path, figures):
+    calls = []
 
     def views(index, sample):
-        asked.append((index, sample.name))
+        calls.append((index, sample.name))
         return [np.full((30, 30, 3), value, np.uint8) for value in (10, 20, 30)]
 
-    write_sheet(images(5, 5), tmp_path / "s.png", count=2, views=views)
-    assert written[0] == "things: training photos, augmented"
-    assert [name for _, name in asked] == [text for text in written if text.endswith(".png")]
-    pool = samples(5, 5)
-    assert all(pool[index].name == name for index, name in asked)
-    image = pixels(tmp_path / "s.png")
-    areas = {colour: count for count, colour in image.getcolors(1 << 20)}
+    write_sheet(make_images(5, 5), tmp_path / "s.png", count=2, views=views)
+    texts = texts_of(figures[0])
+    assert texts[0] == "things: training photos, augmented"
+    assert [name for _, name in calls] == [text for text in texts if text.endswith(".png")]
+    samples = make_samples(5, 5)
+    assert all(samples[index].name == name for index, name in calls)
+    areas = count_colours(tmp_path / "s.png")
     assert [areas[value, value, value] for value in (10, 20, 30)] == [2 * 224 * 224] * 3
 
 
-def test_a_photo_that_cannot_be_read_has_no_views(tmp_path, written):
+def test_a_photo_that_cannot_be_read_has_no_views(tmp_path, figures):
     broken = ImageSet(name="x", classes=("a",), train=(Sample(b"no image", 0, "broken"),))
-    write_sheet(broken, tmp_path / "s.png", views=lambda index, sample: pytest.fail("was asked"))
-    assert "cannot be read" in written
+    write_sheet(broken, tmp_path / "s.png", views=lambda index, sample: pytest.fail("called"))
+    assert "unreadable" in texts_of(figures[0])
 
 
 @pytest.mark.skipif("ZOO_TEST_DATA" not in os.environ, reason="ZOO_TEST_DATA, the folder of real photos, is not set")
 def test_real_photos(tmp_path):
     root = Path(os.environ["ZOO_TEST_DATA"]) / "hotdog" / "test"
     classes = ("hotdog", "not-hotdog")
-    found = tuple(
+    photos = tuple(
         Sample(path, label, path.name) for label, name in enumerate(classes) for path in sorted((root / name).iterdir())
     )
-    write_sheet(ImageSet(name="hotdog", classes=classes, train=found), tmp_path / "s.png")
-    assert np.asarray(pixels(tmp_path / "s.png")).std() > 40
+    write_sheet(ImageSet(name="hotdog", classes=classes, train=photos), tmp_path / "s.png")
+    assert np.asarray(open_rgb(tmp_path / "s.png")).std() > 40

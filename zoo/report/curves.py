@@ -4,36 +4,42 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from zoo.metrics.intervals import mean_interval
-from zoo.report.plot import PALETTE, class_labels, headline, legend, panel, picture
+from zoo.metrics.intervals import MIN_RUNS, mean_interval
+from zoo.report.plot import PALETTE, class_labels, headline, picture
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 Row = Mapping[str, Any]
 
 _TRAIN, _VAL = PALETTE[1], PALETTE[0]
 _DASHED = (0, (4, 1.5))
-_MANY = 30  # Beyond so many epochs markers would hide the line.
-_TICKS = 10
-_STEPS = (1, 2, 5, 10)
-_LABELLED = 4  # With more variants their figures would overlap; the table has them.
+_MAX_MARKERS = 30  # With more epochs, markers would hide the line.
+_MAX_TICKS = 10
+_TICK_STEPS = (1, 2, 5, 10)
+_MAX_ANNOTATED = 4  # With more variants, their values would overlap.
+_WIDTH, _HEIGHT = 8.6, 3.2  # inches
 
 
 def write_curves(path: Path, rows: Sequence[Row], *, title: str) -> Path:
-    """Writes loss and accuracy of the training and validation parts, epoch by epoch; the best epoch is ringed.
+    """Plots loss and accuracy on training and validation photos per epoch; a ring marks the best epoch.
 
     Args:
         path: The file to write.
-        rows: As `zoo.runs.run.Run.metrics` returns them, the fields of `EpochResult`; None and NaN leave a gap.
-        title: Of which run.
+        rows: The fields of `EpochResult` of each epoch, as `zoo.runs.run.Run.metrics` returns them. None and NaN leave
+            a gap.
+        title: Name of the run.
 
     Returns:
         `path`.
@@ -42,25 +48,24 @@ def write_curves(path: Path, rows: Sequence[Row], *, title: str) -> Path:
         RunError: The file cannot be written.
     """
     best = _best(rows)
-    # The probe learns from photos that are not augmented: its loss does not belong on one line with the others.
+    # The probe trains on photos without augmentation: its loss does not compare with that of the other epochs.
     tuned = [row for row in rows if row["epoch"] > 0]
-    with picture(path, width=9, height=4.2) as figure:
+    with picture(path, width=_WIDTH, height=_HEIGHT, layout="constrained") as figure:
         headline(figure, title, _summary(best))
         handles = []
-        for left, what in ((0.62, "loss"), (5.14, "accuracy")):
-            axes = panel(figure, left=left, bottom=0.5, width=3.7, height=2.34)
-            axes.set_title(what.capitalize())
+        for axes, metric in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+            axes.set_title(metric.capitalize())
             handles = [
-                _draw_line(axes, tuned, f"train_{what}", color=_TRAIN, linestyle=_DASHED),
-                _draw_line(axes, rows, f"val_{what}", color=_VAL),
+                _draw_line(axes, tuned, f"train_{metric}", color=_TRAIN, linestyle=_DASHED),
+                _draw_line(axes, rows, f"val_{metric}", color=_VAL),
             ]
             if best:
                 axes.plot(
-                    best["epoch"], _number(best, f"val_{what}"), "o", ms=10, mfc="none", mec=_VAL, mew=1.5, zorder=4
+                    best["epoch"], _number(best, f"val_{metric}"), "o", ms=10, mfc="none", mec=_VAL, mew=1.5, zorder=4
                 )
             _scale_epochs(axes, rows)
-            _scale_values(axes, percent=what == "accuracy")
-        legend(figure, handles, ("training (augmented photos)", "validation"), columns=2)
+            _scale_values(axes, percent=metric == "accuracy")
+        _legend(figure, handles, ("training (augmented photos)", "validation"), columns=2)
     return path
 
 
@@ -72,16 +77,16 @@ def write_comparison(
     metric: str = "val_accuracy",
     test: Mapping[str, Sequence[float]] | None = None,
 ) -> Path:
-    """Writes one accuracy curve a variant over the epochs and, beside it, the test accuracy each variant reached.
+    """Plots one accuracy curve per variant over the epochs and, beside the curves, the test accuracy of each variant.
 
-    A thin line is one run (one seed), the bold one their mean, and the band goes from the lowest to the highest.
+    A thin line is one run (one seed), a bold line their mean, and the band covers the range between the runs.
 
     Args:
         path: The file to write.
-        series: For each variant the metric rows of each of its runs, as for `write_curves`.
-        title: What is compared, on what.
+        series: For each variant the rows of each of its runs, as for `write_curves`.
+        title: What the runs have in common.
         metric: ``"val_accuracy"`` or ``"train_accuracy"``.
-        test: For each variant the test accuracy of each of its runs, drawn with mean and 95 % Student-t interval.
+        test: For each variant the test accuracy of each of its runs. Three or more get a 95 % Student-t interval.
 
     Returns:
         `path`.
@@ -90,42 +95,46 @@ def write_comparison(
         RunError: The file cannot be written.
     """
     columns = 2 if max(map(len, series), default=0) > 24 else 4
-    lines = -(-len(series) // columns)
-    height = 4.2 + 0.2 * lines
-    with picture(path, width=9, height=height) as figure:
+    with picture(path, width=_WIDTH, height=_HEIGHT, layout="constrained") as figure:
         headline(figure, title, _seeds(series))
-        place = {"bottom": 0.5, "height": height - 1.66 - 0.2 * lines}
-        axes = panel(figure, left=0.62, width=5.6 if test else 8.1, **place)
+        panels = figure.subplots(1, 2 if test else 1, squeeze=False, width_ratios=(4, 1) if test else None)[0]
+        axes = panels[0]
         axes.set_title("Validation accuracy" if metric.startswith("val") else "Training accuracy")
-        handles = [_draw_variant(axes, runs, metric, **_look(index)) for index, runs in enumerate(series.values())]
+        handles = [_draw_variant(axes, runs, metric, **_style(index)) for index, runs in enumerate(series.values())]
         _scale_epochs(axes, [row for runs in series.values() for rows in runs for row in rows])
         _scale_values(axes, percent=True)
-        legend(figure, handles, class_labels(list(series), limit=40), columns=columns)
+        _legend(figure, handles, class_labels(list(series), limit=40), columns=columns)
         if test:
-            _draw_finals(panel(figure, left=7.0, width=1.75, **place), [test.get(name, ()) for name in series])
+            _draw_test_accuracies(panels[1], [test.get(name, ()) for name in series])
     return path
 
 
+def _legend(figure: Figure, handles: Sequence[Artist], labels: Sequence[str], *, columns: int) -> None:
+    # Below the figure, which the picture grows to include: it may have any number of rows.
+    below: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (0, 0), "bbox_transform": figure.transFigure}
+    figure.legend(handles, labels, ncols=columns, borderpad=0, **below)
+
+
 def _best(rows: Sequence[Row]) -> Row | None:
-    """Returns the last row marked as the best so far; where none is marked, that of the highest accuracy."""
+    """Returns the last row marked as best; if none is marked, the row with the highest validation accuracy."""
     marked = [row for row in rows if row.get("best")]
-    known = [row for row in rows if not math.isnan(_number(row, "val_accuracy"))]
-    return marked[-1] if marked else max(known, key=lambda row: _number(row, "val_accuracy"), default=None)
+    scored = [row for row in rows if not math.isnan(_number(row, "val_accuracy"))]
+    return marked[-1] if marked else max(scored, key=lambda row: _number(row, "val_accuracy"), default=None)
 
 
 def _summary(best: Row | None) -> str:
     if best is None:
-        return "No epoch was finished."
-    when = f"after epoch {best['epoch']}" if best["epoch"] else "those of the probe, before fine-tuning"
+        return "No finished epochs"
+    source = f"after epoch {best['epoch']}" if best["epoch"] else "from the probe, before fine-tuning"
     accuracy, loss = _number(best, "val_accuracy"), _number(best, "val_loss")
-    return f"Ringed: the best weights, {when}. Validation accuracy {100 * accuracy:.1f} %, loss {loss:.3f}"
+    return f"Ring: the best weights, {source}. Validation accuracy {100 * accuracy:.1f} %, loss {loss:.3f}"
 
 
 def _seeds(series: Mapping[str, Sequence[Sequence[Row]]]) -> str:
     most = max((len(runs) for runs in series.values()), default=0)
     if most < 2:
         return "One run each"
-    return f"Up to {most} runs each. Thin: one run; bold: their mean; band: from the lowest to the highest"
+    return f"Up to {most} runs each. Thin line: one run; bold line: mean; band: lowest to highest"
 
 
 def _number(row: Row, key: str) -> float:
@@ -133,13 +142,13 @@ def _number(row: Row, key: str) -> float:
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else math.nan
 
 
-def _draw_line(axes: Axes, rows: Sequence[Row], key: str, **look: Any) -> Any:
-    marker = "o" if len(rows) <= _MANY else None
+def _draw_line(axes: Axes, rows: Sequence[Row], key: str, **style: Any) -> Line2D:
+    marker = "o" if len(rows) <= _MAX_MARKERS else None
     epochs = [row["epoch"] for row in rows]
-    return axes.plot(epochs, [_number(row, key) for row in rows], marker=marker, **look)[0]
+    return axes.plot(epochs, [_number(row, key) for row in rows], marker=marker, **style)[0]
 
 
-def _draw_variant(axes: Axes, runs: Sequence[Sequence[Row]], metric: str, **look: Any) -> Any:
+def _draw_variant(axes: Axes, runs: Sequence[Sequence[Row]], metric: str, **style: Any) -> Line2D:
     by_epoch: dict[int, list[float]] = {}
     for rows in runs:
         for row in rows:
@@ -148,35 +157,37 @@ def _draw_variant(axes: Axes, runs: Sequence[Sequence[Row]], metric: str, **look
     epochs = sorted(by_epoch)
     if len(runs) > 1:
         for rows in runs:
-            axes.plot([row["epoch"] for row in rows], [_number(row, metric) for row in rows], lw=0.8, alpha=0.6, **look)
+            values = [_number(row, metric) for row in rows]
+            axes.plot([row["epoch"] for row in rows], values, lw=0.8, alpha=0.6, **style)
         low, high = [min(by_epoch[epoch]) for epoch in epochs], [max(by_epoch[epoch]) for epoch in epochs]
-        axes.fill_between(epochs, low, high, color=look["color"], alpha=0.12, linewidth=0)
-    means = [mean_interval(by_epoch[epoch])[0] for epoch in epochs]
-    return axes.plot(epochs, means, lw=2.4, marker="o" if len(epochs) <= _MANY else None, **look)[0]
+        axes.fill_between(epochs, low, high, color=style["color"], alpha=0.12, linewidth=0)
+    means = [fmean(by_epoch[epoch]) for epoch in epochs]
+    return axes.plot(epochs, means, lw=2.4, marker="o" if len(epochs) <= _MAX_MARKERS else None, **style)[0]
 
 
-def _draw_finals(axes: Axes, groups: Sequence[Sequence[float]]) -> None:
-    """Draws the measurements of each group as dots in a column, with mean and interval beside them."""
+def _draw_test_accuracies(axes: Axes, groups: Sequence[Sequence[float]]) -> None:
+    """Draws the runs of each variant as dots in a column, with their mean and its interval beside them."""
     axes.set_title("Test accuracy")
-    repeated = max(map(len, groups), default=0) > 1
+    most = max(map(len, groups), default=0)
     for index, values in enumerate(groups):
         if not values:
             continue
-        colour = _look(index)["color"]
-        mean, half = mean_interval(values)
-        if repeated:
+        colour = _style(index)["color"]
+        mean, half_width = mean_interval(values)
+        if most > 1:
             places = index - 0.2 + np.linspace(-0.1, 0.1, len(values))
             axes.plot(places, values, "o", color=colour, alpha=0.45, markeredgewidth=0)
-        axes.errorbar(index + 0.1, mean, yerr=half, fmt="o", color=colour, ms=6, elinewidth=1.5, capsize=3)
-        if len(groups) <= _LABELLED:
+        axes.errorbar(index + 0.1, mean, yerr=half_width, fmt="o", color=colour, ms=6, elinewidth=1.5, capsize=3)
+        if len(groups) <= _MAX_ANNOTATED:
             axes.annotate(f"{100 * mean:.1f}", (index + 0.1, mean), (6, 0), textcoords="offset points", va="center")
     axes.set_xlim(-0.6, len(groups) - 0.2)
     axes.set_xticks([])
-    axes.set_xlabel("runs, mean, 95 % interval" if repeated else "one run each")
+    legend = "one run each" if most < 2 else "runs and mean"
+    axes.set_xlabel(f"{legend}, 95 % interval" if most >= MIN_RUNS else legend)
     _scale_values(axes, percent=True)
 
 
-def _look(index: int) -> dict[str, Any]:
+def _style(index: int) -> dict[str, Any]:
     return {
         "color": PALETTE[index % len(PALETTE)],
         "linestyle": ("solid", _DASHED, "dotted")[index // len(PALETTE) % 3],
@@ -187,24 +198,24 @@ def _scale_epochs(axes: Axes, rows: Sequence[Row]) -> None:
     epochs = sorted({row["epoch"] for row in rows}) or [1]
     margin = max(0.3, 0.03 * (epochs[-1] - epochs[0]))
     axes.set_xlim(epochs[0] - margin, epochs[-1] + margin)
-    if len(epochs) <= _TICKS:
+    if len(epochs) <= _MAX_TICKS:
         axes.set_xticks(epochs)
     else:
-        axes.xaxis.set_major_locator(MaxNLocator(_TICKS, integer=True, steps=_STEPS))
+        axes.xaxis.set_major_locator(MaxNLocator(_MAX_TICKS, integer=True, steps=_TICK_STEPS))
     axes.xaxis.set_major_formatter(lambda epoch, _: "probe" if epoch == 0 else f"{epoch:g}")
     axes.set_xlabel("epoch")
 
 
 def _scale_values(axes: Axes, *, percent: bool) -> None:
     axes.grid(axis="y")
-    axes.yaxis.set_major_locator(MaxNLocator(6, steps=_STEPS))
+    axes.yaxis.set_major_locator(MaxNLocator(6, steps=_TICK_STEPS))
     low, high = axes.dataLim.intervaly
     if percent:
         axes.yaxis.set_major_formatter(lambda share, _: f"{round(100 * share, 2):g} %")
-    if not low <= high:  # nothing drawn
+    if not low <= high:  # no data
         axes.set_ylim(0, 1)
     elif percent:
-        room = max(0.01, 0.08 * (high - low), 0.025 - (high - low) / 2)
-        axes.set_ylim(max(low - room, -0.01), min(high + room, 1.01))
+        padding = max(0.01, 0.08 * (high - low), 0.025 - (high - low) / 2)
+        axes.set_ylim(max(low - padding, -0.01), min(high + padding, 1.01))
     else:
         axes.set_ylim(0, 1.08 * high or 1)

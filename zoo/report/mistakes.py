@@ -1,4 +1,4 @@
-"""The page of the most confident mistakes of a run."""
+"""The sheet of the most confident mistakes of a run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from zoo.report.plot import INK, MUTED, class_labels
-from zoo.report.tiles import Tile, load_photo, write_tiles
+from zoo.report.sheets import Tile, load_photo, write_tiles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from zoo.plugins.specs import Sample
 
-SHOWN_MISTAKES = 16
-_WRONG = "#a84300"  # vermilion, dark enough for small letters
+MAX_MISTAKES = 16
+_WRONG = "#a84300"  # vermilion, dark enough for small print
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,11 +26,11 @@ class Mistake:
     """A photo whose predicted class is not its label.
 
     Attributes:
-        source: The photo: a file, or the bytes of one.
-        name: What the photo is called.
-        true: Its label, an index into the classes.
-        predicted: Index of the predicted class.
-        probability: Of the predicted class, 0 to 1.
+        source: The photo, as a file or its bytes.
+        name: The name of the photo in its dataset.
+        true: The label, an index into the classes.
+        predicted: The predicted class, an index into the classes.
+        probability: The probability of the predicted class, 0 to 1.
     """
 
     source: Path | bytes
@@ -41,60 +41,55 @@ class Mistake:
 
 
 def find_mistakes(probabilities: npt.ArrayLike, samples: Sequence[Sample]) -> tuple[Mistake, ...]:
-    """Returns every mistake, the most confident first.
+    """Returns all mistakes, the most confident first.
 
     Args:
         probabilities: ``(N, C)`` float.
-        samples: The N photos they were predicted for, in the same order.
+        samples: The N photos, in the same order.
     """
     p = np.asarray(probabilities)
-    found = [
-        Mistake(source=sample.source, name=sample.name, true=sample.label, predicted=best, probability=float(row[best]))
-        for sample, row, best in zip(samples, p, p.argmax(axis=1).tolist(), strict=True)
-        if best != sample.label
+    mistakes = [
+        Mistake(source=sample.source, name=sample.name, true=sample.label, predicted=top, probability=float(row[top]))
+        for sample, row, top in zip(samples, p, p.argmax(axis=1).tolist(), strict=True)
+        if top != sample.label
     ]
-    return tuple(sorted(found, key=lambda mistake: -mistake.probability))
+    return tuple(sorted(mistakes, key=lambda mistake: -mistake.probability))
 
 
 def write_mistakes(
     path: Path, mistakes: Sequence[Mistake], *, classes: Sequence[str], count: int, title: str = ""
 ) -> Path:
-    """Writes a page of the most confident mistakes: each photo, what it was taken for, and its label.
+    """Writes a sheet of the most confident mistakes: each photo with its predicted class and its label.
 
     Args:
         path: The file to write.
-        mistakes: All of them, in any order; the 16 most confident are shown.
-        classes: Names, in the order of the labels.
-        count: How many photos were predicted.
-        title: Of what: ``"resnet18-linear-hotdog-1, test"``.
+        mistakes: All mistakes, in any order; the sheet shows the `MAX_MISTAKES` most confident.
+        classes: Class names, in the order of the labels.
+        count: Number of predicted photos.
+        title: What was predicted: ``"resnet18-linear-hotdog-1, test"``.
 
     Returns:
-        `path`. A photo that cannot be read leaves its place empty; without mistakes the picture says so.
+        `path`. An empty frame replaces a photo that cannot be read. Without mistakes the picture says so.
 
     Raises:
         RunError: The file cannot be written.
     """
-    shown = sorted(mistakes, key=lambda mistake: -mistake.probability)[:SHOWN_MISTAKES]
+    top = sorted(mistakes, key=lambda mistake: -mistake.probability)[:MAX_MISTAKES]
     labels = class_labels(classes)
-    if shown:
+    if top:
         heading = "Most confident mistakes"
-        subtitle = f"{len(shown)} of {len(mistakes)} mistakes in {count} photos, with the network's answer on top"
+        subtitle = f"{len(top)} of {len(mistakes)} mistakes in {count} photos, each with its prediction and its label"
     else:
         heading = "No mistakes"
-        subtitle = f"All {count} photos were given the class of their label."
-    return write_tiles(
-        path,
-        [_tile(mistake, labels) for mistake in shown],
-        columns=4,
-        title=f"{heading}: {title}" if title else heading,
-        subtitle=subtitle,
-    )
+        subtitle = f"All {count} photos were classified correctly."
+    tiles = [_tile(mistake, labels) for mistake in top]
+    return write_tiles(path, tiles, columns=4, title=f"{heading}: {title}" if title else heading, subtitle=subtitle)
 
 
 def _tile(mistake: Mistake, labels: Sequence[str]) -> Tile:
     captions = (
         (f"{labels[mistake.predicted]}, {100 * mistake.probability:.1f} %", _WRONG),
-        (f"labelled {labels[mistake.true]}", INK),
+        (f"label: {labels[mistake.true]}", INK),
         (mistake.name, MUTED),
     )
     return Tile(photo=load_photo(mistake.source), captions=captions)

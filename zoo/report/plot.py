@@ -1,4 +1,4 @@
-"""How every picture of the zoo looks: style, colours, and text that the bundled font can show."""
+"""What all pictures share: their style, their headline, and text that the bundled font can draw."""
 
 from __future__ import annotations
 
@@ -6,34 +6,36 @@ import functools
 import unicodedata
 from collections import Counter
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import matplotlib as mpl
 import matplotlib.style
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import get_font
+from matplotlib.offsetbox import AnchoredOffsetbox, TextArea, VPacker
+from matplotlib.transforms import ScaledTranslation
 from PIL import ImageFont
 
 from zoo.utils.files import atomic_write
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from matplotlib.artist import Artist
-    from matplotlib.axes import Axes
 
 DPI = 150
-MARGIN = 0.2  # inches
-TITLE = 12  # points
 INK = "#1f2328"
 MUTED = "#656d76"
 FAINT = "#d8dee4"
 PAPER = "#ffffff"
-# Okabe and Ito 2008, https://jfly.uni-koeln.de/color/: told apart with every kind of colour vision.
+# Okabe and Ito 2008, https://jfly.uni-koeln.de/color/: distinct with every kind of colour vision.
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#4d4d4d")
 MISSING = "\N{WHITE SQUARE}"
+_MARGIN = 0.2  # inches
+_TITLE_SIZE = 12  # points
+_TITLE_WIDTH = 8  # inches
 
 _STYLE = {
     "font.family": "DejaVu Sans",
@@ -65,112 +67,98 @@ _STYLE = {
 
 
 @contextmanager
-def picture(path: Path, *, width: float, height: float) -> Iterator[Figure]:
-    """Gives a figure to draw on, and writes it to `path` as PNG when the block ends well.
+def picture(
+    path: Path, *, width: float = 1, height: float = 1, layout: Literal["constrained"] | None = None
+) -> Iterator[Figure]:
+    """Yields a figure to draw on, and writes it to `path` as PNG if the block ends without an error.
 
-    Neither pyplot nor the user's matplotlibrc takes part, so that a picture looks the same everywhere. The style
-    applies within the block: matplotlib makes ticks and texts as late as they are drawn.
+    The picture holds all that is drawn, even beyond the edges of the figure, and a margin. It looks the same
+    everywhere, because it uses neither pyplot nor the user's matplotlibrc. The style applies to the whole block:
+    matplotlib creates ticks and texts only when it draws them.
 
     Args:
-        path: The file to write, aside and renamed.
-        width: In inches of `DPI` pixels.
-        height: In inches of `DPI` pixels.
+        path: The file to write.
+        width: Of the figure, in inches of `DPI` pixels.
+        height: Of the figure, in inches of `DPI` pixels.
+        layout: Matplotlib's layout engine: ``"constrained"`` or none.
 
     Raises:
         RunError: The file cannot be written.
     """
     with matplotlib.style.context(_STYLE, after_reset=True):
-        figure = Figure(figsize=(width, height))
+        figure = Figure(figsize=(width, height), layout=layout)
         FigureCanvasAgg(figure)
         yield figure
         with atomic_write(path) as aside:
-            figure.savefig(aside, format="png", dpi=DPI)
+            figure.savefig(aside, format="png", dpi=DPI, bbox_inches="tight", pad_inches=_MARGIN)
 
 
-def headline(figure: Figure, title: str, subtitle: str = "") -> None:
-    """Writes a bold title, shortened where need be, and a muted line below it, at the upper left of a figure."""
-    width, height = figure.get_size_inches()
-    room = width - 2 * MARGIN
-    shown = fit(title, room, measure=lambda text: text_width(text, TITLE, bold=True))
-    figure.text(MARGIN / width, 1 - 0.17 / height, shown, size=TITLE, weight="bold", va="top")
-    figure.text(MARGIN / width, 1 - 0.43 / height, readable(subtitle), color=MUTED, va="top")
+def headline(figure: Figure, title: str, subtitle: str = "", *, below: Sequence[Artist] = ()) -> None:
+    """Puts a bold title and a muted line above a figure, flush left.
+
+    Args:
+        figure: The figure.
+        title: Shortened to `_TITLE_WIDTH`.
+        subtitle: Left out if it is empty.
+        below: Boxes to put below the two lines.
+    """
+    bold = {"size": _TITLE_SIZE, "weight": "bold"}
+    lines = [TextArea(fit(title, _TITLE_WIDTH, size=_TITLE_SIZE, bold=True), textprops=bold)]
+    if subtitle:
+        lines.append(TextArea(readable(subtitle), textprops={"color": MUTED}))
+    box = VPacker(children=[*lines, *below], pad=0, sep=8)
+    top_left = figure.transFigure + ScaledTranslation(0, 0.15, figure.dpi_scale_trans)
+    anchor: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1), "bbox_transform": top_left}
+    figure.add_artist(AnchoredOffsetbox(child=box, frameon=False, pad=0, borderpad=0, **anchor))
 
 
-def panel(figure: Figure, *, left: float, bottom: float, width: float, height: float) -> Axes:
-    """Returns new axes at a place in a figure, all in inches from its lower left corner."""
-    total_width, total_height = figure.get_size_inches()
-    return figure.add_axes((left / total_width, bottom / total_height, width / total_width, height / total_height))
+def text_width(text: str, size: float, *, bold: bool = False) -> float:
+    """Returns the width of a line of text in inches, in DejaVu Sans of `size` points."""
+    font = f"{mpl.get_data_path()}/fonts/ttf/DejaVuSans{'-Bold' if bold else ''}.ttf"
+    return float(ImageFont.truetype(font, 100).getlength(text)) / 100 * size / 72
 
 
-def legend(figure: Figure, handles: Sequence[Artist], labels: Sequence[str], *, columns: int) -> None:
-    """Puts a legend below the headline, at the left, in rows of `columns`."""
-    width, height = figure.get_size_inches()
-    box = figure.legend(
-        handles,
-        [" "] * len(handles),  # Matplotlib leaves out labels that begin with an underscore; set below, they stay.
-        loc="upper left",
-        bbox_to_anchor=(MARGIN / width, 1 - 0.72 / height),
-        ncols=columns,
-        borderpad=0,
-        borderaxespad=0,
-        handlelength=2,
-        columnspacing=2,
-    )
-    for text, label in zip(box.get_texts(), labels, strict=True):
-        text.set_text(readable(label))
-
-
-def font_file(*, bold: bool = False) -> str:
-    """Returns the path of DejaVu Sans, the font that comes with matplotlib."""
-    return f"{mpl.get_data_path()}/fonts/ttf/DejaVuSans{'-Bold' if bold else ''}.ttf"
-
-
-def text_width(text: str, points: float, *, bold: bool = False) -> float:
-    """Returns how wide a line of text in DejaVu Sans is, in inches."""
-    return float(ImageFont.truetype(font_file(bold=bold), 100).getlength(text)) / 100 * points / 72
-
-
-def fit(text: str, width: float, *, measure: Callable[[str], float]) -> str:
-    """Returns `text` readable, and shortened until `measure` says that it is at most `width` wide."""
-    shown = whole = readable(text)
+def fit(text: str, width: float, *, size: float, bold: bool = False) -> str:
+    """Returns `text` as `readable` does, shortened to `width` inches at `size` points."""
+    whole = fitted = readable(text)
     limit = len(whole)
-    while limit > 1 and measure(shown) > width:
-        limit = min(limit - 1, int(limit * width / measure(shown)) + 1)
-        shown = shorten(whole, limit)
-    return shown
+    while limit > 1 and (needed := text_width(fitted, size, bold=bold)) > width:
+        limit = min(limit - 1, int(limit * width / needed) + 1)
+        fitted = shorten(whole, limit)
+    return fitted
 
 
 def readable(text: str) -> str:
     """Returns `text` on one line, in characters that the font has.
 
-    Composed and compatibility forms are used where they help (full-width letters become plain ones); what is
-    left without a glyph becomes a `MISSING` square each.
+    Composed and compatibility forms replace characters without a glyph if there are any: full-width letters become
+    plain ones. Any other character without a glyph becomes a `MISSING` square.
     """
-    return " ".join("".join(map(_shown, unicodedata.normalize("NFC", text))).split())
+    return " ".join("".join(map(_drawable, unicodedata.normalize("NFC", text))).split())
 
 
 def class_labels(classes: Sequence[str], *, limit: int = 28) -> tuple[str, ...]:
-    """Returns labels for class names: readable, of at most about `limit` characters, no two the same.
+    """Returns distinct, readable labels for class names, each of at most about `limit` characters.
 
-    Names that the font cannot show in full, or that are the same once shortened, have their class index added.
+    Adds the class index to names that the font cannot draw in full and to names that are equal once shortened.
     """
     labels = [shorten(readable(name), limit) for name in classes]
-    often = Counter(labels)
+    counts = Counter(labels)
     return tuple(
-        f"{label} #{index}" if often[label] > 1 or MISSING in label or not label else label
+        f"{label} #{index}" if counts[label] > 1 or MISSING in label or not label else label
         for index, label in enumerate(labels)
     )
 
 
 def shorten(text: str, limit: int) -> str:
-    """Returns `text` with its middle left out where it is longer than `limit` characters: ends tell names apart."""
+    """Returns `text` in at most `limit` characters: the middle goes, because names differ at their ends."""
     if len(text) <= limit:
         return text
     tail = (limit - 1) // 2
     return f"{text[: limit - 1 - tail].rstrip()}…{text[len(text) - tail :].lstrip()}"
 
 
-def _shown(character: str) -> str:
+def _drawable(character: str) -> str:
     if character.isspace():
         return " "
     if character.isprintable() and ord(character) in _glyphs():
@@ -183,4 +171,4 @@ def _shown(character: str) -> str:
 
 @functools.cache
 def _glyphs() -> frozenset[int]:
-    return frozenset(get_font(font_file()).get_charmap())
+    return frozenset(get_font(f"{mpl.get_data_path()}/fonts/ttf/DejaVuSans.ttf").get_charmap())

@@ -1,108 +1,203 @@
-"""A contact sheet: sample photos of a dataset with their labels, or what the network sees of them."""
+"""Sheets of photos with captions: samples of a dataset with their labels, or what the network sees of them."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from zoo.errors import ConfigError, DataError
+import numpy as np
+from matplotlib.offsetbox import DrawingArea, HPacker, OffsetImage, TextArea, VPacker
+from matplotlib.patches import Rectangle
+from matplotlib.text import Text
+from PIL import Image, ImageOps
+
+from zoo.errors import ConfigError, DataError, ImageError
 from zoo.plugins.specs import ImageSet, Sample
-from zoo.report.plot import INK, MUTED, class_labels
-from zoo.report.tiles import Tile, load_photo, write_tiles
+from zoo.report.plot import DPI, FAINT, INK, MUTED, class_labels, fit, headline, picture
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import numpy as np
+    from matplotlib.artist import Artist
 
-# (index of the sample in its part, the sample) -> uint8 (h, w, 3) pictures, as many for every sample.
+# (index of the sample in its split, the sample) -> uint8 (h, w, 3) pictures, the same number for every sample.
 Views = Callable[[int, Sample], "Sequence[np.ndarray]"]
-PARTS = {"train": "training", "val": "validation", "test": "test"}
+SPLITS = {"train": "training", "val": "validation", "test": "test"}
 MAX_COUNT = 400
+SIDE = 224  # pixels of a photo on a sheet
+_POINTS = SIDE * 72 / DPI  # the same in points
+_WELL = "#f3f4f6"  # behind photos that are not square
 _COLUMNS = 6
+_CAPTION_SIZE = 7.5  # points
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tile:
+    """One photo of a sheet.
+
+    Attributes:
+        photo: uint8 ``(h, w, 3)``, or None if it cannot be read.
+        captions: Lines below the photo, each with its colour.
+    """
+
+    photo: np.ndarray | None
+    captions: tuple[tuple[str, str], ...] = ()
 
 
 def write_sheet(
     images: ImageSet,
     output: Path,
     *,
-    part: str = "train",
+    split: str = "train",
     count: int = 24,
     seed: int = 0,
     views: Views | None = None,
     title: str | None = None,
 ) -> Path:
-    """Writes a PNG of sample photos with their labels, drawn evenly over the classes.
+    """Writes a PNG of sample photos with their labels, spread evenly over the classes.
 
-    Without `views` each photo is shown once, in rows of six::
+    Without `views` the sheet shows each photo once, in rows of six::
 
         write_sheet(images, Path("sheet.png"))
 
-    With `views` each row is one photo, followed by what the network sees of it: several augmented views::
+    With `views` each row shows one photo and, beside it, what the network sees of it, such as augmented views::
 
         write_sheet(images, Path("seen.png"), count=6, views=lambda index, sample: [augment(sample) for _ in range(5)])
 
     Args:
         images: The dataset.
         output: The file to write.
-        part: ``"train"``, ``"val"`` or ``"test"``.
-        count: How many photos, 1 to `MAX_COUNT`; all of them where the part has fewer.
-        seed: Decides which; the same seed draws the same photos.
-        views: Returns the views of a photo, uint8 ``(h, w, 3)`` each, given its index in the part and the sample.
+        split: ``"train"``, ``"val"`` or ``"test"``.
+        count: Number of photos, 1 to `MAX_COUNT`; a smaller split is shown whole.
+        seed: Selects the photos; the same seed selects the same photos.
+        views: Returns the views of a photo, uint8 ``(h, w, 3)`` each, given its index in the split and the sample.
             It is not called for photos that cannot be read.
-        title: In place of the one made from the dataset's name and the part.
+        title: Replaces the title made of the dataset's name and the split.
 
     Returns:
         `output`.
 
     Raises:
         ConfigError: `count` is out of bounds.
-        DataError: There is no such part, or it is empty.
+        DataError: The split does not exist or is empty.
         RunError: The file cannot be written.
     """
     if not 1 <= count <= MAX_COUNT:
-        raise ConfigError(f"sheet: option 'count' is {count}.", hint=f"Give a number of photos from 1 to {MAX_COUNT}.")
-    samples = _part(images, part)
-    chosen = draw_evenly(samples, count=count, seed=seed)
+        raise ConfigError(f"sheet: option 'count' is {count}.", hint=f"Pass a number of photos from 1 to {MAX_COUNT}.")
+    samples = _samples_of(images, split)
+    selected = sample_evenly(samples, count=count, seed=seed)
     labels = class_labels(images.classes)
-    subtitle = f"{len(chosen)} of {len(samples)} photos, {len(images.classes)} classes"
-    heading = title or f"{images.name}: {PARTS[part]} photos"
+    subtitle = f"{len(selected)} of {len(samples)} photos, {len(images.classes)} classes"
+    heading = title or f"{images.name}: {SPLITS[split]} photos"
     if views is None:
-        tiles = [_photo_tile(samples[index], labels) for index in chosen]
-        return write_tiles(output, tiles, columns=min(_COLUMNS, len(tiles)), title=heading, subtitle=subtitle)
-    rows = [_row(index, samples[index], labels, views) for index in chosen]
+        tiles = [_photo_tile(samples[index], labels) for index in selected]
+        return write_tiles(output, tiles, columns=_COLUMNS, title=heading, subtitle=subtitle)
+    rows = [_row(index, samples[index], labels, views) for index in selected]
     columns = max(map(len, rows))
     cells = [tile for row in rows for tile in (*row, *[None] * (columns - len(row)))]
-    subtitle += "; at the left the photo, then what the network sees of it"
+    subtitle += "; each row shows a photo, then what the network sees of it"
     return write_tiles(output, cells, columns=columns, title=title or f"{heading}, augmented", subtitle=subtitle)
 
 
-def draw_evenly(samples: Sequence[Sample], *, count: int, seed: int) -> list[int]:
-    """Returns up to `count` indices, class by class in turn, at random within each class.
+def sample_evenly(samples: Sequence[Sample], *, count: int, seed: int) -> list[int]:
+    """Returns the indices of up to `count` samples, random within each class and spread evenly over the classes.
 
     Args:
-        samples: What is drawn from.
-        count: How many, at most.
-        seed: Decides which.
+        samples: The samples to select from.
+        count: The maximum number of indices.
+        seed: Selects the samples.
     """
     generator = random.Random(seed)
     by_class: dict[int, list[int]] = {}
     for index, sample in enumerate(samples):
         by_class.setdefault(sample.label, []).append(index)
-    piles = [generator.sample(pile, min(count, len(pile))) for _, pile in sorted(by_class.items())]
-    if len(piles) > count:
-        piles = generator.sample(piles, count)
-    turns = [pile[turn] for turn in range(count) for pile in piles if turn < len(pile)]
-    return sorted(turns[:count], key=lambda index: samples[index].label)
+    shuffled = [generator.sample(indices, min(count, len(indices))) for _, indices in sorted(by_class.items())]
+    if len(shuffled) > count:
+        shuffled = generator.sample(shuffled, count)
+    in_turns = [indices[turn] for turn in range(count) for indices in shuffled if turn < len(indices)]
+    return sorted(in_turns[:count], key=lambda index: samples[index].label)
 
 
-def _part(images: ImageSet, part: str) -> tuple[Sample, ...]:
-    present = [name for name in PARTS if getattr(images, name)]
-    if part not in present:
-        what = f"no photos in its part '{part}'" if part in PARTS else f"no part '{part}'"
-        raise DataError(f"Dataset '{images.name}' has {what}.", hint=f"It has: {', '.join(present) or 'no photos'}.")
-    samples: tuple[Sample, ...] = getattr(images, part)
+def load_photo(source: Path | bytes) -> np.ndarray | None:
+    """Returns a photo in the size of a tile, uint8 ``(SIDE, SIDE, 3)``, or None if it cannot be read.
+
+    It shrinks the photo at once, because the memory may not hold a sheet of full-size photos.
+    """
+    from zoo.data.images.decode import decode
+
+    try:
+        return _fit_tile(decode(source))
+    except ImageError:
+        return None
+
+
+def write_tiles(path: Path, tiles: Sequence[Tile | None], *, columns: int, title: str, subtitle: str = "") -> Path:
+    """Writes a sheet of tiles as PNG.
+
+    Args:
+        path: The file to write.
+        tiles: Row by row; None leaves a place blank. Photos are resized to fit, never cropped.
+        columns: Number of tiles in a row.
+        title: A bold line at the top.
+        subtitle: A muted line below the title.
+
+    Returns:
+        `path`.
+
+    Raises:
+        RunError: The file cannot be written.
+    """
+    with picture(path) as figure:
+        boxes: list[Artist] = [_draw_tile(tile) for tile in tiles]
+        rows = [
+            HPacker(children=boxes[i : i + columns], pad=0, sep=8, align="top") for i in range(0, len(boxes), columns)
+        ]
+        headline(figure, title, subtitle, below=rows)
+    return path
+
+
+def _draw_tile(tile: Tile | None) -> Artist:
+    if tile is None:
+        return DrawingArea(_POINTS, _POINTS)
+    photo = _draw_unreadable() if tile.photo is None else _draw_photo(tile.photo)
+    # Narrower than the photo, so that the tile has the photo's width and the columns of the sheet line up.
+    width = 0.97 * SIDE / DPI
+    captions = [
+        TextArea(fit(text, width, size=_CAPTION_SIZE), textprops={"size": _CAPTION_SIZE, "color": colour})
+        for text, colour in tile.captions
+    ]
+    return VPacker(children=[photo, *captions], pad=0, sep=4)
+
+
+def _draw_photo(photo: np.ndarray) -> OffsetImage:
+    # One pixel of the photo is one pixel of the picture; any other interpolation would blur it.
+    return OffsetImage(_fit_tile(photo), zoom=72 / DPI, interpolation="nearest")
+
+
+def _draw_unreadable() -> DrawingArea:
+    area = DrawingArea(_POINTS, _POINTS)
+    area.add_artist(Rectangle((0, 0), _POINTS, _POINTS, fill=False, edgecolor=FAINT))
+    area.add_artist(
+        Text(_POINTS / 2, _POINTS / 2, "unreadable", ha="center", va="center", size=_CAPTION_SIZE, color=MUTED)
+    )
+    return area
+
+
+def _fit_tile(photo: np.ndarray) -> np.ndarray:
+    image = Image.fromarray(photo)
+    # Here, because ImageOps.pad fails if a side becomes shorter than half a pixel.
+    width, height = (max(1, round(side * SIDE / max(image.size))) for side in image.size)
+    return np.asarray(ImageOps.pad(image.resize((width, height), reducing_gap=3), (SIDE, SIDE), color=_WELL))
+
+
+def _samples_of(images: ImageSet, split: str) -> tuple[Sample, ...]:
+    available = [name for name in SPLITS if getattr(images, name)]
+    if split not in available:
+        problem = f"has no photos in its split '{split}'" if split in SPLITS else f"has no split '{split}'"
+        raise DataError(f"Dataset '{images.name}' {problem}.", hint=f"It has: {', '.join(available) or 'no photos'}.")
+    samples: tuple[Sample, ...] = getattr(images, split)
     return samples
 
 
@@ -113,4 +208,4 @@ def _photo_tile(sample: Sample, labels: Sequence[str]) -> Tile:
 def _row(index: int, sample: Sample, labels: Sequence[str], views: Views) -> list[Tile]:
     first = _photo_tile(sample, labels)
     seen = [] if first.photo is None else views(index, sample)
-    return [first, *(Tile(photo=view, captions=()) for view in seen)]
+    return [first, *(Tile(photo=view) for view in seen)]
