@@ -123,12 +123,12 @@ def _check_targets(data: str, fix_list: Path | None, fix_into: Path | None, html
     """Refuses to write over anything else than an earlier list or page, before minutes are spent on the photos."""
     from zoo.data.check.fix import check_copy_target
     from zoo.data.sources.exclusions import check_list_target
-    from zoo.report.html import check_page_target
+    from zoo.report.html import check_html_target
 
     if fix_list is not None:
         check_list_target(fix_list)
     if html is not None:
-        check_page_target(html)
+        check_html_target(html)
     if fix_into is not None:
         # Inside the folder that it is a copy of, it would be more data.
         if fix_into.resolve().is_relative_to(typed_path(data).resolve()):
@@ -142,7 +142,7 @@ def _write_files(
     """Writes what was asked for, and returns where it is."""
     from zoo.data.check.fix import exclusions, write_clean_copy
     from zoo.data.sources.exclusions import write_exclusions
-    from zoo.report.html import write_check_page
+    from zoo.report.html import write_html_report
 
     written: dict[str, str] = {}
     if fix_list is not None:
@@ -150,7 +150,7 @@ def _write_files(
     if fix_into is not None:
         written["copy"] = str(write_clean_copy(report, fix_into, progress=_progress(observer)))
     if html is not None:
-        written["html"] = str(write_check_page(html, report))
+        written["html"] = str(write_html_report(html, report))
     return written
 
 
