@@ -1,4 +1,5 @@
 import pytest
+from run_files import record_of
 
 from zoo import BackboneFamily, BackboneSpec, hookimpl
 from zoo.cli.listing import list_entries, matching_runs, run_row
@@ -77,20 +78,20 @@ def test_kinds_are_left_out():
 
 def test_a_run_that_is_not_finished_has_no_figures(tmp_path):
     config = {"backbone": "tiny", "head": "linear", "data": "./photos/dogs", "recipe": "d2l"}
-    row = run_row(Run(tmp_path / "tiny-1", {"status": "training", "config": config}))
+    row = run_row(Run(tmp_path / "tiny-1", record_of(status="training", config=config)))
     assert (row.status, row.accuracy, row.interval, row.seconds, row.part) == ("training", None, None, None, "")
     assert row.data == "./photos/dogs"
 
 
 def test_runs_are_matched_in_any_case(tmp_path):
     config = {"backbone": "ResNet18", "head": "linear", "data": "dogs", "recipe": "d2l"}
-    run = Run(tmp_path / "first-1", {"config": config})
+    run = Run(tmp_path / "first-1", record_of(config=config))
     for word, count in {"": 1, "resnet": 1, "DOGS": 1, "FIRST": 1, "cat": 0}.items():
         assert len(matching_runs([run], word)) == count
 
 
 def test_a_run_of_unknown_make_is_listed_all_the_same(tmp_path):
-    row = run_row(Run(tmp_path / "odd", {"format": 1}))
+    row = run_row(Run(tmp_path / "odd", record_of()))
     assert (row.name, row.status, row.backbone, row.data) == ("odd", "?", "?", "?")
 
 
@@ -99,5 +100,5 @@ def test_a_run_of_unknown_make_is_listed_all_the_same(tmp_path):
 )
 @pytest.mark.parametrize("part", ["config", "data", "results"])
 def test_a_run_whose_record_is_odd_is_listed_all_the_same(tmp_path, part, value):
-    row = run_row(Run(tmp_path / "odd", {part: value}))
+    row = run_row(Run(tmp_path / "odd", record_of(**{part: value})))
     assert (row.name, row.backbone, row.accuracy, row.interval, row.seconds) == ("odd", "?", None, None, None)

@@ -59,10 +59,10 @@ def pt2_archives() -> list[bytes]:
 
 
 def inspect_file(content: bytes, folder: Path) -> None:
-    from zoo_export.inspection import inspect
+    from zoo_export import inspection
 
     (folder / "m.onnx").write_bytes(content)
-    json.dumps(inspect(folder / "m.onnx").to_dict())
+    json.dumps(inspection.inspect_file(folder / "m.onnx").to_dict())
 
 
 def load_and_predict(content: bytes, folder: Path) -> None:

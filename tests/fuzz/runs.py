@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from run_files import VALID_FILES, make_untrained_run
 
-from zoo.runs.run import CHECKPOINT, METRICS, RECORD, WEIGHTS, Run
+from zoo.runs.record import RECORD, RunRecord
+from zoo.runs.run import CHECKPOINT, METRICS, WEIGHTS, Run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,7 +95,7 @@ def read_weights(content: bytes, folder: Path) -> None:
     from zoo.runs.weights import load_weights
 
     run = _run_with(WEIGHTS, content, folder)
-    load_weights(Run(run, {"backbone": "fake/small", "head": "fake/flat"}), _network())
+    load_weights(Run(run, RunRecord(backbone="fake/small", head="fake/flat")), _network())
 
 
 def pickles() -> list[bytes]:

@@ -24,7 +24,8 @@ from fuzz.mutations import (
 from run_files import VALID_FILES, make_untrained_run
 
 from zoo.errors import ZooError
-from zoo.runs.run import METRICS, RECORD
+from zoo.runs.record import RECORD
+from zoo.runs.run import METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -1,14 +1,16 @@
 import contextlib
+import dataclasses
 
 import pytest
 from fakes import CLASSES, FakePlugin, encode_png, make_images, make_photo, make_registry, make_samples
+from run_files import write_json_record
 
 from zoo.errors import DataError, RunError
 from zoo.events import Note, Work
 from zoo.inference.evaluate import evaluate
 from zoo.plugins.specs import Sample
 from zoo.runs.open import open_run
-from zoo.runs.run import Run, write_record
+from zoo.runs.run import Run
 from zoo.training.finetune import finetune
 
 
@@ -59,7 +61,7 @@ def test_the_folder_that_a_record_names_is_told_before_it_is_read(made, tmp_path
     folder = write_folder(tmp_path / "photos", make_images().test)
     notes = []
     for data in (folder, str(tmp_path / "gone.csv")):
-        record = {**run.record, "config": {**run.config, "data": data}}
+        record = dataclasses.replace(run.record, config={**run.config, "data": data})
         with contextlib.suppress(DataError):
             evaluate(Run(run.path, record), part="train", device="cpu", registry=registry, observer=notes.append)
     told = [event.text for event in notes if isinstance(event, Note)]
@@ -127,6 +129,6 @@ def test_more_photos_than_a_batch_keep_their_labels_and_nothing_readable_is_told
 
 def test_a_configuration_that_is_not_readable_is_told(made):
     run, registry, _ = made
-    write_record(run.path, {**run.record, "config": {**run.config, "speed": 3}})
+    write_json_record(run.path, {**run.record.to_json(), "config": {**run.config, "speed": 3}}, version=2)
     with pytest.raises(RunError, match=r"'config' in run\.json is not readable"):
         score(open_run(run.path), registry)

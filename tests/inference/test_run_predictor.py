@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 from fakes import CLASSES, FakePlugin, encode_png, make_backbone_spec, make_images, make_photo, make_registry
+from run_files import write_json_record
 
 from zoo.data.images.decode import preprocess
 from zoo.errors import ImageError, RunError, UnknownNameError
 from zoo.inference.evaluate import evaluate
 from zoo.inference.run_predictor import load
 from zoo.runs.open import open_run
-from zoo.runs.run import write_record
+from zoo.runs.record import write_record
 from zoo.training.finetune import finetune
 
 
@@ -218,10 +219,10 @@ def test_a_record_written_by_hand_is_told(run, registry, tmp_path):
     record = json.loads((run.path / "run.json").read_text())
     (tmp_path / "model.safetensors").write_bytes(run.weights_path.read_bytes())
     for key, message in (("config", "no 'config'"), ("classes", "no 'classes'"), ("preprocess", "no 'preprocess'")):
-        write_record(tmp_path, {name: value for name, value in record.items() if name != key})
+        write_json_record(tmp_path, {name: value for name, value in record.items() if name != key})
         with pytest.raises(RunError, match=message):
             load(open_run(tmp_path), device="cpu", registry=registry)
     for key in ("backbone", "head"):
-        write_record(tmp_path, {name: value for name, value in record.items() if name != key})
+        write_json_record(tmp_path, {name: value for name, value in record.items() if name != key})
         with pytest.raises(RunError, match=f"no '{key}'"):
             load(Path(tmp_path), device="cpu", registry=registry)

@@ -3,6 +3,7 @@ import dataclasses
 import pytest
 import torch
 from fakes import CLASSES, PREPROCESS, FakePlugin, make_backbone_spec, make_registry
+from run_files import write_json_record
 
 from zoo.config import make_config
 from zoo.errors import ConfigError, RunError, UnknownNameError, WeightsError
@@ -13,7 +14,7 @@ from zoo.plugins.registry import card_of
 from zoo.plugins.specs import HeadSpec
 from zoo.preprocess import preprocess_to_dict
 from zoo.runs.open import config_of, open_run
-from zoo.runs.run import Run, write_record
+from zoo.runs.run import Run
 from zoo.training.finetune import find_weights
 
 
@@ -57,7 +58,7 @@ def test_weights_are_a_file_a_run_or_neither(tmp_path):
     file.touch()
     assert find_weights(a_config(weights=str(file)), runs=tmp_path) == file
     (tmp_path / "run-1").mkdir()
-    write_record(tmp_path / "run-1", {"classes": []})
+    write_json_record(tmp_path / "run-1", {"classes": []})
     found = find_weights(a_config(weights="run-1"), runs=tmp_path)
     assert isinstance(found, Run)
     assert found.path == tmp_path / "run-1"
@@ -115,7 +116,7 @@ def test_loss_and_dropout_reach_the_head(registry):
 
 def test_the_configuration_of_a_run_comes_back(tmp_path):
     config = a_config(epochs=2)
-    write_record(tmp_path, {"config": config.to_dict(), "preprocess": preprocess_to_dict(PREPROCESS)})
+    write_json_record(tmp_path, {"config": config.to_dict(), "preprocess": preprocess_to_dict(PREPROCESS)})
     run = open_run(tmp_path)
     assert config_of(run) == config
     assert config_of(run, epochs=9).epochs == 9
@@ -125,6 +126,6 @@ def test_the_configuration_of_a_run_comes_back(tmp_path):
     "config", [{"backbone": "small"}, {"backbone": "b", "data": "d", "colour": 1}, {"backbone": "b", "data": 3}]
 )
 def test_a_configuration_that_is_not_readable_is_told(tmp_path, config):
-    write_record(tmp_path, {"config": config})
+    write_json_record(tmp_path, {"config": config})
     with pytest.raises(RunError, match=r"'config' in run\.json is not readable"):
         config_of(open_run(tmp_path))

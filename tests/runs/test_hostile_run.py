@@ -18,7 +18,8 @@ from zoo.inference import run_predictor as predictor
 from zoo.models.weights import read_state_dict
 from zoo.runs.manifest import MANIFEST, check_folder, read_manifest
 from zoo.runs.open import open_run
-from zoo.runs.run import CHECKPOINT, METRICS, RECORD, WEIGHTS, list_runs
+from zoo.runs.record import RECORD
+from zoo.runs.run import CHECKPOINT, METRICS, WEIGHTS, list_runs
 from zoo.runs.tag_history import TAGS
 from zoo.runs.tags import list_tags
 from zoo.training.checkpoint import describe_checkpoint
@@ -164,15 +165,16 @@ def test_links_are_never_hashed_nor_written_through(folder, tmp_path, registry):
         ("above", "not a plain file"),
         ("extra", "not a plain file"),
     ]
-    from zoo.runs.run import append_metrics, write_record
+    from zoo.runs.record import RunRecord, write_record
+    from zoo.runs.run import append_metrics
 
-    for name, write in ((RECORD, write_record), (METRICS, append_metrics)):
+    for name, write, value in ((RECORD, write_record, RunRecord()), (METRICS, append_metrics, {"epoch": 1})):
         (folder / name).unlink()
         (folder / name).symlink_to(secret)
         if write is append_metrics:
             (folder / name).unlink()
             (folder / name).symlink_to(tmp_path / "nowhere")
-        write(folder, {"epoch": 1})
+        write(folder, value)
         assert not (folder / name).is_symlink()
     assert secret.read_text() == "mine"
     assert not (tmp_path / "nowhere").exists()
@@ -264,18 +266,17 @@ def test_errors_titles_and_notes_are_text_too(capsys):
 
 
 def test_names_are_text_on_the_page():
-    from zoo_demo.plain import plain
-    from zoo_demo.refusal import Refusal
+    from zoo_demo.page.handlers import UserError, escape_markup
 
-    shown = plain(ODD + "[x](http://evil) ![](http://evil/x.png) `a` **b** $c$ # d")
+    shown = escape_markup(ODD + "[x](http://evil) ![](http://evil/x.png) `a` **b** $c$ # d")
     assert set("<>[]()!*`$_\\\n\x1b\x07\x9b\u202e").isdisjoint(shown)
-    assert plain("a cat, 1.5: b") == "a cat, 1.5: b"
-    assert "<img" not in Refusal(f"{ODD} is no class.", title="Error").message
+    assert escape_markup("a cat, 1.5: b") == "a cat, 1.5: b"
+    assert "<img" not in UserError(f"{ODD} is no class.", title="Error").message
 
 
 def test_a_run_of_others_exhibits_no_photos_of_this_machine(folder, registry, tmp_path):
     """Whoever opens the page is shown examples: those alone that the run was made with, whatever it names."""
-    from zoo_demo.examples import find_examples
+    from zoo_demo.models.examples import find_examples
 
     own = find_examples(open_run(folder), predictor.load(folder, device="cpu", registry=registry), registry)
     assert own

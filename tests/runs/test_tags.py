@@ -5,11 +5,11 @@ from concurrent.futures import ProcessPoolExecutor
 
 import filelock
 import pytest
+from run_files import write_json_record
 
 import zoo.runs.tag_history
 from zoo.errors import RunError
 from zoo.runs.open import locate, open_run
-from zoo.runs.run import write_record
 from zoo.runs.tag_history import TAGS, is_tag, read_history
 from zoo.runs.tags import find_tag, is_there, list_tags, open_tagged, tag_run, tags_by_run, untag
 
@@ -17,7 +17,7 @@ from zoo.runs.tags import find_tag, is_there, list_tags, open_tagged, tag_run, t
 def a_run(runs, name, *, status="finished", created=None, weights=b"weights"):
     folder = runs / name
     folder.mkdir(parents=True)
-    write_record(folder, {"status": status, "created": created or f"2026-01-01T00:00:00+00:00 {name}"})
+    write_json_record(folder, {"status": status, "created": created or f"2026-01-01T00:00:00+00:00 {name}"})
     (folder / "model.safetensors").write_bytes(weights)
     return open_run(folder)
 

@@ -170,7 +170,7 @@ def outcome(runs):
     """Returns weights and figures of the one finished run below a folder; nothing that depends on the time."""
     (folder,) = (file.parent for file in runs.glob("*/run.json"))
     run = open_run(folder)
-    assert run.finished, run.record["status"]
+    assert run.finished, run.record.status
     rows = [{name: value for name, value in row.items() if "second" not in name} for row in run.metrics()]
     results = {name: value for name, value in run.results.items() if "second" not in name}
     files = sorted(file.name for file in folder.iterdir())

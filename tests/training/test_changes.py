@@ -1,62 +1,66 @@
+import dataclasses
 import functools
 
 import fakes
 import pytest
 
+from zoo.runs.record import DataRecord, PhotoRecord, RunRecord
 from zoo.training.record import code_digests
-from zoo.training.resume import changes
+from zoo.training.resume import find_changes
 
-RECORD = {
-    "classes": ["cat", "dog"],
-    "config": {"lr": 0.1, "freeze": "none"},
-    "packages": {"torch": "2.15"},
-    "plugins": {"acme:cats": "1"},
-    "sources": {"zoo": "ab"},
-    "data": {
-        "fingerprint": "f1",
-        "split": {"train": [f"{n}.png" for n in range(6)], "val": ["v.png"]},
-        "digests": {"train": "".join(f"{n:08}" for n in range(6)), "val": "0000000v"},
-    },
-}
-
-
-def changed(**parts):
-    return changes(RECORD, {**RECORD, **parts})
+RECORD = RunRecord(
+    classes=("cat", "dog"),
+    config={"lr": 0.1, "freeze": "none"},
+    packages={"torch": "2.15"},
+    plugins={"acme:cats": "1"},
+    sources={"zoo": "ab"},
+    data=DataRecord(fingerprint="f1"),
+)
+PHOTOS = PhotoRecord(
+    names={"train": tuple(f"{n}.png" for n in range(6)), "val": ("v.png",)},
+    hashes={"train": tuple(f"{n:08}" for n in range(6)), "val": ("0000000v",)},
+)
+OTHER_DATA = DataRecord(fingerprint="f2")
 
 
-def data(**parts):
-    return {**RECORD["data"], "fingerprint": "f2", **parts}
+def find(photos=PHOTOS, **changes):
+    return find_changes(RECORD, dataclasses.replace(RECORD, **changes), PHOTOS, photos)
 
 
 def test_nothing_has_changed():
-    assert changed() == []
+    assert find() == []
 
 
 @pytest.mark.parametrize(
-    ("parts", "told"),
+    ("changes", "message"),
     [
         ({"config": {"lr": 0.2, "freeze": "none"}}, "option lr: was 0.1, is 0.2"),
         ({"packages": {"torch": "2.16"}}, "version of torch: was 2.15, is 2.16"),
         ({"plugins": {}}, "plugin acme:cats: was 1, is not there"),
         ({"sources": {"zoo": "ab", "acme": "cd"}}, "source code of acme: was not there, is cd"),
-        ({"classes": ["cat", "cow"], "data": data()}, "classes: they were cat, dog and are cat, cow"),
-        ({"data": data()}, "data: its fingerprint was f1 and is f2"),
+        ({"classes": ("cat", "cow"), "data": OTHER_DATA}, "classes: they were cat, dog and are cat, cow"),
+        ({"data": OTHER_DATA}, "data: its fingerprint was f1 and is f2"),
         (
             {
-                "data": data(
-                    split={"train": ["0.png"], "val": ["v.png"]}, digests={"train": "00000000", "val": "0000000v"}
-                )
+                "data": OTHER_DATA,
+                "photos": PhotoRecord(
+                    names={"train": ("0.png",), "val": ("v.png",)},
+                    hashes={"train": ("00000000",), "val": ("0000000v",)},
+                ),
             },
             "train photos that are gone: 1.png, 2.png, 3.png and 2 more",
         ),
         (
-            {"data": data(digests={**RECORD["data"]["digests"], "val": "0000000w"})},
+            {
+                "data": OTHER_DATA,
+                "photos": dataclasses.replace(PHOTOS, hashes={**PHOTOS.hashes, "val": ("0000000w",)}),
+            },
             "val photos with another content or label: v.png",
         ),
     ],
 )
-def test_what_has_changed_is_told(parts, told):
-    assert changed(**parts) == [told]
+def test_a_change_is_described(changes, message):
+    assert find(**changes) == [message]
 
 
 def test_sources_are_those_of_the_zoo_and_of_the_plugins_that_are_used(tmp_path, monkeypatch):

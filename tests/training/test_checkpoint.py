@@ -9,6 +9,7 @@ from fakes import SmallBackbone
 from torch import nn
 
 from zoo.errors import RunError
+from zoo.runs.record import RunRecord
 from zoo.runs.run import Run
 from zoo.runs.weights import load_weights, save_weights
 from zoo.training.checkpoint import Learner, describe_checkpoint, load_checkpoint, save_checkpoint
@@ -32,7 +33,7 @@ def trained(network, optimizer, steps=2):
 
 
 def as_run(folder):
-    return Run(folder, {"backbone": "fake/small", "head": "fake/flat"})
+    return Run(folder, RunRecord(backbone="fake/small", head="fake/flat"))
 
 
 def test_weights_come_back_as_they_were(tmp_path):
@@ -118,7 +119,7 @@ def values_of(learner):
     return [*found, torch.tensor(learner.state.meter.read()), torch.tensor(learner.state.scaler.get_scale())]
 
 
-ABOUT = {"config": {"lr": 0.1}, "seconds": 3.5, "machine": {"part_size": 8}}
+ABOUT = {"config": {"lr": 0.1}, "seconds": 3.5, "machine": {"micro_batch_size": 8}}
 
 
 @pytest.mark.parametrize("averaged", [False, True])

@@ -3,8 +3,8 @@ import signal
 
 import pytest
 
-from zoo.training.distributed.process_group import ProcessGroup
 from zoo.training.checkpointer import Checkpointer
+from zoo.training.distributed.process_group import ProcessGroup
 from zoo.utils.interrupts import Interrupts, Terminated
 
 

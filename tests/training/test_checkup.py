@@ -71,5 +71,5 @@ def test_a_training_tells_of_leaks_before_it_begins_and_beside_its_figures(
     assert events[-2] == warning
     assert isinstance(events[-1], Finished)
     assert run.leaks == (LEAK,)
-    assert run.record["data"]["check"]["near"] is True
+    assert run.record.data.check["near"] is True
     assert run.classes == CLASSES

@@ -178,8 +178,8 @@ def test_a_loss_of_nan_ends_the_run_with_step_and_rate_and_the_last_good_state_i
     assert re.fullmatch(told, caught.value.message)
     assert caught.value.hint == "Lower --lr, raise --warmup, set --clip-grad 1, or use --precision fp32."
     run = open_run(runs / "small-flat-colours-1")
-    assert run.record["status"] == "interrupted"
-    assert run.record["saved"] == {"epoch": 1, "step": 1}
+    assert run.record.status == "interrupted"
+    assert run.record.saved == {"epoch": 1, "step": 1}
     assert all(tensor.isfinite().all() for tensor in safetensors.torch.load_file(run.weights_path).values())
     monkeypatch.setattr(Spoiling, "start", 10**9)
     assert_same_weights(resume(run.path, registry=registry), train())
@@ -219,7 +219,7 @@ def test_a_plugin_that_raises_in_training_is_named_and_what_was_saved_is_whole(
     assert caught.value.message == f"{name} failed in training: {error.__name__}: bad luck."
     assert "fake:fake" in caught.value.hint
     run = open_run(runs / "small-flat-colours-1")
-    assert run.record["saved"] == {"epoch": 0, "step": 2}
+    assert run.record.saved == {"epoch": 0, "step": 2}
     assert_same_weights(resume(run.path, registry=registry, anyway=True), train())
 
 

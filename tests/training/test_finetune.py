@@ -207,12 +207,12 @@ def test_weights_come_from_a_run_or_a_file(train, source):
     for name, tensor in weights_of(first).items():
         if name.startswith("backbone."):
             assert torch.equal(weights_of(run)[name], tensor)
-    assert "loaded from" in run.record["weights"]
+    assert "loaded from" in run.record.weights
     assert any(note.startswith("Weights: ") for note in notes)
 
 
 def test_from_scratch_says_so(train):
-    assert train(weights="none", epochs=1).record["weights"] == "none: trained from scratch"
+    assert train(weights="none", epochs=1).record.weights == "none: trained from scratch"
 
 
 def test_pretrained_weights_never_come_from_nowhere(train, tmp_path):
@@ -237,7 +237,7 @@ def test_an_unreadable_photo_is_named_recorded_and_left_out(train, plugin):
     notes = []
     run = train(observer=lambda event: notes.append(event) if isinstance(event, Note) else None, epochs=1)
     assert run.finished
-    (message,) = run.record["data"]["unreadable"]["train"]
+    (message,) = run.record.data.unreadable["train"]
     assert message.startswith("train/green/bad.png: ")
     assert [(note.text, note.warning) for note in notes] == [(f"Left out: {message}", True)]
 
@@ -246,12 +246,12 @@ def test_data_without_parts_is_split_by_the_seed_and_the_split_recorded(train, p
     whole = make_images()
     plugin.dataset = make_images(train=whole.train + whole.test, val=(), test=())
     run = train(epochs=1)
-    split = run.record["data"]["split"]
+    split = run.photos().names
     names = [name for part in split.values() for name in part]
     assert sorted(names) == sorted(sample.name for sample in plugin.dataset.train)
-    assert run.record["data"]["counts"]["test"] == 12
-    assert train(epochs=1).record["data"]["split"] == split
-    assert train(epochs=1, seed=1).record["data"]["split"] != split
+    assert run.record.data.counts["test"] == 12
+    assert train(epochs=1).photos().names == split
+    assert train(epochs=1, seed=1).photos().names != split
 
 
 def test_without_a_test_part_the_validation_part_is_scored_and_that_is_said(train, plugin):
@@ -275,7 +275,7 @@ def test_a_loss_that_explodes_stops_the_run_and_keeps_what_there_is(train, tmp_p
     with pytest.raises(TrainingError, match="The loss became"):
         train(optimizer="sgd", lr=1e30, warmup=0.0, epochs=4)
     run = open_run(tmp_path / "runs" / "small-flat-colours-1")
-    assert run.record["status"] == "interrupted"
+    assert run.record.status == "interrupted"
     assert run.metrics()[0]["epoch"] == 0
     assert (run.path / "model.safetensors").is_file()
 
@@ -312,7 +312,7 @@ def test_a_run_that_runs_out_of_memory_goes_on_in_smaller_parts_and_says_so(trai
     notes = []
     observer = lambda event: notes.append(event.text) if isinstance(event, Note) else None  # noqa: E731
     run = train("greedy", registry=a_greedy_registry(most=3), observer=observer)
-    assert run.record["hardware"]["part_size"] == 2
+    assert run.record.hardware["micro_batch_size"] == 2
     assert sum("Memory ran out" in note for note in notes) == 2  # from 8 to 4 to 2
     assert any("2 images at a time" in note for note in notes)
     assert run.config["batch_size"] == 8
@@ -331,17 +331,21 @@ def test_wherever_photos_are_kept_the_weights_are_the_same(train, monkeypatch, t
         notes[name] = []
         tell = notes[name].append
         runs[name] = train(
-            epochs=1, observer=lambda event, on_change=tell: tell(event.text) if isinstance(event, Note) else None, **values
+            epochs=1,
+            observer=lambda event, on_change=tell: tell(event.text) if isinstance(event, Note) else None,
+            **values,
         )
         assert_same_weights(weights_of(runs[name]), weights_of(runs["memory"]))
-    placed = {name: run.record["data"]["cache"] for name, run in runs.items()}
+    placed = {name: run.record.data.cache for name, run in runs.items()}
     assert {part: placed["memory"][part]["tier"] for part in placed["memory"]} == dict.fromkeys(
         ("train", "val", "test"), "memory"
     )
     assert placed["memory"]["train"]["kept"] == 36
     assert 0 < placed["part"]["train"]["kept"] < 36
     assert 0 < placed["part"]["train"]["bytes"] + placed["part"]["val"]["bytes"] <= 5000
-    assert any("train photos are load_photos anew each time: load_photos photos may take" in note for note in notes["part"])
+    assert any(
+        "train photos are load_photos anew each time: load_photos photos may take" in note for note in notes["part"]
+    )
     assert placed["disk"]["train"]["reason"].startswith("written to")
     assert placed["found"]["train"]["reason"].startswith("found in")
     assert placed["off"]["val"] == {
@@ -383,14 +387,14 @@ def test_what_is_wrong_is_told_before_anything_is_written(train, tmp_path, value
 
 def test_a_whole_configuration_is_taken_alone(train, tmp_path, registry):
     config = make_config("small", **{**FAST, "epochs": 1})
-    assert finetune(config, registry=registry, runs=tmp_path).record["config"] == config.to_dict()
+    assert finetune(config, registry=registry, runs=tmp_path).record.config == config.to_dict()
     with pytest.raises(ConfigError, match="a configuration and further values"):
         finetune(config, registry=registry, runs=tmp_path, epochs=2)
 
 
 def test_bf16_is_recorded_and_learns(train):
     run = train(precision="bf16", epochs=1)
-    assert run.record["hardware"]["precision"] == "bf16"
+    assert run.record.hardware["precision"] == "bf16"
     assert run.results["test"]["accuracy"] > 0.6
 
 
@@ -442,17 +446,17 @@ def test_a_run_that_measured_its_precision_goes_on_in_it(train, tmp_path, regist
     started = []
     run = resume(tmp_path / "runs" / "small-flat-colours-1", registry=registry, observer=started.append)
     assert next(event.precision for event in started if isinstance(event, Started)) == "bf16"
-    assert run.record["hardware"]["precision_reason"] == bf16.reason
-    assert run.record["hardware"]["compile_reason"] == "too little is gained on cpu"
+    assert run.record.hardware["precision_reason"] == bf16.reason
+    assert run.record.hardware["compile_reason"] == "too little is gained on cpu"
 
 
 def test_what_was_chosen_for_the_machine_is_written_down_and_why(train):
-    hardware = train(epochs=1).record["hardware"]
+    hardware = train(epochs=1).record.hardware
     assert (hardware["precision"], hardware["precision_reason"]) == ("fp32", "asked for")
     assert hardware["layout"] == "channels-last"
     assert hardware["optimizer_kernels"] == "fused"
     assert (hardware["compile"], hardware["compile_reason"]) == (False, "too little is gained on cpu")
-    assert hardware["part_size"] is None
+    assert hardware["micro_batch_size"] is None
 
 
 def test_a_batch_size_of_auto_becomes_a_number_that_a_resumed_run_keeps(train, tmp_path, registry):
@@ -462,7 +466,7 @@ def test_a_batch_size_of_auto_becomes_a_number_that_a_resumed_run_keeps(train, t
     assert "32 images a step, as in the recipe; more would not be faster here." in stopper.notes
     run = resume(tmp_path / "runs" / "small-flat-colours-1", registry=registry)
     assert run.config["batch_size"] == 32
-    assert run.record["hardware"]["batch_size_reason"].startswith("auto: 32")
+    assert run.record.hardware["batch_size_reason"].startswith("auto: 32")
 
 
 def test_a_single_process_cannot_have_several_devices(train):

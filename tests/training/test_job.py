@@ -7,19 +7,20 @@ import torch
 
 from zoo.config import make_config
 from zoo.models.precision import Precision
+from zoo.runs.record import RunRecord
 from zoo.training.distributed.process_group import SINGLE_PROCESS
+from zoo.training.job import job_compilation, make_average
 from zoo.training.micro_batches import MicroBatches
-from zoo.training.settings import make_average, job_compilation
 
 
-def a_job(hardware=None, *, device="cuda", part_size=None, **values):
+def a_job(hardware=None, *, device="cuda", micro_batch_size=None, **values):
     return SimpleNamespace(
         config=make_config("small", data="colours", **values),
-        record={"hardware": dict(hardware or {})},
+        record=RunRecord(hardware=dict(hardware or {})),
         precision=Precision(name="fp32", device=torch.device(device), reason="a test"),
         processes=SINGLE_PROCESS,
         observer=lambda event: None,
-        micro_batches=MicroBatches(part_size),
+        micro_batches=MicroBatches(micro_batch_size),
     )
 
 
@@ -29,23 +30,23 @@ def test_a_resumed_run_is_compiled_as_was_decided(decided, why):
     compilation = job_compilation(job, images=32)
     compilation.consider(seconds_left=9e9, steps=1000)
     assert (compilation.on, compilation.why) == (decided, why)
-    assert job.record["hardware"] == {"compile": decided, "compile_reason": why}
+    assert job.record.hardware == {"compile": decided, "compile_reason": why}
 
 
 def test_a_run_that_was_stopped_before_that_was_decided_decides_it():
     first = a_job()
     job_compilation(first, images=32)
-    assert first.record["hardware"]["compile"] is False
-    resumed = job_compilation(a_job(first.record["hardware"]), images=32)
+    assert first.record.hardware["compile"] is False
+    resumed = job_compilation(a_job(first.record.hardware), images=32)
     resumed.consider(seconds_left=9e9, steps=20)
     assert resumed.on
 
 
-@pytest.mark.parametrize(("part_size", "compiled"), [(None, 32), (20, 16)])
-def test_whole_steps_are_compiled_or_the_parts_that_a_run_goes_on_with(monkeypatch, part_size, compiled):
+@pytest.mark.parametrize(("micro_batch_size", "compiled"), [(None, 32), (20, 16)])
+def test_whole_steps_are_compiled_or_the_parts_that_a_run_goes_on_with(monkeypatch, micro_batch_size, compiled):
     made = []
     monkeypatch.setattr(torch, "compile", lambda network, **how: made.append(how) or network)
-    compilation = job_compilation(a_job(device="cpu", compile="yes", part_size=part_size), images=32)
+    compilation = job_compilation(a_job(device="cpu", compile="yes", micro_batch_size=micro_batch_size), images=32)
     for count in (7, 16, 32):
         before = len(made)
         assert compilation(len, [0] * count, count=count) == count

@@ -6,12 +6,11 @@ import torch
 from fakes import PREPROCESS, SmallBackbone, SmallHead, make_samples
 from torch import nn
 
-from zoo.data.loading.augment_params import Augmentation
-from zoo.data.loading.augment_params import make_generator
+from zoo.data.loading.augment_params import Augmentation, make_generator
 from zoo.data.loading.loader import Batch, TrainLoader
 from zoo.data.loading.pixel_buffer import PixelBuffer
-from zoo.data.loading.transform import ShrinkForCrops
 from zoo.data.loading.store import PhotoStore
+from zoo.data.loading.transform import ShrinkForCrops
 from zoo.errors import TrainingError
 from zoo.models.classifier import Classifier
 from zoo.models.precision import choose_precision

@@ -7,6 +7,13 @@ from zoo.training.memory_errors import is_out_of_memory
 from zoo.training.micro_batches import MicroBatches, concatenate, select
 
 
+def attempt_all(micro_batches, work, **how):
+    """Returns what the first attempt that succeeds returns."""
+    for attempt in micro_batches.attempts(**how):
+        with attempt:
+            return work()
+
+
 @pytest.mark.parametrize(
     "error",
     [
@@ -33,7 +40,7 @@ def test_what_the_cpu_allocator_really_says_is_understood():
 def test_other_errors_are_not_taken_for_it(error):
     assert not is_out_of_memory(error)
     with pytest.raises(type(error)):
-        MicroBatches().run(lambda: (_ for _ in ()).throw(error), count=4)
+        attempt_all(MicroBatches(), lambda: (_ for _ in ()).throw(error), count=4)
 
 
 def test_parts_are_as_equal_as_can_be_and_miss_nothing():
@@ -59,7 +66,7 @@ def test_work_is_done_again_in_halves_until_it_fits():
             raise torch.OutOfMemoryError("CUDA out of memory")
         return sizes
 
-    assert micro_batches.run(work, count=20, again=lambda: undone.append(True)) == [5, 5, 5, 5]
+    assert attempt_all(micro_batches, work, count=20, undo=lambda: undone.append(True)) == [5, 5, 5, 5]
     assert told == [10, 5]
     assert len(undone) == 2
     assert micro_batches.size == 5
@@ -83,7 +90,7 @@ def test_what_an_attempt_held_is_let_go_before_the_next():
         if micro_batches.size != 1:
             raise torch.OutOfMemoryError(f"no room for {held}")
 
-    micro_batches.run(work, count=4)
+    attempt_all(micro_batches, work, count=4)
     assert alive == [0, 0, 0]
 
 
@@ -92,14 +99,14 @@ def test_memory_too_small_for_one_image_is_told():
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     with pytest.raises(TrainingError, match="too small for a single image") as caught:
-        MicroBatches().run(work, count=8)
+        attempt_all(MicroBatches(), work, count=8)
     assert "--image-size" in caught.value.hint
     assert isinstance(caught.value.__cause__, torch.OutOfMemoryError)
 
 
 def test_kept_features_are_taken_apart_and_joined_like_images():
     features = Features(torch.arange(6.0).view(3, 2), torch.arange(12.0).view(3, 4, 1, 1))
-    joined = join([some(features, slice(0, 1)), some(features, slice(1, 3))])
+    joined = concatenate([select(features, slice(0, 1)), select(features, slice(1, 3))])
     assert isinstance(joined, Features)
     assert torch.equal(joined.pooled, features.pooled)
     assert torch.equal(joined.map, features.map)

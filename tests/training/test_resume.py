@@ -1,4 +1,4 @@
-import json
+import dataclasses
 import random
 import signal
 import threading
@@ -8,6 +8,7 @@ import pytest
 import safetensors.torch
 import torch
 from fakes import FakePlugin, SmallHead, encode_png, make_backbone_spec, make_images, make_photo
+from run_files import write_json_record
 
 import zoo
 from zoo.errors import RunError, TrainingError
@@ -15,7 +16,7 @@ from zoo.events import Finished, Note, Started
 from zoo.models.precision import Precision
 from zoo.runs.manifest import check_folder
 from zoo.runs.open import open_run
-from zoo.runs.run import write_record
+from zoo.runs.record import write_record
 from zoo.training import finalize as conclusion
 from zoo.training import train as training
 from zoo.training.finetune import finetune, resume
@@ -150,11 +151,11 @@ def test_a_signal_saves_at_the_next_rest_and_says_how_to_go_on(train, stopping, 
     told = stopping(train, **how)
     run = newest(runs)
     assert told[-1].text == f"Stopped. 'zoo finetune --resume {run.path}' goes on {where}."
-    assert run.record["status"] == "interrupted"
+    assert run.record.status == "interrupted"
     again = resume(run.path, registry=registry)
     assert_same(again, train())
     assert again.finished
-    assert "saved" not in again.record
+    assert not again.record.saved
     assert check_folder(again.path) == []
     left = {"run.json", "model.safetensors", "metrics.jsonl", "manifest.json"}
     assert {file.name for file in again.path.iterdir()} == left
@@ -189,7 +190,7 @@ def test_a_run_may_be_stopped_again_and_again(stopped, stopping, train, registry
     run = stopped(2)
     for at in (2, 5, 2):
         stopping(lambda observer: resume(run.path, registry=registry, observer=observer), at)
-    assert open_run(run.path).record["saved"] == {"epoch": 2, "step": 1}
+    assert open_run(run.path).record.saved == {"epoch": 2, "step": 1}
     assert_same(resume(run.path, registry=registry), train())
 
 
@@ -216,7 +217,7 @@ def test_a_second_ctrl_c_ends_it_at_once_and_the_last_save_is_kept(train, runs, 
         with pytest.raises(KeyboardInterrupt):
             train(save_every=0)
     run = newest(runs)
-    assert run.record["saved"] == {"epoch": 1, "step": 1}
+    assert run.record.saved == {"epoch": 1, "step": 1}
     assert_same(resume(run.path, registry=registry), train())
 
 
@@ -270,7 +271,7 @@ def test_what_an_epoch_left_before_its_checkpoint_is_come_by_again(train, runs, 
             train(save_every=0)
     run = newest(runs)
     assert [row["epoch"] for row in run.metrics()] == [0, 1, 2]
-    assert run.record["saved"] == {"epoch": 1, "step": STEPS}
+    assert run.record.saved == {"epoch": 1, "step": STEPS}
     assert_same(resume(run.path, registry=registry), train())
 
 
@@ -287,8 +288,8 @@ def test_a_run_goes_on_though_what_it_started_from_is_gone(train, stopped, regis
     run = stopped(STEPS + 2, weights=str(first.weights_path))
     first.weights_path.unlink()
     resumed = resume(run.path, registry=registry)
-    assert resumed.record["config"]["weights"] == str(first.weights_path)
-    assert "loaded from" in resumed.record["weights"]
+    assert resumed.record.config["weights"] == str(first.weights_path)
+    assert "loaded from" in resumed.record.weights
 
 
 def test_a_finished_run_is_not_resumed(train, registry):
@@ -314,7 +315,7 @@ def test_two_processes_cannot_train_one_run(stopped, registry):
     run = stopped(2)
     with locked_run(run.path), pytest.raises(RunError, match=f"Another process is training {run.path}"):
         resume(run.path, registry=registry)
-    assert open_run(run.path).record["status"] == "interrupted"
+    assert open_run(run.path).record.status == "interrupted"
     assert resume(run.path, registry=registry).finished
 
 
@@ -346,11 +347,11 @@ def test_changed_photos_are_named_and_refused(stopped, registry, plugin):
 
 def test_changed_code_and_configuration_are_told_and_refused(stopped, registry):
     run = stopped(STEPS + 2)
-    record = json.loads(json.dumps(run.record))
+    record = run.record.to_json()
     record["config"]["lr"] = 0.5
     record["packages"]["torch"] = "1.0"
     record["sources"]["fakes"] = "0" * 12
-    write_record(run.path, record)
+    write_json_record(run.path, record, version=2)
     with pytest.raises(RunError) as caught:
         resume(run.path, registry=registry)
     items = caught.value.message.splitlines()[1:]
@@ -365,8 +366,8 @@ def test_who_insists_goes_on_and_the_record_tells(stopped, registry, plugin):
     plugin.dataset = make_images(train=plugin.dataset.train[1:])
     again = resume(run.path, registry=registry, anyway=True, observer=notes.append)
     what = ["train photos that are gone: train/red/0.png"]
-    assert [change["what"] for change in again.record["changed"]] == [what]
-    assert again.record["data"]["counts"]["train"] == 35
+    assert [change["what"] for change in again.record.changed] == [what]
+    assert again.record.data.counts["train"] == 35
     warning = next(event for event in notes if isinstance(event, Note))
     assert warning.warning
     assert warning.text == f"Something has changed since the run was begun: {what[0]}."
@@ -374,7 +375,7 @@ def test_who_insists_goes_on_and_the_record_tells(stopped, registry, plugin):
 
 def test_another_machine_is_told(stopped, registry):
     run, notes = stopped(2), []
-    write_record(run.path, {**run.record, "hardware": {**run.record["hardware"], "threads": 64}})
+    write_record(run.path, run.record.with_hardware(threads=64))
     resume(run.path, registry=registry, observer=lambda e: notes.append(e.text) if isinstance(e, Note) else None)
     assert "begun on another machine (threads 64 -> 1)" in notes[0]
 
@@ -388,7 +389,7 @@ def test_a_broken_configuration_or_checkpoint_is_told(stopped, registry):
     torch.save({"epoch": 3}, run.path / "checkpoint.pt")
     with pytest.raises(RunError, match="is no checkpoint that this version writes"):
         resume(run.path, registry=registry)
-    write_record(run.path, {**run.record, "config": {"backbone": "small", "colour": "red"}})
+    write_record(run.path, dataclasses.replace(run.record, config={"backbone": "small", "colour": "red"}))
     with pytest.raises(RunError, match=r"'config' in run\.json is not readable"):
         resume(run.path, registry=registry)
 
@@ -403,7 +404,7 @@ def test_spoilt_weights_end_the_run_and_do_not_take_the_place_of_good_ones(train
         train(save_every=0)
     assert "--lr" in caught.value.hint
     run = newest(runs)
-    assert run.record["saved"] == {"epoch": 1, "step": 1}
+    assert run.record.saved == {"epoch": 1, "step": 1}
     assert all(tensor.isfinite().all() for tensor in weights_of(run).values())
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from run_files import write_json_record
 
 import zoo.plugins.registry
 from zoo import (
@@ -27,7 +28,6 @@ from zoo.cli.main import main
 from zoo.errors import ConfigError, ExportError
 from zoo.plugins.entry_points import DISTRIBUTION, Candidate
 from zoo.plugins.options import option
-from zoo.runs.run import write_record
 
 
 class Ran(NamedTuple):
@@ -144,7 +144,7 @@ def make_run(tmp_path):
             "data": {"name": "dogs"},
             "results": scored if results is None else results,
         }
-        write_record(folder, record)
+        write_json_record(folder, record)
         return folder
 
     return make

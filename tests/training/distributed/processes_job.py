@@ -145,7 +145,7 @@ def goes_on(folder):
     ours, theirs = (load_file(run.weights_path) for run in (again, whole))
     losses = [[row["train_loss"] for row in run.metrics()] for run in (again, whole)]
     same = losses[0] == losses[1] and all(torch.equal(ours[name], theirs[name]) for name in ours)
-    return {"same": same, "saved": stopped.record["saved"]}
+    return {"same": same, "saved": stopped.record.saved}
 
 
 def outputs(processes, count):

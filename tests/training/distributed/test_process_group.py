@@ -112,7 +112,7 @@ def test_two_processes_learn_what_one_learns(seen, name, tmp_path):
     (run,) = [open_run(path) for path in (folder / "runs" / name).iterdir()]
     alone = job.train(tmp_path, name)
     assert told[name] == alone.results["test"]["accuracy"]
-    assert run.record["hardware"]["processes"] == 2
+    assert run.record.hardware["processes"] == 2
     for row, expected in zip(run.metrics(), alone.metrics(), strict=True):
         for figure in ("train_loss", "val_loss", "learning_rate"):
             assert row[figure] == pytest.approx(expected[figure], rel=1e-5, abs=1e-6), (figure, row["epoch"])

@@ -59,10 +59,10 @@ def assert_alike(run, other):
 @pytest.mark.parametrize("values", [{}, {"views": 2}, {"views": 2, "ema": None, "probe": True}, {"freeze": "3"}])
 def test_what_is_learnt_does_not_depend_on_what_is_kept(train, monkeypatch, values):
     kept = train(**values)
-    assert kept.record["kept"]["val"]
+    assert kept.record.activation_cache["val"]
     monkeypatch.setattr(PhotoCache, "room", lambda cache: 0)
     anew = train(**values)
-    assert not anew.record["kept"]["val"]
+    assert not anew.record.activation_cache["val"]
     assert_alike(kept, anew)
 
 
@@ -86,7 +86,7 @@ def test_a_run_tells_what_it_keeps(train):
 
 @pytest.mark.parametrize("values", [{}, {"views": 4}, {"views": 2, "mixup": 0.2}])
 def test_validation_photos_are_kept_where_views_are_not(train, values):
-    kept = train(**values).record["kept"]
+    kept = train(**values).record.activation_cache
     assert (kept["val"], kept["views"]) == (True, 0)
     assert kept["reason"] == "each epoch has views of its own"
 
@@ -111,7 +111,7 @@ def test_views_that_do_not_fit_are_made_anew_and_that_is_told(train, monkeypatch
 
 def test_where_nothing_is_frozen_nothing_is_said(train):
     events = []
-    assert train(freeze="none", observer=events.append).record["kept"]["reason"] == "no stage is frozen"
+    assert train(freeze="none", observer=events.append).record.activation_cache["reason"] == "no stage is frozen"
     assert not [event for event in events if isinstance(event, Note)]
 
 
@@ -124,7 +124,7 @@ def test_a_network_that_cannot_be_divided_is_trained_as_it_is_and_that_is_told(t
     notes = []
     run = train("moody", registry=registry, observer=lambda e: notes.append(e.text) if isinstance(e, Note) else None)
     assert run.finished
-    assert "depends on the content of the images" in run.record["kept"]["reason"]
+    assert "depends on the content of the images" in run.record.activation_cache["reason"]
     assert any("frozen stages are run in every epoch: what it does depends" in note for note in notes)
 
 
@@ -140,6 +140,6 @@ def test_a_resumed_run_with_kept_views_ends_with_the_same_weights(train, tmp_pat
         train(**values, observer=stop)
     stopped = open_run(max((tmp_path / "runs").iterdir(), key=lambda folder: folder.stat().st_ctime_ns))
     again = resume(stopped.path, registry=registry)
-    assert again.record["kept"]["views"] == values["views"]
+    assert again.record.activation_cache["views"] == values["views"]
     assert losses_of(again) == losses_of(whole)
     assert all(torch.equal(value, weights_of(whole)[name]) for name, value in weights_of(again).items())
