@@ -1,0 +1,54 @@
+"""The files about the project agree with each other: version, changelog, dependencies, workflows."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+import zoo
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+PINNED = re.findall(r"^([\w.-]+)==", (ROOT / "constraints.txt").read_text("utf-8"), re.MULTILINE)
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+
+
+def test_the_version_is_the_same_everywhere():
+    version = PROJECT["project"]["version"]
+    assert zoo.__version__ == version
+    assert f"\n## [{version}] - " in (ROOT / "CHANGELOG.md").read_text("utf-8")
+
+
+def test_the_changelog_begins_with_unreleased_changes():
+    headings = re.findall(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
+    assert headings[0] == "Unreleased"
+
+
+def test_every_direct_dependency_is_pinned():
+    project = PROJECT["project"]
+    groups = [
+        project["dependencies"],
+        *project["optional-dependencies"].values(),
+        *PROJECT["dependency-groups"].values(),
+    ]
+    needed = {re.match(r"[\w.-]+", requirement)[0] for group in groups for requirement in group}
+    # The tested machine uses onnxruntime-gpu: see the markers in pyproject.toml.
+    assert needed - {"onnxruntime"} <= set(PINNED)
+    assert sorted(PINNED) == PINNED
+
+
+@pytest.mark.parametrize("file", WORKFLOWS, ids=lambda file: file.name)
+def test_every_job_of_a_workflow_is_limited_in_time_and_rights(file):
+    workflow = yaml.safe_load(file.read_text("utf-8"))
+    assert workflow["permissions"] == {"contents": "read"}
+    for name, job in workflow["jobs"].items():
+        assert job["timeout-minutes"] <= 60, name
+        assert all("uses" in step or "run" in step for step in job["steps"]), name
+
+
+def test_ci_tests_every_supported_python():
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text("utf-8"))
+    classifiers = re.findall(r"Python :: (3\.\d+)", " ".join(PROJECT["project"]["classifiers"]))
+    assert workflow["jobs"]["test"]["strategy"]["matrix"]["python"] == classifiers
