@@ -20,12 +20,12 @@ _EXPORTS = {
     "zoo.inference.predictor": ("PhotoPredictor", "Prediction"),
     "zoo.inference.run_predictor": ("Predictor", "load"),
     "zoo.metrics.classification": ("Evaluation",),
-    "zoo.plugins.checks": ("check_server",),
     "zoo.plugins.contracts": ("Backbone", "Features", "Head", "Stage", "StagedBackbone"),
     "zoo.plugins.hookspecs": ("hookimpl",),
     "zoo.plugins.losses": ("Criterion",),
     "zoo.plugins.options": ("NoOptions", "option"),
     "zoo.plugins.registry": ("Registry", "load_registry"),
+    "zoo.plugins.servers": ("check_server",),
     "zoo.plugins.specs": (
         "BackboneCard",
         "BackboneFamily",
@@ -62,7 +62,6 @@ if TYPE_CHECKING:
     from zoo.inference.predictor import PhotoPredictor as PhotoPredictor, Prediction as Prediction
     from zoo.inference.run_predictor import Predictor as Predictor, load as load
     from zoo.metrics.classification import Evaluation as Evaluation
-    from zoo.plugins.checks import check_server as check_server
     from zoo.plugins.contracts import (
         Backbone as Backbone,
         Features as Features,
@@ -74,6 +73,7 @@ if TYPE_CHECKING:
     from zoo.plugins.losses import Criterion as Criterion
     from zoo.plugins.options import NoOptions as NoOptions, option as option
     from zoo.plugins.registry import Registry as Registry, load_registry as load_registry
+    from zoo.plugins.servers import check_server as check_server
     from zoo.plugins.specs import (
         BackboneCard as BackboneCard,
         BackboneFamily as BackboneFamily,

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from zoo.errors import ConfigError, PluginError, WeightsError
 from zoo.models.features import measure, tokens_to_map, wrong_size
 from zoo.plugins.contracts import Backbone, Features, Stage
-from zoo.utils.fetch.online import ELSEWHERE
+from zoo.plugins.servers import WEIGHTS_HINT
 from zoo_timm.pretrained import card, config, fetch
 
 if TYPE_CHECKING:
@@ -165,7 +165,10 @@ def _create(name: str, request: BackboneRequest, hint: str) -> nn.Module:
         if not request.pretrained:
             raise wrong_size(name, request.image_size, error, hint=hint) from error
         reason = str(error).strip().partition("\n")[0]
-        raise WeightsError(f"The pretrained weights of {name} cannot be loaded: {reason}.", hint=ELSEWHERE) from error
+        problem = f"The pretrained weights of {name} cannot be loaded: {reason}."
+        raise WeightsError(problem, hint=WEIGHTS_HINT) from error
+            f"The pretrained weights of {name} cannot be loaded: {reason}.", hint=WEIGHTS_HINT
+        ) from error
     return net.train()
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from huggingface_hub import constants
 
 from zoo.errors import WeightsError
-from zoo.utils.fetch.online import ELSEWHERE, require_reachable
+from zoo.plugins.servers import WEIGHTS_HINT, require_server
 
 
 def check_pretrained(name: str) -> None:
@@ -21,5 +21,5 @@ def check_pretrained(name: str) -> None:
         return
     what = f"The pretrained weights of {name}"
     if constants.HF_HUB_OFFLINE:
-        raise WeightsError(f"{what} are not in the local cache, and HF_HUB_OFFLINE is set.", hint=ELSEWHERE)
-    require_reachable(constants.ENDPOINT, what=what, hint=ELSEWHERE)
+        raise WeightsError(f"{what} are not in the local cache, and HF_HUB_OFFLINE is set.", hint=WEIGHTS_HINT)
+    require_server(constants.ENDPOINT, what=what, hint=WEIGHTS_HINT)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zoo.plugins.checks import check_server
+from zoo.plugins.servers import check_server
 from zoo.plugins.specs import Finding
 
 

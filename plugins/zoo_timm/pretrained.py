@@ -15,9 +15,9 @@ from timm.models._hub import check_cached_file
 
 from zoo.errors import WeightsError
 from zoo.models.weights import read_state_dict
+from zoo.plugins.servers import WEIGHTS_HINT, require_server
 from zoo.plugins.specs import BackboneCard, WeightsInfo
 from zoo.preprocess import Preprocess
-from zoo.utils.fetch.online import ELSEWHERE, require_reachable
 
 _RESIZE_MODES = {"center": "shorter", "border": "longer", "squash": "squash"}
 _FILES = ("model.safetensors", "pytorch_model.bin")
@@ -76,9 +76,9 @@ def fetch(name: str) -> dict[str, Any]:
     if cfg.url:
         if not check_cached_file(cfg.url):
             url = cfg.url if isinstance(cfg.url, str) else cfg.url[0]  # or an address and a file name
-            require_reachable(url, what=what, hint=ELSEWHERE)
+            require_server(url, what=what, hint=WEIGHTS_HINT)
         return {}
-    raise WeightsError(f"timm has no pretrained weights for {name}.", hint=ELSEWHERE)
+    raise WeightsError(f"timm has no pretrained weights for {name}.", hint=WEIGHTS_HINT)
 
 
 def _hub_file(cfg: PretrainedCfg, what: str) -> Path:
@@ -89,19 +89,19 @@ def _hub_file(cfg: PretrainedCfg, what: str) -> Path:
         if isinstance(cached, str):
             return Path(cached)
     if constants.HF_HUB_OFFLINE:
-        raise WeightsError(f"{what} are not in the local cache, and HF_HUB_OFFLINE is set.", hint=ELSEWHERE)
-    require_reachable(constants.ENDPOINT, what=what, hint=ELSEWHERE)
+        raise WeightsError(f"{what} are not in the local cache, and HF_HUB_OFFLINE is set.", hint=WEIGHTS_HINT)
+    require_server(constants.ENDPOINT, what=what, hint=WEIGHTS_HINT)
     for file in files:
         try:
             return Path(huggingface_hub.hf_hub_download(repository, file, revision=revision or None))
         except LocalEntryNotFoundError as error:
-            raise WeightsError(f"{what} cannot be downloaded: {_first_line(error)}.", hint=ELSEWHERE) from error
+            raise WeightsError(f"{what} cannot be downloaded: {_first_line(error)}.", hint=WEIGHTS_HINT) from error
         except EntryNotFoundError:
             continue  # the repository is there, and has its weights in another format
         # The hub's transport, and with it what it raises, differs between its versions.
         except Exception as error:
-            raise WeightsError(f"{what} cannot be downloaded: {_first_line(error)}.", hint=ELSEWHERE) from error
-    raise WeightsError(f"{what} are not in {repository}: no {' or '.join(map(str, files))} there.", hint=ELSEWHERE)
+            raise WeightsError(f"{what} cannot be downloaded: {_first_line(error)}.", hint=WEIGHTS_HINT) from error
+    raise WeightsError(f"{what} are not in {repository}: no {' or '.join(map(str, files))} there.", hint=WEIGHTS_HINT)
 
 
 def _first_line(error: Exception) -> str:

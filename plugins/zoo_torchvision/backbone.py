@@ -14,7 +14,7 @@ from zoo.errors import ConfigError, WeightsError
 from zoo.models.features import measure, tokens_to_map, wrong_size
 from zoo.models.weights import load_backbone
 from zoo.plugins.contracts import Backbone, Features, Stage
-from zoo.utils.fetch.online import ELSEWHERE
+from zoo.plugins.servers import WEIGHTS_HINT
 from zoo_torchvision.anatomy import ANATOMIES, Anatomy, plain, take_out
 from zoo_torchvision.names import family_of
 from zoo_torchvision.pretrained import card, fetch_state_dict
@@ -133,7 +133,7 @@ def build(name: str, request: BackboneRequest) -> Backbone:
     if state is not None:
         report = load_backbone(backbone, state, source=f"torchvision's weights of {name}")
         if report.missing or report.mismatched:
-            raise WeightsError(f"torchvision's weights of {name} do not fit it: {report.summary()}.", hint=ELSEWHERE)
+            raise WeightsError(f"torchvision's weights of {name} do not fit it: {report.summary()}.", hint=WEIGHTS_HINT)
     return backbone
 
 

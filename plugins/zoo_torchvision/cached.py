@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from zoo.utils.fetch.online import ELSEWHERE, require_reachable
+from zoo.plugins.servers import WEIGHTS_HINT, require_server
 
 _SERVER = "https://download.pytorch.org"
 _FAMILY = 8  # letters that files of one family share: torchvision's file names are not quite its networks' names
@@ -20,7 +20,7 @@ def check_pretrained(name: str) -> None:
     """
     family = _plain(name)[:_FAMILY]
     if not any(_plain(file.name).startswith(family) for file in _cache().glob("*.pth")):
-        require_reachable(_SERVER, what=f"The pretrained weights of {name}", hint=ELSEWHERE)
+        require_server(_SERVER, what=f"The pretrained weights of {name}", hint=WEIGHTS_HINT)
 
 
 def _plain(name: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zoo.plugins.checks import check_server
+from zoo.plugins.servers import check_server
 from zoo.plugins.specs import Finding
 
 _TOGETHER = "Install the two together: pip install --force-reinstall torch torchvision"

@@ -13,9 +13,9 @@ from torchvision.models import get_model_weights
 from torchvision.transforms import InterpolationMode
 
 from zoo.errors import WeightsError
+from zoo.plugins.servers import WEIGHTS_HINT, require_server
 from zoo.plugins.specs import BackboneCard, WeightsInfo
 from zoo.preprocess import Preprocess
-from zoo.utils.fetch.online import ELSEWHERE, require_reachable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,14 +59,14 @@ def fetch_state_dict(name: str) -> dict[str, Tensor]:
     cached = Path(torch.hub.get_dir(), "checkpoints", weights.url.rpartition("/")[2])
     what = f"The pretrained weights of {name}"
     if not cached.exists():
-        require_reachable(weights.url, what=what, hint=ELSEWHERE)
+        require_server(weights.url, what=what, hint=WEIGHTS_HINT)
     try:
         # weights_only, which torchvision does not ask for: what lies in the cache may be anybody's, and is not hashed.
         return dict(weights.get_state_dict(progress=sys.stderr.isatty(), check_hash=True, weights_only=True))
     except (urllib.error.URLError, ConnectionError, TimeoutError) as error:
-        raise WeightsError(f"{what} cannot be downloaded: {error}.", hint=ELSEWHERE) from error
+        raise WeightsError(f"{what} cannot be downloaded: {error}.", hint=WEIGHTS_HINT) from error
     # A wrong hash, a disk that is full, a file left truncated by another program.
     except (RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError) as error:
         reason = str(error).partition("\n")[0]
-        hint = f"Remove {cached} and try again. {ELSEWHERE}" if cached.exists() else ELSEWHERE
+        hint = f"Remove {cached} and try again. {WEIGHTS_HINT}" if cached.exists() else WEIGHTS_HINT
         raise WeightsError(f"{what} are not usable: {reason}.", hint=hint) from error

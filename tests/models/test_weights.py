@@ -1,10 +1,6 @@
-import http.server
 import os
 import pickle
-import socket
 import struct
-import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -16,7 +12,6 @@ from zoo.errors import ConfigError, PluginError, WeightsError
 from zoo.models.features import measure, token_grid, tokens_to_map
 from zoo.models.weights import load_backbone, read_state_dict
 from zoo.plugins.contracts import StagedBackbone
-from zoo.utils.fetch.online import require_reachable
 
 TEST_DATA = os.environ.get("ZOO_TEST_DATA")
 
@@ -198,49 +193,6 @@ def test_widths_are_measured_and_impossible_sizes_named():
     backbone.forward = lambda images: (images, images)
     with pytest.raises(PluginError, match=r"not \(N, D\) and \(N, C, h, w\)"):
         measure(backbone, (8, 8), owner="small", hint="")
-
-
-# Reaching servers
-
-
-@pytest.fixture
-def server(monkeypatch):
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_HEAD(self):
-            self.send_response(int(self.path.strip("/")))
-            self.end_headers()
-
-        def log_message(self, *_):
-            return
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{running.server_port}"
-        running.shutdown()
-
-
-def test_a_server_that_answers_is_reachable(server):
-    for status in (200, 403, 404):
-        require_reachable(f"{server}/{status}", what="It", hint="")
-    with pytest.raises(WeightsError, match=r"It cannot be downloaded from 127\.0\.0\.1:\d+: the server answers 503"):
-        require_reachable(f"{server}/503", what="It", hint="")
-
-
-def test_a_server_that_does_not_answer_is_given_up_within_seconds(monkeypatch):
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with socket.socket() as silent:
-        silent.bind(("127.0.0.1", 0))
-        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        with pytest.raises(WeightsError, match="refused"):
-            require_reachable(address, what="It", hint="")
-        silent.listen()
-        started = time.monotonic()
-        with pytest.raises(WeightsError, match=r"no answer within 0\.3 s|timed out") as caught:
-            require_reachable(address, what="It", hint="Do without.", patience=0.3)
-        assert time.monotonic() - started < 2
-        assert caught.value.hint == "Do without."
 
 
 # Real files

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from zoo.errors import WeightsError
-from zoo.utils.fetch.online import ELSEWHERE
+from zoo.plugins.servers import WEIGHTS_HINT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,7 +72,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         WeightsError: There is no such file, it is no checkpoint, it is truncated, or it holds more than plain weights.
     """
     if not path.is_file():
-        raise WeightsError(f"There is no weights file {path}.", hint=f"Check the path. {ELSEWHERE}")
+        raise WeightsError(f"There is no weights file {path}.", hint=f"Check the path. {WEIGHTS_HINT}")
     if path.suffix.lower() == ".safetensors":
         return _unwrap(_read_safetensors(path), path)
     if path.suffix.lower() in _PICKLES:
