@@ -167,8 +167,6 @@ def _create(name: str, request: BackboneRequest, hint: str) -> nn.Module:
         reason = str(error).strip().partition("\n")[0]
         problem = f"The pretrained weights of {name} cannot be loaded: {reason}."
         raise WeightsError(problem, hint=WEIGHTS_HINT) from error
-            f"The pretrained weights of {name} cannot be loaded: {reason}.", hint=WEIGHTS_HINT
-        ) from error
     return net.train()
 
 
