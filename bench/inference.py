@@ -58,7 +58,7 @@ def make_run(arguments: argparse.Namespace, folder: Path) -> Any:
 def export_all(run: Any, folder: Path) -> tuple[dict[tuple[str, str], Path], list[str]]:
     """Returns the exported files by kind and precision, and a note for each that was not worth keeping."""
     from zoo.errors import ExportError
-    from zoo_export.targets.onnx import export
+    from zoo_export.targets.onnx import export_onnx
 
     files: dict[tuple[str, str], Path] = {}
     notes = []
@@ -69,7 +69,7 @@ def export_all(run: Any, folder: Path) -> tuple[dict[tuple[str, str], Path], lis
             target = folder / f"{kind}-{precision}.onnx"
             try:
                 # What so little training makes of so few photos says nothing of what precision costs in accuracy.
-                export(run, target, input=kind, precision=precision, max_drop=100)
+                export_onnx(run, target, input=kind, precision=precision, max_drop=100)
             except ExportError as error:
                 notes.append(f"{precision} {kind}: {error.message}")
             else:

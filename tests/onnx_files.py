@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+from typing import TYPE_CHECKING
+
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
@@ -9,6 +12,11 @@ from onnx import TensorProto, helper, numpy_helper
 from zoo.preprocess import Preprocess
 from zoo_export.model_card import KEY, ModelCard
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
+WEIGHTS = b"these are weights"
+CREATED = "2026-01-01T00:00:00+00:00"
 CLASSES = ("red", "green", "blue")
 SQUARE = Preprocess(size=(16, 16), resize=16)
 
@@ -32,6 +40,20 @@ def make_card(**changes) -> ModelCard:
         "parity": {"verified": True},
     }
     return ModelCard(**{**values, **changes})
+
+
+def make_run_card(**changes) -> ModelCard:
+    """Returns the card of a file exported from the run r-1, created at `CREATED` with `WEIGHTS`."""
+    run = {"name": "r-1", "created": CREATED}
+    return make_card(**{"run": run, "weights_sha256": hashlib.sha256(WEIGHTS).hexdigest(), **changes})
+
+
+def write_model(path: Path, card: ModelCard | None) -> None:
+    """Writes a model; without a card if `card` is None."""
+    model = make_model(card or make_card())
+    if card is None:
+        del model.metadata_props[:]
+    onnx.save_model(model, path)
 
 
 def make_model(card: ModelCard, *, text: str | None = None, classes: int | None = None) -> onnx.ModelProto:
@@ -68,10 +90,10 @@ def make_model(card: ModelCard, *, text: str | None = None, classes: int | None 
     ]
     tensors = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
     graph = helper.make_graph(nodes, "classifier", [given], outputs, tensors)
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
-    onnx.checker.check_model(made)
-    helper.set_model_props(made, {KEY: card.to_json() if text is None else text})
-    return made
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    onnx.checker.check_model(model)
+    helper.set_model_props(model, {KEY: card.to_json() if text is None else text})
+    return model
 
 
 def _crop(spec: Preprocess) -> tuple[list[onnx.NodeProto], dict[str, np.ndarray]]:

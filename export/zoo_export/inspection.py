@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import ExportError
-from zoo.utils.files import read_plain
+from zoo.utils.files import read_regular_file
 from zoo_export.model_card import KEY, MAX_TEXT, OUTPUTS, TENSOR, ModelCard
 from zoo_export.security.encryption import SUFFIX, find_secret, read_decrypted
 
@@ -85,7 +85,7 @@ def inspect_file(path: Path, *, ask: Callable[[str], str] | None = None) -> Insp
         IntegrityError: The file is encrypted and no key or passphrase opens it, or it was modified.
     """
     try:
-        content = read_plain(path, most=None)
+        content = read_regular_file(path, max_bytes=None)
     except OSError as error:
         raise ExportError(
             f"{path} cannot be read: {error.strerror}.", hint="'zoo export RUN' writes a file."

@@ -1,4 +1,4 @@
-"""What a file tells, ours and others'."""
+"""Inspection of exported files, of other files and of damaged ones."""
 
 import io
 import subprocess
@@ -11,12 +11,12 @@ import pytest
 from onnx import TensorProto, helper
 
 from zoo.errors import ExportError, IntegrityError
-from zoo_export.card import KEY
-from zoo_export.inspection import Value, inspect
-from zoo_export.secrecy import encrypt_file
+from zoo_export.inspection import TensorInfo, inspect_file, read_card
+from zoo_export.model_card import KEY
+from zoo_export.security.encryption import encrypt_file
 
 
-def foreign(path, **properties):
+def write_foreign(path, **properties):
     graph = helper.make_graph(
         [helper.make_node("Relu", ["x"], ["y"])],
         "g",
@@ -29,105 +29,105 @@ def foreign(path, **properties):
     return path
 
 
-def test_our_own(exported):
-    inspected = inspect(exported.path)
-    assert inspected.inputs == (Value("image", "uint8", ("batch", "height", "width", 3)),)
-    assert [value.name for value in inspected.outputs] == ["probabilities", "logits", "heatmap"]
-    assert inspected.outputs[0].shape == ("batch", 3)
-    assert inspected.opset == 18
-    assert inspected.producer.startswith("finetune-zoo ")
-    assert inspected.bytes == exported.path.stat().st_size == exported.bytes
-    assert inspected.to_dict()["card"]["classes"] == exported.card.classes
+def test_exported_file(exported):
+    inspection = inspect_file(exported.path)
+    assert inspection.inputs == (TensorInfo("image", "uint8", ("batch", "height", "width", 3)),)
+    assert [value.name for value in inspection.outputs] == ["probabilities", "logits", "heatmap"]
+    assert inspection.outputs[0].shape == ("batch", 3)
+    assert inspection.opset == 18
+    assert inspection.producer.startswith("finetune-zoo ")
+    assert inspection.bytes == exported.path.stat().st_size == exported.bytes
+    assert inspection.to_dict()["card"]["classes"] == exported.card.classes
 
 
-def test_somebody_elses(tmp_path):
-    inspected = inspect(foreign(tmp_path / "m.onnx"))
-    assert inspected.card is None
-    assert inspected.inputs == (Value("x", "float", ("n", 3, "?")),)
-    assert (inspected.opset, inspected.producer) == (17, "elsewhere")
-    assert inspected.to_dict()["card"] is None
+def test_file_of_another_tool(tmp_path):
+    inspection = inspect_file(write_foreign(tmp_path / "m.onnx"))
+    assert inspection.card is None
+    assert inspection.inputs == (TensorInfo("x", "float", ("n", 3, "?")),)
+    assert (inspection.opset, inspection.producer) == (17, "elsewhere")
+    assert inspection.to_dict()["card"] is None
 
 
-def test_a_broken_card_is_told(tmp_path):
-    with pytest.raises(ExportError, match=r"m\.onnx: the description inside is not readable"):
-        inspect(foreign(tmp_path / "m.onnx", **{KEY: "{"}))
+def test_invalid_card_is_an_error(tmp_path):
+    with pytest.raises(ExportError, match=r"m\.onnx: the model card inside is not readable"):
+        inspect_file(write_foreign(tmp_path / "m.onnx", **{KEY: "{"}))
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"\x00" * 100], ids=repr)
-def test_what_is_no_onnx_file(tmp_path, content):
+def test_other_content_is_refused(tmp_path, content):
     file = tmp_path / "m.onnx"
     file.write_bytes(content)
-    with pytest.raises(ExportError, match="is no ONNX file"):
-        inspect(file)
+    with pytest.raises(ExportError, match="is not an ONNX file"):
+        inspect_file(file)
 
 
-def test_a_file_cut_off(exported, tmp_path):
+def test_truncated_file_is_refused(exported, tmp_path):
     file = tmp_path / "m.onnx"
     file.write_bytes(exported.path.read_bytes()[:-100])
-    with pytest.raises(ExportError, match="is no ONNX file, or was cut off"):
-        inspect(file)
+    with pytest.raises(ExportError, match="is not an ONNX file, or is truncated"):
+        inspect_file(file)
     with pytest.raises(ExportError, match="cannot be read"):
-        inspect(tmp_path / "none.onnx")
+        inspect_file(tmp_path / "none.onnx")
 
 
-def archive(entries):
+def make_archive(entries):
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as written:
+    with zipfile.ZipFile(buffer, "w") as archive:
         for name, content in entries:
-            written.writestr(name, content)
+            archive.writestr(name, content)
     return buffer.getvalue()
 
 
-def test_an_archive_of_torch(exported, tmp_path):
+def test_archive_of_torch(exported, tmp_path):
     card = replace(exported.card, input="tensor", opset=0)
     file = tmp_path / "m.pt2"
-    file.write_bytes(archive([("m/models/model.json", "{}"), (f"m/extra/{KEY}", card.to_json())]))
-    inspected = inspect(file)
-    assert inspected.card == card
-    assert inspected.inputs == (Value("tensor", "float", ("batch", 3, *card.preprocess.size)),)
-    assert [value.shape for value in inspected.outputs] == [("batch", 3), ("batch", 3), ("batch", "height", "width")]
-    assert inspected.producer.startswith("torch.export ")
-    assert inspected.bytes == file.stat().st_size
+    file.write_bytes(make_archive([("m/models/model.json", "{}"), (f"m/extra/{KEY}", card.to_json())]))
+    inspection = inspect_file(file)
+    assert inspection.card == card
+    assert inspection.inputs == (TensorInfo("tensor", "float", ("batch", 3, *card.preprocess.size)),)
+    assert [value.shape for value in inspection.outputs] == [("batch", 3), ("batch", 3), ("batch", "height", "width")]
+    assert inspection.producer.startswith("torch.export ")
+    assert inspection.bytes == file.stat().st_size
 
 
 @pytest.mark.parametrize(
     "content",
     [
         b"PK\x03\x04",
-        archive([]),
-        archive([("m/data", "x")]),
-        archive([(f"m/extra/{KEY}", b"\xff")]),
-        archive([("m/extra/zoo", "")])[:-9],
+        make_archive([]),
+        make_archive([("m/data", "x")]),
+        make_archive([(f"m/extra/{KEY}", b"\xff")]),
+        make_archive([("m/extra/zoo", "")])[:-9],
     ],
-    ids=["cut off", "empty", "without a card", "no text", "without its end"],
+    ids=["truncated", "empty", "without a card", "not text", "without its end"],
 )
-def test_what_is_no_archive(tmp_path, content):
+def test_invalid_archive_is_refused(tmp_path, content):
     file = tmp_path / "m.pt2"
     file.write_bytes(content)
-    with pytest.raises(ExportError, match=r"m\.pt2 is no (archive of|ONNX file)"):
-        inspect(file)
+    with pytest.raises(ExportError, match=r"m\.pt2 is not an (archive of|ONNX file)"):
+        inspect_file(file)
 
 
-def test_the_card_of_an_archive_cannot_fill_the_memory(tmp_path):
+def test_huge_card_of_an_archive_is_refused(tmp_path):
     file = tmp_path / "m.pt2"
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as written, written.open(f"m/extra/{KEY}", "w") as card:
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive, archive.open(f"m/extra/{KEY}", "w") as card:
         for _ in range(64):
             card.write(b" " * 2**20)
     with pytest.raises(ExportError, match="longer than 16 MiB"):
-        inspect(file)
+        inspect_file(file)
 
 
-def test_an_encrypted_file(exported, tmp_path):
+def test_encrypted_file_is_decrypted_in_memory(exported, tmp_path):
     file = tmp_path / "m.onnx.age"
     encrypt_file(exported.path, file, passphrase="correct horse")
-    inspected = inspect(file, ask=lambda what: "correct horse")
-    assert inspected == replace(inspect(exported.path), path=file, bytes=file.stat().st_size)
+    inspection = inspect_file(file, ask=lambda name: "correct horse")
+    assert inspection == replace(inspect_file(exported.path), path=file, bytes=file.stat().st_size)
     with pytest.raises(IntegrityError, match="does not open with this passphrase"):
-        inspect(file, ask=lambda what: "wrong")
+        inspect_file(file, ask=lambda name: "wrong")
     assert [path.name for path in tmp_path.iterdir()] == [file.name]
 
 
-def test_it_needs_no_torch(exported):
+def test_inspect_needs_neither_torch_nor_a_runtime(exported):
     program = (
         "import sys; sys.modules['torch'] = sys.modules['onnxruntime'] = None\n"
         "from zoo.cli.main import main\n"
@@ -135,3 +135,15 @@ def test_it_needs_no_torch(exported):
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert "red, green, blue" in done.stdout
+
+
+def test_read_card_refuses_files_without_a_card(exported, tmp_path):
+    assert read_card(exported.path) == exported.card
+    with pytest.raises(ExportError, match="has no model card"):
+        read_card(write_foreign(tmp_path / "foreign.onnx"))
+    for content in (b"", b"junk" * 100, b"\x0a\xff\xff"):
+        (tmp_path / "broken.onnx").write_bytes(content)
+        with pytest.raises(ExportError, match=r"broken\.onnx"):
+            read_card(tmp_path / "broken.onnx")
+    with pytest.raises(ExportError, match="No such file"):
+        read_card(tmp_path / "nowhere.onnx")

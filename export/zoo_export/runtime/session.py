@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import onnxruntime
 
 from zoo.errors import ConfigError, ExportError
-from zoo.utils.files import read_plain
+from zoo.utils.files import read_regular_file
 from zoo.utils.machine import usable_cpus
 from zoo_export.runtime.external_data import has_external_data
 from zoo_export.runtime.providers import CPU, CUDA, Obstacle, cuda_obstacle, package_conflict
@@ -155,7 +155,7 @@ def _open(
 def _refuse_external_data(model: Model, name: str) -> None:
     """Raises `ExportError` for a file that stores tensors in other files: it could name any file of this machine."""
     try:
-        external = has_external_data(model if isinstance(model, bytes) else read_plain(model, most=None))
+        external = has_external_data(model if isinstance(model, bytes) else read_regular_file(model, max_bytes=None))
     except OSError as error:
         raise ExportError(f"{name} cannot be opened: {error.strerror}.") from error
     except ValueError:

@@ -45,7 +45,7 @@ def tiny_plugin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def models(tiny_plugin: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A new run of `tinynet`, and the file exported from it."""
     from zoo.training.finetune import finetune
-    from zoo_export.targets.onnx import export
+    from zoo_export.targets.onnx import export_onnx
 
     folder = tmp_path_factory.mktemp("demo")
     for colour in COLOURS:
@@ -54,7 +54,7 @@ def models(tiny_plugin: None, tmp_path_factory: pytest.TempPathFactory) -> tuple
             (folder / "photos" / colour / f"{seed}.png").write_bytes(make_noise_png(colour, seed))
     values = {"weights": "none", "epochs": 6, "batch_size": 8, "lr": 0.01, "device": "cpu", "precision": "fp32"}
     run = finetune("tinynet", data=str(folder / "photos"), runs=folder / "runs", **values)
-    return run.path, export(run, folder / "model.onnx", device="cpu").path
+    return run.path, export_onnx(run, folder / "model.onnx", device="cpu").path
 
 
 @pytest.fixture(scope="package")

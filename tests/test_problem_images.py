@@ -16,22 +16,23 @@ import httpx
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from problem_images import problems
-from run_files import untrained
+from problem_images import make_problems
+from run_files import make_untrained_run
 
 import zoo.inference.run_predictor
 from zoo.cli.commands.predict import command
-from zoo.data.loading.prepare import for_evaluation, with_room_for_crops
 from zoo.data.loading.store import PhotoStore
+from zoo.data.loading.transform import EvalTransform, shrink_for_crops
 from zoo.errors import ImageError
 from zoo.plugins.specs import Sample
 from zoo.runs.open import open_run
-from zoo.runs.run import RECORD, WEIGHTS
-from zoo_demo.api import MODELS, PREDICT
-from zoo_export.exporting import export
-from zoo_export.predictor import load
+from zoo.runs.record import RECORD
+from zoo.runs.run import WEIGHTS
+from zoo_demo.server.api import MODELS, PREDICT
+from zoo_export.runtime.predictor import load
+from zoo_export.targets.onnx import export_onnx
 
-MADE = problems()
+MADE = make_problems()
 FOLDER = Path(os.environ.get("ZOO_TEST_DATA", "/nonexistent")) / "problem_images"
 REAL = sorted(path for path in FOLDER.rglob("*") if path.is_file() and path.suffix != ".tsv")
 SECONDS = 60  # for any image, on all paths
@@ -52,7 +53,7 @@ class Paths:
     def trained_on(self, path, prepare):
         """What training makes of a photo: its pixels, or why it is left out."""
         try:
-            return PhotoStore([Sample(path, 0, str(path))], prepare=prepare, workers=1)[0]
+            return PhotoStore([Sample(path, 0, str(path))], transform=prepare, workers=1)[0]
         except ImageError as error:
             return reason(error.message, path)
 
@@ -82,7 +83,7 @@ class Paths:
 # What it imports takes as long as to make the file: it does so meanwhile.
 SERVER = """
 import sys
-import zoo_demo.app, zoo_demo.offer, zoo_demo.server, zoo_export.predictor
+import zoo_demo.app, zoo_demo.models.model_pool, zoo_demo.server.serve, zoo_export.runtime.predictor
 from zoo.cli.main import main
 main(["demo", sys.stdin.readline().rstrip("\\n"), "--device", "cpu", "--port", "0", "--no-open"])
 """
@@ -91,7 +92,7 @@ main(["demo", sys.stdin.readline().rstrip("\\n"), "--device", "cpu", "--port", "
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A run; how a photo is read does not depend on training."""
-    _, record, weights = untrained()
+    _, record, weights = make_untrained_run()
     folder = tmp_path_factory.mktemp("runs") / "r-1"
     folder.mkdir()
     (folder / RECORD).write_bytes(record)
@@ -121,7 +122,7 @@ def starting(tmp_path_factory):
 @pytest.fixture(scope="module")
 def file(starting, run):
     """The file exported from it."""
-    return export(run, run.path.parent / "small.onnx", device="cpu", registry=untrained()[0]).path
+    return export_onnx(run, run.path.parent / "small.onnx", device="cpu", registry=make_untrained_run()[0]).path
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +132,7 @@ def paths(starting, run, file):
     listening = starting.stdout.readline()
     assert listening.startswith("Listening on ")
     with httpx.Client(base_url=listening.split()[2].rstrip(";"), timeout=60) as client:
-        yield Paths(run, untrained()[0], file, client)
+        yield Paths(run, make_untrained_run()[0], file, client)
 
 
 def reason(message, name):
@@ -151,8 +152,8 @@ def check_all_paths(paths, path):
     """Returns the answer to a photo, once every path was found to give it."""
     started = time.perf_counter()
     expected = paths.predicted(paths.run, path)
-    trained = paths.trained_on(path, for_evaluation(paths.run.preprocess))
-    cropped = paths.trained_on(path, with_room_for_crops(paths.run.preprocess, crop_scale=0.35))
+    trained = paths.trained_on(path, EvalTransform(paths.run.preprocess))
+    cropped = paths.trained_on(path, shrink_for_crops(paths.run.preprocess, crop_scale=0.35))
     if isinstance(expected, str):
         assert trained == cropped == expected
     else:
@@ -261,7 +262,7 @@ def test_no_real_image_fills_the_memory():
 def test_many_bad_photos_beside_good_ones_leave_the_good_ones_alone(paths, tmp_path):
     """Threads that decode share nothing that a broken image could spoil."""
     good = [problem for problem in MADE if not problem.refused][:12]
-    bad = [problem for problem in MADE if problem.refused and not problem.dear]
+    bad = [problem for problem in MADE if problem.refused and not problem.expensive]
     expected = {problem.name: paths.run.predict(problem.content).probabilities for problem in good}
     wrong = []
 

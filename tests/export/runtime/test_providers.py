@@ -1,4 +1,4 @@
-"""What stands between ONNX Runtime and CUDA is found in the order in which a user has to put it right."""
+"""Obstacles to CUDA are found in the order in which a user has to remove them."""
 
 import ctypes
 import importlib.metadata
@@ -6,20 +6,20 @@ import importlib.metadata
 import onnxruntime
 import pytest
 
-from zoo_export import providers
+from zoo_export.runtime import providers
 
 GPU, CPU_ONLY = [providers.CUDA, providers.CPU], [providers.CPU]
 
 
 @pytest.fixture
 def machine(monkeypatch):
-    """A machine on which all is well; returns a function that changes it."""
+    """A machine on which CUDA works; returns a function that changes it."""
     providers.cuda_obstacle.cache_clear()
 
-    def change(*, devices=1, available=GPU, printed="", missing="", packages=None):
+    def change(*, devices=1, available=GPU, output="", missing="", packages=None):
         monkeypatch.setattr(providers, "nvidia_gpus", lambda: devices)
         monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: available)
-        monkeypatch.setattr(providers, "preload", lambda: printed)
+        monkeypatch.setattr(providers, "preload_libraries", lambda: output)
         monkeypatch.setattr(providers, "missing_library", lambda: missing)
         installed = {"onnxruntime-gpu": onnxruntime.__version__} if packages is None else packages
 
@@ -35,7 +35,7 @@ def machine(monkeypatch):
     providers.cuda_obstacle.cache_clear()
 
 
-def test_where_all_is_well_nothing_is_told(machine):
+def test_working_machine_has_no_obstacle(machine):
     assert providers.cuda_obstacle() is None
     assert providers.package_conflict() is None
 
@@ -51,13 +51,13 @@ def test_where_all_is_well_nothing_is_told(machine):
             "pip install 'onnxruntime-gpu[cuda,cudnn]'",
         ),
         (
-            {"missing": "libcurand.so.10: cannot open shared object file", "printed": "Failed to load libcurand.so.10"},
+            {"missing": "libcurand.so.10: cannot open shared object file", "output": "Failed to load libcurand.so.10"},
             "its CUDA libraries cannot be loaded: libcurand.so.10: cannot open shared object file. Failed to load",
             "pip install 'onnxruntime-gpu[cuda,cudnn]'",
         ),
     ],
 )
-def test_the_first_obstacle_is_told_with_its_way_out(machine, changes, reason, advice):
+def test_first_obstacle_is_reported_with_advice(machine, changes, reason, advice):
     machine(**changes)
     obstacle = providers.cuda_obstacle()
     assert obstacle.reason.startswith(reason)
@@ -73,15 +73,15 @@ def test_the_first_obstacle_is_told_with_its_way_out(machine, changes, reason, a
             GPU,
             "onnxruntime-gpu 1.31.1 and onnxruntime 1.30.0 are",
         ),
-        ({"onnxruntime-gpu": "1.30.0"}, GPU, "onnxruntime-gpu 1.30.0 is installed, but the files are those of"),
+        ({"onnxruntime-gpu": "1.30.0"}, GPU, "onnxruntime-gpu 1.30.0 is installed, but its files belong to version"),
         (
             {"onnxruntime-gpu": onnxruntime.__version__},
             CPU_ONLY,
-            "onnxruntime-gpu is installed, but its files are those",
+            "onnxruntime-gpu is installed, but its files belong to a CPU build",
         ),
     ],
 )
-def test_one_package_over_the_other_is_told(machine, packages, available, reason):
+def test_packages_that_overwrite_each_other_are_reported(machine, packages, available, reason):
     machine(packages=packages, available=available)
     conflict = providers.package_conflict()
     assert conflict.reason.startswith(reason)
@@ -89,22 +89,22 @@ def test_one_package_over_the_other_is_told(machine, packages, available, reason
 
 
 @pytest.mark.parametrize("packages", [{}, {"onnxruntime": onnxruntime.__version__}, {"onnxruntime": "0+local"}])
-def test_a_build_of_ones_own_and_the_plain_package_are_no_conflict(machine, packages, monkeypatch):
+def test_local_build_and_plain_package_are_no_conflict(machine, packages, monkeypatch):
     if "0+local" in packages.values():
         monkeypatch.setattr(onnxruntime, "__version__", "0")
     machine(packages=packages, available=CPU_ONLY)
     assert providers.package_conflict() is None
 
 
-def test_a_library_that_is_missing_is_named(monkeypatch):
-    def missing(name, **_):
+def test_missing_library_is_named(monkeypatch):
+    def fail(name, **_):
         raise OSError(f"{name}: cannot open shared object file")
 
-    monkeypatch.setattr(ctypes, "CDLL", missing)
+    monkeypatch.setattr(ctypes, "CDLL", fail)
     assert "onnxruntime_providers_shared" in providers.missing_library()
 
 
-def test_what_onnxruntime_prints_is_kept_off_the_screen(monkeypatch, capfd):
+def test_output_of_onnxruntime_is_captured(monkeypatch, capfd):
     monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: print("Failed to load\n  libx.so"))
-    assert providers.preload() == "Failed to load libx.so"
+    assert providers.preload_libraries() == "Failed to load libx.so"
     assert capfd.readouterr() == ("", "")

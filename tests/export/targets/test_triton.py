@@ -1,4 +1,4 @@
-"""What Triton is given: checked against Triton's own schema, and asked by the client that is written beside it."""
+"""The model repository: checked against Triton's own schema, and queried by the client that is written beside it."""
 
 import json
 import os
@@ -11,28 +11,28 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import numpy as np
 import onnx
 import pytest
-from onnx_files import CLASSES, card, model
+from onnx_files import CLASSES, make_card, make_model
 from PIL import Image
 
 from zoo.errors import ConfigError, ExportError
 from zoo.preprocess import Preprocess
-from zoo_export.predictor import load
-from zoo_export.triton import write_triton
+from zoo_export.runtime.predictor import load
+from zoo_export.targets.triton import write_triton
 
 
 @pytest.fixture
 def write(tmp_path):
-    """Returns a function that exports a card and adds it to the repository ``serve``."""
+    """A function that makes a file with a card and adds it to the repository ``serve``."""
 
     def add(name="colours", *, max_batch=8, **changes):
         file = tmp_path / "some model.onnx"
-        onnx.save(model(card(**changes)), file)
+        onnx.save(make_model(make_card(**changes)), file)
         return write_triton(file, tmp_path / "serve", name=name, max_batch=max_batch)
 
     return add
 
 
-def test_the_layout_is_tritons(write, tmp_path):
+def test_layout_is_that_of_triton(write, tmp_path):
     assert write() == tmp_path / "serve" / "colours" / "1"
     files = sorted(
         str(path.relative_to(tmp_path / "serve")) for path in (tmp_path / "serve").rglob("*") if path.is_file()
@@ -42,7 +42,7 @@ def test_the_layout_is_tritons(write, tmp_path):
     assert load(tmp_path / "serve/colours/1/model.onnx", device="cpu").classes == CLASSES
 
 
-def test_the_configuration_follows_the_schema_and_the_graph(write, tmp_path):
+def test_configuration_follows_the_schema_and_the_graph(write, tmp_path):
     schema = pytest.importorskip("tritonclient.grpc.model_config_pb2", reason="tritonclient[grpc] is not installed")
     from google.protobuf import text_format
 
@@ -64,34 +64,34 @@ def test_the_configuration_follows_the_schema_and_the_graph(write, tmp_path):
     assert list(config.model_warmup[0].inputs["image"].dims) == [16, 12, 3]
 
 
-def test_a_model_that_is_there_gets_its_next_version(write, tmp_path):
+def test_existing_model_gets_its_next_version(write, tmp_path):
     for number in (1, 2):
         assert write().name == str(number)
     (tmp_path / "serve/colours/10").mkdir()
     assert write().name == "11"
     assert not [path for path in (tmp_path / "serve/colours").iterdir() if path.name.startswith(".")]
-    with pytest.raises(ExportError, match="colours serves other classes already") as caught:
+    with pytest.raises(ExportError, match="colours already serves other classes") as caught:
         write(classes=("a", "b", "c"))
     assert "--name" in caught.value.hint
     assert (tmp_path / "serve/colours/labels.txt").read_text().split() == list(CLASSES)
 
 
 @pytest.mark.parametrize("name", ["", "a b", "../up", ".hidden", "a/b", 'a"b'])
-def test_a_name_that_is_no_folder_is_refused(write, name):
-    with pytest.raises(ConfigError, match="cannot name a model"):
+def test_invalid_model_name_is_refused(write, name):
+    with pytest.raises(ConfigError, match="is not a valid model name"):
         write(name)
 
 
-def test_what_triton_cannot_serve_is_refused(write, tmp_path):
+def test_files_that_triton_cannot_serve_are_refused(write, tmp_path):
     with pytest.raises(ExportError, match="takes normalised tensors") as caught:
         write(input="tensor")
     assert "--input pixels" in caught.value.hint
     with pytest.raises(ExportError, match=r"The class 'a\\nb' cannot be a line"):
         write(classes=("a\nb", "c", "d"))
     (tmp_path / "serve").mkdir()
-    (tmp_path / "serve" / "taken").write_text("a file")
-    with pytest.raises(ExportError, match=r"Cannot write to .*taken: File exists") as caught:
-        write("taken")
+    (tmp_path / "serve" / "occupied").write_text("a file")
+    with pytest.raises(ExportError, match=r"Cannot write to .*occupied: File exists") as caught:
+        write("occupied")
     assert "--to" in caught.value.hint
 
 
@@ -120,10 +120,10 @@ class Server(BaseHTTPRequestHandler):
         self.wfile.write(header + data)
 
     def log_message(self, *_):
-        """Keeps quiet."""
+        """Logs nothing."""
 
 
-def test_the_client_asks_with_raw_photos_and_prints_the_answer(write, tmp_path):
+def test_client_sends_raw_photos_and_prints_the_answer(write, tmp_path):
     pytest.importorskip("tritonclient.http", reason="tritonclient[http] is not installed", exc_type=Exception)
     version = write()
     photo = np.full((20, 30, 3), (30, 220, 40), dtype=np.uint8)

@@ -1,0 +1,1 @@
+"""Writes ONNX graphs: the classifier, its preprocessing, and lower precision."""

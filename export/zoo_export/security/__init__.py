@@ -1,0 +1,1 @@
+"""Keeps exported files secret, and proves who made them."""

@@ -1,0 +1,53 @@
+"""Networks in float16 and in 8 bits."""
+
+import numpy as np
+import onnx
+import pytest
+from fakes import make_images
+
+from zoo.events import ignore
+from zoo.inference.run_predictor import rebuild
+from zoo_export.graph.classifier import ExportableClassifier, to_onnx
+from zoo_export.graph.quantization import to_fp16, to_int8
+from zoo_export.validation.samples import decode_samples, preprocess_batch
+
+
+@pytest.fixture(scope="module")
+def network(small_run, small_registry):
+    return to_onnx(ExportableClassifier(rebuild(small_run, small_registry).classifier), size=(16, 16), opset=18)
+
+
+@pytest.fixture(scope="module")
+def tensors(small_run):
+    photos = decode_samples(make_images().train, ignore)
+    return [preprocess_batch([pixels], small_run.preprocess).numpy() for _, pixels in photos]
+
+
+def test_int8_has_a_scale_per_channel_and_unsigned_activations(network, tensors):
+    quantised = to_int8(network, tensors)
+    onnx.checker.check_model(quantised, full_check=True)
+    values = {each.name: onnx.numpy_helper.to_array(each) for each in quantised.graph.initializer}
+    conv = next(node for node in quantised.graph.node if node.op_type == "Conv")
+    producer = {node.output[0]: node for node in quantised.graph.node}
+    activation, weight = (producer[name] for name in conv.input[:2])
+    assert values[activation.input[2]].dtype == np.uint8
+    assert values[weight.input[0]].dtype == np.int8
+    assert values[weight.input[1]].shape == (8,)
+
+
+def test_int8_leaves_the_heat_map_in_float32(network, tensors):
+    quantised = to_int8(network, tensors)
+    before, after = ([node.op_type for node in proto.graph.node] for proto in (network, quantised))
+    assert before.count("Gemm") == after.count("Gemm") == 2  # the head, and the head applied to each place of the map
+    quantised_gemms = [
+        node for node in quantised.graph.node if node.op_type == "Gemm" and "Dequantize" in node.input[0]
+    ]
+    assert len(quantised_gemms) == 1
+
+
+def test_fp16_keeps_float32_inputs_and_outputs(network):
+    half = to_fp16(network)
+    assert half.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+    assert {value.type.tensor_type.elem_type for value in half.graph.output} == {onnx.TensorProto.FLOAT}
+    weights = [each for each in half.graph.initializer if each.name.endswith("linear.weight")]
+    assert {each.data_type for each in weights} == {onnx.TensorProto.FLOAT16}

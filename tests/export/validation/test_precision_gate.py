@@ -1,0 +1,104 @@
+"""A reduced precision is kept only if it is nearly as accurate, and faster."""
+
+import numpy as np
+import pytest
+from fakes import FakePlugin, make_images, make_registry
+
+import zoo.data.images.decode
+from zoo.errors import DataError, ExportError
+from zoo.events import ignore
+from zoo.inference.evaluate import find_splits
+from zoo_export.inspection import inspect_file
+from zoo_export.runtime.predictor import load
+from zoo_export.targets.onnx import export_onnx
+from zoo_export.validation import precision_gate
+from zoo_export.validation.precision_gate import PrecisionGain, check_gain
+
+
+def make_gain(**values):
+    known = {"photos": 200, "fp32_accuracy": 0.9, "accuracy": 0.9, "provider": "CPUExecutionProvider"}
+    times = {"milliseconds": {"1": 5.0, "32": 100.0}, "fp32_milliseconds": {"1": 10.0, "32": 250.0}}
+    return PrecisionGain(**{**known, **times, **values})
+
+
+@pytest.fixture
+def faster(monkeypatch):
+    """Makes every reduced precision three times as fast as fp32."""
+    monkeypatch.setattr(precision_gate, "_measure_seconds", lambda predictors, batch: [0.3, 0.1])
+
+
+def test_accurate_and_faster_network_passes():
+    check_gain(make_gain(), "int8", max_drop=0.5)
+    check_gain(make_gain(accuracy=0.895), "int8", max_drop=0.5)
+    assert make_gain().speedup == 2.5
+    assert make_gain(accuracy=0.91).points_lost == pytest.approx(-1)
+
+
+def test_loss_of_accuracy_is_reported():
+    message = r"int8 file loses 1\.00 percentage points .* more than 0\.5 \(90\.0 to 89\.0 % on 200"
+    with pytest.raises(ExportError, match=message) as caught:
+        check_gain(make_gain(accuracy=0.89), "int8", max_drop=0.5)
+    assert "--max-drop" in caught.value.hint
+    check_gain(make_gain(accuracy=0.89), "int8", max_drop=1)
+
+
+def test_loss_of_speed_is_reported():
+    message = r"fp16 file reaches 0\.50 times the throughput of fp32 on CPU"
+    with pytest.raises(ExportError, match=message) as caught:
+        check_gain(make_gain(milliseconds={"1": 5.0, "32": 500.0}), "fp16", max_drop=0.5)
+    assert "on the target machine" in caught.value.hint
+
+
+@pytest.mark.usefixtures("faster")
+@pytest.mark.parametrize("precision", ["int8", "fp16"])
+def test_file_that_passes_is_written_with_its_figures(precision, small_run, small_registry, tmp_path):
+    values = {"device": "cpu", "photos": 2, "max_drop": 100, "registry": small_registry}
+    exported = export_onnx(small_run, tmp_path / "m.onnx", precision=precision, **values)
+    card = inspect_file(exported.path).card
+    assert card == exported.card
+    assert card.precision == precision
+    assert card.quantisation["speedup"] == pytest.approx(3)
+    assert card.quantisation["photos"] == 12
+    assert card.quantisation.get("calibration_photos") == (36 if precision == "int8" else None)
+    predictor = load(exported.path, device="cpu")
+    samples = find_splits(small_run, ("val",), registry=small_registry, observer=ignore)["val"]
+    labels = [predictor.predict(sample.source).label for sample in samples]
+    right = [predictor.classes[sample.label] == label for sample, label in zip(samples, labels, strict=True)]
+    assert np.mean(right) == pytest.approx(card.quantisation["accuracy"])
+
+
+def test_file_that_fails_is_not_written(small_run, small_registry, tmp_path, monkeypatch):
+    monkeypatch.setattr(precision_gate, "_measure_seconds", lambda predictors, batch: [0.1, 0.2])
+    values = {"verify": False, "max_drop": 100, "device": "cpu", "registry": small_registry}
+    with pytest.raises(ExportError, match=r"reaches 0\.50 times the throughput"):
+        export_onnx(small_run, tmp_path / "m.onnx", precision="int8", **values)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("faster")
+def test_int8_is_calibrated_on_training_photos_of_the_run_only(small_run, tmp_path, monkeypatch):
+    """If photos were added or moved since, today's training split may contain yesterday's test photos."""
+    calibrated = []
+    real = zoo.data.images.decode.preprocess
+    monkeypatch.setattr(
+        precision_gate, "preprocess", lambda pixels, spec: calibrated.append(pixels) or real(pixels, spec)
+    )
+    moved = make_registry(FakePlugin(dataset=make_images(train=make_images().train[:6] + make_images().test)))
+    values = {"device": "cpu", "photos": 2, "max_drop": 100, "registry": moved}
+    exported = export_onnx(small_run, tmp_path / "m.onnx", precision="int8", **values)
+    assert exported.card.quantisation["calibration_photos"] == len(calibrated) == 6
+
+
+@pytest.mark.usefixtures("faster")
+def test_unreadable_calibration_photos_are_reported(small_run, tmp_path, capsys):
+    """The output of the quantiser is hidden; the output of the observer is not."""
+    first, *others = make_images().train
+    values = {"device": "cpu", "photos": 2, "max_drop": 100, "observer": print}
+    broken = make_registry(FakePlugin(dataset=make_images(train=(first._replace(source=b"gone"), *others))))
+    exported = export_onnx(small_run, tmp_path / "m.onnx", precision="int8", **values, registry=broken)
+    assert exported.card.quantisation["calibration_photos"] == len(others)
+    assert f"Left out: {first.name}" in capsys.readouterr().out
+    unreadable = tuple(sample._replace(source=b"gone") for sample in make_images().train)
+    none = make_registry(FakePlugin(dataset=make_images(train=unreadable)))
+    with pytest.raises(DataError, match="None of the training photos to calibrate on is readable"):
+        export_onnx(small_run, tmp_path / "n.onnx", precision="int8", **values, registry=none)
