@@ -1,8 +1,8 @@
 """Measures how long the dataset check takes, before a training and for 100,000 photos.
 
 Three measurements: the fast scan without decoding that runs before every training; the full scan of ``zoo data check``,
-which reads, hashes, roughly decodes and signs every photo; and the comparison of all signatures with each other, on
-100,000 synthetic signatures. The total for 100,000 photos is computed from these rates, not measured.
+which reads, hashes, roughly decodes every photo; and the comparison of all hashes with each other, on
+100,000 synthetic hashes. The total for 100,000 photos is computed from these rates, not measured.
 """
 
 from __future__ import annotations
@@ -36,15 +36,14 @@ def time_call(work: Callable[[], object]) -> float:
 
 
 def time_comparison(rows: int, others: int) -> float:
-    """Returns the seconds to compare `rows` signatures with `others` each."""
-    from zoo.data.check.near import Signatures, close_pairs
-    from zoo.data.check.signature import Signature
+    """Returns the seconds to compare `rows` hashes with `others` each."""
+    from zoo.data.check.perceptual_hash import HashTable, PerceptualHash, find_matches
 
     random = np.random.default_rng(0)
     hashes = random.integers(0, 1 << 63, (others, 2), np.uint64).tolist()
-    made = [Signature(one, other, bytes(216)) for one, other in hashes]
-    first, whole = Signatures(made[:rows]), Signatures(made)
-    return time_call(lambda: close_pairs(first, whole))
+    made = [PerceptualHash(one, other, bytes(216)) for one, other in hashes]
+    first, whole = HashTable(made[:rows]), HashTable(made)
+    return time_call(lambda: find_matches(first, whole))
 
 
 def load_datasets(arguments: argparse.Namespace) -> dict[str, ImageSet]:
@@ -63,13 +62,13 @@ def load_datasets(arguments: argparse.Namespace) -> dict[str, ImageSet]:
 
 def measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """Returns the rows of the table."""
-    from zoo.data.check.scan import scan
+    from zoo.data.check.scan import scan_images
 
     rows, (few, others) = [], (200, 2_000) if arguments.quick else (5_000, _WHOLE)
     for name, images in load_datasets(arguments).items():
         measures = {
-            "fast": partial(time_call, partial(scan, images, decode=False)),
-            "full": partial(time_call, partial(scan, images, decode=True)),
+            "fast": partial(time_call, partial(scan_images, images, decode=False)),
+            "full": partial(time_call, partial(scan_images, images, decode=True)),
             "compare": partial(time_comparison, few, others),
         }
         results = alternate(measures, arguments.repeats, warm_up=not arguments.quick)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
-    from zoo.data.check.signature import Signature
+    from zoo.data.check.perceptual_hash import PerceptualHash
 
     Change = Callable[[Image.Image], Image.Image]
 
@@ -74,12 +74,12 @@ def apply_change(data: bytes, change: Change, quality: int) -> bytes:
     return buffer.getvalue()
 
 
-def sign_photo(data: bytes) -> Signature | None:
-    """Returns a photo's signature, computed as in the dataset check."""
-    from zoo.data.check.signature import ENOUGH, sign
+def compute_hash(data: bytes) -> PerceptualHash | None:
+    """Returns a photo's perceptual hash, computed as in the dataset check."""
+    from zoo.data.check.perceptual_hash import MIN_SIDE, hash_photo
     from zoo.data.images.decode import open_image
 
-    return sign(open_image(data, min_side=ENOUGH, approximate=True))
+    return hash_photo(open_image(data, min_side=MIN_SIDE, approximate=True))
 
 
 def load_photos(arguments: argparse.Namespace) -> list[bytes]:
@@ -91,21 +91,22 @@ def load_photos(arguments: argparse.Namespace) -> list[bytes]:
 
 def measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """Returns the rows of the table."""
-    from zoo.data.check.near import Signatures, close_pairs
+    from zoo.data.check.perceptual_hash import HashTable, find_matches
 
     with ThreadPoolExecutor() as pool:
         data = load_photos(arguments)
-        signatures = pool.map(sign_photo, data)
-        signed = [(photo, signature) for photo, signature in zip(data, signatures, strict=True) if signature]
-        everything = Signatures([signature for _, signature in signed])
+        hashes = pool.map(compute_hash, data)
+        signed = [(photo, each) for photo, each in zip(data, hashes, strict=True) if each]
+        everything = HashTable([each for _, each in signed])
         sample = signed[:: max(1, len(signed) // _MODIFIED)]
-        originals = Signatures([signature for _, signature in sample])
+        originals = HashTable([each for _, each in sample])
         rows = []
         for name, (change, quality) in CHANGES.items():
-            modified = pool.map(lambda pair, how=(change, quality): sign_photo(apply_change(pair[0], *how)), sample)
-            pairs = close_pairs(Signatures([signature for signature in modified if signature]), originals)
-            rows.append(_row(name, len(originals), len({pair.one for pair in pairs if pair.one == pair.other})))
-    return [*rows, _row(DIFFERENT, len(everything) * (len(everything) - 1) // 2, len(close_pairs(everything)))]
+            modified = pool.map(lambda pair, how=(change, quality): compute_hash(apply_change(pair[0], *how)), sample)
+            matches = find_matches(HashTable([each for each in modified if each]), originals)
+            recognised = {match.first for match in matches if match.first == match.second}
+            rows.append(_row(name, len(originals), len(recognised)))
+    return [*rows, _row(DIFFERENT, len(everything) * (len(everything) - 1) // 2, len(find_matches(everything)))]
 
 
 def _row(name: str, pairs: int, matching: int) -> dict[str, Any]:

@@ -6,14 +6,14 @@ import pytest
 from PIL import Image
 from scenes import encode, make_scene, photo_seed
 
-from zoo.data.check.examine import check_data, check_fast, check_images
+from zoo.data.check.examine import check_data, check_images, check_quickly
 from zoo.data.sources.folder import read_folder
 from zoo.errors import DataError
 
 
 @pytest.fixture
 def check(registry):
-    return lambda folder, **how: check_data(str(folder), registry=registry, **how)
+    return lambda folder, **options: check_data(str(folder), registry=registry, **options)
 
 
 def kinds(report):
@@ -22,7 +22,7 @@ def kinds(report):
 
 def pairs(report, kind):
     (finding,) = report.of_kind(kind)
-    return [(pair.kept.name, pair.other.name, pair.exact) for pair in finding.pairs]
+    return [(pair.original.name, pair.duplicate.name, pair.exact) for pair in finding.pairs]
 
 
 def resaved(seed, *, crop=0):
@@ -31,17 +31,17 @@ def resaved(seed, *, crop=0):
     return encode(picture, quality=60)
 
 
-def test_nothing_is_wrong_with_a_fine_set(fine, check):
-    told = []
-    report = check(fine(train=20, val=12, test=12), progress=lambda *event: told.append(event))
+def test_a_fine_set_has_no_findings(fine, check):
+    events = []
+    report = check(fine(train=20, val=12, test=12), progress=lambda *event: events.append(event))
     assert report.findings == ()
     assert report.worst is None
     assert report.counts["val"] == {"cat": 12, "dog": 12}
-    assert ("look at photos", 88, 88) in told
-    assert told[-1][0] == "compare photos"
+    assert ("scan photos", 88, 88) in events
+    assert events[-1][0] == "compare photos"
 
 
-def test_photos_of_the_test_in_train_are_a_leak(fine, check):
+def test_test_photos_in_train_are_a_leak(fine, check):
     report = check(
         fine(
             {
@@ -53,9 +53,7 @@ def test_photos_of_the_test_in_train_are_a_leak(fine, check):
     )
     (leak,) = report.of_kind("leak")
     assert report.worst == leak.level == "problem"
-    assert leak.text.startswith(
-        "2 of 20 test photos are in train as well, 1 to the byte and 1 in nearly the same form."
-    )
+    assert leak.text.startswith("2 of 20 test photos are also in train (1 identical, 1 nearly identical).")
     assert sorted(pairs(report, "leak")) == [
         ("test/cat/3.jpg", "train/cat/again.jpg", True),
         ("test/cat/3.jpg", "train/cat/leak.jpg", True),
@@ -64,8 +62,8 @@ def test_photos_of_the_test_in_train_are_a_leak(fine, check):
     assert set(kinds(report)) <= {"leak", "tiny-class"}
 
 
-def test_leaks_are_found_in_the_parts_that_a_training_would_make(folder, check):
-    """Class folders alone: the copies end up in one part or in two, as the seed decides."""
+def test_leaks_are_found_between_the_splits_that_training_would_make(folder, check):
+    """With class folders only, the seed decides whether copies end up in one split or in two."""
     files = {
         f"{label}/{number}.jpg": 1_000 * side + number // 2 for side, label in enumerate("ab") for number in range(40)
     }
@@ -76,29 +74,29 @@ def test_leaks_are_found_in_the_parts_that_a_training_would_make(folder, check):
         frozenset(pair[:2])
         for kind in ("leak", "val-leak", "test-val-leak", "duplicates")
         for finding in report.of_kind(kind)
-        for pair in [(p.kept.name, p.other.name) for p in finding.pairs]
+        for pair in [(p.original.name, p.duplicate.name) for p in finding.pairs]
     }
     assert found == {frozenset((f"{label}/{n}.jpg", f"{label}/{n + 1}.jpg")) for label in "ab" for n in range(0, 40, 2)}
     assert report.of_kind("leak")[0].level == "problem"
     assert report.of_kind("val-leak")[0].level == "warning"
 
 
-def test_a_photo_of_the_test_in_the_validation_part_that_was_split_off_counts_too(fine, check):
+def test_a_test_photo_in_a_validation_split_taken_from_train_counts_too(fine, check):
     copies = {f"train/cat/copy{number}.jpg": 10_000 * 2 + number for number in range(10)}
     (leak,) = check(fine(copies, train=20, test=10)).of_kind("leak")
-    assert leak.text.startswith("10 of 20 test photos are in train or val as well, to the byte.")
+    assert leak.text.startswith("10 of 20 test photos are also in train or val (identical).")
     assert leak.about == "test in train"
 
 
-def test_photos_of_the_test_in_validation_alone_are_a_warning(fine, check):
+def test_test_photos_only_in_validation_are_a_warning(fine, check):
     (alone,) = check(fine({"val/cat/copy.jpg": 20_000}, train=12, test=10, val=10)).of_kind("test-val-leak")
     assert alone.level == "warning"
 
 
-def test_a_list_of_which_nothing_is_there_is_told(fine, check, tmp_path):
+def test_an_exclusion_list_that_matches_nothing_is_reported(fine, check, tmp_path):
     (tmp_path / "list.csv").write_text("nosuch.jpg\nnor this.jpg\n")
     (finding,) = check(fine(), exclude=tmp_path / "list.csv").findings
-    assert finding.text == f"None of the 2 photos that {tmp_path / 'list.csv'} lists is there."
+    assert finding.text == f"None of the 2 photos listed in {tmp_path / 'list.csv'} is in the data."
 
 
 def test_one_photo_under_two_labels(fine, check):
@@ -118,7 +116,7 @@ def test_one_photo_under_two_labels(fine, check):
     assert report.of_kind("duplicates")[0].level == "note"
 
 
-def test_near_duplicates_may_be_left_alone(fine, check):
+def test_near_limits_the_distance_of_near_duplicates(fine, check):
     root = fine({"train/dog/near.jpg": resaved(photo_seed("test", "dog", 4), crop=5)})
     assert "leak" in kinds(check(root))
     assert "leak" not in kinds(check(root, near=0))
@@ -130,33 +128,33 @@ def test_a_link_to_another_photo_is_a_copy(fine, check):
     assert pairs(check(root), "leak") == [("test/cat/0.jpg", "train/cat/link.jpg", True)]
 
 
-def test_unreadable_photos_are_told_with_their_reason(fine, check):
+def test_unreadable_photos_are_reported_with_the_reason(fine, check):
     whole = encode(make_scene(5))
     root = fine(
         {"train/cat/cut.jpg": whole[: len(whole) // 2], "train/cat/page.jpg": b"<html>", "test/dog/none.png": b""}
     )
     (finding,) = check(root).of_kind("unreadable")
     assert finding.level == "problem"
-    told = {photo.name: why for photo, why in finding.photos}
-    assert "truncated" in told["train/cat/cut.jpg"]
-    assert told["train/cat/page.jpg"] == "it is a web page, not an image."
-    assert told["test/dog/none.png"] == "the file is empty."
+    reasons = {photo.name: reason for photo, reason in finding.photos}
+    assert "truncated" in reasons["train/cat/cut.jpg"]
+    assert reasons["train/cat/page.jpg"] == "it is a web page, not an image."
+    assert reasons["test/dog/none.png"] == "the file is empty."
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may read everything")
-def test_a_file_that_is_closed_to_us_is_unreadable(fine, check):
+def test_a_file_without_read_permission_is_unreadable(fine, check):
     root = fine()
     (root / "train/cat/0.jpg").chmod(0)
     assert "unreadable" in kinds(check(root))
 
 
-def test_a_named_pipe_does_not_stop_it(fine, check):
+def test_a_named_pipe_is_skipped(fine, check):
     root = fine()
     os.mkfifo(root / "train/cat/pipe.jpg")
     assert kinds(check(root)) == ["skipped"]
 
 
-def test_odd_files_are_told_with_what_becomes_of_them(fine, check):
+def test_unusual_files_are_reported_with_their_conversion(fine, check):
     exif = Image.Exif()
     exif[0x0112] = 6
     frames = io.BytesIO()
@@ -176,18 +174,20 @@ def test_odd_files_are_told_with_what_becomes_of_them(fine, check):
             }
         )
     )
-    told = {finding.about: finding for finding in report.findings}
-    assert [(photo.name, why) for photo, why in told["wrong extension"].photos] == [("train/cat/a.jpg", "it is a PNG")]
-    assert told["wrong extension"].level == "warning"
-    assert told["CMYK"].text == "1 photo: converted to sRGB, by their ICC profile where they have one."
-    assert told["turned by EXIF"].photos[0][0].name == "train/cat/c.jpg"
-    assert told["several frames"].text == "1 photo: the first one is taken."
-    assert told["tiny photos"].photos[0][1] == "16 x 20"
-    assert told["long photos"].photos[0][1] == "400 x 40"
-    assert told["greyscale"].level == "note"
+    findings = {finding.about: finding for finding in report.findings}
+    assert [(photo.name, reason) for photo, reason in findings["wrong extension"].photos] == [
+        ("train/cat/a.jpg", "it is a PNG")
+    ]
+    assert findings["wrong extension"].level == "warning"
+    assert findings["CMYK"].text == "1 photo: converted to sRGB, using the ICC profile if there is one."
+    assert findings["rotated by EXIF"].photos[0][0].name == "train/cat/c.jpg"
+    assert findings["several frames"].text == "1 photo: only the first frame is used."
+    assert findings["tiny photos"].photos[0][1] == "16 x 20"
+    assert findings["long photos"].photos[0][1] == "400 x 40"
+    assert findings["greyscale"].level == "note"
     skipped, hidden = report.of_kind("skipped")[0], report.of_kind("hidden-photos")[0]
-    assert skipped.text == "Files that are no part of the data: 2 not an image, 1 hidden."
-    assert hidden.text == "1 file with a photo inside left out because of the name: train/cat/photo."
+    assert skipped.text == "Skipped files: 2 not an image, 1 hidden."
+    assert hidden.text == "1 photo skipped because of the file name: train/cat/photo."
 
 
 def test_what_training_refuses_is_a_finding(fine, check):
@@ -195,17 +195,19 @@ def test_what_training_refuses_is_a_finding(fine, check):
     (root / "train/fish").mkdir()
     report = check(root)
     texts = {finding.text for finding in report.findings if finding.level == "problem"}
-    assert "The class 'fish' has no photo that can be read." in texts
-    assert "The class 'bird' is in test, but not in train: training refuses that." in texts
-    told = "'Dog ' (test) and 'dog' (train, test) differ in case, spaces or dashes alone, and are classes of their own."
-    assert told in texts
+    assert "The class 'fish' has no readable photo." in texts
+    assert "The class 'bird' is in test, but not in train. Training refuses such data." in texts
+    names = (
+        "'Dog ' (test) and 'dog' (train, test) differ only in case, spaces or dashes, and count as separate classes."
+    )
+    assert names in texts
     assert report.of_kind("split")[0].text.startswith("The class 'Dog ' of 'photos' has too few images")
 
 
 def test_one_class_tiny_classes_and_imbalance(folder, check):
     assert "one-class" in kinds(check(folder({f"train/a/{number}.jpg": number for number in range(60)})))
     root = folder(
-        {f"{part}/b/{number}.jpg": 100 * len(part) + number for part in ("train", "val") for number in range(3)}
+        {f"{split}/b/{number}.jpg": 100 * len(split) + number for split in ("train", "val") for number in range(3)}
     )
     found = check(root).findings
     assert "Fewer than 10 photos in train: 'b' has 3." in [finding.text for finding in found]
@@ -213,7 +215,7 @@ def test_one_class_tiny_classes_and_imbalance(folder, check):
     assert (finding.level, finding.text) == ("warning", "'a' has 20 times as many training photos as 'b': 60 and 3.")
 
 
-def test_without_a_photo_there_is_nothing_to_check(tmp_path, check):
+def test_data_without_photos(tmp_path, check):
     with pytest.raises(DataError, match="no images and no class folders"):
         check(tmp_path)
     (tmp_path / "cat").mkdir()
@@ -223,12 +225,12 @@ def test_without_a_photo_there_is_nothing_to_check(tmp_path, check):
     assert report.to_dict()["photos"] == 0
 
 
-def test_a_table_whose_files_are_gone(fine, check):
+def test_a_table_with_missing_files(fine, check):
     root = fine(train=12, test=10)
     table = root / "photos.csv"
     rows = [
-        f"{part}/{label}/{n}.jpg,{label},{part}"
-        for part, count in (("train", 12), ("test", 10))
+        f"{split}/{label}/{n}.jpg,{label},{split}"
+        for split, count in (("train", 12), ("test", 10))
         for label in ("cat", "dog")
         for n in range(count)
     ]
@@ -237,13 +239,13 @@ def test_a_table_whose_files_are_gone(fine, check):
     assert finding.photos[0][1] == "cannot be read (No such file or directory)."
 
 
-def test_photos_that_were_never_on_a_disk(check, plugin):
+def test_photos_in_memory_can_be_checked(check, plugin):
     report = check("colours")
     assert report.name == "colours"
     assert not report.of_kind("extension", "unreadable", "leak")
 
 
-def test_the_fast_examination_finds_what_makes_results_wrong(fine, monkeypatch):
+def test_the_quick_check_finds_leaks_and_conflicting_labels(fine, monkeypatch):
     root = fine(
         {
             "train/cat/leak.jpg": photo_seed("test", "cat", 3),
@@ -253,18 +255,18 @@ def test_the_fast_examination_finds_what_makes_results_wrong(fine, monkeypatch):
             "train/cat/long.jpg": encode(make_scene(44, (400, 40))),
         }
     )
-    report = check_fast(read_folder(root))
+    report = check_quickly(read_folder(root))
     assert report.near
     assert report.of_kind("leak")[0].text.startswith("2 of 20 test photos")
     assert set(kinds(report)) == {"leak", "two-labels", "extension"}
-    monkeypatch.setattr("zoo.data.check.examine._FAST_BYTES", 1_000)
-    report = check_fast(read_folder(root))
+    monkeypatch.setattr("zoo.data.check.examine._QUICK_BYTES", 1_000)
+    report = check_quickly(read_folder(root))
     assert not report.near
-    assert report.of_kind("leak")[0].text.startswith("1 of 20 test photos is in train as well, to the byte.")
+    assert report.of_kind("leak")[0].text.startswith("1 of 20 test photos is also in train (identical).")
     assert set(kinds(report)) == {"leak", "two-labels", "extension"}
 
 
-def test_the_originals_are_never_touched(fine, check):
+def test_the_check_changes_no_file(fine, check):
     root = fine({"train/cat/leak.jpg": photo_seed("test", "cat", 3)})
     before = {file: (file.read_bytes(), file.stat().st_mtime_ns, file.stat().st_mode) for file in root.rglob("*.jpg")}
     check(root)
@@ -283,7 +285,7 @@ def test_real_photos_have_two_near_duplicates_and_no_leak(registry):
     }
 
 
-def test_ctrl_c_ends_it_at_once(fine):
+def test_ctrl_c_stops_the_check(fine):
     images = read_folder(fine())
 
     def stop(what, done, total):

@@ -5,7 +5,7 @@ from PIL import Image
 from scenes import encode, make_scene, photo_seed
 
 from zoo.data.check.examine import check_data
-from zoo.data.check.fix import exclusions, write_clean_copy
+from zoo.data.check.fix import list_exclusions, write_clean_copy
 from zoo.data.sources.exclusions import apply_exclusions, write_exclusions
 from zoo.data.sources.folder import read_folder
 from zoo.errors import DataError
@@ -13,7 +13,7 @@ from zoo.errors import DataError
 
 @pytest.fixture
 def check(registry):
-    return lambda folder, **how: check_data(str(folder), registry=registry, **how)
+    return lambda folder, **options: check_data(str(folder), registry=registry, **options)
 
 
 @pytest.fixture
@@ -37,12 +37,12 @@ def messy(fine):
     return root
 
 
-GONE = {
-    "train/cat/leak.jpg": "in test as well",
-    "train/dog/near.jpg": "nearly in test as well",
+EXCLUDED = {
+    "train/cat/leak.jpg": "duplicate in test",
+    "train/dog/near.jpg": "near duplicate in test",
     "train/cat/1.jpg": "two labels",
     "train/dog/two.jpg": "two labels",
-    "train/dog/copy.jpg": "twice in train",
+    "train/dog/copy.jpg": "duplicate in train",
     "train/cat/broken.jpg": "unreadable",
 }
 
@@ -55,57 +55,57 @@ def state(root):
     }
 
 
-def test_what_is_left_out_and_why(messy, check):
-    listed = exclusions(check(messy))
-    assert {each.name: each.reason for each in listed} == GONE
-    assert [each.name for each in listed] == sorted(GONE)
-    assert {each.duplicate_of for each in listed if each.reason == "in test as well"} == {"test/cat/3.jpg"}
+def test_excluded_photos_and_reasons(messy, check):
+    listed = list_exclusions(check(messy))
+    assert {each.name: each.reason for each in listed} == EXCLUDED
+    assert [each.name for each in listed] == sorted(EXCLUDED)
+    assert {each.duplicate_of for each in listed if each.reason == "duplicate in test"} == {"test/cat/3.jpg"}
 
 
-def test_what_is_listed_is_left_out_of_a_dataset(messy, check, tmp_path):
-    listed = {each.name: each.reason for each in exclusions(check(messy))}
+def test_the_exclusions_are_applied_to_a_dataset(messy, check, tmp_path):
+    listed = {each.name: each.reason for each in list_exclusions(check(messy))}
     images = read_folder(messy)
-    fewer = apply_exclusions(images, {**listed, "nosuch.jpg": ""})
-    assert {s.name for s in images.train} - {s.name for s in fewer.train} == set(GONE)
-    assert fewer.test == images.test
-    assert "train/cat/leak.jpg: excluded, in test as well" in fewer.skipped
+    remaining = apply_exclusions(images, {**listed, "nosuch.jpg": ""})
+    assert {s.name for s in images.train} - {s.name for s in remaining.train} == set(EXCLUDED)
+    assert remaining.test == images.test
+    assert "train/cat/leak.jpg: excluded, duplicate in test" in remaining.skipped
     assert apply_exclusions(images, {}) is images
 
 
-def test_with_the_list_nothing_of_it_is_found_again(messy, check, tmp_path):
-    path = write_exclusions(tmp_path / "out.csv", exclusions(check(messy)))
+def test_with_the_exclusions_the_check_passes(messy, check, tmp_path):
+    path = write_exclusions(tmp_path / "out.csv", list_exclusions(check(messy)))
     again = check(messy, exclude=path)
     assert not again.of_kind("leak", "two-labels", "unreadable")
-    assert exclusions(again) == []
+    assert list_exclusions(again) == []
 
 
-def test_a_clean_copy_is_clean_and_the_originals_are_as_they_were(messy, check, tmp_path):
+def test_a_clean_copy_passes_and_the_originals_are_unchanged(messy, check, tmp_path):
     before = state(messy)
-    told = []
-    copy = write_clean_copy(check(messy), tmp_path / "new/clean", progress=lambda *event: told.append(event))
+    events = []
+    copy = write_clean_copy(check(messy), tmp_path / "new/clean", progress=lambda *event: events.append(event))
     assert state(messy) == before
     report = check(copy)
     assert [finding.kind for finding in report.findings if finding.level != "note"] == []
     assert sorted(report.counts["train"]) == ["cat", "dog"]  # Cat has become cat
-    assert sum(map(sum, (counted.values() for counted in report.counts.values()))) == len(before) - len(GONE)
+    assert sum(map(sum, (counted.values() for counted in report.counts.values()))) == len(before) - len(EXCLUDED)
     assert (copy / "train/cat/wrong.png").is_file()
     assert {file.name for file in (copy / "train/cat").glob("3*")} == {"3.jpg", "3-2.jpg", "3-3.jpg"}
-    assert told[-1][1] == told[-1][2]
+    assert events[-1][1] == events[-1][2]
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["clean"]
     assert read_folder(copy).classes == ("cat", "dog")
 
 
-def test_a_clean_copy_keeps_the_parts_that_were_examined(folder, check, tmp_path):
+def test_a_clean_copy_keeps_the_splits_of_the_check(folder, check, tmp_path):
     root = folder({f"{label}/{n}.jpg": 100 * side + n for side, label in enumerate("ab") for n in range(20)})
     report = check(root)
     images = read_folder(write_clean_copy(report, tmp_path / "clean"))
     assert (len(images.train), len(images.val), len(images.test)) == (28, 4, 8)
 
 
-@pytest.mark.parametrize("there", ["a file", "a full folder"])
-def test_a_copy_is_written_into_a_new_folder(fine, check, tmp_path, there):
+@pytest.mark.parametrize("existing", ["a file", "a full folder"])
+def test_a_copy_is_written_into_a_new_folder(fine, check, tmp_path, existing):
     target = tmp_path / "clean"
-    if there == "a file":
+    if existing == "a file":
         target.write_text("mine")
     else:
         target.mkdir()
@@ -115,7 +115,7 @@ def test_a_copy_is_written_into_a_new_folder(fine, check, tmp_path, there):
     assert target.is_file() or [path.name for path in target.iterdir()] == ["mine"]
 
 
-def test_what_fails_half_way_leaves_nothing(fine, check, tmp_path):
+def test_a_failed_copy_leaves_nothing(fine, check, tmp_path):
     root = fine()
     report = check(root)
     (root / "train/dog/13.jpg").unlink()
@@ -125,7 +125,7 @@ def test_what_fails_half_way_leaves_nothing(fine, check, tmp_path):
 
 
 @pytest.mark.parametrize("label", ["../../evil", "..", ".git", "a/b"])
-def test_a_class_cannot_lead_out_of_the_copy(fine, check, tmp_path, label):
+def test_a_class_name_cannot_point_outside_the_copy(fine, check, tmp_path, label):
     root = fine(train=4)
     table = root / "photos.csv"
     table.write_text(

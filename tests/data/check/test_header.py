@@ -7,12 +7,12 @@ import pytest
 from PIL import Image
 from scenes import encode, make_scene
 
-from zoo.data.check.header import TREATMENTS, Header, read_header
+from zoo.data.check.header import CONVERSIONS, Header, read_header
 
 SMALL = make_scene(0, (40, 30))
 
 
-def turned(orientation: int) -> bytes:
+def rotated(orientation: int) -> bytes:
     exif = Image.Exif()
     exif[0x0112] = orientation
     return encode(SMALL, exif=exif)
@@ -43,31 +43,31 @@ def animation(kind: str) -> bytes:
         (encode(SMALL.convert("CMYK")), ("CMYK",)),
         (encode(SMALL.convert("RGBA"), "PNG"), ("transparency",)),
         (encode(SMALL.convert("LA"), "PNG"), ("greyscale", "transparency")),
-        (encode(Image.fromarray(np.zeros((4, 4), np.uint16)), "PNG"), ("greyscale", "more than 8 bits a channel")),
-        (deep_png(), ("more than 8 bits a channel",)),
-        (turned(6), ("turned by EXIF",)),
-        (turned(1), ()),
-        (turned(9), ()),
+        (encode(Image.fromarray(np.zeros((4, 4), np.uint16)), "PNG"), ("greyscale", "more than 8 bits per channel")),
+        (deep_png(), ("more than 8 bits per channel",)),
+        (rotated(6), ("rotated by EXIF",)),
+        (rotated(1), ()),
+        (rotated(9), ()),
         (animation("GIF"), ("several frames",)),
         (animation("WEBP"), ("several frames",)),
         (encode(SMALL.convert("P"), "BMP"), ()),
         (encode(SMALL, "TIFF"), ()),
     ],
 )
-def test_what_a_photo_has_about_it(data, traits):
+def test_traits_of_a_photo(data, traits):
     header = read_header(data)
     assert header is not None
     assert header.traits == traits
-    assert set(traits) <= set(TREATMENTS)
+    assert set(traits) <= set(CONVERSIONS)
 
 
 def test_the_size_is_that_of_the_upright_photo():
-    assert (read_header(turned(3)).width, read_header(turned(3)).height) == (40, 30)
-    assert (read_header(turned(6)).width, read_header(turned(6)).height) == (30, 40)
+    assert (read_header(rotated(3)).width, read_header(rotated(3)).height) == (40, 30)
+    assert (read_header(rotated(6)).width, read_header(rotated(6)).height) == (30, 40)
 
 
 @pytest.mark.parametrize("data", [b"", b"GIF8", b"<html>", b"\xff\xd8\xff\xe0", bytes(300)])
-def test_what_begins_like_no_image_has_no_header(data):
+def test_bytes_that_do_not_start_like_an_image_have_no_header(data):
     assert read_header(data) is None
 
 
@@ -82,5 +82,5 @@ def test_what_begins_like_no_image_has_no_header(data):
         ("TIFF", "a.tif", False),
     ],
 )
-def test_a_name_may_say_another_format(kind, name, wrong):
-    assert Header(format=kind, width=1, height=1).has_suffix_of_another(name) is wrong
+def test_the_suffix_may_belong_to_another_format(kind, name, wrong):
+    assert Header(format=kind, width=1, height=1).has_wrong_suffix(name) is wrong

@@ -38,7 +38,7 @@ def test_a_list_may_be_written_by_hand(tmp_path):
 @pytest.mark.timeout(60)
 def test_a_named_pipe_as_list_is_refused_without_waiting(tmp_path):
     os.mkfifo(tmp_path / "list.csv")
-    with pytest.raises(DataError, match="Not a plain file"):
+    with pytest.raises(DataError, match="Not a regular file"):
         read_exclusions(tmp_path / "list.csv")
 
 

@@ -16,7 +16,7 @@ from zoo.data.sources.resolve import resolve_data
 from zoo.data.sources.table import read_csv
 from zoo.errors import ZooError
 from zoo.plugins.registry import Registry
-from zoo.utils.paths import dataset_folder
+from zoo.utils.paths import cache_folder
 
 NAMES = [
     "../x",
@@ -75,8 +75,8 @@ def test_the_command_prints_the_error_as_text(here, name, capfd):
 
 @pytest.mark.parametrize("name", ["../x", "a/../b", "a//b", "/etc", "a\\b", "C:x", "a\0b", "", "."])
 def test_no_name_leads_out_of_the_cache(here, name):
-    with pytest.raises(ZooError, match="cannot name a folder"):
-        dataset_folder(name)
+    with pytest.raises(ZooError, match="is not a valid folder name"):
+        cache_folder("datasets", name)
 
 
 def test_a_plugin_cannot_provide_such_a_name():

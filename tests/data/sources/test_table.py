@@ -91,5 +91,5 @@ def test_a_file_that_is_not_text_is_refused(table, tmp_path):
 @pytest.mark.timeout(60)
 def test_a_named_pipe_as_table_is_refused_without_waiting(tmp_path):
     os.mkfifo(tmp_path / "photos.csv")
-    with pytest.raises(DataError, match="Not a plain file"):
+    with pytest.raises(DataError, match="Not a regular file"):
         read_csv(tmp_path / "photos.csv")

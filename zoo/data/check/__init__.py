@@ -1,7 +1,7 @@
-"""The dataset doctor: what is wrong with a labelled set of photos, told before anything is trained on it.
+"""``zoo data check``: finds problems of a labelled set of photos before anything is trained on it.
 
     report = zoo.check_data("./photos")
-    write_exclusions(Path("exclude.csv"), exclusions(report))
+    write_exclusions(Path("exclude.csv"), list_exclusions(report))
 
-`zoo.data.check.examine` has the examinations, `fix` what to do about their findings, `report` the values.
+`zoo.data.check.examine` runs the checks, `fix` acts on their findings, `report` defines the values.
 """

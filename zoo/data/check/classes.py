@@ -1,4 +1,4 @@
-"""What is wrong with the classes: empty, tiny, missing in a part, unlike in number, or called by two names."""
+"""Checks the classes: empty, tiny, missing from a split, imbalanced, or named in two ways."""
 
 from __future__ import annotations
 
@@ -6,109 +6,107 @@ import re
 import unicodedata
 from typing import TYPE_CHECKING
 
-from zoo.data.check.report import Finding
+from zoo.data.check.report import DataFinding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-TINY = 10  # photos of a class in a part: with fewer there is little to learn, and nothing to measure
-_UNLIKE, _VERY_UNLIKE = 3, 10  # times as many photos in the largest class as in the smallest
+TINY = 10  # photos per class and split: fewer are too few to learn from, or to measure on
+_IMBALANCED, _VERY_IMBALANCED = 3, 10  # ratio of the largest class to the smallest
 
 
-def judge_classes(classes: Sequence[str], counts: Mapping[str, Mapping[str, int]]) -> list[Finding]:
-    """Returns what is wrong with the classes.
+def check_classes(classes: Sequence[str], counts: Mapping[str, Mapping[str, int]]) -> list[DataFinding]:
+    """Returns the findings about the classes.
 
     Args:
-        classes: Names.
-        counts: By part and class name, how many photos there are that can be read.
+        classes: The class names.
+        counts: Number of readable photos by split and class name.
     """
-    used = {part: dict(counted) for part, counted in counts.items() if any(counted.values())}
+    used = {split: dict(by_class) for split, by_class in counts.items() if any(by_class.values())}
     return [
-        *_too_few(classes, used),
-        *_missing(classes, used),
-        *_twin_names(classes, used),
-        *_tiny(used),
-        *_imbalance(used.get("train", {})),
+        *_check_number(classes, used),
+        *_check_missing(classes, used),
+        *_check_names(classes, used),
+        *_check_tiny(used),
+        *_check_imbalance(used.get("train", {})),
     ]
 
 
-def fold(name: str) -> str:
-    """Returns what two names share that differ in case, white space, dashes or the form of their letters alone."""
+def fold_name(name: str) -> str:
+    """Returns a class name without case, repeated white space, dashes and Unicode variants, for comparison."""
     return re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFKC", name)).strip().casefold()
 
 
-def _too_few(classes: Sequence[str], counts: Mapping[str, Mapping[str, int]]) -> Iterator[Finding]:
+def _check_number(classes: Sequence[str], counts: Mapping[str, Mapping[str, int]]) -> Iterator[DataFinding]:
     if not counts:
-        yield Finding(kind="empty", about="no photos", level="problem", text="There is no photo that can be read.")
+        yield DataFinding(kind="empty", about="no photos", level="problem", text="There is no readable photo.")
     if len(classes) < 2:
-        named = f", '{classes[0]}'" if classes else ""
-        text = f"A classifier needs two classes; there is {'one' if classes else 'none'}{named}."
-        yield Finding(kind="one-class", about="classes", level="problem", text=text)
+        number = f"only one, '{classes[0]}'" if classes else "none"
+        text = f"A classifier needs at least two classes; there is {number}."
+        yield DataFinding(kind="one-class", about="classes", level="problem", text=text)
 
 
-def _missing(classes: Sequence[str], counts: Mapping[str, Mapping[str, int]]) -> Iterator[Finding]:
+def _check_missing(classes: Sequence[str], counts: Mapping[str, Mapping[str, int]]) -> Iterator[DataFinding]:
     for name in classes:
-        there = [part for part, counted in counts.items() if counted.get(name)]
-        if not there:
-            text = f"The class '{name}' has no photo that can be read."
-            advice = "Put photos there, or delete the folder."
-            yield Finding(kind="empty-class", about="empty class", level="problem", text=text, advice=advice)
-        elif "train" not in there:
-            text = f"The class '{name}' is in {' and '.join(there)}, but not in train: training refuses that."
-            yield Finding(kind="missing-class", about="class names", level="problem", text=text)
-        elif lacking := [part for part in counts if part not in there]:
-            text = (
-                f"The class '{name}' is in train, but not in {' or '.join(lacking)}: nothing is measured of it there."
-            )
-            yield Finding(kind="missing-class", about="class names", level="warning", text=text)
+        present = [split for split, by_class in counts.items() if by_class.get(name)]
+        if not present:
+            text = f"The class '{name}' has no readable photo."
+            advice = "Add photos, or delete the folder."
+            yield DataFinding(kind="empty-class", about="empty class", level="problem", text=text, advice=advice)
+        elif "train" not in present:
+            text = f"The class '{name}' is in {' and '.join(present)}, but not in train. Training refuses such data."
+            yield DataFinding(kind="missing-class", about="class names", level="problem", text=text)
+        elif missing := [split for split in counts if split not in present]:
+            text = f"The class '{name}' is in train, but not in {' or '.join(missing)}: it is not evaluated there."
+            yield DataFinding(kind="missing-class", about="class names", level="warning", text=text)
 
 
-def _twin_names(classes: Sequence[str], counts: Mapping[str, Mapping[str, int]]) -> Iterator[Finding]:
-    alike: dict[str, list[str]] = {}
+def _check_names(classes: Sequence[str], counts: Mapping[str, Mapping[str, int]]) -> Iterator[DataFinding]:
+    similar: dict[str, list[str]] = {}
     for name in classes:
-        alike.setdefault(fold(name), []).append(name)
-    for names in alike.values():
+        similar.setdefault(fold_name(name), []).append(name)
+    for names in similar.values():
         if len(names) > 1:
-            told = " and ".join(
-                f"{name!r} ({', '.join(part for part, counted in counts.items() if counted.get(name)) or 'empty'})"
+            listed = " and ".join(
+                f"{name!r} ({', '.join(split for split, by_class in counts.items() if by_class.get(name)) or 'empty'})"
                 for name in names
             )
-            yield Finding(
+            yield DataFinding(
                 kind="class-names",
                 about="class names",
                 level="problem",
-                text=f"{told} differ in case, spaces or dashes alone, and are classes of their own.",
-                advice="If they are the same, rename them alike; --fix-into does.",
+                text=f"{listed} differ only in case, spaces or dashes, and count as separate classes.",
+                advice="If they are the same class, give them one name; --fix-into does so.",
             )
 
 
-def _tiny(counts: Mapping[str, Mapping[str, int]]) -> Iterator[Finding]:
-    for part, counted in counts.items():
-        tiny = {name: number for name, number in counted.items() if 0 < number < TINY}
+def _check_tiny(counts: Mapping[str, Mapping[str, int]]) -> Iterator[DataFinding]:
+    for split, by_class in counts.items():
+        tiny = {name: number for name, number in by_class.items() if 0 < number < TINY}
         if tiny:
-            told = ", ".join(f"'{name}' has {number}" for name, number in list(tiny.items())[:3])
-            more = f", and {len(tiny) - 3} more classes are as small" if len(tiny) > 3 else ""
-            yield Finding(
+            listed = ", ".join(f"'{name}' has {number}" for name, number in list(tiny.items())[:3])
+            more = f", and {len(tiny) - 3} more classes have fewer" if len(tiny) > 3 else ""
+            yield DataFinding(
                 kind="tiny-class",
                 about="tiny class" if len(tiny) == 1 else "tiny classes",
-                level="warning" if part == "train" else "note",
-                text=f"Fewer than {TINY} photos in {part}: {told}{more}.",
-                advice="Little can be learnt from so few." if part == "train" else "Nothing can be measured on so few.",
+                level="warning" if split == "train" else "note",
+                text=f"Fewer than {TINY} photos in {split}: {listed}{more}.",
+                advice="Add training photos." if split == "train" else "Figures on so few photos are unreliable.",
             )
 
 
-def _imbalance(train: Mapping[str, int]) -> Iterator[Finding]:
-    there = {name: number for name, number in train.items() if number}
-    if len(there) < 2:
+def _check_imbalance(train: Mapping[str, int]) -> Iterator[DataFinding]:
+    present = {name: number for name, number in train.items() if number}
+    if len(present) < 2:
         return
-    most, least = max(there, key=lambda name: there[name]), min(there, key=lambda name: there[name])
-    ratio = there[most] / there[least]
-    numbers = f"{there[most]} and {there[least]}"
-    if ratio >= _UNLIKE:
-        yield Finding(
+    most, least = max(present, key=lambda name: present[name]), min(present, key=lambda name: present[name])
+    ratio = present[most] / present[least]
+    if ratio >= _IMBALANCED:
+        numbers = f"{present[most]} and {present[least]}"
+        yield DataFinding(
             kind="imbalance",
             about="imbalance",
-            level="warning" if ratio >= _VERY_UNLIKE else "note",
+            level="warning" if ratio >= _VERY_IMBALANCED else "note",
             text=f"'{most}' has {ratio:.0f} times as many training photos as '{least}': {numbers}.",
-            advice="Look at the figures of each class, which 'zoo evaluate' gives, rather than at the accuracy.",
+            advice="Look at the figures per class of 'zoo evaluate' rather than at the accuracy.",
         )

@@ -1,11 +1,12 @@
-"""Finds photos that are there more than once, and says what is wrong with that: leaks, two labels, duplicates."""
+"""Finds duplicate photos and checks what they mean: leaks between splits, conflicting labels, redundant copies."""
 
 from __future__ import annotations
 
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from zoo.data.check.report import PARTS, Finding, Pair, Photo, are, counted
+from zoo.data.check.perceptual_hash import HashTable, find_matches
+from zoo.data.check.report import SPLITS, CheckedPhoto, DataFinding, DuplicatePair, format_count, is_or_are
 from zoo.events import no_progress
 
 if TYPE_CHECKING:
@@ -14,148 +15,156 @@ if TYPE_CHECKING:
     from zoo.data.check.report import Level
     from zoo.events import Progress
 
-_TRAINED_ON = "The test accuracy of what is trained on them is too good to be true."
-_CHOSEN_BY_TEST = "The epoch is chosen on photos of the test."
-_CHOSEN_BY_TRAIN = "The epoch is chosen on photos that were trained on."
+_TEST_IN_TRAIN = "The test accuracy of a model trained on them is too high."
+_TEST_IN_VAL = "Choosing the best epoch uses test photos."
+_VAL_IN_TRAIN = "Choosing the best epoch uses training photos."
 
 
-def find_copies(photos: Sequence[Photo]) -> list[Pair]:
-    """Returns the photos that are equal to the byte: each with the first of them, test before validation and train."""
-    groups: dict[str, list[Photo]] = {}
+def find_copies(photos: Sequence[CheckedPhoto]) -> list[DuplicatePair]:
+    """Returns the identical files: each with the first of its group, in the order test, validation, train."""
+    groups: dict[str, list[CheckedPhoto]] = {}
     for photo in photos:
         if photo.digest:
             groups.setdefault(photo.digest, []).append(photo)
     ordered = (sorted(group, key=_rank) for group in groups.values() if len(group) > 1)
-    return [Pair(kept, other, None) for kept, *others in ordered for other in others]
+    return [DuplicatePair(original, copy, None) for original, *copies in ordered for copy in copies]
 
 
-def find_near(photos: Sequence[Photo], *, radius: int, progress: Progress = no_progress) -> list[Pair]:
-    """Returns the photos that look the same and are not equal to the byte; see `zoo.data.check.near`.
+def find_near_duplicates(
+    photos: Sequence[CheckedPhoto], *, radius: int, progress: Progress = no_progress
+) -> list[DuplicatePair]:
+    """Returns the photos that look the same without being identical files; see `zoo.data.check.perceptual_hash`.
 
     Args:
-        photos: Those that have a signature are compared.
-        radius: Bits of 128 in which the hashes of two may differ.
-        progress: Called as they are compared.
+        photos: Those with a perceptual hash are compared.
+        radius: Bits of 128 in which two hashes may differ.
+        progress: Called as photos are compared.
     """
-    from zoo.data.check.near import Signatures, close_pairs
-
-    parts = {part: _one_of_each(photo for photo in photos if photo.part == part) for part in PARTS}
+    by_split = {split: _unique_photos(photo for photo in photos if photo.split == split) for split in SPLITS}
     tables = {
-        part: Signatures([photo.signature for photo in listed if photo.signature is not None])
-        for part, listed in parts.items()
+        split: HashTable([photo.perceptual_hash for photo in listed if photo.perceptual_hash is not None])
+        for split, listed in by_split.items()
     }
     pairs = []
-    for kept, other in [*combinations(PARTS, 2), *zip(PARTS, PARTS, strict=True)]:
-        found = close_pairs(tables[other], None if kept == other else tables[kept], radius=radius, progress=progress)
-        pairs += [Pair(parts[kept][close.other], parts[other][close.one], close.distance) for close in found]
-    return [pair for pair in pairs if pair.kept.digest != pair.other.digest]
+    for original, other in [*combinations(SPLITS, 2), *zip(SPLITS, SPLITS, strict=True)]:
+        second = None if original == other else tables[original]
+        matches = find_matches(tables[other], second, radius=radius, progress=progress)
+        pairs += [
+            DuplicatePair(by_split[original][match.second], by_split[other][match.first], match.distance)
+            for match in matches
+        ]
+    return [pair for pair in pairs if pair.original.digest != pair.duplicate.digest]
 
 
-def judge_twins(photos: Sequence[Photo], pairs: Sequence[Pair]) -> list[Finding]:
-    """Returns what is wrong with photos that are there more than once."""
-    totals = {part: sum(photo.part == part for photo in photos) for part in PARTS}
-    within = [_duplicates(pairs, part) for part in PARTS]
-    found = [*_leaks(pairs, totals), *_two_labels(pairs), *within]
-    return [finding for finding in found if finding is not None]
+def check_duplicates(photos: Sequence[CheckedPhoto], pairs: Sequence[DuplicatePair]) -> list[DataFinding]:
+    """Returns the findings about duplicates."""
+    totals = {split: sum(photo.split == split for photo in photos) for split in SPLITS}
+    redundant = [_check_redundant(pairs, split) for split in SPLITS]
+    findings = [*_check_leaks(pairs, totals), *_check_labels(pairs), *redundant]
+    return [finding for finding in findings if finding is not None]
 
 
-def _leaks(pairs: Sequence[Pair], totals: Mapping[str, int]) -> Iterator[Finding]:
-    """Yields the leaks. Test photos in train and in validation, which may have been split off it, are told together."""
-    of_test = [pair for pair in pairs if pair.kept.part == "test" and pair.other.part != "test"]
-    of_val = [pair for pair in pairs if (pair.kept.part, pair.other.part) == ("val", "train")]
-    if any(pair.other.part == "train" for pair in of_test):
-        yield _leak("leak", "problem", of_test, totals, _TRAINED_ON)
+def _check_leaks(pairs: Sequence[DuplicatePair], totals: Mapping[str, int]) -> Iterator[DataFinding]:
+    """Yields the leaks. Test photos in train and in validation are one finding: validation may be split off train."""
+    of_test = [pair for pair in pairs if pair.original.split == "test" and pair.duplicate.split != "test"]
+    of_val = [pair for pair in pairs if (pair.original.split, pair.duplicate.split) == ("val", "train")]
+    if any(pair.duplicate.split == "train" for pair in of_test):
+        yield _make_leak("leak", "problem", of_test, totals, _TEST_IN_TRAIN)
     elif of_test:
-        yield _leak("test-val-leak", "warning", of_test, totals, _CHOSEN_BY_TEST)
+        yield _make_leak("test-val-leak", "warning", of_test, totals, _TEST_IN_VAL)
     if of_val:
-        yield _leak("val-leak", "warning", of_val, totals, _CHOSEN_BY_TRAIN)
+        yield _make_leak("val-leak", "warning", of_val, totals, _VAL_IN_TRAIN)
 
 
-def _leak(kind: str, level: Level, pairs: Sequence[Pair], totals: Mapping[str, int], harm: str) -> Finding:
-    kept = pairs[0].kept.part
-    places = {pair.other.part for pair in pairs}
-    others = [part for part in reversed(PARTS) if part in places]
-    known = {pair.kept.name for pair in pairs}
-    told = (
-        f"{len(known)} of {counted(totals[kept], f'{kept} photo')} {are(len(known))} in {' or '.join(others)} as well"
-    )
-    return Finding(
+def _make_leak(
+    kind: str, level: Level, pairs: Sequence[DuplicatePair], totals: Mapping[str, int], effect: str
+) -> DataFinding:
+    split = pairs[0].original.split
+    present = {pair.duplicate.split for pair in pairs}
+    others = [other for other in reversed(SPLITS) if other in present]
+    number = len({pair.original.name for pair in pairs})
+    photos = f"{number} of {format_count(totals[split], f'{split} photo')} {is_or_are(number)}"
+    return DataFinding(
         kind=kind,
-        about=f"{kept} in {others[0]}",
+        about=f"{split} in {others[0]}",
         level=level,
-        text=f"{told}{_how(pairs)}. {harm}",
-        advice=f"--fix lists those in {' and '.join(others)} to be left out; the {kept} photos stay.",
-        pairs=tuple(sorted(pairs, key=lambda pair: (-PARTS.index(pair.other.part), pair.kept.name, pair.other.name))),
+        text=f"{photos} also in {' or '.join(others)} ({_count_copies(pairs)}). {effect}",
+        advice=f"--fix excludes the copies in {' and '.join(others)}; the {split} photos stay.",
+        pairs=tuple(
+            sorted(
+                pairs,
+                key=lambda pair: (-SPLITS.index(pair.duplicate.split), pair.original.name, pair.duplicate.name),
+            )
+        ),
     )
 
 
-def _two_labels(pairs: Iterable[Pair]) -> Iterator[Finding]:
-    other_labels = [pair for pair in pairs if pair.kept.label != pair.other.label]
-    if copies := tuple(pair for pair in other_labels if pair.exact):
-        yield Finding(
+def _check_labels(pairs: Iterable[DuplicatePair]) -> Iterator[DataFinding]:
+    conflicts = [pair for pair in pairs if pair.original.label != pair.duplicate.label]
+    if exact := tuple(pair for pair in conflicts if pair.exact):
+        yield DataFinding(
             kind="two-labels",
             about="two labels",
             level="problem",
-            text=f"{counted(_named(copies), 'photo')} with two labels: copies, equal to the byte, are in two classes.",
-            advice="Decide which is right. Until then --fix leaves out both where they are in one part.",
-            pairs=copies,
+            text=f"{format_count(_count_photos(exact), 'photo')} with two labels: identical files in two classes.",
+            advice="Decide which label is right. Until then --fix excludes both copies if they are in one split.",
+            pairs=exact,
         )
-    if near := tuple(pair for pair in other_labels if not pair.exact):
-        yield Finding(
+    if near := tuple(pair for pair in conflicts if not pair.exact):
+        yield DataFinding(
             kind="near-two-labels",
             about="two labels?",
             level="warning",
-            text=f"{counted(_named(near), 'photo')} with two labels, it seems: nearly the same are in two classes.",
+            text=f"{format_count(_count_photos(near), 'photo')} may have two labels: near duplicates in two classes.",
             advice="Look at them with --html.",
             pairs=near,
         )
 
 
-def _duplicates(pairs: Sequence[Pair], part: str) -> Finding | None:
-    found = tuple(
-        pair for pair in pairs if pair.kept.part == pair.other.part == part and pair.kept.label == pair.other.label
+def _check_redundant(pairs: Sequence[DuplicatePair], split: str) -> DataFinding | None:
+    inside = tuple(
+        pair
+        for pair in pairs
+        if pair.original.split == pair.duplicate.split == split and pair.original.label == pair.duplicate.label
     )
-    if not found:
+    if not inside:
         return None
-    copies = {pair.other.name for pair in found if pair.exact}
-    near = {pair.other.name for pair in found if not pair.exact} - copies
-    told = " and ".join(
-        f"{counted(len(names), 'photo')} {are(len(names))} in {part} {how}"
-        for names, how in ((copies, "more than once"), (near, "in nearly the same form as another"))
-        if names
+    copies = {pair.duplicate.name for pair in inside if pair.exact}
+    near = {pair.duplicate.name for pair in inside if not pair.exact} - copies
+    counts = " and ".join(
+        format_count(len(names), noun) for names, noun in ((copies, "duplicate"), (near, "near duplicate")) if names
     )
-    return Finding(
+    return DataFinding(
         kind="duplicates",
-        about=f"twice in {part}",
-        level="warning" if copies and part != "train" else "note",
-        text=f"{told[:1].upper()}{told[1:]}.",
-        advice="--fix lists all copies but one; what is only nearly the same stays." if copies else "",
-        pairs=found,
+        about="duplicates",
+        level="warning" if copies and split != "train" else "note",
+        text=f"{counts} in {split}.",
+        advice="--fix excludes all copies but one; near duplicates stay." if copies else "",
+        pairs=inside,
     )
 
 
-def _rank(photo: Photo) -> tuple[int, str]:
-    return PARTS.index(photo.part), photo.name
+def _rank(photo: CheckedPhoto) -> tuple[int, str]:
+    return SPLITS.index(photo.split), photo.name
 
 
-def _one_of_each(photos: Iterable[Photo]) -> list[Photo]:
-    """Returns the photos that can be compared, one of those that are equal to the byte."""
-    first: dict[str, Photo] = {}
+def _unique_photos(photos: Iterable[CheckedPhoto]) -> list[CheckedPhoto]:
+    """Returns the photos with a perceptual hash, and only one of each group of identical files."""
+    first: dict[str, CheckedPhoto] = {}
     for photo in sorted(photos, key=_rank):
-        if photo.signature is not None:
+        if photo.perceptual_hash is not None:
             first.setdefault(photo.digest, photo)
     return list(first.values())
 
 
-def _how(pairs: Iterable[Pair]) -> str:
-    copies = {pair.kept.name for pair in pairs if pair.exact}
-    near = {pair.kept.name for pair in pairs} - copies
-    if not near:
-        return ", to the byte"
-    return (
-        f", {len(copies)} to the byte and {len(near)} in nearly the same form" if copies else " in nearly the same form"
-    )
+def _count_copies(pairs: Iterable[DuplicatePair]) -> str:
+    """Returns ``identical``, ``nearly identical`` or the numbers of both."""
+    identical = {pair.original.name for pair in pairs if pair.exact}
+    near = {pair.original.name for pair in pairs} - identical
+    if identical and near:
+        return f"{len(identical)} identical, {len(near)} nearly identical"
+    return "identical" if identical else "nearly identical"
 
 
-def _named(pairs: Iterable[Pair]) -> int:
-    return len({name for pair in pairs for name in (pair.kept.name, pair.other.name)})
+def _count_photos(pairs: Iterable[DuplicatePair]) -> int:
+    return len({name for pair in pairs for name in (pair.original.name, pair.duplicate.name)})

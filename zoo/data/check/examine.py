@@ -1,16 +1,16 @@
-"""The dataset doctor's examinations: the whole one of ``zoo data check``, and the fast one before every training."""
+"""Checks a dataset: completely for ``zoo data check``, or quickly before every training."""
 
 from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING
 
-from zoo.data.check.classes import judge_classes
-from zoo.data.check.duplicates import find_copies, find_near, judge_twins
-from zoo.data.check.files import judge_files
-from zoo.data.check.near import RADIUS
-from zoo.data.check.report import LEVELS, PARTS, Finding, Report
-from zoo.data.check.scan import scan
+from zoo.data.check.classes import check_classes
+from zoo.data.check.duplicates import check_duplicates, find_copies, find_near_duplicates
+from zoo.data.check.files import check_files
+from zoo.data.check.perceptual_hash import RADIUS
+from zoo.data.check.report import LEVELS, SPLITS, DataFinding, DataReport
+from zoo.data.check.scan import scan_images
 from zoo.data.sources.exclusions import apply_exclusions
 from zoo.data.sources.load import load_source
 from zoo.data.sources.resolve import resolve_data
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from zoo.data.check.report import Photo
+    from zoo.data.check.report import CheckedPhoto
     from zoo.events import Progress
     from zoo.plugins.registry import Registry
     from zoo.plugins.specs import ImageSet, Sample
 
-# Bytes of photos a processor that the fast examination decodes to find near duplicates: about a second.
-_FAST_BYTES = 12 << 20
-# What nobody needs to be told before every training; the whole examination tells it.
-_LEFT_TO_THE_WHOLE = ("skipped", "hidden-photos", "small", "large", "long", "treatment")
+# Up to this size per processor the quick check decodes photos to find near duplicates: about a second.
+_QUICK_BYTES = 12 << 20
+# Findings that would only distract before every training; the complete check reports them.
+_COMPLETE_ONLY = ("skipped", "hidden-photos", "small", "large", "long", "treatment")
 
 
 def check_data(
@@ -47,41 +47,41 @@ def check_data(
     near: int = RADIUS,
     threads: int | None = None,
     progress: Progress = no_progress,
-) -> Report:
-    """Examines what a training would be given as data, with the parts that it would make; see `check_images`.
+) -> DataReport:
+    """Checks data as training would use it, with the same splits; see `check_images`.
 
-    What training refuses, such as an empty class, is a finding.
+    Data that training refuses, such as an empty class, is a finding.
 
     Args:
         data: A dataset's name, a folder, or a CSV of path,label.
-        registry: Where datasets are looked up; found in the environment by default.
-        options: The dataset's options.
+        registry: Where datasets are looked up; the plugins of the environment by default.
+        options: Options of the dataset.
         test_fraction: As in `zoo.config.FinetuneConfig`.
-        val_fraction: Likewise.
-        seed: Likewise.
+        val_fraction: As in `zoo.config.FinetuneConfig`.
+        seed: As in `zoo.config.FinetuneConfig`.
         exclude: A list of photos to leave out.
         near: As in `check_images`.
         threads: As in `check_images`.
-        progress: Called while it goes on.
+        progress: Called during the check.
 
     Raises:
-        DataError: There is no such data, or nothing in it that is understood.
+        UnknownNameError: There is no dataset of that name.
+        DataError: The data does not exist or has an unsupported layout.
     """
     source = resolve_data(data, registry=registry or load_registry(), options=options or {}, exclude=exclude)
     images = load_source(source, progress=progress, strict=False)
-    more: list[Finding] = []
+    findings: list[DataFinding] = []
     try:
         images = make_splits(images, test_fraction=test_fraction, val_fraction=val_fraction, count=None, seed=seed)
     except DataError as error:
-        advice = "Only the parts that the data itself brings were compared."
-        more.append(Finding(kind="split", about="parts", level="problem", text=error.message, advice=advice))
-    fewer = apply_exclusions(images, source.exclusions)
-    if exclude and fewer is images:
-        text = f"None of the {len(source.exclusions)} photos that {exclude} lists is there."
-        more.append(Finding(kind="exclude", about="exclusions", level="warning", text=text))
-    images = fewer
+        advice = "Only the splits that the data already has were compared."
+        findings.append(DataFinding(kind="split", about="splits", level="problem", text=error.message, advice=advice))
+    remaining = apply_exclusions(images, source.exclusions)
+    if exclude and remaining is images:
+        text = f"None of the {len(source.exclusions)} photos listed in {exclude} is in the data."
+        findings.append(DataFinding(kind="exclude", about="exclusions", level="warning", text=text))
     root = source.path if source.path is not None and source.path.is_dir() else None
-    return check_images(images, near=near, root=root, more=more, threads=threads, progress=progress)
+    return check_images(remaining, near=near, root=root, findings=findings, threads=threads, progress=progress)
 
 
 def check_images(
@@ -89,63 +89,68 @@ def check_images(
     *,
     near: int = RADIUS,
     root: Path | None = None,
-    more: Sequence[Finding] = (),
+    findings: Sequence[DataFinding] = (),
     threads: int | None = None,
     progress: Progress = no_progress,
-) -> Report:
-    """Examines a dataset wholly: every photo is read, hashed and decoded, and compared with every other.
+) -> DataReport:
+    """Checks a dataset completely: reads, hashes and decodes every photo, and compares it with every other.
 
     Args:
-        images: The dataset, its parts as they will be trained on; `zoo.data.sources.load.load_source` reads one that cannot
-            be trained on with ``strict=False``.
-        near: Bits of 128 in which the hashes of near duplicates may differ; 0 finds those that look exactly the same.
+        images: The dataset with its final splits. `zoo.data.sources.load.load_source` with ``strict=False`` loads one
+            that cannot be trained on.
+        near: Bits of 128 in which the hashes of near duplicates may differ; 0 finds photos that look exactly the same.
         root: The folder that `ImageSet.skipped` is relative to, if it names files.
-        more: What was found already.
-        threads: That decode; as many as there are processors by default.
-        progress: Called while it goes on.
+        findings: Earlier findings, to be included in the report.
+        threads: Number of decoding threads; by default the number of processors.
+        progress: Called during the check.
 
     Returns:
-        The report. Nothing is written, and no file of the dataset changed.
+        The report. Nothing is written, and no file of the dataset changes.
     """
     started = time.perf_counter()
-    photos = scan(images, decode=True, threads=threads, progress=progress)
-    pairs = [*find_copies(photos), *find_near(photos, radius=near, progress=progress)]
-    findings = [*more, *judge_twins(photos, pairs), *_judge_rest(images, photos, root)]
-    return _report(images, photos, findings, started)
+    photos = scan_images(images, decode=True, threads=threads, progress=progress)
+    pairs = [*find_copies(photos), *find_near_duplicates(photos, radius=near, progress=progress)]
+    findings = [*findings, *check_duplicates(photos, pairs), *_check_classes_and_files(images, photos, root)]
+    return _make_report(images, photos, findings, started)
 
 
-def check_fast(images: ImageSet, *, progress: Progress = no_progress) -> Report:
-    """Examines a dataset as far as takes no time: it is done before every training.
+def check_quickly(images: ImageSet, *, progress: Progress = no_progress) -> DataReport:
+    """Checks a dataset in little time, before every training.
 
-    Every file is read and hashed: classes, leaks between the parts and photos with two labels are found. Where the
-    photos take little (12 MiB a processor, about a second) they are decoded too, and near duplicates are found.
+    Reads and hashes every file, which finds problems of the classes, leaks between splits and photos with two labels.
+    Decodes the photos too and finds near duplicates if they are small: up to 12 MiB per processor, about a second.
 
     Args:
-        images: The dataset, its parts as they will be trained on.
-        progress: Called while it goes on.
+        images: The dataset with its final splits.
+        progress: Called during the check.
     """
     started = time.perf_counter()
-    decode = _size(images) <= _FAST_BYTES * usable_cpus()
-    photos = scan(images, decode=decode, progress=progress)
+    decode = _total_size(images) <= _QUICK_BYTES * usable_cpus()
+    photos = scan_images(images, decode=decode, progress=progress)
     pairs = find_copies(photos)
     if decode:
-        pairs += find_near(photos, radius=RADIUS)
-    findings = [*judge_twins(photos, pairs), *_judge_rest(images, photos, None)]
-    wanted = [finding for finding in findings if finding.kind not in _LEFT_TO_THE_WHOLE]
-    return _report(images, photos, wanted, started, near=decode)
+        pairs += find_near_duplicates(photos, radius=RADIUS)
+    findings = [*check_duplicates(photos, pairs), *_check_classes_and_files(images, photos, None)]
+    relevant = [finding for finding in findings if finding.kind not in _COMPLETE_ONLY]
+    return _make_report(images, photos, relevant, started, near=decode)
 
 
-def _judge_rest(images: ImageSet, photos: Sequence[Photo], root: Path | None) -> list[Finding]:
-    counts = _counts(images, (photo for photo in photos if not photo.error))
-    return [*judge_classes(images.classes, counts), *judge_files(photos, images.skipped, root=root)]
+def _check_classes_and_files(images: ImageSet, photos: Sequence[CheckedPhoto], root: Path | None) -> list[DataFinding]:
+    counts = _count_photos(images, (photo for photo in photos if not photo.error))
+    return [*check_classes(images.classes, counts), *check_files(photos, images.skipped, root=root)]
 
 
-def _report(
-    images: ImageSet, photos: Sequence[Photo], findings: Iterable[Finding], started: float, *, near: bool = True
-) -> Report:
-    return Report(
+def _make_report(
+    images: ImageSet,
+    photos: Sequence[CheckedPhoto],
+    findings: Iterable[DataFinding],
+    started: float,
+    *,
+    near: bool = True,
+) -> DataReport:
+    return DataReport(
         name=images.name,
-        counts=_counts(images, photos),
+        counts=_count_photos(images, photos),
         findings=tuple(sorted(findings, key=lambda finding: LEVELS.index(finding.level))),
         photos=tuple(photos),
         near=near,
@@ -154,22 +159,22 @@ def _report(
     )
 
 
-def _counts(images: ImageSet, photos: Iterable[Photo]) -> dict[str, dict[str, int]]:
-    """Returns how many photos there are by part and class; parts that the dataset has, and all its classes."""
-    counts = {part: dict.fromkeys(images.classes, 0) for part in reversed(PARTS) if getattr(images, part)}
+def _count_photos(images: ImageSet, photos: Iterable[CheckedPhoto]) -> dict[str, dict[str, int]]:
+    """Returns the number of photos by split and class: of the splits that the dataset has, and all its classes."""
+    counts = {split: dict.fromkeys(images.classes, 0) for split in reversed(SPLITS) if getattr(images, split)}
     for photo in photos:
-        counts[photo.part][photo.label] += 1
+        counts[photo.split][photo.label] += 1
     return counts
 
 
-def _size(images: ImageSet) -> int:
-    return sum(_bytes_of(sample) for part in PARTS for sample in getattr(images, part))
+def _total_size(images: ImageSet) -> int:
+    return sum(_size(sample) for split in SPLITS for sample in getattr(images, split))
 
 
-def _bytes_of(sample: Sample) -> int:
+def _size(sample: Sample) -> int:
     if isinstance(sample.source, bytes):
         return len(sample.source)
     try:
         return sample.source.stat().st_size
-    except OSError:  # whoever reads it tells why
+    except OSError:  # reported when the photo is read
         return 0

@@ -1,4 +1,4 @@
-"""What to leave out of a dataset, so that little is wrong with it: a list, or a clean copy. Changes no original."""
+"""Acts on the findings: lists the photos to exclude, or writes a clean copy. Never changes the originals."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import tempfile
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
-from zoo.data.check.classes import fold
+from zoo.data.check.classes import fold_name
 from zoo.data.check.header import SUFFIXES
-from zoo.data.check.report import PARTS
+from zoo.data.check.report import SPLITS
 from zoo.data.sources.exclusions import Exclusion
 from zoo.errors import DataError
 from zoo.events import no_progress
@@ -18,58 +18,58 @@ from zoo.events import no_progress
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from zoo.data.check.report import Pair, Photo, Report
+    from zoo.data.check.report import CheckedPhoto, DataReport, DuplicatePair
     from zoo.events import Progress
 
 _NAME_BYTES = 150
 
 
-def exclusions(report: Report) -> list[Exclusion]:
-    """Returns what to leave out, in the order of the names.
+def list_exclusions(report: DataReport) -> list[Exclusion]:
+    """Returns the photos to exclude, in the order of their names.
 
-    Unreadable photos; of two photos in two parts, equal or nearly so, the one in train rather than in validation, and
-    in validation rather than in test: what measures stays as it is, whoever's figures it is compared with. Of copies
-    in one part all but one stay out, and all of them where they are in different classes: none is known to be right.
-    What is only nearly the same within a part stays.
+    These are: unreadable photos; of duplicates and near duplicates in two splits, the one in train rather than in
+    validation, and in validation rather than in test, so that evaluation stays comparable with the results of others;
+    of identical files in one split all but one, or all of them if they are in different classes, because the right
+    label is unknown. Near duplicates within a split stay.
     """
-    found: dict[str, Exclusion] = {}
+    excluded: dict[str, Exclusion] = {}
     for photo in report.photos:
         if photo.error:
-            found[photo.name] = Exclusion(photo.name, photo.part, photo.label, "unreadable")
+            excluded[photo.name] = Exclusion(photo.name, photo.split, photo.label, "unreadable")
     pairs = [pair for finding in report.findings for pair in finding.pairs]
-    for pair in sorted(pairs, key=lambda pair: (pair.other.name, pair.distance or 0, pair.kept.name)):
-        for each in _of(pair):
-            found.setdefault(each.name, each)
-    return sorted(found.values())
+    for pair in sorted(pairs, key=lambda pair: (pair.duplicate.name, pair.distance or 0, pair.original.name)):
+        for each in _exclude_from(pair):
+            excluded.setdefault(each.name, each)
+    return sorted(excluded.values())
 
 
-def write_clean_copy(report: Report, folder: Path, *, progress: Progress = no_progress) -> Path:
-    """Copies what is to stay into a new folder, as FOLDER/part/class/photo, the parts as they were examined.
+def write_clean_copy(report: DataReport, folder: Path, *, progress: Progress = no_progress) -> Path:
+    """Copies the remaining photos into a new folder, as FOLDER/split/class/photo, with the splits of the check.
 
-    Files that are of another format than their name says get the suffix of their format; classes whose names differ in
-    case, spaces or dashes alone become one, called as in train.
+    Files with a wrong extension get the suffix of their format. Classes whose names differ only in case, spaces or
+    dashes are merged under the name in train.
 
     Args:
-        report: From `zoo.data.check.examine.check_images`.
-        folder: Must not exist yet, or be empty.
-        progress: Called as the photos are copied.
+        report: The result of `zoo.data.check.examine.check_images`.
+        folder: Must not exist, or must be empty.
+        progress: Called as photos are copied.
 
     Raises:
-        DataError: The folder is not empty or cannot be written to, a class cannot be a folder's name, or a photo is no
-            longer there. The folder is then as it was.
+        DataError: The folder is not empty or not writable, a class name cannot be a folder name, or a photo no longer
+            exists. The folder is then unchanged.
     """
     check_copy_target(folder)
-    gone = {each.name for each in exclusions(report)}
-    staying = [photo for photo in report.photos if photo.name not in gone]
+    excluded = {each.name for each in list_exclusions(report)}
+    remaining = [photo for photo in report.photos if photo.name not in excluded]
     names = _class_names(report)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as aside:
             root = Path(aside) / "copy"
             root.mkdir()
-            for number, photo in enumerate(staying, start=1):
-                _copy(photo, root / photo.part / names[photo.label])
-                progress("copy photos", number, len(staying))
+            for number, photo in enumerate(remaining, start=1):
+                _copy(photo, root / photo.split / names[photo.label])
+                progress("copy photos", number, len(remaining))
             if folder.exists():
                 folder.rmdir()
             root.rename(folder)
@@ -81,32 +81,33 @@ def write_clean_copy(report: Report, folder: Path, *, progress: Progress = no_pr
 
 
 def check_copy_target(folder: Path) -> None:
-    """Checks that a copy may be written to a folder; raises as `write_clean_copy`."""
+    """Checks that `write_clean_copy` may write to a folder; raises as `write_clean_copy` does."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DataError(f"{folder} is not empty.", hint="Name a new folder for the copy.")
+        raise DataError(f"{folder} is not empty.", hint="Pass a new folder for the copy.")
 
 
-def _of(pair: Pair) -> Iterator[Exclusion]:
-    """Yields what to leave out of two photos that are the same."""
-    kept, other = pair.kept, pair.other
-    if kept.part != other.part:
-        how = "in" if pair.exact else "nearly in"
-        yield Exclusion(other.name, other.part, other.label, f"{how} {kept.part} as well", kept.name)
-    elif pair.exact and kept.label != other.label:
-        yield Exclusion(other.name, other.part, other.label, "two labels", kept.name)
-        yield Exclusion(kept.name, kept.part, kept.label, "two labels", other.name)
+def _exclude_from(pair: DuplicatePair) -> Iterator[Exclusion]:
+    """Yields the photos of a pair to exclude."""
+    original, duplicate = pair.original, pair.duplicate
+    if original.split != duplicate.split:
+        reason = f"{'duplicate' if pair.exact else 'near duplicate'} in {original.split}"
+        yield Exclusion(duplicate.name, duplicate.split, duplicate.label, reason, original.name)
+    elif pair.exact and original.label != duplicate.label:
+        yield Exclusion(duplicate.name, duplicate.split, duplicate.label, "two labels", original.name)
+        yield Exclusion(original.name, original.split, original.label, "two labels", duplicate.name)
     elif pair.exact:
-        yield Exclusion(other.name, other.part, other.label, f"twice in {other.part}", kept.name)
+        reason = f"duplicate in {duplicate.split}"
+        yield Exclusion(duplicate.name, duplicate.split, duplicate.label, reason, original.name)
 
 
-def _class_names(report: Report) -> dict[str, str]:
-    """Returns what each class is called in a copy: of two names that mean one class, that of more photos in train."""
+def _class_names(report: DataReport) -> dict[str, str]:
+    """Returns the folder name of each class: of names that fold to one, the one with the most photos in train."""
     chosen: dict[str, str] = {}
-    for part in reversed(PARTS):
-        for name, count in sorted(report.counts.get(part, {}).items(), key=lambda each: -each[1]):
+    for split in reversed(SPLITS):
+        for name, count in sorted(report.counts.get(split, {}).items(), key=lambda each: -each[1]):
             if count:
-                chosen.setdefault(fold(name), name)
-    names = {photo.label: chosen[fold(photo.label)].strip() for photo in report.photos}
+                chosen.setdefault(fold_name(name), name)
+    names = {photo.label: chosen[fold_name(photo.label)].strip() for photo in report.photos}
     for name in names.values():
         if name in ("", ".", "..") or name.startswith(".") or set(name) & set("/\\\0"):
             raise DataError(
@@ -115,25 +116,25 @@ def _class_names(report: Report) -> dict[str, str]:
     return names
 
 
-def _copy(photo: Photo, folder: Path) -> None:
+def _copy(photo: CheckedPhoto, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    target = _free(folder, _file_name(photo))
+    target = _unused_path(folder, _file_name(photo))
     if isinstance(photo.source, bytes):
         target.write_bytes(photo.source)
     else:
         shutil.copyfile(photo.source, target)
 
 
-def _file_name(photo: Photo) -> str:
+def _file_name(photo: CheckedPhoto) -> str:
     name = re.sub(r"[^\w .()+,@~-]", "_", PurePath(photo.name).name).lstrip(". ") or "photo"
     stem, suffix = PurePath(name).stem, PurePath(name).suffix
-    if photo.header is not None and photo.header.has_suffix_of_another(name):
+    if photo.header is not None and photo.header.has_wrong_suffix(name):
         suffix = SUFFIXES[photo.header.format][0]
     return stem.encode()[:_NAME_BYTES].decode(errors="ignore") + suffix
 
 
-def _free(folder: Path, name: str) -> Path:
-    """Returns a path in a folder that no file has yet: photos of several folders may be of one name."""
+def _unused_path(folder: Path, name: str) -> Path:
+    """Returns a path in a folder that does not exist: photos from several folders may share a name."""
     path, number = folder / name, 1
     while path.exists():
         number += 1

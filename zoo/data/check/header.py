@@ -1,4 +1,4 @@
-"""What the header of an image file tells, before a pixel is decoded: format, size, and what will be done with it."""
+"""Reads the header of an image file, without decoding pixels: format, size, and the conversions that it needs."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from zoo.data.images.decode import open_header, read_orientation
 if TYPE_CHECKING:
     from PIL import Image
 
-# What a photo can have about it, and what becomes of it on its way to the network (zoo.data.images.decode, zoo.data.images.colour).
-TREATMENTS = {
-    "greyscale": "their grey becomes all three channels",
-    "CMYK": "converted to sRGB, by their ICC profile where they have one",
-    "transparency": "laid over white",
-    "more than 8 bits a channel": "scaled to 8 bits",
-    "turned by EXIF": "turned upright",
-    "several frames": "the first one is taken",
+# Traits of a photo, each with what `zoo.data.images` does about it.
+CONVERSIONS = {
+    "greyscale": "the grey channel is copied to red, green and blue",
+    "CMYK": "converted to sRGB, using the ICC profile if there is one",
+    "transparency": "composited over white",
+    "more than 8 bits per channel": "scaled to 8 bits",
+    "rotated by EXIF": "turned upright",
+    "several frames": "only the first frame is used",
 }
-# By format as Pillow calls it: the suffixes that go with it, the usual one first.
+# By format as Pillow names it: the matching suffixes, the usual one first.
 SUFFIXES = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
-    "MPO": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),  # a JPEG with further pictures behind it, as phones write it
+    "MPO": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),  # a JPEG followed by further images, as phones write it
     "PNG": (".png", ".apng"),
     "GIF": (".gif",),
     "WEBP": (".webp",),
@@ -39,18 +39,18 @@ SUFFIXES = {
 }
 _GREY = ("1", "L", "LA", "La", "I", "F")
 _DEEP = ("I", "F")
-_ON_ITS_SIDE = (5, 6, 7, 8)
+_SIDEWAYS = (5, 6, 7, 8)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
-    """What is known of an image without decoding it.
+    """The properties of an image that its header tells.
 
     Attributes:
-        format: As Pillow calls it: ``"JPEG"``.
-        width: In pixels, as a person sees the photo: turned upright.
-        height: In pixels, likewise.
-        traits: Those of `TREATMENTS` that it has.
+        format: As Pillow names it: ``"JPEG"``.
+        width: In pixels, of the upright photo.
+        height: In pixels, of the upright photo.
+        traits: Those of `CONVERSIONS` that apply.
     """
 
     format: str
@@ -58,43 +58,43 @@ class Header:
     height: int
     traits: tuple[str, ...] = ()
 
-    def has_suffix_of_another(self, name: str) -> bool:
-        """Tells whether a file's name says that it is of another format than it is."""
+    def has_wrong_suffix(self, name: str) -> bool:
+        """Returns whether the suffix of a file name belongs to another format."""
         return PurePath(name).suffix.lower() not in SUFFIXES[self.format]
 
 
 def read_header(data: bytes) -> Header | None:
-    """Returns what the header of an image file tells, or None where the bytes do not begin like an image."""
+    """Returns the header of an image file, or None if the bytes do not start like an image."""
     try:
         with open_header(data) as image:
-            # Asked for the EXIF data of a PNG, Pillow decodes all of it, to look behind the pixels as well.
-            turn = 1 if image.format == "PNG" and "exif" not in image.info else read_orientation(image)
-            size = image.size[::-1] if turn in _ON_ITS_SIDE else image.size
+            # For the EXIF data of a PNG, Pillow would decode the whole image to look behind the pixels too.
+            orientation = 1 if image.format == "PNG" and "exif" not in image.info else read_orientation(image)
+            size = image.size[::-1] if orientation in _SIDEWAYS else image.size
             return Header(
                 format=str(image.format),
                 width=size[0],
                 height=size[1],
-                traits=tuple(_traits(image, turned=1 < turn <= 8)),
+                traits=tuple(_find_traits(image, rotated=1 < orientation <= 8)),
             )
-    except Exception:  # Pillow answers broken files with almost any exception; decoding them tells what is wrong
+    except Exception:  # Pillow raises almost anything on broken files; decoding reports what is wrong
         return None
 
 
-def _traits(image: Image.Image, *, turned: bool) -> list[str]:
+def _find_traits(image: Image.Image, *, rotated: bool) -> list[str]:
     base = image.mode.partition(";")[0]
     has = (
         base in _GREY,
         base == "CMYK",
         image.has_transparency_data,
         base in _DEEP or _is_deep(image),
-        turned,
+        rotated,
         bool(getattr(image, "is_animated", False)),
     )
-    return [trait for trait, there in zip(TREATMENTS, has, strict=True) if there]
+    return [trait for trait, present in zip(CONVERSIONS, has, strict=True) if present]
 
 
 def _is_deep(image: Image.Image) -> bool:
-    """Tells colour of 16 bits, which Pillow opens as 8, by what its decoder is told."""
+    """Returns whether a colour image has 16 bits, by its decoder's arguments: Pillow opens it with 8 bits."""
     tiles = getattr(image, "tile", None)
     if not tiles:
         return False

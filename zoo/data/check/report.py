@@ -1,4 +1,4 @@
-"""The values that the dataset doctor hands out: photos, twins, findings and the report. Imports no numpy."""
+"""The results of the data check: photos, duplicate pairs, findings and the report. Does not import NumPy."""
 
 from __future__ import annotations
 
@@ -10,81 +10,85 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from zoo.data.check.header import Header
-    from zoo.data.check.signature import Signature
+    from zoo.data.check.perceptual_hash import PerceptualHash
 
 Level = Literal["problem", "warning", "note"]
 LEVELS: tuple[Level, ...] = ("problem", "warning", "note")
-# By how much a part is to be kept as it is: of two photos the one in the earlier part stays.
-PARTS = ("test", "val", "train")
+# By how important it is to keep a split unchanged: of two duplicates the one in the earlier split stays.
+SPLITS = ("test", "val", "train")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Photo:
-    """What was found out about one photo.
+class CheckedPhoto:
+    """A photo and what the check knows about it.
 
     Attributes:
-        name: As its sample has it; unique within the dataset.
-        part: ``"train"``, ``"val"`` or ``"test"``.
+        name: Name of its sample, unique within the dataset.
+        split: ``"train"``, ``"val"`` or ``"test"``.
         label: Name of its class.
         source: A file, or the bytes of one.
-        size: In bytes; 0 where it cannot be read.
-        digest: SHA-256 of its bytes, in hex; empty where it cannot be read.
-        header: None where it does not begin like an image.
-        signature: By which it is recognised; None where it was not decoded, or cannot be.
+        size: In bytes; 0 if it cannot be read.
+        digest: SHA-256 of its bytes, in hex; empty if it cannot be read.
+        header: None if it does not start like an image.
+        perceptual_hash: None if it was not decoded, cannot be, or is nearly one even colour.
         error: Why it cannot be read, or empty.
     """
 
     name: str
-    part: str
+    split: str
     label: str
     source: Path | bytes
     size: int = 0
     digest: str = ""
     header: Header | None = None
-    signature: Signature | None = None
+    perceptual_hash: PerceptualHash | None = None
     error: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns what tells which photo it is, fit for JSON."""
-        return {"name": self.name, "part": self.part, "class": self.label}
+        """Returns what identifies the photo, fit for JSON."""
+        return {"name": self.name, "split": self.split, "class": self.label}
 
 
-class Pair(NamedTuple):
-    """Two photos of the same.
+class DuplicatePair(NamedTuple):
+    """Two photos with the same content.
 
     Attributes:
-        kept: The one that would stay.
-        other: The one that would go.
-        distance: Bits of 128 in which their hashes differ; None for copies, equal to the byte.
+        original: The one in the more important split.
+        duplicate: The other one.
+        distance: Bits of 128 in which their hashes differ; None for identical files.
     """
 
-    kept: Photo
-    other: Photo
+    original: CheckedPhoto
+    duplicate: CheckedPhoto
     distance: int | None
 
     @property
     def exact(self) -> bool:
-        """Whether the two are equal to the byte."""
+        """Whether the files are identical."""
         return self.distance is None
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain values, fit for JSON."""
-        return {"kept": self.kept.to_dict(), "other": self.other.to_dict(), "distance": self.distance}
+        return {
+            "original": self.original.to_dict(),
+            "duplicate": self.duplicate.to_dict(),
+            "distance": self.distance,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One thing that was found.
+class DataFinding:
+    """A single finding about a dataset.
 
     Attributes:
-        kind: What, for programs: ``"leak"``; see docs/data.md for all.
-        about: What, in a word or two: ``"test in train"``.
-        level: ``"problem"``: results would be wrong, or photos are lost; ``"warning"``: they may be worse than
-            expected; ``"note"``: something to know.
-        text: One sentence.
-        advice: What to do about it; empty where there is nothing to do.
-        photos: Which ones, where it is about single photos; with what is to be told of each.
-        pairs: Which ones, where it is about photos that are the same.
+        kind: For programs: ``"leak"``; docs/data.md lists all kinds.
+        about: A short title: ``"test in train"``.
+        level: ``"problem"``: results would be wrong, or photos are lost; ``"warning"``: results may be worse than
+            expected; ``"note"``: for information.
+        text: One or two sentences.
+        advice: What to do about it, or empty.
+        photos: The photos in question, each with a remark, if the finding is about single photos.
+        pairs: The pairs in question, if the finding is about duplicates.
     """
 
     kind: str
@@ -92,14 +96,14 @@ class Finding:
     level: Level
     text: str
     advice: str = ""
-    photos: tuple[tuple[Photo, str], ...] = ()
-    pairs: tuple[Pair, ...] = ()
+    photos: tuple[tuple[CheckedPhoto, str], ...] = ()
+    pairs: tuple[DuplicatePair, ...] = ()
 
     def to_dict(self, *, most: int | None = None) -> dict[str, Any]:
         """Returns plain values, fit for JSON.
 
         Args:
-            most: How many photos and pairs to list; all by default.
+            most: Maximum number of photos and pairs to include; all by default.
         """
         return {
             "kind": self.kind,
@@ -108,43 +112,43 @@ class Finding:
             "text": self.text,
             "advice": self.advice,
             "count": len(self.photos) or len(self.pairs),
-            "photos": [{**photo.to_dict(), "why": why} for photo, why in self.photos[:most]],
+            "photos": [{**photo.to_dict(), "why": remark} for photo, remark in self.photos[:most]],
             "pairs": [pair.to_dict() for pair in self.pairs[:most]],
         }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """What the dataset doctor found.
+class DataReport:
+    """The result of a data check.
 
     Attributes:
-        name: Of the dataset.
-        counts: Photos by part and class name.
-        findings: The worst first.
+        name: Name of the dataset.
+        counts: Number of photos by split and class name.
+        findings: The most severe first.
         photos: All photos.
-        near: Whether near duplicates were looked for.
-        note: What the dataset says of itself.
-        seconds: How long it took.
+        near: Whether the check looked for near duplicates.
+        note: The note of the dataset.
+        seconds: Duration of the check.
     """
 
     name: str
     counts: Mapping[str, Mapping[str, int]]
-    findings: tuple[Finding, ...]
-    photos: tuple[Photo, ...] = field(repr=False)
+    findings: tuple[DataFinding, ...]
+    photos: tuple[CheckedPhoto, ...] = field(repr=False)
     near: bool = True
     note: str = ""
     seconds: float = 0.0
 
     @property
     def worst(self) -> Level | None:
-        """The level of the worst finding; None where there is none."""
+        """The level of the most severe finding; None without findings."""
         return next((level for level in LEVELS if self.count(level)), None)
 
     def count(self, level: Level) -> int:
-        """Returns how many findings are of a level."""
+        """Returns the number of findings of a level."""
         return sum(finding.level == level for finding in self.findings)
 
-    def of_kind(self, *kinds: str) -> list[Finding]:
+    def of_kind(self, *kinds: str) -> list[DataFinding]:
         """Returns the findings of some kinds."""
         return [finding for finding in self.findings if finding.kind in kinds]
 
@@ -155,18 +159,18 @@ class Report:
             "note": self.note,
             "photos": len(self.photos),
             "near": self.near,
-            "counts": {part: dict(classes) for part, classes in self.counts.items()},
+            "counts": {split: dict(classes) for split, classes in self.counts.items()},
             "worst": self.worst,
             "seconds": round(self.seconds, 3),
             "findings": [finding.to_dict() for finding in self.findings],
         }
 
 
-def are(number: int) -> str:
+def is_or_are(number: int) -> str:
     """Returns ``is`` or ``are``."""
     return "is" if number == 1 else "are"
 
 
-def counted(number: int, what: str) -> str:
+def format_count(number: int, noun: str) -> str:
     """Returns ``1 photo`` or ``1,200 photos``."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

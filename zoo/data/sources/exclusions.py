@@ -8,7 +8,7 @@ import io
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zoo.errors import DataError
-from zoo.utils.files import atomic_write, read_plain
+from zoo.utils.files import atomic_write, read_regular_file
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -74,7 +74,7 @@ def read_exclusions(path: Path) -> dict[str, str]:
         DataError: The list cannot be read.
     """
     try:
-        text = read_plain(path).decode("utf-8-sig")  # no newline translation: a name may contain a line break
+        text = read_regular_file(path).decode("utf-8-sig")  # no newline translation: a name may contain a line break
         rows = [row for row in csv.reader(io.StringIO(text, newline="")) if row and row[0].strip()]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or str(error)

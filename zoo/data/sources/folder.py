@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from zoo.errors import DataError, close_matches
 from zoo.plugins.specs import ImageSet, Sample
-from zoo.utils.paths import typed_path
+from zoo.utils.paths import parse_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -52,7 +52,7 @@ def read_folder(path: Path, *, strict: bool = True) -> ImageSet:
         DataError: The folder does not exist, has no class folders or has an unsupported layout; or `build_image_set`
             refuses its content.
     """
-    root = typed_path(path).resolve()
+    root = parse_path(path).resolve()
     if not root.is_dir():
         reason = "is not a folder" if root.exists() else "does not exist"
         raise DataError(f"The folder {path} {reason}.", hint="Check the path passed as data.")

@@ -13,7 +13,7 @@ from zoo.data.sources.table import read_csv
 from zoo.errors import DataError, PluginError
 from zoo.events import Note, Work, no_progress
 from zoo.plugins.specs import DatasetRequest, ImageSet, Sample
-from zoo.utils.paths import dataset_folder
+from zoo.utils.paths import cache_folder
 
 if TYPE_CHECKING:
     from zoo.config import FinetuneConfig
@@ -76,7 +76,7 @@ def load_splits(source: DataSource, config: FinetuneConfig, observer: Observer) 
 
 def _load_offer(offer: Offer[DatasetSpec], source: DataSource, progress: Progress) -> ImageSet:
     folder = offer.name.rpartition("/")[2] if offer.plugin.built_in else offer.name
-    request = DatasetRequest(cache=dataset_folder(folder), options=source.options, progress=progress)
+    request = DatasetRequest(cache=cache_folder("datasets", folder), options=source.options, progress=progress)
     images = offer.call("loading", offer.spec.load, request)
     _check_images(images, offer.name)
     if Path(source.data).exists():

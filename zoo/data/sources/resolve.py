@@ -10,7 +10,7 @@ from zoo.data.sources.exclusions import read_exclusions
 from zoo.errors import AmbiguousNameError, ConfigError, DataError, UnknownNameError
 from zoo.plugins.kinds import DATASET
 from zoo.plugins.options import make_options
-from zoo.utils.paths import typed_path
+from zoo.utils.paths import parse_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,7 +64,7 @@ def resolve_data(
         ConfigError: An option is unknown or has a wrong value.
         DataError: The path does not exist, or the exclusion list cannot be read.
     """
-    listed = None if exclude is None else typed_path(exclude)
+    listed = None if exclude is None else parse_path(exclude)
     exclusions = {} if listed is None else read_exclusions(listed)
     offer = _find_offer(data, registry)
     if offer is not None:
@@ -72,7 +72,7 @@ def resolve_data(
         return DataSource(data=data, offer=offer, options=parsed, exclude=listed, exclusions=exclusions)
     if options:
         raise ConfigError(f"{data} is a path and has no options, but got {', '.join(options)}.", hint="Leave them out.")
-    source = DataSource(data=data, path=typed_path(data), exclude=listed, exclusions=exclusions)
+    source = DataSource(data=data, path=parse_path(data), exclude=listed, exclusions=exclusions)
     if source.path is not None and not source.path.exists():
         kind = "file" if source.is_table else "folder"
         raise DataError(f"The {kind} {source.path} does not exist.", hint="Check the path passed as data.")
@@ -81,7 +81,7 @@ def resolve_data(
 
 def _find_offer(data: str, registry: Registry) -> Offer[DatasetSpec] | None:
     """Returns the dataset of a plugin that a name refers to, or None for a path."""
-    typed_path(data)  # raises on text that is no valid path, and so no valid name either
+    parse_path(data)  # raises on text that is no valid path, and so no valid name either
     if not _may_be_name(data):
         return None
     try:

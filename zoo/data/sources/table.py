@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from zoo.data.sources.folder import SPLIT_NAMES, LabelledFiles, build_image_set, escape_undecodable, slugify
 from zoo.errors import DataError
-from zoo.utils.files import read_plain
+from zoo.utils.files import read_regular_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,7 +70,7 @@ def _read_rows(path: Path) -> list[tuple[int, list[str]]]:
     """Returns the line number and the cells of each row that is not blank."""
     try:
         # utf-8-sig: spreadsheets start the file with a byte order mark.
-        text = read_plain(path).decode("utf-8-sig")
+        text = read_regular_file(path).decode("utf-8-sig")
         first = next((line for line in text.splitlines() if line.strip()), "")
         delimiter = next((mark for mark in "\t,;" if mark in first), ",")
         reader = csv.reader(io.StringIO(text, newline=None), delimiter=delimiter, strict=True)
