@@ -23,8 +23,8 @@ def leaking():
 
 
 LEAK = (
-    "2 of 36 test photos are in train as well, 1 to the byte and 1 in nearly the same form. "
-    "The test accuracy of what is trained on them is too good to be true."
+    "2 of 36 test photos are also in train (1 identical, 1 nearly identical). "
+    "The test accuracy of a model trained on them is too high."
 )
 
 
@@ -38,7 +38,7 @@ def test_leaks_are_told_and_fine_photos_are_not(leaking):
     ]
     (finding,) = describe_check(report)["findings"]
     assert finding["kind"] == "leak"
-    assert [pair["other"]["name"] for pair in finding["pairs"]] == ["train/leak.jpg", "train/near.jpg"]
+    assert [pair["duplicate"]["name"] for pair in finding["pairs"]] == ["train/leak.jpg", "train/near.jpg"]
     events.clear()
     check_up(make_images(train=make_samples("train", 12)), data="colours", observer=events.append)
     assert not [event for event in events if isinstance(event, Note)]

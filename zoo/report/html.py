@@ -22,7 +22,7 @@ from zoo.utils.text import printable
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from zoo.data.check.report import Report
+    from zoo.data.check.report import DataReport
 
 _SIDE = 224  # pixels of the longer side of a photo
 _LIMITS = {"problem": 100, "warning": 60, "note": 12}  # pairs or photos per finding
@@ -31,7 +31,7 @@ _MAX_CLASSES = 200
 _MARK = "<!doctype html><!-- zoo data check -->"
 
 
-def write_html_report(target: Path, report: Report) -> Path:
+def write_html_report(target: Path, report: DataReport) -> Path:
     """Writes a page that shows the findings; replaces an earlier page, but no other file.
 
     Args:

@@ -24,22 +24,22 @@ def photos(tmp_path):
     return tmp_path / "photos"
 
 
-def test_it_tells_what_is_wrong_and_fails(run_zoo, photos):
+def test_problems_are_listed_and_fail(run_zoo, photos):
     code, out, err = run_zoo("data", "check", "photos")
     assert (code, err) == (1, "")
     lines = out.splitlines()
     assert lines[0].startswith("photos: 70 photos, ")
     assert lines[2:5] == ["class  train  val  test", "cat       15   10    10", "dog       15   10    10"]
     assert lines[6] == (
-        "problem  test in train   1 of 20 test photos is in train as well, to the byte. "
-        "The test accuracy of what is trained on them is too good to be true."
+        "problem  test in train   1 of 20 test photos is also in train (identical). "
+        "The test accuracy of a model trained on them is too high."
     )
     assert lines[8] == "                         test/cat/3.jpg = train/cat/leak.jpg"
     assert "2 problems, no warnings, no notes" in lines
     assert "problem  unreadable      1 photo cannot be read." in lines
 
 
-def test_a_fine_set_passes(run_zoo, photos):
+def test_a_clean_dataset_passes(run_zoo, photos):
     (photos / "train/cat/leak.jpg").unlink()
     (photos / "train/dog/broken.jpg").unlink()
     code, out, _ = run_zoo("data", "check", "photos")
@@ -47,30 +47,30 @@ def test_a_fine_set_passes(run_zoo, photos):
     assert out.endswith("\n\nno problems, no warnings, no notes\n")
 
 
-def test_json_has_all_of_it(run_zoo, photos):
+def test_json_has_everything(run_zoo, photos):
     code, out, _ = run_zoo("data", "check", "photos", "--json", "--html", "page.html")
-    told = json.loads(out)
+    report = json.loads(out)
     assert code == 1
-    assert told["worst"] == "problem"
-    assert told["counts"]["train"] == {"cat": 15, "dog": 15}
-    leak, broken = told["findings"]
+    assert report["worst"] == "problem"
+    assert report["counts"]["train"] == {"cat": 15, "dog": 15}
+    leak, broken = report["findings"]
     assert (leak["kind"], leak["level"], leak["count"]) == ("leak", "problem", 1)
     assert leak["pairs"] == [
         {
-            "kept": {"name": "test/cat/3.jpg", "part": "test", "class": "cat"},
-            "other": {"name": "train/cat/leak.jpg", "part": "train", "class": "cat"},
+            "original": {"name": "test/cat/3.jpg", "split": "test", "class": "cat"},
+            "duplicate": {"name": "train/cat/leak.jpg", "split": "train", "class": "cat"},
             "distance": None,
         }
     ]
     assert broken["photos"][0]["name"] == "train/dog/broken.jpg"
-    assert told["written"] == {"html": "page.html"}
+    assert report["written"] == {"html": "page.html"}
 
 
 def test_the_list_is_named_after_the_data_and_can_be_used(run_zoo, photos, tmp_path):
     code, out, _ = run_zoo("data", "check", "photos", "--fix")
     assert code == 1
     assert "exclude: photos-exclude.csv\n" in out
-    assert out.endswith("'zoo finetune ... --exclude photos-exclude.csv' leaves out what is listed.\n")
+    assert out.endswith("To leave these photos out: 'zoo finetune ... --exclude photos-exclude.csv'.\n")
     assert set(read_exclusions(tmp_path / "photos-exclude.csv")) == {"train/cat/leak.jpg", "train/dog/broken.jpg"}
     code, out, _ = run_zoo("data", "check", "photos", "--exclude", "photos-exclude.csv")
     assert code == 0
@@ -83,26 +83,26 @@ def test_a_clean_copy_passes(run_zoo, photos):
 
 
 @pytest.mark.parametrize(
-    ("args", "told"),
+    ("args", "message"),
     [
-        (("--fix-list", "photos/train/cat/0.jpg"), "no list of exclusions"),
+        (("--fix-list", "photos/train/cat/0.jpg"), "is not an exclusion list"),
         (("--html", "photos/train/cat/0.jpg"), "is not a report of zoo data check"),
-        (("--fix-into", "photos/clean"), "lies in the data"),
-        (("--fix-into", "photos"), "lies in the data"),
+        (("--fix-into", "photos/clean"), "lies inside the data"),
+        (("--fix-into", "photos"), "lies inside the data"),
         (("--exclude", "nosuch.csv"), "nosuch.csv cannot be read"),
         (("--seed", "x"), "option 'seed'"),
     ],
 )
-def test_no_original_is_written_over(run_zoo, photos, args, told):
+def test_originals_are_never_overwritten(run_zoo, photos, args, message):
     before = (photos / "train/cat/0.jpg").read_bytes()
     code, _, err = run_zoo("data", "check", "photos", *args)
     assert code == 1
-    assert told in err
+    assert message in err
     assert (photos / "train/cat/0.jpg").read_bytes() == before
     assert sorted(path.name for path in photos.iterdir()) == ["test", "train", "val"]
 
 
-def test_a_report_is_told_even_where_its_list_cannot_be_written(run_zoo, photos, tmp_path):
+def test_the_report_is_printed_even_if_its_list_cannot_be_written(run_zoo, photos, tmp_path):
     (tmp_path / "photos-exclude.csv").write_text("mine")
     code, out, err = run_zoo("data", "check", "photos", "--fix")
     assert code == 1

@@ -1,4 +1,4 @@
-"""``zoo data``: checks a dataset, shows what is wrong with it, and lists what to leave out."""
+"""``zoo data``: checks a dataset, and lists or leaves out the photos that should not be used."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.commands.options import GroupedCommand, GroupedOption, config_options, given_values, json_option
+from zoo.cli.commands.options import (
+    GroupedCommand,
+    GroupedOption,
+    config_options,
+    given_values,
+    json_option,
+    quiet_option,
+)
 from zoo.cli.terminal import console
 from zoo.cli.terminal.formatting import format_duration, pluralize
 from zoo.cli.terminal.observers import display_events
@@ -15,25 +22,27 @@ from zoo.config import make_config
 from zoo.errors import DataError
 from zoo.events import Work
 from zoo.plugins.registry import load_registry
-from zoo.utils.paths import typed_path
+from zoo.utils.paths import parse_path
 from zoo.utils.text import printable
 
 if TYPE_CHECKING:
-    from zoo.data.check.report import Finding, Report
+    from collections.abc import Collection
+
+    from zoo.data.check.report import DataFinding, DataReport
     from zoo.events import Observer
 
 _FIELDS = ("data_options", "val_fraction", "test_fraction", "seed", "exclude")
-_EXAMPLES = 3  # shown of each finding; --json and --html have them all
-_MOST_CLASSES = 30  # that a terminal is asked to show
+_MAX_EXAMPLES = 3  # of each finding; --json and --html have all
+_MAX_CLASSES = 30  # in the table of counts
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.group(name="data")
 def command() -> None:
-    """Look into a dataset before anything is trained on it."""
+    """Inspect a dataset before training on it."""
 
 
-@command.command(name="check", cls=GroupedCommand, short_help="Find leaks, duplicates, broken and odd files.")
+@command.command(name="check", cls=GroupedCommand, short_help="Find leaks, duplicates and broken files.")
 @click.argument("data")
 @config_options(only=_FIELDS)
 @click.option(
@@ -43,11 +52,11 @@ def command() -> None:
     type=click.IntRange(0, 64),
     default=None,
     metavar="BITS",
-    help="Bits of 128 in which the hashes of near duplicates may differ; 0: only what looks just the same.  "
+    help="Maximum distance of near duplicates, in bits of a 128-bit hash; 0: only identical-looking photos.  "
     "[default: 24]",
 )
 @click.option(
-    "--fix", is_flag=True, cls=GroupedOption, group="Fix", help="List what to leave out, in DATA-exclude.csv."
+    "--fix", is_flag=True, cls=GroupedOption, group="Fix", help="List the photos to leave out in DATA-exclude.csv."
 )
 @click.option(
     "--fix-list",
@@ -55,23 +64,24 @@ def command() -> None:
     group="Fix",
     type=_FILE,
     metavar="FILE.csv",
-    help="The same, in a file of that name.",
+    help="As --fix, in a file of this name.",
 )
 @click.option(
     "--fix-into",
     cls=GroupedOption,
     group="Fix",
     type=click.Path(file_okay=False, path_type=Path),
-    metavar="FOLDER",
-    help="Copy what is to stay into a new folder. The originals are never touched.",
+    metavar="DIR",
+    help="Copy the photos to keep into a new directory; the originals are not changed.",
 )
 @click.option(
     "--html",
     cls=GroupedOption,
     type=_FILE,
     metavar="FILE.html",
-    help="Write a page that shows the photos, pair by pair.",
+    help="Write a report that shows the photos, pair by pair.",
 )
+@quiet_option
 @json_option
 def check_command(
     data: str,
@@ -80,21 +90,22 @@ def check_command(
     fix_list: Path | None,
     fix_into: Path | None,
     html: Path | None,
+    quiet: bool,
     as_json: bool,
     **values: Any,
 ) -> None:
-    """Find what is wrong with DATA: photos of the test in train, duplicates, two labels, broken and odd files.
+    """Check DATA for leaks between splits, duplicates, conflicting labels, and broken or unusual files.
 
-    DATA is what 'zoo finetune --data' takes, and is split as it would be there. The exit code is 1 if there is a
-    problem, and 0 if there are warnings and notes alone.
+    DATA is a dataset, a folder or a CSV file, and is split as 'zoo finetune --data' would split it. The exit code is
+    1 if there is a problem. With --quiet, only warnings and problems are printed.
     """
     config = make_config("resnet18", data=data, **given_values(values))
     registry = load_registry()
     from zoo.data.check.examine import check_data
-    from zoo.data.check.near import RADIUS
+    from zoo.data.check.perceptual_hash import RADIUS
 
     _check_targets(data, fix_list, fix_into, html)
-    with display_events(quiet=as_json, next_steps=False) as observer:
+    with display_events(quiet=quiet or as_json, next_steps=False) as observer:
         report = check_data(
             data,
             registry=registry,
@@ -102,25 +113,27 @@ def check_command(
             test_fraction=config.test_fraction,
             val_fraction=config.val_fraction,
             seed=config.seed,
-            exclude=None if config.exclude is None else typed_path(config.exclude),
+            exclude=None if config.exclude is None else parse_path(config.exclude),
             near=RADIUS if near is None else near,
             progress=_progress(observer),
         )
     if fix and fix_list is None:
         fix_list = Path(f"{report.name}-exclude.csv")
-    if not as_json:
-        _write(report, hint=html is None)
-    with display_events(quiet=as_json, next_steps=False) as observer:
+    if quiet and not as_json:
+        _write_findings(report, levels=("problem", "warning"))
+    elif not as_json:
+        _write_report(report, hint=html is None)
+    with display_events(quiet=quiet or as_json, next_steps=False) as observer:
         written = _write_files(report, fix_list, fix_into, html, observer)
     if as_json:
         console.write_json({**report.to_dict(), "written": written})
     else:
-        _write_written(written)
+        _write_paths(written, hint=not quiet)
     click.get_current_context().exit(1 if report.worst == "problem" else 0)
 
 
 def _check_targets(data: str, fix_list: Path | None, fix_into: Path | None, html: Path | None) -> None:
-    """Refuses to write over anything else than an earlier list or page, before minutes are spent on the photos."""
+    """Fails fast if an output would overwrite anything but an earlier list or report."""
     from zoo.data.check.fix import check_copy_target
     from zoo.data.sources.exclusions import check_list_target
     from zoo.report.html import check_html_target
@@ -130,23 +143,23 @@ def _check_targets(data: str, fix_list: Path | None, fix_into: Path | None, html
     if html is not None:
         check_html_target(html)
     if fix_into is not None:
-        # Inside the folder that it is a copy of, it would be more data.
-        if fix_into.resolve().is_relative_to(typed_path(data).resolve()):
-            raise DataError(f"{fix_into} lies in the data.", hint="Name a folder beside it.")
+        # A copy inside the folder of the data would become part of the data.
+        if fix_into.resolve().is_relative_to(parse_path(data).resolve()):
+            raise DataError(f"{fix_into} lies inside the data.", hint="Choose a directory outside of it.")
         check_copy_target(fix_into)
 
 
 def _write_files(
-    report: Report, fix_list: Path | None, fix_into: Path | None, html: Path | None, observer: Observer
+    report: DataReport, fix_list: Path | None, fix_into: Path | None, html: Path | None, observer: Observer
 ) -> dict[str, str]:
-    """Writes what was asked for, and returns where it is."""
-    from zoo.data.check.fix import exclusions, write_clean_copy
+    """Writes the requested files, and returns their paths by kind."""
+    from zoo.data.check.fix import list_exclusions, write_clean_copy
     from zoo.data.sources.exclusions import write_exclusions
     from zoo.report.html import write_html_report
 
     written: dict[str, str] = {}
     if fix_list is not None:
-        written["exclude"] = str(write_exclusions(fix_list, exclusions(report)))
+        written["exclude"] = str(write_exclusions(fix_list, list_exclusions(report)))
     if fix_into is not None:
         written["copy"] = str(write_clean_copy(report, fix_into, progress=_progress(observer)))
     if html is not None:
@@ -158,15 +171,14 @@ def _progress(observer: Observer) -> Any:
     return lambda what, done, total: observer(Work(what=what, done=done, total=total))
 
 
-def _write(report: Report, *, hint: bool) -> None:
+def _write_report(report: DataReport, *, hint: bool) -> None:
     console.write_heading(f"{report.name}: {len(report.photos):,} photos, {format_duration(report.seconds)}")
     if report.note:
         click.echo(printable(report.note))
     click.echo()
     _write_counts(report)
     click.echo()
-    for finding in report.findings:
-        _write_finding(finding)
+    _write_findings(report, levels=("problem", "warning", "note"))
     if report.findings:
         click.echo()
     click.echo(", ".join(pluralize(report.count(level), level) for level in ("problem", "warning", "note")))
@@ -174,30 +186,36 @@ def _write(report: Report, *, hint: bool) -> None:
         click.echo("--html FILE.html shows the photos, --json lists all of them.")
 
 
-def _write_written(written: dict[str, str]) -> None:
-    for what, path in written.items():
-        click.echo(f"{what}: {printable(path)}")
-    if "exclude" in written:
-        click.echo(f"'zoo finetune ... --exclude {printable(written['exclude'])}' leaves out what is listed.")
+def _write_paths(written: dict[str, str], *, hint: bool) -> None:
+    for kind, path in written.items():
+        click.echo(f"{kind}: {printable(path)}")
+    if hint and "exclude" in written:
+        click.echo(f"To leave these photos out: 'zoo finetune ... --exclude {printable(written['exclude'])}'.")
 
 
-def _write_counts(report: Report) -> None:
+def _write_counts(report: DataReport) -> None:
     classes = list(next(iter(report.counts.values()), {}))
-    if len(classes) > _MOST_CLASSES:
-        sums = {part: f"{sum(counted.values()):,}" for part, counted in report.counts.items()}
+    if len(classes) > _MAX_CLASSES:
+        sums = {split: f"{sum(counts.values()):,}" for split, counts in report.counts.items()}
         console.write_pairs([("classes", str(len(classes))), *sums.items()])
         return
-    rows = [(name, *(str(counted[name]) for counted in report.counts.values())) for name in classes]
+    rows = [(name, *(str(counts[name]) for counts in report.counts.values())) for name in classes]
     console.write_table(("class", *report.counts), rows, right=range(1, len(report.counts) + 1))
 
 
-def _write_finding(finding: Finding) -> None:
+def _write_findings(report: DataReport, *, levels: Collection[str]) -> None:
+    for finding in report.findings:
+        if finding.level in levels:
+            _write_finding(finding)
+
+
+def _write_finding(finding: DataFinding) -> None:
     console.write_finding(finding.level, finding.about, finding.text, finding.advice)
     if finding.level == "note":
         return
     lines = [
-        *(f"{photo.name}: {why}" if why else photo.name for photo, why in finding.photos[:_EXAMPLES]),
-        *(f"{pair.kept.name} = {pair.other.name}" for pair in finding.pairs[:_EXAMPLES]),
+        *(f"{photo.name}: {why}" if why else photo.name for photo, why in finding.photos[:_MAX_EXAMPLES]),
+        *(f"{pair.original.name} = {pair.duplicate.name}" for pair in finding.pairs[:_MAX_EXAMPLES]),
     ]
     more = len(finding.photos) + len(finding.pairs) - len(lines)
     for line in [*lines, *([f"and {more:,} more"] if more else [])]:
