@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from zoo.config import SOLVERS, FinetuneConfig
-from zoo.data.check.examine import check_fast
+from zoo.data.check.examine import check_quickly
 from zoo.data.loading.cache import check_cache
 from zoo.data.sources.load import load_splits
 from zoo.errors import DataError
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from zoo.config import FinetuneConfig
-    from zoo.data.check.report import Report
+    from zoo.data.check.report import DataReport
     from zoo.data.sources.resolve import DataSource
     from zoo.events import Observer
     from zoo.models.build import Model
@@ -182,15 +182,15 @@ def _check_same_photos(record: RunRecord, processes: ProcessGroup) -> None:
         )
 
 
-def _check_data(images: ImageSet, *, data: str, observer: Observer) -> Report:
-    """Checks the photos as `zoo.data.check.examine.check_fast` does, and reports problems and warnings.
+def _check_data(images: ImageSet, *, data: str, observer: Observer) -> DataReport:
+    """Checks the photos as `zoo.data.check.examine.check_quickly` does, and reports problems and warnings.
 
     Args:
         images: The splits, as they will be trained on.
         data: As the user wrote it.
         observer: Receives the findings.
     """
-    report = check_fast(images, progress=lambda what, done, total: observer(Work(what=what, done=done, total=total)))
+    report = check_quickly(images, progress=lambda what, done, total: observer(Work(what=what, done=done, total=total)))
     # Unreadable photos are reported by name as they are decoded.
     findings = [finding for finding in report.findings if finding.level != "note" and finding.kind != "unreadable"]
     for finding in findings:

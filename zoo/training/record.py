@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from zoo.config import FinetuneConfig
-    from zoo.data.check.report import Report
+    from zoo.data.check.report import DataReport
     from zoo.metrics.classification import Evaluation
     from zoo.models.build import Model
     from zoo.models.offers import Offers
@@ -42,7 +42,7 @@ def start_record(
     model: Model,
     precision: Precision,
     processes: ProcessGroup = SINGLE_PROCESS,
-    report: Report | None = None,
+    report: DataReport | None = None,
 ) -> tuple[RunRecord, PhotoRecord]:
     """Returns the record of a run that is about to begin, and that of its photos.
 
@@ -73,7 +73,7 @@ def start_record(
     return record, photos
 
 
-def describe_data(images: ImageSet, report: Report | None = None) -> tuple[DataRecord, PhotoRecord]:
+def describe_data(images: ImageSet, report: DataReport | None = None) -> tuple[DataRecord, PhotoRecord]:
     """Returns what is recorded of a dataset, and of its photos.
 
     Args:
@@ -165,6 +165,6 @@ def _digest(name: str) -> str:
     return found.hexdigest()[:12]
 
 
-def describe_check(report: Report) -> dict[str, Any]:
+def describe_check(report: DataReport) -> dict[str, Any]:
     """Returns what the run record keeps of a report: the findings, with the first of their photos."""
     return {"near": report.near, "findings": [finding.to_dict(most=_MOST) for finding in report.findings]}
