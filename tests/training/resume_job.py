@@ -5,9 +5,9 @@ times by a clock and half of the times on the way through a save, and compares w
 what is slow; each training is a fork of it, and dies by SIGKILL.
 """
 
-from zoo.utils.lazy_dynamo import put_off_compiler
+from zoo.utils.lazy_dynamo import defer_dynamo_import
 
-put_off_compiler()
+defer_dynamo_import()
 
 import argparse  # noqa: E402
 import json  # noqa: E402

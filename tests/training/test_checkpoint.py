@@ -149,7 +149,7 @@ def test_everything_comes_back_as_it_was_between_two_steps(tmp_path, averaged, s
 def test_a_checkpoint_is_on_the_disk_before_it_has_its_name_and_so_are_the_weights_it_knows_of(tmp_path, monkeypatch):
     done = []
     save_weights(tmp_path, a_network())
-    monkeypatch.setattr(writing, "_flush", lambda path: done.append(path.name))
+    monkeypatch.setattr(writing, "_fsync", lambda path: done.append(path.name))
     replace = Path.replace
     monkeypatch.setattr(Path, "replace", lambda path, to: done.append(f"rename to {to.name}") or replace(path, to))
     learner = a_learner()

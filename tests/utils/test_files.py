@@ -1,16 +1,21 @@
-"""Files are written whole or not at all."""
+import os
 
 import pytest
 
-from zoo.utils.files import atomic_write
+from zoo.utils.files import (
+    atomic_write,
+    read_regular_file,
+    remove_temporary_files,
+    require_regular_file,
+)
 
 
-def test_a_file_is_written_whole_and_readable(tmp_path):
+def test_atomic_write_creates_a_complete_readable_file(tmp_path):
     target = tmp_path / "a b é 'x'.txt"
-    with atomic_write(target) as aside:
-        assert aside.parent == tmp_path
-        assert aside.suffix == ".txt"
-        aside.write_text("new")
+    with atomic_write(target) as temporary:
+        assert temporary.parent == tmp_path
+        assert temporary.suffix == ".txt"
+        temporary.write_text("new")
         assert not target.exists()
     assert target.read_text() == "new"
     assert target.stat().st_mode & 0o777 == 0o644
@@ -18,16 +23,43 @@ def test_a_file_is_written_whole_and_readable(tmp_path):
 
 
 @pytest.mark.parametrize("error", [ValueError("a bug"), KeyboardInterrupt()])
-def test_a_file_stays_as_it_was_when_writing_is_broken_off(tmp_path, error):
+def test_atomic_write_leaves_the_file_unchanged_after_an_error(tmp_path, error):
     target = tmp_path / "file"
     target.write_text("old")
     with pytest.raises(type(error)):
-        _break_off(target, error)
+        _fail_while_writing(target, error)
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
 
 
-def _break_off(target, error):
-    with atomic_write(target) as aside:
-        aside.write_text("ne")
+def _fail_while_writing(target, error):
+    with atomic_write(target) as temporary:
+        temporary.write_text("ne")
         raise error
+
+
+def test_remove_temporary_files_removes_what_a_killed_process_left(tmp_path):
+    for name in ("run.json", ".run.json.abc.json", ".other.json.abc.json"):
+        (tmp_path / name).touch()
+    remove_temporary_files(tmp_path, ["run.json"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".other.json.abc.json", "run.json"]
+
+
+def test_read_regular_file_reads_files_up_to_a_size(tmp_path):
+    file = tmp_path / "file"
+    file.write_bytes(b"1\r\n2")
+    assert read_regular_file(file, max_bytes=4) == b"1\r\n2"
+    assert read_regular_file(file, max_bytes=None) == b"1\r\n2"
+    with pytest.raises(OSError, match="Larger than 0 MiB"):
+        read_regular_file(file, max_bytes=3)
+    require_regular_file(file)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="named pipes are a POSIX feature")
+def test_pipes_and_folders_are_no_regular_files(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for check in (read_regular_file, require_regular_file):
+        with pytest.raises(OSError, match="Not a regular file"):
+            check(tmp_path / "pipe")
+        with pytest.raises(OSError, match=r"Is a directory|Not a regular file"):
+            check(tmp_path)

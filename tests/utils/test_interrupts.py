@@ -7,36 +7,36 @@ from zoo.utils.interrupts import Interrupts, Terminated
 
 @pytest.fixture(autouse=True)
 def _ctrl_c():
-    """Tests that are started in the background ignore it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Restores Ctrl-C, which processes in the background ignore."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
-    signal.signal(signal.SIGINT, before)
+    signal.signal(signal.SIGINT, previous)
 
 
 @pytest.mark.parametrize(("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)])
-def test_a_signal_is_raised_at_once_or_at_the_end_of_a_block_that_holds_it_back(number, error):
+def test_a_signal_is_raised_at_once_or_at_the_end_of_a_deferring_block(number, error):
     interrupts, reached = Interrupts(), []
     with interrupts.handled():
         with pytest.raises(error):
             signal.raise_signal(number)
         interrupts.requested = None
-        with pytest.raises(error), interrupts.deferred():  # noqa: PT012 - it is raised by the end of the block
+        with pytest.raises(error), interrupts.deferred():  # noqa: PT012 - the end of the block raises it
             signal.raise_signal(number)
             reached.append(interrupts.requested)
     assert reached == [number]
 
 
-def test_a_second_signal_ends_what_is_held_back_but_for_those_who_are_patient():
-    for patient in (False, True):
-        interrupts, reached = Interrupts(patient=patient), []
+def test_a_second_signal_ends_a_deferring_block_unless_repeats_are_deferred():
+    for defer_repeats in (False, True):
+        interrupts, reached = Interrupts(defer_repeats=defer_repeats), []
         with interrupts.handled(), pytest.raises(KeyboardInterrupt), interrupts.deferred():  # noqa: PT012
             signal.raise_signal(signal.SIGTERM)
             signal.raise_signal(signal.SIGINT)
             reached.append(True)
-        assert bool(reached) is patient
+        assert bool(reached) is defer_repeats
 
 
-def test_what_was_ignored_stays_ignored_and_handlers_come_back():
+def test_ignored_signals_stay_ignored_and_handlers_are_restored():
     mine = []
     before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -1,4 +1,4 @@
-"""The stand-ins for torch's compiler, each time in a process of its own: this one may have imported the real one."""
+"""Each test runs in a process of its own, because this one may have imported the real compiler."""
 
 import subprocess
 import sys
@@ -7,8 +7,8 @@ import pytest
 
 NOTHING_COMPILED = """
 import sys
-from zoo.utils.lazy_dynamo import put_off_compiler
-put_off_compiler()
+from zoo.utils.lazy_dynamo import defer_dynamo_import
+defer_dynamo_import()
 import torch, torchvision
 layer = torch.nn.Linear(2, 2)
 optimizer = torch.optim.AdamW(layer.parameters(), lr=0.5)
@@ -34,26 +34,34 @@ optimizer.step()
 optimizer.zero_grad()
 """
 
+TURNED_OFF = """
+import os, sys
+os.environ["ZOO_LAZY_DYNAMO"] = "0"
+from zoo.utils.lazy_dynamo import defer_dynamo_import
+defer_dynamo_import()
+assert "torch._dynamo" not in sys.modules and "torch._dynamo.utils" not in sys.modules
+"""
+
 IMPORTED_BEFORE = """
 import sys, types
 real = sys.modules["torch._dynamo"] = types.ModuleType("torch._dynamo")
-from zoo.utils.lazy_dynamo import put_off_compiler
-put_off_compiler()
+from zoo.utils.lazy_dynamo import defer_dynamo_import
+defer_dynamo_import()
 assert sys.modules["torch._dynamo"] is real and "torch._dynamo.utils" not in sys.modules
 """
 
 
 @pytest.mark.parametrize(
     "program",
-    [NOTHING_COMPILED + THEN_COMPILED, IMPORTED_BEFORE],
-    ids=["until something is compiled", "not where it is imported"],
+    [NOTHING_COMPILED + THEN_COMPILED, IMPORTED_BEFORE, TURNED_OFF],
+    ids=["until something is compiled", "unless it is imported", "unless it is turned off"],
 )
-def test_the_compiler_is_put_off(program):
+def test_the_import_of_the_compiler_is_deferred(program):
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
-def test_the_command_line_puts_it_off():
+def test_the_command_line_defers_the_import():
     program = "import sys; from zoo.cli.main import main\ntry: main(['--version'])\nfinally: print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert {"torch._dynamo", "torch._dynamo.utils"} <= set(done.stdout.split())

@@ -1,5 +1,3 @@
-"""What a machine or a container has to give."""
-
 import ctypes
 import os
 from types import SimpleNamespace
@@ -27,14 +25,14 @@ def cgroup(tmp_path, monkeypatch):
         (None, 3, 3),
     ],
 )
-def test_processors_are_those_of_the_container(cgroup, monkeypatch, limit, bound, cpus):
+def test_usable_cpus_respects_affinity_and_quota(cgroup, monkeypatch, limit, bound, cpus):
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(bound)), raising=False)
     if limit is not None:
         (cgroup / "cpu.max").write_text(limit)
     assert machine.usable_cpus() == cpus
 
 
-def test_where_no_affinity_is_told_the_processors_count(cgroup, monkeypatch):
+def test_usable_cpus_counts_all_processors_without_affinity(cgroup, monkeypatch):
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 6)
     assert machine.usable_cpus() == 6
@@ -52,7 +50,7 @@ def test_where_no_affinity_is_told_the_processors_count(cgroup, monkeypatch):
         (None, None, None),
     ],
 )
-def test_memory_is_what_is_available(cgroup, monkeypatch, tmp_path, meminfo, limit, memory):
+def test_available_memory_respects_the_limit_of_the_container(cgroup, monkeypatch, tmp_path, meminfo, limit, memory):
     monkeypatch.setattr(machine, "_MEMINFO", tmp_path / "meminfo")
     if meminfo is not None:
         (tmp_path / "meminfo").write_text(meminfo)
@@ -62,7 +60,7 @@ def test_memory_is_what_is_available(cgroup, monkeypatch, tmp_path, meminfo, lim
 
 
 @pytest.mark.parametrize(
-    ("init", "count", "told"),
+    ("init", "count", "expected"),
     [
         ((0, 2), 2, 2),
         ((100, 0), 0, 0),
@@ -70,17 +68,17 @@ def test_memory_is_what_is_available(cgroup, monkeypatch, tmp_path, meminfo, lim
         ((803, 0), 0, "the NVIDIA driver cannot be started (CUDA error 803)"),
     ],
 )
-def test_the_driver_is_asked(monkeypatch, init, count, told):
+def test_nvidia_gpus_calls_the_driver(monkeypatch, init, count, expected):
     def device_count(address):
         address._obj.value = count
         return 0
 
     driver = SimpleNamespace(cuInit=lambda flags: init[0], cuDeviceGetCount=device_count)
     monkeypatch.setattr(ctypes, "CDLL", lambda name, **_: driver)
-    assert machine.nvidia_gpus() == told
+    assert machine.nvidia_gpus() == expected
 
 
-def test_without_a_driver_its_file_is_named(monkeypatch):
+def test_nvidia_gpus_names_the_missing_driver(monkeypatch):
     def missing(name, **_):
         raise OSError(f"{name}: cannot open shared object file")
 

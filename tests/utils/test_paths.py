@@ -4,10 +4,10 @@ from pathlib import Path
 import pytest
 
 from zoo.errors import ConfigError
-from zoo.utils.paths import dataset_folder, home
+from zoo.utils.paths import cache_folder, home, parse_path
 
 
-def test_home_follows_the_variable(monkeypatch, tmp_path):
+def test_home_follows_the_environment_variable(monkeypatch, tmp_path):
     monkeypatch.setenv("ZOO_HOME", str(tmp_path / "here"))
     assert home() == tmp_path / "here"
 
@@ -22,7 +22,7 @@ def test_home_expands_the_tilde_and_is_absolute(monkeypatch, tmp_path):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="XDG_CACHE_HOME is a Linux convention")
 @pytest.mark.parametrize("value", [None, ""])
-def test_home_is_the_cache_of_the_system_otherwise(monkeypatch, tmp_path, value):
+def test_home_defaults_to_the_cache_of_the_system(monkeypatch, tmp_path, value):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.delenv("ZOO_HOME", raising=False)
     if value is not None:
@@ -30,13 +30,24 @@ def test_home_is_the_cache_of_the_system_otherwise(monkeypatch, tmp_path, value)
     assert home() == tmp_path / "finetune-zoo"
 
 
-def test_dataset_folder_is_below_home(monkeypatch, tmp_path):
+def test_cache_folder_is_below_home(monkeypatch, tmp_path):
     monkeypatch.setenv("ZOO_HOME", str(tmp_path))
-    assert dataset_folder("hotdog") == tmp_path / "datasets" / "hotdog"
-    assert dataset_folder("acme/cats") == tmp_path / "datasets" / "acme" / "cats"
+    assert cache_folder("datasets", "hotdog") == tmp_path / "datasets" / "hotdog"
+    assert cache_folder("datasets", "acme/cats") == tmp_path / "datasets" / "acme" / "cats"
 
 
 @pytest.mark.parametrize("name", ["", "..", "../x", "a/../../b", "/etc", "a\\b", "c:x", "a\0"])
-def test_a_name_that_leaves_the_cache_is_refused(name):
-    with pytest.raises(ConfigError, match="cannot name a folder"):
-        dataset_folder(name)
+def test_cache_folder_rejects_a_name_that_leaves_it(name):
+    with pytest.raises(ConfigError, match="is not a valid folder name"):
+        cache_folder("datasets", name)
+
+
+def test_parse_path_expands_the_tilde():
+    assert parse_path("~/photos") == Path.home() / "photos"
+    assert parse_path("~nobody-by-this-name/photos") == Path("~nobody-by-this-name/photos")
+
+
+@pytest.mark.parametrize(("text", "reason"), [("a\0b", "contains a null byte"), ("x" * 5000, "is too long")])
+def test_parse_path_rejects_text_that_is_no_path(text, reason):
+    with pytest.raises(ConfigError, match=reason):
+        parse_path(text)

@@ -19,7 +19,7 @@ from zoo.cli.groups import ZooGroup
 from zoo.cli.terminal.stdout import OutputError, checked_stdout, discard_stdout
 from zoo.errors import OtherProcessError, PluginWarning, ZooError, did_you_mean
 from zoo.utils.interrupts import Terminated
-from zoo.utils.lazy_dynamo import put_off_compiler
+from zoo.utils.lazy_dynamo import defer_dynamo_import
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -88,7 +88,7 @@ def main(args: list[str] | None = None) -> NoReturn:
         args: The command line behind ``zoo``; the arguments of the process if None.
     """
     warnings.showwarning = _show_warning
-    put_off_compiler()
+    defer_dynamo_import()
     _shorten_thread_spinning()
     with checked_stdout():
         status = _run(args)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from zoo.errors import RunError
 from zoo.preprocess import Preprocess, preprocess_from_dict
-from zoo.utils.files import atomic_write, read_plain
+from zoo.utils.files import atomic_write, read_regular_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -299,7 +299,7 @@ def _plain(value: Any) -> Any:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        values = json.loads(read_plain(path).decode("utf-8"))
+        values = json.loads(read_regular_file(path).decode("utf-8"))
     except (OSError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, not JSON, a number beyond reason
         raise RunError(f"{path} cannot be read: {error}.", hint="Was the run cut off, or edited by hand?") from error
     if not isinstance(values, dict) or values.get("format") not in READABLE:

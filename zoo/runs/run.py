@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from zoo.errors import RunError
 from zoo.runs.record import PHOTOS, RECORD, PhotoRecord, RunRecord, finite, read_photos, read_record
-from zoo.utils.files import atomic_write, read_plain
+from zoo.utils.files import atomic_write, read_regular_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -111,7 +111,7 @@ class Run:
         """Returns the rows of ``metrics.jsonl``; a last line that was cut off is left out."""
         path = self.path / METRICS
         try:
-            lines = read_plain(path).decode("utf-8").splitlines()
+            lines = read_regular_file(path).decode("utf-8").splitlines()
         except FileNotFoundError:
             return []
         except (OSError, UnicodeDecodeError) as error:

@@ -9,7 +9,7 @@ import safetensors.torch
 
 from zoo.errors import RunError
 from zoo.runs.run import WEIGHTS, Run
-from zoo.utils.files import atomic_write, check_plain
+from zoo.utils.files import atomic_write, require_regular_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +32,7 @@ def load_weights(run: Run, classifier: nn.Module) -> None:
         RunError: The file is missing or broken, or belongs to another network.
     """
     try:
-        check_plain(run.weights_path)
+        require_regular_file(run.weights_path)
         classifier.load_state_dict(safetensors.torch.load_file(run.weights_path, device="cpu"))
     except FileNotFoundError:
         raise RunError(

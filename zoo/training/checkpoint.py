@@ -13,7 +13,7 @@ from zoo.runs.run import CHECKPOINT, METRICS, WEIGHTS
 from zoo.training.distributed.process_group import SINGLE_PROCESS
 from zoo.training.random_state import random_states
 from zoo.training.state import Meter, TrainState
-from zoo.utils.files import atomic_write, check_plain, flush
+from zoo.utils.files import atomic_write, require_regular_file, sync_files
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -83,7 +83,7 @@ def save_checkpoint(
     buffer = io.BytesIO()
     torch.save(content, buffer)
     with atomic_write(folder / CHECKPOINT, durable=True) as aside:
-        flush(folder, (WEIGHTS, METRICS))  # power lost, it must not know of a best epoch whose weights are gone
+        sync_files(folder, (WEIGHTS, METRICS))  # power lost, it must not know of a best epoch whose weights are gone
         aside.write_bytes(buffer.getbuffer())
 
 
@@ -147,7 +147,7 @@ def _restore(
 def _read(folder: Path, *, mmap: bool = False) -> dict[str, Any]:
     content: dict[str, Any]
     try:
-        check_plain(folder / CHECKPOINT)
+        require_regular_file(folder / CHECKPOINT)
         content = torch.load(folder / CHECKPOINT, map_location="cpu", weights_only=True, mmap=mmap)
     except FileNotFoundError:
         raise RunError(f"The run {folder} has no {CHECKPOINT}: it is finished, or nothing was saved yet.") from None

@@ -22,7 +22,7 @@ from zoo.training.distributed.process_group import ProcessGroup
 from zoo.training.memory_errors import memory_errors
 from zoo.training.plugin_errors import plugin_errors
 from zoo.training.resume import describe_place, find_resume_point, locked_run, seal
-from zoo.utils.paths import typed_path
+from zoo.utils.paths import parse_path
 
 if TYPE_CHECKING:
     from zoo.data.sources.resolve import DataSource
@@ -138,7 +138,7 @@ def find_weights(config: FinetuneConfig, *, runs: Path = RUNS) -> Path | Run | N
     """
     if config.weights in ("pretrained", "none"):
         return None
-    path = typed_path(config.weights)
+    path = parse_path(config.weights)
     if path.is_file():
         return path
     if path.suffix in _WEIGHT_SUFFIXES:

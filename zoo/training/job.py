@@ -91,7 +91,7 @@ class Job:
             local_world_size=self.processes.local_count,
             barrier=self.processes.barrier,
         )
-        self.interrupts = Interrupts(patient=not self.processes.is_single)
+        self.interrupts = Interrupts(defer_repeats=not self.processes.is_single)
         # A resumed run continues with the size that was found to fit.
         size_found = self.record.hardware.get("micro_batch_size")
         self.micro_batches = MicroBatches(size_found, on_change=self._record_micro_batches)

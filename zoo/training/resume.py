@@ -13,7 +13,7 @@ from zoo.runs.manifest import write_manifest
 from zoo.runs.record import RECORD, PhotoRecord, RunRecord, rename_hardware
 from zoo.runs.run import CHECKPOINT, FILES, METRICS, WEIGHTS
 from zoo.training.distributed.process_group import SINGLE_PROCESS
-from zoo.utils.files import flush, sweep
+from zoo.utils.files import remove_temporary_files, sync_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -70,10 +70,10 @@ def seal(folder: Path) -> None:
     Raises:
         RunError: The folder cannot be written to.
     """
-    flush(folder, (RECORD, WEIGHTS, METRICS))  # before the checkpoint is gone, from which they could be made again
+    sync_files(folder, (RECORD, WEIGHTS, METRICS))  # before the checkpoint is gone, from which they could be made again
     for name in (CHECKPOINT, _LOCK):
         (folder / name).unlink(missing_ok=True)
-    sweep(folder, FILES)
+    remove_temporary_files(folder, FILES)
     write_manifest(folder)
 
 
@@ -97,7 +97,7 @@ def locked_run(folder: Path, processes: ProcessGroup = SINGLE_PROCESS) -> Iterat
     except OSError as error:
         raise RunError(f"Cannot write to {folder}: {error.strerror or error}.", hint="Is it read-only?") from error
     try:
-        sweep(folder, FILES)
+        remove_temporary_files(folder, FILES)
         yield
     finally:
         (folder / _LOCK).unlink(missing_ok=True)

@@ -1,1 +1,1 @@
-"""Files, paths, the machine and downloads: what knows nothing of machine learning."""
+"""Files, paths, signals, the machine and downloads: tools that know nothing of machine learning."""

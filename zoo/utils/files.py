@@ -1,4 +1,4 @@
-"""Writes files whole or not at all, sees them on the disk, and clears away what a killed process left half written."""
+"""Writes files atomically, syncs them to the disk, removes temporary files, and reads regular files only."""
 
 from __future__ import annotations
 
@@ -15,98 +15,100 @@ from zoo.errors import RunError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+# The record of a run lists every photo by name: some 400 MB for ten million.
+MAX_BYTES = 512 << 20
+
 
 @contextmanager
 def atomic_write(target: Path, *, durable: bool = False) -> Iterator[Path]:
-    """Gives a path to write to, in the same folder; renames it to `target` when the block ends well.
+    """Yields a temporary path in the same folder, and renames it to `target` if the block ends without an error.
 
     Args:
-        target: The file.
-        durable: Whether it is to be on the disk, power lost or not, before the block is left.
+        target: The file to write.
+        durable: Whether to sync the file to the disk before the block ends, so that it survives a power failure.
 
     Raises:
-        RunError: The disk is full, or the folder cannot be written to. `target` is then as it was.
+        RunError: The disk is full, or the folder cannot be written to. `target` is unchanged.
     """
-    aside = None
+    temporary = None
     try:
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=target.suffix)
         os.close(handle)
-        aside = Path(name)
-        yield aside
-        aside.chmod(0o644)
+        temporary = Path(name)
+        yield temporary
+        temporary.chmod(0o644)
         if durable:
-            flush(aside.parent, [aside.name])
-        aside.replace(target)
+            sync_files(temporary.parent, [temporary.name])
+        temporary.replace(target)
         if durable:
-            flush(target.parent)
+            sync_files(target.parent)
     except OSError as error:
         raise RunError(
             f"Cannot write {target}: {error.strerror or error}.", hint="Is the disk full, or the folder read-only?"
         ) from error
     finally:
-        if aside is not None:
-            aside.unlink(missing_ok=True)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
 
 
-def flush(folder: Path, names: Iterable[str] = ()) -> None:
-    """Returns when files, as far as they are there, and their names in the folder are on the disk, power lost or not.
+def sync_files(folder: Path, names: Iterable[str] = ()) -> None:
+    """Writes the existing files of these names, and the folder's entries, through to the disk.
 
-    A rename is safe only when the folder is flushed too, see fsync(2). Windows, where a folder cannot be, does it by
-    itself.
+    A rename survives a power failure only if the folder is synced too, see fsync(2). Windows cannot sync a folder, and
+    need not.
     """
     for name in names:
         if (folder / name).exists():
-            _flush(folder / name)
+            _fsync(folder / name)
     if os.name == "posix":
-        _flush(folder)
+        _fsync(folder)
 
 
-def sweep(folder: Path, names: Iterable[str]) -> None:
-    """Deletes what `atomic_write` left behind where a process was killed on the way to one of these files."""
+def remove_temporary_files(folder: Path, names: Iterable[str]) -> None:
+    """Deletes the temporary files of `atomic_write` that a killed process left behind for these names."""
     for name in names:
-        for aside in folder.glob(f".{name}.*"):
-            aside.unlink(missing_ok=True)
+        for temporary in folder.glob(f".{name}.*"):
+            temporary.unlink(missing_ok=True)
 
 
-def _flush(path: Path) -> None:
-    # On Windows only a file that may be written to can be flushed.
+def read_regular_file(path: Path, *, max_bytes: int | None = MAX_BYTES) -> bytes:
+    """Returns the content of a regular file; follows links.
+
+    Args:
+        path: The file.
+        max_bytes: The size limit, or None for no limit.
+
+    Raises:
+        OSError: The file cannot be read, is a folder, a pipe or a device, or exceeds `max_bytes`.
+    """
+    # O_NONBLOCK: opening a pipe that nobody writes to would block for ever. Each system lacks one of the two flags.
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with open(descriptor, "rb") as file:  # noqa: PTH123  it takes a descriptor
+        info = os.fstat(descriptor)
+        _require_regular(path, info.st_mode)
+        if max_bytes is not None and info.st_size > max_bytes:
+            raise OSError(errno.EFBIG, f"Larger than {max_bytes >> 20} MiB", str(path))
+        return file.read()
+
+
+def require_regular_file(path: Path) -> None:
+    """Checks a file that another library is about to open.
+
+    Raises:
+        OSError: There is no such file, or it is a folder, a pipe or a device.
+    """
+    _require_regular(path, path.stat().st_mode)
+
+
+def _require_regular(path: Path, mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "Not a regular file", str(path))
+
+
+def _fsync(path: Path) -> None:
+    # Windows syncs only files that are open for writing.
     descriptor = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-# A record lists every photo by its name: of ten million, that is some 400 MB.
-MOST_BYTES = 512 << 20
-
-
-def read_plain(path: Path, *, most: int | None = MOST_BYTES) -> bytes:
-    """Returns the content of a plain file; links are followed.
-
-    Args:
-        path: Of the file.
-        most: Bytes that it may have; None for any number.
-
-    Raises:
-        OSError: It cannot be read, is a folder, a pipe or a device, or is larger.
-    """
-    # Without waiting: a pipe that nobody writes to would never open. Windows has neither.
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    with open(descriptor, "rb") as file:  # noqa: PTH123  it is open already
-        info = os.fstat(descriptor)
-        if not stat.S_ISREG(info.st_mode):
-            raise OSError(errno.EINVAL, "Not a plain file", str(path))
-        if most is not None and info.st_size > most:
-            raise OSError(errno.EFBIG, f"Larger than {most >> 20} MiB", str(path))
-        return file.read()
-
-
-def check_plain(path: Path) -> None:
-    """Checks what another library is about to open, as `read_plain` does.
-
-    Raises:
-        OSError: There is no such file, or it is a folder, a pipe or a device.
-    """
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise OSError(errno.EINVAL, "Not a plain file", str(path))

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: both end work in the same way, at once or, where it must not be torn apart, at the next rest."""
+"""Ctrl-C and SIGTERM: both end the work in the same way, at once or at the end of a block that defers them."""
 
 from __future__ import annotations
 
@@ -14,56 +14,56 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM came. It ends work as Ctrl-C does; the command line then exits with 143 instead of 130."""
+    """The process received SIGTERM, which ends the work as Ctrl-C does; the exit code is 143 instead of 130."""
 
 
 class Interrupts:
-    """Takes over both signals for the length of a block; outside it, and in threads other than the main one, nothing.
+    """Handles both signals within a block. Outside the main thread it does nothing.
 
     Args:
-        patient: Whether work that is held back is never torn apart. Else a second signal ends it at once.
+        defer_repeats: Whether a second signal waits like the first. By default it ends a deferring block at once.
 
     Attributes:
-        requested: The signal that came while it was held back; None where none has.
+        requested: The signal that arrived while signals were deferred, or None.
     """
 
-    def __init__(self, *, patient: bool = False) -> None:
+    def __init__(self, *, defer_repeats: bool = False) -> None:
         self.requested: int | None = None
-        self._patient = patient
-        self._held_back = False
+        self._defer_repeats = defer_repeats
+        self._deferring = False
 
     @contextmanager
     def handled(self) -> Iterator[None]:
-        """Raises `KeyboardInterrupt` on Ctrl-C and `Terminated` on SIGTERM; a signal that was ignored stays so."""
-        before: dict[int, Any] = {}
-        if threading.current_thread() is threading.main_thread():  # Python allows handlers in no other
-            before = {each: signal.getsignal(each) for each in _SIGNALS}
-            before = {each: handler for each, handler in before.items() if handler != signal.SIG_IGN}
-        for each in before:
+        """Raises `KeyboardInterrupt` on Ctrl-C and `Terminated` on SIGTERM; ignored signals stay ignored."""
+        previous: dict[int, Any] = {}
+        if threading.current_thread() is threading.main_thread():  # Python allows handlers in no other thread
+            previous = {each: signal.getsignal(each) for each in _SIGNALS}
+            previous = {each: handler for each, handler in previous.items() if handler != signal.SIG_IGN}
+        for each in previous:
             signal.signal(each, self._receive)
         try:
             yield
         finally:
-            for each, handler in before.items():
-                # None: it was set outside of Python, and cannot be set again from here.
+            for each, handler in previous.items():
+                # None is a handler that was not set from Python, and cannot be set from Python.
                 signal.signal(each, signal.SIG_DFL if handler is None else handler)
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Only takes note of the first signal within a block, which is to look at `requested` and to `raise_requested`."""
-        self._held_back = True
+        """Defers the first signal to the end of the block, which may look at `requested` and call `raise_requested`."""
+        self._deferring = True
         try:
             yield
         finally:
-            self._held_back = False
+            self._deferring = False
         if self.requested is not None:
             self.raise_requested()
 
     def raise_requested(self) -> NoReturn:
-        """Raises what the signal that came would have raised."""
+        """Raises the exception of the signal that arrived."""
         raise Terminated if self.requested == signal.SIGTERM else KeyboardInterrupt
 
     def _receive(self, number: int, frame: object) -> None:
         first, self.requested = self.requested is None, number
-        if not self._held_back or not (first or self._patient):
+        if not self._deferring or not (first or self._defer_repeats):
             self.raise_requested()

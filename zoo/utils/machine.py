@@ -1,4 +1,4 @@
-"""What this machine, or the container, has to give: processors, memory and GPUs. Imports no torch."""
+"""The processors, memory and GPUs that this machine or container provides. Imports no torch."""
 
 from __future__ import annotations
 
@@ -14,35 +14,34 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 
 def usable_cpus() -> int:
-    """Returns how many processors this process may keep busy: those it is bound to, or a container's smaller share."""
-    affinity = getattr(os, "sched_getaffinity", None)  # Linux alone has it
+    """Returns the number of processors available to this process: its CPU affinity, or a container's smaller quota."""
+    affinity = getattr(os, "sched_getaffinity", None)  # on Linux only
     count = len(affinity(0)) if affinity else os.cpu_count() or 1
-    with contextlib.suppress(OSError, ValueError):  # no container, or one without a limit ("max 100000")
+    with contextlib.suppress(OSError, ValueError):  # no container, or no limit: "max 100000"
         quota, period = map(int, (_CGROUP / "cpu.max").read_text(encoding="ascii").split())
         count = min(count, math.ceil(quota / period))
     return max(1, count)
 
 
 def available_memory() -> int | None:
-    """Returns the bytes of memory to be had, or None where the system does not tell (Windows, macOS).
+    """Returns the available memory in bytes, or None if the system does not report it (Windows, macOS).
 
-    Not what is free: the photos that were just read fill the page cache, which gives way.
+    Free memory would be too little: files that were just read fill the page cache, which the system gives up on demand.
     """
     try:
-        told = _MEMINFO.read_text(encoding="ascii").partition("MemAvailable:")[2].split()[0]
-        memory = int(told) << 10
+        kibibytes = _MEMINFO.read_text(encoding="ascii").partition("MemAvailable:")[2].split()[0]
+        memory = int(kibibytes) << 10
     except (OSError, IndexError, ValueError):
         return None
-    with contextlib.suppress(OSError, ValueError):  # no container, or one without a limit ("max")
+    with contextlib.suppress(OSError, ValueError):  # no container, or no limit: "max"
         memory = min(memory, int((_CGROUP / "memory.max").read_text(encoding="ascii")))
     return memory
 
 
 def nvidia_gpus() -> int | str:
-    """Returns how many GPUs the NVIDIA driver lets this process see, or why there is no driver.
+    """Returns the number of GPUs visible to this process, or why the NVIDIA driver is unavailable.
 
-    Asked of the driver itself (https://docs.nvidia.com/cuda/cuda-driver-api), so that neither torch nor a CUDA
-    library is needed.
+    Calls the driver itself (https://docs.nvidia.com/cuda/cuda-driver-api): that takes no torch and no CUDA library.
     """
     name = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
     try:
