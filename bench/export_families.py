@@ -1,10 +1,10 @@
 """Exports one small network of every backbone family with every built-in head, and compares file and network.
 
-Weights are random, and so are those that start at zero or all alike (layer scale, last batch normalisation): otherwise
-whole branches would add nothing, and the comparison would say little. In a network that such weights make chaotic, so
-that float32 says nothing at all, those that start at zero become small. Compared are logits at batch 1, 2 and 7 on the
-CPU, on smooth random images; a difference is a share of the logits' standard deviation, as in `zoo export`.
-Seconds are of processor time.
+All weights are random, including those that normally start at zero or at a constant (layer scale, the last batch
+normalisation): otherwise whole branches would add nothing, and the comparison would prove little. If that makes a
+network chaotic, so that float32 rounding dominates, the weights that normally start at zero are scaled down. The
+comparison covers the logits of batches of 1, 2 and 7 smooth random images on the CPU. A difference is a share of the
+standard deviation of the logits, as in `zoo export`. Seconds are processor time.
 """
 
 from __future__ import annotations
@@ -79,44 +79,44 @@ TIMM = [
 ]
 BACKBONES = [*(f"torchvision/{name}" for name in TORCHVISION), *(f"timm/{name}" for name in TIMM)]
 QUICK = ["torchvision/squeezenet1_1"]
-BRANCHES = (1, 0.3, 0.1, 0.03)
-CALM = 1e-3  # share of the features' standard deviation; for a millionth at the input
+BRANCH_SCALES = (1, 0.3, 0.1, 0.03)
+MAX_CHANGE = 1e-3  # of the features, as a share of their standard deviation, for a change of the input by 1e-6
 _CLASSES = 5
 
 
-def build(name: str, registry: Registry) -> tuple[Backbone, tuple[int, int]]:
-    """Returns a backbone with random weights, none of them idle, and its input size."""
+def build_random(name: str, registry: Registry) -> tuple[Backbone, tuple[int, int]]:
+    """Returns a backbone in which every weight is random and every branch active, and its input size."""
     import torch
 
     from zoo.models.build import build_backbone
 
     offer = registry.find(BACKBONE, name)
     size = resolve_callable(offer.spec.card)().preprocess.size
-    for branches in BRANCHES:
+    for scale in BRANCH_SCALES:
         torch.manual_seed(0)
         backbone = build_backbone(offer, pretrained=False, image_size=size, options=offer.spec.options())
-        awaken(backbone, images(4, size), branches)
-        if is_calm(backbone.eval(), images(7, size)):
+        randomise(backbone, draw_images(4, size), scale)
+        if is_stable(backbone.eval(), draw_images(7, size)):
             break
     return backbone, size
 
 
-def is_calm(backbone: Backbone, batch: Tensor) -> bool:
-    """Returns whether an input that is a millionth off gives all but the same features."""
+def is_stable(backbone: Backbone, batch: Tensor) -> bool:
+    """Returns whether a relative change of the input by 1e-6 hardly changes the features."""
     import torch
 
     with torch.no_grad():
-        features, others = backbone(batch).pooled, backbone(batch * (1 + 1e-6)).pooled
-    return bool((features - others).abs().max() < CALM * features.std())
+        features, changed = backbone(batch).pooled, backbone(batch * (1 + 1e-6)).pooled
+    return bool((features - changed).abs().max() < MAX_CHANGE * features.std())
 
 
-def awaken(backbone: nn.Module, batch: Tensor, branches: float) -> None:
-    """Gives every tensor of equal values random ones, and batch normalisations the statistics of a batch.
+def randomise(backbone: nn.Module, batch: Tensor, scale: float) -> None:
+    """Randomises every tensor of equal values, and gives batch normalisations the statistics of a batch.
 
     Args:
-        backbone: Is changed.
+        backbone: The module to modify.
         batch: Images.
-        branches: The largest weight where all were zero, at the end of a branch.
+        scale: The largest weight in place of zeros, which are at the end of a branch.
     """
     import torch
     from torch import nn
@@ -128,14 +128,14 @@ def awaken(backbone: nn.Module, batch: Tensor, branches: float) -> None:
                 if name.endswith("bias"):
                     parameter.normal_(0, 0.1)
                 else:
-                    parameter.uniform_(0.5, 1).mul_(1 if first else branches)
+                    parameter.uniform_(0.5, 1).mul_(1 if first else scale)
         norms = [module for module in backbone.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
         for norm in norms:
             norm.momentum = 1.0
         backbone.train()(batch)
 
 
-def images(count: int, size: tuple[int, int]) -> Tensor:
+def draw_images(count: int, size: tuple[int, int]) -> Tensor:
     """Returns normalised images of smooth noise, float32 ``(count, 3, *size)``."""
     import torch
     from torch.nn import functional as F
@@ -145,7 +145,7 @@ def images(count: int, size: tuple[int, int]) -> Tensor:
 
 
 def export_one(backbone: Backbone, head: str, size: tuple[int, int], registry: Registry, opset: int) -> dict[str, Any]:
-    """Exports a backbone with a head; returns its size, its seconds and its largest difference."""
+    """Exports a backbone with a head; returns the size, the duration and the largest difference."""
     import numpy as np
     import torch
 
@@ -156,25 +156,25 @@ def export_one(backbone: Backbone, head: str, size: tuple[int, int], registry: R
     from zoo_export.runtime.session import open_session, run_session
 
     offer = registry.find(HEAD, head)
-    made = build_head(
+    module = build_head(
         offer, backbone, outputs=_CLASSES, dropout=0.2, criterion=Criterion(), options=offer.spec.options()
     )
     with torch.no_grad():
-        for parameter in made.parameters():  # the attention's queries start at zero
+        for parameter in module.parameters():  # the attention's queries start at zero
             if bool((parameter == 0).all()):
                 parameter.normal_(0, 0.5)
-    module = ExportableClassifier(Classifier(backbone, made))
-    began = time.process_time()
-    content = to_onnx(module, size=size, opset=opset).SerializeToString()
-    seconds = time.process_time() - began
+    classifier = ExportableClassifier(Classifier(backbone, module))
+    start = time.process_time()
+    content = to_onnx(classifier, size=size, opset=opset).SerializeToString()
+    seconds = time.process_time() - start
     session = open_session(content, name=head, device="cpu")
-    expected, got = [], []
+    expected, actual = [], []
     for count in (1, 2, 7):
-        batch = images(count, size)
+        batch = draw_images(count, size)
         with torch.no_grad():
-            expected.append(module(batch)[1].numpy())
-        got += run_session(session, ["logits"], {"tensor": batch.numpy()}, name=head)
-    difference = max(float(np.abs(a - b).max()) for a, b in zip(expected, got, strict=True))
+            expected.append(classifier(batch)[1].numpy())
+        actual += run_session(session, ["logits"], {"tensor": batch.numpy()}, name=head)
+    difference = max(float(np.abs(a - b).max()) for a, b in zip(expected, actual, strict=True))
     return {
         "MB": len(content) / 1e6,
         "seconds": seconds,
@@ -183,12 +183,12 @@ def export_one(backbone: Backbone, head: str, size: tuple[int, int], registry: R
 
 
 def measure(name: str, opset: int, registry: Registry) -> dict[str, Any]:
-    """Returns the row of a backbone; what cannot be exported has its reason in place of a figure."""
+    """Returns the row of a backbone; a failed export has an error message in place of a figure."""
     from zoo.errors import ZooError
 
     row: dict[str, Any] = {"backbone": name, "opset": opset, "MB": None, "seconds": None}
     try:
-        backbone, size = build(name, registry)
+        backbone, size = build_random(name, registry)
     except ZooError as error:
         return {**row, **dict.fromkeys(HEADS, error.message)}
     for head in HEADS:
@@ -204,10 +204,10 @@ def measure(name: str, opset: int, registry: Registry) -> dict[str, Any]:
 
 
 def main(args: list[str] | None = None) -> None:
-    """Parses, exports, reports."""
+    """Parses the options, exports the networks and reports."""
     parser = make_parser(NAME, __doc__, repeats=1)
-    parser.add_argument("names", nargs="*", help="backbones; by default one of every family")
-    parser.add_argument("--opset", type=int, default=18, help="of the ONNX operators (18)")
+    parser.add_argument("names", nargs="*", help="backbones (default: one of every family)")
+    parser.add_argument("--opset", type=int, default=18, help="version of the ONNX operators (18)")
     arguments = parser.parse_args(args)
     _project.use_checkout()
     _project.require("onnx", "onnxscript", "onnxruntime")
@@ -219,7 +219,10 @@ def main(args: list[str] | None = None) -> None:
         rows.append(measure(name, arguments.opset, registry))
         print(*rows[-1].values(), file=sys.stderr, flush=True)
     report(
-        NAME, arguments, rows, notes=["Columns of heads: largest difference of a logit, as a share of their spread."]
+        NAME,
+        arguments,
+        rows,
+        notes=["Columns of heads: largest difference of a logit, as a share of their standard deviation."],
     )
 
 

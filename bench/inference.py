@@ -1,17 +1,15 @@
-"""What a prediction costs: one photo, and 32 at a time, in torch, in ONNX Runtime and through the zoo's predictor.
+"""Measures the latency of one photo and the throughput of 32, in torch, in ONNX Runtime and in the zoo's predictor.
 
-A run is made of random weights and a few generated photos, and exported: as raw pixels, which the predictor takes, and
-as the plain graph, a normalised tensor in and logits out, on which ONNX Runtime is called by itself. Everything is
-measured in one process, in turn; each measurement is the second of two calls, so that none pays for what ran before it.
-The predictor's share is the median of the differences to ONNX Runtime in the same round. Decoding and preprocessing
-come before all of them, and are told apart.
+A short run on a few generated photos is exported twice: with raw pixels as its input, for the predictor, and as the
+plain graph from normalised tensor to logits, on which ONNX Runtime is called directly. All variants are measured
+alternately in one process; each measurement is the second of two calls, so that none pays for what ran before it. The
+overhead of the predictor is the median of its differences to ONNX Runtime in the same round. Decoding and
+preprocessing are measured separately.
 """
 
 from __future__ import annotations
 
 import functools
-import io
-import random
 import sys
 import tempfile
 import time
@@ -38,11 +36,11 @@ if TYPE_CHECKING:
 NAME = "inference"
 RAW, PREDICTOR = "ONNX Runtime, plain graph,", "predictor, raw pixels,"
 BATCHES = (1, 32)
-ALLOWED_MS, ALLOWED_SHARE = 0.3, 0.05  # what the predictor may add to ONNX Runtime at batch 1
+MAX_OVERHEAD_MS, MAX_OVERHEAD_SHARE = 0.3, 0.05  # of the predictor over ONNX Runtime, at batch size 1
 
 
 def make_run(arguments: argparse.Namespace, folder: Path) -> Any:
-    """Fine-tunes for an epoch: what is measured does not depend on how well."""
+    """Fine-tunes for an epoch: speed does not depend on accuracy."""
     import zoo
 
     return zoo.finetune(
@@ -56,7 +54,7 @@ def make_run(arguments: argparse.Namespace, folder: Path) -> Any:
 
 
 def export_all(run: Any, folder: Path) -> tuple[dict[tuple[str, str], Path], list[str]]:
-    """Returns the exported files by kind and precision, and a note for each that was not worth keeping."""
+    """Returns the exported files by kind and precision, and a note for each refused export."""
     from zoo.errors import ExportError
     from zoo_export.targets.onnx import export_onnx
 
@@ -68,7 +66,7 @@ def export_all(run: Any, folder: Path) -> tuple[dict[tuple[str, str], Path], lis
         for kind in kinds:
             target = folder / f"{kind}-{precision}.onnx"
             try:
-                # What so little training makes of so few photos says nothing of what precision costs in accuracy.
+                # After so little training, the loss of accuracy means nothing.
                 export_onnx(run, target, input=kind, precision=precision, max_drop=100)
             except ExportError as error:
                 notes.append(f"{precision} {kind}: {error.message}")
@@ -78,7 +76,7 @@ def export_all(run: Any, folder: Path) -> tuple[dict[tuple[str, str], Path], lis
 
 
 def onnx_calls(files: dict[tuple[str, str], Path], images: Images, threads: int | None) -> dict[str, Call]:
-    """Returns ONNX Runtime on the plain graph, and the predictor, in every precision there is."""
+    """Returns a call of ONNX Runtime on the plain graph, and of the predictor, for each exported precision."""
     from zoo_export.runtime.predictor import load
 
     calls: dict[str, Call] = {}
@@ -93,7 +91,7 @@ def onnx_calls(files: dict[tuple[str, str], Path], images: Images, threads: int 
 
 
 def torch_calls(run: Any, images: Images, threads: int | None, *, compiled: bool) -> dict[str, Call]:
-    """Returns the run's network in torch: eager, bf16 and channels-last, compiled."""
+    """Returns calls of the run's network in torch: eager, bf16 with channels-last, and compiled."""
     import torch
 
     from zoo.data.loading.augment import normalise
@@ -107,83 +105,82 @@ def torch_calls(run: Any, images: Images, threads: int | None, *, compiled: bool
     batch = normalise(torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2), run.preprocess).to(device)
     plain = batch.contiguous()
 
-    def finished(logits: torch.Tensor) -> object:
-        return logits.float().cpu()  # which waits for a GPU
+    def fetch(logits: torch.Tensor) -> object:
+        return logits.float().cpu()  # waits for a GPU
 
     @torch.inference_mode()
     def eager() -> object:
-        return finished(network(plain))
+        return fetch(network(plain))
 
-    last = rebuild(run, load_registry()).classifier.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    channels_last = rebuild(run, load_registry()).classifier.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @torch.inference_mode()
     def bf16() -> object:
         with torch.autocast(device, dtype=torch.bfloat16):
-            return finished(last(batch))
+            return fetch(channels_last(batch))
 
     calls: dict[str, Call] = {"torch eager fp32": eager, "torch bf16 channels-last": bf16}
     if compiled:
-        faster = torch.compile(network)
+        compiled_network = torch.compile(network)
 
         @torch.inference_mode()
         def compile_() -> object:
-            return finished(faster(plain))
+            return fetch(compiled_network(plain))
 
         calls["torch.compile fp32"] = compile_
     return calls
 
 
-def seconds_of(call: Call) -> float:
-    """Returns what the second of two calls takes."""
+def measure_seconds(call: Call) -> float:
+    """Returns the duration of the second of two calls."""
     call()
-    started = time.perf_counter()
+    start = time.perf_counter()
     call()
-    return time.perf_counter() - started
+    return time.perf_counter() - start
 
 
-def before(spec: Any, repeats: int) -> list[dict[str, Any]]:
+def measure_preprocessing(spec: Any, repeats: int) -> list[dict[str, Any]]:
     """Returns rows for decoding and preprocessing a generated photo."""
     from zoo.data.images.decode import decode, preprocess
 
-    content = io.BytesIO()
-    _photos.draw("disc", _photos.PHOTO, random.Random(0)).save(content, "JPEG", quality=90)
-    pixels = decode(content.getvalue())
+    content = _photos.draw_jpeg(_photos.PHOTO, 0)
+    pixels = decode(content)
     measures: dict[str, Call] = {
-        "decode a JPEG of 500 x 375": lambda: decode(content.getvalue()),
+        "decode a JPEG of 500 x 375": lambda: decode(content),
         f"resize and crop it to {spec.size[0]} x {spec.size[1]}": lambda: preprocess(pixels, spec),
     }
-    taken = alternate({name: functools.partial(seconds_of, call) for name, call in measures.items()}, repeats)
-    return [_row(name, {1: seconds}) for name, seconds in taken.items()]
+    seconds = alternate({name: functools.partial(measure_seconds, call) for name, call in measures.items()}, repeats)
+    return [_make_row(name, {1: each}) for name, each in seconds.items()]
 
 
-def _row(what: str, taken: dict[int, list[float]], more: str = "") -> dict[str, Any]:
-    one, many = taken[1], taken.get(BATCHES[-1])
+def _make_row(what: str, seconds: dict[int, list[float]], overhead: str = "") -> dict[str, Any]:
+    one, many = seconds[1], seconds.get(BATCHES[-1])
     return {
         "what": what,
         "ms, one": 1e3 * median(one),
         "95 % within": 1e3 * float(np.percentile(one, 95)),
-        "predictor adds": more,
+        "predictor adds": overhead,
         f"images/s, {BATCHES[-1]}": BATCHES[-1] / median(many) if many else None,
     }
 
 
-def added(taken: dict[str, list[float]], precision: str) -> tuple[str, str]:
-    """Returns what the predictor adds to ONNX Runtime on the plain graph, and whether that is allowed."""
-    raw, ours = taken[f"{RAW} {precision}"], taken[f"{PREDICTOR} {precision}"]
-    more = median([b - a for a, b in zip(raw, ours, strict=True)])
-    share = more / median(raw)
-    told = f"{1e3 * more:+.2f} ms, {share:+.1%}"
-    kept = "kept" if 1e3 * more <= ALLOWED_MS or share <= ALLOWED_SHARE else "missed"
-    limit = f"the limit, {ALLOWED_MS} ms or {ALLOWED_SHARE:.0%}, is {kept}"
-    return told, f"{precision}, one photo: the predictor adds {told}; {limit}."
+def compute_overhead(seconds: dict[str, list[float]], precision: str) -> tuple[str, str]:
+    """Returns the overhead of the predictor over ONNX Runtime on the plain graph, and a note on its limit."""
+    raw, ours = seconds[f"{RAW} {precision}"], seconds[f"{PREDICTOR} {precision}"]
+    overhead = median([b - a for a, b in zip(raw, ours, strict=True)])
+    share = overhead / median(raw)
+    text = f"{1e3 * overhead:+.2f} ms, {share:+.1%}"
+    verb = "stays within" if 1e3 * overhead <= MAX_OVERHEAD_MS or share <= MAX_OVERHEAD_SHARE else "exceeds"
+    limit = f"{MAX_OVERHEAD_MS} ms or {MAX_OVERHEAD_SHARE:.0%}"
+    return text, f"{precision}, one photo: the predictor adds {text}, and {verb} its limit of {limit}."
 
 
 def main(args: list[str] | None = None) -> None:
-    """Parses, measures, reports."""
+    """Parses the options, measures and reports."""
     parser = make_parser(NAME, __doc__, repeats=40, photos=64)
-    parser.add_argument("--backbone", default="resnet18", help="name (resnet18)")
-    parser.add_argument("--threads", type=int, help="of ONNX Runtime and torch (all processors)")
-    parser.add_argument("--without-compile", action="store_true", help="leave torch.compile out, which takes a while")
+    parser.add_argument("--backbone", default="resnet18", help="backbone (resnet18)")
+    parser.add_argument("--threads", type=int, help="threads of ONNX Runtime and torch (all CPUs)")
+    parser.add_argument("--without-compile", action="store_true", help="skip torch.compile, which is slow to start")
     arguments = parser.parse_args(args)
     _project.use_checkout()
     _project.require("onnx", "onnxscript", "onnxruntime")
@@ -195,26 +192,26 @@ def main(args: list[str] | None = None) -> None:
 
 
 def measure(arguments: argparse.Namespace, folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
-    """Returns the rows of the table, and what is to be said below it."""
+    """Returns the rows of the table, and the notes below it."""
     run = make_run(arguments, folder)
     files, notes = export_all(run, folder)
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     by_batch: dict[int, dict[str, list[float]]] = {}
     for batch in BATCHES:
-        images = list(chance.integers(0, 256, (batch, *run.preprocess.size, 3), dtype=np.uint8))
+        images = list(rng.integers(0, 256, (batch, *run.preprocess.size, 3), dtype=np.uint8))
         calls = onnx_calls(files, images, arguments.threads)
         calls |= torch_calls(run, images, arguments.threads, compiled=not arguments.without_compile)
         repeats = arguments.repeats if batch == 1 else max(2, arguments.repeats // 8)
-        measures = {name: functools.partial(seconds_of, call) for name, call in calls.items()}
+        measures = {name: functools.partial(measure_seconds, call) for name, call in calls.items()}
         by_batch[batch] = alternate(measures, repeats, warm_up=True)
-    shares = {}
+    overheads = {}
     for precision in ("fp32", "fp16", "int8"):
         if {("tensor", precision), ("pixels", precision)} <= files.keys():
-            shares[f"{PREDICTOR} {precision}"], note = added(by_batch[1], precision)
+            overheads[f"{PREDICTOR} {precision}"], note = compute_overhead(by_batch[1], precision)
             notes.append(note)
-    taken = {name: {batch: by_batch[batch][name] for batch in BATCHES} for name in by_batch[1]}
-    rows = [_row(name, each, shares.get(name, "")) for name, each in taken.items()]
-    return rows + before(run.preprocess, arguments.repeats), notes
+    seconds = {name: {batch: by_batch[batch][name] for batch in BATCHES} for name in by_batch[1]}
+    rows = [_make_row(name, each, overheads.get(name, "")) for name, each in seconds.items()]
+    return rows + measure_preprocessing(run.preprocess, arguments.repeats), notes
 
 
 if __name__ == "__main__":

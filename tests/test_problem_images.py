@@ -1,6 +1,6 @@
-"""Odd, broken and hostile images get the same answer on every path: training, run, exported file, page, interface.
+"""Unusual, damaged and hostile images get the same result on every path: training, run, exported file, page and API.
 
-Those that `problem_images` makes run everywhere; the real ones where ZOO_TEST_DATA names a folder with problem_images/.
+The generated images of `problem_images` are always tested; real ones if ZOO_TEST_DATA contains problem_images/.
 """
 
 import json
@@ -32,7 +32,7 @@ from zoo_demo.server.api import MODELS, PREDICT
 from zoo_export.runtime.predictor import load
 from zoo_export.targets.onnx import export_onnx
 
-MADE = make_problems()
+GENERATED = make_problems()
 FOLDER = Path(os.environ.get("ZOO_TEST_DATA", "/nonexistent")) / "problem_images"
 REAL = sorted(path for path in FOLDER.rglob("*") if path.is_file() and path.suffix != ".tsv")
 SECONDS = 60  # for any image, on all paths
@@ -40,7 +40,7 @@ UPLOAD, CALL = "/gradio_api/upload", "/gradio_api/call/predict"
 
 
 class Paths:
-    """Every way on which a photo comes to the network; each answers with probabilities, or with why it is refused."""
+    """Every path from a photo to the network; each returns probabilities, or the reason why the photo is refused."""
 
     def __init__(self, run, registry, file, client) -> None:
         self.run, self.file = (
@@ -50,37 +50,37 @@ class Paths:
         self.client = client
         self.model = self.client.get(MODELS).json()[0]["name"]
 
-    def trained_on(self, path, prepare):
-        """What training makes of a photo: its pixels, or why it is left out."""
+    def load_for_training(self, path, transform):
+        """Returns the pixels of a photo as training sees it, or the reason why it is left out."""
         try:
-            return PhotoStore([Sample(path, 0, str(path))], transform=prepare, workers=1)[0]
+            return PhotoStore([Sample(path, 0, str(path))], transform=transform, workers=1)[0]
         except ImageError as error:
-            return reason(error.message, path)
+            return reason_in(error.message, path)
 
-    def predicted(self, predictor, path):
+    def predict(self, predictor, path):
         (outcome,) = predictor.predict_files([path])
-        return reason(outcome.message, path) if isinstance(outcome, ImageError) else outcome.probabilities
+        return reason_in(outcome.message, path) if isinstance(outcome, ImageError) else outcome.probabilities
 
-    def on_the_page(self, path):
+    def predict_on_page(self, path):
         (sent,) = self.client.post(UPLOAD, files=[("files", (path.name, path.read_bytes()))]).json()
         data = [{"path": sent, "meta": {"_type": "gradio.FileData"}}, self.model]
         event = self.client.post(CALL, json={"data": data}).json()["event_id"]
-        told, line = self.client.get(f"{CALL}/{event}").text.strip().split("\n", 1)
+        status, line = self.client.get(f"{CALL}/{event}").text.strip().split("\n", 1)
         answer = json.loads(line.removeprefix("data: "))
-        if told == "event: error":
-            return reason(unescape(answer["error"]), "The photo")
+        if status == "event: error":
+            return reason_in(unescape(answer["error"]), "The photo")
         return {each["label"]: each["confidence"] for each in answer[0]["confidences"]}
 
-    def by_the_interface(self, path):
-        answer = self.client.post(PREDICT, files=[("photos", ("a photo", path.read_bytes()))])
-        told = answer.json()
-        if "error" in told:
-            assert answer.status_code == 422
-            return reason(told["error"]["message"], "a photo")
-        return told["predictions"][0]["probabilities"]
+    def predict_with_api(self, path):
+        response = self.client.post(PREDICT, files=[("photos", ("a photo", path.read_bytes()))])
+        body = response.json()
+        if "error" in body:
+            assert response.status_code == 422
+            return reason_in(body["error"]["message"], "a photo")
+        return body["predictions"][0]["probabilities"]
 
 
-# What it imports takes as long as to make the file: it does so meanwhile.
+# Its imports take as long as the export, so both run at the same time.
 SERVER = """
 import sys
 import zoo_demo.app, zoo_demo.models.model_pool, zoo_demo.server.serve, zoo_export.runtime.predictor
@@ -91,7 +91,7 @@ main(["demo", sys.stdin.readline().rstrip("\\n"), "--device", "cpu", "--port", "
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A run; how a photo is read does not depend on training."""
+    """An untrained run: reading a photo does not depend on training."""
     _, record, weights = make_untrained_run()
     folder = tmp_path_factory.mktemp("runs") / "r-1"
     folder.mkdir()
@@ -102,10 +102,10 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def starting(tmp_path_factory):
-    """A demo that waits for the name of its file; it says nothing of what strangers send."""
-    said = tmp_path_factory.mktemp("server") / "stderr"
+    """A demo that waits for the name of its file; it logs nothing about uploaded photos."""
+    log = tmp_path_factory.mktemp("server") / "stderr"
     with (
-        said.open("wb") as stderr,
+        log.open("wb") as stderr,
         subprocess.Popen(
             [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True
         ) as process,
@@ -116,12 +116,12 @@ def starting(tmp_path_factory):
             process.wait(20)
         finally:
             process.kill()
-    assert said.read_text() == ""
+    assert log.read_text() == ""
 
 
 @pytest.fixture(scope="module")
 def file(starting, run):
-    """The file exported from it."""
+    """The exported file of the run."""
     return export_onnx(run, run.path.parent / "small.onnx", device="cpu", registry=make_untrained_run()[0]).path
 
 
@@ -135,41 +135,41 @@ def paths(starting, run, file):
         yield Paths(run, make_untrained_run()[0], file, client)
 
 
-def reason(message, name):
-    """Returns what a message says of a photo; the name stands before it."""
+def reason_in(message, name):
+    """Returns the reason in a message, after checking that it starts with the name of the photo."""
     assert message.startswith(f"{name}: "), message
     return message.removeprefix(f"{name}: ")
 
 
-def same(answer, expected, within=1e-5):
-    """Whether two paths say the same: a reason, to which the page adds a hint, or probabilities."""
+def agree(answer, expected, within=1e-5):
+    """Returns whether two paths agree: on a reason, to which the page adds a hint, or on probabilities."""
     if isinstance(expected, str) or isinstance(answer, str):
         return isinstance(answer, str) and isinstance(expected, str) and answer.startswith(expected)
     return answer == pytest.approx(expected, abs=within)
 
 
 def check_all_paths(paths, path):
-    """Returns the answer to a photo, once every path was found to give it."""
+    """Checks that every path gives the same answer to a photo, and returns it."""
     started = time.perf_counter()
-    expected = paths.predicted(paths.run, path)
-    trained = paths.trained_on(path, EvalTransform(paths.run.preprocess))
-    cropped = paths.trained_on(path, shrink_for_crops(paths.run.preprocess, crop_scale=0.35))
+    expected = paths.predict(paths.run, path)
+    resized = paths.load_for_training(path, EvalTransform(paths.run.preprocess))
+    cropped = paths.load_for_training(path, shrink_for_crops(paths.run.preprocess, crop_scale=0.35))
     if isinstance(expected, str):
-        assert trained == cropped == expected
+        assert resized == cropped == expected
     else:
-        assert np.array_equal(trained, paths.run.read(path, name="x"))
-        assert np.array_equal(trained, paths.file.read(path, name="x"))
+        assert np.array_equal(resized, paths.run.read(path, name="x"))
+        assert np.array_equal(resized, paths.file.read(path, name="x"))
         assert cropped.dtype == np.uint8
-    file = paths.predicted(paths.file, path)
-    assert same(file, expected, within=1e-3)
-    assert same(paths.on_the_page(path), file)
-    assert same(paths.by_the_interface(path), file)
+    file = paths.predict(paths.file, path)
+    assert agree(file, expected, within=1e-3)
+    assert agree(paths.predict_on_page(path), file)
+    assert agree(paths.predict_with_api(path), file)
     assert time.perf_counter() - started < SECONDS
     return expected
 
 
-@pytest.mark.parametrize("problem", MADE, ids=lambda problem: problem.name)
-def test_an_image_made_here_is_the_same_on_every_path(paths, tmp_path, problem, capfd):
+@pytest.mark.parametrize("problem", GENERATED, ids=lambda problem: problem.name)
+def test_generated_image_gets_the_same_result_on_every_path(paths, tmp_path, problem, capfd):
     path = tmp_path / problem.name
     path.write_bytes(problem.content)
     answer = check_all_paths(paths, path)
@@ -180,42 +180,46 @@ def test_an_image_made_here_is_the_same_on_every_path(paths, tmp_path, problem, 
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.skipif(not REAL, reason="ZOO_TEST_DATA names no folder with problem_images/")
+@pytest.mark.skipif(not REAL, reason="ZOO_TEST_DATA does not contain problem_images/")
 @pytest.mark.parametrize("path", REAL, ids=lambda path: path.name)
-def test_a_real_image_is_the_same_on_every_path(paths, path, capfd):
+def test_real_image_gets_the_same_result_on_every_path(paths, path, capfd):
     check_all_paths(paths, path)
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize("problem", [problem for problem in MADE if not problem.refused], ids=lambda each: each.name)
-def test_what_is_read_is_what_a_person_sees(problem):
+@pytest.mark.parametrize(
+    "problem", [problem for problem in GENERATED if not problem.refused], ids=lambda each: each.name
+)
+def test_pixels_are_what_a_person_sees(problem):
     from zoo.data.images.decode import decode
 
     pixels = decode(problem.content)
     assert (pixels.shape[1], pixels.shape[0]) == problem.size
     assert np.abs(pixels[0, 0].astype(int) - problem.corner).max() <= 6
-    if "exif" in problem.name:  # red at the top left alone
+    if "exif" in problem.name:  # red only at the top left
         red = pixels[..., 0].astype(int) - pixels[..., 2] > 0
-        quarters = [part.mean() for half in np.array_split(red, 2) for part in np.array_split(half, 2, axis=1)]
+        quarters = [quarter.mean() for half in np.array_split(red, 2) for quarter in np.array_split(half, 2, axis=1)]
         assert quarters[0] > 0.95
         assert max(quarters[1:]) < 0.1
 
 
 @pytest.mark.parametrize("model", ["run", "file"])
-def test_the_command_names_those_that_it_refuses_and_goes_on(paths, tmp_path, monkeypatch, model, run, file):
-    """One call over all of them."""
-    for problem in MADE:
+def test_command_names_refused_images_and_predicts_the_rest(paths, tmp_path, monkeypatch, model, run, file):
+    """One call with all of the images."""
+    for problem in GENERATED:
         (tmp_path / problem.name).write_bytes(problem.content)
     monkeypatch.setattr("zoo.inference.run_predictor.load", lambda *_, **__: paths.run)
-    files = [str(tmp_path / problem.name) for problem in MADE]
-    subject = run.path if model == "run" else file
-    result = CliRunner().invoke(command, [str(subject), *files, "--device", "cpu", "--json"], catch_exceptions=False)
-    refused = [problem for problem in MADE if problem.refused]
+    files = [str(tmp_path / problem.name) for problem in GENERATED]
+    model_path = run.path if model == "run" else file
+    result = CliRunner().invoke(command, [str(model_path), *files, "--device", "cpu", "--json"], catch_exceptions=False)
+    refused = [problem for problem in GENERATED if problem.refused]
     assert result.exit_code == 1
-    told = json.loads(result.stdout)
-    assert [each["name"] for each in told] == [str(tmp_path / each.name) for each in MADE if not each.refused]
+    predictions = json.loads(result.stdout)
+    assert [each["name"] for each in predictions] == [
+        str(tmp_path / each.name) for each in GENERATED if not each.refused
+    ]
     lines = result.stderr.splitlines()
-    assert lines[-1] == f"{len(refused)} of {len(MADE)} could not be read."
+    assert lines[-1] == f"{len(refused)} of {len(GENERATED)} could not be read."
     for line, problem in zip(lines, refused, strict=False):
         assert line.startswith(f"error: {tmp_path / problem.name}: ")
         assert problem.refused in line
@@ -239,38 +243,38 @@ print(peak() - before)
 """
 
 
-def peak_of(files):
-    """Returns the MiB that decoding files, one after the other, adds to a process."""
+def measure_peak(files):
+    """Returns by how many MiB a process grows while it decodes files one after another."""
     done = subprocess.run(
         [sys.executable, "-c", MEMORY], input="\n".join(map(str, files)), capture_output=True, text=True, check=True
     )
     return int(done.stdout)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not tell the peak")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not report the peak")
 def test_no_image_fills_the_memory(tmp_path):
-    for problem in MADE:
+    for problem in GENERATED:
         (tmp_path / problem.name).write_bytes(problem.content)
-    assert peak_of(tmp_path / problem.name for problem in MADE) < 300  # the largest file has 17 MB
+    assert measure_peak(tmp_path / problem.name for problem in GENERATED) < 300  # the largest file has 17 MB
 
 
-@pytest.mark.skipif(not REAL, reason="ZOO_TEST_DATA names no folder with problem_images/")
+@pytest.mark.skipif(not REAL, reason="ZOO_TEST_DATA does not contain problem_images/")
 def test_no_real_image_fills_the_memory():
-    assert peak_of(REAL) < 500  # the largest has 10 megapixels, and 10 MB
+    assert measure_peak(REAL) < 500  # the largest has 10 megapixels, and 10 MB
 
 
-def test_many_bad_photos_beside_good_ones_leave_the_good_ones_alone(paths, tmp_path):
-    """Threads that decode share nothing that a broken image could spoil."""
-    good = [problem for problem in MADE if not problem.refused][:12]
-    bad = [problem for problem in MADE if problem.refused and not problem.expensive]
+def test_bad_photos_in_other_threads_do_not_affect_good_ones(paths, tmp_path):
+    """Decoding threads share no state that a damaged image could corrupt."""
+    good = [problem for problem in GENERATED if not problem.refused][:12]
+    bad = [problem for problem in GENERATED if problem.refused and not problem.expensive]
     expected = {problem.name: paths.run.predict(problem.content).probabilities for problem in good}
     wrong = []
 
     def work(problem):
         for _ in range(5):
             try:
-                told = paths.run.predict(problem.content).probabilities
-                if told != pytest.approx(expected[problem.name], abs=1e-5):
+                probabilities = paths.run.predict(problem.content).probabilities
+                if probabilities != pytest.approx(expected[problem.name], abs=1e-5):
                     wrong.append(problem.name)
             except ImageError:
                 if problem in good:
