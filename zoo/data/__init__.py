@@ -1,1 +1,1 @@
-"""From a dataset's name to batches of pixels."""
+"""Datasets: from a name or a path to batches of pixels."""

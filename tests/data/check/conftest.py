@@ -1,4 +1,4 @@
-"""Folders of made-up photos."""
+"""Folders of generated photos."""
 
 from pathlib import Path
 
@@ -23,13 +23,13 @@ def folder(tmp_path):
 
 @pytest.fixture
 def fine(folder):
-    """Returns a function that fills a folder with a fine set: 14 photos of two classes to train, 10 in other parts."""
+    """Returns a function that fills a folder with a fine set of two classes: 14 training photos, 10 per other split."""
 
-    def fill(more: dict[str, object] | None = None, **parts: int) -> Path:
-        counts = parts or {"train": 14, "test": 10, "val": 10}
+    def fill(more: dict[str, object] | None = None, **sizes: int) -> Path:
+        counts = sizes or {"train": 14, "test": 10, "val": 10}
         files: dict[str, object] = {
-            f"{part}/{label}/{number}.jpg": 10_000 * place + 1_000 * side + number
-            for place, (part, count) in enumerate(counts.items(), start=1)
+            f"{split}/{label}/{number}.jpg": 10_000 * place + 1_000 * side + number
+            for place, (split, count) in enumerate(counts.items(), start=1)
             for side, label in enumerate(("cat", "dog"))
             for number in range(count)
         }

@@ -9,8 +9,8 @@ from zoo.data.check.perceptual_hash import MIN_SIDE, RADIUS, HashTable, Match, P
 from zoo.data.images.decode import open_image
 
 
-def hash_of(picture, **how):
-    return hash_photo(open_image(encode(picture, **how), min_side=MIN_SIDE, approximate=True))
+def hash_encoded(picture, **options):
+    return hash_photo(open_image(encode(picture, **options), min_side=MIN_SIDE, approximate=True))
 
 
 def apart(one: PerceptualHash, other: PerceptualHash) -> int:
@@ -37,14 +37,14 @@ CHANGES = {
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_changed_photo_is_recognised(change):
     pictures = [make_scene(seed) for seed in range(8)]
-    before = HashTable([hash_of(picture) for picture in pictures])
-    after = HashTable([hash_of(CHANGES[change](picture)) for picture in pictures])
+    before = HashTable([hash_encoded(picture) for picture in pictures])
+    after = HashTable([hash_encoded(CHANGES[change](picture)) for picture in pictures])
     found = find_matches(after, before)
     assert {(match.first, match.second) for match in found} == {(number, number) for number in range(8)}
 
 
 def test_different_photos_do_not_match():
-    hashes = [hash_of(make_scene(seed)) for seed in range(150)]
+    hashes = [hash_encoded(make_scene(seed)) for seed in range(150)]
     assert find_matches(HashTable(hashes)) == []
     assert min(apart(one, other) for i, one in enumerate(hashes) for other in hashes[:i]) > RADIUS
 
@@ -58,7 +58,7 @@ def test_colours_rule_out_matches_of_the_hashes():
     grey = np.asarray(make_scene(1).convert("L"), np.uint8)
     red = Image.fromarray(np.stack([grey, grey // 3, 255 - grey // 2], axis=2))
     green = Image.fromarray(np.stack([grey // 4, grey, grey // 4], axis=2))
-    one, other = hash_of(red), hash_of(green)
+    one, other = hash_encoded(red), hash_encoded(green)
     if apart(one, other) > 8:
         assert find_matches(HashTable([one]), HashTable([other])) == []
     moved = one._replace(colours=bytes(255 - value for value in one.colours), dhash=one.dhash ^ 0xFFF)

@@ -51,8 +51,8 @@ def sizes_of(photos):
     return torch.tensor([photo.shape[:2] for photo in photos])
 
 
-def params_of(photos, how=EVERYTHING, *, spec=SPEC, seed=0):
-    return draw_params(sizes_of(photos), spec, how, generator(seed))
+def params_of(photos, augmentation=EVERYTHING, *, spec=SPEC, seed=0):
+    return draw_params(sizes_of(photos), spec, augmentation, generator(seed))
 
 
 def boxed(photos, *boxes, spec=SPEC, hflip=False, vflip=False):
@@ -105,12 +105,12 @@ def test_a_crop_matches_torchvision(form, where):
 
 
 @pytest.mark.parametrize("make", [noise, smooth])
-@pytest.mark.parametrize("how", [Augmentation(), EVERYTHING, Augmentation(crop_scale=0.05)])
+@pytest.mark.parametrize("augmentation", [Augmentation(), EVERYTHING, Augmentation(crop_scale=0.05)])
 @pytest.mark.parametrize("mode", ["shorter", "longer", "squash"])
-def test_both_forms_agree_within_a_level(make, how, mode):
+def test_both_forms_agree_within_a_level(make, augmentation, mode):
     spec = Preprocess(size=(32, 24), resize=32, resize_mode=mode)
     photos = [make(height, width) for height, width in [(60, 45), (45, 60), (32, 24), (90, 33), (40, 150), (1, 50)] * 4]
-    params = params_of(photos, how, spec=spec)
+    params = params_of(photos, augmentation, spec=spec)
     difference = (one_by_one(photos, params, spec).int() - as_a_batch(photos, params, spec).int()).abs()
     # The first form rounds columns before it resizes rows, which shows in enlarged noise.
     assert difference.max() <= 1 + (make is noise)
@@ -170,7 +170,7 @@ def test_a_long_strip_is_cropped_to_its_middle(form):
     assert image.float().mean() == 255
 
 
-def test_augmented_images_are_a_function_of_photos_and_draws():
+def test_augmented_images_depend_only_on_photos_and_parameters():
     photos = [noise(40, 50, seed=seed) for seed in range(6)]
 
     def augmented(params, some=slice(None)):

@@ -19,7 +19,7 @@ from zoo.errors import ConfigError, DataError
 
 CPU = torch.device("cpu")
 SAMPLES = make_samples("train", 12)
-HOW = Augmentation(crop_scale=0.5, hflip=0.5, color_jitter=0.2)
+AUGMENTATION = Augmentation(crop_scale=0.5, hflip=0.5, color_jitter=0.2)
 SHRINK = shrink_for_crops(PREPROCESS, crop_scale=0.5)
 PLENTY = 1 << 24
 
@@ -38,12 +38,12 @@ def load(cache, split="train", of=SAMPLES, transform=SHRINK):
     return cache.load(split, of, transform, progress=ignore)
 
 
-def a_cache(mode="auto", *, budget=PLENTY, **more):
+def make_cache(mode="auto", *, budget=PLENTY, **more):
     return PhotoCache(mode=mode, budget=budget, workers=2, **more)
 
 
 def batches_of(store):
-    loader = TrainLoader(store, preprocess=PREPROCESS, augmentation=HOW, batch_size=5, seed=0, device=CPU)
+    loader = TrainLoader(store, preprocess=PREPROCESS, augmentation=AUGMENTATION, batch_size=5, seed=0, device=CPU)
     return [*loader.epoch(1), *loader.epoch(2), *loader.view(0), *loader.unaugmented(flipped=True)]
 
 
@@ -59,7 +59,7 @@ def assert_same(ours, theirs):
 
 
 @pytest.mark.parametrize(
-    ("mode", "budget", "tier", "kept"),
+    ("mode", "budget", "tier", "cached"),
     [
         ("memory", PLENTY, "memory", 36),
         ("memory", 9000, "memory", range(1, 36)),
@@ -69,20 +69,20 @@ def assert_same(ours, theirs):
         ("auto", 9000, "disk", 36),
     ],
 )
-def test_batches_are_the_same_wherever_the_photos_are(mode, budget, tier, kept):
-    reference, cache = a_cache("off"), a_cache(mode, budget=budget)
+def test_batches_are_the_same_wherever_the_photos_are(mode, budget, tier, cached):
+    reference, cache = make_cache("off"), make_cache(mode, budget=budget)
     store = load(cache)
     placement = cache.placements["train"]
     assert placement["tier"] == tier
     assert placement["kept"] == store.cached
-    assert store.cached == kept if isinstance(kept, int) else store.cached in kept
+    assert store.cached == cached if isinstance(cached, int) else store.cached in cached
     assert tier == "disk" or placement["bytes"] <= budget
     assert_same(batches_of(store), batches_of(load(reference)))
     assert_same(eval_batches_of(cache), eval_batches_of(reference))
 
 
 def test_the_next_run_finds_the_file(home, monkeypatch):
-    first, again = a_cache("disk"), a_cache("auto")
+    first, again = make_cache("disk"), make_cache("auto")
     before = batches_of(load(first))
     assert first.placements["train"]["reason"] == f"written to {next(home.iterdir())}"
     monkeypatch.setattr("zoo.data.loading.store.decode", None)  # decoding would fail
@@ -91,19 +91,19 @@ def test_the_next_run_finds_the_file(home, monkeypatch):
 
 
 def test_a_damaged_file_is_written_again(home):
-    load(a_cache("disk"))
+    load(make_cache("disk"))
     (path,) = home.iterdir()
     whole = path.read_bytes()
     path.write_bytes(whole[:1000] + b"?" + whole[1001:])
-    cache = a_cache("disk")
+    cache = make_cache("disk")
     load(cache)
     assert cache.placements["train"]["reason"] == f"written to {path}"
     assert path.read_bytes() == whole
 
 
 def test_all_splits_share_one_budget_and_released_memory_is_free_again():
-    whole = load(a_cache("memory")).nbytes
-    cache = a_cache("memory", budget=whole + 3000)
+    whole = load(make_cache("memory")).nbytes
+    cache = make_cache("memory", budget=whole + 3000)
     load(cache, "train")
     load(cache, "test", transform=EvalTransform(PREPROCESS))
     assert cache.placements["train"]["kept"] == 36
@@ -116,7 +116,7 @@ def test_all_splits_share_one_budget_and_released_memory_is_free_again():
 
 
 def test_reservations_count_until_their_split_is_released():
-    cache = a_cache("memory")
+    cache = make_cache("memory")
     free = cache.available_bytes()
     assert free == PLENTY
     used = load(cache).nbytes
@@ -130,7 +130,7 @@ def test_reservations_count_until_their_split_is_released():
 
 
 def test_a_split_is_loaded_once():
-    cache = a_cache()
+    cache = make_cache()
     assert load(cache) is load(cache)
     assert load(cache, transform=EvalTransform(PREPROCESS)) is not load(cache)
 
@@ -157,9 +157,9 @@ def failing_end(monkeypatch):
 
 @pytest.mark.parametrize("failure", [without_room, failing_disk, failing_end])
 def test_without_disk_space_photos_that_fit_in_memory_are_cached(home, monkeypatch, failure):
-    reference = batches_of(load(a_cache("off")))
+    reference = batches_of(load(make_cache("off")))
     failure(monkeypatch)
-    cache = a_cache("auto", budget=9000)
+    cache = make_cache("auto", budget=9000)
     store = load(cache)
     placement = cache.placements["train"]
     assert placement["tier"] == "memory"
@@ -169,7 +169,7 @@ def test_without_disk_space_photos_that_fit_in_memory_are_cached(home, monkeypat
     assert_same(batches_of(store), reference)
     assert list(home.iterdir()) == []
     with pytest.raises(DataError, match=r"cannot be cached in .*photos") as error:
-        load(a_cache("disk"))
+        load(make_cache("disk"))
     assert "--cache memory" in error.value.hint
 
 
@@ -177,18 +177,18 @@ def test_a_cache_folder_that_cannot_be_created_is_an_error_or_not_used(tmp_path,
     (tmp_path / "file").touch()
     monkeypatch.setenv("ZOO_HOME", str(tmp_path / "file"))
     with pytest.raises(DataError, match="cannot be cached"):
-        load(a_cache("disk"))
-    assert load(a_cache("auto", budget=9000)).tier == "memory"
+        load(make_cache("disk"))
+    assert load(make_cache("auto", budget=9000)).tier == "memory"
 
 
 def test_the_device_must_have_memory_of_its_own():
     for device in (CPU, None):
         with pytest.raises(ConfigError, match="option 'cache' is 'device'"):
-            a_cache("device", device=device)
+            make_cache("device", device=device)
 
 
 @pytest.fixture
-def a_device(monkeypatch):
+def fake_device(monkeypatch):
     """Makes the CPU count as a device with its own memory."""
 
     def has(free):
@@ -199,9 +199,9 @@ def a_device(monkeypatch):
 
 
 @pytest.mark.parametrize(("mode", "budget", "before"), [("auto", PLENTY, "memory"), ("device", 60_000, "disk")])
-def test_photos_on_the_device_give_the_same_batches_to_a_level(a_device, mode, budget, before):
-    a_device(1 << 20)
-    reference, cache = a_cache("off"), a_cache(mode, budget=budget, device=CPU)
+def test_photos_on_the_device_give_the_same_batches_to_a_level(fake_device, mode, budget, before):
+    fake_device(1 << 20)
+    reference, cache = make_cache("off"), make_cache(mode, budget=budget, device=CPU)
     store = load(cache)
     assert cache.placements["train"] == {
         "tier": "device",
@@ -221,19 +221,19 @@ def test_photos_on_the_device_give_the_same_batches_to_a_level(a_device, mode, b
     assert (store.tier, store.cached) == ("off", 0)
 
 
-def test_reservations_are_on_the_device_of_the_network(a_device):
-    a_device(1 << 20)
-    assert a_cache(device=CPU).available_bytes() == (1 << 20) // 3
-    cache = a_cache(budget=90_000, device=CPU)
+def test_reservations_are_on_the_device_of_the_network(fake_device):
+    fake_device(1 << 20)
+    assert make_cache(device=CPU).available_bytes() == (1 << 20) // 3
+    cache = make_cache(budget=90_000, device=CPU)
     used = load(cache).nbytes
     cache.reserve("train", 1000)
     assert cache.available_bytes() == 90_000 - used - 1000
 
 
 @pytest.mark.parametrize(("mode", "reason"), [("auto", "decoded photos may use"), ("device", "only 3e-06 GB")])
-def test_photos_too_large_for_the_device_stay_in_memory(a_device, mode, reason):
-    a_device(9000)
-    cache = a_cache(mode, device=CPU)
+def test_photos_too_large_for_the_device_stay_in_memory(fake_device, mode, reason):
+    fake_device(9000)
+    cache = make_cache(mode, device=CPU)
     assert load(cache).tier == "memory"
     assert cache.placements["train"]["reason"].startswith(reason)
 
@@ -246,7 +246,7 @@ def test_processes_on_one_machine_map_one_file(home, mode, tiers):
     stores, caches = {}, {}
 
     def run(rank):
-        caches[rank] = a_cache(mode, local_rank=rank, local_world_size=2, barrier=barrier.wait)
+        caches[rank] = make_cache(mode, local_rank=rank, local_world_size=2, barrier=barrier.wait)
         stores[rank] = load(caches[rank])
 
     threads = [threading.Thread(target=run, args=(rank,)) for rank in (0, 1)]
@@ -318,11 +318,11 @@ def test_memory_stays_inside_the_budget(tmp_path):
     ).stdout
     rows = [line.split() for line in output.splitlines()]
     grown = {(mode, int(budget)): int(growth) for mode, budget, _, _, growth in rows}
-    kept = {(mode, int(budget)): (int(count), int(size)) for mode, budget, count, size, _ in rows}
-    assert kept["disk", 8] == (48, 65)
-    assert kept["memory", 1024] == (48, 65)
-    assert 0 < kept["memory", 24][0] < 48
-    assert 0 < kept["memory", 24][1] <= 24
+    cached = {(mode, int(budget)): (int(count), int(size)) for mode, budget, count, size, _ in rows}
+    assert cached["disk", 8] == (48, 65)
+    assert cached["memory", 1024] == (48, 65)
+    assert 0 < cached["memory", 24][0] < 48
+    assert 0 < cached["memory", 24][1] <= 24
     in_flight = 24  # MiB: a few photos of 600 x 800 during decoding, and what malloc retains
     assert grown["off", 0] <= in_flight
     assert grown["disk", 8] <= 8 + in_flight

@@ -14,7 +14,7 @@ from zoo.errors import ConfigError
 from zoo.plugins.specs import Sample
 
 CPU = torch.device("cpu")
-HOW = Augmentation(crop_scale=0.5, hflip=0.5)
+AUGMENTATION = Augmentation(crop_scale=0.5, hflip=0.5)
 UNCHANGED = ShrinkForCrops(1000)
 
 
@@ -31,7 +31,7 @@ def fill(photos, transform):
 class Numbered(TrainLoader):
     """Uses the index of each photo as its label."""
 
-    def __init__(self, count=11, *, batch_size=4, seed=0, augmentation=HOW, **world):
+    def __init__(self, count=11, *, batch_size=4, seed=0, augmentation=AUGMENTATION, **world):
         super().__init__(
             filled(count),
             preprocess=PREPROCESS,
@@ -124,9 +124,9 @@ def test_unaugmented_photos_match_evaluation_within_half_a_pixel():
     ramp = np.add.outer(np.arange(24) * 5, np.arange(30) * 3)[:, :, None] + [0, 10, 20]
     photos = [Sample(encode_png(ramp.astype(np.uint8)), 0, "ramp.png")]
     stores = [fill(photos, each) for each in (UNCHANGED, EvalTransform(PREPROCESS))]
-    how = {"preprocess": PREPROCESS, "batch_size": 1, "device": CPU}
-    unaugmented = next(TrainLoader(stores[0], augmentation=HOW, seed=0, **how).unaugmented()).images
-    (exact,) = (batch.images for batch in EvalLoader(stores[1], **how))
+    options = {"preprocess": PREPROCESS, "batch_size": 1, "device": CPU}
+    unaugmented = next(TrainLoader(stores[0], augmentation=AUGMENTATION, seed=0, **options).unaugmented()).images
+    (exact,) = (batch.images for batch in EvalLoader(stores[1], **options))
     assert (unaugmented - exact).abs().max() < (0.5 * (5 + 3) * 24 / 18 + 1) / 255 / 0.25
 
 
@@ -164,12 +164,12 @@ def test_processes_share_each_step_of_one_process(count, batch_size, world_size)
     loaders = [Numbered(count, batch_size=batch_size, rank=rank, world_size=world_size) for rank in range(world_size)]
     assert {loader.steps for loader in loaders} == {len(whole)}
     for whole_step, *shards in zip(whole, *(loader.epoch(2) for loader in loaders), strict=True):
-        assert torch.equal(torch.cat([part.images for part in shards]), whole_step.images)
-        assert torch.equal(torch.cat([part.labels for part in shards]), whole_step.labels)
-        assert sum(part.share for part in shards) == pytest.approx(1)
-        assert min(len(part.labels) for part in shards) >= 1
-        for part in shards:
-            assert part.share == len(part.labels) / len(whole_step.labels)
+        assert torch.equal(torch.cat([each.images for each in shards]), whole_step.images)
+        assert torch.equal(torch.cat([each.labels for each in shards]), whole_step.labels)
+        assert sum(each.share for each in shards) == pytest.approx(1)
+        assert min(len(each.labels) for each in shards) >= 1
+        for each in shards:
+            assert each.share == len(each.labels) / len(whole_step.labels)
     assert all(batch.share == 1 for batch in whole)
 
 

@@ -14,7 +14,7 @@ PLENTY = 1 << 24
 UNCHANGED = ShrinkForCrops(1000)
 
 
-def a_store(of, *, budget=PLENTY, transform=UNCHANGED, workers=2, file=None):
+def make_store(of, *, budget=PLENTY, transform=UNCHANGED, workers=2, file=None):
     store = PhotoStore(of, transform=transform, workers=workers)
     if store.fill(PixelBuffer(memory=budget, file=file, count=len(store)), ignore):
         store.adopt(open_pixel_file(file, window=1000, threads=1))
@@ -26,20 +26,20 @@ def ignore(done, total):
 
 
 def test_transformed_photos_are_cached():
-    store = a_store(make_samples("train", 2), transform=EvalTransform(PREPROCESS))
+    store = make_store(make_samples("train", 2), transform=EvalTransform(PREPROCESS))
     assert store.failures == []
     assert store.cached == len(store) == 6
     assert store[4].shape == (16, 16, 3)
     assert store[4].dtype == np.uint8
-    untransformed = a_store(make_samples("train", 2))
+    untransformed = make_store(make_samples("train", 2))
     np.testing.assert_array_equal(store[4], preprocess(untransformed[4], PREPROCESS))
     assert store.labels().tolist() == [0, 1, 2, 0, 1, 2]
     assert store.labels().dtype == np.int64
 
 
 def test_photos_beyond_the_budget_are_decoded_again_with_the_same_pixels():
-    whole = a_store(make_samples("train", 4))
-    tight = a_store(make_samples("train", 4), budget=4000)
+    whole = make_store(make_samples("train", 4))
+    tight = make_store(make_samples("train", 4), budget=4000)
     assert 0 < tight.cached < len(tight) == len(whole) == whole.cached
     assert 0 < tight.nbytes <= 4000
     assert (whole.tier, tight.tier) == ("memory", "memory")
@@ -48,15 +48,15 @@ def test_photos_beyond_the_budget_are_decoded_again_with_the_same_pixels():
 
 
 def test_without_a_budget_nothing_is_cached():
-    store = a_store(make_samples("train", 1), budget=0)
+    store = make_store(make_samples("train", 1), budget=0)
     assert (store.cached, store.nbytes, store.tier) == (0, 0, "off")
     assert store[0].shape == (20, 28, 3)
 
 
 @pytest.mark.parametrize("budget", [0, 4000])
 def test_with_a_file_all_photos_are_cached_there(tmp_path, budget):
-    whole = a_store(make_samples("train", 4))
-    filed = a_store(make_samples("train", 4), budget=budget, file=tmp_path / "a.pack")
+    whole = make_store(make_samples("train", 4))
+    filed = make_store(make_samples("train", 4), budget=budget, file=tmp_path / "a.pack")
     assert (filed.cached, filed.tier, filed.nbytes) == (len(whole), "disk", whole.nbytes)
     np.testing.assert_array_equal(filed.sizes, whole.sizes)
     for index in range(len(whole)):
@@ -64,7 +64,7 @@ def test_with_a_file_all_photos_are_cached_there(tmp_path, budget):
 
 
 def test_released_photos_are_decoded_again():
-    store = a_store(make_samples("train", 1))
+    store = make_store(make_samples("train", 1))
     before = [store[i].copy() for i in range(3)]
     store.release()
     assert (store.cached, store.tier) == (0, "off")
@@ -77,23 +77,23 @@ def test_unreadable_photos_are_dropped_and_the_others_keep_their_order(tmp_path,
     good = make_samples("train", 2)
     bad = [Sample(b"no photo", 1, "bad/one.jpg"), Sample(encode_png(make_photo(0, 0))[:60], 2, "bad/two.png")]
     mixed = [good[0], bad[0], *good[1:3], bad[1], *good[3:]]
-    store = a_store(mixed, budget=3000, file=file and tmp_path / file)
+    store = make_store(mixed, budget=3000, file=file and tmp_path / file)
     assert store.tier == ("disk" if file else "memory")
     assert all(isinstance(failure, ImageError) for failure in store.failures)
     assert [failure.message.partition(":")[0] for failure in store.failures] == ["bad/one.jpg", "bad/two.png"]
     assert store.samples == list(good)
     assert store.labels().tolist() == [0, 1, 2, 0, 1, 2]
     for index, alone in enumerate(good):
-        np.testing.assert_array_equal(store[index], a_store([alone])[0])
+        np.testing.assert_array_equal(store[index], make_store([alone])[0])
 
 
 def test_without_a_readable_photo_the_first_reason_is_reported():
     with pytest.raises(DataError, match=r"None of the 2 photos can be read; the first: empty\.png: the file is empty"):
-        a_store([Sample(b"", 0, "empty.png"), Sample(b"<html>", 1, "page.png")])
+        make_store([Sample(b"", 0, "empty.png"), Sample(b"<html>", 1, "page.png")])
 
 
 def test_an_empty_split_is_allowed():
-    store = a_store([])
+    store = make_store([])
     assert store.failures == []
     assert len(store) == 0
 
@@ -101,7 +101,7 @@ def test_an_empty_split_is_allowed():
 def test_a_photo_that_disappears_later_is_an_error_on_access(tmp_path):
     path = tmp_path / "gone.png"
     path.write_bytes(encode_png(make_photo(0, 0)))
-    store = a_store([Sample(path, 0, "gone.png")], budget=0)
+    store = make_store([Sample(path, 0, "gone.png")], budget=0)
     path.unlink()
     with pytest.raises(ImageError, match=r"gone\.png: cannot be read"):
         store[0]

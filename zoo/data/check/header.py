@@ -44,7 +44,7 @@ _SIDEWAYS = (5, 6, 7, 8)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
-    """The properties of an image that its header tells.
+    """The properties of an image as its header states them.
 
     Attributes:
         format: As Pillow names it: ``"JPEG"``.

@@ -1,1 +1,1 @@
-"""From the bytes of a file to RGB pixels of the network's size."""
+"""From the bytes of an image file to RGB pixels of the size that a network expects."""

@@ -1,1 +1,1 @@
-"""Cached photos, augmentation, and the batches that training and evaluation read."""
+"""Cached photos, augmentation, and the batches for training and evaluation."""

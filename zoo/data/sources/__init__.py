@@ -1,1 +1,1 @@
-"""Where photos and labels come from: folders, tables, splits."""
+"""Where photos and labels come from: plugins, folders and tables, their splits and exclusions."""
