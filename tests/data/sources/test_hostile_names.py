@@ -83,7 +83,7 @@ def test_a_plugin_cannot_provide_such_a_name():
     for name in ("../x", "a/b", "-x", "a\x1b[31m", ""):
         plugin = FakePlugin()
         plugin.zoo_datasets = zoo.hookimpl(lambda name=name: [zoo.DatasetSpec(name=name, load=lambda _: make_images())])
-        with pytest.raises(AssertionError, match="names are lower-case letters"):
+        with pytest.raises(AssertionError, match="names consist of lower-case letters"):
             make_registry(plugin)
 
 
