@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from run_files import VALID_FILES
 
 from zoo.cli.commands.runs import command
-from zoo.cli.listing import run_row
+from zoo.cli.listing import summarize_run
 from zoo.errors import ZooError
 from zoo.runs.manifest import MANIFEST, check_folder
 from zoo.runs.open import open_run
-from zoo.runs.run import METRICS, RECORD, list_runs
+from zoo.runs.record import RECORD
+from zoo.runs.run import METRICS, list_runs
 from zoo.runs.tag_history import TAGS
 from zoo.runs.tags import list_tags, tags_by_run
 
@@ -59,7 +60,7 @@ def read_record(runs):
     for name in ("config", "backbone", "head", "fingerprint", "split", "classes", "preprocess", "results"):
         with contextlib.suppress(ZooError):
             getattr(run, name)
-    assert run_row(run).to_dict()["name"] == "r-1"
+    assert summarize_run(run).to_dict()["name"] == "r-1"
 
 
 def read_listing(runs):

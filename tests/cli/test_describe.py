@@ -20,11 +20,11 @@ class Options:
 
 
 CARD = BackboneCard(preprocess=Preprocess(size=(16, 24), resize=20))
-seen = []
+builds = []
 
 
 def build(request):
-    seen.append((torch.empty(0).device.type, request.pretrained, request.image_size))
+    builds.append((torch.empty(0).device.type, request.pretrained, request.image_size))
     return StagedBackbone({"stem": nn.Conv2d(3, 4, 3, bias=False)}, width=4)
 
 
@@ -34,7 +34,7 @@ def build_with_values(request):
     return StagedBackbone({"body": layer}, width=2)
 
 
-def registry(*backbones, distribution=DISTRIBUTION, entry="torchvision", heads=()):
+def make_candidate(*backbones, distribution=DISTRIBUTION, entry="torchvision", heads=()):
     class Plugin:
         @staticmethod
         @hookimpl
@@ -49,50 +49,52 @@ def registry(*backbones, distribution=DISTRIBUTION, entry="torchvision", heads=(
     return Candidate(entry=entry, distribution=distribution, version="1", load=lambda: Plugin)
 
 
-def of(*candidates):
+def registry_of(*candidates):
     return Registry(load_plugins(candidates))
 
 
-def spec(name="tiny", build=build, **values):
+def make_spec(name="tiny", build=build, **values):
     return BackboneSpec(name=name, build=build, card=lambda: CARD, **values)
 
 
 def test_a_backbone_is_counted_without_values_and_without_weights():
-    seen.clear()
-    (told,) = describe("tiny", of(registry(spec())))
-    assert seen == [("meta", False, (16, 24))]
-    assert told.size.parameters == 3 * 4 * 9
-    assert told.size.stages == (("stem", 108),)
-    assert (told.size.pooled_width, told.size.map_width) == (4, 4)
-    assert told.weights is None
+    builds.clear()
+    (description,) = describe("tiny", registry_of(make_candidate(make_spec())))
+    assert builds == [("meta", False, (16, 24))]
+    assert description.size.parameters == 3 * 4 * 9
+    assert description.size.stages == (("stem", 108),)
+    assert (description.size.pooled_width, description.size.map_width) == (4, 4)
+    assert description.weights is None
 
 
-def test_a_network_that_computes_while_it_is_built_is_built_for_real():
-    (told,) = describe("tiny", of(registry(spec(build=build_with_values))))
-    assert told.size.parameters == 6
+def test_a_network_that_reads_values_while_it_is_built_is_built_with_values():
+    (description,) = describe("tiny", registry_of(make_candidate(make_spec(build=build_with_values))))
+    assert description.size.parameters == 6
 
 
 def test_a_backbone_with_a_required_option_is_not_built():
-    (told,) = describe("tiny", of(registry(spec(options=Options))))
-    assert told.size is None
-    assert told.options[0].required
+    (description,) = describe("tiny", registry_of(make_candidate(make_spec(options=Options))))
+    assert description.size is None
+    assert description.options[0].required
 
 
 def test_an_ambiguous_name_is_refused():
-    plugins = of(registry(spec(), distribution="acme"), registry(spec(), distribution="wile"))
+    plugins = registry_of(
+        make_candidate(make_spec(), distribution="acme"), make_candidate(make_spec(), distribution="wile")
+    )
     with pytest.raises(AmbiguousNameError):
         describe("tiny", plugins)
-    (told,) = describe("wile/tiny", plugins)
-    assert told.plugin == "wile:torchvision"
+    (description,) = describe("wile/tiny", plugins)
+    assert description.plugin == "wile:torchvision"
 
 
-def test_an_unknown_name_suggests_across_kinds():
+def test_an_unknown_name_suggests_names_of_all_kinds():
     head = HeadSpec(name="linear", build=lambda request: None)
     with pytest.raises(UnknownNameError) as error:
-        describe("linaer", of(registry(spec(), heads=[head])))
+        describe("linaer", registry_of(make_candidate(make_spec(), heads=[head])))
     assert error.value.hint == "Did you mean torchvision/linear?"
 
 
-def test_everything_is_plain_values():
-    (told,) = describe("tiny", of(registry(spec())))
-    assert json.loads(json.dumps(told.to_dict()))["preprocess"]["size"] == [16, 24]
+def test_a_description_has_plain_values():
+    (description,) = describe("tiny", registry_of(make_candidate(make_spec())))
+    assert json.loads(json.dumps(description.to_dict()))["preprocess"]["size"] == [16, 24]

@@ -79,7 +79,7 @@ def test_blocked_plugins_are_not_imported(run, install_plugins, monkeypatch):
 def test_a_blocked_name_that_is_not_a_plugin_is_a_warning(run, install_plugins, monkeypatch):
     install_plugins()
     monkeypatch.setenv("ZOO_BLOCK_PLUGINS", "other")
-    assert run("--help")[2] == "warning: ZOO_BLOCK_PLUGINS names 'other', which is no installed plugin\n"
+    assert run("--help")[2] == "warning: ZOO_BLOCK_PLUGINS names 'other', but no such plugin is installed\n"
 
 
 def test_a_command_that_cannot_be_imported_is_the_plugins_fault(run, install_plugins):

@@ -2,14 +2,14 @@ import pytest
 from run_files import record_of
 
 from zoo import BackboneFamily, BackboneSpec, hookimpl
-from zoo.cli.listing import list_entries, matching_runs, run_row
+from zoo.cli.listing import list_entries, search_runs, summarize_run
 from zoo.plugins.discovery import load_plugins
 from zoo.plugins.entry_points import DISTRIBUTION, Candidate
 from zoo.plugins.registry import Registry
 from zoo.runs.run import Run
 
 
-def offering(*backbones):
+def plugin_with(*backbones):
     class Plugin:
         @staticmethod
         @hookimpl
@@ -19,7 +19,7 @@ def offering(*backbones):
     return Plugin
 
 
-def spec(name, summary=""):
+def backbone(name, summary=""):
     return BackboneSpec(name=name, build=lambda request: None, card=lambda: None, summary=summary)
 
 
@@ -37,9 +37,11 @@ def registry(**plugins):
     return Registry(load_plugins(candidates))
 
 
-def test_names_find_what_they_name():
+def test_each_name_resolves_to_its_entry():
     zoo = registry(
-        torchvision=offering(spec("a"), spec("b")), timm=offering(family("a", "c")), acme=offering(spec("b"), spec("d"))
+        torchvision=plugin_with(backbone("a"), backbone("b")),
+        timm=plugin_with(family("a", "c")),
+        acme=plugin_with(backbone("b"), backbone("d")),
     )
     entries, failures = list_entries(zoo, expand=True)
     assert failures == []
@@ -53,33 +55,34 @@ def test_names_find_what_they_name():
     ]
 
 
-def test_a_family_is_one_entry_and_is_not_asked():
-    def never():
+def test_a_family_is_one_entry_and_its_names_are_not_loaded():
+    def fail():
         raise AssertionError
 
-    asked_never = BackboneFamily(name="many", names=never, resolve=lambda name: None, summary="Many.")
-    (entry,) = list_entries(registry(timm=offering(asked_never))).entries
+    unread = BackboneFamily(name="many", names=fail, resolve=lambda name: None, summary="Many.")
+    (entry,) = list_entries(registry(timm=plugin_with(unread))).entries
     assert (entry.name, entry.family, entry.summary) == ("timm/...", True, "Many.")
 
 
 @pytest.mark.parametrize(
     ("word", "found"), [("NET", ["timm/net_b", "torchvision/net_a"]), ("large", ["torchvision/x"])]
 )
-def test_a_word_is_searched_in_names_and_summaries(word, found):
+def test_names_and_summaries_are_searched_for_a_word(word, found):
     zoo = registry(
-        torchvision=offering(spec("net_a"), spec("x", "A large one.")), timm=offering(family("net_b", "other"))
+        torchvision=plugin_with(backbone("net_a"), backbone("x", "A large one.")),
+        timm=plugin_with(family("net_b", "other")),
     )
     assert sorted(entry.qualified for entry in list_entries(zoo, word=word).entries) == found
 
 
-def test_kinds_are_left_out():
-    assert list_entries(registry(torchvision=offering(spec("a"))), of=["heads", "runs"]).entries == []
+def test_only_the_included_kinds_are_listed():
+    assert list_entries(registry(torchvision=plugin_with(backbone("a"))), include=["heads", "runs"]).entries == []
 
 
-def test_a_run_that_is_not_finished_has_no_figures(tmp_path):
+def test_an_unfinished_run_has_no_results(tmp_path):
     config = {"backbone": "tiny", "head": "linear", "data": "./photos/dogs", "recipe": "d2l"}
-    row = run_row(Run(tmp_path / "tiny-1", record_of(status="training", config=config)))
-    assert (row.status, row.accuracy, row.interval, row.seconds, row.part) == ("training", None, None, None, "")
+    row = summarize_run(Run(tmp_path / "tiny-1", record_of(status="training", config=config)))
+    assert (row.status, row.accuracy, row.interval, row.seconds, row.split) == ("training", None, None, None, "")
     assert row.data == "./photos/dogs"
 
 
@@ -87,18 +90,18 @@ def test_runs_are_matched_in_any_case(tmp_path):
     config = {"backbone": "ResNet18", "head": "linear", "data": "dogs", "recipe": "d2l"}
     run = Run(tmp_path / "first-1", record_of(config=config))
     for word, count in {"": 1, "resnet": 1, "DOGS": 1, "FIRST": 1, "cat": 0}.items():
-        assert len(matching_runs([run], word)) == count
+        assert len(search_runs([run], word)) == count
 
 
-def test_a_run_of_unknown_make_is_listed_all_the_same(tmp_path):
-    row = run_row(Run(tmp_path / "odd", record_of()))
+def test_a_run_with_an_empty_record_is_listed(tmp_path):
+    row = summarize_run(Run(tmp_path / "odd", record_of()))
     assert (row.name, row.status, row.backbone, row.data) == ("odd", "?", "?", "?")
 
 
 @pytest.mark.parametrize(
     "value", [None, 3, True, "x", ["x"], {"test": 3}, {"test": {"interval": [1], "accuracy": "high"}}]
 )
-@pytest.mark.parametrize("part", ["config", "data", "results"])
-def test_a_run_whose_record_is_odd_is_listed_all_the_same(tmp_path, part, value):
-    row = run_row(Run(tmp_path / "odd", record_of(**{part: value})))
+@pytest.mark.parametrize("field", ["config", "data", "results"])
+def test_a_run_with_an_odd_record_is_listed(tmp_path, field, value):
+    row = summarize_run(Run(tmp_path / "odd", record_of(**{field: value})))
     assert (row.name, row.backbone, row.accuracy, row.interval, row.seconds) == ("odd", "?", None, None, None)

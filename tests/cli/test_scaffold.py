@@ -1,5 +1,3 @@
-"""The skeleton of a plugin: it is a plugin as it is written."""
-
 from __future__ import annotations
 
 import shutil
@@ -21,7 +19,7 @@ def forget(package: str) -> None:
         del sys.modules[name]
 
 
-def test_the_skeleton_keeps_its_contract_unchanged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_plugin_passes_its_contract_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = write_plugin("zoo-rose-garden", tmp_path / "new" / "zoo-rose-garden")
     assert [str(file.relative_to(tmp_path / "new" / "zoo-rose-garden")) for file in files] == [
         "pyproject.toml",
@@ -38,15 +36,15 @@ def test_the_skeleton_keeps_its_contract_unchanged(tmp_path: Path, monkeypatch: 
         forget("zoo_rose_garden")
 
 
-def test_the_example_plugin_is_the_skeleton(tmp_path: Path) -> None:
+def test_the_example_plugin_equals_the_templates(tmp_path: Path) -> None:
     example = ROOT / "tests" / "example_plugin"
     for file in write_plugin("zoo-tinynet", tmp_path / "zoo-tinynet"):
-        kept = example / file.relative_to(tmp_path / "zoo-tinynet")
-        assert kept.read_text() == file.read_text(), f"{kept} differs from its template in zoo/templates/plugin"
+        existing = example / file.relative_to(tmp_path / "zoo-tinynet")
+        assert existing.read_text() == file.read_text(), f"{existing} differs from zoo/cli/templates/plugin"
 
 
 @pytest.mark.skipif(shutil.which("ruff", path=Path(sys.executable).parent) is None, reason="ruff is not installed")
-def test_the_skeleton_is_clean_code(tmp_path: Path) -> None:
+def test_the_templates_are_clean_code(tmp_path: Path) -> None:
     folder = tmp_path / "zoo-lint"
     write_plugin("zoo-lint", folder)
     ruff, config = Path(sys.executable).parent / "ruff", ROOT / "pyproject.toml"
@@ -60,27 +58,27 @@ def test_the_skeleton_is_clean_code(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["", "Zoo-Tiny", "zoo_tiny", "zoo tiny", "9lives", "-zoo", "zoo-", "zoo--a", "../up", "a/b"]
 )
-def test_a_name_that_no_distribution_can_have_is_refused(name: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="cannot be the name of a plugin") as caught:
+def test_an_invalid_name_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is not a valid name for a plugin") as caught:
         write_plugin(name, tmp_path / "new")
     assert "zoo-tinynet" in caught.value.hint
     assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize("name", ["zoo", "timm", "heads", "finetune-zoo", "json", "class", "torch", "zoo-heads"])
-def test_a_name_that_something_else_has_is_refused(name: str, tmp_path: Path) -> None:
+def test_a_taken_name_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=f"The name '{name}' is taken"):
         write_plugin(name, tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
 
 def test_an_existing_folder_is_left_as_it_is(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="is there already"):
+    with pytest.raises(ConfigError, match="already exists"):
         write_plugin("zoo-tiny", tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(ConfigError, match="cannot be written to"):
+    with pytest.raises(ConfigError, match="Cannot write the plugin to"):
         write_plugin("zoo-tiny", tmp_path / "file" / "zoo-tiny")

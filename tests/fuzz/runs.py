@@ -27,12 +27,12 @@ def _run_with(name: str, content: bytes, folder: Path) -> Path:
 
 
 def read_record(content: bytes, folder: Path) -> None:
-    from zoo.cli.listing import run_row
+    from zoo.cli.listing import summarize_run
     from zoo.runs.open import config_of, open_run
     from zoo.runs.run import list_runs
 
     _run_with(RECORD, content, folder)
-    for row in map(run_row, list_runs(folder)):
+    for row in map(summarize_run, list_runs(folder)):
         json.dumps(row.to_dict())
     run = open_run(folder / "r-1")
     for attribute in ("backbone", "head", "fingerprint", "split", "digests", "results", "classes", "preprocess"):

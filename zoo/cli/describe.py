@@ -1,4 +1,4 @@
-"""Tells all that is known of one backbone, head, dataset or recipe, as plain values."""
+"""Describes a backbone, head, dataset or recipe as plain values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from zoo.errors import ConfigError, UnknownNameError, did_you_mean
 from zoo.plugins.calls import resolve_callable
 from zoo.plugins.kinds import BACKBONE, DATASET, KINDS, Kind
 from zoo.plugins.options import OptionInfo, describe_options, make_options
-from zoo.plugins.registry import card_of
+from zoo.plugins.registry import get_card
 from zoo.plugins.specs import BackboneRequest
 from zoo.recipes import RECIPES
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Description:
-    """What every kind of thing has.
+    """What all kinds have in common.
 
     Attributes:
         kind: ``"backbone"``, ``"head"``, ``"dataset"`` or ``"recipe"``.
-        name: Qualified; of a recipe its only name.
+        name: Qualified name; of a recipe its name.
         summary: One line.
-        plugin: The key of the plugin it comes from; empty for a recipe.
-        options: What there is to set.
+        plugin: Key of the plugin that provides it; empty for a recipe.
+        options: Its options.
     """
 
     kind: str
@@ -51,13 +51,13 @@ class Description:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Size:
-    """How large a backbone is.
+    """The size of a backbone.
 
     Attributes:
-        parameters: Count, without any head.
-        stages: Name and count of parameters of each stage, input to output.
-        pooled_width: D of its pooled features ``(N, D)``.
-        map_width: C of its map ``(N, C, h, w)``.
+        parameters: Number of parameters, without a head.
+        stages: Name and number of parameters of each stage, from input to output.
+        pooled_width: D of the pooled features ``(N, D)``.
+        map_width: C of the feature map ``(N, C, h, w)``.
     """
 
     parameters: int
@@ -73,7 +73,7 @@ class BackboneDescription(Description):
     Attributes:
         preprocess: How pixels become its input.
         weights: Its pretrained weights, or None.
-        size: None where it cannot be built without options.
+        size: None if a required option decides it.
     """
 
     preprocess: Preprocess
@@ -86,8 +86,8 @@ class DatasetDescription(Description):
     """A dataset.
 
     Attributes:
-        licence: As its owner states it; empty when unknown.
-        folder: Where its files lie, or will lie after the first use.
+        licence: As stated by its owner; empty if unknown.
+        folder: The folder of its files, created on first use.
         present: Whether that folder exists.
     """
 
@@ -101,9 +101,9 @@ class RecipeDescription(Description):
     """A recipe.
 
     Attributes:
-        values: Laid over the defaults of `zoo.config.FinetuneConfig`.
-        from_scratch: Laid over `values` with ``weights="none"``.
-        frozen: Laid over `values` with ``freeze="all"``.
+        values: Replace defaults of `zoo.config.FinetuneConfig`.
+        from_scratch: Replace some of `values` if ``weights="none"``.
+        frozen: Replace some of `values` if ``freeze="all"``.
     """
 
     values: Mapping[str, Any]
@@ -112,14 +112,15 @@ class RecipeDescription(Description):
 
 
 def describe(name: str, registry: Registry) -> list[Description]:
-    """Returns everything that has a qualified or bare name; a backbone is built to be counted, without weights.
+    """Returns a description of everything with the given name, bare or qualified.
 
-    Families, whose library takes seconds to import, are asked only if nothing else has the name.
+    A backbone is built, without weights, to count its parameters. Families, whose library takes seconds to import,
+    are searched only if nothing else has the name.
 
     Raises:
-        UnknownNameError: Nothing has the name; the hint lists close ones.
+        UnknownNameError: Nothing has the name; the hint lists close matches.
     """
-    chosen = [kind for kind in KINDS if kind.chosen]
+    chosen = [kind for kind in KINDS if kind.selectable]
     found = [
         _describe_offer(kind, registry.find(kind, name))
         for kind in chosen
@@ -144,13 +145,13 @@ def describe(name: str, registry: Registry) -> list[Description]:
 
 
 def _describe_offer(kind: Kind[Any], offer: Offer[Any]) -> Description:
-    describe_kind = _DESCRIBED_BY.get(kind.name)
+    describe_kind = _DESCRIBERS.get(kind.name)
     return Description(**_common(kind, offer)) if describe_kind is None else describe_kind(offer)
 
 
 def describe_backbone(offer: Offer[BackboneSpec]) -> BackboneDescription:
-    """Returns what is known of a backbone. Imports its library and torch."""
-    card = card_of(offer)
+    """Describes a backbone. Imports its library and torch."""
+    card = get_card(offer)
     return BackboneDescription(
         **_common(BACKBONE, offer),
         preprocess=card.preprocess,
@@ -160,17 +161,17 @@ def describe_backbone(offer: Offer[BackboneSpec]) -> BackboneDescription:
 
 
 def describe_dataset(offer: Offer[DatasetSpec]) -> DatasetDescription:
-    """Returns what is known of a dataset; nothing is downloaded."""
-    from zoo.utils.paths import dataset_folder
+    """Describes a dataset, without downloading anything."""
+    from zoo.utils.paths import cache_folder
 
-    folder = dataset_folder(offer.spec.name if offer.plugin.built_in else offer.name)
+    folder = cache_folder("datasets", offer.spec.name if offer.plugin.built_in else offer.name)
     return DatasetDescription(
         **_common(DATASET, offer), licence=offer.spec.licence, folder=str(folder), present=folder.is_dir()
     )
 
 
 def describe_recipe(recipe: Recipe) -> RecipeDescription:
-    """Returns what is known of a recipe."""
+    """Describes a recipe."""
     return RecipeDescription(
         kind="recipe",
         name=recipe.name,
@@ -197,7 +198,7 @@ def _size(offer: Offer[BackboneSpec], image_size: tuple[int, int]) -> Size | Non
     except ConfigError:  # an option without a default decides the size
         return None
     request = BackboneRequest(pretrained=False, image_size=image_size, options=options)
-    backbone = offer.call("building", _without_values, lambda: resolve_callable(offer.spec.build)(request))
+    backbone = offer.call("building", _build_on_meta, lambda: resolve_callable(offer.spec.build)(request))
     counts = {name: parameter.numel() for name, parameter in backbone.named_parameters()}
     return Size(
         parameters=sum(counts.values()),
@@ -207,19 +208,19 @@ def _size(offer: Offer[BackboneSpec], image_size: tuple[int, int]) -> Size | Non
     )
 
 
-def _without_values(build: Callable[[], Backbone]) -> Backbone:
-    """Builds on torch's meta device, which takes neither memory nor the time of drawing values."""
+def _build_on_meta(build: Callable[[], Backbone]) -> Backbone:
+    """Builds on torch's meta device, which takes no memory and no time to initialise weights."""
     import torch
 
     try:
         with torch.device("meta"):
             return build()
-    except RuntimeError:  # some networks compute with their values while they are built, which meta tensors lack
+    except RuntimeError:  # some networks read values while they are built, which meta tensors lack
         return build()
 
 
-# What there is to say of a kind beyond its name, summary and options.
-_DESCRIBED_BY: dict[str, Callable[[Any], Description]] = {
+# Kinds that have more to describe than name, summary and options.
+_DESCRIBERS: dict[str, Callable[[Any], Description]] = {
     BACKBONE.name: describe_backbone,
     DATASET.name: describe_dataset,
 }

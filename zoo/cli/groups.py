@@ -161,10 +161,10 @@ class ZooGroup(LazyGroup):
 
 
 def _plugins_with_commands() -> Iterator[Candidate]:
-    from zoo.plugins.entry_points import blocked_names, find_plugins, is_blocked, warn_of_unused
+    from zoo.plugins.entry_points import blocked_names, find_plugins, is_blocked, warn_unused_blocks
 
     found, blocked = find_plugins(), blocked_names()
-    warn_of_unused(blocked, found)
+    warn_unused_blocks(blocked, found)
     for plugin in found:
         if not (plugin.built_in and plugin.entry in _WITHOUT_COMMANDS) and not is_blocked(plugin, blocked):
             yield plugin

@@ -1,23 +1,20 @@
-"""What there is: backbones, heads, datasets and runs as plain rows, searched by a word. Imports no plugin's library."""
+"""Lists backbones, heads, datasets and runs as plain rows, and searches them. Imports no library of a plugin."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import click
-
 from zoo.cli.terminal import console
 from zoo.cli.terminal.formatting import format_accuracy, format_duration
 from zoo.errors import PluginError, RunError
 from zoo.plugins import kinds
-from zoo.plugins.registry import family_names
+from zoo.plugins.registry import list_family_names
 from zoo.runs.run import list_runs
 from zoo.runs.tags import tags_by_run
-from zoo.utils.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from zoo.plugins.discovery import Plugin
@@ -25,19 +22,20 @@ if TYPE_CHECKING:
     from zoo.plugins.specs import BackboneFamily
     from zoo.runs.run import Run
 
-LISTED = (*(kind.plural for kind in kinds.KINDS if kind.chosen), "runs")
+LISTED = (*(kind.plural for kind in kinds.KINDS if kind.selectable), "runs")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One thing that can be named.
+    """A backbone, head or dataset, or a family of them.
 
     Attributes:
         kind: In the plural: ``"backbones"``, ``"heads"``, ``"datasets"``.
-        name: A name that finds it: bare for what is built in, unless an earlier plugin has it; else qualified.
+        name: A name that resolves to it: the bare name of a built-in entry, unless an earlier plugin has the same;
+            otherwise the qualified name.
         qualified: ``"torchvision/resnet18"``.
-        summary: One line; empty where the plugin says nothing, as for the members of a family.
-        family: Whether it stands for a family of names, and is no name itself (``"timm/..."``).
+        summary: One line; empty for the members of a family.
+        family: Whether it stands for a family (``"timm/..."``), so that `name` does not resolve.
     """
 
     kind: str
@@ -47,28 +45,28 @@ class Entry:
     family: bool = False
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the fields as plain values."""
+        """Returns the fields as plain values, fit for JSON."""
         return asdict(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunRow:
-    """What a listing says of a run. What an unfinished run lacks is None.
+class RunSummary:
+    """A row of the list of runs. Values that an unfinished run lacks are None.
 
     Attributes:
-        name: Of the folder.
-        path: Of the folder.
-        status: ``"finished"``, or what ``run.json`` says instead.
-        backbone: As it was asked for.
-        head: As it was asked for.
+        name: Name of the run folder.
+        path: Path of the run folder.
+        status: ``"finished"``, or another status of ``run.json``.
+        backbone: As requested by the user.
+        head: As requested by the user.
         data: Name of the dataset.
-        recipe: As it was asked for.
-        part: What was scored: ``"test"``, or ``"val"`` where the data has no test part; empty while unfinished.
-        accuracy: Top-1 on that part, 0 to 1.
-        interval: Its 95 % interval.
-        seconds: Of the whole run.
-        created: When it was begun, ISO 8601.
-        tags: Names that stand for it, ``hotdog@3``.
+        recipe: Name of the recipe.
+        split: The split of `accuracy`: ``"test"``, or ``"val"`` if the data has no test split; empty if unfinished.
+        accuracy: Top-1, 0 to 1.
+        interval: 95 % interval of the accuracy.
+        seconds: Duration of the run.
+        created: Start of the run, ISO 8601.
+        tags: Tags of the run: ``hotdog@3``.
     """
 
     name: str
@@ -78,7 +76,7 @@ class RunRow:
     head: str
     data: str
     recipe: str
-    part: str
+    split: str
     accuracy: float | None
     interval: tuple[float, float] | None
     seconds: float | None
@@ -86,16 +84,16 @@ class RunRow:
     tags: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the fields as plain values."""
+        """Returns the fields as plain values, fit for JSON."""
         return asdict(self)
 
 
 class Listing(NamedTuple):
-    """What the plugins offer, and what kept some of it from being listed.
+    """The entries of all plugins, and the errors of families that could not be listed.
 
     Attributes:
         entries: In the order in which bare names resolve.
-        failures: One error for each family that could not tell its names.
+        failures: One error per family that failed to list its names.
     """
 
     entries: list[Entry]
@@ -106,44 +104,44 @@ def list_entries(
     registry: Registry,
     *,
     word: str = "",
-    of: Iterable[str] = LISTED,
+    include: Collection[str] = LISTED,
     expand: bool = False,
 ) -> Listing:
-    """Returns what the plugins offer.
+    """Returns the backbones, heads and datasets of all plugins.
 
     Args:
-        registry: Of which plugins.
-        word: Part of a name or summary, in any case. With a word the names of families are searched too, which may
-            take seconds the first time.
-        of: Which of `LISTED`.
-        expand: Whether families are listed name by name even without a word.
+        registry: The plugins.
+        word: Part of a name or summary; case is ignored. With a word, the members of families are searched too,
+            which may take seconds the first time.
+        include: Some of `LISTED`.
+        expand: Whether to list the members of families even without a word.
     """
     entries: list[Entry] = []
     failures: list[PluginError] = []
     for kind in kinds.KINDS:
-        if not kind.chosen or kind.plural not in of:
+        if not kind.selectable or kind.plural not in include:
             continue
         rows = [(offer.plugin, offer.spec.name, offer.spec.summary) for offer in registry.offers(kind)]
         for family, plugin in registry.families(kind) if word or expand else ():
             try:
-                rows += [(plugin, name.partition("/")[2], "") for name in family_names(family, plugin)]
+                rows += [(plugin, name.partition("/")[2], "") for name in list_family_names(family, plugin)]
             except PluginError as error:
                 failures.append(error)
         entries += _entries(kind.plural, rows)
         if not (word or expand):
             entries += [_family_entry(kind.plural, family, plugin) for family, plugin in registry.families(kind)]
     word = word.lower()
-    found = [entry for entry in entries if word in entry.qualified.lower() or word in entry.summary.lower()]
-    return Listing(found, failures)
+    matches = [entry for entry in entries if word in entry.qualified.lower() or word in entry.summary.lower()]
+    return Listing(matches, failures)
 
 
-def run_row(run: Run, tags: Iterable[str] = ()) -> RunRow:
-    """Returns what a listing says of a run and its tags; what its record lacks is ``?`` or None."""
+def summarize_run(run: Run, tags: Iterable[str] = ()) -> RunSummary:
+    """Returns the row of a run; values that its record lacks are ``?`` or None."""
     record = run.record
     config, results = record.config, record.results
-    part = next((part for part in ("test", "val") if part in results), "")
-    scores = _mapping(results.get(part))
-    return RunRow(
+    split = next((split for split in ("test", "val") if split in results), "")
+    scores = _mapping(results.get(split))
+    return RunSummary(
         name=run.name,
         path=str(run.path),
         status=record.status,
@@ -151,7 +149,7 @@ def run_row(run: Run, tags: Iterable[str] = ()) -> RunRow:
         head=str(config.get("head", "?")),
         data=record.data.name or str(config.get("data", "?")),
         recipe=str(config.get("recipe", "?")),
-        part=part,
+        split=split,
         accuracy=_number(scores.get("accuracy")),
         interval=_interval(scores.get("interval")),
         seconds=_number(results.get("seconds")),
@@ -173,28 +171,28 @@ def _interval(value: Any) -> tuple[float, float] | None:
     return None if low is None or high is None else (low, high)
 
 
-def matching_runs(
+def search_runs(
     runs: Iterable[Run], word: str = "", *, tags: Mapping[str, Iterable[str]] | None = None
-) -> list[RunRow]:
-    """Returns the rows of those runs that have a word in their name, backbone, head, data or tags.
+) -> list[RunSummary]:
+    """Returns the rows of the runs with a word in their name, backbone, head, data or tags.
 
     Args:
-        runs: To search.
-        word: In any case; all runs when empty.
-        tags: Of each run, by its name.
+        runs: The runs to search.
+        word: The word; case is ignored. An empty word matches every run.
+        tags: Tags by name of the run.
     """
-    rows = [run_row(run, (tags or {}).get(run.name, ())) for run in runs]
-    return [row for row in rows if word.lower() in _searched(row).lower()]
+    rows = [summarize_run(run, (tags or {}).get(run.name, ())) for run in runs]
+    return [row for row in rows if word.lower() in _searchable_text(row).lower()]
 
 
-def _searched(row: RunRow) -> str:
+def _searchable_text(row: RunSummary) -> str:
     return " ".join((row.name, row.backbone, row.head, row.data, *row.tags))
 
 
 def _entries(kind: str, offers: Iterable[tuple[Plugin, str, str]]) -> Iterator[Entry]:
-    """Names each built-in offer by its bare name, unless an earlier one has it; outsiders by their qualified name.
+    """Names built-in entries by their bare name, unless an earlier one has it, and all others by the qualified name.
 
-    An outsider's bare name may work too, but a family that is not asked here could hold the same.
+    The bare name of a third-party entry may work too, unless a family that is not listed here has the same.
     """
     taken: set[str] = set()
     for plugin, name, summary in offers:
@@ -210,23 +208,29 @@ def _family_entry(kind: str, family: BackboneFamily, plugin: Plugin) -> Entry:
     return Entry(kind=kind, name=name, qualified=name, summary=family.summary, family=True)
 
 
-def find_runs(runs: Path, word: str) -> list[RunRow]:
-    """Returns the rows of the runs that have a word; where the tags cannot be read, it says so on stderr."""
+def find_runs(runs: Path, word: str, *, quiet: bool = False) -> list[RunSummary]:
+    """Returns the rows of the runs in a folder that match a word, with a warning if the tags cannot be read."""
     try:
         tags = tags_by_run(runs)
-    except RunError as error:  # the runs can be listed all the same
-        click.echo(f"warning: {printable(error.message)}", err=True)
+    except RunError as error:  # the runs can still be listed
+        if not quiet:
+            console.write_warning(error.message)
         tags = {}
-    return matching_runs(list_runs(runs), word, tags=tags)
+    return search_runs(list_runs(runs), word, tags=tags)
 
 
-def write_runs(rows: Sequence[RunRow], *, indent: int = 0) -> None:
-    """Prints a table of runs; of an unfinished one it tells the state in place of the accuracy.
-
-    There is a column of tags where a run has one.
-    """
+def write_runs(rows: Sequence[RunSummary], *, indent: int = 0) -> None:
+    """Prints a table of runs. Unfinished runs have their status in place of the accuracy."""
     table = [
-        [row.name, row.backbone, row.head, row.data, _accuracy(row), format_duration(row.seconds), ", ".join(row.tags)]
+        [
+            row.name,
+            row.backbone,
+            row.head,
+            row.data,
+            _result(row),
+            format_duration(row.seconds),
+            ", ".join(row.tags),
+        ]
         for row in rows
     ]
     header = ["run", "backbone", "head", "data", "accuracy", "time", "tags"]
@@ -235,7 +239,7 @@ def write_runs(rows: Sequence[RunRow], *, indent: int = 0) -> None:
     console.write_table(header, table, right=(5,), indent=indent)
 
 
-def _accuracy(row: RunRow) -> str:
+def _result(row: RunSummary) -> str:
     if row.status != "finished":
         return row.status
-    return format_accuracy(row.accuracy, row.interval) + (" (validation)" if row.part == "val" else "")
+    return format_accuracy(row.accuracy, row.interval) + (" (validation)" if row.split == "val" else "")

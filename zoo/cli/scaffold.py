@@ -1,4 +1,4 @@
-"""Writes the skeleton of a plugin: a distribution with a backbone, a head and its contract test, ready to install."""
+"""Creates a plugin project from templates: a distribution with a backbone, a head and a contract test."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
-# Template -> where it goes. Files named .txt, so that no tool takes a template for code.
+# Template -> target. Templates end in .txt so that no tool mistakes them for code.
 _FILES = {
     "pyproject.toml.txt": "pyproject.toml",
     "README.md.txt": "README.md",
@@ -27,17 +27,17 @@ _FILES = {
 
 
 def write_plugin(name: str, folder: Path) -> list[Path]:
-    """Writes a plugin that passes its own contract test as it is.
+    """Writes a plugin project that passes its own contract test.
 
     Args:
-        name: Of the distribution, ``"zoo-tinynet"``; the package is then ``zoo_tinynet`` and its backbone ``tinynet``.
-        folder: The plugin's own folder, made here.
+        name: Name of the distribution, ``"zoo-tinynet"``; the package is ``zoo_tinynet`` and the backbone ``tinynet``.
+        folder: The project folder to create.
 
     Returns:
-        The files written, in reading order.
+        The files, in reading order.
 
     Raises:
-        ConfigError: The name cannot be a plugin's, or the folder is there already or cannot be made.
+        ConfigError: The name is not allowed, or the folder exists or cannot be created.
     """
     _check_name(name)
     package = name.replace("-", "_")
@@ -54,25 +54,27 @@ def write_plugin(name: str, folder: Path) -> list[Path]:
             path.write_text(string.Template(text).substitute(names), encoding="utf-8")
     except FileExistsError:
         raise ConfigError(
-            f"The folder {folder} is there already.", hint="Take another name, or move it away."
+            f"The folder {folder} already exists.", hint="Choose another one with --to, or remove it."
         ) from None
     except OSError as error:
-        raise ConfigError(f"The plugin cannot be written to {folder}: {error}.", hint="Take another folder.") from error
+        raise ConfigError(
+            f"Cannot write the plugin to {folder}: {error}.", hint="Choose another folder with --to."
+        ) from error
     return list(texts)
 
 
 def _check_name(name: str) -> None:
     if not _NAME.fullmatch(name):
         raise ConfigError(
-            f"{name!r} cannot be the name of a plugin.",
-            hint="Take lower-case letters, digits and single hyphens, a letter first: zoo-tinynet.",
+            f"{name!r} is not a valid name for a plugin.",
+            hint="Use lower-case letters, digits and single hyphens, beginning with a letter: zoo-tinynet.",
         )
     package = name.replace("-", "_")
     if name in (*BUILT_IN, DISTRIBUTION, "zoo") or keyword.iskeyword(package) or _is_package(package):
-        raise ConfigError(f"The name '{name}' is taken.", hint=f"Try zoo-{name}-mine, or any other.")
+        raise ConfigError(f"The name '{name}' is taken.", hint=f"Choose another, such as zoo-{name}-mine.")
 
 
 def _is_package(name: str) -> bool:
-    """Whether ``import name`` finds something; a folder of that name without Python in it does not count."""
+    """Whether ``import name`` finds code; a folder of that name without Python files does not count."""
     spec = importlib.util.find_spec(name)
     return spec is not None and spec.origin is not None

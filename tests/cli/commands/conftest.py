@@ -1,4 +1,4 @@
-"""Runs commands in this process, on plugins made up for the test."""
+"""Runs commands in this process, with plugins made up for the test."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from zoo.plugins.entry_points import DISTRIBUTION, Candidate
 from zoo.plugins.options import option
 
 
-class Ran(NamedTuple):
+class Result(NamedTuple):
     code: int
     out: str
     err: str
@@ -59,7 +59,7 @@ def tiny(name="tiny"):
 
 
 class Vision:
-    """Stands for zoo_torchvision."""
+    """Replaces zoo_torchvision."""
 
     @staticmethod
     @hookimpl
@@ -68,7 +68,7 @@ class Vision:
 
 
 class Family:
-    """Stands for zoo_timm."""
+    """Replaces zoo_timm."""
 
     @staticmethod
     @hookimpl
@@ -100,7 +100,7 @@ def candidate(entry, plugin, distribution=DISTRIBUTION):
 
 @pytest.fixture
 def plugins(monkeypatch):
-    """Makes up the installed plugins; a test may append to the list."""
+    """Replaces the installed plugins; a test may append to the list."""
     listed = [
         candidate("torchvision", Vision),
         candidate("timm", Family),
@@ -121,7 +121,7 @@ def run_zoo(plugins, capsys, monkeypatch, tmp_path):
         with pytest.raises(SystemExit) as stopped:
             main([str(arg) for arg in args])
         out, err = capsys.readouterr()
-        return Ran(stopped.value.code, out, err)
+        return Result(stopped.value.code, out, err)
 
     return run
 
@@ -151,7 +151,7 @@ def make_run(tmp_path):
 
 
 @pytest.fixture
-def outsider():
+def third_party():
     """A plugin of another distribution, whose backbone has the name of a built-in one."""
     return candidate("tinies", Vision, "acme")
 
@@ -168,7 +168,7 @@ def broken():
 
 @pytest.fixture
 def raising():
-    """A plugin whose family cannot tell its names."""
+    """A plugin whose family fails to list its names."""
 
     def names():
         raise ZeroDivisionError("1 / 0")
@@ -183,20 +183,20 @@ def raising():
 
 
 @pytest.fixture
-def namesake():
+def same_name():
     """A plugin whose head has the name of a built-in backbone."""
 
-    class Namesake:
+    class SameName:
         @staticmethod
         @hookimpl
         def zoo_heads():
             return [HeadSpec(name="tiny", build=lambda request: None)]
 
-    return candidate("tinies", Namesake, "acme")
+    return candidate("tinies", SameName, "acme")
 
 
-class Boxed(PhotoPredictor):
-    """Says "dog" with 0.75 to whatever is readable."""
+class BoxPredictor(PhotoPredictor):
+    """Predicts "dog" with a probability of 0.75 for every photo."""
 
     def __init__(self, path):
         self.name, self.classes, self.preprocess = str(path), ("cat", "dog"), Preprocess(size=(8, 8), resize=8)
@@ -217,7 +217,7 @@ def opener():
             raise ZeroDivisionError("1 / 0")
         if request.device not in ("auto", "cpu"):
             raise ConfigError(f"There is no {request.device} here.")
-        return Boxed(request.path)
+        return BoxPredictor(request.path)
 
     class Opener:
         @staticmethod

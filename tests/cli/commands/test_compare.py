@@ -13,12 +13,13 @@ from zoo.training.compare import Comparison, Variant
 def calls(monkeypatch):
     made = []
 
-    def compare(backbone, *, observer, **asked):
-        made.append((backbone, asked))
-        common = {"runs": ("a", "b"), "accuracies": (0.9, 0.92), "seconds": (60.0, 70.0)}
+    def compare(backbone, *, observer, **arguments):
+        made.append((backbone, arguments))
+        two = {"runs": ("a", "b"), "accuracies": (0.9, 0.92), "seconds": (60.0, 70.0)}
+        three = {"runs": ("c", "d", "e"), "accuracies": (0.8, 0.81, 0.79), "seconds": (60.0, 70.0, 80.0)}
         variants = (
-            Variant(name="weights=pretrained", mean=0.91, half_width=0.127, **common),
-            Variant(name="weights=none", mean=0.8, half_width=None, **common),
+            Variant(name="weights=pretrained", mean=0.91, half_width=None, **two),
+            Variant(name="weights=none", mean=0.8, half_width=0.025, **three),
         )
         return Comparison(variants=variants, picture=Path("out/comparison.png"), table=Path("out/comparison.json"))
 
@@ -26,22 +27,22 @@ def calls(monkeypatch):
     return made
 
 
-def test_several_values_make_the_grid_and_single_ones_are_common(run_zoo, calls):
+def test_options_with_several_values_make_the_grid(run_zoo, calls):
     code, out, err = run_zoo(
         *("compare", "tiny", "--data", "dogs", "--weights", "pretrained,none", "--lr", "1e-3,1e-2"),
         *("--epochs", "3", "--head-option", "hidden=4", "--seeds", "0,1", "--output", "out"),
     )
     assert (code, err) == (0, "")
-    ((backbone, asked),) = calls
-    assert (backbone, asked["data"]) == ("tiny", "dogs")
-    assert asked["grid"] == {"weights": ["pretrained", "none"], "lr": [1e-3, 1e-2]}
-    assert asked["common"] == {"epochs": 3, "head_options": {"hidden": "4"}}
-    assert asked["seeds"] == [0, 1]
-    assert (asked["runs"], asked["output"]) == (Path("runs"), Path("out"))
+    ((backbone, arguments),) = calls
+    assert (backbone, arguments["data"]) == ("tiny", "dogs")
+    assert arguments["grid"] == {"weights": ["pretrained", "none"], "lr": [1e-3, 1e-2]}
+    assert arguments["common"] == {"epochs": 3, "head_options": {"hidden": "4"}}
+    assert arguments["seeds"] == [0, 1]
+    assert (arguments["runs"], arguments["output"]) == (Path("runs"), Path("out"))
     assert out.splitlines() == [
-        "variant             accuracy       runs  time a run",
-        "weights=pretrained  91.0 % ± 12.7     2   1 min 5 s",
-        "weights=none        80.0 %            2   1 min 5 s",
+        "variant             accuracy                               runs  time per run",
+        "weights=pretrained  91.0 % (too few runs for an interval)     2     1 min 5 s",
+        "weights=none        80.0 % ± 2.5                              3    1 min 10 s",
         "out/comparison.png",
     ]
 
@@ -52,30 +53,30 @@ def test_seeds_alone_are_a_comparison(run_zoo, calls):
 
 
 def test_quiet_and_json(run_zoo, calls):
-    asked = ("compare", "tiny", "--data", "dogs", "--lr", "1,2")
-    assert run_zoo(*asked, "--quiet").out == "out/comparison.png\n"
-    told = json.loads(run_zoo(*asked, "--json").out)
-    assert told[0]["mean"] == 0.91
-    assert told[1]["half_width"] is None
+    command = ("compare", "tiny", "--data", "dogs", "--lr", "1,2")
+    assert run_zoo(*command, "--quiet").out == "out/comparison.png\n"
+    variants = json.loads(run_zoo(*command, "--json").out)
+    assert variants[0]["mean"] == 0.91
+    assert variants[0]["half_width"] is None
 
 
 @pytest.mark.parametrize(
-    ("args", "told"),
+    ("args", "message"),
     [
         ([], "There is nothing to compare"),
         (["--lr", "1,fast"], "option 'lr' is 'fast'"),
-        (["--lr", "1,1.0"], "--lr 1,1.0 names a value twice"),
+        (["--lr", "1,1.0"], "--lr 1,1.0 repeats a value"),
         (["--seeds", "0,x"], "option 'seed' is 'x'"),
     ],
 )
-def test_wrong_values_are_refused(run_zoo, calls, args, told):
+def test_wrong_values_are_refused(run_zoo, calls, args, message):
     code, _, err = run_zoo("compare", "tiny", "--data", "dogs", *args)
     assert code == 1
-    assert told in err
+    assert message in err
     assert not calls
 
 
-def test_without_data_it_tells_what_data_can_be(run_zoo):
+def test_without_data_the_error_lists_the_choices(run_zoo):
     code, _, err = run_zoo("compare", "tiny", "--lr", "1,2")
     assert code == 2
     assert "dogs" in err

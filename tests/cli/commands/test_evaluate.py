@@ -22,7 +22,7 @@ def calls(make_run, monkeypatch):
     return made
 
 
-def test_figures_classes_and_confusion(run_zoo, calls):
+def test_metrics_classes_and_confusion_matrix(run_zoo, calls):
     code, out, err = run_zoo("evaluate", "tiny-linear-dogs-1")
     assert (code, err) == (0, "")
     assert calls == [("tiny-linear-dogs-1", None, "test", "auto")]
@@ -34,16 +34,16 @@ def test_figures_classes_and_confusion(run_zoo, calls):
     assert [line.split() for line in lines[-3:]] == [["cat", "dog"], ["cat", "1", "0"], ["dog", "1", "2"]]
 
 
-def test_other_data_and_another_part(run_zoo, calls):
-    run_zoo("evaluate", "tiny-linear-dogs-1", "--data", "./new", "--part", "val", "--device", "cpu")
+def test_other_data_and_another_split(run_zoo, calls):
+    run_zoo("evaluate", "tiny-linear-dogs-1", "--data", "./new", "--split", "val", "--device", "cpu")
     assert calls == [("tiny-linear-dogs-1", "./new", "val", "cpu")]
 
 
 def test_json(run_zoo, calls):
-    told = json.loads(run_zoo("evaluate", "tiny-linear-dogs-1", "--json").out)
-    assert told["accuracy"] == 0.75
-    assert told["per_class"][1]["name"] == "dog"
-    assert told["confusion"] == [[1, 0], [1, 2]]
+    evaluation = json.loads(run_zoo("evaluate", "tiny-linear-dogs-1", "--json").out)
+    assert evaluation["accuracy"] == 0.75
+    assert evaluation["per_class"][1]["name"] == "dog"
+    assert evaluation["confusion"] == [[1, 0], [1, 2]]
 
 
 def test_an_unknown_run_is_refused(run_zoo):
@@ -52,7 +52,7 @@ def test_an_unknown_run_is_refused(run_zoo):
     assert "There is no run 'nosuch'" in err
 
 
-def test_a_file_is_scored_on_the_data_that_is_named(run_zoo, plugins, opener, tmp_path):
+def test_a_file_is_evaluated_on_other_data(run_zoo, plugins, opener, tmp_path):
     plugins.append(opener)
     (tmp_path / "model.box").write_text("good")
     for label, count in (("cat", 1), ("dog", 3)):
@@ -60,8 +60,8 @@ def test_a_file_is_scored_on_the_data_that_is_named(run_zoo, plugins, opener, tm
             file = tmp_path / "new" / label / f"{number}.png"
             file.parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (20, 16), (number, 9, 9)).save(file)
-    told = json.loads(run_zoo("evaluate", "model.box", "--data", "./new", "--json").out)
-    assert (told["accuracy"], told["confusion"]) == (0.75, [[0, 1], [0, 3]])
+    evaluation = json.loads(run_zoo("evaluate", "model.box", "--data", "./new", "--json").out)
+    assert (evaluation["accuracy"], evaluation["confusion"]) == (0.75, [[0, 1], [0, 3]])
     code, _, err = run_zoo("evaluate", "model.box")
     assert code == 1
     assert err == "error: model.box has no photos of its own to be evaluated on.\nName some with --data.\n"

@@ -16,19 +16,19 @@ from zoo.training.compare import compare
 from zoo.training.distributed import launch
 
 ROOT = Path(__file__).parents[3]
-# A distribution as a plugin author would publish it: a small network, and a head that does what a test asks for.
+# A distribution as a plugin author would publish it: a small network, and a head that a test can slow down or make fail.
 PLUGIN = '''
 import os, time
 import fakes, zoo
 from zoo.errors import DataError
 
 class Head(fakes.SmallHead):
-    """Takes its time in training, or fails in process 1."""
+    """Is slow in training, or fails in process 1."""
 
     def forward(self, features):
-        if self.training and os.environ.get("SPOIL") == "slow":
+        if self.training and os.environ.get("FAULT") == "slow":
             time.sleep(0.1)
-        if len(features.pooled) > 2 and os.environ.get("SPOIL") == "fail" and os.environ["RANK"] == "1":
+        if len(features.pooled) > 2 and os.environ.get("FAULT") == "fail" and os.environ["RANK"] == "1":
             raise DataError("This is process 1.", hint="Ask process 0.")
         return super().forward(features)
 
@@ -45,9 +45,9 @@ def zoo_datasets():
     return [zoo.DatasetSpec(name="colours", load=lambda request: fakes.make_images())]
 '''
 FINETUNE = ["finetune", "small", "--head", "flat", "--data", "colours", "--device", "cpu", "--quiet"]
-# In these two cases no optimiser is needed, which takes torch seconds to import.
-SOLVED = [*FINETUNE, "--freeze", "all"]
-TRAINED = [*FINETUNE, "--freeze", "none", "--probe", "no", "--batch-size", "8", "--precision", "fp32"]
+# With a frozen backbone no optimiser is needed, which takes torch seconds to import.
+FROZEN = [*FINETUNE, "--freeze", "all"]
+UNFROZEN = [*FINETUNE, "--freeze", "none", "--probe", "no", "--batch-size", "8", "--precision", "fp32"]
 
 
 @pytest.fixture
@@ -80,9 +80,9 @@ def start(tmp_path):
         process.communicate()
 
 
-def test_torchrun_starts_them_too(start, tmp_path):
+def test_torchrun_may_start_the_processes(start, tmp_path):
     torchrun = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    process = start(*torchrun, "-m", "zoo", *SOLVED, OMP_NUM_THREADS="1")
+    process = start(*torchrun, "-m", "zoo", *FROZEN, OMP_NUM_THREADS="1")
     out, err = process.communicate(timeout=250)
     assert process.returncode == 0, err
     assert out == "runs/small-flat-colours-1\n"
@@ -93,8 +93,8 @@ def test_torchrun_starts_them_too(start, tmp_path):
     assert {file.name for file in (tmp_path / "runs").iterdir()} == {"small-flat-colours-1"}
 
 
-def test_the_error_of_one_is_told_once(start, tmp_path):
-    process = start("zoo", *SOLVED, "--devices", "2", SPOIL="fail")
+def test_the_error_of_one_process_is_printed_once(start, tmp_path):
+    process = start("zoo", *FROZEN, "--devices", "2", FAULT="fail")
     out, err = process.communicate(timeout=250)
     assert process.returncode == 1
     assert out == ""
@@ -102,8 +102,8 @@ def test_the_error_of_one_is_told_once(start, tmp_path):
     assert open_run(tmp_path / "runs/small-flat-colours-1").record.status == "interrupted"
 
 
-def test_an_interrupt_ends_all_and_keeps_what_there_is(start, tmp_path):
-    process = start("zoo", *TRAINED, "--epochs", "100", "--devices", "2", SPOIL="slow")
+def test_an_interrupt_ends_all_processes_and_keeps_the_checkpoint(start, tmp_path):
+    process = start("zoo", *UNFROZEN, "--epochs", "100", "--devices", "2", FAULT="slow")
     checkpoint = tmp_path / "runs/small-flat-colours-1/checkpoint.pt"
     deadline = time.monotonic() + 250
     while not checkpoint.exists() and time.monotonic() < deadline:
@@ -116,16 +116,16 @@ def test_an_interrupt_ends_all_and_keeps_what_there_is(start, tmp_path):
     # The pipes are closed, so no process that would write to them is left.
 
 
-def failure(exitcode, told=False):
-    data = {"message": {"message": "DataError: no"} if told else "<NONE>"}
+def failure(exitcode, reported=False):
+    data = {"message": {"message": "DataError: no"} if reported else "<NONE>"}
     return SimpleNamespace(exitcode=exitcode, error_file_data=data, signal_name=lambda: "SIGKILL")
 
 
 @pytest.mark.parametrize(
     ("failures", "code"),
     [
-        ({0: failure(3), 1: failure(2, told=True)}, 2),
-        ({0: failure(-15), 1: failure(-15, told=True)}, 1),
+        ({0: failure(3), 1: failure(2, reported=True)}, 2),
+        ({0: failure(-15), 1: failure(-15, reported=True)}, 1),
         ({0: failure(130), 1: failure(3)}, 130),
         ({0: failure(3), 1: failure(3)}, 1),
     ],
@@ -146,15 +146,15 @@ def test_names_are_checked_before_any_process_is_started(run_zoo, monkeypatch):
     assert result.err.startswith("error: There is no backbone 'tony'.\nDid you mean")
 
 
-def test_what_was_typed_is_started(run_zoo, monkeypatch):
+def test_the_command_line_is_started_again(run_zoo, monkeypatch):
     started = []
     monkeypatch.setattr(launch, "launch", lambda arguments, devices: started.append((arguments, devices)) or 7)
-    typed = ("finetune", "tiny", "--data", "dogs", "--device", "cpu", "--weights", "none", "--devices", "2")
-    assert run_zoo(*typed).code == 7
-    assert started == [(typed, 2)]
+    command_line = ("finetune", "tiny", "--data", "dogs", "--device", "cpu", "--weights", "none", "--devices", "2")
+    assert run_zoo(*command_line).code == 7
+    assert started == [(command_line, 2)]
 
 
-def test_compare_works_in_one_process(run_zoo, monkeypatch):
+def test_compare_runs_in_a_single_process(run_zoo, monkeypatch):
     assert "--devices" in run_zoo("compare", "tiny", "--data", "dogs", "--devices", "2").err
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "0")

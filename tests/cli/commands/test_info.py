@@ -30,12 +30,12 @@ def test_a_head_with_its_options(run_zoo):
     assert "    hidden  (int >= 1, default 512): Width of the hidden layer." in out.splitlines()
 
 
-def test_a_dataset_with_its_licence_and_its_place(run_zoo, tmp_path):
+def test_a_dataset_with_its_licence_and_its_folder(run_zoo, tmp_path):
     out = run_zoo("info", "datasets/dogs").out
     assert "licence  CC-BY-4.0" in out
-    assert f"{tmp_path / 'home' / 'datasets' / 'dogs'} (nothing there yet)" in out
+    assert f"{tmp_path / 'home' / 'datasets' / 'dogs'} (not downloaded yet)" in out
     (tmp_path / "home" / "datasets" / "dogs").mkdir(parents=True)
-    assert "nothing there yet" not in run_zoo("info", "dogs").out
+    assert "not downloaded yet" not in run_zoo("info", "dogs").out
 
 
 def test_a_recipe(run_zoo):
@@ -46,19 +46,19 @@ def test_a_recipe(run_zoo):
     assert "  With --weights none" in lines
 
 
-def test_everything_of_one_name_is_shown(run_zoo, plugins, namesake):
-    plugins.append(namesake)
+def test_everything_with_the_name_is_described(run_zoo, plugins, same_name):
+    plugins.append(same_name)
     out = run_zoo("info", "tiny").out
     assert "torchvision/tiny, a backbone" in out
     assert "acme/tiny, a head" in out
 
 
 def test_json(run_zoo):
-    (told,) = json.loads(run_zoo("info", "tiny", "--json").out)
-    assert told["kind"] == "backbone"
-    assert told["size"]["parameters"] == 1392
-    assert told["size"]["stages"] == [["stem", 224], ["body", 1168]]
-    assert told["preprocess"]["size"] == [32, 32]
+    (backbone,) = json.loads(run_zoo("info", "tiny", "--json").out)
+    assert backbone["kind"] == "backbone"
+    assert backbone["size"]["parameters"] == 1392
+    assert backbone["size"]["stages"] == [["stem", 224], ["body", 1168]]
+    assert backbone["preprocess"]["size"] == [32, 32]
     (head,) = json.loads(run_zoo("info", "mlp", "--json").out)
     assert head["options"][0]["type"] == "int"
 
@@ -66,7 +66,7 @@ def test_json(run_zoo):
 @pytest.mark.parametrize(
     ("name", "near"), [("mpl", "heads/mlp"), ("dgos", "datasets/dogs"), ("tinny", "torchvision/tiny")]
 )
-def test_an_unknown_name_suggests_near_ones(run_zoo, name, near):
+def test_an_unknown_name_suggests_close_matches(run_zoo, name, near):
     code, out, err = run_zoo("info", name)
     assert (code, out) == (1, "")
     first, second = err.splitlines()

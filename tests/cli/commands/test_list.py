@@ -13,13 +13,13 @@ def test_lists_every_kind_and_families_in_one_line(run_zoo, make_run):
     lines = out.splitlines()
     assert lines[0] == "Backbones (1)"
     assert "  tiny      torchvision  A tiny network." in lines
-    assert "  timm/...  timm         Many networks. ('zoo list WORD' searches)" in lines
+    assert "  timm/...  timm         Many networks. ('zoo list WORD' searches them)" in lines
     assert "Heads (2)" in lines
     assert "Datasets (1)" in lines
     assert lines[-1] == "  tiny-linear-dogs-1  tiny      linear  dogs  93.1 % ± 1.8  3 min 12 s"
 
 
-def test_a_word_searches_families_and_names_each_by_what_finds_it(run_zoo):
+def test_a_word_searches_families_and_each_name_resolves(run_zoo):
     out = run_zoo("list", "TINY", "--kind", "backbones").out
     names = [line.split()[0] for line in out.splitlines()[2:] if line]
     # 'tiny' is torchvision's, so timm's needs its qualified name.
@@ -46,21 +46,21 @@ def test_json_holds_the_same(run_zoo, make_run):
     assert json.loads(run_zoo("list", "--json", "--kind", "heads").out).keys() == {"heads"}
 
 
-def test_nothing_found_says_so(run_zoo):
+def test_without_a_match_a_message_is_printed(run_zoo):
     code, out, _ = run_zoo("list", "nosuch")
     assert code == 0
-    assert out == "Nothing has 'nosuch' in its name. 'zoo list' lists all.\n"
+    assert out == "Nothing matches 'nosuch'. 'zoo list' lists everything.\n"
 
 
-def test_a_failed_plugin_is_told_on_stderr_and_disturbs_nothing(run_zoo, plugins, broken):
+def test_a_failed_plugin_is_a_warning_on_stderr(run_zoo, plugins, broken):
     plugins.append(broken)
     code, out, err = run_zoo("list")
     assert code == 0
     assert "tiny" in out
-    assert err == "warning: the plugin acme:broken failed; 'zoo plugins' tells why.\n"
+    assert err == "warning: The plugin acme:broken failed; 'zoo plugins' shows why.\n"
 
 
-def test_a_family_that_raises_is_told_and_the_others_are_listed(run_zoo, plugins, raising):
+def test_a_family_that_fails_is_a_warning_and_the_others_are_listed(run_zoo, plugins, raising):
     plugins.append(raising)
     code, out, err = run_zoo("list", "tiny")
     assert code == 0
@@ -71,17 +71,17 @@ def test_a_family_that_raises_is_told_and_the_others_are_listed(run_zoo, plugins
     assert "timm/tiny" in out
 
 
-def test_an_outsider_is_named_so_that_it_is_surely_found(run_zoo, plugins, outsider):
-    plugins.append(outsider)
+def test_a_third_party_entry_has_its_qualified_name(run_zoo, plugins, third_party):
+    plugins.append(third_party)
     assert "  acme/tiny  acme         A tiny network." in run_zoo("list").out.splitlines()
 
 
-def test_a_slow_family_says_so_on_stderr(run_zoo, monkeypatch):
+def test_slow_families_are_explained_on_stderr(run_zoo, monkeypatch):
     import zoo.cli.commands.list as module
 
-    monkeypatch.setattr(module, "_PATIENCE", 0.0)
+    monkeypatch.setattr(module, "_SECONDS_UNTIL_NOTICE", 0.0)
     monkeypatch.setattr(module, "list_entries", lambda *_, **__: time.sleep(0.2) or Listing([], []))
-    assert run_zoo("list", "x").err.startswith("Asking the libraries for their names")
+    assert run_zoo("list", "x").err.startswith("Importing libraries to list their names")
 
 
 @pytest.mark.parametrize("kind", ["backbone", "nosuch"])

@@ -38,7 +38,7 @@ def photos(tmp_path, make_run, monkeypatch):
     return folder
 
 
-def test_a_table_of_files_and_of_folders_at_any_depth(run_zoo, photos):
+def test_files_and_folders_at_any_depth_are_classified(run_zoo, photos):
     code, out, err = run_zoo("predict", "tiny-linear-dogs-1", "photos")
     assert (code, err) == (0, "")
     assert out.splitlines() == [
@@ -49,12 +49,12 @@ def test_a_table_of_files_and_of_folders_at_any_depth(run_zoo, photos):
     ]
 
 
-def test_top_shows_more_classes_and_no_more_than_there_are(run_zoo, photos):
+def test_top_shows_more_classes_up_to_all(run_zoo, photos):
     out = run_zoo("predict", "tiny-linear-dogs-1", "photos/b.jpg", "--top", "5").out
     assert out.splitlines()[1].split() == ["photos/b.jpg", "dog", "75.0", "%", "cat", "25.0", "%"]
 
 
-def test_unreadable_and_missing_files_are_named_and_the_others_go_on(run_zoo, photos):
+def test_unreadable_and_missing_files_are_reported_and_skipped(run_zoo, photos):
     (photos / "b.jpg").write_bytes(b"")
     (photos / "empty").mkdir()
     code, out, err = run_zoo("predict", "tiny-linear-dogs-1", "photos", "nosuch.jpg", "photos/empty")
@@ -64,14 +64,14 @@ def test_unreadable_and_missing_files_are_named_and_the_others_go_on(run_zoo, ph
     assert err.splitlines() == [
         "error: photos/b.jpg: cannot be read.",
         "error: nosuch.jpg: cannot be read.",
-        "error: photos/empty holds no photos.",
-        "3 of 5 could not be read.",
+        "error: photos/empty contains no photos.",
+        "3 of 5 photos could not be read.",
     ]
 
 
 def test_json(run_zoo, photos):
-    (told,) = json.loads(run_zoo("predict", "tiny-linear-dogs-1", "photos/b.jpg", "--json").out)
-    assert told == {
+    (prediction,) = json.loads(run_zoo("predict", "tiny-linear-dogs-1", "photos/b.jpg", "--json").out)
+    assert prediction == {
         "name": "photos/b.jpg",
         "label": "dog",
         "probability": 0.75,
@@ -79,7 +79,7 @@ def test_json(run_zoo, photos):
     }
 
 
-def test_csv_to_a_file_and_to_the_terminal(run_zoo, photos, tmp_path):
+def test_csv_to_a_file_and_to_stdout(run_zoo, photos, tmp_path):
     assert run_zoo("predict", "tiny-linear-dogs-1", "photos", "--csv", "out.csv").out == ""
     rows = list(csv.DictReader(io.StringIO((tmp_path / "out.csv").read_text())))
     assert [row["photo"] for row in rows] == ["photos/a.PNG", "photos/b.jpg", "photos/below/c.jpeg"]
@@ -94,13 +94,13 @@ def test_a_csv_that_cannot_be_written_is_an_error(run_zoo, photos):
     assert err.startswith("error: Cannot write nosuch/out.csv: No such file or directory.")
 
 
-def test_an_unknown_run_lists_near_ones(run_zoo, photos):
+def test_an_unknown_run_lists_close_matches(run_zoo, photos):
     code, _, err = run_zoo("predict", "tiny-linear-dog-1", "photos")
     assert code == 1
     assert "Did you mean tiny-linear-dogs-1?" in err
 
 
-def test_a_run_without_torch_is_told(run_zoo, make_run, monkeypatch):
+def test_without_torch_a_run_is_an_error(run_zoo, make_run, monkeypatch):
     make_run()
     monkeypatch.delitem(sys.modules, "zoo.inference.run_predictor")
     monkeypatch.setitem(sys.modules, "torch", None)
@@ -123,24 +123,24 @@ def box(plugins, opener, tmp_path):
     return tmp_path / "model.box"
 
 
-def test_a_file_is_opened_by_the_plugin_that_knows_it(run_zoo, box):
+def test_a_file_is_opened_by_its_plugin(run_zoo, box):
     code, out, err = run_zoo("predict", "model.box", "photo.png", "--top", "2", "--csv", "-", "--device", "cpu")
     assert (code, err) == (0, "")
     assert out == "photo,label,probability,cat,dog\nphoto.png,dog,0.750000,0.250000,0.750000\n"
 
 
 @pytest.mark.parametrize(
-    ("model", "told"),
+    ("model", "message"),
     [
         ("broken", "error: model.box is broken.\nExport it again."),
         ("bug", "error: The plugin acme:opener failed while opening model.box: ZeroDivisionError: 1 / 0"),
     ],
 )
-def test_a_file_that_cannot_be_opened_is_told(run_zoo, box, model, told):
+def test_a_file_that_cannot_be_opened_is_an_error(run_zoo, box, model, message):
     box.write_text(model)
     code, _, err = run_zoo("predict", "model.box", "photo.png")
     assert code == 1
-    assert err.startswith(told)
+    assert err.startswith(message)
 
 
 def test_the_device_is_passed_on(run_zoo, box):
@@ -148,7 +148,7 @@ def test_the_device_is_passed_on(run_zoo, box):
     assert (code, err) == (1, "error: There is no cuda here.\n")
 
 
-def test_files_that_nobody_opens_or_that_are_not_there_are_told(run_zoo, box, plugins, broken):
+def test_files_of_unknown_formats_and_missing_files_are_errors(run_zoo, box, plugins, broken):
     code, _, err = run_zoo("predict", "photo.png", "photo.png")
     assert code == 1
     assert err.startswith("error: photo.png is a file that cannot be opened.\nGive a run folder, or a file that ends")

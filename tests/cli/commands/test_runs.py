@@ -16,7 +16,7 @@ def test_runs_oldest_first_with_their_accuracy(run_zoo, make_run):
     ]
 
 
-def test_an_accuracy_on_the_validation_part_says_so(run_zoo, make_run):
+def test_a_validation_accuracy_is_marked(run_zoo, make_run):
     make_run(results={"val": {"accuracy": 0.9, "interval": [0.8, 1.0], "count": 50}, "seconds": 5.0})
     assert "90.0 % ± 10.0 (validation)" in run_zoo("runs").out
 
@@ -27,20 +27,20 @@ def test_a_word_selects(run_zoo, make_run):
     assert [row["name"] for row in json.loads(run_zoo("runs", "TWO", "--json").out)] == ["two-1"]
 
 
-def test_json_holds_plain_values(run_zoo, make_run):
+def test_json_has_plain_values(run_zoo, make_run):
     make_run()
     (row,) = json.loads(run_zoo("runs", "--json").out)
     assert row["accuracy"] == 0.931
     assert row["interval"] == [0.911, 0.947]
-    assert row["part"] == "test"
+    assert row["split"] == "test"
     assert row["seconds"] == 192.0
 
 
-def test_without_runs_it_says_how_to_make_one(run_zoo, tmp_path):
+def test_without_runs_a_message_explains_how_to_create_one(run_zoo, tmp_path):
     code, out, _ = run_zoo("runs")
     assert code == 0
-    assert out == "There are no runs below runs/.\n'zoo finetune resnet18 --data hotdog' makes one.\n"
-    assert "with 'x' in their name" in run_zoo("runs", "x", "--runs", tmp_path / "elsewhere").out
+    assert out == "There are no runs in runs/.\n'zoo finetune resnet18 --data hotdog' creates one.\n"
+    assert "matches 'x'" in run_zoo("runs", "x", "--runs", tmp_path / "elsewhere").out
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def two_runs(make_run):
         (folder / "model.safetensors").write_bytes(b"weights")
 
 
-def test_tags_are_given_shown_moved_and_withdrawn(run_zoo, two_runs):
+def test_tags_are_added_listed_moved_and_removed(run_zoo, two_runs):
     assert run_zoo("runs", "tag", "r-1", "hotdog").out == "hotdog@1 is r-1\n"
     assert run_zoo("runs", "tag", "r-2", "hotdog").out == "hotdog@2 is r-2\n"
     assert run_zoo("runs", "tag", "hotdog@2", "hotdog@prod").out == "hotdog@prod is r-2\n"
@@ -67,10 +67,10 @@ def test_tags_are_given_shown_moved_and_withdrawn(run_zoo, two_runs):
     assert rows == [["tag", "run"], ["hotdog@1", "r-1"], ["hotdog@2", "r-2"]]
     history = json.loads(run_zoo("runs", "tags", "hotdog@prod", "--history", "--json").out)
     assert [entry["run"] for entry in history] == ["r-2", "r-1", ""]
-    assert "(withdrawn)" in run_zoo("runs", "tags", "--history").out
+    assert "(removed)" in run_zoo("runs", "tags", "--history").out
 
 
-def test_a_numbered_version_that_is_taken_is_told(run_zoo, two_runs):
+def test_a_version_that_is_taken_is_an_error(run_zoo, two_runs):
     run_zoo("runs", "tag", "r-1", "hotdog@3")
     code, out, err = run_zoo("runs", "tag", "r-2", "hotdog@3")
     assert (code, out) == (1, "")
@@ -78,14 +78,14 @@ def test_a_numbered_version_that_is_taken_is_told(run_zoo, two_runs):
     assert "'zoo runs tag r-2 hotdog' gives the next number, hotdog@4." in err
 
 
-def test_a_run_that_is_gone_is_told(run_zoo, two_runs, tmp_path):
+def test_a_deleted_run_is_marked(run_zoo, two_runs, tmp_path):
     run_zoo("runs", "tag", "r-1", "hotdog")
     shutil.rmtree(tmp_path / "runs" / "r-1")
     assert "r-1 (gone)" in run_zoo("runs", "tags").out
     assert "which is gone from runs/" in run_zoo("evaluate", "hotdog@1").err
 
 
-def test_runs_are_listed_though_the_tags_cannot_be_read(run_zoo, two_runs, tmp_path):
+def test_runs_are_listed_even_if_the_tags_cannot_be_read(run_zoo, two_runs, tmp_path):
     (tmp_path / "runs" / "tags.json").write_text("{")
     code, out, err = run_zoo("runs")
     assert (code, len(out.splitlines())) == (0, 3)
@@ -93,7 +93,7 @@ def test_runs_are_listed_though_the_tags_cannot_be_read(run_zoo, two_runs, tmp_p
     assert run_zoo("runs", "tags").code == 1
 
 
-def test_the_group_says_how_to_list_and_how_to_name(run_zoo):
+def test_the_help_explains_how_to_list_and_tag(run_zoo):
     out = run_zoo("runs", "--help").out
     for word in ("list", "tag", "tags", "untag", "zoo runs [WORD]"):
         assert word in out

@@ -33,16 +33,16 @@ def test_augmented_views_have_the_size_of_the_backbone(run_zoo, photos):
 
 
 @pytest.mark.parametrize(
-    ("args", "told"),
+    ("args", "message"),
     [
         (["./nosuch"], "does not exist"),
         (["./photos", "--count", "0"], "option 'count' is 0"),
-        (["./photos", "--part", "val"], "part 'val'"),
+        (["./photos", "--split", "val"], "split 'val'"),
         (["./photos", "--augmented", "--hflip", "2"], "option 'hflip' is '2', out of bounds"),
         (["./photos", "--augmented", "--backbone", "nosuch"], "There is no backbone 'nosuch'"),
     ],
 )
-def test_what_is_wrong_is_told(run_zoo, photos, args, told):
+def test_invalid_values_are_errors(run_zoo, photos, args, message):
     code, _, err = run_zoo("show", *args)
     assert code == 1
-    assert told in err
+    assert message in err

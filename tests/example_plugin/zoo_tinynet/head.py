@@ -1,4 +1,4 @@
-"""A head that sees the average and the maximum of the map, side by side."""
+"""A head on the average and the maximum of the feature map."""
 
 import torch
 from torch import Tensor, nn
@@ -7,7 +7,7 @@ import zoo
 
 
 class AvgMaxHead(zoo.Head):
-    """One linear layer over both poolings; loss and activation come from `zoo.Head`."""
+    """A linear layer on the concatenated poolings; loss and activation come from `zoo.Head`."""
 
     def __init__(self, request: zoo.HeadRequest) -> None:
         super().__init__(request.criterion)

@@ -1,3 +1,3 @@
-"""The commands, one module each: parse, call the library, print. Imported when the command runs."""
+"""The commands, one module each, imported when the command runs: parse, call one library function, print."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``zoo compare``: fine-tunes with several values of an option, and draws the curves beside each other."""
+"""``zoo compare``: fine-tunes with several values of options, and compares the results."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.commands.finetune import require_data
 from zoo.cli.commands.options import (
     PAIRS,
     GroupedCommand,
@@ -17,11 +16,13 @@ from zoo.cli.commands.options import (
     config_options,
     flag_of,
     given_values,
+    json_option,
     quiet_option,
+    require_data,
     runs_option,
 )
 from zoo.cli.terminal import console
-from zoo.cli.terminal.formatting import format_duration, format_percent
+from zoo.cli.terminal.formatting import format_duration
 from zoo.cli.terminal.observers import display_events
 from zoo.config import FinetuneConfig
 from zoo.errors import ConfigError
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     metavar="N,N,...",
     default="0",
     show_default=True,
-    help="Train each variant once with each of these seeds.",
+    help="Seeds; each variant is trained once with each of them.",
 )
 @runs_option
 @click.option(
@@ -56,10 +57,10 @@ if TYPE_CHECKING:
     cls=GroupedOption,
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Folder of the picture and the table.  [default: that of the runs]",
+    help="Directory for the plot and the table.  [default: the directory of the runs]",
 )
 @quiet_option
-@click.option("--json", "as_json", cls=GroupedOption, is_flag=True, help="Print the table as JSON, and nothing else.")
+@json_option
 def command(
     backbone: str,
     data: str | None,
@@ -70,18 +71,19 @@ def command(
     as_json: bool,
     **values: Any,
 ) -> None:
-    """Fine-tune BACKBONE with several values of an option, and draw the curves beside each other.
+    """Fine-tune BACKBONE with several values of options, and compare the results in a table and a plot.
 
-    Any option takes several values, separated by commas; every combination is one variant.
+    Every option accepts several values, separated by commas. Each combination of values is one variant.
     """
     data = require_data(data)
     grid, common = split_grid(given_values(values))
-    tried = [check_value(_info("seed"), seed.strip(), owner="compare") for seed in seeds.split(",")]
-    if not grid and len(tried) == 1:
+    seed_values = [check_value(_info("seed"), seed.strip(), owner="compare") for seed in seeds.split(",")]
+    if not grid and len(seed_values) == 1:
         raise ConfigError(
             "There is nothing to compare: no option has several values.",
             hint="Separate values by commas: --weights pretrained,none or --seeds 0,1,2",
         )
+    from zoo.metrics.intervals import format_mean
     from zoo.training.compare import compare
 
     with display_events(quiet=quiet or as_json, next_steps=False) as observer:
@@ -90,7 +92,7 @@ def command(
             data=data,
             grid=grid,
             common=common,
-            seeds=tried,
+            seeds=seed_values,
             runs=runs,
             output=output,
             observer=observer,
@@ -102,21 +104,21 @@ def command(
         rows = [
             (
                 variant.name,
-                _mean(variant.mean, variant.half_width),
+                format_mean(variant.accuracies),
                 str(len(variant.runs)),
                 format_duration(fmean(variant.seconds)),
             )
             for variant in comparison.variants
         ]
-        console.write_table(("variant", "accuracy", "runs", "time a run"), rows, right=(2, 3))
+        console.write_table(("variant", "accuracy", "runs", "time per run"), rows, right=(2, 3))
     click.echo(comparison.picture)
 
 
 def split_grid(given: Mapping[str, Any]) -> tuple[dict[str, list[Any]], dict[str, Any]]:
-    """Tells the options with several values from those with one; every value is parsed and checked.
+    """Separates the options with several values from those with one, and checks every value.
 
     Raises:
-        ConfigError: A value is wrong, or said twice.
+        ConfigError: A value is invalid or given twice.
     """
     grid: dict[str, list[Any]] = {}
     common: dict[str, Any] = {}
@@ -126,7 +128,7 @@ def split_grid(given: Mapping[str, Any]) -> tuple[dict[str, list[Any]], dict[str
             continue
         choices = [check_value(_info(name), part.strip(), owner="compare") for part in text.split(",")]
         if len(set(choices)) < len(choices):
-            raise ConfigError(f"{flag_of(name)} {text} names a value twice.", hint="Say each value once.")
+            raise ConfigError(f"{flag_of(name)} {text} repeats a value.", hint="Give each value once.")
         if len(choices) > 1:
             grid[name] = choices
         else:
@@ -136,7 +138,3 @@ def split_grid(given: Mapping[str, Any]) -> tuple[dict[str, list[Any]], dict[str
 
 def _info(name: str) -> OptionInfo:
     return next(info for info in describe_options(FinetuneConfig) if info.name == name)
-
-
-def _mean(mean: float, half_width: float | None) -> str:
-    return format_percent(mean) if half_width is None else f"{format_percent(mean)} ± {100 * half_width:.1f}"

@@ -1,4 +1,4 @@
-"""``zoo evaluate``: scores a run on a part of its data, or a run or an exported file on other data."""
+"""``zoo evaluate``: measures the accuracy of a run or an exported file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from zoo.cli.commands.options import device_option, json_option, runs_option
+from zoo.cli.commands.options import device_option, json_option, quiet_option, runs_option, split_option
 from zoo.cli.terminal import console
 from zoo.cli.terminal.formatting import format_accuracy, format_percent
 from zoo.cli.terminal.observers import display_events
@@ -17,26 +17,30 @@ if TYPE_CHECKING:
 
     from zoo.metrics.classification import Evaluation
 
-_MOST_CLASSES = 12  # of a confusion matrix that a terminal can show
+_MAX_CLASSES = 12  # of a confusion matrix that fits a terminal
 
 
 @click.command(name="evaluate")
 @click.argument("run", metavar="RUN-OR-FILE")
-@click.option("--data", metavar="DATA", help="Other data: a dataset's name, a folder, a CSV.  [default: the run's own]")
-@click.option("--part", type=click.Choice(["test", "val", "train"]), default="test", show_default=True)
+@click.option(
+    "--data", metavar="DATA", help="Other data: a dataset, a folder or a CSV file.  [default: the data of the run]"
+)
+@split_option(help="Split to evaluate on.")
 @device_option
 @runs_option
+@quiet_option
 @json_option
-def command(run: str, data: str | None, part: str, device: str, runs: Path, as_json: bool) -> None:
-    """Score a run or an exported file.
+def command(run: str, data: str | None, split: str, device: str, runs: Path, quiet: bool, as_json: bool) -> None:
+    """Measure the accuracy of a run or an exported file.
 
-    Accuracy with its interval, figures of each class, confusion matrix, calibration error.
+    Prints the accuracy with its 95 % interval, the metrics of each class, the confusion matrix and the calibration
+    error.
     """
     model = find_model(run, runs=runs, ask=console.passphrase_prompt())
     from zoo.inference.evaluate import evaluate
 
-    with display_events(quiet=as_json, next_steps=False) as observer:
-        evaluation = evaluate(model, data=data, part=part, device=device, observer=observer)
+    with display_events(quiet=quiet or as_json, next_steps=False) as observer:
+        evaluation = evaluate(model, data=data, part=split, device=device, observer=observer)
     if as_json:
         console.write_json(evaluation.to_dict())
     else:
@@ -44,8 +48,8 @@ def command(run: str, data: str | None, part: str, device: str, runs: Path, as_j
 
 
 def _write(evaluation: Evaluation) -> None:
-    told = format_accuracy(evaluation.accuracy, evaluation.interval)
-    console.write_heading(f"accuracy  {told}  ({evaluation.count} photos)")
+    accuracy = format_accuracy(evaluation.accuracy, evaluation.interval)
+    console.write_heading(f"accuracy  {accuracy}  ({evaluation.count} photos)")
     console.write_pairs(
         [
             ("macro F1", format_percent(evaluation.macro_f1)),
@@ -59,8 +63,8 @@ def _write(evaluation: Evaluation) -> None:
         for c in evaluation.per_class
     ]
     console.write_table(("class", "precision", "recall", "F1", "photos"), rows, right=(1, 2, 3, 4))
-    if len(evaluation.classes) <= _MOST_CLASSES:
-        click.echo("\nConfusion: a row for each true class, a column for each predicted one")
+    if len(evaluation.classes) <= _MAX_CLASSES:
+        click.echo("\nConfusion matrix: one row per true class, one column per predicted class")
         table = [
             (name, *map(str, counts)) for name, counts in zip(evaluation.classes, evaluation.confusion, strict=True)
         ]

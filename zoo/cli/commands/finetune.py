@@ -12,9 +12,10 @@ from zoo.cli.commands.options import (
     config_options,
     given_values,
     quiet_option,
+    require_data,
     runs_option,
 )
-from zoo.cli.groups import ARGUMENTS
+from zoo.cli.groups import ARGUMENTS, UsageError
 from zoo.cli.terminal.observers import display_events
 from zoo.config import make_config
 from zoo.training.distributed.process_group import ProcessGroup
@@ -37,18 +38,21 @@ if TYPE_CHECKING:
 @click.argument("backbone", required=False)
 @config_options()
 @click.option(
-    "--resume", cls=GroupedOption, metavar="RUN", help="Go on with a run that was stopped; nothing else is said."
+    "--resume",
+    cls=GroupedOption,
+    metavar="RUN",
+    help="Continue a run that was interrupted, with the settings of that run.",
 )
 @click.option(
     "--resume-anyway",
     "anyway",
     cls=GroupedOption,
     is_flag=True,
-    help="With --resume: go on although data, configuration or code have changed since.",
+    help="With --resume: continue even if data, configuration or code have changed.",
 )
 @runs_option
 @quiet_option
-@click.option("--json", "as_json", cls=GroupedOption, is_flag=True, help="Print every event as a line of JSON.")
+@click.option("--json", "as_json", cls=GroupedOption, is_flag=True, help="Print each event as one line of JSON.")
 def command(
     backbone: str | None,
     data: str | None,
@@ -59,35 +63,38 @@ def command(
     as_json: bool,
     **values: Any,
 ) -> None:
-    """Fine-tune BACKBONE on photos; leaves a run folder.
+    """Fine-tune BACKBONE on photos, and save weights, results and plots in a run folder.
 
-    What is not said, the recipe decides; the defaults shown are those of the default recipe.
+    Options that are not given take their values from the recipe. The defaults shown are those of the default recipe.
     """
     given = given_values(values)
     if resume is not None:
         if backbone or data or given:
-            raise click.UsageError("--resume takes everything from the run; leave the backbone and the options out.")
-        config, work = _config_of(resume, runs), _resume(resume, runs, anyway=anyway)
+            raise UsageError(
+                "--resume takes all settings from the run.", hint="Leave out the backbone and the other options."
+            )
+        config, train = _config_of(resume, runs), _resume(resume, runs, anyway=anyway)
     elif anyway:
-        raise click.UsageError("--resume-anyway goes with --resume RUN.")
+        raise UsageError("--resume-anyway is only valid with --resume RUN.")
     elif backbone is None:
-        raise click.UsageError(
-            "Which backbone? For example: zoo finetune resnet18 --data hotdog. 'zoo list' lists all."
+        raise UsageError(
+            "Missing argument 'BACKBONE'.",
+            hint="For example: 'zoo finetune resnet18 --data hotdog'. 'zoo list' lists the backbones.",
         )
     else:
         config = make_config(backbone, data=require_data(data), **given)
-        work = _finetune(config, runs)
+        train = _finetune(config, runs)
     if config.devices > 1 and ProcessGroup.from_environment().is_single:
         context = click.get_current_context()
         if resume is None:
-            _check(config, runs)
+            _check_names(config, runs)
         context.exit(_launch(config, context.meta[ARGUMENTS]))
     with display_events(as_json=as_json, quiet=quiet) as observer:
-        work(observer)
+        train(observer)
 
 
-def _check(config: FinetuneConfig, runs: Path) -> None:
-    """Finds what is wrong with names and paths before any process is started."""
+def _check_names(config: FinetuneConfig, runs: Path) -> None:
+    """Fails fast on a wrong name or path, before other processes are started."""
     from zoo.plugins.registry import load_registry
     from zoo.training.finetune import check_names
 
@@ -118,23 +125,3 @@ def _resume(reference: str, runs: Path, *, anyway: bool) -> Callable[[Observer],
     from zoo.training.finetune import resume
 
     return lambda observer: resume(reference, runs=runs, anyway=anyway, observer=observer)
-
-
-def require_data(data: str | None) -> str:
-    """Returns `data`; when it is missing, tells what it can be.
-
-    Raises:
-        click.UsageError: It is missing.
-    """
-    if data:
-        return data
-    from zoo.plugins.kinds import DATASET
-    from zoo.plugins.registry import load_registry
-
-    named = ", ".join(offer.spec.name for offer in load_registry().offers(DATASET)) or "none installed"
-    raise click.UsageError(
-        "What shall it learn from? Give --data one of:\n"
-        f"  a dataset        {named}\n"
-        "  a folder         ./photos, with a folder of photos for each class\n"
-        "  a CSV file       photos.csv, of path,label"
-    )

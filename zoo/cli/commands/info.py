@@ -1,4 +1,4 @@
-"""``zoo info``: tells all about a backbone, head, dataset or recipe."""
+"""``zoo info``: shows the details of a backbone, head, dataset or recipe."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @click.argument("name")
 @json_option
 def command(name: str, as_json: bool) -> None:
-    """Tell all about NAME, a backbone, head, dataset or recipe: options, size, preprocessing, weights, licence."""
+    """Show the details of a backbone, head, dataset or recipe: options, size, preprocessing, weights and licence."""
     found = describe(name, load_registry())
     if as_json:
         console.write_json([description.to_dict() for description in found])
@@ -64,7 +64,7 @@ def _backbone_pairs(description: BackboneDescription) -> list[tuple[str, str]]:
 
 def _weights_pairs(weights: WeightsInfo | None) -> list[tuple[str, str]]:
     if weights is None:
-        return [("weights", "none; train it with --weights none")]
+        return [("weights", "none available; train with --weights none")]
     published = f", ImageNet top-1 {weights.accuracy:.1f} %" if weights.accuracy is not None else ""
     return [
         ("weights", f"{weights.name}{published}"),
@@ -74,7 +74,7 @@ def _weights_pairs(weights: WeightsInfo | None) -> list[tuple[str, str]]:
 
 
 def describe_preprocess(preprocess: Preprocess) -> str:
-    """Returns the preprocessing in words, in the order in which it happens."""
+    """Returns the steps of the preprocessing in one line."""
     height, width = preprocess.size
     resize = {
         "shorter": f"shorter side to {preprocess.resize}, centre crop",
@@ -88,24 +88,24 @@ def describe_preprocess(preprocess: Preprocess) -> str:
 def _write_stages(description: BackboneDescription) -> None:
     if description.size is None:
         return
-    click.echo("\n  Stages, as --freeze counts them")
+    click.echo("\n  Stages, as counted by --freeze")
     stages = description.size.stages
     rows = [(str(number), name, format_count(size)) for number, (name, size) in enumerate(stages, start=1)]
     console.write_table(("", "stage", "parameters"), rows, right=(0, 2), indent=4)
 
 
 def _dataset_pairs(description: DatasetDescription) -> list[tuple[str, str]]:
-    state = description.folder if description.present else f"{description.folder} (nothing there yet)"
-    return [("licence", description.licence or "not stated"), ("files", state)]
+    files = description.folder if description.present else f"{description.folder} (not downloaded yet)"
+    return [("licence", description.licence or "not stated"), ("files", files)]
 
 
 def _write_recipe(description: RecipeDescription) -> None:
-    parts: list[tuple[str, Mapping[str, Any]]] = [
-        ("Differs from the defaults in 'zoo finetune --help' by", description.values),
+    sections: list[tuple[str, Mapping[str, Any]]] = [
+        ("Differences from the defaults in 'zoo finetune --help'", description.values),
         ("With --weights none", description.from_scratch),
         ("With --freeze all", description.frozen),
     ]
-    for title, values in parts:
+    for title, values in sections:
         if values:
             click.echo(f"\n  {title}")
             console.write_pairs([(flag_of(name), format_option(value)) for name, value in values.items()], indent=4)

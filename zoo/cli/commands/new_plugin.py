@@ -1,10 +1,12 @@
-"""``zoo new-plugin``: writes the skeleton of a plugin."""
+"""``zoo new-plugin``: creates a plugin project."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import click
+
+from zoo.cli.commands.options import quiet_option
 
 
 @click.command(name="new-plugin")
@@ -14,15 +16,20 @@ import click
     "folder",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="The plugin's own folder, which is made.  [default: ./NAME]",
+    help="Directory to create.  [default: ./NAME]",
 )
-def command(name: str, folder: Path | None) -> None:
-    """Write the skeleton of a plugin called NAME: a distribution of its own, with a test that passes."""
+@quiet_option
+def command(name: str, folder: Path | None, quiet: bool) -> None:
+    """Create a plugin project called NAME, with a backbone, a head and a test that passes."""
     from zoo.cli.scaffold import write_plugin
 
     folder = folder or Path(name)
-    for file in write_plugin(name, folder):
-        click.echo(f"wrote {file}")
-    click.echo("\nWhat to do next:")
-    click.echo(f"  pip install -e {folder}   then 'zoo plugins' lists it")
-    click.echo(f"  pytest {folder}           checks that it keeps the contract")
+    files = write_plugin(name, folder)
+    if quiet:
+        click.echo(folder)
+        return
+    for file in files:
+        click.echo(f"created {file}")
+    click.echo("\nNext steps:")
+    click.echo(f"  pip install -e {folder}   # 'zoo plugins' then lists it")
+    click.echo(f"  pytest {folder}           # checks it against the contract")

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from zoo.cli.groups import UsageError
 from zoo.cli.terminal.formatting import format_option
 from zoo.config import FinetuneConfig
 from zoo.plugins.options import OptionInfo, describe_options, parse_pairs
@@ -75,6 +76,27 @@ def split_option(*, default: str = "test", help: str) -> Callable[[F], F]:
         default=default,
         show_default=True,
         help=help,
+    )
+
+
+def require_data(data: str | None) -> str:
+    """Returns `data` if it was given.
+
+    Raises:
+        UsageError: It was not; the message lists what it can be.
+    """
+    if data:
+        return data
+    from zoo.plugins.kinds import DATASET
+    from zoo.plugins.registry import load_registry
+
+    names = ", ".join(offer.spec.name for offer in load_registry().offers(DATASET)) or "none installed"
+    raise UsageError(
+        "Missing option '--data'. It can be:\n"
+        f"  a dataset        {names}\n"
+        "  a folder         ./photos, with one subfolder of photos per class\n"
+        "  a CSV file       photos.csv, with the columns path,label",
+        ctx=click.get_current_context(),
     )
 
 
@@ -169,7 +191,7 @@ def _metavar(info: OptionInfo) -> str:
         return "yes|no"
     if info.choices:
         return "|".join(map(str, info.choices))
-    words = (*info.words, *(("none",) if info.optional else ()))
+    words = (*info.literals, *(("none",) if info.optional else ()))
     return "|".join(({"int": "N", "float": "X", "str": "TEXT"}[info.type.__name__], *words))
 
 

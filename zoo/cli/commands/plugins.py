@@ -1,4 +1,4 @@
-"""``zoo plugins``: lists the plugins, what they offer, and what failed."""
+"""``zoo plugins``: lists the plugins, what they provide and why any of them failed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.commands.options import json_option
+from zoo.cli.commands.options import json_option, quiet_option
 from zoo.cli.terminal import console
 from zoo.plugins.kinds import KINDS
 from zoo.plugins.registry import load_registry
@@ -17,28 +17,29 @@ if TYPE_CHECKING:
 
 
 @click.command(name="plugins")
-@click.option("--verbose", "-v", is_flag=True, help="Show the traceback of what failed.")
+@click.option("--verbose", "-v", is_flag=True, help="Show the tracebacks of failed plugins.")
+@quiet_option
 @json_option
-def command(verbose: bool, as_json: bool) -> None:
-    """List the plugins: where each comes from, what it offers, what failed and why."""
+def command(verbose: bool, quiet: bool, as_json: bool) -> None:
+    """List the plugins: the distribution and version of each, what it provides, and why any of them failed."""
     plugins = load_registry().plugins
     if as_json:
         console.write_json([_to_dict(plugin) for plugin in plugins])
         return
-    rows = [(plugin.key, plugin.version, _offers(plugin)) for plugin in plugins]
-    console.write_table(("plugin", "version", "offers"), rows)
+    rows = [(plugin.key, plugin.version, _summarize(plugin)) for plugin in plugins]
+    console.write_table(("plugin", "version", "provides"), rows)
     for plugin in plugins:
         if plugin.error and not plugin.blocked:
             click.echo()
             click.echo(f"{click.style(plugin.key, bold=True)} failed: {printable(plugin.error)}")
             if verbose and plugin.details:
                 click.echo(plugin.details.rstrip())
-    if not verbose and any(plugin.details for plugin in plugins):
-        click.echo("\n'zoo plugins --verbose' shows where.")
+    if not verbose and not quiet and any(plugin.details for plugin in plugins):
+        click.echo("\n'zoo plugins --verbose' shows the tracebacks.")
 
 
-def names(plugin: Plugin) -> dict[str, list[str]]:
-    """Returns the names of what a plugin offers, by kind; families follow the kind that they are of."""
+def names_by_kind(plugin: Plugin) -> dict[str, list[str]]:
+    """Returns the names that a plugin provides, by kind; families follow the kind of their members."""
     found: dict[str, list[str]] = {}
     for kind in KINDS:
         found[kind.plural] = [spec.name for spec in plugin.specs(kind)]
@@ -47,13 +48,13 @@ def names(plugin: Plugin) -> dict[str, list[str]]:
     return found
 
 
-def _offers(plugin: Plugin) -> str:
+def _summarize(plugin: Plugin) -> str:
     if plugin.error:
-        return plugin.error if plugin.blocked else "nothing: failed"
+        return plugin.error if plugin.blocked else "failed"
     singular = {"families": "family of backbones"} | {kind.plural: kind.name for kind in KINDS}
     parts = [
         f"{len(listed)} {kind if len(listed) > 1 else singular[kind]}"
-        for kind, listed in names(plugin).items()
+        for kind, listed in names_by_kind(plugin).items()
         if listed
     ]
     return ", ".join([*parts, *(["commands"] if plugin.add_commands else [])]) or "nothing"
@@ -66,7 +67,7 @@ def _to_dict(plugin: Plugin) -> dict[str, Any]:
         "version": plugin.version,
         "qualifier": plugin.qualifier,
         "built_in": plugin.built_in,
-        **names(plugin),
+        **names_by_kind(plugin),
         "commands": plugin.add_commands is not None,
         "blocked": plugin.blocked,
         "error": plugin.error,

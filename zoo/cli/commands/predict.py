@@ -1,4 +1,4 @@
-"""``zoo predict``: tells what is on photos."""
+"""``zoo predict``: classifies photos."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.commands.options import device_option, json_option, runs_option
+from zoo.cli.commands.options import device_option, json_option, quiet_option, runs_option
 from zoo.cli.terminal import console
 from zoo.cli.terminal.formatting import format_percent
 from zoo.errors import RunError, ZooError
 from zoo.inference.open import find_model, load_model
-from zoo.utils.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,11 +26,20 @@ _STDOUT = "-"
 
 @click.command(name="predict")
 @click.argument("run", metavar="RUN-OR-FILE")
-@click.argument("paths", nargs=-1, required=True, metavar="FILES-OR-FOLDERS...", type=click.Path(path_type=Path))
-@click.option("--top", type=click.IntRange(min=1), default=1, metavar="K", help="Show the K most likely classes.")
-@click.option("--csv", "csv_file", metavar="FILE", help="Write all probabilities to a CSV file; - for the terminal.")
+@click.argument("paths", nargs=-1, required=True, metavar="FILE-OR-DIR...", type=click.Path(path_type=Path))
+@click.option(
+    "--top",
+    type=click.IntRange(min=1),
+    default=1,
+    metavar="K",
+    help="Number of classes to show, the most likely first.  [default: 1]",
+)
+@click.option(
+    "--csv", "csv_file", metavar="FILE", help="Write all probabilities to a CSV file, or to stdout if FILE is -."
+)
 @device_option
 @runs_option
+@quiet_option
 @json_option
 @click.pass_context
 def command(
@@ -42,21 +50,22 @@ def command(
     csv_file: str | None,
     device: str,
     runs: Path,
+    quiet: bool,
     as_json: bool,
 ) -> None:
-    """Tell what a run, or an exported file, sees on photos: files, or folders searched at any depth.
+    """Classify photos with a run or an exported file. Folders are searched recursively.
 
-    A photo that cannot be read is named on stderr, the others go on; the exit code is then 1.
+    A photo that cannot be read is reported on stderr and skipped; the exit code is then 1.
     """
     model = find_model(run, runs=runs, ask=console.passphrase_prompt())
     failed: list[ZooError] = []
-    with _opened(csv_file) as stream:
+    with _open_csv(csv_file) as stream:
         predictor = load_model(model, device=device)
-        for note in predictor.notes:
-            click.echo(f"{click.style('note:', fg='yellow', bold=True)} {printable(note)}", err=True)
+        for note in () if quiet else predictor.notes:
+            console.write_warning(note)
         write_row = _row_writer(stream, predictor.classes)
         predictions = []
-        for prediction in _readable(predictor.predict_files(_photos(paths, failed)), failed):
+        for prediction in _skip_failures(predictor.predict_files(_find_photos(paths, failed)), failed):
             write_row(prediction)
             predictions.append(prediction)
     if as_json:
@@ -64,20 +73,20 @@ def command(
     elif csv_file is None and predictions:
         _write_table(predictions, top)
     if failed:
-        click.echo(f"{len(failed)} of {len(failed) + len(predictions)} could not be read.", err=True)
+        click.echo(f"{len(failed)} of {len(failed) + len(predictions)} photos could not be read.", err=True)
         ctx.exit(1)
 
 
-def _readable(outcomes: Iterable[Prediction | ZooError], failed: list[ZooError]) -> Iterator[Prediction]:
+def _skip_failures(outcomes: Iterable[Prediction | ZooError], failed: list[ZooError]) -> Iterator[Prediction]:
     for outcome in outcomes:
         if isinstance(outcome, ZooError):
-            _name(outcome.message, failed, outcome)
+            _report(outcome, failed)
         else:
             yield outcome
 
 
-def _photos(paths: Iterable[Path], failed: list[ZooError]) -> Iterator[Path]:
-    """Yields the files, and the images below the folders in the order of their names."""
+def _find_photos(paths: Iterable[Path], failed: list[ZooError]) -> Iterator[Path]:
+    """Yields the files, and the images in the folders sorted by name."""
     from zoo.data.sources.folder import IMAGE_SUFFIXES
     from zoo.errors import DataError
 
@@ -87,13 +96,13 @@ def _photos(paths: Iterable[Path], failed: list[ZooError]) -> Iterator[Path]:
             continue
         found = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
         if not found:
-            _name(f"{path} holds no photos.", failed, DataError(f"{path} holds no photos."))
+            _report(DataError(f"{path} contains no photos."), failed)
         yield from found
 
 
-def _name(message: str, failed: list[ZooError], error: ZooError) -> None:
+def _report(error: ZooError, failed: list[ZooError]) -> None:
     failed.append(error)
-    click.echo(f"{click.style('error:', fg='red', bold=True)} {printable(message)}", err=True)
+    console.write_error(error.message)
 
 
 def _write_table(predictions: Sequence[Prediction], top: int) -> None:
@@ -101,8 +110,8 @@ def _write_table(predictions: Sequence[Prediction], top: int) -> None:
     header = ["photo"] + ["class", "probability"] * top
     rows = []
     for prediction in predictions:
-        likely = list(prediction.probabilities.items())[:top]
-        rows.append([prediction.name, *(cell for name, p in likely for cell in (name, format_percent(p)))])
+        ranked = list(prediction.probabilities.items())[:top]
+        rows.append([prediction.name, *(cell for name, p in ranked for cell in (name, format_percent(p)))])
     console.write_table(header, rows, right=range(2, 2 * top + 1, 2))
 
 
@@ -116,7 +125,7 @@ def _to_dict(prediction: Prediction, top: int) -> dict[str, Any]:
 
 
 def _row_writer(stream: IO[str] | None, classes: Sequence[str]) -> Callable[[Prediction], None]:
-    """Returns a function that writes the row of a prediction, or does nothing where no CSV is asked for."""
+    """Returns a function that writes a prediction as a row of the CSV, or does nothing without a stream."""
     if stream is None:
         return lambda prediction: None
     writer = csv.writer(stream, lineterminator="\n")
@@ -130,8 +139,8 @@ def _row_writer(stream: IO[str] | None, classes: Sequence[str]) -> Callable[[Pre
 
 
 @contextlib.contextmanager
-def _opened(file: str | None) -> Iterator[IO[str] | None]:
-    """Opens what is to be written to, before anything slow begins."""
+def _open_csv(file: str | None) -> Iterator[IO[str] | None]:
+    """Opens the CSV file, before any slow work; None if there is none to write."""
     if file is None or file == _STDOUT:
         yield sys.stdout if file else None
         return

@@ -1,4 +1,4 @@
-"""``zoo show``: writes a sheet of a dataset's photos, as they are or as the network sees them in training."""
+"""``zoo show``: writes a contact sheet of a dataset's photos, as stored or as the network sees them in training."""
 
 from __future__ import annotations
 
@@ -7,12 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.commands.options import GroupedCommand, GroupedOption, config_options, given_values
+from zoo.cli.commands.options import (
+    GroupedCommand,
+    GroupedOption,
+    config_options,
+    given_values,
+    quiet_option,
+    split_option,
+)
 from zoo.cli.terminal.observers import display_events
 from zoo.config import make_config
 from zoo.events import Work
 from zoo.plugins.kinds import BACKBONE
-from zoo.plugins.registry import card_of, load_registry
+from zoo.plugins.registry import get_card, load_registry
 from zoo.preprocess import Preprocess
 
 if TYPE_CHECKING:
@@ -24,21 +31,14 @@ _FIELDS = (
     *("crop_scale", "hflip", "vflip", "rotation", "shear", "color_jitter", "randaugment"),
 )
 _COUNT, _COUNT_AUGMENTED = 24, 6
-_USUAL = Preprocess(size=(224, 224), resize=256)  # of most backbones
+_DEFAULT_PREPROCESS = Preprocess(size=(224, 224), resize=256)  # that of most backbones
 
 
 @click.command(cls=GroupedCommand, name="show")
 @click.argument("data")
+@split_option(default="train", help="Split to show.")
 @click.option(
-    "--part",
-    cls=GroupedOption,
-    type=click.Choice(["train", "val", "test"]),
-    default="train",
-    show_default=True,
-    help="Which part of the data.",
-)
-@click.option(
-    "--count", cls=GroupedOption, type=int, metavar="N", help="How many photos.  [default: 24, or 6 with --augmented]"
+    "--count", cls=GroupedOption, type=int, metavar="N", help="Number of photos.  [default: 24, or 6 with --augmented]"
 )
 @click.option(
     "--output",
@@ -49,29 +49,31 @@ _USUAL = Preprocess(size=(224, 224), resize=256)  # of most backbones
     help="The file to write.  [default: named after the data]",
 )
 @click.option(
-    "--augmented", cls=GroupedOption, is_flag=True, help="Show each photo with what the network sees of it in training."
+    "--augmented", cls=GroupedOption, is_flag=True, help="Show each photo with the views that the network trains on."
 )
 @click.option(
-    "--backbone", cls=GroupedOption, help="Of which backbone the input size and resizing are.  [default: 224 pixels]"
+    "--backbone", cls=GroupedOption, help="Use the input size and resizing of this backbone.  [default: 224 pixels]"
 )
+@quiet_option
 @config_options(only=_FIELDS)
 def command(
     data: str,
-    part: str,
+    split: str,
     count: int | None,
     output: Path | None,
     augmented: bool,
     backbone: str | None,
+    quiet: bool,
     **values: Any,
 ) -> None:
-    """Write a sheet of photos of DATA with their labels; with --augmented what the network sees of them."""
+    """Write a contact sheet of photos of DATA, with their labels."""
     config = make_config(backbone or "resnet18", data=data, **given_values(values))
     registry = load_registry()
     from zoo.data.sources.load import load_source
     from zoo.data.sources.resolve import resolve_data
     from zoo.report.sheets import write_sheet
 
-    with display_events() as observer:
+    with display_events(quiet=quiet, next_steps=False) as observer:
         images = load_source(
             resolve_data(data, registry=registry, options=config.data_options),
             progress=lambda what, done, total: observer(Work(what=what, done=done, total=total)),
@@ -85,9 +87,9 @@ def command(
         views = augmented_views(preprocess, Augmentation.from_config(config), seed=config.seed)
     target = output or Path(f"{images.name}{'-augmented' if augmented else ''}.png")
     number = count if count is not None else _COUNT_AUGMENTED if augmented else _COUNT
-    click.echo(write_sheet(images, target, split=part, count=number, seed=config.seed, views=views))
+    click.echo(write_sheet(images, target, split=split, count=number, seed=config.seed, views=views))
 
 
 def _preprocess(config: FinetuneConfig, backbone: str | None, registry: Registry) -> Preprocess:
-    preprocess = card_of(registry.find(BACKBONE, backbone)).preprocess if backbone else _USUAL
+    preprocess = get_card(registry.find(BACKBONE, backbone)).preprocess if backbone else _DEFAULT_PREPROCESS
     return preprocess if config.image_size is None else preprocess.at_size((config.image_size, config.image_size))
