@@ -59,14 +59,15 @@ def test_the_folder_that_a_record_names_is_told_before_it_is_read(made, tmp_path
     """A run from elsewhere may name any."""
     run, registry, _ = made
     folder = write_folder(tmp_path / "photos", make_images().test)
-    notes = []
-    for data in (folder, str(tmp_path / "gone.csv")):
-        record = dataclasses.replace(run.record, config={**run.config, "data": data})
-        with contextlib.suppress(DataError):
-            evaluate(Run(run.path, record), part="train", device="cpu", registry=registry, observer=notes.append)
-    told = [event.text for event in notes if isinstance(event, Note)]
-    assert f"The photos are read from {folder}, as the record of {run.name} says." == told[0]
-    assert f"The photos are read from {tmp_path / 'gone.csv'}, as the record of {run.name} says." == told[-1]
+    events = []
+    elsewhere = dataclasses.replace(run.record, config={**run.config, "data": folder})
+    with contextlib.suppress(DataError):
+        evaluate(Run(run.path, elsewhere), part="train", device="cpu", registry=registry, observer=events.append)
+    notes = [event.text for event in events if isinstance(event, Note)]
+    assert notes[0] == f"The photos are read from {folder}, as the record of {run.name} says."
+    gone = dataclasses.replace(run.record, config={**run.config, "data": str(tmp_path / "gone.csv")})
+    with pytest.raises(DataError, match=rf"gone\.csv does not exist. The record of {run.name} names it"):
+        evaluate(Run(run.path, gone), part="train", device="cpu", registry=registry)
 
 
 def test_classes_are_matched_by_name_not_by_position(made, tmp_path):

@@ -86,7 +86,11 @@ def find_samples(run: Run, *, part: str, data: str | None, registry: Registry, o
 def find_splits(run: Run, splits: Sequence[str], *, registry: Registry, observer: Observer) -> dict[str, list[Sample]]:
     """Loads the run's data once, and returns several of its splits with the run's labels; raises as `evaluate`."""
     config = config_of(run)
-    source = resolve_data(config.data, registry=registry, options=config.data_options, exclude=config.exclude)
+    try:
+        source = resolve_data(config.data, registry=registry, options=config.data_options, exclude=config.exclude)
+    except DataError as error:  # nobody passed this path
+        message = f"{error.message} The record of {run.name} names it."
+        raise DataError(message, hint="Pass the location of the data with --data.") from None
     if source.path is not None:  # any of this machine, if the record is a stranger's
         observer(Note(text=f"The photos are read from {source.path.absolute()}, as the record of {run.name} says."))
     images = load_splits(source, config, observer)

@@ -60,7 +60,7 @@ def assert_alike(run, other):
 def test_what_is_learnt_does_not_depend_on_what_is_kept(train, monkeypatch, values):
     kept = train(**values)
     assert kept.record.activation_cache["val"]
-    monkeypatch.setattr(PhotoCache, "room", lambda cache: 0)
+    monkeypatch.setattr(PhotoCache, "available_bytes", lambda cache: 0)
     anew = train(**values)
     assert not anew.record.activation_cache["val"]
     assert_alike(kept, anew)
@@ -100,7 +100,7 @@ def test_fewer_views_are_shown_only_where_that_saves_something(train):
 
 
 def test_views_that_do_not_fit_are_made_anew_and_that_is_told(train, monkeypatch):
-    monkeypatch.setattr(PhotoCache, "room", lambda cache: 8 * 4 * 4 * 4 * 12)
+    monkeypatch.setattr(PhotoCache, "available_bytes", lambda cache: 8 * 4 * 4 * 4 * 12)
     notes = []
     kept = train(views=2, observer=lambda event: notes.append(event) if isinstance(event, Note) else None).record[
         "kept"

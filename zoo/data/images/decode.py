@@ -128,7 +128,7 @@ def open_header(data: bytes) -> Image.Image:
         ExpensiveImageError: It is crafted to be expensive to open.
         Exception: Anything that Pillow raises.
     """
-    _quieten_pillow()
+    _silence_pillow()
     check_bytes(data)
     return Image.open(io.BytesIO(data), formats=_formats())
 
@@ -252,7 +252,7 @@ def _formats() -> tuple[str, ...]:
 _quiet_lock = threading.Lock()
 
 
-def _quieten_pillow() -> None:
+def _silence_pillow() -> None:
     """Silences Pillow's warnings about broken metadata.
 
     The filter is never removed: before Python 3.14, `warnings.catch_warnings` is not thread-safe.
