@@ -66,7 +66,7 @@ def test_images_are_split_and_limited_as_the_configuration_asks(plugin, registry
     everything = [*loaded.train, *loaded.val, *loaded.test]
     assert len({sample.name for sample in everything}) == len(everything)
     texts = [event.text for event in events if isinstance(event, Note)]
-    assert "Skipped 1 files; the first: notes.txt: no image." in texts
+    assert "Skipped files: 1; the first: notes.txt: no image." in texts
     assert any(text.startswith("These are noise.") for text in texts)
 
 
@@ -82,7 +82,7 @@ def test_excluded_photos_are_left_out_and_the_others_stay_in_their_split(plugin,
         remaining = tuple(sample for sample in getattr(before, name) if sample.name not in excluded)
         assert getattr(after, name) == remaining
     assert after.skipped == tuple(f"{name}: excluded, blurred" for name in (before.train[0].name, before.test[0].name))
-    assert Note(text=f"{listed} excludes 2 photos (3 are listed).") in events
+    assert Note(text=f"Excluded 2 of the 3 photos listed in {listed}.") in events
 
 
 def test_splits_that_the_data_has_are_unchanged(registry):

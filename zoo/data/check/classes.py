@@ -85,7 +85,7 @@ def _check_tiny(counts: Mapping[str, Mapping[str, int]]) -> Iterator[DataFinding
         tiny = {name: number for name, number in by_class.items() if 0 < number < TINY}
         if tiny:
             listed = ", ".join(f"'{name}' has {number}" for name, number in list(tiny.items())[:3])
-            more = f", and {len(tiny) - 3} more classes have fewer" if len(tiny) > 3 else ""
+            more = f", and {len(tiny) - 3} more classes" if len(tiny) > 3 else ""
             yield DataFinding(
                 kind="tiny-class",
                 about="tiny class" if len(tiny) == 1 else "tiny classes",

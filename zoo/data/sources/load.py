@@ -57,7 +57,7 @@ def load_splits(source: DataSource, config: FinetuneConfig, observer: Observer) 
             hint="Add photos of another class.",
         )
     if images.skipped:
-        observer(Note(text=f"Skipped {len(images.skipped)} files; the first: {images.skipped[0]}."))
+        observer(Note(text=f"Skipped files: {len(images.skipped)}; the first: {images.skipped[0]}."))
     if images.val and not images.test:
         observer(Note(text="The data has no test split: only the validation accuracy is reported.", warning=True))
     images = make_splits(
@@ -100,6 +100,6 @@ def _exclude(images: ImageSet, source: DataSource, observer: Observer) -> ImageS
     """Leaves out the listed photos after splitting, so that every other photo stays in its split."""
     remaining = apply_exclusions(images, source.exclusions)
     count = len(remaining.skipped) - len(images.skipped)
-    text = f"{source.exclude} excludes {count} photos ({len(source.exclusions)} are listed)."
+    text = f"Excluded {count} of the {len(source.exclusions)} photos listed in {source.exclude}."
     observer(Note(text=text, warning=not count))
     return remaining
