@@ -344,14 +344,14 @@ def test_wherever_photos_are_kept_the_weights_are_the_same(train, monkeypatch, t
     assert 0 < placed["part"]["train"]["kept"] < 36
     assert 0 < placed["part"]["train"]["bytes"] + placed["part"]["val"]["bytes"] <= 5000
     assert any(
-        "train photos are load_photos anew each time: load_photos photos may take" in note for note in notes["part"]
+        "train photos are decoded again in every epoch: decoded photos may use" in note for note in notes["part"]
     )
     assert placed["disk"]["train"]["reason"].startswith("written to")
     assert placed["found"]["train"]["reason"].startswith("found in")
     assert placed["off"]["val"] == {
         "tier": "off", "photos": 12, "kept": 0, "bytes": 0, "reason": "--cache off"
     }  # fmt: skip
-    assert not any("load_photos anew" in note for name in ("memory", "disk", "found") for note in notes[name])
+    assert not any("decoded again" in note for name in ("memory", "disk", "found") for note in notes[name])
 
 
 def test_validation_photos_are_decoded_once(train, monkeypatch):

@@ -103,7 +103,7 @@ class Job:
 
 
 def load_photos(job: Job, split: str, samples: Sequence[Sample], transform: Transform) -> PhotoStore:
-    """Returns the photos of a split, each load_photos once. Unreadable ones are reported, recorded and left out.
+    """Returns the photos of a split, each decoded once. Unreadable ones are reported, recorded and left out.
 
     Raises:
         DataError: No photo is readable, or the processes cannot read the same ones.
@@ -130,7 +130,7 @@ def load_photos(job: Job, split: str, samples: Sequence[Sample], transform: Tran
         job.record = job.record.with_data(unreadable={**job.record.data.unreadable, split: messages})
     if uncached := len(store) - store.cached:
         reason = placement["reason"]
-        job.observer(Note(text=f"{uncached} of {len(store)} {split} photos are load_photos anew each time: {reason}."))
+        job.observer(Note(text=f"{uncached} of {len(store)} {split} photos are decoded again in every epoch: {reason}."))
     return store
 
 
