@@ -357,11 +357,11 @@ def test_wherever_photos_are_kept_the_weights_are_the_same(train, monkeypatch, t
 def test_validation_photos_are_decoded_once(train, monkeypatch):
     from zoo.data.loading import store
 
-    load_photos = []
+    decoded = []
     decode = store.decode
-    monkeypatch.setattr(store, "decode", lambda source, **how: load_photos.append(how["name"]) or decode(source, **how))
+    monkeypatch.setattr(store, "decode", lambda source, **how: decoded.append(how["name"]) or decode(source, **how))
     train(epochs=2)
-    assert len(load_photos) == len(set(load_photos)) == 36 + 12 + 18
+    assert len(decoded) == len(set(decoded)) == 36 + 12 + 18
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ class Job:
         processes: The processes that train together; only the main one writes to the folder.
         started: Start time by `time.perf_counter`; of a resumed run, as if it had never been stopped.
         interrupts: Ctrl-C and SIGTERM.
-        cache: The cache of load_photos photos.
+        cache: The cache of decoded photos.
         micro_batches: How many images the network processes at a time.
         evaluated: Splits whose batches can be evaluated again, each with its readable samples.
     """
@@ -130,7 +130,9 @@ def load_photos(job: Job, split: str, samples: Sequence[Sample], transform: Tran
         job.record = job.record.with_data(unreadable={**job.record.data.unreadable, split: messages})
     if uncached := len(store) - store.cached:
         reason = placement["reason"]
-        job.observer(Note(text=f"{uncached} of {len(store)} {split} photos are decoded again in every epoch: {reason}."))
+        job.observer(
+            Note(text=f"{uncached} of {len(store)} {split} photos are decoded again in every epoch: {reason}.")
+        )
     return store
 
 
