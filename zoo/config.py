@@ -208,7 +208,7 @@ class FinetuneConfig:
         "benefit.",
         group="Machine",
     )
-    device: str = option("auto", help="auto, cpu, cuda, cuda:1 or mps.", group="Machine")
+    device: str = option("auto", help="Device to use: auto, cpu, cuda, cuda:1 or mps.", group="Machine")
     devices: int = option(
         1,
         help="Number of processes that share each step: one per GPU; on a CPU they divide the cores.",

@@ -35,7 +35,7 @@ _COMMANDS = {
     "Use a run": {
         "predict": "Classify photos.",
         "evaluate": "Measure the accuracy of a run or an exported file.",
-        "runs": "List the runs and name them with tags.",
+        "runs": "List the runs and tag them.",
     },
     "Explore": {
         "list": "List backbones, heads, datasets and runs.",

@@ -16,7 +16,7 @@ from zoo.training.compare import compare
 from zoo.training.distributed import launch
 
 ROOT = Path(__file__).parents[3]
-# A distribution as a plugin author would publish it: a small network, and a head that a test can slow down or make fail.
+# A distribution as an author would publish it: a small network, and a head that a test can slow down or make fail.
 PLUGIN = '''
 import os, time
 import fakes, zoo

@@ -114,8 +114,8 @@ def _write_recipe(description: RecipeDescription) -> None:
 def _write_options(description: Description) -> None:
     if not description.options:
         return
-    flag = {"backbone": "--backbone-option", "head": "--head-option", "dataset": "--data-option"}[description.kind]
-    click.echo(f"\n  Options, set with {flag} NAME=VALUE")
+    flag = {"backbone": "--backbone-option", "head": "--head-option", "dataset": "--data-option"}.get(description.kind)
+    click.echo(f"\n  Options, set with {flag} NAME=VALUE" if flag else "\n  Options")
     console.write_pairs(
         ((option.name, option.describe().partition(" ")[2]) for option in description.options), indent=4
     )

@@ -62,7 +62,11 @@ runs_option = click.option(
     help="Directory of the runs.",
 )
 device_option = click.option(
-    "--device", cls=GroupedOption, default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps."
+    "--device",
+    cls=GroupedOption,
+    default="auto",
+    show_default=True,
+    help="Device to use: auto, cpu, cuda, cuda:1 or mps.",
 )
 
 

@@ -31,8 +31,9 @@ _STDOUT = "-"
     "--top",
     type=click.IntRange(min=1),
     default=1,
+    show_default=True,
     metavar="K",
-    help="Number of classes to show, the most likely first.  [default: 1]",
+    help="Number of classes to show, the most likely first.",
 )
 @click.option(
     "--csv", "csv_file", metavar="FILE", help="Write all probabilities to a CSV file, or to stdout if FILE is -."

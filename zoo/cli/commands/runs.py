@@ -32,7 +32,7 @@ class _ListByDefault(click.Group):
 
 @click.group(name="runs", cls=_ListByDefault)
 def command() -> None:
-    """List the runs and name them with tags.
+    """List the runs and tag them.
 
     'zoo runs [WORD]' is short for 'zoo runs list [WORD]'. Every command that takes a run also takes a tag: a version
     such as hotdog@3, which never moves, or a label such as hotdog@prod, which can be moved to another run.
@@ -56,13 +56,13 @@ def list_command(word: str, runs: Path, quiet: bool, as_json: bool) -> None:
         click.echo("'zoo finetune resnet18 --data hotdog' creates one.")
 
 
-@command.command(name="tag", short_help="Name a run with a tag.")
+@command.command(name="tag", short_help="Tag a run.")
 @click.argument("run")
 @click.argument("name")
 @runs_option
 @quiet_option
 def tag_command(run: str, name: str, runs: Path, quiet: bool) -> None:
-    """Name RUN with the tag NAME: hotdog@3, hotdog@prod, or hotdog for the next version.
+    """Tag RUN as NAME: hotdog@3, hotdog@prod, or hotdog for the next version.
 
     A version is assigned once and never moves. Any other label can be moved, and keeps a history of its runs. With
     --quiet, only the tag is printed.
