@@ -126,7 +126,7 @@ def split_grid(given: Mapping[str, Any]) -> tuple[dict[str, list[Any]], dict[str
         if name in PAIRS:
             common[name] = text
             continue
-        choices = [check_value(_info(name), part.strip(), owner="compare") for part in text.split(",")]
+        choices = [check_value(_info(name), value.strip(), owner="compare") for value in text.split(",")]
         if len(set(choices)) < len(choices):
             raise ConfigError(f"{flag_of(name)} {text} repeats a value.", hint="Give each value once.")
         if len(choices) > 1:
