@@ -14,7 +14,7 @@ from zoo.plugins.entry_points import (
     find_plugins,
     import_target,
     is_blocked,
-    warn_of_unused,
+    warn_unused_blocks,
 )
 
 
@@ -118,14 +118,16 @@ def test_a_plugin_is_blocked_by_key_entry_or_distribution_in_any_spelling(name, 
 
 
 def test_blocked_names_are_separated_by_commas(monkeypatch):
+    monkeypatch.delenv(BLOCK_VARIABLE, raising=False)
+    assert blocked_names() == frozenset()
     monkeypatch.setenv(BLOCK_VARIABLE, " timm, ,acme:x ,")
     assert blocked_names() == {"timm", "acme:x"}
 
 
 def test_a_name_that_blocks_nothing_is_warned_of():
     candidate = Candidate(entry="nets", distribution="acme", version="1", load=object)
-    with pytest.warns(PluginWarning, match="ZOO_BLOCK_PLUGINS names 'ntes', which is no installed plugin"):
-        warn_of_unused(frozenset({"ntes", "nets"}), [candidate])
+    with pytest.warns(PluginWarning, match="ZOO_BLOCK_PLUGINS names 'ntes', but no such plugin is installed"):
+        warn_unused_blocks(frozenset({"ntes", "nets"}), [candidate])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        warn_of_unused(frozenset({"nets"}), [candidate])
+        warn_unused_blocks(frozenset({"nets"}), [candidate])

@@ -23,7 +23,7 @@ def one_hot(smoothing: float = 0.0) -> Tensor:
 def test_an_unknown_loss_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ConfigError, match="There is no loss 'cross-entropi'") as caught:
         Criterion(name="cross-entropi")
-    assert caught.value.hint == "Did you mean cross-entropy? One of: cross-entropy, focal, bce."
+    assert caught.value.hint == "Did you mean cross-entropy? The losses are cross-entropy, focal, bce."
 
 
 @pytest.mark.parametrize("smoothing", [-0.1, 1.1, math.nan])

@@ -89,13 +89,13 @@ def test_fields_that_text_cannot_set_are_left_out() -> None:
     assert [i.name for i in describe_options(Mixed)] == ["plain"]
 
 
-def test_a_number_may_also_be_a_word() -> None:
+def test_a_number_may_also_be_a_literal() -> None:
     @dataclass(frozen=True)
     class Sized:
         size: int | Literal["auto"] | None = option(32, minimum=1, help="images")
 
     (info,) = describe_options(Sized)
-    assert (info.type, info.words, info.optional, info.choices) == (int, ("auto",), True, ())
+    assert (info.type, info.literals, info.optional, info.choices) == (int, ("auto",), True, ())
     assert info.describe() == "size (int | auto >= 1, default 32): images"
     values = [check_value(info, text, owner="x") for text in ("auto", "AUTO", "64", 8, "none")]
     assert values == ["auto", "auto", 64, 8, None]
@@ -107,7 +107,7 @@ def test_a_number_may_also_be_a_word() -> None:
 def test_a_default_factory_gives_the_default() -> None:
     @dataclass(frozen=True)
     class Made:
-        name: str = field(default_factory=lambda: "made", metadata={"help": "made anew"})
+        name: str = field(default_factory=lambda: "made", metadata={"help": "created"})
 
     (described,) = describe_options(Made)
     assert not described.required
@@ -156,9 +156,9 @@ def test_text_and_typed_values_are_parsed(name: str, text: Any, value: Any) -> N
         ("old_style", 10**400, "not a finite number"),
         ("activation", "gellu", "Did you mean gelu"),
         ("bits", "12", "8 | 16"),
-        ("bias", "maybe", "not a yes or no"),
-        ("bias", 1, "not a yes or no"),
-        ("title", 3, "not a text"),
+        ("bias", "maybe", "not yes or no"),
+        ("bias", 1, "not yes or no"),
+        ("title", 3, "not text"),
         ("limit", "0", "out of bounds"),
     ],
 )
@@ -177,17 +177,17 @@ def test_an_unknown_option_lists_the_known_ones() -> None:
     message = refused(hiden="3")
     assert "head mlp has no option 'hiden'.\nDid you mean hidden?" in message
     assert "rate (float >= 0 <= 1, default 0.1): dropout" in message
-    with pytest.raises(ConfigError, match="it has none"):
+    with pytest.raises(ConfigError, match="It has no options"):
         make_options(NoOptions, {"x": "1"}, owner="head linear")
 
 
-def test_a_required_option_is_asked_for() -> None:
-    with pytest.raises(ConfigError, match="head x needs the option 'path_like'"):
+def test_a_required_option_must_be_set() -> None:
+    with pytest.raises(ConfigError, match="head x requires the option 'path_like'"):
         make_options(Required, {}, owner="head x")
     assert make_options(Required, {"path_like": "a"}, owner="head x").path_like == "a"
 
 
-def test_what_a_dataclass_itself_refuses_is_a_config_error() -> None:
+def test_a_value_error_of_the_dataclass_is_a_config_error() -> None:
     @dataclass(frozen=True, kw_only=True)
     class Even:
         n: int = 2
@@ -202,7 +202,7 @@ def test_what_a_dataclass_itself_refuses_is_a_config_error() -> None:
 
 @settings(deadline=None)  # a shared machine may stall
 @given(st.integers(1, 4096), st.floats(0, 1))
-def test_what_python_prints_parses_back(hidden: int, rate: float) -> None:
+def test_the_repr_of_a_value_is_parsed_back(hidden: int, rate: float) -> None:
     made = make(hidden=str(hidden), rate=repr(rate))
     assert (made.hidden, made.rate) == (hidden, rate)
 
@@ -225,6 +225,6 @@ def test_pairs_are_split_at_the_first_equals_sign() -> None:
 
 @pytest.mark.parametrize("pair", ["hidden", "=5", " =5", ""])
 def test_a_pair_without_name_or_equals_sign_is_refused(pair: str) -> None:
-    with pytest.raises(ConfigError, match="is not of the form name=value") as caught:
+    with pytest.raises(ConfigError, match="is not of the form NAME=VALUE") as caught:
         parse_pairs((pair,), flag="--head-option")
-    assert caught.value.hint == "For example: --head-option hidden=512"
+    assert caught.value.hint == "Example: --head-option hidden=512"

@@ -1,26 +1,24 @@
-"""Names are found: qualified and bare, in a fixed order, and what is not found is explained."""
-
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from plugin_helpers import plugin_of, raising
 
 import zoo
 from zoo.errors import AmbiguousNameError, PluginError, UnknownNameError
 from zoo.plugins.discovery import load_plugins
 from zoo.plugins.entry_points import DISTRIBUTION, Candidate
 from zoo.plugins.kinds import BACKBONE, CHECK, DATASET, FORMAT, HEAD
-from zoo.plugins.registry import Registry, family_names
+from zoo.plugins.registry import Registry, list_family_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
 def never(*_: Any) -> Any:
-    raise AssertionError("looking a name up builds nothing")
+    raise AssertionError("a lookup builds nothing")
 
 
 def backbone(name: str, summary: str = "") -> zoo.BackboneSpec:
@@ -35,13 +33,6 @@ def family(*names: str, resolve: Callable[[str], Any] | None = None, listing: An
     )
 
 
-def raising(error: BaseException) -> Callable[..., Any]:
-    def call(*_: Any) -> Any:
-        raise error
-
-    return call
-
-
 def built_in(entry: str, *backbones: Any) -> Candidate:
     return candidate(DISTRIBUTION, *backbones, entry=entry)
 
@@ -54,11 +45,11 @@ def candidate(
     datasets: Any = (),
     formats: Any = (),
 ) -> Candidate:
-    plugin = SimpleNamespace(
-        zoo_backbones=zoo.hookimpl(lambda: list(backbones)),
-        zoo_heads=zoo.hookimpl(lambda: list(heads)),
-        zoo_datasets=zoo.hookimpl(lambda: list(datasets)),
-        zoo_formats=zoo.hookimpl(lambda: list(formats)),
+    plugin = plugin_of(
+        zoo_backbones=lambda: list(backbones),
+        zoo_heads=lambda: list(heads),
+        zoo_datasets=lambda: list(datasets),
+        zoo_formats=lambda: list(formats),
     )
     return Candidate(entry=entry, distribution=distribution, version="1.0", load=lambda: plugin)
 
@@ -89,17 +80,17 @@ TIMM = built_in("timm", family("resnet18", "resnet50d"))
         ("zoo-tinynet/tinynet", "zoo-tinynet/tinynet"),
     ],
 )
-def test_names_resolve_to_the_built_in_plugins_in_order_then_to_outsiders(name: str, found: str) -> None:
+def test_names_resolve_to_the_built_in_plugins_in_order_then_to_third_party_plugins(name: str, found: str) -> None:
     registry = registry_of(TORCHVISION, TIMM, candidate("zoo-tinynet", backbone("tinynet")))
     assert registry.find(BACKBONE, name).name == found
 
 
-def test_a_family_is_not_asked_for_what_comes_before_it() -> None:
+def test_a_family_is_not_searched_if_an_earlier_plugin_has_the_name() -> None:
     timm = built_in("timm", family(resolve=never))
     assert registry_of(TORCHVISION, timm).find(BACKBONE, "resnet18").name == "torchvision/resnet18"
 
 
-def test_an_outsider_cannot_take_a_bare_name_of_a_built_in_plugin() -> None:
+def test_a_third_party_plugin_cannot_take_a_bare_name_of_a_built_in_plugin() -> None:
     registry = registry_of(TORCHVISION, TIMM, candidate("zoo-evil", backbone("resnet18"), backbone("resnet50d")))
     assert registry.find(BACKBONE, "resnet18").name == "torchvision/resnet18"
     assert registry.find(BACKBONE, "resnet50d").name == "timm/resnet50d"
@@ -130,9 +121,9 @@ def test_everything_is_listed_in_order() -> None:
 # Ambiguity
 
 
-def test_a_bare_name_of_two_outsiders_is_ambiguous_and_both_qualified_names_work() -> None:
+def test_a_bare_name_of_two_third_party_plugins_is_ambiguous_and_both_qualified_names_work() -> None:
     registry = registry_of(TORCHVISION, candidate("zoo-a", backbone("tinynet")), candidate("zoo-b", family("tinynet")))
-    with pytest.raises(AmbiguousNameError, match="The backbone 'tinynet' is offered by 2 plugins") as caught:
+    with pytest.raises(AmbiguousNameError, match="2 plugins offer the backbone 'tinynet'") as caught:
         registry.find(BACKBONE, "tinynet")
     assert caught.value.hint == "Use zoo-a/tinynet or zoo-b/tinynet."
     for name in ("zoo-a/tinynet", "zoo-b/tinynet"):
@@ -140,8 +131,8 @@ def test_a_bare_name_of_two_outsiders_is_ambiguous_and_both_qualified_names_work
 
 
 def test_one_plugin_is_not_ambiguous_with_itself() -> None:
-    both = candidate("zoo-a", family("tinynet"), backbone("tinynet", summary="the one named outright"))
-    assert registry_of(both).find(BACKBONE, "tinynet").spec.summary == "the one named outright"
+    both = candidate("zoo-a", family("tinynet"), backbone("tinynet", summary="the spec"))
+    assert registry_of(both).find(BACKBONE, "tinynet").spec.summary == "the spec"
     one, two = candidate("zoo-a", family("tinynet"), entry="one"), candidate("zoo-a", family("tinynet"), entry="two")
     assert registry_of(one, two).find(BACKBONE, "tinynet").plugin.key == "zoo-a:one"
 
@@ -155,16 +146,16 @@ def message_of(registry: Registry, name: str) -> str:
     return str(caught.value)
 
 
-def test_an_unknown_name_is_told_with_close_matches() -> None:
+def test_an_unknown_name_lists_close_matches() -> None:
     message = message_of(registry_of(TORCHVISION, TIMM), "resnet81")
     assert message.startswith("There is no backbone 'resnet81'.\nDid you mean ")
     assert "torchvision/resnet18" in message
     assert "timm/resnet18" in message
-    assert "'zoo list' shows every backbone." in message
+    assert "'zoo list' lists all backbones." in message
 
 
 @pytest.mark.parametrize("name", ["", "/", "resnet18/", "/resnet18", "nowhere/resnet18", "timm/vgg11", "a/b/c"])
-def test_half_a_name_or_a_wrong_qualifier_is_unknown(name: str) -> None:
+def test_incomplete_names_and_wrong_qualifiers_are_unknown(name: str) -> None:
     assert f"There is no backbone '{name}'." in message_of(registry_of(TORCHVISION, TIMM), name)
 
 
@@ -181,31 +172,31 @@ def test_a_failed_plugin_is_mentioned_where_a_name_is_not_found() -> None:
 def test_a_blocked_plugin_is_mentioned_and_is_no_failure() -> None:
     registry = registry_of(TORCHVISION, TIMM, blocked=frozenset({"timm"}))
     assert registry.failures == ()
-    assert "The plugin finetune-zoo:timm is left out by ZOO_BLOCK_PLUGINS." in message_of(registry, "timm/resnet18")
+    assert "The plugin finetune-zoo:timm is blocked by ZOO_BLOCK_PLUGINS." in message_of(registry, "timm/resnet18")
 
 
 # Families that fail
 
 
 @pytest.mark.parametrize("error", [RuntimeError("broken"), SystemExit(1), MemoryError()])
-def test_a_family_that_raises_is_a_plugin_error_with_a_way_out(error: BaseException) -> None:
+def test_a_family_that_raises_is_a_plugin_error_with_a_hint(error: BaseException) -> None:
     registry = registry_of(TORCHVISION, candidate("zoo-a", family(resolve=raising(error))))
     with pytest.raises(PluginError) as caught:
         registry.find(BACKBONE, "tinynet")
-    assert caught.value.message.startswith("The plugin zoo-a:tiny failed while looking for the backbone 'tinynet': ")
+    assert caught.value.message.startswith("The plugin zoo-a:tiny failed while resolving the backbone 'tinynet': ")
     assert type(error).__name__ in caught.value.message
     assert caught.value.hint == "Leave it out with ZOO_BLOCK_PLUGINS=zoo-a:tiny, or report it to its author."
     assert caught.value.__cause__ is error
     assert registry.find(BACKBONE, "resnet18").name == "torchvision/resnet18"
 
 
-def test_a_failing_outsider_does_not_disturb_another() -> None:
+def test_a_failing_third_party_plugin_does_not_affect_another() -> None:
     broken = candidate("zoo-a", family(resolve=raising(RuntimeError("broken"))))
     registry = registry_of(broken, candidate("zoo-b", backbone("tinynet")))
     assert registry.find(BACKBONE, "tinynet").name == "zoo-b/tinynet"
 
 
-def test_an_outsider_does_not_inherit_the_bare_names_of_a_failing_built_in_plugin() -> None:
+def test_a_third_party_plugin_does_not_inherit_the_bare_names_of_a_failing_built_in_plugin() -> None:
     timm = built_in("timm", family(resolve=raising(RuntimeError("broken"))))
     registry = registry_of(timm, candidate("zoo-evil", backbone("resnet50d")))
     with pytest.raises(PluginError, match="finetune-zoo:timm failed"):
@@ -220,11 +211,11 @@ def test_a_family_that_resolves_to_something_else_is_refused() -> None:
 
 
 @pytest.mark.parametrize("listing", [raising(RuntimeError("broken")), raising(SystemExit(1)), lambda: None])
-def test_a_family_that_cannot_list_its_names_does_not_hide_that_a_name_is_unknown(listing: Any) -> None:
+def test_a_family_that_cannot_list_its_names_does_not_hide_an_unknown_name(listing: Any) -> None:
     registry = registry_of(TORCHVISION, candidate("zoo-a", family(listing=listing)))
     assert "Did you mean torchvision/resnet18?" in message_of(registry, "resnet19")
     with pytest.raises(PluginError, match="zoo-a:tiny failed while listing the names of 'family'"):
-        family_names(*registry.families(BACKBONE)[0])
+        list_family_names(*registry.families(BACKBONE)[0])
 
 
 def test_ctrl_c_in_a_family_is_ctrl_c() -> None:
@@ -236,7 +227,7 @@ def test_ctrl_c_in_a_family_is_ctrl_c() -> None:
 # Files
 
 
-def opens(*suffixes: str, name: str = "onnx") -> zoo.FormatSpec:
+def format_spec(*suffixes: str, name: str = "onnx") -> zoo.FormatSpec:
     return zoo.FormatSpec(name=name, suffixes=suffixes, load=never)
 
 
@@ -246,35 +237,36 @@ def registry_for_files(*plugins: Candidate) -> Registry:
     return registry
 
 
-def test_a_file_is_opened_by_the_longest_suffix_that_fits() -> None:
+def test_the_longest_matching_suffix_opens_a_file() -> None:
     registry = registry_for_files(
-        candidate(DISTRIBUTION, entry="export", formats=[opens(".onnx")]), candidate("acme", formats=[opens(".q.onnx")])
+        candidate(DISTRIBUTION, entry="export", formats=[format_spec(".onnx")]),
+        candidate("acme", formats=[format_spec(".q.onnx")]),
     )
     for name, owner in {"a.onnx": "export/onnx", "A.ONNX": "export/onnx", "a.q.onnx": "acme/onnx"}.items():
-        offer = registry.format_of(Path("folder", name))
+        offer = registry.find_format(Path("folder", name))
         assert offer is not None
         assert offer.name == owner
     for name in ("onnx", "a.onnx.txt", "a"):
-        assert registry.format_of(Path(name)) is None
+        assert registry.find_format(Path(name)) is None
     assert [offer.name for offer in registry.offers(FORMAT)] == ["export/onnx", "acme/onnx"]
 
 
-def test_a_built_in_format_comes_before_outsiders_and_two_outsiders_are_ambiguous() -> None:
+def test_a_built_in_format_takes_precedence_and_two_third_party_formats_are_ambiguous() -> None:
     built, acme, other = (
-        candidate(DISTRIBUTION, entry="export", formats=[opens(".onnx")]),
-        candidate("acme", formats=[opens(".onnx", ".net")]),
-        candidate("other", formats=[opens(".net")]),
+        candidate(DISTRIBUTION, entry="export", formats=[format_spec(".onnx")]),
+        candidate("acme", formats=[format_spec(".onnx", ".net")]),
+        candidate("other", formats=[format_spec(".net")]),
     )
     registry = registry_for_files(built, acme, other)
-    offer = registry.format_of(Path("a.onnx"))
+    offer = registry.find_format(Path("a.onnx"))
     assert offer is not None
     assert offer.plugin.built_in
-    with pytest.raises(AmbiguousNameError, match=r"a\.net can be opened by 2 plugins: acme:tiny, other:tiny") as caught:
-        registry.format_of(Path("a.net"))
+    with pytest.raises(AmbiguousNameError, match=r"2 plugins can open a\.net: acme:tiny, other:tiny") as caught:
+        registry.find_format(Path("a.net"))
     assert "ZOO_BLOCK_PLUGINS" in caught.value.hint
 
 
 def test_checks_are_listed() -> None:
-    plugin = SimpleNamespace(zoo_checks=zoo.hookimpl(lambda: [zoo.CheckSpec(name="runtime", run=never)]))
+    plugin = plugin_of(zoo_checks=lambda: [zoo.CheckSpec(name="runtime", run=never)])
     registry = registry_for_files(Candidate(entry="e", distribution="acme", version="1", load=lambda: plugin))
     assert [offer.name for offer in registry.offers(CHECK)] == ["acme/runtime"]

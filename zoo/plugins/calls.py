@@ -1,4 +1,4 @@
-"""The one way by which the zoo calls a plugin's code: whatever it raises becomes an error that names the plugin."""
+"""Calls code of a plugin. Any exception becomes a `PluginError` that names the plugin."""
 
 from __future__ import annotations
 
@@ -17,55 +17,69 @@ P = ParamSpec("P")
 
 
 def lazy(target: str, *arguments: Any) -> Callable[..., Any]:
-    """Returns a callable that imports its function when it is called: so that no spec imports a library.
+    """Returns a function that imports `target` and calls it, with `arguments` first, like `functools.partial`.
 
-    Where nothing is bound, a spec takes the string itself: ``build="zoo_tinynet.network:build"``.
+    It lets a spec bind arguments without importing a library. A spec that binds none takes the string itself:
+    ``build="zoo_tinynet.network:build"``.
 
     Args:
         target: ``"module:attribute"``.
-        *arguments: Given to the function before those of the call.
+        *arguments: The first arguments of each call.
+
+    Returns:
+        The function. A call raises `ImportError`, which names the target, if the target cannot be imported.
     """
 
     def call(*more: Any) -> Any:
-        return import_target(target)(*arguments, *more)
+        return _import(target)(*arguments, *more)
 
     call.__module__ = target.partition(":")[0].strip()
     return call
 
 
 def resolve_callable(function: Callable[P, T] | str) -> Callable[P, T]:
-    """Returns a spec's callable, which may be written ``"module:attribute"``; imports nothing yet."""
+    """Returns a spec's callable; for ``"module:attribute"``, a function that imports it when called (see `lazy`)."""
     return lazy(function) if isinstance(function, str) else function
 
 
-def call_plugin(plugin: Plugin, doing: str, function: Callable[P, T] | str, *args: P.args, **kwargs: P.kwargs) -> T:
-    """Calls code of a plugin and returns what it returns.
+def call_plugin(plugin: Plugin, action: str, function: Callable[P, T] | str, *args: P.args, **kwargs: P.kwargs) -> T:
+    """Calls code of a plugin and returns the result.
 
     Args:
-        plugin: Whose code it is.
-        doing: What it is asked to do, for the message of an error: ``"building 'tinynet'"``.
+        plugin: The plugin that the code belongs to.
+        action: What the code does, for error messages: ``"building 'tinynet'"``.
         function: The code, or ``"module:attribute"``.
-        *args: Of the call.
-        **kwargs: Of the call.
+        *args: Positional arguments of the call.
+        **kwargs: Keyword arguments of the call.
 
     Raises:
-        ZooError: As the plugin raises it.
-        PluginError: It raised anything else.
+        ZooError: The plugin raised it.
+        PluginError: The plugin raised anything else, or the function cannot be imported.
     """
     try:
         return resolve_callable(function)(*args, **kwargs)
     except (KeyboardInterrupt, ZooError):
         raise
-    # As at loading: not even sys.exit() in a plugin may end the program.
+    # BaseException, as when plugins are loaded: not even sys.exit() in a plugin may end the program.
     except BaseException as error:
-        raise plugin_failure(plugin, doing, error) from error
+        raise plugin_failure(plugin, action, error) from error
 
 
-def plugin_failure(plugin: Plugin, doing: str, reason: BaseException | str) -> PluginError:
-    """Returns the error that says which plugin failed, at what and why."""
+def plugin_failure(plugin: Plugin, action: str, reason: BaseException | str) -> PluginError:
+    """Returns the error that says which plugin failed, while doing what, and why."""
     if isinstance(reason, BaseException):
         reason = f"{type(reason).__name__}: {str(reason).strip()}".strip(": ")
     return PluginError(
-        f"The plugin {plugin.key} failed while {doing}: {reason.removesuffix('.')}.",
+        f"The plugin {plugin.key} failed while {action}: {reason.removesuffix('.')}.",
         hint=f"Leave it out with ZOO_BLOCK_PLUGINS={plugin.key}, or report it to its author.",
     )
+
+
+def _import(target: str) -> Any:
+    try:
+        return import_target(target)
+    except ZooError:
+        raise
+    except Exception as error:
+        # The cause may be deep in the module's own imports, so the message names the target as well.
+        raise ImportError(f"cannot import '{target}': {type(error).__name__}: {error}") from error

@@ -1,4 +1,4 @@
-"""The contracts that backbones and heads keep, as base classes to derive from. Imports torch."""
+"""The base classes of backbones and heads, which define their contracts. Imports torch."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 class Features(NamedTuple):
-    """What a backbone gives, and a head takes.
+    """The output of a backbone and the input of a head.
 
     Attributes:
-        pooled: ``(N, D)`` float: what the network's own output layer would be given.
-        map: ``(N, C, h, w)`` float: the last spatial features; tokens are reshaped, prefix tokens dropped.
+        pooled: ``(N, D)`` float: the input of the network's original output layer.
+        map: ``(N, C, h, w)`` float: the last spatial features; tokens are reshaped to a grid, without prefix tokens.
     """
 
     pooled: Tensor
@@ -26,11 +26,11 @@ class Features(NamedTuple):
 
 
 class Stage(NamedTuple):
-    """A run of layers that is frozen, unfrozen or given a learning rate together.
+    """Consecutive layers that are frozen together and share a learning rate.
 
     Attributes:
         name: ``"stem"``, ``"layer1"``, ``"blocks.3"``.
-        parameters: Names of its parameters, as `Backbone.named_parameters()` has them.
+        parameters: Names of its parameters, as in `Backbone.named_parameters()`.
     """
 
     name: str
@@ -54,22 +54,25 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def stages(self) -> tuple[Stage, ...]:
-        """Returns the stages from input to output; every parameter is in exactly one."""
+        """Returns the stages from input to output; every parameter belongs to exactly one."""
 
     def adapt_state_dict(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Renames the entries of a state dict from elsewhere to this module's own keys.
+        """Returns a state dict of another library with its entries renamed to the keys of this module.
 
-        Entries without a place here (an output layer) keep their name. The default renames nothing.
+        Entries without a counterpart, such as an output layer, keep their name. The default renames nothing.
+
+        Args:
+            state: Tensors by the names in the file.
         """
         return dict(state)
 
 
 class StagedBackbone(Backbone):
-    """A convolutional backbone made of named stages, run one after the other; pooled by the average over the map.
+    """A convolutional backbone of named stages in sequence; the pooled features are the mean over the map.
 
     Args:
-        stages: Modules from input to output; the last gives ``(N, width, h, w)``.
-        width: Channels of the last stage.
+        stages: Modules from input to output; the last returns ``(N, width, h, w)``.
+        width: Number of channels of the last stage.
     """
 
     def __init__(self, stages: Mapping[str, nn.Module], *, width: int) -> None:
@@ -78,23 +81,23 @@ class StagedBackbone(Backbone):
         self.pooled_width = self.map_width = width
 
     def forward(self, images: Tensor) -> Features:
-        """Maps ``(N, 3, H, W)`` to ``(N, width)`` and ``(N, width, h, w)``."""
+        """Maps images ``(N, 3, H, W)`` to pooled features ``(N, width)`` and a map ``(N, width, h, w)``."""
         x = images
         for stage in self.body.values():
             x = stage(x)
         return Features(pooled=x.mean(dim=(2, 3)), map=x)
 
     def stages(self) -> tuple[Stage, ...]:
-        """Returns one stage a module, stages without parameters left out."""
+        """Returns one stage per module, except modules without parameters."""
         named = ((name, tuple(f"body.{name}.{p}" for p, _ in m.named_parameters())) for name, m in self.body.items())
         return tuple(Stage(name, parameters) for name, parameters in named if parameters)
 
 
 class Head(nn.Module, ABC):
-    """What turns features into logits; it owns its loss, its activation and its metrics.
+    """Maps features to logits, and owns the loss and the activation.
 
     Args:
-        criterion: The loss, and the activation that belongs to it.
+        criterion: The loss and its activation.
     """
 
     def __init__(self, criterion: Criterion) -> None:
@@ -103,12 +106,17 @@ class Head(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, features: Features) -> Tensor:
-        """Maps features to logits ``(N, outputs)``."""
+        """Maps features to logits ``(N, outputs)`` float32."""
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Returns the mean loss of a batch, a scalar; `targets` as for `zoo.plugins.losses.Criterion.loss`."""
+        """Returns the mean loss of a batch, a scalar.
+
+        Args:
+            logits: ``(N, outputs)``.
+            targets: As for `zoo.plugins.losses.Criterion.loss`: indices ``(N,)``, or soft targets ``(N, outputs)``.
+        """
         return self.criterion.loss(logits, targets)
 
     def probabilities(self, logits: Tensor) -> Tensor:
-        """Returns ``(N, outputs)`` float32 probabilities."""
+        """Returns probabilities ``(N, outputs)`` float32, from 0 to 1, of logits ``(N, outputs)``."""
         return self.criterion.probabilities(logits)

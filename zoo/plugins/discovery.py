@@ -1,18 +1,19 @@
-"""Loads plugins and keeps them apart: one that fails is a value in a list, and never disturbs another.
+"""Loads plugins, each on its own: a plugin that fails is listed with its error and does not affect the others.
 
-pluggy calls the hooks. Finding and naming is done by `zoo.plugins.entry_points`, because
-`PluginManager.load_setuptools_entrypoints` lets one failing import abort all, and drops the second of two entry points
-with the same name without a word.
+pluggy calls the hooks. `zoo.plugins.entry_points` finds and names the plugins, because in
+`PluginManager.load_setuptools_entrypoints` one failing import aborts all, and the second of two entry points with the
+same name is silently dropped.
 """
 
 from __future__ import annotations
 
+import functools
 import re
 import traceback
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from zoo.errors import PluginError, close_matches
+from zoo.errors import PluginError, did_you_mean
 from zoo.plugins import hookspecs
 from zoo.plugins.entry_points import BLOCK_VARIABLE, BUILT_IN, is_blocked
 from zoo.plugins.kinds import KINDS, Kind
@@ -31,19 +32,19 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_.\-]*")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plugin:
-    """A plugin as it was found: what it offers, or why it cannot be used.
+    """An installed plugin: what it offers, or why it cannot be used.
 
     Attributes:
         key: ``distribution:entry``.
-        qualifier: What stands before the slash in qualified names.
+        qualifier: The part before the slash in qualified names.
         distribution: The distribution that declares it.
-        version: Of the distribution.
+        version: Version of the distribution.
         built_in: Whether it is part of this distribution.
         offers: Specs and families by the name of their kind; empty if the plugin failed.
         add_commands: Adds the plugin's commands to a click group, or None.
         error: Why the plugin is not used, or None.
-        details: The traceback that belongs to `error`, or empty.
-        blocked: Whether ``ZOO_BLOCK_PLUGINS`` leaves it out.
+        details: The traceback of `error`, or empty.
+        blocked: Whether ``ZOO_BLOCK_PLUGINS`` blocks it.
     """
 
     key: str
@@ -58,7 +59,7 @@ class Plugin:
     blocked: bool = False
 
     def specs(self, kind: Kind[S]) -> tuple[S, ...]:
-        """Returns the specs of a kind that the plugin offers one by one."""
+        """Returns the specs of a kind; members of families are not among them."""
         return tuple(offer for offer in self.offers.get(kind.name, ()) if isinstance(offer, kind.spec))
 
     def families(self, kind: Kind[Any]) -> tuple[BackboneFamily, ...]:
@@ -67,50 +68,48 @@ class Plugin:
 
 
 def load_plugins(candidates: Iterable[Candidate], *, blocked: frozenset[str] = frozenset()) -> tuple[Plugin, ...]:
-    """Imports and asks each candidate, each on its own.
+    """Imports each candidate and calls its hooks.
 
     Args:
-        candidates: In the order in which bare names are to resolve.
+        candidates: The plugins, in the order in which bare names resolve.
         blocked: Keys, entry names or distributions to leave out.
 
     Returns:
-        One `Plugin` for each candidate, in the same order: used, blocked or failed.
+        One `Plugin` per candidate, in the same order: loaded, blocked or failed.
     """
     plugins: list[Plugin] = []
     for candidate in candidates:
-        plugin = _load(candidate, blocked)
-        clash = _clash(plugin, plugins)
-        plugins.append(_failed(candidate, clash) if clash else plugin)
+        plugin = _load_plugin(candidate, blocked)
+        conflict = _find_conflict(plugin, plugins)
+        plugins.append(_failed_plugin(candidate, conflict) if conflict else plugin)
     return tuple(plugins)
 
 
-def _load(candidate: Candidate, blocked: frozenset[str]) -> Plugin:
+def _load_plugin(candidate: Candidate, blocked: frozenset[str]) -> Plugin:
     if is_blocked(candidate, blocked):
-        return _failed(candidate, f"left out by {BLOCK_VARIABLE}", blocked=True)
+        return _failed_plugin(candidate, f"blocked by {BLOCK_VARIABLE}", blocked=True)
     if not candidate.built_in and candidate.qualifier in BUILT_IN:
-        return _failed(candidate, f"the name '{candidate.qualifier}' belongs to a built-in plugin")
+        return _failed_plugin(candidate, f"the name '{candidate.qualifier}' belongs to a built-in plugin")
     try:
-        return _ask(candidate, candidate.load())
+        return _call_hooks(candidate, candidate.load())
     except PluginError as error:
-        return _failed(candidate, str(error))
+        return _failed_plugin(candidate, str(error))
     except KeyboardInterrupt:
         raise
-    # Not Exception alone: a plugin that calls sys.exit() at import, or panics in Rust, must not end the program.
+    # BaseException: a plugin that calls sys.exit() at import, or panics in Rust, must not end the program.
     except BaseException as error:
         reason = f"{type(error).__name__}: {error}".strip(": ")
-        return _failed(candidate, reason, details=traceback.format_exc())
+        return _failed_plugin(candidate, reason, details=traceback.format_exc())
 
 
-def _ask(candidate: Candidate, plugin: object) -> Plugin:
+def _call_hooks(candidate: Candidate, plugin: object) -> Plugin:
     """Calls the hooks of one plugin that return offers; raises whatever they raise."""
     manager = hookspecs.register(plugin, name=candidate.key)
     _refuse_unknown_hooks(manager, plugin)
-    offers = {kind.name: _offers(manager, kind) for kind in KINDS}
+    offers = {kind.name: _collect_offers(manager, kind) for kind in KINDS}
     implemented = {caller.name for caller in manager.get_hookcallers(plugin) or ()}
     if not implemented:
-        raise PluginError(
-            f"it implements no hook; hooks are marked with zoo.hookimpl and named {', '.join(sorted(_hook_names()))}"
-        )
+        raise PluginError(f"it implements no hook; mark one of {', '.join(sorted(_hook_names()))} with zoo.hookimpl")
     return Plugin(
         key=candidate.key,
         qualifier=candidate.qualifier,
@@ -118,7 +117,7 @@ def _ask(candidate: Candidate, plugin: object) -> Plugin:
         version=candidate.version,
         built_in=candidate.built_in,
         offers=offers,
-        add_commands=_command_adder(manager) if "zoo_commands" in implemented else None,
+        add_commands=functools.partial(_add_commands, manager) if "zoo_commands" in implemented else None,
     )
 
 
@@ -129,25 +128,25 @@ def _hook_names() -> set[str]:
 def _refuse_unknown_hooks(manager: pluggy.PluginManager, plugin: object) -> None:
     known = _hook_names()
     marked = {caller.name for caller in manager.get_hookcallers(plugin) or ()}
-    # pluggy ignores a function named like a hook that lacks the marker, and a misspelt hook, without a word.
-    looks_like = {name for name in dir(plugin) if name.startswith("zoo_") and callable(getattr(plugin, name, None))}
-    for name in sorted((marked | looks_like) - known):
-        near = close_matches(name, known, limit=1) or sorted(known)
-        raise PluginError(f"there is no hook '{name}'; the nearest is {' or '.join(near)}")
-    for name in sorted(looks_like - marked):
-        raise PluginError(f"its hook '{name}' lacks the marker: put @zoo.hookimpl above it")
+    # pluggy silently ignores misspelt hooks, and functions that are named like a hook but lack the marker.
+    functions = {name for name in dir(plugin) if name.startswith("zoo_") and callable(getattr(plugin, name, None))}
+    for name in sorted((marked | functions) - known):
+        advice = did_you_mean(name, known) or f"The hooks are {', '.join(sorted(known))}."
+        raise PluginError(f"there is no hook '{name}'. {advice}")
+    for name in sorted(functions - marked):
+        raise PluginError(f"its hook '{name}' lacks the decorator @zoo.hookimpl")
 
 
-def _offers(manager: pluggy.PluginManager, kind: Kind[Any]) -> tuple[Any, ...]:
-    # A list of answers, because `hookimpl(specname=...)` lets one plugin implement a hook twice.
+def _collect_offers(manager: pluggy.PluginManager, kind: Kind[Any]) -> tuple[Any, ...]:
+    # A list of results, because `hookimpl(specname=...)` lets one plugin implement a hook twice.
     caller = getattr(manager.hook, kind.hook)
-    answers = caller()
-    for answer in answers:
-        if not isinstance(answer, (list, tuple)):
-            raise PluginError(f"{kind.hook} returned {type(answer).__name__}, not a list")
-    if len(answers) < len(caller.get_hookimpls()):  # pluggy drops None
+    results = caller()
+    for result in results:
+        if not isinstance(result, (list, tuple)):
+            raise PluginError(f"{kind.hook} returned {type(result).__name__}, not a list")
+    if len(results) < len(caller.get_hookimpls()):  # pluggy drops None
         raise PluginError(f"{kind.hook} returned None, not a list")
-    offers = tuple(offer for answer in answers for offer in answer)
+    offers = tuple(offer for result in results for offer in result)
     names: set[tuple[type[Any], str]] = set()
     for offer in offers:
         _check_offer(offer, kind)
@@ -158,36 +157,33 @@ def _offers(manager: pluggy.PluginManager, kind: Kind[Any]) -> tuple[Any, ...]:
 
 
 def _check_offer(offer: Any, kind: Kind[Any]) -> None:
-    if not isinstance(offer, kind.accepted):
-        wanted = " or ".join(accepted.__name__ for accepted in kind.accepted)
-        raise PluginError(f"{kind.hook} returned a list that holds {type(offer).__name__}, not {wanted}")
+    if not isinstance(offer, kind.accepted_types):
+        expected = " or ".join(accepted.__name__ for accepted in kind.accepted_types)
+        raise PluginError(f"{kind.hook} returned a list that contains {type(offer).__name__}, not {expected}")
     if not isinstance(offer.name, str) or not _NAME.fullmatch(offer.name):
-        raise PluginError(f"{kind.hook} offers {offer.name!r}: names are lower-case letters, digits and _ . -")
-    if isinstance(offer, kind.spec) and (fault := kind.fault(offer)):
-        raise PluginError(f"{kind.hook} offers '{offer.name}' {fault}")
+        raise PluginError(f"{kind.hook} offers {offer.name!r}: names consist of lower-case letters, digits and _ . -")
+    if isinstance(offer, kind.spec) and (fault := kind.find_fault(offer)):
+        raise PluginError(f"{kind.hook} offers '{offer.name}', {fault}")
 
 
-def _command_adder(manager: pluggy.PluginManager) -> Callable[[Any], None]:
-    def add(cli: Any) -> None:
-        manager.hook.zoo_commands(cli=cli)
-
-    return add
+def _add_commands(manager: pluggy.PluginManager, cli: Any) -> None:
+    manager.hook.zoo_commands(cli=cli)
 
 
-def _clash(plugin: Plugin, earlier: list[Plugin]) -> str | None:
-    """Names an offer that another plugin of the same distribution made under the same qualified name."""
+def _find_conflict(plugin: Plugin, earlier: list[Plugin]) -> str | None:
+    """Returns what is wrong if another plugin of the distribution already offers one of the qualified names."""
     for other in earlier:
         if other.qualifier != plugin.qualifier:
             continue
         for kind in KINDS:
-            # A family's own name is a heading and not an offer.
+            # The name of a family is only a heading.
             names, others = ({spec.name for spec in each.specs(kind)} for each in (plugin, other))
             if both := names & others:
                 return f"it offers '{plugin.qualifier}/{min(both)}', which {other.key} offers already"
     return None
 
 
-def _failed(candidate: Candidate, error: str, *, details: str = "", blocked: bool = False) -> Plugin:
+def _failed_plugin(candidate: Candidate, error: str, *, details: str = "", blocked: bool = False) -> Plugin:
     return Plugin(
         key=candidate.key,
         qualifier=candidate.qualifier,

@@ -1,8 +1,8 @@
-"""Finds installed plugins by their entry points: the one reader for the registry and for the commands.
+"""Finds installed plugins by their entry points, for the registry and for the command line.
 
-`importlib.metadata` reads the same files, but its import alone (it brings the email and zip libraries) takes half as
-long as a whole ``zoo --help``. Read here is the published file format, ``*.dist-info/entry_points.txt``; distributions
-inside zip files are not seen.
+`importlib.metadata` reads the same files, but its import (which includes the email and zip libraries) takes half as
+long as a whole ``zoo --help``. So this module parses ``*.dist-info/entry_points.txt``, a documented format, itself. It
+does not find distributions inside zip files.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ _FOLDER = re.compile(r"(?P<name>.+?)(-(?P<version>\d[^-]*)(-py.*)?)?\.(dist|egg)
 
 
 class Candidate(NamedTuple):
-    """A plugin that was found and is not imported yet.
+    """An installed plugin, before its import.
 
     Attributes:
-        entry: The name of the entry point: left of the equals sign.
-        distribution: Normalised name of the distribution that declares it, ``finetune-zoo``.
-        version: Of the distribution.
-        load: Imports and returns the plugin; raises whatever that raises.
+        entry: Name of the entry point, left of the equals sign.
+        distribution: Normalised name of the distribution that declares it: ``finetune-zoo``.
+        version: Version of the distribution.
+        load: Imports and returns the plugin; raises whatever the import raises.
     """
 
     entry: str
@@ -57,72 +57,75 @@ class Candidate(NamedTuple):
 
     @property
     def qualifier(self) -> str:
-        """What stands before the slash in qualified names.
+        """The part before the slash in qualified names.
 
-        For a built-in plugin the entry's name. For a third-party plugin the distribution's, which is unique where an
-        entry's name need not be, and does not change when another plugin is installed.
+        It is the entry name for a built-in plugin, and the distribution for a third-party plugin. Distributions are
+        unique, entry names need not be; and a distribution keeps its name when other plugins are installed.
         """
         return self.entry if self.built_in else self.distribution
 
 
 def find_plugins(group: str = GROUP, folders: Iterable[str] | None = None) -> list[Candidate]:
-    """Returns the installed plugins: the built-in ones in their order, then third-party ones by key.
+    """Returns the installed plugins: the built-in ones in the order of `BUILT_IN`, then third-party ones by key.
 
     Args:
         group: Name of the entry-point group.
-        folders: Where to look; `sys.path` by default. As on import, the first of two distributions of one name counts.
+        folders: The folders to search; `sys.path` by default. As in imports, the first of two distributions with the
+            same name wins.
     """
     found: list[Candidate] = []
     seen: set[str] = set()
     for folder in sys.path if folders is None else folders:
         try:
             names = sorted(entry.name for entry in os.scandir(folder or ".") if entry.name.endswith(_METADATA))
-        except OSError:  # what is on the path need not exist
+        except OSError:  # folders on the path need not exist
             continue
         for name in names:
             match = _FOLDER.fullmatch(name)
             distribution = normalise(match["name"]) if match else ""
             if match and distribution not in seen:
                 seen.add(distribution)
-                for entry, target in _section(os.path.join(folder, name, "entry_points.txt"), group):  # noqa: PTH118  pathlib is slow
+                for entry, target in _read_section(os.path.join(folder, name, "entry_points.txt"), group):  # noqa: PTH118  pathlib is slow
                     load = functools.partial(import_target, target)
                     found.append(
                         Candidate(entry=entry, distribution=distribution, version=match["version"] or "", load=load)
                     )
-    return sorted(found, key=_order)
+    return sorted(found, key=_sort_key)
 
 
 def import_target(target: str) -> Any:
-    """Imports ``"module"`` or ``"module:attribute"`` and returns it; raises whatever that raises."""
+    """Imports and returns ``"module"`` or ``"module:attribute"``; raises whatever the import raises."""
     module, _, attribute = (part.strip() for part in target.partition("[")[0].partition(":"))
     imported = importlib.import_module(module)
     return operator.attrgetter(attribute)(imported) if attribute else imported
 
 
 def normalise(distribution: str) -> str:
-    """Returns the normalised name of a distribution, ``acme-nets`` for ``Acme_Nets``.
+    """Returns the normalised name of a distribution: ``acme-nets`` for ``Acme_Nets``.
 
-    https://packaging.python.org/en/latest/specifications/name-normalization/
+    See https://packaging.python.org/en/latest/specifications/name-normalization/.
     """
     return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
 def blocked_names() -> frozenset[str]:
-    """Returns the names in ``ZOO_BLOCK_PLUGINS``, separated by commas: keys, entry names or distributions."""
+    """Returns the comma-separated names in ``ZOO_BLOCK_PLUGINS``: keys, entry names or distributions."""
     return frozenset(filter(None, (part.strip() for part in os.environ.get(BLOCK_VARIABLE, "").split(","))))
 
 
 def is_blocked(candidate: Candidate, blocked: frozenset[str]) -> bool:
-    """Returns whether one of the names blocks a plugin; distributions may be spelt in any way that is the same."""
+    """Returns whether one of the names blocks a plugin; distribution names are normalised before they are compared."""
     return any(_blocks(name, candidate) for name in blocked)
 
 
-def warn_of_unused(blocked: frozenset[str], candidates: Iterable[Candidate]) -> None:
-    """Warns of names in ``ZOO_BLOCK_PLUGINS`` that block no plugin: a misspelt one would be ignored in silence."""
+def warn_unused_blocks(blocked: frozenset[str], candidates: Iterable[Candidate]) -> None:
+    """Warns about names in ``ZOO_BLOCK_PLUGINS`` that block no plugin, such as misspelt ones."""
     listed = tuple(candidates)
     for name in sorted(blocked):
         if not any(_blocks(name, candidate) for candidate in listed):
-            warnings.warn(f"{BLOCK_VARIABLE} names '{name}', which is no installed plugin", PluginWarning, stacklevel=3)
+            warnings.warn(
+                f"{BLOCK_VARIABLE} names '{name}', but no such plugin is installed", PluginWarning, stacklevel=3
+            )
 
 
 def _blocks(name: str, candidate: Candidate) -> bool:
@@ -132,13 +135,13 @@ def _blocks(name: str, candidate: Candidate) -> bool:
     return name == candidate.entry or normalise(name) == candidate.distribution
 
 
-def _order(candidate: Candidate) -> tuple[int, str]:
+def _sort_key(candidate: Candidate) -> tuple[int, str]:
     if candidate.built_in and candidate.entry in BUILT_IN:
         return BUILT_IN.index(candidate.entry), candidate.key
     return len(BUILT_IN) + (not candidate.built_in), candidate.key
 
 
-def _section(path: str, group: str) -> list[tuple[str, str]]:
+def _read_section(path: str, group: str) -> list[tuple[str, str]]:
     try:
         with open(path, encoding="utf-8") as file:  # noqa: PTH123
             text = file.read()

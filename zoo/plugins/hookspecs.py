@@ -1,12 +1,12 @@
-"""The hooks that a plugin may implement. All are optional; a plugin is any module or object that has at least one.
+"""The hooks of a plugin. All are optional; a plugin is any module or object with at least one of them.
 
-A distribution announces its plugin under the entry-point group ``zoo``::
+A distribution declares its plugin under the entry-point group ``zoo``::
 
     [project.entry-points.zoo]
     tinynet = "zoo_tinynet"
 
-and implements hooks with the marker ``zoo.hookimpl``. Hooks are called when the zoo looks around, `zoo --help`
-included: import torch and the like inside the callables of the specs, never at the top of the plugin.
+and marks its hooks with ``@zoo.hookimpl``. Every command calls the hooks, even ``zoo --help``. So import torch and
+other heavy packages inside the callables of the specs, never at the top of the plugin.
 """
 
 from __future__ import annotations
@@ -28,27 +28,27 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 @hookspec
 def zoo_backbones() -> list[BackboneSpec | BackboneFamily]:  # type: ignore[empty-body]
-    """Returns the backbones and families of backbones that the plugin offers."""
+    """Returns backbones and families of backbones."""
 
 
 @hookspec
 def zoo_heads() -> list[HeadSpec]:  # type: ignore[empty-body]
-    """Returns the heads that the plugin offers."""
+    """Returns heads."""
 
 
 @hookspec
 def zoo_datasets() -> list[DatasetSpec]:  # type: ignore[empty-body]
-    """Returns the datasets that the plugin offers."""
+    """Returns datasets."""
 
 
 @hookspec
 def zoo_formats() -> list[FormatSpec]:  # type: ignore[empty-body]
-    """Returns the kinds of files with trained classifiers that ``zoo predict`` and ``zoo evaluate`` are to open."""
+    """Returns the file formats of trained classifiers that ``zoo predict`` and ``zoo evaluate`` can open."""
 
 
 @hookspec
 def zoo_checks() -> list[CheckSpec]:  # type: ignore[empty-body]
-    """Returns what ``zoo doctor`` is to check of the set-up that the plugin needs."""
+    """Returns the checks of the installation that ``zoo doctor`` runs for the plugin."""
 
 
 @hookspec
@@ -56,13 +56,14 @@ def zoo_commands(cli: click.Group) -> None:
     """Adds commands to the command line.
 
     Args:
-        cli: The group to add to, with ``cli.add_command(command)``; or, so that a heavy module is imported only when
-            its command runs, with ``cli.add_lazy("name", "module:attribute", "One line of help.")``.
+        cli: The group. ``cli.add_command(command)`` adds a command;
+            ``cli.add_lazy("name", "module:attribute", "One line of help.")`` adds one whose module is imported only
+            when the command runs.
     """
 
 
 def register(plugin: object, *, name: str | None = None) -> pluggy.PluginManager:
-    """Returns a manager of one plugin alone, so that no plugin can disturb the hooks of another."""
+    """Returns a plugin manager with this plugin only, so that no plugin affects the hooks of another."""
     manager = pluggy.PluginManager(PROJECT)
     manager.add_hookspecs(sys.modules[__name__])
     manager.register(plugin, name=name)

@@ -1,6 +1,7 @@
-"""The table of what plugins may offer. A new kind is one hook in `hookspecs`, one spec in `specs`, and one entry here.
+"""The table of what plugins may offer. A new kind needs a hook in `hookspecs`, a spec in `specs` and an entry here.
 
-Discovery, registry, ``zoo list``, ``zoo info``, ``zoo plugins``, error messages and the contract kit read the table.
+Discovery, the registry, ``zoo list``, ``zoo info``, ``zoo plugins``, error messages and the contract kit read the
+table.
 """
 
 from __future__ import annotations
@@ -20,7 +21,13 @@ S = TypeVar("S", bound=Spec)
 _SUFFIX = re.compile(r"(\.[a-z0-9_\-]+)+")
 
 
-def _nothing_wrong(spec: Any) -> str:
+def _find_options_fault(spec: Any) -> str:
+    if not isinstance(spec.options, type) or not dataclasses.is_dataclass(spec.options):
+        return "whose options are not a dataclass"
+    try:
+        describe_options(spec.options)
+    except NameError as error:
+        return f"whose options cannot be read: {error}; import every type that they name"
     return ""
 
 
@@ -29,18 +36,18 @@ class Kind(Generic[S]):
     """A kind of offer.
 
     Attributes:
-        name: In the singular, ``"backbone"``, as messages have it.
+        name: Singular, for messages: ``"backbone"``.
         spec: The class of its specs.
         family: The class that stands for many specs of this kind, or None.
-        chosen: Whether users choose one by name; the others serve by themselves, and are not listed by ``zoo list``.
-        fault: Returns what is wrong with a spec, as the end of a sentence that begins with its name; empty if nothing.
+        selectable: Whether users select one by name, so that ``zoo list`` lists it.
+        find_fault: Returns what is wrong with a spec (``"whose options are not a dataclass"``), or an empty string.
     """
 
     name: str
     spec: type[S]
     family: type[BackboneFamily] | None = None
-    chosen: bool = True
-    fault: Callable[[S], str] = _nothing_wrong
+    selectable: bool = True
+    find_fault: Callable[[S], str] = _find_options_fault
 
     @property
     def plural(self) -> str:
@@ -49,36 +56,26 @@ class Kind(Generic[S]):
 
     @property
     def hook(self) -> str:
-        """The hook that offers it, ``"zoo_backbones"``."""
+        """Name of the hook that returns its specs: ``"zoo_backbones"``."""
         return f"zoo_{self.plural}"
 
     @property
-    def accepted(self) -> tuple[type[Any], ...]:
+    def accepted_types(self) -> tuple[type[Any], ...]:
         """The classes that the hook may return."""
         return (self.spec,) if self.family is None else (self.spec, self.family)
 
 
-def _options_fault(spec: Any) -> str:
-    if not isinstance(spec.options, type) or not dataclasses.is_dataclass(spec.options):
-        return "whose options are not a dataclass"
-    try:
-        describe_options(spec.options)
-    except NameError as error:
-        return f"whose options cannot be read: {error}; import what their types name"
-    return ""
-
-
-def _suffix_fault(spec: FormatSpec) -> str:
+def _find_suffix_fault(spec: FormatSpec) -> str:
     suffixes: object = spec.suffixes
     if not isinstance(suffixes, tuple) or not all(isinstance(s, str) and _SUFFIX.fullmatch(s) for s in suffixes):
-        return "whose suffixes are not a tuple of lower-case endings like '.onnx'"
-    return "" if suffixes else "without a suffix"
+        return "whose suffixes are not a tuple of lower-case suffixes such as '.onnx'"
+    return _find_options_fault(spec) if suffixes else "which has no suffix"
 
 
-BACKBONE = Kind(name="backbone", spec=BackboneSpec, family=BackboneFamily, fault=_options_fault)
-HEAD = Kind(name="head", spec=HeadSpec, fault=_options_fault)
-DATASET = Kind(name="dataset", spec=DatasetSpec, fault=_options_fault)
-FORMAT = Kind(name="format", spec=FormatSpec, chosen=False, fault=_suffix_fault)
-CHECK = Kind(name="check", spec=CheckSpec, chosen=False)
+BACKBONE = Kind(name="backbone", spec=BackboneSpec, family=BackboneFamily)
+HEAD = Kind(name="head", spec=HeadSpec)
+DATASET = Kind(name="dataset", spec=DatasetSpec)
+FORMAT = Kind(name="format", spec=FormatSpec, selectable=False, find_fault=_find_suffix_fault)
+CHECK = Kind(name="check", spec=CheckSpec, selectable=False)
 
 KINDS: tuple[Kind[Any], ...] = (BACKBONE, HEAD, DATASET, FORMAT, CHECK)

@@ -1,4 +1,4 @@
-"""Finds what plugins offer, by qualified or bare name, and what opens a file, by its suffix."""
+"""The registry of all offers of plugins: found by qualified or bare name, file formats by suffix."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 from zoo.errors import AmbiguousNameError, PluginError, UnknownNameError, ZooError, did_you_mean
 from zoo.plugins.calls import call_plugin, plugin_failure
 from zoo.plugins.discovery import load_plugins
-from zoo.plugins.entry_points import Candidate, blocked_names, find_plugins, warn_of_unused
+from zoo.plugins.entry_points import Candidate, blocked_names, find_plugins, warn_unused_blocks
 from zoo.plugins.kinds import FORMAT, Kind
 from zoo.plugins.specs import BackboneCard, BackboneFamily, BackboneSpec, FormatSpec, Spec
 
@@ -28,11 +28,11 @@ P = ParamSpec("P")
 
 @dataclass(frozen=True, slots=True)
 class Offer(Generic[S]):
-    """A spec, and the plugin it came from.
+    """A spec and its plugin.
 
     Attributes:
-        spec: What the plugin handed over.
-        plugin: Where it came from.
+        spec: The spec.
+        plugin: The plugin that offers it.
     """
 
     spec: S
@@ -43,19 +43,24 @@ class Offer(Generic[S]):
         """The qualified name, ``torchvision/resnet18``."""
         return f"{self.plugin.qualifier}/{self.spec.name}"
 
-    def call(self, doing: str, function: Callable[P, T] | str, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Calls one of the spec's callables, or code of a module that it built; see `call_plugin`."""
-        return call_plugin(self.plugin, f"{doing} '{self.spec.name}'", function, *args, **kwargs)
+    def call(self, action: str, function: Callable[P, T] | str, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Calls a callable of the spec, or a method of a module that it built; `action` is like ``"building"``.
+
+        Raises:
+            ZooError: As for `zoo.plugins.calls.call_plugin`.
+            PluginError: As for `zoo.plugins.calls.call_plugin`.
+        """
+        return call_plugin(self.plugin, f"{action} '{self.spec.name}'", function, *args, **kwargs)
 
 
 class Registry:
-    """Everything that the plugins of this environment offer.
+    """All offers of a set of plugins.
 
-    A bare name resolves to the built-in plugins in their order (torchvision, timm, heads, datasets), then to
-    third-party ones. A bare name that two third-party plugins offer, and no built-in one, is ambiguous.
+    A bare name resolves to the built-in plugins in the order torchvision, timm, heads, datasets, then to third-party
+    plugins. If two third-party plugins offer it, and no built-in plugin does, the name is ambiguous.
 
     Args:
-        plugins: In the order in which bare names resolve.
+        plugins: The plugins, in the order in which bare names resolve.
     """
 
     def __init__(self, plugins: Iterable[Plugin]) -> None:
@@ -63,24 +68,24 @@ class Registry:
 
     @property
     def failures(self) -> tuple[Plugin, ...]:
-        """The plugins that could not be used, blocked ones left out."""
+        """The plugins that failed; blocked plugins are not among them."""
         return tuple(plugin for plugin in self.plugins if plugin.error and not plugin.blocked)
 
     def offers(self, kind: Kind[N]) -> list[Offer[N]]:
-        """Returns all of a kind that is offered one by one; families are in `families`."""
+        """Returns the offers of a kind; members of families are not among them."""
         return [Offer(spec, plugin) for plugin in self.plugins for spec in plugin.specs(kind)]
 
     def families(self, kind: Kind[Any]) -> list[tuple[BackboneFamily, Plugin]]:
-        """Returns the families of a kind."""
+        """Returns the families of a kind, each with its plugin."""
         return [(family, plugin) for plugin in self.plugins for family in plugin.families(kind)]
 
     def find(self, kind: Kind[N], name: str) -> Offer[N]:
-        """Returns the offer of a qualified or bare name.
+        """Returns the offer with a qualified or bare name.
 
         Raises:
-            UnknownNameError: No plugin offers it; the hint lists close matches and failed plugins.
-            AmbiguousNameError: Two third-party plugins offer it.
-            PluginError: A family failed over the name, and no other plugin that may answer offers it.
+            UnknownNameError: No plugin offers the name; the hint lists close matches and failed plugins.
+            AmbiguousNameError: Two third-party plugins offer the name.
+            PluginError: A family failed to resolve the name, and no other plugin offers it.
         """
         qualifier, slash, bare = name.rpartition("/")
         found: dict[str, Offer[N]] = {}
@@ -91,7 +96,7 @@ class Registry:
             try:
                 spec = next(_specs_named(plugin, kind, bare), None)
             except PluginError as error:
-                if plugin.built_in:  # it comes first: what it would have answered must not go to a third-party plugin
+                if plugin.built_in:  # built-in plugins take precedence, so no third-party plugin may step in
                     raise
                 errors.append(error)
                 continue
@@ -99,43 +104,43 @@ class Registry:
                 offer = Offer(spec, plugin)
                 if plugin.built_in or slash:
                     return offer
-                found.setdefault(offer.name, offer)  # two plugins of one distribution share their qualified names
+                found.setdefault(offer.name, offer)  # two plugins of a distribution may share a qualified name
         if len(found) > 1:
             raise AmbiguousNameError(
-                f"The {kind.name} '{name}' is offered by {len(found)} plugins.", hint=f"Use {' or '.join(found)}."
+                f"{len(found)} plugins offer the {kind.name} '{name}'.", hint=f"Use {' or '.join(found)}."
             )
         if found:
             return next(iter(found.values()))
         if errors:
             raise errors[0]
         known = did_you_mean(name, self._known_names(kind))
-        hint = " ".join(filter(None, [known, f"'zoo list' shows every {kind.name}.", self.describe_missing()]))
+        hint = " ".join(filter(None, [known, f"'zoo list' lists all {kind.plural}.", self.describe_unavailable()]))
         raise UnknownNameError(f"There is no {kind.name} '{name}'.", hint=hint)
 
-    def format_of(self, path: Path) -> Offer[FormatSpec] | None:
-        """Returns what opens a file of this name, or None; of formats that fit, those with the longest suffix count.
+    def find_format(self, path: Path) -> Offer[FormatSpec] | None:
+        """Returns the format that opens a file, by its suffix, or None; the longest matching suffix wins.
 
         Raises:
             AmbiguousNameError: Two third-party plugins open such files, and no built-in plugin does.
         """
         name = path.name.lower()
-        fitting = [
+        matches = [
             (len(suffix), offer)
             for offer in self.offers(FORMAT)
             for suffix in offer.spec.suffixes
             if name.endswith(suffix)
         ]
-        longest = max((length for length, _ in fitting), default=0)
-        offers = [offer for length, offer in fitting if length == longest]
+        longest = max((length for length, _ in matches), default=0)
+        offers = [offer for length, offer in matches if length == longest]
         if len(offers) > 1 and not offers[0].plugin.built_in:
             raise AmbiguousNameError(
-                f"{path} can be opened by {len(offers)} plugins: {', '.join(offer.plugin.key for offer in offers)}.",
-                hint="Leave the others out with ZOO_BLOCK_PLUGINS=NAME.",
+                f"{len(offers)} plugins can open {path}: {', '.join(offer.plugin.key for offer in offers)}.",
+                hint="Block all but one with ZOO_BLOCK_PLUGINS=NAME.",
             )
         return offers[0] if offers else None
 
-    def describe_missing(self) -> str:
-        """Returns sentences on the plugins that failed or are blocked: a name that is not found may be theirs."""
+    def describe_unavailable(self) -> str:
+        """Returns sentences about failed and blocked plugins, which may offer a name that is not found."""
         failed = [f"The plugin {plugin.key} failed: {plugin.error}." for plugin in self.failures]
         blocked = [f"The plugin {plugin.key} is {plugin.error}." for plugin in self.plugins if plugin.blocked]
         return " ".join([*failed, *blocked])
@@ -143,32 +148,33 @@ class Registry:
     def _known_names(self, kind: Kind[Any]) -> list[str]:
         names = [offer.name for offer in self.offers(kind)]
         for family, plugin in self.families(kind):
-            # These names are for the hint of an error: a family that cannot list its own must not hide that error.
+            # A family that cannot list its names must not hide the error that these names are a hint for.
             with contextlib.suppress(PluginError):
-                names += family_names(family, plugin)
+                names += list_family_names(family, plugin)
         return names
 
 
 def load_registry(extra: Mapping[str, object] | None = None) -> Registry:
-    """Returns a fresh registry of every plugin that is installed in this environment.
+    """Returns a new registry of all plugins that are installed in this environment.
 
-    Each plugin is imported and asked once; one that fails is in `Registry.plugins` with its error.
+    A plugin that fails is in `Registry.plugins` with its error.
 
     Args:
-        extra: More plugins, by the distribution name they are to have: for tests and notebooks.
+        extra: Additional plugins for tests and notebooks, by the distribution name to give them.
     """
     candidates, blocked = find_plugins(), blocked_names()
     for name, plugin in (extra or {}).items():
-        candidates.append(Candidate(entry=name, distribution=name, version="", load=functools.partial(_given, plugin)))
-    warn_of_unused(blocked, candidates)
+        load = functools.partial(_identity, plugin)
+        candidates.append(Candidate(entry=name, distribution=name, version="", load=load))
+    warn_unused_blocks(blocked, candidates)
     return Registry(load_plugins(candidates, blocked=blocked))
 
 
-def card_of(offer: Offer[BackboneSpec]) -> BackboneCard:
-    """Returns what is known of a backbone; may import its library.
+def get_card(offer: Offer[BackboneSpec]) -> BackboneCard:
+    """Returns the card of a backbone; may import its library.
 
     Raises:
-        PluginError: The plugin failed, or returned something else.
+        PluginError: The plugin failed, or did not return a card.
     """
     card = offer.call("describing", offer.spec.card)
     if not isinstance(card, BackboneCard):
@@ -176,39 +182,39 @@ def card_of(offer: Offer[BackboneSpec]) -> BackboneCard:
     return card
 
 
-def family_names(family: BackboneFamily, plugin: Plugin) -> list[str]:
-    """Returns the qualified names of a family; may import the family's library.
+def list_family_names(family: BackboneFamily, plugin: Plugin) -> list[str]:
+    """Returns the qualified names of a family; may import its library.
 
     Raises:
         PluginError: The family failed.
     """
-    doing = f"listing the names of '{family.name}'"
-    names: object = _ask_family(plugin, doing, family.names)
+    action = f"listing the names of '{family.name}'"
+    names: object = _call_family(plugin, action, family.names)
     if not isinstance(names, list):
-        raise plugin_failure(plugin, doing, f"it returned {type(names).__name__}, not a list")
+        raise plugin_failure(plugin, action, f"it returned {type(names).__name__}, not a list")
     return [f"{plugin.qualifier}/{name}" for name in names]
 
 
-def _given(plugin: object) -> object:
+def _identity(plugin: object) -> object:
     return plugin
 
 
 def _specs_named(plugin: Plugin, kind: Kind[N], name: str) -> Iterator[N]:
     yield from (spec for spec in plugin.specs(kind) if spec.name == name)
     for family in plugin.families(kind):
-        doing = f"looking for the {kind.name} '{name}'"
-        spec = _ask_family(plugin, doing, family.resolve, name)
+        action = f"resolving the {kind.name} '{name}'"
+        spec = _call_family(plugin, action, family.resolve, name)
         if isinstance(spec, kind.spec):
             yield spec
         elif spec is not None:
-            raise plugin_failure(plugin, doing, f"it returned {type(spec).__name__}, not {kind.spec.__name__}")
+            raise plugin_failure(plugin, action, f"it returned {type(spec).__name__}, not {kind.spec.__name__}")
 
 
-def _ask_family(plugin: Plugin, doing: str, function: Callable[P, T] | str, *args: P.args, **kwargs: P.kwargs) -> T:
-    """As `call_plugin`; a `ZooError` counts as the plugin's failure too, so that another plugin may answer."""
+def _call_family(plugin: Plugin, action: str, function: Callable[P, T] | str, *args: P.args, **kwargs: P.kwargs) -> T:
+    """Calls `call_plugin`; a `ZooError` becomes a `PluginError`, so that another plugin may offer the name."""
     try:
-        return call_plugin(plugin, doing, function, *args, **kwargs)
+        return call_plugin(plugin, action, function, *args, **kwargs)
     except PluginError:
         raise
     except ZooError as error:
-        raise plugin_failure(plugin, doing, error) from error
+        raise plugin_failure(plugin, action, error) from error

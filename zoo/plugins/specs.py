@@ -1,7 +1,7 @@
-"""What passes between a plugin and the core: frozen values, importable without torch.
+"""The values that plugins and the core exchange: frozen dataclasses that import no torch.
 
-A plugin's hook returns specs. A spec holds a name, a line of text, the type of its options and one callable that the
-core calls with one request when, and only when, the thing is really needed; heavy imports belong inside that callable.
+A hook returns specs. A spec has a name, a summary, the type of its options, and a callable that the core calls with a
+request when it needs the object. Heavy imports belong inside that callable.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spec:
-    """What every offer has. Its callables may be written ``"module:attribute"``: they are imported when called.
+    """The base class of all specs. Callables may be written as ``"module:attribute"``, which is imported when called.
 
     Attributes:
-        name: Lower-case; letters, digits, ``_ . -``.
+        name: Lower-case letters, digits and ``_ . -``.
         summary: One line.
-        options: Frozen dataclass of its options.
+        options: A frozen dataclass whose fields are the options (see `zoo.option`).
     """
 
     name: str
@@ -37,13 +37,13 @@ class Spec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightsInfo:
-    """Where pretrained weights come from.
+    """The origin of pretrained weights.
 
     Attributes:
         name: ``"IMAGENET1K_V1"``, ``"a1_in1k"``.
-        source: Address they are downloaded from, or a sentence.
-        licence: As their owner states it; empty when unknown.
-        accuracy: Published ImageNet top-1 in percent, or None.
+        source: The address of the download, or a sentence.
+        licence: As stated by their owner; empty if unknown.
+        accuracy: Published ImageNet top-1 accuracy in percent, or None.
     """
 
     name: str
@@ -54,10 +54,10 @@ class WeightsInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackboneCard:
-    """What is known about a backbone before it is built.
+    """The properties of a backbone that are known before it is built.
 
     Attributes:
-        preprocess: Of the pretrained weights, or the one to train with where there are none.
+        preprocess: The preprocessing of the pretrained weights; without weights, the one to train with.
         weights: The pretrained weights, or None.
     """
 
@@ -67,11 +67,11 @@ class BackboneCard:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackboneRequest:
-    """What the core asks of `BackboneSpec.build`.
+    """The argument of `BackboneSpec.build`.
 
     Attributes:
-        pretrained: Whether to load the pretrained weights of the card; never where the card names none.
-        image_size: (height, width) of the images to come; needed by networks with position embeddings.
+        pretrained: Whether to load the pretrained weights; always false if the card has none.
+        image_size: (height, width) of the images in pixels, for networks with position embeddings.
         options: An instance of `BackboneSpec.options`.
     """
 
@@ -80,36 +80,36 @@ class BackboneRequest:
     options: Any
 
 
-def _nothing_known() -> None:
-    """Lets `BackboneSpec.build` find out."""
+def _no_check() -> None:
+    """Leaves the check to `BackboneSpec.build`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackboneSpec(Spec):
-    """One backbone offered by a plugin.
+    """A backbone.
 
     Attributes:
-        card: Returns what is known of the backbone; may import its library.
-        build: Returns the module, in train mode, on the CPU, float32.
-            Raises `WeightsError` where pretrained weights cannot be had: never random values in their place.
-        check_pretrained: Raises `WeightsError` where pretrained weights surely cannot be had, so that a user without
-            a network hears of it at once; imports nothing heavy, and answers within five seconds.
+        card: Returns the `BackboneCard`; may import the library of the backbone.
+        build: Returns the module, in train mode, on the CPU, in float32. Raises `WeightsError` if the pretrained
+            weights are not available; it never substitutes random values.
+        check_pretrained: Raises `WeightsError` if the pretrained weights are certainly not available, so that a user
+            without a network learns it at once. Imports nothing heavy and returns within five seconds.
     """
 
     build: Callable[[BackboneRequest], Backbone] | str
     card: Callable[[], BackboneCard] | str
-    check_pretrained: Callable[[], None] | str = _nothing_known
+    check_pretrained: Callable[[], None] | str = _no_check
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackboneFamily:
-    """Many backbones under one plugin, resolved by name when asked for.
+    """Many backbones of a plugin, whose names are resolved on demand.
 
     Attributes:
-        name: What the family is called in listings.
+        name: The name of the family in listings.
         summary: One line.
-        names: Returns every name; may import its library (seconds).
-        resolve: Returns the spec of a name, or None where the family has no such name; may import its library.
+        names: Returns all names; may import the library of the family, which may take seconds.
+        resolve: Returns the spec of a name, or None if the family does not have the name; may import its library.
     """
 
     name: str
@@ -120,14 +120,14 @@ class BackboneFamily:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeadRequest:
-    """What the core asks of `HeadSpec.build`.
+    """The argument of `HeadSpec.build`.
 
     Attributes:
         pooled_width: D of `Features.pooled` ``(N, D)``.
         map_width: C of `Features.map` ``(N, C, h, w)``.
-        outputs: How many logits: one a class.
-        dropout: Probability with which the head's input is dropped in training.
-        criterion: The loss chosen by the configuration.
+        outputs: Number of logits, one per class.
+        dropout: Dropout probability of the head's input, 0 to 1.
+        criterion: The loss that the configuration selects.
         options: An instance of `HeadSpec.options`.
     """
 
@@ -141,22 +141,22 @@ class HeadRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeadSpec(Spec):
-    """One head offered by a plugin.
+    """A head.
 
     Attributes:
-        build: Returns the module, freshly initialised.
+        build: Returns the module, newly initialised, in train mode, on the CPU, in float32.
     """
 
     build: Callable[[HeadRequest], Head] | str
 
 
 class Sample(NamedTuple):
-    """One labelled image.
+    """A labelled image.
 
     Attributes:
-        source: A file, or the bytes of one.
+        source: An image file, or its bytes.
         label: Index into `ImageSet.classes`.
-        name: What the image is called in tables and messages; unique within its dataset.
+        name: The name of the image in tables and messages; unique within its dataset.
     """
 
     source: Path | bytes
@@ -166,16 +166,16 @@ class Sample(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageSet:
-    """A labelled set of images with explicit parts.
+    """A set of labelled images with explicit splits.
 
     Attributes:
-        name: Short, fit for a file name.
+        name: A short name that is valid as a file name.
         classes: Class names, in the order of the labels.
-        train: What is learnt from.
-        val: What chooses the best epoch; empty where the dataset has none (one is then split off `train`).
-        test: What is scored once, at the end; empty where the dataset has none.
-        note: What a reader of the results must know about the data, or empty.
-        skipped: Names of files left out, each with its reason: ``"a/b.txt: not an image"``.
+        train: The images to train on.
+        val: The images that select the best epoch; if empty, a part of `train` is split off.
+        test: The images of the final evaluation; empty if the dataset has no test split.
+        note: A sentence that readers of the results must know about the data, or empty.
+        skipped: The names of skipped files, each with the reason: ``"a/b.txt: not an image"``.
     """
 
     name: str
@@ -189,12 +189,12 @@ class ImageSet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetRequest:
-    """What the core asks of `DatasetSpec.load`.
+    """The argument of `DatasetSpec.load`.
 
     Attributes:
-        cache: The dataset's own folder, which may not exist yet; downloads are kept there.
+        cache: The folder for the downloads of the dataset; it need not exist.
         options: An instance of `DatasetSpec.options`.
-        progress: Called while something slow happens.
+        progress: A function to call during slow work.
     """
 
     cache: Path
@@ -204,11 +204,11 @@ class DatasetRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetSpec(Spec):
-    """One dataset offered by a plugin.
+    """A dataset.
 
     Attributes:
-        load: Returns the images; downloads them first where need be.
-        licence: As its owner states it; empty when unknown.
+        load: Returns the images, after downloading them if necessary.
+        licence: As stated by its owner; empty if unknown.
     """
 
     load: Callable[[DatasetRequest], ImageSet] | str
@@ -217,13 +217,14 @@ class DatasetSpec(Spec):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FormatRequest:
-    """What the core asks of `FormatSpec.load`.
+    """The argument of `FormatSpec.load`.
 
     Attributes:
-        path: A file that has one of the format's suffixes.
-        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``, as the user wrote it. What it names is used,
-            or an error raised; of ``"auto"`` alone the format makes something.
-        ask: Asks whoever sits at the terminal for the passphrase of what its argument names; None where nobody does.
+        path: A file with one of the suffixes of the format.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``, as passed by the user. Only for ``"auto"``
+            may the format choose; if any other device is not available, it raises an error.
+        ask: Prompts the user for a passphrase and returns it; the argument names what it is for. None without a
+            terminal.
     """
 
     path: Path
@@ -233,11 +234,12 @@ class FormatRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FormatSpec(Spec):
-    """A kind of file that holds a trained classifier and can be opened like a run.
+    """A file format of trained classifiers, which can be opened like a run.
 
     Attributes:
-        suffixes: How the names of such files end, lower-case, with the dot: ``(".onnx",)``.
-        load: Returns a `zoo.PhotoPredictor`. Raises a `ZooError` for a file that is broken, hostile or of another maker.
+        suffixes: The lower-case suffixes of such files, with the dot: ``(".onnx",)``.
+        load: Returns a `zoo.PhotoPredictor`. Raises a `ZooError` if the file is broken, malicious or from another
+            program.
     """
 
     suffixes: tuple[str, ...]
@@ -246,13 +248,13 @@ class FormatSpec(Spec):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """What a check of the set-up found.
+    """The result of a check of the installation.
 
     Attributes:
-        about: What was looked at: ``"CUDA in torch"``.
-        status: ``"ok"``; ``"warning"``: it works, and something is lost; ``"problem"``: something does not work.
-        text: What is there.
-        advice: What to do about it; empty where there is nothing to do.
+        about: The subject: ``"CUDA in torch"``.
+        status: ``"ok"``; ``"warning"``: it works with restrictions; ``"problem"``: something does not work.
+        text: The result.
+        advice: What to do about it, or empty.
     """
 
     about: str
@@ -263,10 +265,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckSpec(Spec):
-    """A check of the set-up, made by ``zoo doctor``.
+    """A check of the installation, run by ``zoo doctor``.
 
     Attributes:
-        run: Really tries what it speaks of, within seconds; may import heavy packages, and prints nothing.
+        run: Tries out what it reports on, within seconds. May import heavy packages; prints nothing.
     """
 
     run: Callable[[], list[Finding]] | str

@@ -1,4 +1,4 @@
-"""The contract of a plugin: that it loads lightly, and that all it offers keeps its own contract."""
+"""The contract of a plugin: it loads without heavy imports, and everything it offers meets its own contract."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ import click
 from zoo.plugins.calls import resolve_callable
 from zoo.plugins.discovery import Plugin, load_plugins
 from zoo.plugins.entry_points import Candidate, import_target
-from zoo.plugins.kinds import BACKBONE, CHECK, DATASET, FORMAT, HEAD, KINDS
-from zoo.plugins.specs import BackboneFamily, BackboneSpec
+from zoo.plugins.kinds import BACKBONE, CHECK, DATASET, FORMAT, HEAD, KINDS, Kind
+from zoo.plugins.specs import BackboneFamily, BackboneSpec, Spec
 from zoo.testing.backbone import check_backbone
+from zoo.testing.check import check_findings
+from zoo.testing.contract import Contract, check_spec
 from zoo.testing.dataset import check_dataset
+from zoo.testing.format import check_format
 from zoo.testing.head import check_head
-from zoo.testing.setup import check_findings, check_format
-from zoo.testing.subject import Subject, check_spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-# How the specs of each kind are checked; those of other kinds by `check_spec`.
+# The checks of specs by kind; `check_spec` checks those of all other kinds.
 _CHECKS: dict[str, Callable[[Any], object]] = {
     BACKBONE.name: check_backbone,
     HEAD.name: check_head,
@@ -34,7 +35,7 @@ _CHECKS: dict[str, Callable[[Any], object]] = {
     CHECK.name: check_findings,
 }
 HEAVY = ("torch", "torchvision", "timm", "gradio", "onnxruntime")
-_LIGHT = f"""
+_PRINT_HEAVY_IMPORTS = f"""
 import sys
 from zoo.plugins.discovery import load_plugins
 from zoo.plugins.entry_points import Candidate, import_target
@@ -50,28 +51,27 @@ def check_plugin(
     family_names: Collection[str] = (),
     cache: Path | None = None,
 ) -> None:
-    """Checks a plugin and everything that it offers.
+    """Checks a plugin and everything it offers.
 
     Args:
-        plugin: The plugin as its entry point names it (``"zoo_tinynet"`` or ``"zoo_tinynet:plugin"``), or the module or
-            object itself. Only of a name it can be seen whether the plugin loads without torch.
-        skip: Names of offers to leave out: a network too large to build in a test, a dataset to be downloaded.
-        family_names: Names of backbones in the plugin's families to check in full. Without any, it is only
-            checked that the families tell and resolve their names.
-        cache: Where datasets keep downloads; by default a temporary folder.
+        plugin: The plugin as named by its entry point (``"zoo_tinynet"`` or ``"zoo_tinynet:plugin"``), or the module or
+            object itself. Only with a name can this check that the plugin loads without torch.
+        skip: Names of offers to skip: a network too large to build in a test, a dataset that must be downloaded.
+        family_names: Names of backbones in the families of the plugin to check in full. Families themselves are always
+            checked: whether they list and resolve their names.
+        cache: The folder for downloads of datasets; by default a temporary folder.
 
     Raises:
-        AssertionError: The contract is broken; the sentence says what it wants.
+        AssertionError: The plugin violates its contract; the message says what the contract requires.
     """
     loaded = _load(plugin)
     if isinstance(plugin, str):
-        _check_light(Subject(f"plugin {plugin}"), plugin)
+        _check_imports(Contract(f"plugin {plugin}"), plugin)
     with tempfile.TemporaryDirectory() as folder:
-        checks = _CHECKS | {DATASET.name: functools.partial(check_dataset, cache=cache or Path(folder))}
         for kind in KINDS:
             for spec in loaded.specs(kind):
                 if spec.name not in skip:
-                    checks.get(kind.name, check_spec)(spec)
+                    _check_offer(kind, spec, cache or Path(folder))
     families = loaded.families(BACKBONE)
     for family in families:
         if family.name not in skip:
@@ -81,52 +81,59 @@ def check_plugin(
     _check_commands(loaded)
 
 
+def _check_offer(kind: Kind[Any], spec: Spec, cache: Path) -> None:
+    checks = _CHECKS | {DATASET.name: functools.partial(check_dataset, cache=cache)}
+    checks.get(kind.name, functools.partial(check_spec, kind=kind.name))(spec)
+
+
 def _load(plugin: object) -> Plugin:
     named = isinstance(plugin, str)
     name = str(plugin) if named else getattr(plugin, "__name__", type(plugin).__name__)
     load = functools.partial(import_target, name) if named else lambda: plugin
     (loaded,) = load_plugins([Candidate(entry=name, distribution=name, version="", load=load)])
-    Subject(f"plugin {name}").want(loaded.error is None, f"it must load, but {loaded.error}\n{loaded.details}".strip())
+    Contract(f"plugin {name}").require(
+        loaded.error is None, f"it must load, but {loaded.error}\n{loaded.details}".strip()
+    )
     return loaded
 
 
-def _check_light(subject: Subject, name: str) -> None:
+def _check_imports(contract: Contract, name: str) -> None:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)}
     done = subprocess.run(
-        [sys.executable, "-c", _LIGHT, name], env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-c", _PRINT_HEAVY_IMPORTS, name], env=environment, capture_output=True, text=True, check=False
     )
-    subject.want(done.returncode == 0, f"it must load in a fresh interpreter, but\n{done.stderr}")
+    contract.require(done.returncode == 0, f"it must load in a new interpreter, but\n{done.stderr}")
     imported = done.stdout.strip()
-    subject.want(
+    contract.require(
         not imported,
-        f"it imports {imported} when the zoo looks around, which makes every command slow, 'zoo --help' too; "
-        "such imports belong inside the functions that build (the annotation zoo.Backbone imports torch too, unless "
-        "the file begins with 'from __future__ import annotations')",
+        f"it imports {imported} when it is loaded, which slows down every command, even 'zoo --help'; move the import "
+        "into the functions that build (the annotation zoo.Backbone imports torch, too, unless the file starts with "
+        "'from __future__ import annotations')",
     )
 
 
 def _check_family(family: BackboneFamily) -> None:
-    subject = Subject(f"family {family.name}")
-    with subject.calling("names()"):
+    contract = Contract(f"family {family.name}")
+    with contract.calling("names()"):
         names = resolve_callable(family.names)()
-    subject.want(
+    contract.require(
         isinstance(names, list) and bool(names) and all(isinstance(name, str) for name in names),
         "names() must return a list of names, at least one",
     )
-    subject.want(len(set(names)) == len(names), "names() must not tell a name twice")
+    contract.require(len(set(names)) == len(names), "names() must not return a name twice")
     _resolve([family], names[0])
-    with subject.calling("resolve() with a name that no family has"):
+    with contract.calling("resolve() with an unknown name"):
         unknown = resolve_callable(family.resolve)("no-such-backbone-anywhere")
-    subject.want(unknown is None, "resolve() must return None for a name that it does not have")
+    contract.require(unknown is None, "resolve() must return None for an unknown name")
 
 
 def _resolve(families: Sequence[BackboneFamily], name: str) -> BackboneSpec:
     for family in families:
-        subject = Subject(f"family {family.name}")
-        with subject.calling(f"resolve({name!r})"):
+        contract = Contract(f"family {family.name}")
+        with contract.calling(f"resolve({name!r})"):
             spec = resolve_callable(family.resolve)(name)
         if spec is not None:
-            subject.want(
+            contract.require(
                 isinstance(spec, BackboneSpec), f"resolve() must return a BackboneSpec, not {type(spec).__name__}"
             )
             return spec
@@ -134,7 +141,7 @@ def _resolve(families: Sequence[BackboneFamily], name: str) -> BackboneSpec:
 
 
 class _Commands(click.Group):
-    """Stands in for the zoo's command line; what it is given lazily is imported at once."""
+    """Replaces the command line of the zoo; imports lazy commands at once."""
 
     def add_lazy(self, name: str, target: str, help: str, *, section: str = "") -> None:
         command = import_target(target)
@@ -144,12 +151,12 @@ class _Commands(click.Group):
 def _check_commands(plugin: Plugin) -> None:
     if plugin.add_commands is None:
         return
-    subject = Subject(f"plugin {plugin.key}")
+    contract = Contract(f"plugin {plugin.key}")
     cli = _Commands("zoo")
-    with subject.calling("zoo_commands(cli)"):
+    with contract.calling("zoo_commands(cli)"):
         plugin.add_commands(cli)
-    subject.want(bool(cli.commands), "zoo_commands(cli) must add a command")
-    subject.want(
+    contract.require(bool(cli.commands), "zoo_commands(cli) must add a command")
+    contract.require(
         all(isinstance(command, click.Command) for command in cli.commands.values()),
         "zoo_commands(cli) must add click commands",
     )

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import pytest
+import torch
+from contract_offers import (
+    Detached,
+    GoodHead,
+    head_spec,
+    violation,
+)
+from torch import Tensor, nn
+
+from zoo.plugins.options import option
+from zoo.testing import check_head
+
+if TYPE_CHECKING:
+    import zoo
+
+
+class ZeroHead(GoodHead):
+    def __init__(self, request: zoo.HeadRequest) -> None:
+        super().__init__(request)
+        nn.init.zeros_(self.fc.weight)
+
+
+class OneTooMany(GoodHead):
+    def __init__(self, request: zoo.HeadRequest) -> None:
+        super().__init__(dataclasses.replace(request, outputs=request.outputs + 1))
+
+
+class MixesWidths(GoodHead):
+    def __init__(self, request: zoo.HeadRequest) -> None:
+        super().__init__(dataclasses.replace(request, pooled_width=request.map_width))
+
+
+class OwnCriterion(GoodHead):
+    def __init__(self, request: zoo.HeadRequest) -> None:
+        super().__init__(request)
+        self.criterion = dataclasses.replace(request.criterion, label_smoothing=0.5)
+
+
+class LossPerImage(GoodHead):
+    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        return logits.sum(dim=1)
+
+
+class IndicesOnly(GoodHead):
+    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        return nn.functional.nll_loss(logits.log_softmax(dim=1), targets)
+
+
+class LogitsAsProbabilities(GoodHead):
+    def probabilities(self, logits: Tensor) -> Tensor:
+        return 10 * logits
+
+
+class Unused(GoodHead):
+    def __init__(self, request: zoo.HeadRequest) -> None:
+        super().__init__(request)
+        self.spare = nn.Linear(2, 2)
+
+
+class NoDropout(GoodHead):
+    def __init__(self, request: zoo.HeadRequest) -> None:
+        super().__init__(dataclasses.replace(request, dropout=0.0))
+
+
+class Standardising(GoodHead):
+    def forward(self, features: zoo.Features) -> Tensor:
+        return super().forward(features) - features.pooled.mean()
+
+
+class ForgetfulHead(GoodHead):
+    def __init__(self, request: zoo.HeadRequest) -> None:
+        super().__init__(request)
+        self.hidden = [torch.randn(request.outputs)]
+
+    def forward(self, features: zoo.Features) -> Tensor:
+        return super().forward(features) + self.hidden[0]
+
+
+@pytest.mark.parametrize("build", [GoodHead, ZeroHead])
+def test_a_good_head_passes(build: Any) -> None:
+    check_head(head_spec(build))
+
+
+@pytest.mark.parametrize(
+    ("build", "sentence"),
+    [
+        (lambda request: nn.Linear(3, 3), "build() must return a zoo.Head, not Linear"),
+        (OneTooMany, "forward() must return logits (N, outputs), here (4, 2); it returned (4, 3)"),
+        (MixesWidths, "forward() on pooled (4, 48) and map (4, 32, 3, 2) features raised RuntimeError"),
+        (OwnCriterion, "build() must pass request.criterion on"),
+        (LossPerImage, "loss() with class indices must return one finite number"),
+        (IndicesOnly, "loss() with soft targets raised"),
+        (LogitsAsProbabilities, "probabilities() must return (N, outputs) from 0 to 1"),
+        (Detached, "the gradient of its loss must reach the features"),
+        (Unused, "not reached: ['spare.weight', 'spare.bias']"),
+        (NoDropout, "request.dropout must be applied"),
+        (Standardising, "logits of an image must not depend on the other images"),
+        (ForgetfulHead, "a fresh build with the saved state dict must give the same logits"),
+    ],
+)
+def test_a_broken_head_is_refused_with_the_violated_rule(build: Any, sentence: str) -> None:
+    message = violation(lambda: check_head(head_spec(build)))
+    assert message.startswith("head mine: ")
+    assert sentence in message
+
+
+@dataclass(frozen=True)
+class Kinds:
+    kind: Literal["good", "bad"] = option("good", help="which")
+
+
+def test_every_choice_of_an_option_is_built() -> None:
+    def build(request: zoo.HeadRequest) -> zoo.Head:
+        if request.options.kind == "bad":
+            raise NotImplementedError("later")
+        return GoodHead(request)
+
+    assert "raised NotImplementedError: later" in violation(lambda: check_head(head_spec(build, options=Kinds)))
