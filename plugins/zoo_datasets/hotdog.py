@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from zoo.data.sources.folder import read_folder
 from zoo.errors import DataError
-from zoo.utils.fetch.archive import extract
 from zoo.utils.fetch.download import download
+from zoo.utils.fetch.unzip import extract_zip
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,7 +40,7 @@ def load(request: DatasetRequest) -> ImageSet:
                 raise
             hint = f"For first steps without network there is the dataset hotdog-cartoon. {error.hint}"
             raise DataError(error.message, hint=hint) from None
-        extract(archive, unpacked, progress=request.progress)
+        extract_zip(archive, unpacked, progress=request.progress)
         folder = _photos(request.cache, unpacked) or unpacked
     images = read_folder(folder)
     _check_counts(images, folder)

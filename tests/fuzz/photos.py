@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import gzip
 import io
-import lzma
 import os
-import tarfile
+import zipfile
 from pathlib import Path
 
 from fuzz.exports import pt2_archives
@@ -54,22 +52,24 @@ def read_header_only(content: bytes, folder: Path) -> None:
 
 
 def archives() -> list[bytes]:
+    methods = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+    return [*map(_zip_archive, methods), *pt2_archives()]
+
+
+def _zip_archive(compression: int) -> bytes:
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for name in ("a/1.txt", "b/" + "long" * 60 + ".txt"):
-            info = tarfile.TarInfo(name)
-            info.size = 5
-            archive.addfile(info, io.BytesIO(b"hello"))
-    plain = buffer.getvalue()
-    return [plain, gzip.compress(plain, mtime=0), lzma.compress(plain), *pt2_archives()]
+    with zipfile.ZipFile(buffer, "w", compression) as archive:
+        for name in ("a/", "a/1.txt", "b/" + "long" * 60 + ".txt", "c/\N{GREEK SMALL LETTER ALPHA}.txt"):
+            archive.writestr(zipfile.ZipInfo(name), "" if name.endswith("/") else "hello" * 20, compression)
+    return buffer.getvalue()
 
 
 def unpack(content: bytes, folder: Path) -> None:
-    from zoo.utils.fetch.archive import Limits, extract
+    from zoo.utils.fetch.unzip import ZipLimits, extract_zip
 
     (folder / "a.zip").write_bytes(content)
     try:
-        extract(folder / "a.zip", folder / "out", limits=Limits(files=1000, total=50 << 20))
+        extract_zip(folder / "a.zip", folder / "out", limits=ZipLimits(files=1000, total=50 << 20))
     finally:
         assert {path.name for path in folder.iterdir()} <= {"a.zip", "out"}, (
             "a file was written outside the output folder"

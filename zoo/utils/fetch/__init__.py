@@ -1,3 +1,1 @@
-"""Brings files from elsewhere, and trusts none of them: downloads with resume and checksums, archives."""
-
-from __future__ import annotations
+"""Fetches files from servers that it does not trust: downloads with resume and checksums, ZIP archives."""
