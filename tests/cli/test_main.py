@@ -52,6 +52,12 @@ def test_wrong_usage_exits_with_2(run, commands):
     assert err == "error: Missing argument 'RUN-OR-FILE'.\n'zoo predict --help' shows the usage.\n"
 
 
+def test_a_group_in_a_group_suggests_close_matches_too(run, commands):
+    code, _, err = run("data", "chek")
+    assert code == 2
+    assert err == "error: There is no command 'chek'.\nDid you mean check? 'zoo data --help' lists all commands.\n"
+
+
 def test_a_group_without_a_command_shows_its_help(run, commands):
     code, out, err = run()
     assert code in (0, 2)  # click 8.1 and later

@@ -27,6 +27,14 @@ class UsageError(click.UsageError):
         self.hint = hint
 
 
+def unknown_command(name: str, ctx: click.Context) -> UsageError:
+    """Returns the error for a name that is not a command of a group; the hint lists close matches."""
+    assert isinstance(ctx.command, click.Group)
+    near = did_you_mean(name, ctx.command.list_commands(ctx))
+    hint = f"{near} '{ctx.command_path} --help' lists all commands.".strip()
+    return UsageError(f"There is no command '{name}'.", hint=hint, ctx=ctx)
+
+
 class _LazyCommand(NamedTuple):
     target: str
     help: str
@@ -81,9 +89,7 @@ class LazyGroup(click.Group):
         """Finds the command that the first argument names; for an unknown name the error lists close matches."""
         name = args[0]
         if not name.startswith("-") and not ctx.resilient_parsing and self.get_command(ctx, name) is None:
-            near = did_you_mean(name, self.list_commands(ctx))
-            hint = f"{near} '{ctx.command_path} --help' lists all commands.".strip()
-            raise UsageError(f"There is no command '{name}'.", hint=hint, ctx=ctx)
+            raise unknown_command(name, ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from zoo.cli.groups import ZooGroup
+from zoo.cli.groups import ZooGroup, unknown_command
 from zoo.cli.terminal.stdout import OutputError, checked_stdout, discard_stdout
 from zoo.errors import OtherProcessError, PluginWarning, ZooError, did_you_mean
 from zoo.utils.interrupts import Terminated
@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
 _show_python_warning = warnings.showwarning
-# Raised where a group is called without a command, from click 8.2 on.
+# Newer than the oldest click that is supported: nothing is an instance of an empty tuple.
 _NO_ARGUMENTS: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())
+_NO_SUCH_COMMAND: Any = getattr(click.exceptions, "NoSuchCommand", ())
 _COMMANDS = {
     "Train": {
         "finetune": "Fine-tune a backbone on photos.",
@@ -154,9 +155,9 @@ def _show_warning(message: Warning | str, category: type[Warning], *where: Any, 
 
 
 def _print_click_error(error: click.ClickException) -> None:
-    """Prints an error of click's in the form of all others; wrong usage with where to look it up."""
+    """Prints an error of click's like all others, with close matches of an unknown name."""
     if isinstance(error, _NO_ARGUMENTS):
-        error.show()
+        error.show()  # the help page
         return
     message, hint = error.format_message(), getattr(error, "hint", "")
     ctx = error.ctx if isinstance(error, click.UsageError) else None
@@ -164,6 +165,9 @@ def _print_click_error(error: click.ClickException) -> None:
         message = f"There is no option '{error.option_name}'."
         near = did_you_mean(error.option_name, _spellings(ctx.command))
         hint = f"{near} '{ctx.command_path} --help' lists all options.".strip()
+    elif ctx is not None and isinstance(error, _NO_SUCH_COMMAND):
+        unknown = unknown_command(error.command_name, ctx)
+        message, hint = unknown.message, unknown.hint
     elif ctx is not None and not hint:
         hint = f"'{ctx.command_path} --help' shows the usage."
     _print_error(message, hint)

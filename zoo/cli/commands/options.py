@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -42,10 +43,20 @@ class GroupedOption(click.Option):
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         """Returns the names and the help text of the option, without its aliases."""
+        with self._without_aliases():
+            return super().get_help_record(ctx)
+
+    def get_error_hint(self, ctx: click.Context | None) -> str:
+        """Returns how messages call the option, without its aliases."""
+        with self._without_aliases():
+            return super().get_error_hint(ctx)
+
+    @contextmanager
+    def _without_aliases(self) -> Iterator[None]:
         spellings = self.opts
         self.opts = [spelling for spelling in spellings if spelling not in self.aliases]
         try:
-            return super().get_help_record(ctx)
+            yield
         finally:
             self.opts = spellings
 
