@@ -1,11 +1,9 @@
-"""A `zoo demo` to measure, photos to send it, and a client that speaks plain HTTP/1.1 and costs next to nothing."""
+"""Shared by the benchmarks of the demo: the server, photos to post, and a minimal HTTP/1.1 client."""
 
 from __future__ import annotations
 
 import asyncio
-import io
 import json
-import random
 import re
 import subprocess
 import sys
@@ -22,41 +20,41 @@ if TYPE_CHECKING:
 
 PREDICT = "/api/v1/predict"
 NEEDS = ("gradio", "fastapi", "uvicorn", "onnx", "onnxruntime")
-_KINDS = ("disc", "cross")
-_START = 120  # seconds, at most
+_MAX_START_SECONDS = 120
 
 
-def exported_file(arguments: argparse.Namespace, folder: Path) -> Path:
-    """Returns the model to serve: that of ``--model``, or one made of a short run on generated photos."""
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that `export_or_find` reads."""
+    parser.add_argument("--model", type=Path, help="exported file to serve (default: export a short run)")
+    parser.add_argument("--backbone", default="resnet18", help="backbone of the short run (resnet18)")
+
+
+def export_or_find(arguments: argparse.Namespace, folder: Path) -> Path:
+    """Returns the file of ``--model``; without one, trains on a few generated photos and exports."""
     if arguments.model is not None:
         return arguments.model.resolve()  # type: ignore[no-any-return]
     from inference import make_run
-    from zoo_export.targets.onnx import export
+    from zoo_export.targets.onnx import export_onnx
 
-    return export(make_run(arguments, folder), folder / "model.onnx").path
+    return export_onnx(make_run(arguments, folder), folder / "model.onnx").path
 
 
-def jpegs(count: int) -> list[bytes]:
-    """Returns generated photos of 500 x 375 as files."""
-    files = []
-    for number in range(count):
-        content = io.BytesIO()
-        _photos.draw(_KINDS[number % 2], _photos.PHOTO, random.Random(number)).save(content, "JPEG", quality=90)
-        files.append(content.getvalue())
-    return files
+def draw_photos(count: int) -> list[bytes]:
+    """Returns generated photos of 500 x 375 as JPEG files."""
+    return [_photos.draw_jpeg(_photos.PHOTO, number) for number in range(count)]
 
 
 class Server:
-    """``zoo demo`` in a process of its own, from its start to its end.
+    """``zoo demo`` in a process of its own, for the duration of a ``with`` block.
 
     Args:
         model: An exported file.
-        *options: Of the command.
+        *options: Options of the command.
 
     Attributes:
-        seconds: From the start of the process until its page was answered.
-        port: On loopback.
-        pid: Of the process.
+        seconds: Time from the start of the process to its first page.
+        port: Its port on loopback.
+        pid: Its process.
     """
 
     def __init__(self, model: Path, *options: str) -> None:
@@ -83,22 +81,22 @@ class Server:
         self._process.wait()
 
     def get(self, path: str) -> str:
-        """Returns what is answered to a GET."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=_START) as answer:
-            return str(answer.read().decode())
+        """Returns the body of the response to a GET request."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=_MAX_START_SECONDS) as response:
+            return str(response.read().decode())
 
     def has_mapped(self, library: str) -> bool:
-        """Returns whether a shared library of this name is in the memory of the process. Linux alone."""
+        """Returns whether the process has loaded a shared library. Linux only."""
         return library in Path(f"/proc/{self.pid}/maps").read_text("ascii", "replace")
 
 
-class Answer(NamedTuple):
-    """What came back.
+class Response(NamedTuple):
+    """An HTTP response.
 
     Attributes:
-        status: Of HTTP.
-        body: As it came.
-        retry_after: Seconds after which to ask again; 0 where that is not said.
+        status: The status code.
+        body: The body.
+        retry_after: Value of ``Retry-After`` in seconds; 0 without that header.
     """
 
     status: int
@@ -107,19 +105,19 @@ class Answer(NamedTuple):
 
     @property
     def label(self) -> str:
-        """The class that the first photo was told to be."""
+        """The predicted class of the first photo."""
         return str(json.loads(self.body)["predictions"][0]["label"])
 
 
 class Client:
-    """A connection that is kept; made anew where the server has closed it."""
+    """A persistent connection; opened again after the server has closed it."""
 
     def __init__(self, port: int) -> None:
         self._port = port
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
-    async def post(self, body: bytes, *, kind: str = "image/jpeg", path: str = PREDICT) -> Answer:
-        """Sends a body and returns the answer; raises `OSError` or `asyncio.IncompleteReadError` where none comes."""
+    async def post(self, body: bytes, *, kind: str = "image/jpeg", path: str = PREDICT) -> Response:
+        """Posts a body and returns the response; raises `OSError` or `asyncio.IncompleteReadError` if there is none."""
         if self._streams is None:
             self._streams = await asyncio.open_connection("127.0.0.1", self._port)
         reader, writer = self._streams
@@ -132,26 +130,26 @@ class Client:
             )
             writer.write("\r\n".join([*lines, "", ""]).encode() + body)
             await writer.drain()
-            answer, stays = await read_answer(reader)
+            response, persistent = await read_response(reader)
         except BaseException:
             await self.close()
             raise
-        if not stays:
+        if not persistent:
             await self.close()
-        return answer
+        return response
 
     async def close(self) -> None:
-        """Ends the connection."""
+        """Closes the connection."""
         if self._streams is not None:
             self._streams[1].close()
             self._streams = None
 
 
-async def read_answer(reader: asyncio.StreamReader) -> tuple[Answer, bool]:
-    """Returns the next answer on a connection, and whether the connection stays open."""
+async def read_response(reader: asyncio.StreamReader) -> tuple[Response, bool]:
+    """Returns the next response on a connection, and whether the connection stays open."""
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     status, *lines = head.split("\r\n")
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     body = await reader.readexactly(int(headers.get("content-length", 0)))
-    answer = Answer(int(status.split()[1]), body, float(headers.get("retry-after", 0)))
-    return answer, headers.get("connection", "").lower() != "close"
+    response = Response(int(status.split()[1]), body, float(headers.get("retry-after", 0)))
+    return response, headers.get("connection", "").lower() != "close"

@@ -124,7 +124,7 @@ class TrainingProcess:
             stderr=subprocess.PIPE,
             text=True,
             encoding="utf-8",
-            start_new_session=True,  # Ctrl-C in the terminal reaches the server alone, which then stops this once
+            start_new_session=True,  # Ctrl-C in the terminal reaches only the server, which then stops this process
         ) as process:
             self._process = process
             if self._stopped:  # `stop` was called while the process was starting

@@ -80,7 +80,7 @@ async function watch(own) {
         answered = now;
         const latency = `${Math.round(now - began)} ms latency`;
         const frames = rate && `${rate.toFixed(1)} frames per second`;
-        facts.textContent = [frames, latency, answer.message].filter(Boolean).join(", ");
+        facts.textContent = `${[frames, latency].filter(Boolean).join(", ")} ${answer.message ?? ""}`;
       }
     }
     await sleep(Math.max(interval - (performance.now() - began), 0));

@@ -50,7 +50,7 @@ class UserError(gr.Error):
 
 
 def escape_markup(text: str) -> str:
-    """Returns text that Markdown and HTML show literally: no markup, no links, no remote images.
+    """Returns text that Markdown and HTML show literally, without markup, links or remote images.
 
     Names of files, classes and models may come from anyone, and gradio renders Markdown or HTML in most places.
     """
@@ -144,7 +144,7 @@ def show_errors_in_notice(handler: Callable[P, Sequence[Any]], *, outputs: int) 
         try:
             return ["", *handler(*args, **kwargs)]
         except (ZooError, UserError) as error:
-            shown = UserError.from_error(error) if isinstance(error, ZooError) else error
-            return [f'<p class="zoo-error" role="alert">{shown.message}</p>', *[gr.skip()] * outputs]
+            user_error = UserError.from_error(error) if isinstance(error, ZooError) else error
+            return [f'<p class="zoo-error" role="alert">{user_error.message}</p>', *[gr.skip()] * outputs]
 
     return decorated

@@ -1,4 +1,4 @@
-"""What visitors send: photos, taken unchanged to the project's own decoder; never files or URLs named by a path."""
+"""Uploaded photos: handed to the project's own decoder unchanged. Other files and URLs are rejected."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def guard_files() -> None:
 
 
 def uploaded_file(path: str) -> str:
-    """Returns the path of a file if it was uploaded, or is shown by the page.
+    """Returns the path of a file that was uploaded, or that the page has shown.
 
     Gradio checks only paths that claim to be its own files.
 

@@ -90,7 +90,7 @@ def _find_photos(paths: Sequence[str]) -> Iterator[_PhotoFile]:
         found = list(_members(file)) if zipfile.is_zipfile(file) else [_PhotoFile(file.name, file)]
         count += len(found)
         if count > _MAX_PHOTOS:
-            message = f"There are more than {_MAX_PHOTOS:,} photos. Use 'zoo predict' on a folder for so many."
+            message = f"There are more than {_MAX_PHOTOS:,} photos. Use 'zoo predict FOLDER' instead."
             raise UserError(message, title="Too many photos")
         yield from found
 

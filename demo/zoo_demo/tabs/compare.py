@@ -29,7 +29,7 @@ def build(pool: ModelPool, page: gr.Blocks, tab: gr.Tab) -> None:
         label="Predictions",
         interactive=False,
         wrap=True,
-        column_widths=["30%", "20%", "25%", "25%"],
+        column_widths=["26%", "26%", "26%", "22%"],
     )
 
     def refresh(selected: list[str]) -> tuple[gr.CheckboxGroup, str]:

@@ -109,7 +109,8 @@ def build_live(pool: ModelPool, page: gr.Blocks, tab: gr.Tab) -> None:
     async def classify(frame: bytes, target: dict[str, Any]) -> dict[str, Any]:
         served = require_model(pool, str(target.get("model")))
         prediction, times = await predict_photo(served, frame, name="The frame")
-        message = f"{times.read_ms:.0f} ms reading, {times.model_ms:.0f} ms in the model, on {served.predictor.runtime}"
+        parts = f"{times.read_ms:.0f} ms reading the frame, {times.model_ms:.0f} ms in the model"
+        message = f"({parts}) on {served.predictor.runtime}"
         return {"probabilities": prediction.probabilities, "message": message}
 
     view = camera(classify, idle=_IDLE_LIVE, interval=_SECONDS_BETWEEN_FRAMES, model=choice.value)

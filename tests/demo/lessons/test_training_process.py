@@ -99,4 +99,4 @@ def test_a_stopped_training_ends_soon_and_saves_its_state(photos: Path, tmp_path
 
     assert training.progress.status == "stopped", training.progress
     (run,) = (tmp_path / "runs").glob("resnet18*")
-    assert open_run(run).record["status"] == "interrupted"
+    assert open_run(run).record.status == "interrupted"

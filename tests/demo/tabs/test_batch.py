@@ -28,21 +28,21 @@ def archive(tmp_path: Path) -> Path:
 
 
 def test_archives_are_read_in_place(archive: Path, tmp_path: Path) -> None:
-    alone = tmp_path / "alone.png"
-    alone.write_bytes(make_png("red"))
+    single = tmp_path / "single.png"
+    single.write_bytes(make_png("red"))
 
-    photos = list(batch._find_photos([str(archive), str(alone)]))
+    photos = list(batch._find_photos([str(archive), str(single)]))
     outcomes = asyncio.run(batch._classify(ServedModel("redness", Redness()), photos))
 
     assert [photo.name for photo in photos] == [
         "photos.zip/../blue.png",
         "photos.zip/a/red.png",
         "photos.zip/broken.jpg",
-        "alone.png",
+        "single.png",
     ]
     labels = [None if isinstance(each, ImageError) else each.label for each in outcomes]
     assert labels == ["other", "red", None, "red"]
-    assert sorted(tmp_path.iterdir()) == [alone, archive]
+    assert sorted(tmp_path.iterdir()) == [archive, single]
     assert batch._summarize(outcomes) == "4 photos: **2** red, **1** other, **1** unreadable."
 
 

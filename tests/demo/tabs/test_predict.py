@@ -29,6 +29,6 @@ def test_an_example_that_browsers_cannot_show_is_converted_without_loss() -> Non
     copy = Path(_web_copy(Example(source=buffer.getvalue(), name="val/00001.ppm", truth="x", correct=True)))
 
     assert copy.name == "00001.png"
-    with Image.open(copy) as shown, Image.open(buffer) as given:
-        assert shown.format == "PNG"
-        assert shown.tobytes() == given.tobytes()
+    with Image.open(copy) as copied, Image.open(buffer) as original:
+        assert copied.format == "PNG"
+        assert copied.tobytes() == original.tobytes()
