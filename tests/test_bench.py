@@ -93,9 +93,9 @@ def test_serve(tmp_path, model):
 
 @pytest.mark.slow
 def test_abuse(tmp_path, model):
-    alone, beside = run_benchmark("abuse", "--model", str(model), folder=tmp_path)
-    assert (alone["beside abuse"], beside["beside abuse"]) == ("no", "yes")
-    for row in (alone, beside):
+    alone, abused = run_benchmark("abuse", "--model", str(model), folder=tmp_path)
+    assert (alone["under abuse"], abused["under abuse"]) == ("no", "yes")
+    for row in (alone, abused):
         assert row["failed"] == 0 < row["requests"]
         assert row["peak MiB"] > 0
 
