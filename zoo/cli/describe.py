@@ -120,10 +120,10 @@ def describe(name: str, registry: Registry) -> list[Description]:
     Raises:
         UnknownNameError: Nothing has the name; the hint lists close matches.
     """
-    chosen = [kind for kind in KINDS if kind.selectable]
+    selectable = [kind for kind in KINDS if kind.selectable]
     found = [
         _describe_offer(kind, registry.find(kind, name))
-        for kind in chosen
+        for kind in selectable
         if any(name in (offer.name, offer.spec.name) for offer in registry.offers(kind))
     ]
     if name in RECIPES:
@@ -131,16 +131,16 @@ def describe(name: str, registry: Registry) -> list[Description]:
     if found:
         return found
     hint = ""
-    for kind in chosen:
+    for kind in selectable:
         if registry.families(kind):
             try:
                 return [_describe_offer(kind, registry.find(kind, name))]
             except UnknownNameError as error:
                 hint = hint or error.hint
-    known = [offer.name for kind in chosen if not registry.families(kind) for offer in registry.offers(kind)]
-    kinds = ", ".join(kind.name for kind in chosen)
+    known = [offer.name for kind in selectable if not registry.families(kind) for offer in registry.offers(kind)]
+    names = ", ".join(kind.name for kind in selectable)
     raise UnknownNameError(
-        f"There is no {kinds} or recipe '{name}'.", hint=did_you_mean(name, [*known, *RECIPES]) or hint
+        f"There is no {names} or recipe '{name}'.", hint=did_you_mean(name, [*known, *RECIPES]) or hint
     )
 
 

@@ -181,5 +181,5 @@ def _spellings(command: click.Command) -> list[str]:
 def _print_error(message: str, hint: str) -> None:
     from zoo.cli.terminal import console
 
-    with contextlib.suppress(OSError):  # nobody can be told that stderr has failed
+    with contextlib.suppress(OSError):  # there is nowhere left to report it
         console.write_error(message, hint)

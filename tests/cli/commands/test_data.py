@@ -10,8 +10,8 @@ from zoo.data.sources.exclusions import read_exclusions
 def photos(tmp_path):
     """A folder with a leak and a broken file, among photos that are fine."""
     files = {
-        f"{part}/{label}/{number}.jpg": encode(make_scene(1_000 * (place + 1) + 100 * side + number))
-        for place, (part, count) in enumerate((("train", 14), ("val", 10), ("test", 10)))
+        f"{split}/{label}/{number}.jpg": encode(make_scene(1_000 * (place + 1) + 100 * side + number))
+        for place, (split, count) in enumerate((("train", 14), ("val", 10), ("test", 10)))
         for side, label in enumerate(("cat", "dog"))
         for number in range(count)
     }
