@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from zoo.preprocess import preprocess_to_dict
 from zoo.runs.manifest import MANIFEST
-from zoo.runs.record import RECORD, RunRecord
+from zoo.runs.record import PHOTOS, RECORD, RunRecord
 from zoo.runs.run import METRICS
 from zoo.runs.tag_history import TAGS
 
@@ -39,6 +39,11 @@ VALID_FILES = {
         "data": {"name": "dogs", "fingerprint": "abc", "split": {"train": ["a"], "val": ["b"]}},
         "results": {"test": SCORES, "val": SCORES, "seconds": 19.0},
     },
+    PHOTOS: {
+        "format": 2,
+        "split": {"train": ["a.png", "b.png"], "val": ["c.png"]},
+        "digests": {"train": "0123456789abcdef", "val": "01234567"},
+    },
     METRICS: {"epoch": 1, "train_loss": 1.0, "val_loss": None, "best": True},
     MANIFEST: {"format": 1, "files": {"run.json": {"sha256": "0" * 64, "size": 3}}},
     TAGS: {
@@ -48,6 +53,16 @@ VALID_FILES = {
 }
 
 
+def record_of(**values) -> RunRecord:
+    """Returns the record that a `run.json` with these values contains; values of the wrong type are left out."""
+    return RunRecord.from_json(values, where="run.json", strict=False)
+
+
+def write_json_record(folder: Path, values: dict, *, version: int = 1) -> None:
+    """Writes a `run.json` as another version of the zoo, or someone else, may have written it."""
+    (folder / RECORD).write_text(json.dumps({"format": version, **values}), encoding="utf-8")
+
+
 @functools.cache
 def make_untrained_run() -> tuple[Registry, bytes, bytes]:
     """Returns a registry, and the record and the weights of an untrained run made with it."""
@@ -55,14 +70,14 @@ def make_untrained_run() -> tuple[Registry, bytes, bytes]:
     from fakes import CLASSES, FakePlugin, make_registry
 
     from zoo.config import make_config
-    from zoo.models.build import assemble, preprocess_for
+    from zoo.models.build import assemble, resolve_preprocess
     from zoo.models.offers import find_offers
-    from zoo.plugins.registry import card_of
+    from zoo.plugins.registry import get_card
 
     registry = make_registry(FakePlugin())
     config = make_config("small", data="colours", head="flat", weights="none")
     offers = find_offers(config, registry)
-    preprocess = preprocess_for(config, card_of(offers.backbone).preprocess)
+    preprocess = resolve_preprocess(config, get_card(offers.backbone).preprocess)
     model = assemble(config, offers, classes=len(CLASSES), preprocess=preprocess)
     names = {"backbone": "fake/small", "head": "fake/flat", "classes": CLASSES}
     values = {"config": config.to_dict(), "preprocess": preprocess_to_dict(model.preprocess)}

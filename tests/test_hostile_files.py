@@ -14,7 +14,7 @@ from zoo.cli.listing import summarize_run
 from zoo.errors import ZooError
 from zoo.runs.manifest import MANIFEST, check_folder
 from zoo.runs.open import open_run
-from zoo.runs.record import RECORD
+from zoo.runs.record import PHOTOS, RECORD
 from zoo.runs.run import METRICS, list_runs
 from zoo.runs.tag_history import TAGS
 from zoo.runs.tags import list_tags, tags_by_run
@@ -57,7 +57,7 @@ def damaged(draw, file):
 
 def read_record(runs):
     run = open_run(runs / "r-1")
-    for name in ("config", "backbone", "head", "fingerprint", "split", "classes", "preprocess", "results"):
+    for name in ("config", "backbone", "head", "fingerprint", "leaks", "classes", "preprocess", "results"):
         with contextlib.suppress(ZooError):
             getattr(run, name)
     assert summarize_run(run).to_dict()["name"] == "r-1"
@@ -72,6 +72,7 @@ def read_listing(runs):
 
 READERS = {
     RECORD: (read_record, read_listing),
+    PHOTOS: (lambda runs: open_run(runs / "r-1").photos(),),
     METRICS: (lambda runs: open_run(runs / "r-1").metrics(),),
     MANIFEST: (lambda runs: check_folder(runs / "r-1"),),
     TAGS: (

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from run_files import VALID_FILES, make_untrained_run
 
-from zoo.runs.record import RECORD, RunRecord
+from zoo.runs.record import PHOTOS, RECORD, RunRecord
 from zoo.runs.run import CHECKPOINT, METRICS, WEIGHTS, Run
 
 if TYPE_CHECKING:
@@ -35,9 +35,16 @@ def read_record(content: bytes, folder: Path) -> None:
     for row in map(summarize_run, list_runs(folder)):
         json.dumps(row.to_dict())
     run = open_run(folder / "r-1")
-    for attribute in ("backbone", "head", "fingerprint", "split", "digests", "results", "classes", "preprocess"):
+    for attribute in ("backbone", "head", "fingerprint", "leaks", "results", "classes", "preprocess"):
         getattr(run, attribute)
+    run.photos()
     config_of(run)
+
+
+def read_photos(content: bytes, folder: Path) -> None:
+    from zoo.runs.open import open_run
+
+    open_run(_run_with(PHOTOS, content, folder)).photos()
 
 
 def load_run(content: bytes, folder: Path) -> None:

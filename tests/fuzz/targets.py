@@ -24,7 +24,7 @@ from fuzz.mutations import (
 from run_files import VALID_FILES, make_untrained_run
 
 from zoo.errors import ZooError
-from zoo.runs.record import RECORD
+from zoo.runs.record import PHOTOS, RECORD
 from zoo.runs.run import METRICS
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ TARGETS = {
     "image draft": Target(photos.images, photos.decode_draft, mutate_png),
     "image header": Target(photos.images, photos.read_header_only, mutate_png),
     "run.json": Target(lambda: [json.dumps(VALID_FILES[RECORD]).encode()], runs.read_record, mutate_json),
+    "photos.json": Target(lambda: [json.dumps(VALID_FILES[PHOTOS]).encode()], runs.read_photos, mutate_json),
     "run": Target(lambda: [make_untrained_run()[1]], runs.load_run, mutate_json),
     "metrics.jsonl": Target(
         lambda: [json.dumps(VALID_FILES[METRICS]).encode() + b"\n"], runs.read_metrics, mutate_lines
