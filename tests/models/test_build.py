@@ -7,15 +7,15 @@ from run_files import write_json_record
 
 from zoo.config import make_config
 from zoo.errors import ConfigError, RunError, UnknownNameError, WeightsError
-from zoo.models.build import assemble, preprocess_for
+from zoo.models.build import assemble, resolve_preprocess
 from zoo.models.offers import find_offers
 from zoo.plugins.options import option
-from zoo.plugins.registry import card_of
+from zoo.plugins.registry import get_card
 from zoo.plugins.specs import HeadSpec
 from zoo.preprocess import preprocess_to_dict
 from zoo.runs.open import config_of, open_run
 from zoo.runs.run import Run
-from zoo.training.finetune import find_weights
+from zoo.training.request import find_weights
 
 
 def a_config(backbone="small", **values):
@@ -25,7 +25,7 @@ def a_config(backbone="small", **values):
 def assembled(registry, weights=None, **values):
     config = a_config(**values)
     offers = find_offers(config, registry)
-    preprocess = preprocess_for(config, card_of(offers.backbone).preprocess)
+    preprocess = resolve_preprocess(config, get_card(offers.backbone).preprocess)
     return assemble(config, offers, classes=len(CLASSES), preprocess=preprocess, weights=weights)
 
 

@@ -1,4 +1,4 @@
-"""Saves and loads the weights of a run, and the state that a run is resumed from."""
+"""Saves and loads the checkpoint from which a run is resumed."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, kw_only=True)
 class Learner:
-    """All that a training changes.
+    """Everything that training changes.
 
     Attributes:
-        network: Its weights and buffers.
-        optimizer: With its moments.
-        state: The place in the training.
-        average: Of the weights, where one is kept.
+        network: The network, with its weights and buffers.
+        optimizer: The optimizer, with its moments.
+        state: The position of the training.
+        average: The moving average of the weights, if there is one.
     """
 
     network: Classifier
@@ -45,25 +45,25 @@ def save_checkpoint(
     folder: Path,
     learner: Learner,
     *,
-    about: Mapping[str, Any],
+    metadata: Mapping[str, Any],
     device: torch.device,
     processes: ProcessGroup = SINGLE_PROCESS,
 ) -> None:
-    """Writes all that a resume_point needs, and returns when it is on the disk: whole, or the one before still is.
+    """Writes a checkpoint, and returns once it is on the disk. If that fails, the previous one is still whole.
 
     Args:
-        folder: A run folder.
-        learner: As it is between two steps.
-        about: Plain values, which `describe_checkpoint` returns.
-        device: On which the network is.
-        processes: Those that train together, all of which are here.
+        folder: The run folder.
+        learner: The learner between two steps.
+        metadata: Plain values; `describe_checkpoint` returns them.
+        device: The device of the network.
+        processes: The processes that train together; all of them call this function.
 
     Raises:
         RunError: The disk is full, or the folder cannot be written to.
     """
     state = learner.state
     own = {"random": random_states(device), "meter": None if state.meter is None else state.meter.state_dict()}
-    own_states = processes.all_gather(own)  # each draws and sums for itself
+    process_states = processes.all_gather(own)
     if not processes.is_main:
         return
     content = {
@@ -71,9 +71,9 @@ def save_checkpoint(
         "optimizer": learner.optimizer.state_dict(),
         "average": None if learner.average is None else learner.average.state_dict(),
         "scaler": None if state.scaler is None else state.scaler.state_dict(),
-        "processes": own_states,
+        "processes": process_states,
         "about": {
-            **about,
+            **metadata,
             "epoch": state.epoch,
             "step": state.step,
             "best_accuracy": state.best_accuracy,
@@ -83,60 +83,64 @@ def save_checkpoint(
     buffer = io.BytesIO()
     torch.save(content, buffer)
     with atomic_write(folder / CHECKPOINT, durable=True) as aside:
-        sync_files(folder, (WEIGHTS, METRICS))  # power lost, it must not know of a best epoch whose weights are gone
+        # After a power failure, the checkpoint must not record a best epoch whose weights are lost.
+        sync_files(folder, (WEIGHTS, METRICS))
         aside.write_bytes(buffer.getbuffer())
 
 
 def load_checkpoint(
     folder: Path, learner: Learner, *, device: torch.device, processes: ProcessGroup = SINGLE_PROCESS
 ) -> dict[str, Any] | None:
-    """Brings a learner back to where it was saved.
+    """Restores a learner from the checkpoint of a run.
 
     Returns:
-        What `zoo.training.random_state.set_random_states` is to be given right before training goes on; None for a process
-        that the run did not have before.
+        The states of the random generators: pass them to `zoo.training.random_state.set_random_states` just before
+        training continues. None for a process that the run did not have before.
 
     Raises:
-        RunError: There is no checkpoint, it is broken, or it belongs to another network.
+        RunError: There is no checkpoint, it is damaged, or it belongs to another network.
     """
     content = processes.broadcast(lambda: _read(folder))
     try:
-        about, own_states = content["about"], content["processes"]
+        metadata, process_states = content["about"], content["processes"]
         learner.network.load_state_dict(content["network"])
         learner.optimizer.load_state_dict(content["optimizer"])
         if learner.average is not None:
             learner.average.load_state_dict(content["average"])
-        own = own_states[processes.rank] if processes.rank < len(own_states) else None
-        _restore(learner.state, about, own, content["scaler"], device)
+        own = process_states[processes.rank] if processes.rank < len(process_states) else None
+        _restore(learner.state, metadata, own, content["scaler"], device)
     except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(
-            f"{folder / CHECKPOINT} does not fit what 'run.json' describes: {error}",
-            hint="Was the run begun with another version of the plugin? 'run.json' tells which.",
+            f"{folder / CHECKPOINT} does not fit the network that 'run.json' describes: {error}",
+            hint="Was the run started with another version of the plugin? See 'plugins' in 'run.json'.",
         ) from error
     return None if own is None else own["random"]
 
 
 def describe_checkpoint(folder: Path) -> Mapping[str, Any]:
-    """Returns what was said about a checkpoint, with its ``epoch`` and ``step``, without reading its tensors.
+    """Returns the metadata of a checkpoint, with its ``epoch`` and ``step``, without reading its tensors.
 
     Raises:
-        RunError: There is none, or it is broken.
+        RunError: There is no checkpoint, or it is damaged.
     """
-    about = _read(folder, mmap=True).get("about")
-    if not isinstance(about, dict) or not {"epoch", "step", "config", "seconds", "machine"} <= about.keys():
-        raise RunError(f"{folder / CHECKPOINT} is no checkpoint that this version writes.", hint="Start the run anew.")
-    return about
+    metadata = _read(folder, mmap=True).get("about")
+    if not isinstance(metadata, dict) or not {"epoch", "step", "config", "seconds", "machine"} <= metadata.keys():
+        raise RunError(
+            f"{folder / CHECKPOINT} is not a checkpoint that this version can read.",
+            hint="Was it written by another version? Start a new run.",
+        )
+    return metadata
 
 
 def _restore(
     state: TrainState,
-    about: Mapping[str, Any],
+    metadata: Mapping[str, Any],
     own: Mapping[str, Any] | None,
     scaler: dict[str, Any] | None,
     device: torch.device,
 ) -> None:
-    state.epoch, state.step = about["epoch"], about["step"]
-    state.best_accuracy, state.best_loss = about["best_accuracy"], about["best_loss"]
+    state.epoch, state.step = metadata["epoch"], metadata["step"]
+    state.best_accuracy, state.best_loss = metadata["best_accuracy"], metadata["best_loss"]
     if own is not None and own["meter"] is not None:
         state.meter = Meter(device)
         state.meter.load_state_dict(own["meter"])
@@ -150,9 +154,9 @@ def _read(folder: Path, *, mmap: bool = False) -> dict[str, Any]:
         require_regular_file(folder / CHECKPOINT)
         content = torch.load(folder / CHECKPOINT, map_location="cpu", weights_only=True, mmap=mmap)
     except FileNotFoundError:
-        raise RunError(f"The run {folder} has no {CHECKPOINT}: it is finished, or nothing was saved yet.") from None
-    except Exception as error:  # torch raises half a dozen kinds for a broken file
+        raise RunError(f"The run {folder} has no {CHECKPOINT}: it is finished, or was not saved yet.") from None
+    except Exception as error:  # torch raises half a dozen types for a damaged file
         raise RunError(f"{folder / CHECKPOINT} cannot be read: {error}.") from error
     if not isinstance(content, dict):
-        raise RunError(f"{folder / CHECKPOINT} cannot be read: it holds no checkpoint.")
+        raise RunError(f"{folder / CHECKPOINT} cannot be read: it is not a checkpoint.")
     return content

@@ -1,4 +1,4 @@
-"""Runs variants of one configuration side by side, and draws curve beside curve."""
+"""Compares variants of a configuration: trains each with several seeds, and plots and tabulates the results."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """One column of the comparison: the same values, several seeds.
+    """One variant of a configuration, trained with several seeds.
 
     Attributes:
-        name: What sets it apart: ``"weights=none"``.
-        runs: Paths of its run folders, one a seed.
-        accuracies: Of each run, on the test part (the validation part where there is no test), 0 to 1.
-        seconds: Of each run.
-        mean: Of `accuracies`.
+        name: What distinguishes it from the other variants: ``"weights=none"``.
+        runs: Paths of its run folders, one for each seed.
+        accuracies: Accuracy of each run, 0 to 1, on the test split, or on the validation split if there is no test.
+        seconds: Duration of each run.
+        mean: Mean of `accuracies`.
         half_width: Of the mean's 95 % interval over the seeds (Student's t); None for one seed.
     """
 
@@ -50,12 +50,12 @@ class Variant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """What came of it.
+    """The result of a comparison.
 
     Attributes:
-        variants: In the order they were asked for.
-        picture: ``comparison.png``.
-        table: ``comparison.json``.
+        variants: The variants, in the order of the grid.
+        picture: Path of ``comparison.png``.
+        table: Path of ``comparison.json``.
     """
 
     variants: tuple[Variant, ...]
@@ -75,37 +75,37 @@ def compare(
     observer: Observer = ignore,
     registry: Registry | None = None,
 ) -> Comparison:
-    """Fine-tunes once for every combination of values and every seed.
+    """Fine-tunes with every combination of values and every seed.
 
     Args:
         backbone: A name from the registry.
-        data: A dataset's name, a folder or a CSV.
+        data: The name of a dataset, a folder or a CSV.
         grid: Fields of `FinetuneConfig`, each with the values to try: ``{"weights": ["pretrained", "none"]}``.
-        common: Fields that are the same for all.
-        seeds: Each variant is run once with each.
-        runs: Folder below which the run folders are made.
-        output: Folder for picture and table; `runs` by default.
-        observer: Told of progress.
-        registry: Of plugins; found in the environment by default.
+        common: Fields with the same value in all variants.
+        seeds: The seeds; each variant is trained once with each.
+        runs: The folder in which the run folders are created.
+        output: The folder for picture and table; by default `runs`.
+        observer: Called with events.
+        registry: The plugins; by default those of the environment.
 
     Raises:
-        ConfigError: A value is wrong; every one is checked before the first run begins.
+        ConfigError: A value is wrong; all are checked before the first run starts.
         UnknownNameError: No plugin offers one of the backbones or heads.
     """
     plan = _plan(backbone, data, grid, dict(common or {}), seeds)
     registry = registry or load_registry()
     for configs in plan.values():
         find_offers(configs[0], registry)
-    done: dict[str, list[Run]] = {}
+    finished: dict[str, list[Run]] = {}
     total = sum(map(len, plan.values()))
     for name, configs in plan.items():
         for config in configs:
-            number = 1 + sum(map(len, done.values()))
+            number = 1 + sum(map(len, finished.values()))
             observer(Note(text=f"Run {number} of {total}: {name}, seed {config.seed}."))
-            done.setdefault(name, []).append(finetune(config, runs=runs, observer=observer, registry=registry))
+            finished.setdefault(name, []).append(finetune(config, runs=runs, observer=observer, registry=registry))
     folder = Path(runs if output is None else output)
     folder.mkdir(parents=True, exist_ok=True)
-    return _conclude(done, folder, title=f"{backbone} on {data}")
+    return _write_comparison(finished, folder, title=f"{backbone} on {data}")
 
 
 def _plan(
@@ -115,30 +115,30 @@ def _plan(
         raise ConfigError("compare needs at least one seed.")
     if "devices" in {*grid, *common} or not ProcessGroup.from_environment().is_single:
         raise ConfigError(
-            "compare works in a single process.",
-            hint="Start the runs one by one, with 'zoo finetune --devices', to share each among several.",
+            "compare runs in a single process.",
+            hint="To use several processes, start each run with 'zoo finetune --devices'.",
         )
     if both := sorted(set(grid) & set(common)):
         raise ConfigError(f"compare: '{both[0]}' is both varied and fixed.")
     plan = {}
     for values in itertools.product(*grid.values()):
-        chosen = dict(zip(grid, values, strict=True))
-        name = ", ".join(f"{key}={value}" for key, value in chosen.items()) or backbone
+        varied = dict(zip(grid, values, strict=True))
+        name = ", ".join(f"{key}={value}" for key, value in varied.items()) or backbone
         plan[name] = [
-            make_config(**{"backbone": backbone, "data": data, **common, **chosen, "seed": seed}) for seed in seeds
+            make_config(**{"backbone": backbone, "data": data, **common, **varied, "seed": seed}) for seed in seeds
         ]
     return plan
 
 
-def _conclude(done: Mapping[str, Sequence[Run]], folder: Path, *, title: str) -> Comparison:
+def _write_comparison(finished: Mapping[str, Sequence[Run]], folder: Path, *, title: str) -> Comparison:
     from zoo.report import write_comparison
 
-    variants = tuple(_variant(name, runs) for name, runs in done.items())
+    variants = tuple(_variant(name, runs) for name, runs in finished.items())
     picture = write_comparison(
         folder / "comparison.png",
-        {name: [run.metrics() for run in runs] for name, runs in done.items()},
+        {name: [run.metrics() for run in runs] for name, runs in finished.items()},
         title=title,
-        test=_test_accuracies(done),
+        test=_test_accuracies(finished),
     )
     table = folder / "comparison.json"
     with atomic_write(table) as aside:
@@ -161,7 +161,7 @@ def _variant(name: str, runs: Sequence[Run]) -> Variant:
     )
 
 
-def _test_accuracies(done: Mapping[str, Sequence[Run]]) -> dict[str, list[float]] | None:
-    if not all("test" in run.results for runs in done.values() for run in runs):
+def _test_accuracies(finished: Mapping[str, Sequence[Run]]) -> dict[str, list[float]] | None:
+    if not all("test" in run.results for runs in finished.values() for run in runs):
         return None
-    return {name: [float(run.results["test"]["accuracy"]) for run in runs] for name, runs in done.items()}
+    return {name: [float(run.results["test"]["accuracy"]) for run in runs] for name, runs in finished.items()}

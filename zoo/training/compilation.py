@@ -1,4 +1,4 @@
-"""Whether training steps run as compiled kernels (torch.compile): where a training is long enough to repay it."""
+"""Compiles training steps (torch.compile) if the training is long enough to be worth it."""
 
 from __future__ import annotations
 
@@ -18,83 +18,83 @@ if TYPE_CHECKING:
 # for training on an A100, over many kinds of networks; small ones gain less, and compile for about a minute.
 _EXPECTED_GAIN = 0.15  # of the remaining time
 _EXPECTED_COST = 60.0  # seconds
-_HANDFUL = 20  # steps before the remaining time can be told
+_WARMUP_STEPS = 20  # steps before the remaining time can be estimated
 UNDECIDED = "not decided yet"
 
 
 class Compilation:
     """Calls a network, as it is or compiled.
 
-    Only the forward and backward pass over parts of one size are compiled, that of the parts of a whole step: every
-    further size, such as an epoch's last batch, would be compiled anew, and so would evaluation.
+    Compiles the forward and backward pass for a single batch size, that of the micro-batches of a whole step: every
+    further size, such as that of the last batch of an epoch, would be compiled anew, and so would evaluation.
 
     Args:
-        how: ``"auto"``: on CUDA, and once enough time remains; ``"yes"``, ``"no"``.
-        device: Where the network is.
-        on_change: Called with `on` and `why` when either changes.
-        why: Why, where `how` says it all.
-        images: Of a whole step; by default as many as the network is first called with.
-        micro_batches: How many of them at a time.
+        mode: ``"auto"``: on CUDA, once enough time remains; ``"yes"``; ``"no"``.
+        device: The device of the network.
+        on_change: Called with `on` and `reason` when either changes.
+        reason: The reason, if `mode` is ``"yes"`` or ``"no"``.
+        images: Images of a whole step; by default as many as in the first call.
+        micro_batches: How many of them the network processes at a time.
 
     Attributes:
         on: Whether the network is compiled.
-        why: In a few words.
+        reason: The reason, in a few words.
     """
 
     def __init__(
         self,
-        how: str,
+        mode: str,
         device: torch.device,
         *,
-        on_change: Callable[[bool, str], None] = lambda on, why: None,
-        why: str = "asked for",
+        on_change: Callable[[bool, str], None] = lambda on, reason: None,
+        reason: str = "asked for",
         images: int | None = None,
         micro_batches: MicroBatches | None = None,
     ) -> None:
-        self._how = how
+        self._mode = mode
         self._on_change = on_change
         self._images = images
         self._micro_batches = micro_batches or MicroBatches()
         self._compiled: Callable[[Any], Tensor] | None = None
-        self._size = 0
-        self._open = how == "auto" and device.type == "cuda"
-        if how == "auto":
-            # On a CPU 0 to 17 % for a minute (docs/performance.md).
-            why = UNDECIDED if self._open else f"too little is gained on {device.type}"
-        self._decide(how == "yes", why)
+        self._compiled_size = 0
+        self._undecided = mode == "auto" and device.type == "cuda"
+        if mode == "auto":
+            # On a CPU it gains 0 to 17 % and takes a minute (docs/performance.md).
+            reason = UNDECIDED if self._undecided else f"too little is gained on {device.type}"
+        self._set(mode == "yes", reason)
 
-    def consider(self, *, seconds_left: float, steps: int) -> None:
-        """Decides, if that is still open, whether to compile from here on.
+    def decide(self, *, seconds_left: float, steps: int) -> None:
+        """Decides whether to compile from here on, unless that is decided already.
 
         Args:
-            seconds_left: Of the training, if it goes on as it has.
-            steps: How many were taken so far.
+            seconds_left: Estimated time until training ends.
+            steps: Steps taken so far.
         """
-        if not self._open or steps < _HANDFUL:
+        if not self._undecided or steps < _WARMUP_STEPS:
             return
-        self._open = False
+        self._undecided = False
         gain = seconds_left * _EXPECTED_GAIN
         sign = ">" if gain > _EXPECTED_COST else "<="
-        self._decide(gain > _EXPECTED_COST, f"to gain {gain:.0f} s {sign} to pay {_EXPECTED_COST:.0f} s, as expected")
+        self._set(gain > _EXPECTED_COST, f"expected gain {gain:.0f} s {sign} expected cost {_EXPECTED_COST:.0f} s")
 
     def __call__(self, network: Callable[[Any], Tensor], images: Any, *, count: int) -> Tensor:
-        """Returns what a network says to images.
+        """Returns the logits of a network.
 
         Args:
-            network: The same one each time.
+            network: The same one in every call.
             images: Its input.
-            count: Of the images.
+            count: Number of images.
 
         Raises:
-            TrainingError: The network was to be compiled and cannot be.
+            TrainingError: `mode` is ``"yes"``, and the network cannot be compiled.
         """
-        if not self.on or count != self._part(count):
+        if not self.on or count != self._micro_batch_size(count):
             return network(images)
-        if self._compiled is not None and count == self._size:
+        if self._compiled is not None and count == self._compiled_size:
             return self._compiled(images)
         from torch._dynamo.exc import TorchDynamoException  # takes seconds to import
 
-        self._size = count
+        self._compiled_size = count
         self._compiled = torch.compile(network, dynamic=False)
         try:
             return self._compiled(images)
@@ -102,19 +102,19 @@ class Compilation:
             self._give_up(error)
         return network(images)
 
-    def _part(self, count: int) -> int:
-        """Returns how many images the first part of a whole step has; fewer, once memory ran out."""
+    def _micro_batch_size(self, count: int) -> int:
+        """Returns the number of images in the first micro-batch of a whole step; smaller once memory ran out."""
         self._images = self._images or count
         return len(range(self._images)[next(self._micro_batches.split(self._images))])
 
     def _give_up(self, error: Exception) -> None:
         reason = str(error).strip().partition("\n")[0]
-        if self._how == "yes":
+        if self._mode == "yes":
             raise TrainingError(
-                f"The network cannot be compiled: {reason}", hint="Leave --compile out, or say --compile no."
+                f"The network cannot be compiled: {reason}", hint="Leave --compile out, or pass --compile no."
             ) from error
-        self._decide(False, f"it failed: {reason}")
+        self._set(False, f"it failed: {reason}")
 
-    def _decide(self, on: bool, why: str) -> None:
-        self.on, self.why = on, why
-        self._on_change(on, why)
+    def _set(self, on: bool, reason: str) -> None:
+        self.on, self.reason = on, reason
+        self._on_change(on, reason)

@@ -1,4 +1,4 @@
-"""The running average of a network's weights, which is evaluated in their place."""
+"""The moving average of a network's weights, which is evaluated in their place."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 class WeightAverage(AveragedModel):
     """An exponential moving average of weights and statistics (Tarvainen & Valpola 2017, section 2).
 
-    https://arxiv.org/abs/1703.01780. It differs in two things from torch's `AveragedModel` with
-    `get_ema_multi_avg_fn`. Whole numbers, such as the table of relative positions of a Swin transformer, are taken over
-    as they are: torch averages them too and cuts off what follows the point, and so counts some of them down by one.
-    And an update does not wait for the device: torch copies its count of updates there each time.
+    https://arxiv.org/abs/1703.01780. It differs from torch's `AveragedModel` with `get_ema_multi_avg_fn` in two ways.
+    Integers, such as the relative position index of a Swin transformer, are copied: torch averages them too and
+    truncates the result, which lowers some of them by one. And an update does not wait for the device: torch copies its
+    counter of updates there every time.
 
     Args:
-        network: Whose weights are followed; `module` begins as a copy of it.
-        decay: Share of the average that stays at an update, 0 to 1.
+        network: The network to average; `module` starts as a copy of it.
+        decay: Weight of the old average in an update, 0 to 1.
     """
 
     def __init__(self, network: nn.Module, *, decay: float) -> None:
@@ -33,12 +33,12 @@ class WeightAverage(AveragedModel):
 
     @torch.no_grad()
     def update_parameters(self, model: nn.Module) -> None:
-        """Moves the average towards the weights that `model` has now; the first time, to them."""
+        """Moves the average towards the present weights of `model`; the first update copies them."""
         averages: list[Tensor] = []
         values: list[Tensor] = []
-        begun = bool(self.n_averaged > 0)  # on the CPU, so that nothing is waited for
+        started = bool(self.n_averaged > 0)  # on the CPU: does not wait for the device
         for average, value in zip(_state(self.module), _state(model), strict=True):
-            if begun and average.is_floating_point():
+            if started and average.is_floating_point():
                 averages.append(average)
                 values.append(value)
             else:

@@ -1,4 +1,4 @@
-"""From a configuration to a finished run folder."""
+"""Fine-tunes: from a configuration to a finished run folder."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.config import FinetuneConfig, make_config
-from zoo.data.sources.resolve import resolve_data
-from zoo.errors import ConfigError, RunError, WeightsError, ZooError
+from zoo.errors import ConfigError, RunError, ZooError
 from zoo.events import Finished, Note, Started, ignore
-from zoo.models.offers import find_offers
 from zoo.plugins.registry import load_registry
 from zoo.runs.manifest import MANIFEST
 from zoo.runs.open import config_of, open_run
@@ -21,18 +19,14 @@ from zoo.runs.run import RUNS, Run
 from zoo.training.distributed.process_group import ProcessGroup
 from zoo.training.memory_errors import memory_errors
 from zoo.training.plugin_errors import plugin_errors
+from zoo.training.request import TrainingRequest, resolve_names
 from zoo.training.resume import describe_place, find_resume_point, locked_run, seal
-from zoo.utils.paths import parse_path
 
 if TYPE_CHECKING:
-    from zoo.data.sources.resolve import DataSource
     from zoo.events import Observer
     from zoo.models.offers import Offers
     from zoo.plugins.registry import Registry
     from zoo.training.job import Job
-    from zoo.training.resume import ResumePoint
-
-_WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 
 
 def finetune(
@@ -41,6 +35,7 @@ def finetune(
     data: str | None = None,
     recipe: str = "default",
     runs: str | Path = RUNS,
+    pictures: bool = True,
     observer: Observer = ignore,
     registry: Registry | None = None,
     **values: Any,
@@ -49,15 +44,16 @@ def finetune(
 
     Args:
         backbone: A name from the registry; or a whole configuration, without `data`, `recipe` and `values`.
-        data: A dataset's name, a folder, or a CSV of path,label.
-        recipe: The recipe that gives the values that are not passed.
-        runs: Folder in which the run folder is created.
+        data: The name of a dataset, a folder, or a CSV of path,label.
+        recipe: The recipe, which gives the values that are not passed.
+        runs: The folder in which the run folder is created.
+        pictures: Whether to write ``curves.png``, ``confusion.png`` and ``mistakes.png`` at the end.
         observer: Called with events; the library itself prints nothing.
         registry: The plugins; by default those of the environment.
         **values: Fields of `FinetuneConfig`: ``epochs=10``, ``head="mlp"``, ``head_options={"hidden": 256}``.
 
     In a script that torchrun started, all processes share the training; each returns the run, but only the main process
-    writes files and calls the observer. The global random generators are afterwards in the state that they were in.
+    writes files and calls the observer. Afterwards the global random generators are in the same state as before.
 
     Raises:
         ZooError: Anything that the user can put right; nothing already done is lost.
@@ -66,10 +62,18 @@ def finetune(
     started = time.perf_counter()
     config = _make_config(backbone, data, recipe, values)
     processes = _find_processes(config)
-    registry = registry or load_registry()
     with processes.session():
-        offers = find_offers(config, registry)
-        return _run(config, offers, registry, runs=Path(runs), observer=observer, processes=processes, started=started)
+        return _run(
+            TrainingRequest(
+                config=config,
+                names=resolve_names(config, registry=registry or load_registry(), runs=Path(runs)),
+                runs=Path(runs),
+                observer=observer if processes.is_main else ignore,
+                processes=processes,
+                started=started,
+                pictures=pictures,
+            )
+        )
 
 
 def resume(
@@ -77,18 +81,20 @@ def resume(
     *,
     runs: str | Path = RUNS,
     anyway: bool = False,
+    pictures: bool = True,
     observer: Observer = ignore,
     registry: Registry | None = None,
 ) -> Run:
     """Resumes a run that was stopped or killed, from the step at which it was last saved.
 
-    It ends with the weights and figures of a run that was never stopped, bit for bit on the same machine. A run that
-    was not saved yet begins again, in its folder; so does one with a frozen backbone, which trains a head alone.
+    It ends with the same weights and results as a run that was never stopped, bit for bit on the same machine. A run
+    that was not saved yet starts again in its folder, and so does one with a frozen backbone, which trains only a head.
 
     Args:
-        reference: A run folder, or a run's name below `runs`.
-        runs: Where runs are looked up by name.
-        anyway: Whether to resume although data, configuration or code have changed; the record then lists the changes.
+        reference: A run folder, or the name of a run below `runs`.
+        runs: The folder in which a run is looked up by name.
+        anyway: Whether to resume even if data, configuration or code have changed; the record then lists the changes.
+        pictures: As in `finetune`.
         observer: Called with events.
         registry: The plugins; by default those of the environment.
 
@@ -98,67 +104,44 @@ def resume(
     """
     started = time.perf_counter()
     run = open_run(reference, runs=Path(runs))
-    config, registry, processes = config_of(run), registry or load_registry(), ProcessGroup.from_environment()
+    config, processes = config_of(run), ProcessGroup.from_environment()
     if run.finished and not (run.path / MANIFEST).exists():  # killed while its folder was being completed
         if processes.is_main:
             seal(run.path)
             observer(Finished(path=str(run.path), results=dict(run.results)))
         return run
     point = find_resume_point(run, frozen=config.freeze == "all", anyway=anyway)
-    if point.saved:  # all weights are in the checkpoint; those that the run started from may be gone
+    if point.saved:  # the checkpoint has all weights; those that the run started from may be gone
         config = dataclasses.replace(config, weights="none")
     with processes.session(), locked_run(run.path, processes):
-        offers = find_offers(config, registry)
         return _run(
-            config,
-            offers,
-            registry,
-            runs=Path(runs),
-            observer=observer,
-            processes=processes,
-            started=started,
-            resume_point=point,
+            TrainingRequest(
+                config=config,
+                names=resolve_names(config, registry=registry or load_registry(), runs=Path(runs)),
+                runs=Path(runs),
+                observer=observer if processes.is_main else ignore,
+                processes=processes,
+                started=started,
+                pictures=pictures,
+                resume_point=point,
+            )
         )
 
 
-def check_names(config: FinetuneConfig, *, registry: Registry, runs: str | Path = RUNS) -> None:
-    """Checks the names in a configuration: backbone, head, weights and data. Fast; imports no torch.
-
-    Raises:
-        ZooError: As `finetune` would raise later.
-    """
-    _resolve(config, find_offers(config, registry), registry, Path(runs))
-
-
-def find_weights(config: FinetuneConfig, *, runs: Path = RUNS) -> Path | Run | None:
-    """Returns the file or the run whose weights a configuration asks for; None for pretrained and none.
-
-    Raises:
-        WeightsError: There is no such file or run.
-    """
-    if config.weights in ("pretrained", "none"):
-        return None
-    path = parse_path(config.weights)
-    if path.is_file():
-        return path
-    if path.suffix in _WEIGHT_SUFFIXES:
-        raise WeightsError(f"There is no weights file {path}.", hint="Check the path given with --weights.")
-    return open_run(config.weights, runs=runs)
-
-
-def _resolve(
-    config: FinetuneConfig, offers: Offers, registry: Registry, runs: Path
-) -> tuple[Path | Run | None, DataSource]:
-    """Returns the weights and the data that a configuration names."""
-    weights = find_weights(config, runs=runs)
-    source = resolve_data(config.data, registry=registry, options=config.data_options, exclude=config.exclude)
-    if config.weights == "pretrained":
-        offers.backbone.call("checking the weights of", offers.backbone.spec.check_pretrained)
-    return weights, source
+def _make_config(
+    backbone: str | FinetuneConfig, data: str | None, recipe: str, values: dict[str, Any]
+) -> FinetuneConfig:
+    if isinstance(backbone, FinetuneConfig):
+        if data is not None or values:
+            raise ConfigError("finetune() takes either a configuration or single values, not both.")
+        return backbone
+    if data is None:
+        raise ConfigError("finetune() needs 'data'.", hint="A name from 'zoo list', a folder, or a CSV of path,label.")
+    return make_config(backbone, data=data, recipe=recipe, **values)
 
 
 def _find_processes(config: FinetuneConfig) -> ProcessGroup:
-    """Returns the processes that there are; only the command line starts further ones."""
+    """Returns the existing processes; only the command line starts more."""
     processes = ProcessGroup.from_environment()
     if config.devices > 1 and processes.is_single:
         raise ConfigError(
@@ -169,50 +152,18 @@ def _find_processes(config: FinetuneConfig) -> ProcessGroup:
     return processes
 
 
-def _make_config(
-    backbone: str | FinetuneConfig, data: str | None, recipe: str, values: dict[str, Any]
-) -> FinetuneConfig:
-    if isinstance(backbone, FinetuneConfig):
-        if data is not None or values:
-            raise ConfigError("finetune() takes a configuration or further values, not both.")
-        return backbone
-    if data is None:
-        raise ConfigError("finetune() needs 'data'.", hint="A name from 'zoo list', a folder, or a CSV of path,label.")
-    return make_config(backbone, data=data, recipe=recipe, **values)
-
-
-def _run(
-    config: FinetuneConfig,
-    offers: Offers,
-    registry: Registry,
-    *,
-    runs: Path,
-    observer: Observer,
-    processes: ProcessGroup,
-    started: float,
-    resume_point: ResumePoint | None = None,
-) -> Run:
-    weights, source = _resolve(config, offers, registry, runs)
-    # Imported only now: a wrong name or path, or a missing network, is reported without waiting for torch.
+def _run(request: TrainingRequest) -> Run:
+    # Imported only now, so that a wrong name or path is reported without waiting for torch.
     from zoo.training.prepare import prepare
     from zoo.training.random_state import restore_random_states
 
     with restore_random_states(), ExitStack() as stack:
         with memory_errors():
-            job = prepare(
-                config,
-                offers,
-                weights,
-                source,
-                runs=runs,
-                observer=observer if processes.is_main else ignore,
-                processes=processes,
-                started=started,
-                resume_point=resume_point,
-            )
-        if resume_point is None:  # else the folder is locked already
-            stack.enter_context(locked_run(job.folder, processes))
-        results = _train(job, offers, resumed=resume_point is not None and resume_point.saved)
+            job = prepare(request)
+        if request.resume_point is None:  # else the folder is locked already
+            stack.enter_context(locked_run(job.folder, job.processes))
+        resumed = request.resume_point is not None and request.resume_point.saved
+        results = _train(job, request.names.offers, resumed=resumed)
         return _finish(job, results)
 
 
@@ -245,7 +196,7 @@ def _finish(job: Job, results: dict[str, Any]) -> Run:
         return Run(job.folder, job.record)
     write_record(job.folder, job.record)
     seal(job.folder)
-    for text in job.record.data.leaks:  # once more, beside the figures that are affected
+    for text in job.record.data.leaks:  # once more, beside the results that they affect
         job.observer(Note(text=text, warning=True))
     job.observer(Finished(path=str(job.folder), results=results))
     return open_run(job.folder)
@@ -261,8 +212,8 @@ def _save_interrupted(job: Job) -> None:
     except RunError as error:  # a full disk, which may be what ended the run
         job.observer(Note(text=error.message, warning=True))
     place = describe_place(job.record)
-    how = f"resumes it {place}" if place else "starts it again: nothing was saved yet"
-    job.observer(Note(text=f"Stopped. 'zoo finetune --resume {job.folder}' {how}.", warning=True))
+    effect = f"resumes it {place}" if place else "starts it again: nothing was saved yet"
+    job.observer(Note(text=f"Stopped. 'zoo finetune --resume {job.folder}' {effect}.", warning=True))
 
 
 def _report_start(job: Job, offers: Offers) -> None:

@@ -1,4 +1,4 @@
-"""Stops a training whose numbers are no longer finite, before they take the place of good ones."""
+"""Ends a training whose numbers are not finite, before they replace good ones."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _HINT = "Lower --lr, raise --warmup, set --clip-grad 1, or use --precision fp32.
 
 
 def check_loss(loss: float, *, epoch: int, step: int, rate: float) -> None:
-    """Checks the mean loss of an epoch so far.
+    """Checks the mean training loss of the epoch so far.
 
     Raises:
-        TrainingError: It is not finite; the message names epoch, step and rate.
+        TrainingError: It is not finite; the message names epoch, step and learning rate.
     """
     if not math.isfinite(loss):
         raise TrainingError(
@@ -28,14 +28,28 @@ def check_loss(loss: float, *, epoch: int, step: int, rate: float) -> None:
         )
 
 
+def check_val_loss(loss: float, *, epoch: int, rate: float) -> None:
+    """Checks the validation loss of an epoch: after its last step, only the validation shows that weights diverged.
+
+    Raises:
+        TrainingError: It is not finite; the message names epoch and learning rate.
+    """
+    if not math.isfinite(loss):
+        raise TrainingError(
+            f"The validation loss became {loss} in epoch {epoch}, at a learning rate of {rate:.2g}.", hint=_HINT
+        )
+
+
 def check_weights(network: nn.Module, *, epoch: int, step: int, rate: float) -> None:
-    """Checks the weights that learn: a loss tells only at the next step that they are spoilt. Waits for the device.
+    """Checks the trainable weights, which show a step before the loss does that training diverged.
+
+    Waits for the device.
 
     Raises:
         TrainingError: One is not finite.
     """
-    learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    if learning and not torch.stack([parameter.detach().isfinite().all() for parameter in learning]).all():
+    trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    if trainable and not torch.stack([parameter.detach().isfinite().all() for parameter in trainable]).all():
         raise TrainingError(
             f"The weights are no longer finite after step {step} of epoch {epoch}, at a learning rate of {rate:.2g}.",
             hint=_HINT,

@@ -1,4 +1,4 @@
-"""Runs a network over a part of a dataset."""
+"""Runs a network over a split of a dataset."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class Outputs(NamedTuple):
-    """What a network said to every image of a part.
+    """The outputs of a network for every image of a split.
 
     Attributes:
         logits: float32 ``(N, classes)``, on the CPU.
@@ -51,7 +51,7 @@ class Outputs(NamedTuple):
 
 
 def _device_of(head: Head) -> torch.device:
-    """Returns where a head computes: its loss and its activation may have weights, too."""
+    """Returns the device of a head, whose loss and activation may have weights too."""
     return next((tensor.device for tensor in chain(head.parameters(), head.buffers())), torch.device("cpu"))
 
 
@@ -64,14 +64,14 @@ def compute_outputs(
     micro_batches: MicroBatches | None = None,
     processes: ProcessGroup = SINGLE_PROCESS,
 ) -> Outputs:
-    """Returns the logits of every batch; the network is in eval mode meanwhile, and left as it was.
+    """Returns the logits of every batch. The network is in eval mode meanwhile; afterwards its modes are as before.
 
     Args:
         network: On the device of `precision`.
-        batches: Of images, or of kept features.
-        precision: Of forward passes.
-        micro_batches: How many images at a time; where memory runs out they become fewer.
-        processes: Those that share the images; each is given the outputs of all, in the order of the images.
+        batches: Batches of images or of cached features.
+        precision: The precision of forward passes.
+        micro_batches: How many images the network processes at a time; halved when memory runs out.
+        processes: The processes that share the images; each returns the outputs for all of them, in order.
 
     Raises:
         TrainingError: Memory is too small for a single image.
@@ -87,7 +87,7 @@ def compute_outputs(
 
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
-    """Puts a network into eval mode for the length of a block; afterwards each module is in the mode it was in."""
+    """Puts a network into eval mode for a block; afterwards every module is in its own mode again."""
     was_training = {module: module.training for module in network.modules()}
     network.eval()
     try:
@@ -98,7 +98,7 @@ def evaluating(network: nn.Module) -> Iterator[None]:
 
 
 def in_micro_batches(network: Callable[[Any], T], batch: Batch, precision: Precision, micro_batches: MicroBatches) -> T:
-    """Returns what a network in eval mode returns for a batch, a tensor or a tuple of them.
+    """Returns the output of a network in eval mode for a batch: a tensor or a tuple of tensors.
 
     Raises:
         TrainingError: Memory is too small for a single image.

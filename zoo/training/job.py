@@ -1,4 +1,4 @@
-"""A training in progress: what it consists of, the photos of its splits, and what the engine needs to train it."""
+"""A training in progress, and what the training loop needs: photos, optimizer, compilation, average, saved epochs."""
 
 from __future__ import annotations
 
@@ -52,13 +52,14 @@ class Job:
         folder: The run folder.
         config: The configuration.
         images: All splits.
-        classifier: On the device, its frozen stages frozen; split at the end of these once their output is cached.
+        classifier: The network, on the device; split at the end of its frozen stages once their output is cached.
         preprocess: How pixels become its input.
-        precision: Of forward passes, and the device.
-        record: The content of ``run.json`` so far; replaced as the training goes on.
+        precision: The precision of forward passes, and the device.
+        record: The content of ``run.json`` so far; replaced as training proceeds.
         observer: Called with events.
         processes: The processes that train together; only the main one writes to the folder.
-        started: Start time by `time.perf_counter`; of a resumed run, as if it had never been stopped.
+        started: Start time by `time.perf_counter`; for a resumed run, as if it had never been stopped.
+        pictures: Whether to write the pictures of the finished run.
         interrupts: Ctrl-C and SIGTERM.
         cache: The cache of decoded photos.
         micro_batches: How many images the network processes at a time.
@@ -75,16 +76,17 @@ class Job:
     observer: Observer
     processes: ProcessGroup = SINGLE_PROCESS
     started: float = field(default_factory=time.perf_counter)
+    pictures: bool = True
     interrupts: Interrupts = field(init=False)
     cache: PhotoCache = field(init=False)
     micro_batches: MicroBatches = field(init=False)
     evaluated: dict[str, tuple[Iterable[Batch], Sequence[Sample]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        size = self.config.cache_size
+        gigabytes = self.config.cache_size
         self.cache = PhotoCache(
             mode=self.config.cache,
-            budget=None if size is None else int(size * 2**30),
+            budget=None if gigabytes is None else int(gigabytes * 2**30),
             workers=self.config.workers or max(1, torch.get_num_threads()),
             device=self.precision.device,
             local_rank=self.processes.local_rank,
@@ -92,18 +94,18 @@ class Job:
             barrier=self.processes.barrier,
         )
         self.interrupts = Interrupts(defer_repeats=not self.processes.is_single)
-        # A resumed run continues with the size that was found to fit.
-        size_found = self.record.hardware.get("micro_batch_size")
-        self.micro_batches = MicroBatches(size_found, on_change=self._record_micro_batches)
+        # A resumed run continues with the size that fitted into memory.
+        size = self.record.hardware.get("micro_batch_size")
+        self.micro_batches = MicroBatches(size, on_change=self._record_micro_batches)
 
     def _record_micro_batches(self, size: int) -> None:
         self.record = self.record.with_hardware(micro_batch_size=size)
-        text = f"Out of memory: from here on {size} images at a time. Each step still learns from the whole batch."
+        text = f"Out of memory: continuing with {size} images at a time. Each step still uses the whole batch."
         self.observer(Note(text=text, warning=True))
 
 
 def load_photos(job: Job, split: str, samples: Sequence[Sample], transform: Transform) -> PhotoStore:
-    """Returns the photos of a split, each decoded once. Unreadable ones are reported, recorded and left out.
+    """Returns the photos of a split, decoded into the cache. Reports, records and leaves out unreadable ones.
 
     Raises:
         DataError: No photo is readable, or the processes cannot read the same ones.
@@ -123,7 +125,7 @@ def load_photos(job: Job, split: str, samples: Sequence[Sample], transform: Tran
         job.observer(Note(text=f"Left out: {message}", warning=True))
     if len(set(job.processes.all_gather(tuple(messages)))) > 1:
         raise DataError(
-            f"The {split} photos are not the same in every process: some cannot be read everywhere.",
+            f"Some {split} photos can be read by some processes, but not by all.",
             hint="Is the folder the same on every machine?",
         )
     if messages:
@@ -163,34 +165,34 @@ def job_optimizer(job: Job) -> torch.optim.Optimizer:
 
 
 def job_compilation(job: Job, *, images: int) -> Compilation:
-    """Returns how the network is called, compiled or not; records the decision and its reason.
+    """Returns what calls the network, compiled or not; records the decision and its reason.
 
     Args:
         job: The training.
-        images: Images that this process is given in a whole step. (A resumed run may begin with the last, shorter step
-            of an epoch.)
+        images: Images of this process in a whole step. (A resumed run may start with the last, shorter step of an
+            epoch.)
     """
 
-    def record(on: bool, why: str) -> None:
+    def record(on: bool, reason: str) -> None:
         if on and not job.record.hardware.get("compile"):
-            job.observer(Note(text=f"The network is compiled ({why}); the next step takes a while."))
-        job.record = job.record.with_hardware(compile=on, compile_reason=why)
+            job.observer(Note(text=f"Compiling the network ({reason}); the next step takes a while."))
+        job.record = job.record.with_hardware(compile=on, compile_reason=reason)
 
     compilation = partial(
         Compilation, device=job.precision.device, images=images, micro_batches=job.micro_batches, on_change=record
     )
     hardware = job.record.hardware
     if hardware.get("compile_reason", UNDECIDED) != UNDECIDED:  # a resumed run keeps its decision
-        return compilation("yes" if hardware["compile"] else "no", why=hardware["compile_reason"])
+        return compilation("yes" if hardware["compile"] else "no", reason=hardware["compile_reason"])
     if job.config.compile == "auto" and not job.processes.is_single:  # the processes might decide differently
-        return compilation("no", why="several processes")
+        return compilation("no", reason="several processes")
     return compilation(job.config.compile)
 
 
 def save_epoch(job: Job, result: EpochResult, classifier: nn.Module) -> EpochResult:
     """Saves the weights of an epoch if it is the best so far, then its metrics; returns the result.
 
-    The checkpoint is written after that: a run killed in between repeats the epoch and gets the same result again.
+    The checkpoint is written afterwards: a run that is killed in between repeats the epoch, with the same result.
     """
     if job.processes.is_main:
         if result.best:

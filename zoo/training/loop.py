@@ -1,4 +1,4 @@
-"""The training loop: a generator of `EpochResult`, read from top to bottom."""
+"""The training loop: a generator of `EpochResult` that reads from top to bottom."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from zoo.events import EpochResult, StepResult
 from zoo.training.distributed.process_group import SINGLE_PROCESS
-from zoo.training.finite import check_loss, check_weights
+from zoo.training.finite import check_loss, check_val_loss, check_weights
 from zoo.training.forward import compute_outputs
 from zoo.training.mixup import mix
 from zoo.training.optimizer import rate_factor, set_rate
@@ -23,25 +23,22 @@ if TYPE_CHECKING:
     from zoo.config import FinetuneConfig
     from zoo.data.loading.loader import Batch
     from zoo.models.precision import Precision
-    from zoo.plugins.contracts import Head
     from zoo.training.compilation import Compilation
     from zoo.training.distributed.process_group import ProcessGroup
     from zoo.training.ema import WeightAverage
-    from zoo.training.forward import Outputs
     from zoo.training.micro_batches import MicroBatches
     from zoo.training.state import TrainState
     from zoo.training.step import TrainableNetwork
 
-# How often the loop looks at its own loss: each look waits for the device.
-_SECONDS_BETWEEN_LOOKS = 0.5
+_SECONDS_BETWEEN_REPORTS = 0.5
 
 
 class TrainBatches(Protocol):
-    """What `fit` learns from: photos (`zoo.data.loading.loader.TrainLoader`) or kept features."""
+    """What `fit` trains on: photos (`zoo.data.loading.loader.TrainLoader`) or cached features."""
 
     @property
     def steps(self) -> int:
-        """Batches an epoch."""
+        """Batches per epoch."""
 
     def epoch(self, epoch: int, *, start: int = 0) -> Iterator[Batch]:
         """Yields the batches of an epoch from step `start`, counted from 0: the same ones for the same numbers."""
@@ -49,7 +46,7 @@ class TrainBatches(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What the loop does, epoch by epoch; the fields are those of `zoo.config.FinetuneConfig`."""
+    """How to train, epoch by epoch; the fields are those of `zoo.config.FinetuneConfig`."""
 
     epochs: int
     lr: float
@@ -72,53 +69,76 @@ class Plan:
             seed=config.seed,
         )
 
-    def rate(self, step: int, *, steps: int) -> float:
-        """Returns the learning rate at a step of all `steps`, counted from 0."""
-        return self.lr * rate_factor(step, steps=steps, schedule=self.schedule, warmup=self.warmup)
+    def rate(self, epoch: int, step: int, *, steps: int) -> float:
+        """Returns the learning rate at a step.
+
+        Args:
+            epoch: Counted from 1.
+            step: Counted from 1 within the epoch.
+            steps: Steps per epoch.
+        """
+        done = (epoch - 1) * steps + step - 1
+        return self.lr * rate_factor(done, steps=self.epochs * steps, schedule=self.schedule, warmup=self.warmup)
 
 
 class ProgressMonitor:
-    """Looks at the training about twice a second: each look waits for the device.
+    """Reports the progress of a training about twice a second: every report waits for the device.
 
-    Of several processes each looks at its own images on the way, when its own clock says so; at an epoch's end they
-    look together.
+    With several processes, each reports on its own images within an epoch, at its own pace; at the end of an epoch all
+    report together on the images of all.
+
+    Args:
+        plan: The plan of the training.
+        steps: Steps per epoch.
+        done: Steps already taken, over all epochs.
+        compilation: Decides by the time left whether to compile the network.
+        processes: The processes that train together.
+        on_step: Called with each report.
     """
 
-    def __init__(self, plan: Plan, *, per_epoch: int, done: int, processes: ProcessGroup = SINGLE_PROCESS) -> None:
-        self._plan, self._per_epoch, self._first = plan, per_epoch, done
-        self._processes = processes
-        self._started = self._looked = time.perf_counter()
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        steps: int,
+        done: int,
+        compilation: Compilation,
+        processes: ProcessGroup,
+        on_step: Callable[[StepResult], None],
+    ) -> None:
+        self._plan, self._steps, self._first = plan, steps, done
+        self._compilation, self._processes, self._on_step = compilation, processes, on_step
+        self._started = self._reported = time.perf_counter()
 
-    def due(self, step: int) -> bool:
-        """Returns whether to look after a step of an epoch; after its last one `look` is called anyway."""
-        return step < self._per_epoch and time.perf_counter() - self._looked > _SECONDS_BETWEEN_LOOKS
+    def is_due(self, step: int) -> bool:
+        """Returns whether to report after a step, counted from 1 within its epoch; the last one is reported anyway."""
+        return step < self._steps and time.perf_counter() - self._reported > _SECONDS_BETWEEN_REPORTS
 
-    def rate(self, epoch: int, step: int) -> float:
-        """Returns the learning rate at a step, counted from 1 within its epoch."""
-        return self._plan.rate((epoch - 1) * self._per_epoch + step - 1, steps=self._plan.epochs * self._per_epoch)
-
-    def look(self, meter: Meter, *, epoch: int, step: int) -> StepResult:
-        """Returns what to tell of a step.
+    def report(self, meter: Meter, *, epoch: int, step: int) -> StepResult:
+        """Reports on the epoch so far, and returns the report.
 
         Raises:
-            TrainingError: The loss is no longer finite.
+            TrainingError: The loss is not finite.
         """
-        # Waits for the device: the user wants to see the loss, and NaN must stop the run.
-        loss, accuracy = meter.read(self._processes if step == self._per_epoch else SINGLE_PROCESS)
-        self._looked = time.perf_counter()
-        check_loss(loss, epoch=epoch, step=step, rate=self.rate(epoch, step))
-        done = (epoch - 1) * self._per_epoch + step
-        left = self._plan.epochs * self._per_epoch - done
-        return StepResult(
+        # Waits for the device: the user wants to see the loss, and NaN must end the run.
+        loss, accuracy = meter.read(self._processes if step == self._steps else SINGLE_PROCESS)
+        self._reported = time.perf_counter()
+        check_loss(loss, epoch=epoch, step=step, rate=self._plan.rate(epoch, step, steps=self._steps))
+        done = (epoch - 1) * self._steps + step
+        taken, left = done - self._first, self._plan.epochs * self._steps - done
+        result = StepResult(
             epoch=epoch,
             step=step,
-            steps=self._per_epoch,
+            steps=self._steps,
             loss=loss,
             accuracy=float("nan") if self._plan.mixup else accuracy,
             images_per_second=meter.rate(),
-            # Where it goes on at the end of an epoch's steps, none was taken yet.
-            seconds_left=(self._looked - self._started) / max(1, done - self._first) * left,
+            # A run that resumes between the last step of an epoch and its evaluation has taken no step yet.
+            seconds_left=(self._reported - self._started) / max(1, taken) * left,
         )
+        self._on_step(result)
+        self._compilation.decide(seconds_left=result.seconds_left, steps=taken)
+        return result
 
 
 def fit(
@@ -138,28 +158,28 @@ def fit(
     on_step: Callable[[StepResult], None] = lambda result: None,
     safe_point: Callable[[], None] = lambda: None,
 ) -> Iterator[EpochResult]:
-    """Trains on from where `state` stands; yields once an epoch, with the weights as they then are.
+    """Trains on from where `state` stands; yields after every epoch, while the weights are those of that epoch.
 
     Args:
-        network: TrainableNetwork in place, on the device of `precision`.
-        train: What to learn from.
-        val: Evaluated after each epoch.
-        optimizer: Over groups that carry ``lr_scale``.
-        plan: Epochs, rates, and what is done to batches and gradients.
-        precision: Of forward passes.
+        network: Trained in place, on the device of `precision`.
+        train: The training batches.
+        val: The validation batches, evaluated after every epoch.
+        optimizer: Its parameter groups have an ``lr_scale``.
+        plan: Epochs, learning rates, and what to do to batches and gradients.
+        precision: The precision of forward passes.
         set_training: Puts the network into train mode, its frozen parts into eval mode.
-        state: Brought up to date at each step, and at each epoch's end, before the yield.
-        average: Follows the weights step by step, and is evaluated in their place.
-        micro_batches: How many images the network is given at a time.
+        state: Updated at every step, and at the end of every epoch before the result is yielded.
+        average: Updated at every step, and evaluated in place of the network.
+        micro_batches: How many images the network processes at a time.
         compilation: Calls the network, compiled or not.
-        processes: Those that train together; `train` and `val` give each its share.
+        processes: The processes that train together; `train` and `val` yield the share of each.
         on_step: Called about twice a second.
-        safe_point: Called where nothing is half done, so that all can be saved or left: after each step, and of a single
-            process between the batches of an evaluation.
+        safe_point: Called wherever the state is complete, so that it can be saved or the training be stopped: after
+            every step and, in a single process, between the batches of an evaluation.
 
     Raises:
-        TrainingError: Loss or weights are no longer finite; the message names epoch, step and rate. Or memory is too
-            small.
+        TrainingError: The loss or a weight is not finite; the message names epoch, step and learning rate. Or the
+            memory is too small.
     """
     take_step = Step(
         network,
@@ -171,59 +191,48 @@ def fit(
         scaler=state.scaler,
         processes=processes,
     )
-    per_epoch, first = train.steps, state.epoch * train.steps + state.step
-    watch = ProgressMonitor(plan, per_epoch=per_epoch, done=first, processes=processes)
+    steps, compilation = train.steps, take_step.compilation
+    done = state.epoch * steps + state.step
+    monitor = ProgressMonitor(
+        plan, steps=steps, done=done, compilation=compilation, processes=processes, on_step=on_step
+    )
     evaluated: Any = network if average is None else average.module
     for epoch in range(state.epoch + 1, plan.epochs + 1):
         meter = state.meter = state.meter or Meter(precision.device)
         set_training()
         for step, batch in enumerate(train.epoch(epoch, start=state.step), start=state.step + 1):
-            done = (epoch - 1) * per_epoch + step
-            set_rate(optimizer, watch.rate(epoch, step))
-            loss, logits = take_step(mix(batch, alpha=plan.mixup, draw=(plan.seed, done)))
+            set_rate(optimizer, plan.rate(epoch, step, steps=steps))
+            loss, logits = take_step(mix(batch, alpha=plan.mixup, seed=(plan.seed, (epoch - 1) * steps + step)))
             if average is not None:
                 average.update_parameters(network)  # type: ignore[arg-type]
             meter.add(loss, logits, batch.labels, share=batch.share)
             state.step = step
-            if watch.due(step):
-                on_step(told := watch.look(meter, epoch=epoch, step=step))
-                take_step.compilation.consider(seconds_left=told.seconds_left, steps=done - first)
+            if monitor.is_due(step):
+                monitor.report(meter, epoch=epoch, step=step)
             safe_point()
-        on_step(told := watch.look(meter, epoch=epoch, step=per_epoch))
-        take_step.compilation.consider(seconds_left=told.seconds_left, steps=epoch * per_epoch - first)
-        check_weights(evaluated, epoch=epoch, step=per_epoch, rate=watch.rate(epoch, per_epoch))
-        processes.sync_module(
-            evaluated, buffers_only=True
-        )  # statistics of batch normalisation follow the images of each
-        outputs = compute_outputs(
-            evaluated,
-            _resting(val, safe_point) if processes.is_single else val,
-            precision,
-            micro_batches=micro_batches,
-            processes=processes,
-        )
+        trained, rate = monitor.report(meter, epoch=epoch, step=steps), plan.rate(epoch, steps, steps=steps)
+        check_weights(evaluated, epoch=epoch, step=steps, rate=rate)
+        # The statistics of batch normalisations depend on the images of each process.
+        processes.sync_module(evaluated, buffers_only=True)
+        batches = _with_safe_points(val, safe_point) if processes.is_single else val
+        outputs = compute_outputs(evaluated, batches, precision, micro_batches=micro_batches, processes=processes)
+        val_loss, val_accuracy = outputs.loss(evaluated.head), outputs.accuracy()
+        check_val_loss(val_loss, epoch=epoch, rate=rate)
         state.finish_epoch()
-        yield _epoch_result(told, watch.rate(epoch, per_epoch), outputs, state, evaluated.head, meter)
+        yield EpochResult(
+            epoch=epoch,
+            train_loss=trained.loss,
+            train_accuracy=trained.accuracy,
+            val_loss=val_loss,
+            val_accuracy=val_accuracy,
+            learning_rate=rate,
+            seconds=time.perf_counter() - meter.started,
+            images_per_second=trained.images_per_second,
+            best=state.improve(val_accuracy, val_loss),
+        )
 
 
-def _resting(batches: Iterable[Batch], safe_point: Callable[[], None]) -> Iterator[Batch]:
+def _with_safe_points(batches: Iterable[Batch], safe_point: Callable[[], None]) -> Iterator[Batch]:
     for batch in batches:
         yield batch
         safe_point()
-
-
-def _epoch_result(
-    told: StepResult, rate: float, outputs: Outputs, state: TrainState, head: Head, meter: Meter
-) -> EpochResult:
-    val_loss, val_accuracy = outputs.loss(head), outputs.accuracy()
-    return EpochResult(
-        epoch=told.epoch,
-        train_loss=told.loss,
-        train_accuracy=told.accuracy,
-        val_loss=val_loss,
-        val_accuracy=val_accuracy,
-        learning_rate=rate,
-        seconds=time.perf_counter() - meter.started,
-        images_per_second=told.images_per_second,
-        best=state.improve(val_accuracy, val_loss),
-    )

@@ -1,4 +1,4 @@
-"""Tells of a machine that has run out of memory or threads, and what to do about it."""
+"""Errors of a machine that has run out of memory or threads, with advice."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-# torch's own allocator on CUDA raises torch.OutOfMemoryError. Whatever else asks for memory, a library, the driver, the
-# CPU (on Windows in other words), MPS, raises a RuntimeError that can be told by its words alone.
+# torch's own CUDA allocator raises torch.OutOfMemoryError. Everything else that allocates memory (a library, the
+# driver, the CPU, MPS) raises a RuntimeError that only its message identifies; on Windows the CPU's differs.
 _WORDS = (
     "can't allocate memory",
     "DefaultCPUAllocator: not enough memory",
@@ -23,8 +23,8 @@ _WORDS = (
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Returns whether an error says that a device's memory is too small."""
-    import torch  # here, where there is a device to run out of memory it is imported already
+    """Returns whether an error means that the memory of a device is too small."""
+    import torch  # not at the top: 'finetune' imports this module before it has to wait for torch
 
     return isinstance(error, torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError) and any(words in str(error) for words in _WORDS)
@@ -33,24 +33,24 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 @contextmanager
 def memory_errors() -> Iterator[None]:
-    """Turns what Python and torch raise within a block, where there is too little of something, into an error.
+    """Turns what Python and torch raise in a block when a resource runs out into an error with advice.
 
     Raises:
-        TrainingError: Memory, of the machine or of a device, or threads have run out.
+        TrainingError: The memory of the machine or of a device ran out, or no thread can be started.
     """
     try:
         yield
     except MemoryError as error:
         raise TrainingError(
             f"The memory of this machine is too small: {error or 'nothing is left'}.",
-            hint="Lower --cache-size, --batch-size or --workers, or say --cache disk.",
+            hint="Lower --cache-size, --batch-size or --workers, or pass --cache disk.",
         ) from error
     except RuntimeError as error:
         if "can't start new thread" in str(error):
-            raise TrainingError(f"No further thread can be started: {error}.", hint="Lower --workers.") from error
+            raise TrainingError(f"Cannot start another thread: {error}.", hint="Lower --workers.") from error
         if not is_out_of_memory(error):
             raise
-        raise TrainingError(  # where fewer images at a time would not help: the weights, the optimiser, kept features
+        raise TrainingError(  # where smaller micro-batches do not help: weights, optimizer states, cached features
             f"The device's memory is too small: {str(error).strip()}",
             hint="Lower --batch-size or --image-size, freeze some stages, or choose a smaller backbone.",
         ) from error

@@ -1,4 +1,4 @@
-"""Work on a batch in smaller micro-batches when memory runs out."""
+"""Splits a batch into smaller micro-batches when memory runs out."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Attempt:
         self._committed = False
 
     def commit(self) -> None:
-        """Says that the attempt cannot be undone from here on: its errors are passed on."""
+        """Marks the attempt as final: errors from here on are raised, because the work cannot be repeated."""
         self._committed = True
 
     def __enter__(self) -> Self:
@@ -70,24 +70,24 @@ class MicroBatches:
     def split(self, count: int) -> Iterator[slice]:
         """Yields the micro-batches of a batch of `count` images, as equal in size as possible.
 
-        So no micro-batch of a single image is left over.
+        Equal sizes leave no remainder of a single image, from which a batch normalisation cannot learn.
         """
-        parts = -(-count // (self.size or count))
-        for part in range(parts):
-            yield slice(count * part // parts, count * (part + 1) // parts)
+        number = -(-count // (self.size or count))
+        for index in range(number):
+            yield slice(count * index // number, count * (index + 1) // number)
 
     def attempts(self, count: int, *, undo: Callable[[], None] = lambda: None) -> Iterator[Attempt]:
-        """Yields attempts at a batch until one succeeds; halves the micro-batches between them.
+        """Yields attempts at a batch until one succeeds; halves the micro-batches after each that fails.
 
-        The body of each attempt asks `split` anew::
+        Every attempt calls `split` again::
 
             for attempt in micro_batches.attempts(len(batch)):
                 with attempt:
                     return work(micro_batches.split(len(batch)))
 
         Args:
-            count: Images of the batch.
-            undo: Called before each further attempt, to undo what the last one changed.
+            count: Number of images in the batch.
+            undo: Called before another attempt, to undo the changes of the last one.
 
         Raises:
             TrainingError: Memory is too small for a single image.
@@ -103,11 +103,11 @@ class MicroBatches:
             undo()
 
     def _halve(self, count: int, error: RuntimeError) -> None:
-        was = min(count, self.size or count)
-        if was == 1:
+        size = min(count, self.size or count)
+        if size == 1:
             raise TrainingError(
                 "The device's memory is too small for a single image.",
                 hint="Lower --image-size, freeze some stages, or choose a smaller backbone.",
             ) from error
-        self.size = was // 2
+        self.size = size // 2
         self._on_change(self.size)

@@ -1,4 +1,4 @@
-"""Mixup: images and targets of a batch are mixed with those of others (Zhang et al. 2018)."""
+"""Mixup: blends the images and targets of a batch with each other (Zhang et al. 2018)."""
 
 from __future__ import annotations
 
@@ -19,51 +19,52 @@ if TYPE_CHECKING:
 
 
 class MixedBatch(NamedTuple):
-    """A batch whose images may be mixtures.
+    """A batch whose images may be blends of two.
 
     Attributes:
         images: As in `zoo.data.loading.loader.Batch`.
-        labels: int64 ``(N,)``, of the images' own classes.
-        others: int64 ``(N,)``, of what was mixed in; None where nothing was.
-        own: How much of each image is its own, 0 to 1.
+        labels: int64 ``(N,)``, the classes of the images themselves.
+        other_labels: int64 ``(N,)``, the classes of the images that were blended in; None without mixup.
+        weight: Weight of the image itself in each blend, 0 to 1.
         share: Weight of the mean loss in the mean over the whole step, as in `zoo.data.loading.loader.Batch`.
     """
 
     images: Any
     labels: Tensor
-    others: Tensor | None = None
-    own: float = 1.0
+    other_labels: Tensor | None = None
+    weight: float = 1.0
     share: float = 1.0
 
-    def part(self, where: slice) -> MixedBatch:
-        """Returns some of the images, with all that belongs to them, their share of the step included."""
-        labels, others = self.labels[where], None if self.others is None else self.others[where]
+    def select(self, where: slice) -> MixedBatch:
+        """Returns a micro-batch, with its share of the step."""
+        labels, others = self.labels[where], None if self.other_labels is None else self.other_labels[where]
         share = self.share * len(labels) / len(self.labels)
-        return MixedBatch(select(self.images, where), labels, others, self.own, share)
+        return MixedBatch(select(self.images, where), labels, others, self.weight, share)
 
     def loss(self, head: Head, logits: Tensor) -> Tensor:
         """Returns the mean loss over both targets, each with its weight."""
         loss = head.loss(logits, self.labels)
-        return loss if self.others is None else loss.lerp(head.loss(logits, self.others), 1 - self.own)
+        return loss if self.other_labels is None else loss.lerp(head.loss(logits, self.other_labels), 1 - self.weight)
 
 
-def mix(batch: Batch, *, alpha: float, draw: Iterable[int]) -> MixedBatch:
-    """Mixes each image with another of the batch, https://arxiv.org/abs/1710.09412.
+def mix(batch: Batch, *, alpha: float, seed: Iterable[int]) -> MixedBatch:
+    """Blends each image with another one of the batch, https://arxiv.org/abs/1710.09412.
 
     Args:
-        batch: Of images, or of kept features.
-        alpha: Of the Beta distribution; 0: nothing is mixed.
-        draw: Numbers that decide the draws.
+        batch: A batch of images or of cached features.
+        alpha: Parameter of the Beta distribution; 0 for no mixup.
+        seed: Numbers that seed the random generator.
     """
     if not alpha:
         return MixedBatch(batch.images, batch.labels, share=batch.share)
-    random = np.random.default_rng([*draw])
-    own = float(random.beta(alpha, alpha))
+    random = np.random.default_rng([*seed])
+    weight = float(random.beta(alpha, alpha))
     other = to_device(torch.from_numpy(random.permutation(len(batch.labels))), batch.labels.device)
-    return MixedBatch(_lerp(batch.images, other, 1 - own), batch.labels, batch.labels[other], own, batch.share)
+    images = _blend(batch.images, other, 1 - weight)
+    return MixedBatch(images, batch.labels, batch.labels[other], weight, batch.share)
 
 
-def _lerp(images: Any, other: Tensor, share: float) -> Any:
+def _blend(images: Any, other: Tensor, weight: float) -> Any:
     if isinstance(images, Tensor):
-        return images.lerp(images[other], share)
-    return type(images)(*(_lerp(each, other, share) for each in images))  # kept features: the same for each of them
+        return images.lerp(images[other], weight)
+    return type(images)(*(_blend(each, other, weight) for each in images))  # cached features: a tuple of tensors

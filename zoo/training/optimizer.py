@@ -1,4 +1,4 @@
-"""Optimisers by name: torch's own, and those of timm's factory."""
+"""Optimizers by name, from torch and from timm's factory; parameter groups; the learning rate of a step."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ TORCH_OPTIMIZERS = ("sgd", "adam", "adamw", "adagrad", "adadelta", "nadam", "ada
 
 
 def make_optimizer(name: str, groups: list[dict[str, Any]], *, lr: float, momentum: float) -> torch.optim.Optimizer:
-    """Returns an optimiser over parameter groups that carry ``weight_decay`` and ``lr_scale``.
+    """Returns an optimizer of parameter groups that have a ``weight_decay`` and an ``lr_scale``.
 
     Args:
-        name: One of `TORCH_OPTIMIZERS`, or a name of ``timm.optim.list_optimizers()``.
-        groups: As `zoo.training.optimizer.parameter_groups` returns them.
-        lr: Learning rate of a group whose scale is 1.
-        momentum: For sgd, rmsprop and timm's of that kind.
+        name: One of `TORCH_OPTIMIZERS`, or a name from ``timm.optim.list_optimizers()``.
+        groups: The result of `parameter_groups`.
+        lr: Learning rate of a group with scale 1.
+        momentum: Used by sgd, rmsprop and the optimizers of timm that have a momentum.
 
     Raises:
-        ConfigError: There is no such optimiser, or it cannot be made on this machine.
+        ConfigError: There is no such optimizer, or it does not work on this machine.
     """
     scaled = [{**group, "lr": lr * group["lr_scale"]} for group in groups]
     fused = fuses(name, {parameter.device.type for group in groups for parameter in group["params"]})
@@ -47,39 +47,39 @@ def make_optimizer(name: str, groups: list[dict[str, Any]], *, lr: float, moment
 
 
 def fuses(name: str, devices: Collection[str]) -> bool | None:
-    """Returns whether an optimiser shall work as one kernel; None where torch may choose.
+    """Returns whether an optimizer should run as a single kernel; None leaves the choice to torch.
 
     Args:
         name: As in `make_optimizer`.
-        devices: Types of the devices that hold the parameters.
+        devices: Types of the devices of the parameters.
     """
-    # Measured on a CPU: 1.5 to 3.2 x as fast for Adam and AdamW; for SGD sometimes slower (docs/performance.md).
+    # On a CPU, Adam and AdamW are 1.5 to 3.2 x as fast, SGD is sometimes slower (docs/performance.md).
     fast = {"cpu": ("adam", "adamw"), "cuda": ("adam", "adamw", "sgd")}
     return True if devices and all(name in fast.get(device, ()) for device in devices) else None
 
 
 def optimizer_kernels(optimizer: torch.optim.Optimizer) -> str:
-    """Returns how an optimiser does its work, for the run record: ``"fused"`` or ``"torch's choice"``."""
+    """Returns which kernels an optimizer uses, for the run record: ``"fused"`` or ``"torch's choice"``."""
     return "fused" if all(group.get("fused") for group in optimizer.param_groups) else "torch's choice"
 
 
 def check_optimizer(name: str) -> None:
-    """Checks an optimiser's name before anything slow begins; timm is imported only for names that torch lacks.
+    """Checks the name of an optimizer before any slow work; imports timm only for names that torch lacks.
 
     Raises:
-        ConfigError: There is no such optimiser; the hint lists close matches.
+        ConfigError: There is no such optimizer; the hint lists close matches.
     """
     if name in TORCH_OPTIMIZERS:
         return
     from timm.optim import list_optimizers
 
-    # adahessian wants second derivatives, which the training loop does not compute.
+    # adahessian needs second derivatives, which the training loop does not compute.
     known = [*TORCH_OPTIMIZERS, *(str(each) for each in list_optimizers() if each != "adahessian")]
     if name not in known:
         near = close_matches(name, known) or TORCH_OPTIMIZERS
         raise ConfigError(
-            f"finetune: option 'optimizer' is {name!r}; there is no such optimiser.",
-            hint=f"Did you mean {', '.join(near)}? Any other name of timm.optim.list_optimizers() will do too.",
+            f"finetune: option 'optimizer' is {name!r}; there is no such optimizer.",
+            hint=f"Did you mean {', '.join(near)}? The names in timm.optim.list_optimizers() work too.",
         )
 
 
@@ -99,19 +99,18 @@ def _from_timm(
         try:
             optimizer: torch.optim.Optimizer = create_optimizer_v2(groups, opt=name, lr=lr, momentum=momentum)
         except (ImportError, AssertionError, TypeError, RuntimeError) as error:
-            raise ConfigError(f"finetune: the optimiser '{name}' cannot be made here: {error}.") from error
+            raise ConfigError(f"finetune: the optimizer '{name}' does not work here: {error}.") from error
         return optimizer
 
     return make
 
 
 def parameter_groups(classifier: Classifier, config: FinetuneConfig) -> list[dict[str, Any]]:
-    """Sorts what learns into groups for an optimiser.
+    """Returns the trainable parameters in groups for an optimizer.
 
-    Each group has ``params``, ``weight_decay`` and ``lr_scale``: the factor on the learning rate, which is
-    `head_lr_multiplier` for the head, and falls by `layer_decay` from stage to stage towards the input
-    (Howard & Ruder 2018, https://arxiv.org/abs/1801.06146). Biases and normalisation layers take no weight decay
-    unless `decay_norms`.
+    Each group has ``params``, ``weight_decay`` and ``lr_scale``, the factor on the learning rate: `head_lr_multiplier`
+    for the head; for the backbone it falls by `layer_decay` from stage to stage towards the input (Howard & Ruder 2018,
+    https://arxiv.org/abs/1801.06146). Biases and normalisation layers have no weight decay unless `decay_norms` is set.
     """
     stages = classifier.backbone.stages()
     scale_of = {
@@ -133,15 +132,15 @@ def rate_factor(step: int, *, steps: int, schedule: str, warmup: float) -> float
 
     Args:
         step: From 0 to `steps` - 1, counted over all epochs.
-        steps: Of the whole training.
-        schedule: ``"constant"``; ``"cosine"``: to zero on half a cosine (Loshchilov & Hutter 2017,
-            https://arxiv.org/abs/1608.03983); ``"linear"``: to zero on a line.
-        warmup: Share of all steps in which the factor climbs from near 0 to 1 on a line.
+        steps: Steps of the whole training.
+        schedule: ``"constant"``; ``"cosine"``: falls to 0 along half a cosine (Loshchilov & Hutter 2017,
+            https://arxiv.org/abs/1608.03983); ``"linear"``: falls to 0 linearly.
+        warmup: Share of all steps in which the factor rises linearly from near 0 to 1.
     """
-    climbing = round(warmup * steps)
-    if step < climbing:
-        return (step + 1) / (climbing + 1)
+    warmup_steps = round(warmup * steps)
+    if step < warmup_steps:
+        return (step + 1) / (warmup_steps + 1)
     if schedule == "constant":
         return 1.0
-    done = (step - climbing) / max(1, steps - climbing)
+    done = (step - warmup_steps) / max(1, steps - warmup_steps)
     return 1 - done if schedule == "linear" else (1 + math.cos(math.pi * done)) / 2

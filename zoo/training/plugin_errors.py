@@ -1,4 +1,4 @@
-"""Names the plugin in whose code a training failed."""
+"""Finds the plugin in whose code a training failed."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 @contextmanager
 def plugin_errors(offers: Offers, classifier: Classifier) -> Iterator[None]:
-    """Turns what a backbone or a head raises within a block into an error that names its plugin; other errors pass.
+    """Turns an exception of a backbone or a head in a block into an error that names its plugin; others pass.
 
-    A module may fail in its forward pass, where its frames are in the traceback; in a backward pass of its own; or in
-    one that torch runs for it, where no frame says which of the two it is.
+    A module can fail in its forward pass, in its own backward pass (`torch.autograd.Function`), or in a backward pass
+    of torch. In the last case no frame of the traceback belongs to the module, so the error names both plugins.
 
     Raises:
-        PluginError: The innermost of these calls that failed belongs to a backbone or a head.
+        PluginError: The innermost call that failed belongs to a backbone or a head.
     """
     try:
         yield
@@ -37,18 +37,18 @@ def plugin_errors(offers: Offers, classifier: Classifier) -> Iterator[None]:
         if owner is not None:
             offer = offers.backbone if owner == "backbone" else offers.head
             raise plugin_failure(offer.plugin, f"training '{offer.spec.name}'", error) from error
-        if any(_is_backward(frame) for frame in frames):
+        if any(map(_is_backward, frames)):
+            plugins = " or ".join(dict.fromkeys(offer.plugin.key for offer in (offers.backbone, offers.head)))
             raise PluginError(
                 f"The backward pass through {offers.backbone.name} and {offers.head.name} failed: "
                 f"{type(error).__name__}: {str(error).strip()}",
-                hint=f"The fault is in the plugin {offers.backbone.plugin.key} or {offers.head.plugin.key}: "
-                "the contract kit, zoo.testing, finds out more.",
+                hint=f"This is probably a fault of the plugin {plugins}: test it with the contract kit, zoo.testing.",
             ) from error
         raise
 
 
 def _find_owner(frames: list[FrameType], classifier: Classifier) -> str | None:
-    """Returns to which part of a classifier the innermost call belongs, of those that belong to one."""
+    """Returns the part of a classifier, ``"backbone"`` or ``"head"``, that the innermost frame belongs to, or None."""
     from zoo.models.frozen_split import FrozenSplit
     from zoo.plugins.contracts import Backbone, Head
 
@@ -56,17 +56,24 @@ def _find_owner(frames: list[FrameType], classifier: Classifier) -> str | None:
     packages = {_package(type(classifier.head).__module__): "head"}
     packages[_package(type(classifier.backbone).__module__)] = "backbone"
     packages.pop("zoo", None)
-    found = None
+    owner, in_backward = None, False
     for frame in frames:
         caller = frame.f_locals.get("self")
-        by_module = packages.get(_package(str(frame.f_globals.get("__name__", ""))))
-        found = next((kind for known, kind in kinds.items() if isinstance(caller, known)), by_module or found)
-    return found
+        by_type = next((kind for known, kind in kinds.items() if isinstance(caller, known)), None)
+        # A backward function has no module as its `self`; the package that it is written in tells whose it is.
+        by_package = packages.get(_package(_module(frame))) if in_backward else None
+        owner = by_type or by_package or owner
+        in_backward = in_backward or _is_backward(frame)
+    return owner
+
+
+def _is_backward(frame: FrameType) -> bool:
+    return frame.f_code.co_name == "backward" and _package(_module(frame)) == "torch"
+
+
+def _module(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", ""))
 
 
 def _package(module: str) -> str:
     return module.partition(".")[0]
-
-
-def _is_backward(frame: FrameType) -> bool:
-    return frame.f_code.co_name == "backward" and _package(str(frame.f_globals.get("__name__", ""))) == "torch"

@@ -1,6 +1,6 @@
-"""The global random generators: Python's, NumPy's and torch's, seeded, kept and brought back together.
+"""The global random generators of Python, NumPy and torch: seeded, saved and restored together.
 
-The zoo itself draws from torch's alone (dropout); a plugin may draw from any.
+The zoo itself draws only from torch's (dropout); a plugin may draw from any.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ if TYPE_CHECKING:
 
 
 def seed_all(seed: int) -> None:
-    """Begins all generators, those of devices included, from a seed."""
+    """Seeds all generators, those of devices included."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
 
 
 def torch_states(device: torch.device) -> dict[str, torch.Tensor]:
-    """Returns the states of torch's generators: of the CPU and, kept on the host by torch, of a device."""
+    """Returns the states of torch's generators for the CPU and for a device. torch stores both on the host."""
     states = {"cpu": torch.get_rng_state()}
     if device.type == "mps":
-        states["mps"] = torch.mps.get_rng_state()  # there is but one
+        states["mps"] = torch.mps.get_rng_state()  # there is a single MPS device
     elif device.type != "cpu":
         states[device.type] = torch.get_device_module(device).get_rng_state(device)
     return states
 
 
 def set_torch_states(states: dict[str, torch.Tensor], device: torch.device) -> None:
-    """Brings torch's generators back to what `torch_states` returned, be it for another kind of device."""
+    """Sets torch's generators to the result of `torch_states`, which may be that of another kind of device."""
     torch.set_rng_state(states["cpu"])
     if device.type == "mps" and "mps" in states:
         torch.mps.set_rng_state(states["mps"])
@@ -43,30 +43,35 @@ def set_torch_states(states: dict[str, torch.Tensor], device: torch.device) -> N
 
 
 def random_states(device: torch.device) -> dict[str, Any]:
-    """Returns the states of all generators, as tensors and plain values: torch reads them back without pickles."""
-    kept: Any = np.random.get_state()
-    _, keys, place, has_gauss, gauss = kept
+    """Returns the states of all generators as tensors and plain values, which torch can load without pickles."""
+    numpy_state: Any = np.random.get_state()
+    _, keys, position, has_gauss, gauss = numpy_state
     return {
         "torch": torch_states(device),
         "python": random.getstate(),
-        "numpy": (torch.from_numpy(keys.astype(np.int64)), int(place), int(has_gauss), float(gauss)),
+        "numpy": (torch.from_numpy(keys.astype(np.int64)), int(position), int(has_gauss), float(gauss)),
     }
 
 
 def set_random_states(states: dict[str, Any], device: torch.device) -> None:
-    """Brings all generators back to what `random_states` returned."""
+    """Sets all generators to the result of `random_states`."""
     set_torch_states(states["torch"], device)
     random.setstate(states["python"])
-    keys, place, has_gauss, gauss = states["numpy"]
-    np.random.set_state(("MT19937", keys.numpy().astype(np.uint32), place, has_gauss, gauss))
+    keys, position, has_gauss, gauss = states["numpy"]
+    np.random.set_state(("MT19937", keys.numpy().astype(np.uint32), position, has_gauss, gauss))
 
 
 @contextmanager
 def restore_random_states() -> Iterator[None]:
-    """Restores the global generators after a block: a caller's draws do not depend on what was trained in between."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    states = random_states(device)
+    """Restores all generators after a block, so that training does not change the random numbers of the caller."""
+    device = torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    states, seed = random_states(device), torch.initial_seed()
+    cuda_states = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
     try:
         yield
     finally:
         set_random_states(states, device)
+        if cuda_states is not None:
+            torch.cuda.set_rng_state_all(cuda_states)
+        elif torch.cuda.is_available():  # not initialised before, because that takes time and memory
+            torch.cuda.manual_seed_all(seed)

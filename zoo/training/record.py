@@ -1,4 +1,4 @@
-"""What a run record says besides the configuration: versions, hardware, splits."""
+"""Collects what the record of a run contains besides the configuration: data, versions, hardware, results."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from zoo.plugins.specs import ImageSet
     from zoo.training.distributed.process_group import ProcessGroup
 
-_MOST = 200  # pairs of a finding that the record lists; 'zoo data check' has all
+_MAX_PAIRS = 200  # of a finding; 'zoo data check' lists all
 _PACKAGES = (DISTRIBUTION, "torch", "torchvision", "timm", "numpy", "pillow", "safetensors", "scipy")
 
 
@@ -44,16 +44,16 @@ def start_record(
     processes: ProcessGroup = SINGLE_PROCESS,
     report: DataReport | None = None,
 ) -> tuple[RunRecord, PhotoRecord]:
-    """Returns the record of a run that is about to begin, and that of its photos.
+    """Returns the record of a run that is about to start, and the record of its photos.
 
     Args:
         config: The configuration.
-        offers: The backbone and head that it names.
+        offers: The backbone and the head that it names.
         images: All splits.
-        model: As built.
-        precision: Of forward passes, and the device.
+        model: The model, before training.
+        precision: The precision of forward passes, and the device.
         processes: The processes that train together.
-        report: Of the data check, which has hashed the photos; without it they are read here.
+        report: The report of the data check, which contains the digests of the photos; without it, they are computed.
     """
     data, photos = describe_data(images, report)
     record = RunRecord(
@@ -74,11 +74,11 @@ def start_record(
 
 
 def describe_data(images: ImageSet, report: DataReport | None = None) -> tuple[DataRecord, PhotoRecord]:
-    """Returns what is recorded of a dataset, and of its photos.
+    """Returns the records of a dataset and of its photos.
 
     Args:
         images: All splits.
-        report: Of the data check, which has hashed the photos; without it they are read here.
+        report: The report of the data check, which contains the digests of the photos; without it, they are computed.
     """
     splits = {"train": images.train, "val": images.val, "test": images.test}
     known = {} if report is None else {photo.name: photo.digest for photo in report.photos}
@@ -99,7 +99,7 @@ def describe_data(images: ImageSet, report: DataReport | None = None) -> tuple[D
 
 
 def describe_hardware(precision: Precision, processes: ProcessGroup = SINGLE_PROCESS) -> dict[str, Any]:
-    """Returns what the run is computed on, and in which precision; where there are several processes, this one."""
+    """Returns a description of the hardware, the precision and the processes; of the machine of this process."""
     import torch
 
     device = precision.device
@@ -115,13 +115,13 @@ def describe_hardware(precision: Precision, processes: ProcessGroup = SINGLE_PRO
         **gpu,
         "precision": precision.name,
         "precision_reason": precision.reason,
-        "layout": "channels-last",  # never slower than channels-first where it counts (docs/performance.md)
-        "micro_batch_size": None,  # images at a time, where memory ran out for a whole batch
+        "layout": "channels-last",  # never notably slower than channels-first (docs/performance.md)
+        "micro_batch_size": None,  # a number once memory ran out for a whole batch
     }
 
 
-def figures(evaluation: Evaluation) -> dict[str, Any]:
-    """Returns the figures of a part that ``results`` keeps; all of them with ``zoo evaluate``."""
+def summarise(evaluation: Evaluation) -> dict[str, Any]:
+    """Returns the metrics of a split that ``results`` lists; ``zoo evaluate`` computes all of them."""
     return {
         "accuracy": evaluation.accuracy,
         "interval": list(evaluation.interval),
@@ -133,12 +133,12 @@ def figures(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def code_digests(*functions: Callable[..., Any]) -> dict[str, str]:
-    """Returns a digest of the sources of the zoo, and of each package or module that one of `functions` is from.
+    """Returns digests of the source code of the zoo and of the packages that define some functions.
 
-    What has no source file, such as a function typed into a notebook, is left out.
+    Leaves out code without a source file, such as a function defined in a notebook.
 
     Returns:
-        12 hex digits, by the name of the package.
+        12 hex digits by name of the package or top-level module.
     """
     names = sorted({_package_of(function) for function in functions} - {"zoo", "__main__"})
     digests = {name: _digest(name) for name in ("zoo", *names)}
@@ -158,13 +158,13 @@ def _digest(name: str) -> str:
         return ""
     path = Path(file)
     files = sorted(path.parent.rglob("*.py")) if path.name == "__init__.py" else [path]
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for each in files:
-        found.update(f"{each.relative_to(path.parent).as_posix()}\0".encode())
-        found.update(hashlib.sha256(each.read_bytes()).digest())
-    return found.hexdigest()[:12]
+        digest.update(f"{each.relative_to(path.parent).as_posix()}\0".encode())
+        digest.update(hashlib.sha256(each.read_bytes()).digest())
+    return digest.hexdigest()[:12]
 
 
 def describe_check(report: DataReport) -> dict[str, Any]:
-    """Returns what the run record keeps of a report: the findings, with the first of their photos."""
-    return {"near": report.near, "findings": [finding.to_dict(most=_MOST) for finding in report.findings]}
+    """Returns what the record contains of a report: the findings, each with the first of its photos."""
+    return {"near": report.near, "findings": [finding.to_dict(most=_MAX_PAIRS) for finding in report.findings]}

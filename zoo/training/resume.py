@@ -1,4 +1,4 @@
-"""Resuming a run that was stopped or killed: refused where something has changed."""
+"""Resumes a run that was stopped or killed, and refuses to if something that decides the result has changed."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from zoo.training.distributed.process_group import ProcessGroup
 
 _LOCK = ".lock"
-# Values of the record's ``hardware`` that are decided during training and change a result by rounding: checkpoints
-# carry them.
+# Values of the record's ``hardware`` that are decided during training, and on which the rounding of results depends:
+# every checkpoint stores them.
 DECIDED = ("micro_batch_size", "compile", "compile_reason")
-# Where these differ, results differ by rounding.
+# Values of the record's ``hardware`` on which the rounding of results depends, too.
 _MACHINE = ("device", "gpu", "processor", "threads", "processes")
 _MOST_NAMES = 3
 _ABSENT = object()
@@ -38,9 +38,9 @@ class ResumePoint:
     """A run to resume.
 
     Attributes:
-        run: As it was left.
-        saved: Whether there is a checkpoint to resume from; without one the run begins again.
-        anyway: Whether to resume although something has changed.
+        run: The run as it was left.
+        saved: Whether there is a checkpoint; without one, the run starts again.
+        anyway: Whether to resume even if something has changed.
     """
 
     run: Run
@@ -49,28 +49,30 @@ class ResumePoint:
 
 
 def find_resume_point(run: Run, *, frozen: bool, anyway: bool) -> ResumePoint:
-    """Returns from where to resume a run.
+    """Returns the point from which a run can be resumed.
 
     Args:
         run: The run.
-        frozen: Whether its whole backbone is frozen: such runs write no checkpoints.
+        frozen: Whether its whole backbone is frozen; such runs write no checkpoints.
         anyway: As in `ResumePoint`.
 
     Raises:
         RunError: The run is finished.
     """
     if run.finished:
-        raise RunError(f"The run {run.path} is finished.", hint="To train on from it, pass its name with --weights.")
+        raise RunError(
+            f"The run {run.path} is finished.", hint="To train on from its weights, pass its name with --weights."
+        )
     return ResumePoint(run=run, saved=not frozen and (run.path / CHECKPOINT).is_file(), anyway=anyway)
 
 
 def seal(folder: Path) -> None:
-    """Completes the folder of a finished run: deletes the checkpoint and temporary files, and writes the manifest.
+    """Completes the folder of a finished run: deletes the checkpoint and temporary files, then writes the manifest.
 
     Raises:
         RunError: The folder cannot be written to.
     """
-    sync_files(folder, (RECORD, WEIGHTS, METRICS))  # before the checkpoint is gone, from which they could be made again
+    sync_files(folder, (RECORD, WEIGHTS, METRICS))  # before the checkpoint is deleted, which could restore them
     for name in (CHECKPOINT, _LOCK):
         (folder / name).unlink(missing_ok=True)
     remove_temporary_files(folder, FILES)
@@ -79,10 +81,10 @@ def seal(folder: Path) -> None:
 
 @contextmanager
 def locked_run(folder: Path, processes: ProcessGroup = SINGLE_PROCESS) -> Iterator[None]:
-    """Keeps other trainings out of a run folder for the length of a block; however a process ends, the lock is freed.
+    """Locks a run folder for a block, so that no other process trains the run. A process that dies frees its lock.
 
     Raises:
-        RunError: Another process trains this run, or the folder cannot be written to.
+        RunError: Another process is training this run, or the folder cannot be written to.
     """
     if not processes.is_main:
         yield
@@ -107,37 +109,37 @@ def locked_run(folder: Path, processes: ProcessGroup = SINGLE_PROCESS) -> Iterat
 def resume_record(
     point: ResumePoint, now: RunRecord, photos: PhotoRecord, *, observer: Observer, processes: ProcessGroup
 ) -> tuple[RunRecord, float]:
-    """Returns the record with which a run is resumed, and the seconds of training before its checkpoint.
+    """Returns the record of a resumed run, and the seconds that it had trained when it was last saved.
 
     Args:
-        point: The run.
-        now: The record that the run would begin with now (`zoo.training.record.start_record`).
-        photos: The photos that it would be trained on now.
-        observer: Receives a warning about whatever may change the result.
+        point: The run to resume.
+        now: The record of a run that started now (`zoo.training.record.start_record`).
+        photos: The photos of a run that started now.
+        observer: Receives warnings about changes.
         processes: The processes that train together.
 
     Raises:
-        RunError: Data, configuration or code has changed, and `point` does not say to resume anyway.
+        RunError: Data, configuration or code has changed, and `point.anyway` is false.
     """
     from zoo.training.checkpoint import describe_checkpoint
 
-    run, about = point.run, None
+    run, checkpoint = point.run, None
     if point.saved:
-        about = processes.broadcast(lambda: describe_checkpoint(run.path))
-    then = run.record if about is None else replace(run.record, config=about["config"])
+        checkpoint = processes.broadcast(lambda: describe_checkpoint(run.path))
+    then = run.record if checkpoint is None else replace(run.record, config=checkpoint["config"])
     found = find_changes(then, replace(now, config=run.config), run.photos(), photos)
     if found and not point.anyway:
         listed = "\n".join(f"  {change}" for change in found)
         raise RunError(
-            f"{run.path} cannot be resumed as the run that it was begun as:\n{listed}",
-            hint="Restore what has changed, or pass --resume-anyway; the record then lists the changes.",
+            f"{run.path} cannot be resumed: this has changed since it was started:\n{listed}",
+            hint="Undo the changes, or pass --resume-anyway; the record then lists them.",
         )
-    decided = {"micro_batch_size": None} if about is None else rename_hardware(about["machine"])
+    decided = {"micro_batch_size": None} if checkpoint is None else rename_hardware(checkpoint["machine"])
     hardware = {name: value for name, value in run.record.hardware.items() if name not in DECIDED} | decided
-    saved = {} if about is None else {name: about[name] for name in ("epoch", "step")}
+    saved = {} if checkpoint is None else {name: checkpoint[name] for name in ("epoch", "step")}
     record = replace(run.record, status="training", hardware=hardware, saved=saved)
     if found:
-        observer(Note(text=f"Something has changed since the run was begun: {'; '.join(found)}.", warning=True))
+        observer(Note(text=f"Changed since the run was started: {'; '.join(found)}.", warning=True))
         change = {"when": datetime.now(UTC).isoformat(timespec="seconds"), "what": found}
         record = replace(
             record,
@@ -149,11 +151,11 @@ def resume_record(
             changed=(*record.changed, change),
         )
     _warn_of_other_machine(run.record.hardware, now.hardware, observer)
-    return record, 0.0 if about is None else float(about["seconds"])
+    return record, 0.0 if checkpoint is None else float(checkpoint["seconds"])
 
 
 def describe_place(record: RunRecord) -> str:
-    """Returns how far a run was saved: ``"after step 3 of epoch 2"``; empty where nothing was."""
+    """Returns the point at which a run was last saved: ``"after step 3 of epoch 2"``; empty if it was not saved."""
     if not record.saved:
         return ""
     step, epoch = record.saved["step"], record.saved["epoch"]
@@ -161,13 +163,13 @@ def describe_place(record: RunRecord) -> str:
 
 
 def find_changes(then: RunRecord, now: RunRecord, photos_then: PhotoRecord, photos_now: PhotoRecord) -> list[str]:
-    """Returns what makes a resumed run another run than the one that was begun; each item is half a sentence.
+    """Returns the changes that decide the result of a run: ``"option lr: was 0.1, is 0.2"``.
 
     Args:
-        then: The record of the run as it was begun.
-        now: The record that it would begin with now.
-        photos_then: The photos that it was begun with.
-        photos_now: The photos that it would be trained on now.
+        then: The record of the run when it was started.
+        now: The record of a run that started now.
+        photos_then: The photos of the run when it was started.
+        photos_now: The photos of a run that started now.
     """
     return [
         *_data_changes(then, now, photos_then, photos_now),
@@ -183,20 +185,20 @@ def _data_changes(then: RunRecord, now: RunRecord, photos_then: PhotoRecord, pho
         return []
     found = []
     if then.classes != now.classes:
-        found.append(f"classes: they were {', '.join(then.classes)} and are {', '.join(now.classes)}")
+        found.append(f"classes: were {', '.join(then.classes)}, are {', '.join(now.classes)}")
     for split in photos_now.names:
         before, after = _hashes(photos_then, split), _hashes(photos_now, split)
-        found += _list_names(f"{split} photos that are new", after.keys() - before.keys())
-        found += _list_names(f"{split} photos that are gone", before.keys() - after.keys())
+        found += _list_names(f"new {split} photos", after.keys() - before.keys())
+        found += _list_names(f"missing {split} photos", before.keys() - after.keys())
         both = before.keys() & after.keys()
         changed = {name for name in both if before[name] != after[name]}
-        found += _list_names(f"{split} photos with another content or label", changed)
-    return found or [f"data: its fingerprint was {then.data.fingerprint[:12]} and is {now.data.fingerprint[:12]}"]
+        found += _list_names(f"{split} photos with other content or another label", changed)
+    return found or [f"fingerprint of the data: was {then.data.fingerprint[:12]}, is {now.data.fingerprint[:12]}"]
 
 
 def _hashes(photos: PhotoRecord, split: str) -> dict[str, str]:
     names, hashes = photos.names.get(split, ()), photos.hashes.get(split, ())
-    return {name: hashes[place] if place < len(hashes) else "" for place, name in enumerate(names)}
+    return {name: hashes[index] if index < len(hashes) else "" for index, name in enumerate(names)}
 
 
 def _list_names(what: str, names: Iterable[str]) -> list[str]:
@@ -209,17 +211,13 @@ def _list_names(what: str, names: Iterable[str]) -> list[str]:
 
 def _value_changes(what: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     return [
-        f"{what} {name}: was {_describe(then, name)}, is {_describe(now, name)}"
+        f"{what} {name}: was {then.get(name, 'missing')}, is {now.get(name, 'missing')}"
         for name in dict.fromkeys((*then, *now))
         if then.get(name, _ABSENT) != now.get(name, _ABSENT)
     ]
 
 
-def _describe(values: Mapping[str, Any], name: str) -> str:
-    return str(values[name]) if name in values else "not there"
-
-
 def _warn_of_other_machine(then: Mapping[str, Any], now: Mapping[str, Any], observer: Observer) -> None:
     if other := [f"{name} {then.get(name)} -> {now.get(name)}" for name in _MACHINE if then.get(name) != now.get(name)]:
-        text = f"The run was begun on another machine ({', '.join(other)}): its last digits may differ."
+        text = f"The run was started on another machine ({', '.join(other)}): the last digits of results may differ."
         observer(Note(text=text, warning=True))

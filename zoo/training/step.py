@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class TrainableNetwork(Protocol):
-    """A network with a head: `zoo.models.classifier.Classifier`, or a head alone on cached features."""
+    """A network with a head: `zoo.models.classifier.Classifier`, or a head on cached features."""
 
     head: Head
 
@@ -37,19 +37,20 @@ class TrainableNetwork(Protocol):
 class Step:
     """Takes training steps: `step(batch)` updates the weights once.
 
-    Micro-batches give the gradient of the whole batch, to rounding: the mean loss of each counts with its share of the
-    images. (Batch-norm statistics that still learn are those of the micro-batches.)
+    Micro-batches give the gradient of the whole batch, up to rounding: the mean loss of each is weighted by its share
+    of the images. (Batch normalisations that are not frozen see one micro-batch at a time.)
 
     Args:
-        network: On the device of `precision`.
-        optimizer: Of its parameters.
-        precision: Of forward passes.
-        clip_grad: Largest norm of a step's gradient; None for no limit.
-        micro_batches: How many images at a time; halved when memory runs out, and the step is then repeated.
+        network: The network, on the device of `precision`.
+        optimizer: The optimizer of its parameters.
+        precision: The precision of forward passes.
+        clip_grad: Largest norm of the gradient of a step; None for no limit.
+        micro_batches: How many images the network processes at a time; when memory runs out, they are halved and the
+            step is repeated.
         compilation: Calls the network, compiled or not.
-        scaler: Of the loss; by default the one that `precision` needs.
+        scaler: Scales the loss; by default as `precision` needs.
         processes: The processes that take the step together, each on its share of the images. With several, running out
-            of memory is an error: the others could not know that the step is repeated.
+            of memory is an error: the other processes would not repeat the step.
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class Step:
         self._with_buffers = [module for module in modules if any(True for _ in module.buffers(recurse=False))]
 
     def __call__(self, batch: MixedBatch) -> tuple[Tensor, Tensor]:
-        """Takes a step; repeats it in smaller micro-batches when memory runs out before the update.
+        """Takes a step; repeats it with smaller micro-batches if memory runs out before the update.
 
         Returns:
             The mean loss of the batch ``()`` and the logits ``(N, classes)``, both detached, on the device.
@@ -94,15 +95,15 @@ class Step:
         total, outputs = torch.zeros((), device=self.precision.device), []
         self.optimizer.zero_grad(set_to_none=True)
         for where in self.micro_batches.split(len(batch.labels)):
-            part = batch.part(where)
+            micro_batch = batch.select(where)
             with gradient_sync(network, last=where.stop == len(batch.labels)):
                 with self.precision.autocast():
-                    logits = self.compilation(network, part.images, count=len(part.labels))
-                _check_logits(logits, count=len(part.labels))
-                loss = part.loss(self.network.head, logits)
-                # Gradients add up over micro-batches; over processes their mean is taken where the sum is meant.
-                self.scaler.scale(loss * (part.share * self.processes.count)).backward()
-            total += loss.detach() * (len(part.labels) / len(batch.labels))
+                    logits = self.compilation(network, micro_batch.images, count=len(micro_batch.labels))
+                _check_logits(logits, count=len(micro_batch.labels))
+                loss = micro_batch.loss(self.network.head, logits)
+                # Gradients add up over micro-batches, but are averaged over processes: their count makes that a sum.
+                self.scaler.scale(loss * (micro_batch.share * self.processes.count)).backward()
+            total += loss.detach() * (len(micro_batch.labels) / len(batch.labels))
             outputs.append(logits.detach())
         attempt.commit()  # from here on the weights change
         if self.clip_grad is not None:
@@ -127,16 +128,16 @@ def _check_logits(logits: Tensor, *, count: int) -> None:
 
 
 class _Snapshot:
-    """What a forward pass changes, as it was before: random states, and statistics that are still moving."""
+    """The state that a forward pass changes, as it was before: random generators and batch-norm statistics."""
 
     def __init__(self, modules: list[nn.Module], device: torch.device) -> None:
         self._device = device
-        self._random = torch_states(device)  # kept on the host: asking for them does not wait for the device
-        self._moving = [buffer for module in modules if module.training for buffer in module.buffers(recurse=False)]
-        self._values = [buffer.clone() for buffer in self._moving]
+        self._random = torch_states(device)  # stored on the host: reading them does not wait for the device
+        self._buffers = [buffer for module in modules if module.training for buffer in module.buffers(recurse=False)]
+        self._values = [buffer.clone() for buffer in self._buffers]
 
     @torch.no_grad()
     def restore(self) -> None:
         set_torch_states(self._random, self._device)
-        for buffer, value in zip(self._moving, self._values, strict=True):
+        for buffer, value in zip(self._buffers, self._values, strict=True):
             buffer.copy_(value)

@@ -1,4 +1,4 @@
-"""Trains a job, and saves its progress."""
+"""Trains a job and saves its progress."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from zoo.data.loading.transform import shrink_for_crops
 from zoo.errors import ConfigError
 from zoo.events import Note
 from zoo.models.classifier import set_training
-from zoo.models.runtime import tuned_for
+from zoo.models.runtime import tuned_runtime
 from zoo.training.checkpoint import Learner, load_checkpoint, save_checkpoint
 from zoo.training.checkpointer import Checkpointer
 from zoo.training.distributed.ddp import sync_batch_norm
@@ -34,16 +34,16 @@ if TYPE_CHECKING:
 
 
 def train(job: Job, *, resumed: bool = False) -> Iterator[EpochResult]:
-    """Trains; yields each epoch's result once it is saved, with its weights if they are the best so far.
+    """Trains; yields the result of every epoch after saving it, and its weights if they are the best so far.
 
     Args:
-        job: The job.
-        resumed: Whether to continue from the run's checkpoint.
+        job: The training.
+        resumed: Whether to continue from the checkpoint of the run.
 
     Raises:
-        TrainingError: The loss is no longer finite, or the device's memory is too small even for single images.
+        TrainingError: The loss is not finite, or the device's memory is too small for a single image.
     """
-    with tuned_for(job.precision):
+    with tuned_runtime(job.precision):
         yield from train_on_features(job) if job.config.freeze == "all" else _train_on_photos(job, resumed=resumed)
 
 
@@ -62,7 +62,7 @@ def _train_on_photos(job: Job, *, resumed: bool) -> Iterator[EpochResult]:
         interrupts=job.interrupts,
         processes=job.processes,
     )
-    # Only now: a resumed run has its weights from the checkpoint.
+    # Only now, because a resumed run gets its weights from the checkpoint.
     batches, val = cache_frozen_stages(job, loader, val_loader, safe_point=checkpointer.safe_point)
     job.evaluated["val"] = val, val_loader.store.samples
     learner.network = job.classifier
@@ -90,7 +90,7 @@ def _train_on_photos(job: Job, *, resumed: bool) -> Iterator[EpochResult]:
         safe_point=checkpointer.safe_point,
     )
     if random_states is not None:
-        set_random_states(random_states, job.precision.device)  # last of all: what came before may have drawn
+        set_random_states(random_states, job.precision.device)  # last, because the code above may draw numbers
     with checkpointer.active():
         for result in results:
             save_epoch(job, result, job.classifier if learner.average is None else learner.average.module)
@@ -119,20 +119,20 @@ def _save(job: Job, learner: Learner) -> None:
     state, rate = learner.state, learner.optimizer.param_groups[0]["lr"]
     check_weights(learner.network, epoch=state.epoch + 1, step=state.step, rate=rate)
     hardware = job.record.hardware
-    about = {
-        "config": json.loads(json.dumps(job.record.config)),  # as it is read back from 'run.json'
+    metadata = {
+        "config": json.loads(json.dumps(job.record.config)),  # with the types that 'run.json' has
         "seconds": time.perf_counter() - job.started,
         "machine": {name: hardware[name] for name in DECIDED if name in hardware},
     }
-    save_checkpoint(job.folder, learner, about=about, device=job.precision.device, processes=job.processes)
+    save_checkpoint(job.folder, learner, metadata=metadata, device=job.precision.device, processes=job.processes)
     job.record = dataclasses.replace(job.record, saved={"epoch": state.epoch, "step": state.step})
 
 
 def _sync_batch_norm(job: Job, *, min_images: int) -> None:
-    """Makes batch norms take their statistics over the images of all processes, or warns where they cannot.
+    """Makes batch normalisations compute statistics over the images of all processes, or warns if they cannot.
 
     Raises:
-        ConfigError: A process would take statistics over a single image.
+        ConfigError: A process would compute statistics over a single image.
     """
     if job.processes.is_single:
         return
@@ -140,11 +140,11 @@ def _sync_batch_norm(job: Job, *, min_images: int) -> None:
     if unsynced := sync_batch_norm(job.classifier):
         if min_images < 2:
             raise ConfigError(
-                f"A process gets {min_images} image in a step: too few for the statistics of batch normalisation.",
+                f"A process gets only {min_images} image in some steps, too few for batch normalisation.",
                 hint="Choose another --batch-size, or pass --freeze-norm-stats yes.",
             )
         text = (
-            f"{unsynced} batch normalisations learn from the images of one process each: the result differs from that "
-            "of a single process. With --freeze-norm-stats yes it does not."
+            f"{unsynced} batch normalisations see the images of one process only, so the result differs from that of a "
+            "single process. --freeze-norm-stats yes avoids it."
         )
         job.observer(Note(text=text, warning=True))

@@ -96,9 +96,9 @@ def command(
 def _check_names(config: FinetuneConfig, runs: Path) -> None:
     """Fails fast on a wrong name or path, before other processes are started."""
     from zoo.plugins.registry import load_registry
-    from zoo.training.finetune import check_names
+    from zoo.training.request import resolve_names
 
-    check_names(config, registry=load_registry(), runs=runs)
+    resolve_names(config, registry=load_registry(), runs=runs)
 
 
 def _launch(config: FinetuneConfig, arguments: Sequence[str]) -> int:

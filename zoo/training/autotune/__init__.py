@@ -1,1 +1,1 @@
-"""Measures what only the machine can tell: the fastest precision, the largest batch."""
+"""Settings that are measured on the machine: the fastest precision and the largest batch size."""

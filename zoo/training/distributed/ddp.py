@@ -1,4 +1,4 @@
-"""A network that learns in several processes at once: `DistributedDataParallel`, and what it asks of a network."""
+"""Trains a network in several processes at once: `DistributedDataParallel`, and what it requires of a network."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from zoo.models.precision import Precision
     from zoo.training.mixup import MixedBatch
 
-# torch 2.15 has a new name for it, and warns of the old one.
+# torch 2.15 renamed it, and warns about the old name.
 _NAMES = inspect.signature(DistributedDataParallel).parameters
 _FORWARD_BUFFERS = "forward_sync_buffers" if "forward_sync_buffers" in _NAMES else "broadcast_buffers"
 _BatchNorm = nn.modules.batchnorm._BatchNorm
@@ -25,65 +25,65 @@ _PLAIN_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 def wrap_ddp(network: nn.Module, batch: MixedBatch, precision: Precision) -> DistributedDataParallel:
-    """Wraps a network so that its gradients are the mean over all processes, exchanged while backward still runs.
+    """Wraps a network so that its gradients are averaged over all processes, while the backward pass still runs.
 
     Li et al. 2020, https://arxiv.org/abs/2006.15704.
 
     Args:
-        network: In train mode, on its device.
-        batch: The first that it will be given.
-        precision: Of forward passes.
+        network: The network in train mode, on its device.
+        batch: The first batch that it will be trained on.
+        precision: The precision of forward passes.
     """
-    # DistributedDataParallel waits for the gradient of everything that learns. What has none stays as it is in a single
-    # process too, where the optimiser passes over it.
-    for parameter in without_gradient(network, batch, precision):
+    # DistributedDataParallel waits for the gradient of every trainable parameter. In a single process, the optimizer
+    # skips parameters without one, so they may be frozen here.
+    for parameter in unused_parameters(network, batch, precision):
         parameter.requires_grad_(False)
-    # Buffers need not be the same in forward passes; `zoo.training.loop` makes them so before an evaluation.
+    # Forward passes need no equal buffers; `zoo.training.loop` synchronises them before an evaluation.
     options: dict[str, Any] = {_FORWARD_BUFFERS: False, "gradient_as_bucket_view": True}
     return DistributedDataParallel(network, **options)
 
 
 def gradient_sync(network: object, *, last: bool) -> AbstractContextManager[object]:
-    """Returns the context for forward and backward: gradients are exchanged with the `last` part of a step alone."""
+    """Returns a context for forward and backward that exchanges gradients in the `last` micro-batch of a step only."""
     return network.no_sync() if isinstance(network, DistributedDataParallel) and not last else nullcontext()
 
 
-def without_gradient(network: nn.Module, batch: MixedBatch, precision: Precision) -> list[nn.Parameter]:
-    """Returns the parameters that ought to learn, but that no loss depends on; some networks of timm have them.
+def unused_parameters(network: nn.Module, batch: MixedBatch, precision: Precision) -> list[nn.Parameter]:
+    """Returns the trainable parameters that the loss does not depend on; some networks of timm have them.
 
-    Found by a step of a copy with two images, so that neither statistics nor random numbers move.
+    Takes the gradient of a copy on two images, so that neither statistics nor random generators change.
     """
-    few = batch.part(slice(0, 2))
-    twin: Any = copy.deepcopy(network)
+    few = batch.select(slice(0, 2))
+    duplicate: Any = copy.deepcopy(network)
     with torch.random.fork_rng(devices=[precision.device] if precision.device.type == "cuda" else []):
         with precision.autocast():
-            logits = twin(few.images)
-        few.loss(twin.head, logits).backward()
-    pairs = zip(network.parameters(), twin.parameters(), strict=True)
+            logits = duplicate(few.images)
+        few.loss(duplicate.head, logits).backward()
+    pairs = zip(network.parameters(), duplicate.parameters(), strict=True)
     return [parameter for parameter, other in pairs if parameter.requires_grad and other.grad is None]
 
 
 def sync_batch_norm(network: nn.Module) -> int:
-    """Has batch normalisation in train mode take its statistics from the images of all processes, on CUDA.
+    """Makes batch normalisations in train mode compute statistics over the images of all processes, on CUDA.
 
-    The modules are replaced in place; parameters and the names in the state dict stay.
+    Replaces the modules in place; parameters and the names in the state dict stay the same.
 
     Args:
-        network: With the modules that will learn in train mode.
+        network: A network whose modules are in train mode unless they are frozen.
 
     Returns:
-        How many batch normalisations in train mode still look at the images of their own process alone: torch has a
-        synchronised one for GPUs only, and a plugin's own kinds cannot be replaced.
+        How many batch normalisations in train mode still see the images of one process only: torch has a synchronised
+        one for GPUs only, and classes of a plugin's own cannot be replaced.
     """
-    left = 0
+    unsynchronised = 0
     for parent in list(network.modules()):
         for name, module in parent.named_children():
             if isinstance(module, _BatchNorm) and module.training and not isinstance(module, nn.SyncBatchNorm):
                 synchronised = _synchronised(module)
-                left += synchronised is None
+                unsynchronised += synchronised is None
                 if synchronised is not None:
                     setattr(parent, name, synchronised)
-    return left
+    return unsynchronised
 
 
 def _synchronised(norm: nn.Module) -> nn.Module | None:

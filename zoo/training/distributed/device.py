@@ -1,4 +1,4 @@
-"""Which device each of several processes computes on."""
+"""The device of each of several processes."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def device_for(name: str, processes: ProcessGroup) -> torch.device:
     """Returns the device of this process: a GPU of its own, or the CPU that all share.
 
     Args:
-        name: As in `FinetuneConfig.device`.
-        processes: Those that train together; a single one is given what `choose_device` returns.
+        name: The name, as in `FinetuneConfig.device`.
+        processes: The processes that train together; for a single one the result is that of `choose_device`.
 
     Raises:
         ConfigError: This machine has no such device, or too few GPUs.
@@ -32,13 +32,13 @@ def device_for(name: str, processes: ProcessGroup) -> torch.device:
     if name != "cuda":
         raise ConfigError(
             f"finetune: option 'device' is {name!r}, a single device, for {processes.local_count} processes.",
-            hint="Say --device cuda or --device cpu, or leave --devices out.",
+            hint="Pass --device cuda or --device cpu, or leave --devices out.",
         )
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if count < processes.local_count:
         raise ConfigError(
             f"finetune: {processes.local_count} processes need a GPU each, but torch {torch.__version__} sees "
             f"{count} CUDA devices.",
-            hint=f"Say --devices {count} or --device cpu." if count else "Say --device cpu.",
+            hint=f"Pass --devices {count} or --device cpu." if count else "Pass --device cpu.",
         )
     return torch.device("cuda", processes.local_rank)

@@ -1,4 +1,4 @@
-"""Starts a command in several processes of this machine, with torchrun's agent, and ends with the exit code of one."""
+"""Runs a command in several processes of this machine, with torchrun's agent, and returns its exit code."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ if TYPE_CHECKING:
 
     from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
-_ELSEWHERE = 3  # exit code of a process that ended because another one failed
-_NOT_TOLD = "<NONE>"  # what the agent has for a message where a process left none
-_TIME_TO_SAVE = "10"  # seconds from the wish that a process should end to its end
-_SOME_PORT = "localhost:0"
+_OTHER_FAILED = 3  # exit code of a process that ended because another one failed
+_NO_MESSAGE = "<NONE>"  # the agent's message for a process that left none
+_SECONDS_TO_SAVE = "10"  # between the signal to end and the end by force
+_ANY_PORT = "localhost:0"
 
 
 def launch(arguments: Sequence[str], *, devices: int) -> int:
-    """Runs ``zoo ARGUMENTS`` in several processes, each of which knows of the others by torchrun's variables.
+    """Runs ``zoo ARGUMENTS`` in several processes, which find each other by torchrun's variables.
 
-    What they print is printed; of what torchrun's agent would print about them nothing is.
+    Their output is printed; that of torchrun's agent is not.
 
     Args:
-        arguments: What stands behind ``zoo``.
-        devices: How many processes.
+        arguments: The arguments of the command.
+        devices: Number of processes.
 
     Returns:
-        The exit code: that of the process that failed and said why.
+        The exit code of the process that failed first and reported why; 0 if none failed.
 
     Raises:
-        TrainingError: A process was killed and could not say why.
+        TrainingError: A process was killed.
     """
     from torch.distributed.elastic.multiprocessing.api import DefaultLogsSpecs, SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -53,7 +53,7 @@ def launch(arguments: Sequence[str], *, devices: int) -> int:
             nproc_per_node=devices,
             run_id=uuid.uuid4().hex,
             rdzv_backend="c10d",
-            rdzv_endpoint=_SOME_PORT,
+            rdzv_endpoint=_ANY_PORT,
             max_restarts=0,
             logs_specs=DefaultLogsSpecs(log_dir=logs),
         )
@@ -67,28 +67,30 @@ def launch(arguments: Sequence[str], *, devices: int) -> int:
 
 
 def _prepare_environment(devices: int) -> None:
-    """Sets what the processes inherit, unless the user has."""
+    """Sets the environment variables of the processes that the user has not set."""
     import torch
 
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, torch.get_num_threads() // devices)))
-    os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", _TIME_TO_SAVE)
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # a connection that closes at the end is no news
+    os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", _SECONDS_TO_SAVE)
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # else a connection that closes at the end is reported
 
 
 def _exit_code(failures: Mapping[int, ProcessFailure]) -> int:
-    """Returns the exit code of the process that has told why it failed; the others followed it.
+    """Returns the exit code of the process that reported why it failed; the others ended because of it.
 
     Raises:
-        TrainingError: None has.
+        TrainingError: None reported it, and one was killed.
     """
     for failure in failures.values():
-        if failure.error_file_data.get("message") != _NOT_TOLD:
-            return max(failure.exitcode, 1)  # the agent may have ended it while it was ending
+        if failure.error_file_data.get("message") != _NO_MESSAGE:
+            return max(failure.exitcode, 1)  # negative if the agent killed it before it had ended
     for rank, failure in sorted(failures.items()):
-        if failure.exitcode < 0 and failure.exitcode != -signal.SIGTERM:  # with which the agent ends the others
+        if failure.exitcode < 0 and failure.exitcode != -signal.SIGTERM:  # the agent ends the others with it
             raise TrainingError(
                 f"Process {rank} was killed by the signal {failure.signal_name()}.",
                 hint="If memory ran out: lower --devices, --batch-size or --image-size.",
             )
-    codes = [failure.exitcode for failure in failures.values() if failure.exitcode not in (_ELSEWHERE, -signal.SIGTERM)]
+    codes = [
+        failure.exitcode for failure in failures.values() if failure.exitcode not in (_OTHER_FAILED, -signal.SIGTERM)
+    ]
     return max(codes, default=1)

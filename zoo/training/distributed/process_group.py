@@ -1,6 +1,6 @@
-"""Several processes that train together, as torchrun starts them: which one this is, and what passes between them.
+"""The processes that train together, as torchrun starts them, and their communication.
 
-Imports no torch until there is more than one.
+Does not import torch in a single process.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 # The variables that torchrun gives every process: https://docs.pytorch.org/docs/stable/elastic/run.html
 _VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-# How long a process waits for another at most. One that died is noticed at once; this is for one that hangs. The first
-# may work alone for minutes (a download, many load_photos photos), so it is long.
-_PATIENCE = timedelta(hours=1)
+# How long a process waits for another one that hangs; one that died is noticed at once. Long, because the main process
+# may work alone for minutes (to download data, or decode many photos).
+_TIMEOUT = timedelta(hours=1)
 _FAILED = "zoo/failed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessGroup:
-    """This process among those that train together. All but `is_main` write nothing and tell nothing.
+    """This process among those that train together. Only the main process writes files and reports events.
 
-    Every method is called by all processes, in the same order. Values pass through main memory (gloo); only the
-    gradients go from GPU to GPU.
+    All processes must call the same methods in the same order. Values are exchanged through main memory (gloo), only
+    gradients from GPU to GPU.
 
     Attributes:
-        rank: Number of this process, from 0.
-        count: Of all processes, on all machines.
-        local_rank: Number of this process on its machine, from 0; also that of its GPU.
-        local_count: Of the processes on this machine.
+        rank: Index of this process.
+        count: Number of processes on all machines.
+        local_rank: Index of this process on its machine, and of its GPU.
+        local_count: Number of processes on this machine.
     """
 
     rank: int = 0
@@ -54,10 +54,10 @@ class ProcessGroup:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> ProcessGroup:
-        """Returns what torchrun says of this process; `SINGLE_PROCESS` where it was not started by torchrun.
+        """Returns the process group that torchrun's variables describe; `SINGLE_PROCESS` without them.
 
         Raises:
-            ConfigError: One of its variables is missing or is no number.
+            ConfigError: A variable is missing or is not a number.
         """
         if "WORLD_SIZE" not in environment or "RANK" not in environment:
             return SINGLE_PROCESS
@@ -65,27 +65,27 @@ class ProcessGroup:
             rank, count, local_rank, local_count = (int(environment[name]) for name in _VARIABLES[:4])
         except (KeyError, ValueError) as error:
             raise ConfigError(
-                f"The environment is that of one of several processes, but not whole: {error}.",
+                f"The environment variables of torchrun are incomplete: {error}.",
                 hint=f"Start the processes with torchrun, which sets {', '.join(_VARIABLES)}.",
             ) from None
         return cls(rank=rank, count=count, local_rank=local_rank, local_count=local_count)
 
     @property
     def is_single(self) -> bool:
-        """Whether there is no other process."""
+        """Whether this is the only process."""
         return self.count == 1
 
     @property
     def is_main(self) -> bool:
-        """Whether this is the process that writes, and that is heard."""
+        """Whether this is the process that writes files and reports events."""
         return self.rank == 0
 
     @contextmanager
     def session(self) -> Iterator[None]:
-        """Opens the way to the other processes for the length of a block; nothing to do when alone or already open.
+        """Connects the processes for a block; does nothing in a single process or inside another session.
 
-        A process that leaves the block by an error is the end of all. The error of the first that does so is raised as
-        it is; in the others, which merely lose contact or fail for the same reason, it becomes an `OtherProcessError`.
+        An error in one process ends all. The process that fails first raises its error as it is; the others, which
+        lose contact or fail for the same reason, raise an `OtherProcessError`.
         """
         if self.is_single or _is_open():
             yield
@@ -96,30 +96,30 @@ class ProcessGroup:
 
         if "TORCHELASTIC_RUN_ID" in os.environ:
             _end_with_parent()
-        store, _, _ = next(rendezvous("env://", timeout=_PATIENCE))
+        store, _, _ = next(rendezvous("env://", timeout=_TIMEOUT))
         dist.init_process_group(
-            # Messages on the CPU go by gloo also where gradients go by NCCL.
+            # Values on the CPU need gloo even where gradients use NCCL.
             "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and dist.is_nccl_available() else "gloo",
             store=store,
             rank=self.rank,
             world_size=self.count,
-            timeout=_PATIENCE,
+            timeout=_TIMEOUT,
         )
-        with self._heeding_signals():
+        with self._signal_handlers():
             try:
                 yield
-                self.barrier()  # until none can fail any more
+                self.barrier()  # until no process can fail any more
             except BaseException as error:
-                # The group stays open: closing it would let the others fail before this error is told.
+                # The group stays open: closing it would make the others fail before this error is reported.
                 atexit.register(_close)
-                if _is_told_here(error, store):
+                if _is_first_failure(error, store):
                     raise
                 raise OtherProcessError from error
         dist.destroy_process_group()
 
     @contextmanager
     def detect_lost_peers(self) -> Iterator[None]:
-        """Turns the loss of contact to another process, within a block, into an `OtherProcessError`."""
+        """Turns the loss of contact to another process in a block into an `OtherProcessError`."""
         try:
             yield
         except RuntimeError as error:
@@ -129,7 +129,7 @@ class ProcessGroup:
 
     @contextmanager
     def local_first(self) -> Iterator[None]:
-        """On each machine lets one process go first through a block, then the others: they find what it downloaded."""
+        """Runs a block on each machine in one process first, then in the others, which find what it downloaded."""
         if self.local_rank:
             self.barrier()
         yield
@@ -137,11 +137,11 @@ class ProcessGroup:
             self.barrier()
 
     def barrier(self) -> None:
-        """Waits until every process has come here."""
+        """Waits until all processes have called it."""
         self.all_reduce(0)
 
     def broadcast(self, make: Callable[[], T]) -> T:
-        """Returns what the first process makes, in every process; the others do not call `make`."""
+        """Returns the result of `make` in the main process to all processes; the others do not call it."""
         if self.is_single:
             return make()
         import torch.distributed as dist
@@ -151,7 +151,7 @@ class ProcessGroup:
         return made[0]  # type: ignore[return-value]
 
     def all_gather(self, value: T) -> list[T]:
-        """Returns the value of every process, in their order. It is pickled: a tensor should be on the CPU."""
+        """Returns the values of all processes, in order of rank. Values are pickled: a tensor should be on the CPU."""
         if self.is_single:
             return [value]
         import torch.distributed as dist
@@ -161,7 +161,7 @@ class ProcessGroup:
         return values  # type: ignore[return-value]
 
     def all_reduce(self, *numbers: float) -> list[float]:
-        """Returns each number summed over all processes, in float64."""
+        """Returns the sum of each number over all processes, in float64."""
         if self.is_single:
             return list(numbers)
         import torch
@@ -172,9 +172,9 @@ class ProcessGroup:
         return sums.tolist()
 
     def all_gather_rows(self, rows: Sequence[Tensor]) -> Tensor:
-        """Returns tensors ``(n, ...)``, those of all processes in their order, as one; on the CPU unless alone.
+        """Returns the concatenation of the tensors ``(n, ...)`` of all processes, in order of rank.
 
-        A process may have none of them.
+        It is on the CPU if there are several processes. A process may have no tensors.
         """
         import torch
 
@@ -184,7 +184,7 @@ class ProcessGroup:
         return torch.cat([each for each in self.all_gather(mine) if each is not None])
 
     def sync_module(self, module: nn.Module, *, buffers_only: bool = False) -> None:
-        """Gives every process the weights and buffers (or the buffers alone) that the first has."""
+        """Copies the weights and buffers (or the buffers only) of the main process to all processes."""
         if self.is_single:
             return
         import torch
@@ -197,15 +197,15 @@ class ProcessGroup:
                     tensor.copy_(value)
 
     def ignore_signals(self) -> None:
-        """Ignores signals from here on: the last words of a process are not to be interrupted."""
+        """Ignores signals from here on, so that none interrupts a process while it saves and ends."""
         if not self.is_single and _in_main_thread():
             for each in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(each, signal.SIG_IGN)
 
     @contextmanager
-    def _heeding_signals(self) -> Iterator[None]:
-        """On Ctrl-C, or when the launcher ends everything, the first process has time to save; the others follow it."""
-        if not _in_main_thread():  # where Python allows no handlers
+    def _signal_handlers(self) -> Iterator[None]:
+        """Lets the main process save and end at a signal of the user or the launcher; the others then end with it."""
+        if not _in_main_thread():  # elsewhere Python allows no handlers
             yield
             return
         before = {
@@ -214,7 +214,7 @@ class ProcessGroup:
                 signal.SIGTERM, signal.default_int_handler if self.is_main else signal.SIG_DFL
             ),
         }
-        yield  # after an error the process ends: nothing to restore
+        yield  # nothing to restore after an error: the process ends
         for number, handler in before.items():
             signal.signal(number, handler)
 
@@ -229,19 +229,19 @@ def _is_open() -> bool:
 
 
 def end(status: int) -> NoReturn:
-    """Ends this process, which has left `ProcessGroup.together` by an error, without taking Python down around it.
+    """Ends this process after an error in `ProcessGroup.session`, without finalising Python.
 
-    gloo's threads may outlive the group. One of them that lets go of a tensor while Python ends aborts the process
-    (https://github.com/pytorch/pytorch/pull/179291).
+    gloo's threads may outlive the group. If one of them frees a tensor while Python is being finalised, the process
+    aborts (https://github.com/pytorch/pytorch/pull/179291).
     """
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):  # whoever read it has left
+        with suppress(OSError, ValueError):  # its reader is gone
             stream.flush()
     os._exit(status)
 
 
 def _close() -> None:
-    """Closes a group that is still open, at exit and without waiting for the other processes."""
+    """Closes an open group at exit, without waiting for the other processes."""
     import torch.distributed as dist
 
     if dist.group.WORLD is not None:
@@ -249,25 +249,25 @@ def _close() -> None:
         dist.destroy_process_group()
 
 
-def _is_told_here(error: BaseException, store: Store) -> bool:
-    """Returns whether this process is the one to tell of an error: the first that failed of itself."""
+def _is_first_failure(error: BaseException, store: Store) -> bool:
+    """Returns whether this process should report an error: whether it was the first to fail on its own."""
     if isinstance(error, KeyboardInterrupt):
         return True
     if isinstance(error, OtherProcessError) or (isinstance(error, RuntimeError) and _is_lost(error)):
         return False
     try:
         first: bool = store.add(_FAILED, 1) == 1
-    except RuntimeError:  # the store is gone, and with it the process or the launcher that kept it
+    except RuntimeError:  # the process or launcher that hosted the store has ended
         return False
     if first and isinstance(error, Exception):
         from torch.distributed.elastic.multiprocessing.errors import get_error_handler
 
-        get_error_handler().record_exception(error)  # so that torchrun's report names it
+        get_error_handler().record_exception(error)  # for torchrun's report
     return first
 
 
 def _is_lost(error: RuntimeError) -> bool:
-    """Returns whether an error says that another process cannot be reached. gloo raises no class of its own."""
+    """Returns whether an error means that another process cannot be reached; gloo has no class for such errors."""
     import torch.distributed as dist
 
     return isinstance(error, dist.DistError) or "/gloo/" in str(error)
@@ -278,7 +278,7 @@ def _in_main_thread() -> bool:
 
 
 def _end_with_parent() -> None:
-    """Ends this process when its launcher is gone, however that ended: nobody would stop this one any more."""
+    """Ends this process when its launcher has ended in whatever way: nothing else would stop it."""
     parent = os.getppid()
 
     def watch() -> None:

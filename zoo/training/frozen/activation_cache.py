@@ -1,4 +1,4 @@
-"""Keeps what the frozen part of a backbone makes of images, so that an epoch pays for what learns alone."""
+"""Caches the output of the frozen stages of a backbone, so that an epoch computes only the trainable ones."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ if TYPE_CHECKING:
 
 
 class Views(Protocol):
-    """Training photos that can be had in numbered views: `zoo.data.loading.loader.TrainLoader`."""
+    """Training photos in numbered views: `zoo.data.loading.loader.TrainLoader`."""
 
     @property
     def steps(self) -> int:
-        """Batches an epoch."""
+        """Batches per epoch."""
 
     def epoch_indices(self, epoch: int) -> list[Tensor]:
-        """Returns which photos are in each batch of an epoch: int64 ``(N,)`` on the CPU."""
+        """Returns the photos in each batch of an epoch: int64 ``(N,)`` on the CPU."""
 
     def view(self, number: int) -> Iterator[Batch]:
-        """Yields a view of all photos, in their order."""
+        """Yields a view of all photos, in order."""
 
 
 class ActivationCache:
-    """What the frozen part made of every image of a part; `Batch.images` is `zoo.models.frozen_split.CachedActivations`.
+    """The activations of every image of a split; its batches hold `zoo.models.frozen_split.CachedActivations`.
 
     Attributes:
-        values: Of all images.
+        values: The activations of all images.
         labels: int64 ``(N,)``.
     """
 
@@ -51,16 +51,16 @@ class ActivationCache:
         return map(self.pick, torch.arange(len(self.labels)).split(self._batch_size))
 
     def pick(self, indices: Tensor) -> Batch:
-        """Returns some images as a batch of its own: a network may overwrite what it is given."""
+        """Returns a batch of some images. It is a copy, because a network may overwrite its input."""
         indices = to_device(indices, self.labels.device)
         return Batch(select(self.values, indices), self.labels[indices])
 
 
 class LazyActivationCache:
-    """A part that is taken as far as the split when its batches are first asked for, and kept from then on.
+    """The activations of a split, computed when they are first iterated over.
 
     Args:
-        fill: Makes the kept values.
+        fill: Computes the activations.
     """
 
     def __init__(self, fill: Callable[[], ActivationCache]) -> None:
@@ -69,20 +69,20 @@ class LazyActivationCache:
 
     def __iter__(self) -> Iterator[Batch]:
         if self._cached is None:
-            with torch.inference_mode(mode=False):  # evaluation may ask, but what is kept is for all
+            with torch.inference_mode(mode=False):  # the first to iterate may be an evaluation
                 self._cached = self._fill()
         return iter(self._cached)
 
 
 class CachedViews:
-    """Some views of the training photos, each taken as far as the split when its first epoch begins.
+    """The activations of some views of the training photos, each computed when its first epoch begins.
 
-    Epoch e learns from view (e - 1) mod `views`, in an order of its own.
+    Epoch e uses view (e - 1) mod `views`, in an order of its own.
 
     Args:
         train: The photos.
-        views: How many views there are.
-        fill: Makes the kept values of a view.
+        views: Number of views.
+        fill: Computes the activations of a view.
     """
 
     def __init__(self, train: Views, *, views: int, fill: Callable[[Iterable[Batch]], ActivationCache]) -> None:
@@ -93,11 +93,11 @@ class CachedViews:
 
     @property
     def steps(self) -> int:
-        """Batches an epoch."""
+        """Batches per epoch."""
         return self._train.steps
 
     def epoch(self, epoch: int, *, start: int = 0) -> Iterator[Batch]:
-        """Yields the batches of an epoch from step `start`: the photos of `train`'s, in the epoch's view."""
+        """Yields the batches of an epoch from step `start`, with the same photos as those of `train`."""
         number = (epoch - 1) % self._views
         if number not in self._cached:
             self._cached[number] = self._fill(self._train.view(number))
@@ -115,37 +115,37 @@ def cache_activations(
     progress: Callable[[int], None],
     micro_batches: MicroBatches | None = None,
 ) -> ActivationCache:
-    """Runs the frozen part of a backbone once over all batches, and keeps what it gives, as it comes.
+    """Runs the frozen stages of a backbone once over all batches and caches their output, unchanged in type.
 
     Args:
-        split: Where the frozen part ends.
-        batches: Of images.
-        count: How many images these are together.
-        batch_size: Of the batches in order.
-        precision: Of the forward pass.
-        progress: Called with how many images are done.
-        micro_batches: How many images at a time; where memory runs out they become fewer.
+        split: The end of the frozen stages.
+        batches: Batches of images.
+        count: Number of images in all batches.
+        batch_size: Size of the batches when the cache is iterated over.
+        precision: The precision of the forward pass.
+        progress: Called with the number of images done.
+        micro_batches: How many images the network processes at a time; halved when memory runs out.
 
     Raises:
         TrainingError: Memory is too small for a single image.
     """
-    room: list[Tensor] = []
+    cached: list[Tensor] = []
     labels: list[Tensor] = []
     done = 0
     micro_batches = micro_batches or MicroBatches()
     for batch in batches:
-        values = in_micro_batches(split.keep, batch, precision, micro_batches)
-        room = room or [_room_for(count, value) for value in values]
-        for place, value in zip(room, values, strict=True):
-            place[done : done + len(value)] = value
+        values = in_micro_batches(split.run_frozen, batch, precision, micro_batches)
+        cached = cached or [_empty_like(value, count) for value in values]
+        for target, value in zip(cached, values, strict=True):
+            target[done : done + len(value)] = value
         labels.append(batch.labels)
         done += len(batch.labels)
         progress(done)
-    return ActivationCache(CachedActivations(*room), torch.cat(labels), batch_size=batch_size)
+    return ActivationCache(CachedActivations(*cached), torch.cat(labels), batch_size=batch_size)
 
 
-def _room_for(count: int, value: Tensor) -> Tensor:
-    """Returns an empty tensor for `count` images of which `value` shows the shape, and the layout in memory."""
-    convolved = value.ndim == 4 and value.is_contiguous(memory_format=torch.channels_last)
-    layout = torch.channels_last if convolved else torch.contiguous_format
+def _empty_like(value: Tensor, count: int) -> Tensor:
+    """Returns an uninitialised tensor for `count` images, with the type, shape and memory layout of `value`."""
+    channels_last = value.ndim == 4 and value.is_contiguous(memory_format=torch.channels_last)
+    layout = torch.channels_last if channels_last else torch.contiguous_format
     return torch.empty((count, *value.shape[1:]), dtype=value.dtype, device=value.device, memory_format=layout)

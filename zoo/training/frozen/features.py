@@ -1,4 +1,4 @@
-"""A frozen backbone is run once: its features are kept, and heads are fitted on them in seconds."""
+"""Runs a frozen backbone once and caches its features: a head trains on them in seconds."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from zoo.data.loading.augment_params import make_generator
 from zoo.data.loading.loader import Batch, split_steps
+from zoo.errors import TrainingError
 from zoo.plugins.contracts import Backbone, Features, Head
 from zoo.training.distributed.process_group import SINGLE_PROCESS
 from zoo.training.forward import in_micro_batches
@@ -22,10 +23,10 @@ if TYPE_CHECKING:
 
 
 class FeatureBatches:
-    """CachedActivations features of a part, served in batches as photos are; `Batch.images` holds `Features`.
+    """The features of every image of a split, in batches whose `images` are `Features`.
 
     Attributes:
-        features: Of every image; the map has no positions (``(N, C, 0, 0)``) where the head does not look at it.
+        features: The features of all images; the map is empty (``(N, C, 0, 0)``) if the head does not use it.
         labels: int64 ``(N,)``.
     """
 
@@ -37,12 +38,12 @@ class FeatureBatches:
 
     @property
     def steps(self) -> int:
-        """Batches an epoch."""
+        """Batches per epoch."""
         return len(self._steps(torch.arange(len(self.labels))))
 
     @property
-    def images(self) -> int:
-        """Images of each step but the last of an epoch."""
+    def images_per_step(self) -> int:
+        """Images of every step but the last of an epoch."""
         return len(self._steps(torch.arange(len(self.labels)))[0])
 
     def epoch(self, epoch: int, *, start: int = 0) -> Iterator[Batch]:
@@ -61,7 +62,7 @@ class FeatureBatches:
 
 
 class HeadOnFeatures(nn.Module):
-    """A head as a network of its own, whose input are kept features."""
+    """A head as a network of its own, whose input is cached features."""
 
     def __init__(self, head: Head) -> None:
         super().__init__()
@@ -86,45 +87,55 @@ def extract_features(
     micro_batches: MicroBatches | None = None,
     processes: ProcessGroup = SINGLE_PROCESS,
 ) -> FeatureBatches:
-    """Runs a frozen backbone once over all batches and keeps what the head looks at.
+    """Runs a frozen backbone once over all batches and caches the features that the head uses.
 
     Args:
-        backbone: In eval mode meanwhile, and afterwards.
-        head: Decides whether the map is kept: it is many times as large as the pooled features.
-        batches: Of images.
-        precision: Of the forward pass; pooled features are kept in float32, the map as it comes.
-        batch_size: Of the batches to serve.
-        seed: Decides their order.
-        progress: Called with how many images are done.
-        micro_batches: How many images at a time; where memory runs out they become fewer.
-        processes: Those that share the images; each keeps the features of all.
+        backbone: The backbone; it is put into eval mode.
+        head: The head. Only if it uses the map is the map cached: it is many times as large as the pooled features.
+        batches: Batches of images.
+        precision: The precision of the forward pass. Pooled features are cached in float32, the map unchanged in type.
+        batch_size: Size of the batches of features.
+        seed: Seeds their order.
+        progress: Called with the number of images done.
+        micro_batches: How many images the network processes at a time; halved when memory runs out.
+        processes: The processes that share the images; each caches the features of all.
 
     Raises:
-        TrainingError: Memory is too small for a single image.
+        TrainingError: Memory is too small for a single image, or features are not finite.
     """
     micro_batches = micro_batches or MicroBatches()
     backbone.eval()
-    looks_at_map = uses_map(head, backbone)
+    cache_map = uses_map(head, backbone)
     pooled, maps, labels, done = [], [], [], 0
     for batch in batches:
         features = in_micro_batches(backbone, batch, precision, micro_batches)
         pooled.append(features.pooled.float())
-        maps.append(features.map if looks_at_map else features.map[:, :, :0, :0])
+        maps.append(features.map if cache_map else features.map[:, :, :0, :0])
         labels.append(batch.labels)
         done += len(batch.labels)
         progress(done)
     device = precision.device
-    kept = Features(processes.all_gather_rows(pooled).to(device), processes.all_gather_rows(maps).to(device))
-    return FeatureBatches(kept, processes.all_gather_rows(labels).to(device), batch_size=batch_size, seed=seed)
+    features = Features(processes.all_gather_rows(pooled).to(device), processes.all_gather_rows(maps).to(device))
+    _check_finite(features)
+    return FeatureBatches(features, processes.all_gather_rows(labels).to(device), batch_size=batch_size, seed=seed)
+
+
+def _check_finite(features: Features) -> None:
+    finite = torch.stack([each.flatten(1).isfinite().all(dim=1) for each in (features.pooled, features.map)]).all(dim=0)
+    if not finite.all():
+        raise TrainingError(
+            f"The features of the backbone are not finite for {int((~finite).sum())} of {len(finite)} photos.",
+            hint="Use --precision fp32, or check the weights of the backbone.",
+        )
 
 
 @torch.no_grad()
 def uses_map(head: Head, backbone: Backbone) -> bool:
-    """Returns whether a head looks at `Features.map`: whether a map of NaN reaches its logits."""
+    """Returns whether a head uses `Features.map`: whether a map of NaN makes its logits NaN."""
     device = next(backbone.parameters()).device
     pooled = torch.zeros(2, backbone.pooled_width, device=device)
-    spoilt = torch.full((2, backbone.map_width, 2, 2), torch.nan, device=device)
+    nan_map = torch.full((2, backbone.map_width, 2, 2), torch.nan, device=device)
     training = head.training
-    logits = head.eval()(Features(pooled, spoilt))
+    logits = head.eval()(Features(pooled, nan_map))
     head.train(training)
     return bool(logits.isnan().any())

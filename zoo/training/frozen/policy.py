@@ -1,7 +1,7 @@
-"""Decides what of the frozen stages' output a run keeps: of the validation photos, and of views of the training photos.
+"""Decides what to cache of the output of frozen stages, for the validation photos and for views of the training photos.
 
-Nothing of it changes what is learnt, only how often it is computed. What is kept, and why the safe_point is not, is written
-to the run record under ``kept``.
+The decision changes no result, only how often the stages are computed. The run record lists it, with the reasons,
+under ``activation_cache``.
 """
 
 from __future__ import annotations
@@ -25,25 +25,26 @@ if TYPE_CHECKING:
 
 
 def cached_views(job: Job) -> int | None:
-    """Returns how many views of each training photo are shown in turn; None where every epoch draws its own.
+    """Returns how many views of each training photo take turns; None if every epoch has views of its own.
 
-    So it is where fewer views would save nothing: without frozen stages, or with mixup, which mixes images and not what
-    the frozen stages make of them.
+    It is None where fewer views would save no computation: without frozen stages, and with mixup, which blends images
+    and not activations.
     """
-    saves = _has_frozen(job) and not job.config.mixup
-    return job.config.views if saves and (job.config.views or 0) < job.config.epochs else None
+    saves_work = _has_frozen_stages(job) and not job.config.mixup
+    return job.config.views if saves_work and (job.config.views or 0) < job.config.epochs else None
 
 
 def cache_frozen_stages(
     job: Job, train: TrainLoader, val: EvalLoader, *, safe_point: Callable[[], None] = lambda: None
 ) -> tuple[TrainBatches, Iterable[Batch]]:
-    """Returns what to train on and what to validate on: cached activations where they fit into memory, else photos.
+    """Returns the training and validation batches: cached activations if they fit into memory, else photos.
 
     Args:
-        job: Its classifier has its initial weights; it is split where its backbone can be. Its record is added to.
+        job: The training; its classifier has its initial weights. Its record is updated, and its classifier is split at
+            the end of the frozen stages, if that is possible.
         train: The training photos.
         val: The validation photos.
-        safe_point: Called now and then while activations are computed.
+        safe_point: Called from time to time while activations are computed.
     """
     batches, activations, record = _cache(job, train, val, safe_point)
     job.record = dataclasses.replace(job.record, activation_cache=dataclasses.asdict(record))
@@ -52,7 +53,15 @@ def cache_frozen_stages(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _CacheRecord:
-    """What the run record says of the cache: shapes of what is cached for an image, bytes in all, and why no more."""
+    """The ``activation_cache`` of the run record.
+
+    Attributes:
+        values: Shapes of the activations of an image.
+        bytes: Size of the cache.
+        val: Whether the activations of the validation photos are cached.
+        views: Number of views of the training photos whose activations are cached.
+        reason: Why no more is cached; empty if everything is.
+    """
 
     values: list[list[int]] = field(default_factory=list)
     bytes: int = 0
@@ -67,7 +76,7 @@ def _cache(
     if not job.processes.is_single:
         reason = "several processes share the photos, in a new way at each step"
         return train, val, _CacheRecord(reason=reason)
-    if not _has_frozen(job):
+    if not _has_frozen_stages(job):
         return train, val, _CacheRecord(reason="no stage is frozen")
     record = _CacheRecord()
     try:
@@ -84,7 +93,7 @@ def _cache(
 
     def fill(batches: Iterable[Batch], loader: TrainLoader | EvalLoader, name: str) -> ActivationCache:
         def progress(done: int) -> None:
-            job.observer(Work(what=f"frozen stages of {name}", done=done, total=len(loader.store)))
+            job.observer(Work(what=f"cache activations of {name}", done=done, total=len(loader.store)))
             safe_point()
 
         return cache_activations(
@@ -109,12 +118,12 @@ def _cache(
     return CachedViews(train, views=views, fill=lambda view: fill(view, train, "train")), activations, record
 
 
-def _has_frozen(job: Job) -> bool:
+def _has_frozen_stages(job: Job) -> bool:
     return not all(parameter.requires_grad for parameter in job.classifier.backbone.parameters())
 
 
 def _split(job: Job) -> FrozenSplit:
-    """Splits the classifier of a job where its frozen stages end."""
+    """Splits the classifier of a job at the end of its frozen stages."""
     split = find_frozen_split(
         job.classifier,
         image_size=job.preprocess.size,
