@@ -190,9 +190,8 @@ def _complete_partial(job: _Download, *, connect_timeout: float, read_timeout: f
                 raise DataError(f"{job.url} is unreachable ({error}).", hint=hint) from None
             if attempt == attempts:
                 hint = f"Run again to resume after {_length(job.partial):,} bytes. {job.manual_hint}"
-                raise DataError(
-                    f"The connection to {job.url} was lost {attempts} times ({error}).", hint=hint
-                ) from None
+                problem = f"The connection to {job.url} was lost (attempts: {attempts}; {error})."
+                raise DataError(problem, hint=hint) from None
         time.sleep(min(0.1 * 2**attempt, 5))
 
 
