@@ -6,7 +6,7 @@ import pytest
 import zoo.training.compare
 from zoo.cli.commands.compare import split_grid
 from zoo.errors import ConfigError
-from zoo.training.compare import Comparison, Variant
+from zoo.training.compare import Comparison, Variant, compare
 
 
 @pytest.fixture
@@ -88,3 +88,13 @@ def test_split_grid_parses_each_value():
     assert common == {"epochs": 2}
     with pytest.raises(ConfigError, match="option 'epochs' is '0'"):
         split_grid({"epochs": "1,0"})
+
+
+def test_compare_runs_in_a_single_process(run_zoo, monkeypatch):
+    assert "--devices" in run_zoo("compare", "tiny", "--data", "dogs", "--devices", "2").err
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+    for name in ("LOCAL_RANK", "LOCAL_WORLD_SIZE"):
+        monkeypatch.setenv(name, "0")
+    with pytest.raises(ConfigError, match="compare runs in a single process"):
+        compare("tiny", data="dogs", grid={"lr": [0.1, 0.2]})

@@ -11,6 +11,7 @@ import zoo.training.finetune
 from zoo.config import FinetuneConfig
 from zoo.events import EpochResult, Finished, Note
 from zoo.plugins.options import describe_options
+from zoo.training.distributed import launch
 
 RESULTS = {"test": {"accuracy": 0.9, "interval": [0.88, 0.92], "count": 800}, "seconds": 9.0, "images_per_second": 48.0}
 
@@ -194,3 +195,18 @@ def test_the_batch_size_has_two_spellings_and_may_be_auto(run_zoo, calls, flag):
     run_zoo("finetune", "tiny", "--data", "dogs", flag, "auto")
     ((config, _),) = calls
     assert config.batch_size == "auto"
+
+
+def test_names_are_checked_before_any_process_is_started(run_zoo, monkeypatch):
+    monkeypatch.setattr(launch, "launch", lambda *args, **how: pytest.fail("started"))
+    result = run_zoo("finetune", "tony", "--data", "dogs", "--devices", "2")
+    assert result.code == 1
+    assert result.err.startswith("error: There is no backbone 'tony'.\nDid you mean")
+
+
+def test_the_command_line_is_started_again(run_zoo, monkeypatch):
+    started = []
+    monkeypatch.setattr(launch, "launch", lambda arguments, devices: started.append((arguments, devices)) or 7)
+    command_line = ("finetune", "tiny", "--data", "dogs", "--device", "cpu", "--weights", "none", "--devices", "2")
+    assert run_zoo(*command_line).code == 7
+    assert started == [(command_line, 2)]
