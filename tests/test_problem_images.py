@@ -219,7 +219,7 @@ def test_command_names_refused_images_and_predicts_the_rest(paths, tmp_path, mon
         str(tmp_path / each.name) for each in GENERATED if not each.refused
     ]
     lines = result.stderr.splitlines()
-    assert lines[-1] == f"{len(refused)} of {len(GENERATED)} could not be read."
+    assert lines[-1] == f"{len(refused)} of {len(GENERATED)} photos could not be read."
     for line, problem in zip(lines, refused, strict=False):
         assert line.startswith(f"error: {tmp_path / problem.name}: ")
         assert problem.refused in line

@@ -3,6 +3,7 @@
 import pytest
 from fakes import FakePlugin, make_images, make_registry, make_samples
 
+from zoo import hookimpl
 from zoo.errors import ExportError
 from zoo.events import ignore
 from zoo.plugins.specs import DatasetSpec
@@ -14,6 +15,7 @@ class CountingPlugin(FakePlugin):
 
     loads = 0
 
+    @hookimpl
     def zoo_datasets(self):
         def load(request):
             self.loads += 1
