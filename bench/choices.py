@@ -48,15 +48,15 @@ class Bench:
         import torch
 
         from zoo.config import make_config
-        from zoo.models.build import assemble, preprocess_for
+        from zoo.models.build import assemble, resolve_preprocess
         from zoo.models.classifier import freeze
         from zoo.models.offers import find_offers
         from zoo.models.precision import choose_device
-        from zoo.plugins.registry import card_of, load_registry
+        from zoo.plugins.registry import get_card, load_registry
 
         self.config = make_config(backbone, data="none", weights="none", freeze=arguments.freeze)
         offers = find_offers(self.config, load_registry())
-        preprocess = preprocess_for(self.config, card_of(offers.backbone).preprocess)
+        preprocess = resolve_preprocess(self.config, get_card(offers.backbone).preprocess)
         model = assemble(self.config, offers, classes=2, preprocess=preprocess)
         freeze(model.classifier, self.config.frozen_stages(len(model.classifier.backbone.stages())))
         self.device = choose_device("auto")
@@ -81,7 +81,7 @@ class Bench:
 
         from zoo.models.classifier import set_training
         from zoo.models.precision import choose_precision
-        from zoo.models.runtime import keeping_freed_memory
+        from zoo.models.runtime import keep_freed_memory
 
         network, count = copy.deepcopy(self.network), images or self.batch
         network.to(memory_format=self.layouts[layout])
@@ -97,7 +97,7 @@ class Bench:
         def run_steps(number: int) -> float:
             """Returns the seconds of the fastest of `number` steps."""
             times = []
-            with keeping_freed_memory() if keep_memory else nullcontext():
+            with keep_freed_memory() if keep_memory else nullcontext():
                 for _ in range(number):
                     started = time.perf_counter()
                     optimizer.zero_grad(set_to_none=True)

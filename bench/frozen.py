@@ -30,14 +30,14 @@ def build_frozen(name: str, freeze: str, image_size: int, device: Any) -> Classi
     import torch
 
     from zoo.config import make_config
-    from zoo.models.build import assemble, preprocess_for
+    from zoo.models.build import assemble, resolve_preprocess
     from zoo.models.classifier import freeze as freeze_stages
     from zoo.models.offers import find_offers
-    from zoo.plugins.registry import card_of, load_registry
+    from zoo.plugins.registry import get_card, load_registry
 
     config = make_config(name, data="noise", weights="none", freeze=freeze, image_size=image_size)
     offers = find_offers(config, load_registry())
-    preprocess = preprocess_for(config, card_of(offers.backbone).preprocess)
+    preprocess = resolve_preprocess(config, get_card(offers.backbone).preprocess)
     classifier = assemble(config, offers, classes=2, preprocess=preprocess).classifier
     freeze_stages(classifier, config.frozen_stages(len(classifier.backbone.stages())))
     classifier.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -48,7 +48,7 @@ def make_step(classifier: Classifier, precision: Precision, count: int) -> Calla
     """Returns a function that runs a training step on images, or on their cached activations, and waits for its end."""
     import torch
 
-    from zoo.training.mixup import Mixed
+    from zoo.training.mixup import MixedBatch
     from zoo.training.optimizer import make_optimizer
     from zoo.training.step import Step
 
@@ -58,7 +58,7 @@ def make_step(classifier: Classifier, precision: Precision, count: int) -> Calla
     labels = torch.arange(count, device=precision.device) % 2
 
     def run(images: Any) -> None:
-        step(Mixed(images, labels))[0].item()
+        step(MixedBatch(images, labels))[0].item()
 
     return run
 
@@ -91,7 +91,7 @@ def measure(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
 
     def frozen_stages() -> Any:
         with torch.no_grad(), precision.autocast():
-            cached = split.keep(images)
+            cached = split.run_frozen(images)
         cached[0].flatten()[0].item()  # waits for the device
         return cached
 

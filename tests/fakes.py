@@ -9,11 +9,13 @@ from torch import Tensor, nn
 
 import zoo
 from zoo.errors import WeightsError
+from zoo.models.classifier import Classifier
 from zoo.plugins.contracts import Features, StagedBackbone
 from zoo.plugins.discovery import load_plugins
 from zoo.plugins.entry_points import Candidate
+from zoo.plugins.losses import Criterion
 from zoo.plugins.registry import Registry
-from zoo.plugins.specs import BackboneCard, ImageSet, Sample, WeightsInfo
+from zoo.plugins.specs import BackboneCard, HeadRequest, ImageSet, Sample, WeightsInfo
 from zoo.preprocess import Preprocess
 
 torch.set_num_threads(1)  # a second thread slows down networks this small
@@ -77,6 +79,13 @@ class SmallHead(zoo.Head):
 
     def forward(self, features: Features) -> Tensor:
         return self.linear(self.dropout(features.map.mean(dim=(2, 3)) if self.over_map else features.pooled))
+
+
+def make_classifier(**options) -> Classifier:
+    """Returns a classifier of `SmallBackbone` with these options and a linear head."""
+    widths = {"pooled_width": 12, "map_width": 12, "outputs": len(CLASSES)}
+    request = HeadRequest(**widths, dropout=0.0, criterion=Criterion(), options=None)
+    return Classifier(SmallBackbone(**options), SmallHead(request))
 
 
 def make_backbone_spec(name="small", *, weights=True, build=None, **options):

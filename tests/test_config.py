@@ -59,7 +59,7 @@ def test_no_number_may_be_infinite(name, value):
         ("schedule", "cosin", "option 'schedule' is 'cosin'"),
         ("loss", "l2", "option 'loss' is 'l2'"),
         ("precision", "int8", "option 'precision' is 'int8'"),
-        ("probe", "maybe", "option 'probe' is 'maybe', not a yes or no"),
+        ("probe", "maybe", "option 'probe' is 'maybe', not yes or no"),
         ("freeze", "some", "option 'freeze' is 'some'"),
         ("freeze", "-1", "option 'freeze' is '-1'"),
         ("freeze", "100%", "option 'freeze' is '100%'"),

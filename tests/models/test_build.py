@@ -2,130 +2,233 @@ import dataclasses
 
 import pytest
 import torch
-from fakes import CLASSES, PREPROCESS, FakePlugin, make_backbone_spec, make_registry
-from run_files import write_json_record
+from fakes import CLASSES, PREPROCESS, FakePlugin, SmallBackbone, SmallHead, make_backbone_spec, make_registry
+from torch import nn
 
 from zoo.config import make_config
-from zoo.errors import ConfigError, RunError, UnknownNameError, WeightsError
-from zoo.models.build import assemble, resolve_preprocess
+from zoo.errors import ConfigError, PluginError, WeightsError
+from zoo.models.build import assemble, build_backbone, build_head, resolve_preprocess
 from zoo.models.offers import find_offers
-from zoo.plugins.options import option
+from zoo.plugins.contracts import Features, Stage, StagedBackbone
+from zoo.plugins.kinds import BACKBONE, HEAD
+from zoo.plugins.losses import Criterion
 from zoo.plugins.registry import get_card
 from zoo.plugins.specs import HeadSpec
-from zoo.preprocess import preprocess_to_dict
-from zoo.runs.open import config_of, open_run
-from zoo.runs.run import Run
-from zoo.training.request import find_weights
 
 
 def a_config(backbone="small", **values):
     return make_config(backbone, **{"data": "colours", "head": "flat", **values})
 
 
-def assembled(registry, weights=None, **values):
+def assemble_small(registry, weights=None, **values):
     config = a_config(**values)
     offers = find_offers(config, registry)
     preprocess = resolve_preprocess(config, get_card(offers.backbone).preprocess)
     return assemble(config, offers, classes=len(CLASSES), preprocess=preprocess, weights=weights)
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Wide:
-    width: int = option(3, minimum=1, help="how wide")
+def offer_of(build):
+    return make_registry(FakePlugin(backbones=[make_backbone_spec("broken", build=build)])).find(BACKBONE, "broken")
 
 
-def test_offers_come_with_their_options_checked():
-    registry = make_registry(FakePlugin(heads=[HeadSpec(name="wide", build=lambda request: None, options=Wide)]))
-    offers = find_offers(a_config(head="wide", head_options={"width": "5"}), registry)
-    assert (offers.backbone.name, offers.head.name) == ("fake/small", "fake/wide")
-    assert offers.head_options == Wide(width=5)
-    with pytest.raises(ConfigError, match="head wide has no option 'height'"):
-        find_offers(a_config(head="wide", head_options={"height": 1}), registry)
-    with pytest.raises(ConfigError, match="backbone small has no option 'depth'"):
-        find_offers(a_config(head="wide", backbone_options={"depth": 1}), registry)
+def build(backbone, size=(16, 16)):
+    return build_backbone(offer_of(lambda request: backbone), pretrained=False, image_size=size, options=None)
 
 
-def test_names_are_told_with_near_ones(registry):
-    with pytest.raises(UnknownNameError, match="There is no backbone 'smalll'") as caught:
-        find_offers(a_config("smalll"), registry)
-    assert "fake/small" in caught.value.hint
+def head_of(module, backbone=None):
+    offer = make_registry(FakePlugin(heads=[HeadSpec(name="h", build=lambda request: module(request))])).find(HEAD, "h")
+    return build_head(offer, backbone or SmallBackbone(), outputs=3, dropout=0.0, criterion=Criterion(), options=None)
 
 
-def test_weights_are_a_file_a_run_or_neither(tmp_path):
-    assert find_weights(a_config(weights="pretrained"), runs=tmp_path) is None
-    assert find_weights(a_config(weights="none"), runs=tmp_path) is None
-    file = tmp_path / "w.safetensors"
-    file.touch()
-    assert find_weights(a_config(weights=str(file)), runs=tmp_path) == file
-    (tmp_path / "run-1").mkdir()
-    write_json_record(tmp_path / "run-1", {"classes": []})
-    found = find_weights(a_config(weights="run-1"), runs=tmp_path)
-    assert isinstance(found, Run)
-    assert found.path == tmp_path / "run-1"
+class Altered(SmallBackbone):
+    """A backbone whose features or stages a test changes."""
+
+    def __init__(self, *, features=None, stages=None, **widths):
+        super().__init__()
+        self.change_features, self.change_stages = features, stages
+        for name, width in widths.items():
+            setattr(self, name, width)
+
+    def forward(self, images):
+        features = super().forward(images)
+        return self.change_features(features) if self.change_features else features
+
+    def stages(self):
+        return self.change_stages(super().stages()) if self.change_stages else super().stages()
 
 
-def test_weights_that_do_not_exist_are_told(tmp_path):
-    with pytest.raises(WeightsError, match=r"There is no weights file .*gone\.pth") as caught:
-        find_weights(a_config(weights="gone.pth"), runs=tmp_path)
-    assert "--weights" in caught.value.hint
-    with pytest.raises(RunError, match="There is no run 'run-7'"):
-        find_weights(a_config(weights="run-7"), runs=tmp_path)
+def test_a_good_backbone_is_returned_in_train_mode():
+    backbone = build(SmallBackbone())
+    assert isinstance(backbone, StagedBackbone)
+    assert backbone.training
+    assert torch.equal(backbone.body["stem"][1].running_mean, torch.zeros(8))
 
 
-def test_the_seed_decides_fresh_weights_and_nothing_before_it(registry):
-    first = assembled(registry, weights=None).classifier.state_dict()
+@pytest.mark.parametrize(
+    ("backbone", "message"),
+    [
+        (nn.Linear(1, 1), r"build returned Linear, not a zoo\.Backbone"),
+        (None, "build returned NoneType"),
+        (Altered(features=tuple), r"forward returned tuple, not zoo\.Features"),
+        (Altered(features=lambda f: f.pooled), r"forward returned Tensor, not zoo\.Features"),
+        (Altered(features=lambda f: Features(f.pooled, None)), "features are Tensor, NoneType, not tensors"),
+        (Altered(features=lambda f: Features(f.pooled[:, :5], f.map)), r"features are \(1, 5\)"),
+        (Altered(features=lambda f: Features(f.pooled, f.map.flatten(2))), r"not \(1, 12\) and \(1, 12, h, w\)"),
+        (
+            Altered(features=lambda f: Features(f.pooled.double(), f.map)),
+            "float64 and .* float32, not float32",
+        ),
+        (Altered(pooled_width=13), r"not \(1, 13\)"),
+        (Altered(map_width=None), "the map_width of the backbone is not a whole number"),
+        (
+            Altered(stages=lambda s: s[:-1]),
+            r"disagree about 'body\.layer2\.0\.bias'",
+        ),
+        (Altered(stages=lambda s: (*s, s[0])), r"the parameter 'body\.stem\.0\.bias' is in two stages"),
+        (Altered(stages=lambda s: (*s, Stage("ghost", ("nothing",)))), "disagree about 'nothing'"),
+        (Altered(stages=lambda s: None), "failed while listing the stages of 'broken': TypeError"),
+    ],
+)
+def test_a_backbone_that_violates_its_contract_is_refused(backbone, message):
+    with pytest.raises(PluginError, match=message):
+        build(backbone)
+
+
+def test_broken_pretrained_weights_are_refused_and_random_ones_may_overflow():
+    broken = Altered(features=lambda f: Features(f.pooled / 0, f.map))
+    offer = offer_of(lambda request: broken)
+    with pytest.raises(PluginError, match="the features of a random image are not finite") as caught:
+        build_backbone(offer, pretrained=True, image_size=(16, 16), options=None)
+    assert "weights" in caught.value.hint
+    assert build_backbone(offer, pretrained=False, image_size=(16, 16), options=None) is broken
+
+
+def test_an_exception_while_building_is_a_plugin_error():
+    def build(request):
+        raise KeyError("depth")
+
+    with pytest.raises(
+        PluginError, match=r"The plugin fake:fake failed while building 'broken': KeyError: 'depth'"
+    ) as caught:
+        build_backbone(offer_of(build), pretrained=False, image_size=(16, 16), options=None)
+    assert "fake:fake" in caught.value.hint
+
+
+def test_an_error_of_the_plugin_is_passed_on():
+    def build(request):
+        raise WeightsError("The weights are gone.")
+
+    with pytest.raises(WeightsError, match=r"^The weights are gone\.$"):
+        build_backbone(offer_of(build), pretrained=True, image_size=(16, 16), options=None)
+
+
+def test_an_unsupported_image_size_names_the_option():
+    def only_32(features):
+        raise RuntimeError("position embedding of 4 does not fit 1")
+
+    with pytest.raises(ConfigError, match="does not accept images of 16 x 16 pixels: position embedding") as caught:
+        build(Altered(features=only_32))
+    assert "--image-size" in caught.value.hint
+
+
+class WrongLogits(SmallHead):
+    def forward(self, features):
+        return super().forward(features)[:, :2]
+
+
+class DoubleLogits(SmallHead):
+    def forward(self, features):
+        return super().forward(features).double()
+
+
+class NonFiniteLogits(SmallHead):
+    def forward(self, features):
+        return super().forward(features) / 0
+
+
+class NoLogits(SmallHead):
+    def forward(self, features):
+        super().forward(features)
+
+
+class WrongLoss(SmallHead):
+    def loss(self, logits, targets):
+        return logits.sum(dim=1)
+
+
+class NonFiniteLoss(SmallHead):
+    def loss(self, logits, targets):
+        return (logits - 1e9).sum().log()
+
+
+class FailingLoss(SmallHead):
+    def loss(self, logits, targets):
+        raise IndexError("out of range")
+
+
+class Failing(SmallHead):
+    def forward(self, features):
+        raise IndexError("out of range")
+
+
+@pytest.mark.parametrize(
+    ("head", "message"),
+    [
+        (lambda request: nn.Linear(2, 2), r"build returned Linear, not a zoo\.Head"),
+        (WrongLogits, r"logits are \(2, 2\) float32, not \(2, 3\) float32"),
+        (DoubleLogits, r"logits are \(2, 3\) float64, not \(2, 3\) float32"),
+        (NonFiniteLogits, "the logits are not finite for random features"),
+        (NoLogits, "logits are NoneType"),
+        (WrongLoss, r"the loss is \(2,\) float32, not a single number"),
+        (NonFiniteLoss, "the loss is not finite for random features"),
+        (FailingLoss, "failed while computing the loss of 'h': IndexError: out of range"),
+        (Failing, "failed while computing logits with 'h': IndexError: out of range"),
+    ],
+)
+def test_a_head_that_violates_its_contract_is_refused(head, message):
+    with pytest.raises(PluginError, match=message):
+        head_of(head)
+
+
+def test_only_the_seed_determines_the_initial_weights(registry):
+    first = assemble_small(registry, weights=None).classifier.state_dict()
     torch.rand(5)
-    again = assembled(registry).classifier.state_dict()
-    other = assembled(registry, seed=1).classifier.state_dict()
+    again = assemble_small(registry).classifier.state_dict()
+    other = assemble_small(registry, seed=1).classifier.state_dict()
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not torch.equal(first["head.linear.weight"], other["head.linear.weight"])
 
 
-def test_the_head_starts_the_same_whatever_the_backbone_drew():
-    def hungry(request):
+def test_the_head_does_not_depend_on_how_the_backbone_is_initialised():
+    def greedy(request):
         torch.rand(1000)
         return make_backbone_spec().build(request)
 
-    registry = make_registry(FakePlugin(backbones=[make_backbone_spec(), make_backbone_spec("hungry", build=hungry)]))
-    heads = [assembled(registry, backbone=name).classifier.head.linear.weight for name in ("small", "hungry")]
+    registry = make_registry(FakePlugin(backbones=[make_backbone_spec(), make_backbone_spec("greedy", build=greedy)]))
+    heads = [assemble_small(registry, backbone=name).classifier.head.linear.weight for name in ("small", "greedy")]
     assert torch.equal(*heads)
 
 
-def test_what_was_loaded_is_said(registry):
-    assert assembled(registry).weights == "v1, from these tests"
+def test_the_loaded_weights_are_described(registry):
+    assert assemble_small(registry).weights == "v1, from these tests"
 
 
-def test_preprocessing_is_the_cards_at_the_size_asked_for(registry):
+def test_the_preprocessing_of_the_card_is_adapted_to_the_configuration(registry):
     plain = {"eval_crop": None}
-    assert assembled(registry, **plain).preprocess == PREPROCESS
+    assert assemble_small(registry, **plain).preprocess == PREPROCESS
     larger = dataclasses.replace(PREPROCESS, size=(32, 32), resize=36)
-    assert assembled(registry, image_size=32, **plain).preprocess == larger
-    assert assembled(registry, eval_crop=0.8).preprocess == dataclasses.replace(PREPROCESS, resize=20)
+    assert assemble_small(registry, image_size=32, **plain).preprocess == larger
+    assert assemble_small(registry, eval_crop=0.8).preprocess == dataclasses.replace(PREPROCESS, resize=20)
 
 
-def test_preprocessing_of_a_run_wins_over_card_and_configuration(registry):
-    told = dataclasses.replace(PREPROCESS, size=(24, 24), resize=30)
+def test_the_given_preprocessing_takes_precedence(registry):
+    preprocess = dataclasses.replace(PREPROCESS, size=(24, 24), resize=30)
     for config in (a_config(), a_config(eval_crop=0.8), a_config(image_size=16)):
-        assert assemble(config, find_offers(config, registry), classes=3, preprocess=told).preprocess == told
+        assert (
+            assemble(config, find_offers(config, registry), classes=3, preprocess=preprocess).preprocess == preprocess
+        )
 
 
-def test_loss_and_dropout_reach_the_head(registry):
-    head = assembled(registry, loss="focal", label_smoothing=0.1, dropout=0.4).classifier.head
+def test_loss_and_dropout_are_passed_to_the_head(registry):
+    head = assemble_small(registry, loss="focal", label_smoothing=0.1, dropout=0.4).classifier.head
     assert (head.criterion.name, head.criterion.label_smoothing, head.dropout.p) == ("focal", 0.1, 0.4)
-
-
-def test_the_configuration_of_a_run_comes_back(tmp_path):
-    config = a_config(epochs=2)
-    write_json_record(tmp_path, {"config": config.to_dict(), "preprocess": preprocess_to_dict(PREPROCESS)})
-    run = open_run(tmp_path)
-    assert config_of(run) == config
-    assert config_of(run, epochs=9).epochs == 9
-
-
-@pytest.mark.parametrize(
-    "config", [{"backbone": "small"}, {"backbone": "b", "data": "d", "colour": 1}, {"backbone": "b", "data": 3}]
-)
-def test_a_configuration_that_is_not_readable_is_told(tmp_path, config):
-    write_json_record(tmp_path, {"config": config})
-    with pytest.raises(RunError, match=r"'config' in run\.json is not readable"):
-        config_of(open_run(tmp_path))

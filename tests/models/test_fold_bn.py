@@ -1,5 +1,3 @@
-"""Batch normalisations that become part of convolutions."""
-
 import copy
 
 import pytest
@@ -9,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from zoo.models.classifier import Classifier
-from zoo.models.fold_bn import fold_batch_norm, folded
+from zoo.models.fold_bn import fold_batch_norm, fold_classifier
 from zoo.models.precision import Precision
 from zoo.plugins.contracts import Backbone, Features
 
@@ -17,8 +15,8 @@ FP32 = Precision(name="fp32", device=torch.device("cpu"), reason="a test")
 SIZE = (12, 16)
 
 
-class Around(Backbone):
-    """A backbone that gives what a network makes of images."""
+class Wrapper(Backbone):
+    """A backbone around a network, with random statistics in its batch normalisations."""
 
     pooled_width = map_width = 4
 
@@ -34,8 +32,8 @@ class Around(Backbone):
                 nn.init.uniform_(norm.running_var, 0.5, 2)
 
     def forward(self, images):
-        found = self.body(images)
-        return Features(found.mean(dim=(2, 3)), found)
+        x = self.body(images)
+        return Features(x.mean(dim=(2, 3)), x)
 
     def stages(self):
         return [self.body]
@@ -47,8 +45,8 @@ class Branched(nn.Module):
         self.conv, self.norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
 
     def forward(self, images):
-        found = self.conv(images)
-        return self.norm(found) + found
+        x = self.conv(images)
+        return self.norm(x) + x
 
 
 class Twice(Branched):
@@ -56,7 +54,7 @@ class Twice(Branched):
         return self.norm(self.conv(images)) + self.norm(self.conv(images.flip(3)))
 
 
-class LookedAt(Branched):
+class ReadsWeight(Branched):
     def forward(self, images):
         return self.norm(self.conv(images)) * self.norm.weight.sum()
 
@@ -68,17 +66,17 @@ class Standardised(nn.Conv2d):
         return self._conv_forward(images, (self.weight - self.weight.mean()) / self.weight.std(), self.bias)
 
 
-class Unforeseen(Branched):
+class DataDependent(Branched):
     def forward(self, images):
-        found = self.norm(self.conv(images))
-        return found if bool(images.sum() > 0) else -found
+        x = self.norm(self.conv(images))
+        return x if bool(images.sum() > 0) else -x
 
 
 def fold(backbone):
     return fold_batch_norm(backbone, image_size=SIZE, precision=FP32)
 
 
-def norms(network):
+def count_norms(network):
     return sum(isinstance(module, nn.BatchNorm2d) for module in network.modules())
 
 
@@ -93,28 +91,28 @@ def norms(network):
         (nn.Sequential(Standardised(3, 4, 3), nn.BatchNorm2d(4)), 1),
         (Branched(), 1),
         (Twice(), 1),
-        (LookedAt(), 1),
-        (Unforeseen(), 1),
+        (ReadsWeight(), 1),
+        (DataDependent(), 1),
     ],
     ids=[
-        "behind",
-        "no weights",
-        "elsewhere",
-        "own statistics",
-        "other weights",
-        "weights of its own",
-        "branch",
-        "twice",
-        "weight",
-        "untraced",
+        "folded",
+        "no affine weights",
+        "not after a convolution",
+        "batch statistics",
+        "weight normalisation",
+        "subclass",
+        "two consumers",
+        "called twice",
+        "reads the weight",
+        "untraceable",
     ],
 )
-def test_it_gives_the_same_and_leaves_the_backbone_as_it_was(body, left):
+def test_the_output_is_the_same_and_the_backbone_is_unchanged(body, left):
     torch.manual_seed(0)
-    backbone = Around(body)
+    backbone = Wrapper(body)
     before, images = copy.deepcopy(backbone.state_dict()), torch.randn(5, 3, *SIZE)
     copied = fold(backbone)
-    assert norms(copied) == left
+    assert count_norms(copied) == left
     assert not any(module.training for module in copied.modules())
     assert all(module.training for module in backbone.modules())
     for name, value in backbone.state_dict().items():
@@ -123,14 +121,14 @@ def test_it_gives_the_same_and_leaves_the_backbone_as_it_was(body, left):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
-def test_a_watched_module_stays():
-    backbone, seen = Around(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))), []
-    backbone.body[1].register_forward_hook(lambda *called: seen.append(called))
-    assert norms(fold(backbone)) == 1
+def test_a_module_with_a_hook_is_not_folded():
+    backbone, calls = Wrapper(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))), []
+    backbone.body[1].register_forward_hook(lambda *call: calls.append(call))
+    assert count_norms(fold(backbone)) == 1
 
 
-def test_what_is_not_folded_is_shared():
-    backbone = Around(nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 1)))
+def test_unchanged_tensors_are_shared():
+    backbone = Wrapper(nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 1)))
     copied = fold(backbone)
     assert copied.body[2].weight is backbone.body[2].weight
     assert copied.body[0].weight is not backbone.body[0].weight
@@ -138,17 +136,17 @@ def test_what_is_not_folded_is_shared():
     assert backbone.body[0].weight.requires_grad
 
 
-def test_a_folded_classifier_says_the_same():
+def test_a_folded_classifier_has_the_same_output():
     torch.manual_seed(0)
     backbone = SmallBackbone()
-    classifier = Classifier(backbone, OnPooled(backbone.pooled_width)).eval()
+    classifier = Classifier(backbone, PooledHead(backbone.pooled_width)).eval()
     images = torch.randn(4, 3, *SIZE)
-    network = folded(classifier, image_size=SIZE, precision=FP32)
-    assert norms(network) == 0 < norms(classifier)
+    network = fold_classifier(classifier, image_size=SIZE, precision=FP32)
+    assert count_norms(network) == 0 < count_norms(classifier)
     torch.testing.assert_close(network(images), classifier(images), rtol=1e-4, atol=1e-5)
 
 
-class OnPooled(nn.Module):
+class PooledHead(nn.Module):
     def __init__(self, width):
         super().__init__()
         self.linear = nn.Linear(width, 3)

@@ -7,19 +7,19 @@ from zoo.models.precision import candidates, choose_device, choose_precision
 CPU = torch.device("cpu")
 
 
-def test_auto_takes_the_fastest_device_there_is():
+def test_auto_selects_the_fastest_available_device():
     expected = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     assert choose_device("auto").type == expected
     assert choose_device("cpu") == CPU
 
 
 @pytest.mark.parametrize("name", ["gpu", "quantum", "cuda:x"])
-def test_a_device_that_does_not_exist_is_told(name):
+def test_an_unknown_device_is_refused(name):
     with pytest.raises(ConfigError, match=f"option 'device' is '{name}'"):
         choose_device(name)
 
 
-def test_a_missing_gpu_is_told_and_the_cpu_does_not_stand_in():
+def test_a_missing_gpu_is_refused_without_a_fallback_to_the_cpu():
     with pytest.raises(
         ConfigError, match=r"option 'device' is 'cuda:99', but torch .* sees \d+ CUDA devices"
     ) as caught:
@@ -27,7 +27,7 @@ def test_a_missing_gpu_is_told_and_the_cpu_does_not_stand_in():
     assert "--device cpu" in caught.value.hint
 
 
-def test_a_device_of_torch_that_this_machine_lacks_is_told():
+def test_a_device_that_this_machine_lacks_is_refused():
     with pytest.raises(ConfigError, match="'meta', which this machine does not have"):
         choose_device("meta")
 
@@ -38,7 +38,7 @@ def test_fp16_on_the_cpu_is_refused():
     assert "bf16" in caught.value.hint
 
 
-def test_what_may_be_fastest_depends_on_what_the_cpu_multiplies_natively(monkeypatch):
+def test_the_candidates_depend_on_the_instructions_of_the_cpu(monkeypatch):
     for amx, avx512, expected in ((True, False, 2), (False, True, 2), (False, False, 1)):
         monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda amx=amx: amx)
         monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda avx512=avx512: avx512)
@@ -48,13 +48,13 @@ def test_what_may_be_fastest_depends_on_what_the_cpu_multiplies_natively(monkeyp
 
 
 @pytest.mark.parametrize(("capability", "names"), [((9, 0), ("bf16", "tf32")), ((7, 5), ("fp16", "fp32"))])
-def test_what_may_be_fastest_depends_on_the_gpu(monkeypatch, capability, names):
+def test_the_candidates_depend_on_the_gpu(monkeypatch, capability, names):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
     assert candidates(torch.device("cuda", 0)) == names
     assert candidates(torch.device("mps")) == ("fp32",)
 
 
-def test_tf32_is_for_gpus_that_have_it(monkeypatch):
+def test_tf32_requires_a_gpu_that_has_it(monkeypatch):
     with pytest.raises(ConfigError, match="'precision' is 'tf32', which cpu does not have") as caught:
         choose_precision("tf32", CPU)
     assert "fp32" in caught.value.hint
@@ -66,7 +66,7 @@ def test_tf32_is_for_gpus_that_have_it(monkeypatch):
     assert choose_precision("tf32", gpu).name == "tf32"
 
 
-def test_a_forward_pass_is_computed_in_the_precision_asked_for():
+def test_a_forward_pass_uses_the_requested_precision():
     a = torch.ones(2, 2)
     for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
         precision = choose_precision(name, CPU)

@@ -6,7 +6,7 @@ from zoo.models.tracing import EXAMPLE, Tracer, UntraceableError
 
 
 class Net(nn.Module):
-    """Two layers, and between them whatever a test says."""
+    """Two layers, with a function of a test between them."""
 
     def __init__(self, between):
         super().__init__()
@@ -20,18 +20,18 @@ class Net(nn.Module):
         return self.second(self.between(self, self.first(x)))
 
 
-def traced(between, *, is_leaf=lambda module: True, rows=3):
+def trace(between, *, is_leaf=lambda module: True, rows=3):
     net = Net(between)
     x = torch.randn(rows, 4)
     with torch.no_grad():
         graph = Tracer(x, is_leaf=is_leaf).trace(net)
     run = type(torch.fx.GraphModule(net, graph)).forward
-    for again in (x, torch.randn(rows + 2, 4)):
-        torch.testing.assert_close(run(net, again), net(again))
+    for batch in (x, torch.randn(rows + 2, 4)):
+        torch.testing.assert_close(run(net, batch), net(batch))
     return graph
 
 
-def asks_for_shapes(net, x):
+def branches_on_shapes(net, x):
     rows, columns = x.shape
     assert isinstance(x, Tensor)
     assert x.ndim == len(x.shape) == 2
@@ -48,26 +48,27 @@ def unpacks(net, x):
 
 
 @pytest.mark.parametrize(
-    "between", [asks_for_shapes, unpacks, lambda net, x: x * net.scale + net.shift, lambda net, x: net.second(x.T.T)]
+    "between",
+    [branches_on_shapes, unpacks, lambda net, x: x * net.scale + net.shift, lambda net, x: net.second(x.T.T)],
 )
-def test_python_between_modules_is_followed_and_holds_for_any_number_of_images(between):
-    traced(between)
+def test_code_between_modules_is_traced_for_any_number_of_images(between):
+    trace(between)
 
 
-def test_a_leaf_is_one_step_and_other_modules_are_looked_into():
+def test_a_leaf_is_one_node_and_other_modules_are_traced_into():
     between = lambda net, x: x.relu()  # noqa: E731
-    modules = [node for node in traced(between).nodes if node.op == "call_module"]
+    modules = [node for node in trace(between).nodes if node.op == "call_module"]
     assert [node.target for node in modules] == ["first", "second"]
-    inside = [node for node in traced(between, is_leaf=lambda module: False).nodes if node.op == "get_attr"]
+    inside = [node for node in trace(between, is_leaf=lambda module: False).nodes if node.op == "get_attr"]
     assert [node.target for node in inside] == ["first.weight", "first.bias", "second.weight", "second.bias"]
 
 
-def test_every_step_knows_what_it_made_of_the_example():
-    graph = traced(lambda net, x: x.relu())
+def test_every_node_has_its_value_for_the_example():
+    graph = trace(lambda net, x: x.relu())
     shapes = [tuple(node.meta[EXAMPLE].shape) for node in graph.nodes if node.op != "output"]
     assert shapes == [(3, 4)] * 4
 
 
-def test_a_condition_on_what_is_in_the_images_cannot_be_written_down():
-    with pytest.raises(UntraceableError, match="depends on the content of the images"):
-        traced(lambda net, x: x.relu() if x.sum() > 0 else x)
+def test_control_flow_that_depends_on_pixel_values_is_refused():
+    with pytest.raises(UntraceableError, match="control flow depends on pixel values"):
+        trace(lambda net, x: x.relu() if x.sum() > 0 else x)

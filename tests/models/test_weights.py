@@ -1,5 +1,5 @@
+import io
 import os
-import pickle
 import struct
 from pathlib import Path
 
@@ -8,8 +8,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from zoo.errors import ConfigError, PluginError, WeightsError
-from zoo.models.features import measure, token_grid, tokens_to_map
+from zoo.errors import WeightsError
 from zoo.models.weights import load_backbone, read_state_dict
 from zoo.plugins.contracts import StagedBackbone
 
@@ -27,11 +26,8 @@ def state():
     return {name: torch.randn_like(tensor.float()) for name, tensor in small_backbone().state_dict().items()}
 
 
-# Reading files
-
-
 @pytest.mark.parametrize("file", ["w.safetensors", "w.pth", "w.pt", "w.bin"])
-def test_a_state_dict_is_read_in_its_own_types(tmp_path, file):
+def test_a_state_dict_keeps_its_dtypes(tmp_path, file):
     state = {"a": torch.randn(2, 3).half(), "b": torch.arange(3)}
     (safetensors.torch.save_file if file.endswith("safetensors") else torch.save)(state, tmp_path / file)
     found = read_state_dict(tmp_path / file)
@@ -52,7 +48,7 @@ def test_a_state_dict_is_read_in_its_own_types(tmp_path, file):
         lambda s: s | {"step": 7, "name": "x"},
     ],
 )
-def test_nests_and_prefixes_of_training_programs_are_taken_off(tmp_path, wrap):
+def test_nested_keys_and_prefixes_of_training_programs_are_removed(tmp_path, wrap):
     state = {"conv.weight": torch.randn(2), "conv.bias": torch.randn(1)}
     torch.save(wrap(state), tmp_path / "w.pth")
     found = read_state_dict(tmp_path / "w.pth")
@@ -61,43 +57,112 @@ def test_nests_and_prefixes_of_training_programs_are_taken_off(tmp_path, wrap):
     assert all(torch.equal(found[name], state[name]) for name in state)
 
 
-class Opinion:
-    """What a careless checkpoint holds beside its weights."""
+class Settings:
+    """An object that some checkpoints contain besides the weights."""
 
 
 def test_a_pickle_that_would_run_code_is_refused_by_name(tmp_path):
-    torch.save({"state_dict": {"a": torch.zeros(1)}, "args": Opinion()}, tmp_path / "w.pth")
-    with pytest.raises(WeightsError, match=r"w\.pth holds .*Opinion beside weights") as caught:
+    torch.save({"state_dict": {"a": torch.zeros(1)}, "args": Settings()}, tmp_path / "w.pth")
+    with pytest.raises(WeightsError, match=r"w\.pth contains .*Settings besides weights") as caught:
         read_state_dict(tmp_path / "w.pth")
     assert "model.state_dict()" in caught.value.hint
 
 
-def test_files_that_are_no_weights_say_so(tmp_path):
-    def refuses(file, content, message):
-        (tmp_path / file).write_bytes(content)
-        with pytest.raises(WeightsError, match=message):
-            read_state_dict(tmp_path / file)
+@pytest.fixture
+def refusal(tmp_path):
+    """Returns a function that writes a file and returns the error of reading it."""
 
-    whole = safetensors.torch.save({"a": torch.zeros(64)})
-    torch.save({"a": torch.zeros(64)}, tmp_path / "whole.pth")
-    pickled = (tmp_path / "whole.pth").read_bytes()
-    refuses("cut.safetensors", whole[:-16], r"cut\.safetensors cannot be read")
-    refuses("pointer.safetensors", b"version https://git-lfs.github.com/spec/v1\n", "cannot be read")
-    refuses("empty.safetensors", b"", "cannot be read")
-    refuses("cut.pth", pickled[: len(pickled) // 2], r"cut\.pth cannot be read")
-    refuses("empty.pth", b"", "cannot be read")
-    refuses("page.pth", b"<html>not found</html>", "cannot be read: it is no pickled checkpoint")
-    refuses("list.pth", pickle.dumps([1, 2]), r"list\.pth (holds no named weights, but list|cannot be read)")
-    refuses("photo.jpg", b"\xff\xd8", r"photo\.jpg is not a weights file")
+    def read(name, content):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(WeightsError) as caught:
+            read_state_dict(tmp_path / name)
+        return caught.value
+
+    return read
+
+
+def pickled(value):
+    buffer = io.BytesIO()
+    torch.save(value, buffer)
+    return buffer.getvalue()
+
+
+def test_truncated_files_are_refused(refusal):
+    tensors = {"a": torch.zeros(64)}
+    error = refusal("cut.safetensors", safetensors.torch.save(tensors)[:-16])
+    assert "cut.safetensors cannot be read: " in error.message
+    content = pickled(tensors)
+    error = refusal("cut.pth", content[: len(content) // 2])
+    assert "cut.pth cannot be read: " in error.message
+    assert (
+        error.hint == f"Copy or download it again: its {len(content) // 2:,} bytes are truncated, or of another format."
+    )
+
+
+@pytest.mark.parametrize("name", ["w.safetensors", "w.pth", "w.bin"])
+@pytest.mark.parametrize(
+    ("content", "kind", "hint"),
+    [
+        (b"", "an empty file", "download it again"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 46\n", "a Git LFS pointer", "git lfs pull"),
+        (b"\n<!DOCTYPE html><title>Not found</title>", "a web page", "download the file that the page links to"),
+        (b"\x1f\x8b\x08\x00 compressed", "a gzip archive", "gunzip"),
+        (b"\x89HDF\r\n\x1a\n", "an HDF5 file, as written by Keras", "PyTorch state dict"),
+    ],
+)
+def test_files_of_other_kinds_are_named_with_the_way_out(refusal, name, content, kind, hint):
+    error = refusal(name, content)
+    assert error.message.endswith(f"{name} is {kind}, not a file of weights.")
+    assert hint in error.hint
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+def test_a_torchscript_program_is_named_and_its_weights_can_be_saved(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    network = torch.nn.Linear(2, 1)
+    torch.jit.save(torch.jit.script(network), "jit.pt")
+    with pytest.raises(WeightsError, match=r"jit\.pt is a TorchScript program, not a file of weights") as caught:
+        read_state_dict(Path("jit.pt"))
+    command = caught.value.hint.removeprefix("Save its weights alone: ").removesuffix(".")
+    exec(command, {"torch": torch})
+    assert torch.equal(read_state_dict(Path("weights.pth"))["weight"], network.weight)
+
+
+def test_a_wrong_suffix_is_named(refusal):
+    error = refusal("w.pth", safetensors.torch.save({"a": torch.zeros(2)}))
+    assert (error.message.partition(" is ")[2], error.hint) == (
+        "a safetensors file, not a file of weights.",
+        "Rename it to end in .safetensors.",
+    )
+    error = refusal("w.safetensors", pickled({"a": torch.zeros(2)}))
+    assert error.hint == "Rename it to end in .pth."
+    assert "w.jpg is not a weights file" in refusal("w.jpg", b"\xff\xd8").message
+
+
+def test_files_without_named_tensors_are_refused(refusal):
+    assert "cannot be read: it is not a pickled checkpoint" in refusal("text.pth", b"no weights at all").message
+    assert "contains no named tensors, but list" in refusal("list.pth", pickled([torch.zeros(1)])).message
+    assert "contains no named tensors, but dict" in refusal("empty.pth", pickled({})).message
+
+
+def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(WeightsError, match=r"There is no weights file .*absent\.pth") as caught:
         read_state_dict(tmp_path / "absent.pth")
     assert "--weights none" in caught.value.hint
 
 
-# Loading into a backbone
+def test_any_exception_of_torch_load_is_a_weights_error(tmp_path, monkeypatch):
+    def load(*args, **options):
+        raise struct.error("unpack requires a buffer of 4 bytes")
+
+    monkeypatch.setattr(torch, "load", load)
+    file = tmp_path / "w.pth"
+    file.write_bytes(b"spoilt")
+    with pytest.raises(WeightsError, match="cannot be read: unpack requires a buffer of 4 bytes"):
+        read_state_dict(file)
 
 
-def test_everything_that_fits_is_loaded(state):
+def test_matching_entries_are_loaded(state):
     backbone = small_backbone()
     report = load_backbone(backbone, {**state, "fc.weight": torch.zeros(2, 6), "fc.bias": torch.zeros(2)}, source="f")
     assert torch.equal(backbone.body["end"].weight, state["body.end.weight"])
@@ -115,7 +180,7 @@ def test_other_float_types_become_float32(state, dtype):
     torch.testing.assert_close(backbone.body["end"].weight, state["body.end.weight"], rtol=1e-2, atol=1e-2)
 
 
-def test_the_weights_of_a_run_are_understood(state):
+def test_the_weights_of_a_run_are_loaded(state):
     run = {f"backbone.{name}": tensor for name, tensor in state.items()} | {"head.linear.weight": torch.zeros(2, 6)}
     backbone = small_backbone()
     report = load_backbone(backbone, run, source="a run")
@@ -129,7 +194,7 @@ def test_old_files_may_lack_the_count_of_batches(state):
     assert not load_backbone(small_backbone(), state, source="f").missing
 
 
-def test_what_is_missing_or_of_another_shape_is_named_and_kept(state):
+def test_missing_and_mismatched_entries_are_named_and_keep_their_values(state):
     backbone = small_backbone()
     before = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
     del state["body.stem.0.bias"]
@@ -137,7 +202,7 @@ def test_what_is_missing_or_of_another_shape_is_named_and_kept(state):
     report = load_backbone(backbone, state, source="f.pth")
     assert report.missing == ("body.stem.0.bias",)
     assert report.mismatched == (("body.end.weight", (9, 4, 1, 1), (6, 4, 1, 1)),)
-    assert "of another shape: body.end.weight is 9x4x1x1 there and 6x4x1x1 here" in report.summary()
+    assert "different shape: body.end.weight is 9x4x1x1 in the file and 6x4x1x1 in the backbone" in report.summary()
     assert torch.equal(backbone.body["stem"][0].bias, before["body.stem.0.bias"])
     assert torch.equal(backbone.body["end"].weight, before["body.end.weight"])
 
@@ -147,55 +212,11 @@ def test_a_file_of_another_network_is_an_error_and_changes_nothing(state):
     before = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
     with pytest.raises(WeightsError, match=r"other\.pth does not fit .* 0% .* lacks body\.stem\.0\.weight") as caught:
         load_backbone(backbone, {"blocks.0.attn.qkv.weight": torch.zeros(3, 5)}, source="other.pth")
-    assert "begin with blocks.0.attn.qkv.weight (3x5)" in caught.value.hint
+    assert "it contains blocks.0.attn.qkv.weight (3x5)" in caught.value.hint
     wider = state | {"body.stem.0.weight": torch.zeros(8, 3, 3, 3)}
-    with pytest.raises(WeightsError, match=r"shapes differ: body\.stem\.0\.weight is 8x3x3x3 there and 4x3x3x3 here"):
+    with pytest.raises(WeightsError, match=r"shapes differ: body\.stem\.0\.weight is 8x3x3x3 in the file and 4x3x3x3"):
         load_backbone(backbone, wider, source="wider.pth")
     assert all(torch.equal(tensor, before[name]) for name, tensor in backbone.state_dict().items())
-
-
-# The shapes of features
-
-
-@pytest.mark.parametrize(
-    ("tokens", "image_size", "grid"),
-    [
-        (196, (224, 224), (14, 14)),
-        (140, (224, 160), (14, 10)),
-        (28, (100, 60), (7, 4)),  # a network that pads to whole patches of 16
-        (1, (16, 16), (1, 1)),
-        (197, (224, 224), None),  # a class token too many
-        (12, (224, 224), None),  # divisible, but no square
-        (0, (224, 224), None),
-    ],
-)
-def test_tokens_are_laid_out_in_the_aspect_of_the_image(tokens, image_size, grid):
-    assert token_grid(tokens, image_size) == grid
-
-
-def test_tokens_keep_their_place():
-    tokens = torch.arange(2 * 7 * 3).reshape(2, 7, 3)
-    laid_out = tokens_to_map(tokens, prefix=1, image_size=(32, 48))
-    assert laid_out.shape == (2, 3, 2, 3)
-    assert torch.equal(laid_out[1, :, 1, 2], tokens[1, 1 + 5])
-    with pytest.raises(PluginError, match="7 tokens cannot be laid out as a map of a 32 x 48 image"):
-        tokens_to_map(tokens, prefix=0, image_size=(32, 48))
-
-
-def test_widths_are_measured_and_impossible_sizes_named():
-    backbone = small_backbone()
-    assert measure(backbone, (8, 12), owner="small", hint="") == (6, 6)
-    assert backbone.training
-    assert backbone.body["stem"][1].num_batches_tracked == 0
-    with pytest.raises(ConfigError, match=r"small cannot take images of 2 x 2 pixels: .*Kernel size") as caught:
-        measure(backbone, (2, 2), owner="small", hint="Larger ones.")
-    assert caught.value.hint == "Larger ones."
-    backbone.forward = lambda images: (images, images)
-    with pytest.raises(PluginError, match=r"not \(N, D\) and \(N, C, h, w\)"):
-        measure(backbone, (8, 8), owner="small", hint="")
-
-
-# Real files
 
 
 @pytest.mark.skipif(TEST_DATA is None, reason="ZOO_TEST_DATA does not name the folder with real weights")
@@ -208,13 +229,14 @@ def test_widths_are_measured_and_impossible_sizes_named():
         ("timm", "mobilenetv2_100", "timm_mobilenetv2_100_padsame_imagenet"),
     ],
 )
-def test_real_files_fit_wholly(plugin, name, file):
+def test_real_files_match_completely(plugin, name, file):
     from zoo.plugins.options import NoOptions
     from zoo.plugins.specs import BackboneRequest
 
     if plugin == "timm":
-        from zoo_timm.backbone import build
         from zoo_timm.options import TimmOptions as Options
+
+        from zoo_timm.backbone import build
     else:
         from zoo_torchvision.backbone import build
 
@@ -225,14 +247,3 @@ def test_real_files_fit_wholly(plugin, name, file):
     assert not report.missing
     assert not report.mismatched
     assert len(report.skipped) == 2  # weight and bias of the output layer
-
-
-def test_whatever_a_broken_pickle_makes_torch_raise_is_told(tmp_path, monkeypatch):
-    def load(*args, **options):
-        raise struct.error("unpack requires a buffer of 4 bytes")
-
-    monkeypatch.setattr(torch, "load", load)
-    file = tmp_path / "w.pth"
-    file.write_bytes(b"spoilt")
-    with pytest.raises(WeightsError, match="cannot be read: unpack requires a buffer of 4 bytes"):
-        read_state_dict(file)

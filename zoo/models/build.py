@@ -1,7 +1,8 @@
-"""zoo.models.build."""
+"""Builds a classifier from the offers of plugins, checks their contracts, and loads the weights."""
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -9,16 +10,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from zoo.config import FinetuneConfig
-from zoo.errors import ConfigError, PluginError, WeightsError, ZooError
+from zoo.errors import PluginError, WeightsError, ZooError
 from zoo.models.classifier import Classifier
-from zoo.models.stages import check_stages
+from zoo.models.features import image_size_error
 from zoo.models.weights import load_backbone, read_state_dict
 from zoo.plugins.contracts import Backbone, Features, Head
 from zoo.plugins.losses import Criterion
-from zoo.plugins.registry import card_of
+from zoo.plugins.registry import get_card
 from zoo.plugins.specs import BackboneRequest, HeadRequest
-from zoo.preprocess import Preprocess
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,12 +33,18 @@ if TYPE_CHECKING:
 def build_backbone(
     offer: Offer[BackboneSpec], *, pretrained: bool, image_size: tuple[int, int], options: Any
 ) -> Backbone:
-    """Builds a backbone and checks, on a small batch, that it keeps the contract.
+    """Builds a backbone and checks its contract on a random image.
+
+    Args:
+        offer: The backbone.
+        pretrained: Whether to load its pretrained weights.
+        image_size: (height, width) in pixels.
+        options: An instance of the options of the spec.
 
     Raises:
-        WeightsError: Pretrained weights cannot be had.
-        ConfigError: The backbone cannot work at this image size.
-        PluginError: The plugin broke its contract.
+        WeightsError: The pretrained weights are not available.
+        ConfigError: The backbone does not work with this image size.
+        PluginError: The plugin failed or violates its contract.
     """
     request = BackboneRequest(pretrained=pretrained, image_size=image_size, options=options)
     backbone = offer.call("building", offer.spec.build, request)
@@ -47,8 +52,8 @@ def build_backbone(
         raise PluginError(f"{offer.name}: build returned {type(backbone).__name__}, not a zoo.Backbone.")
     for width in ("pooled_width", "map_width"):
         if not isinstance(getattr(backbone, width, None), int):
-            raise PluginError(f"{offer.name}: the backbone does not say its {width}, a whole number.")
-    offer.call("listing the stages of", check_stages, backbone, offer.name)
+            raise PluginError(f"{offer.name}: the {width} of the backbone is not a whole number.")
+    offer.call("listing the stages of", _check_stages, backbone, offer.name)
     _check_features(backbone, offer.name, image_size, pretrained=pretrained)
     return backbone
 
@@ -56,11 +61,19 @@ def build_backbone(
 def build_head(
     offer: Offer[HeadSpec], backbone: Backbone, *, outputs: int, dropout: float, criterion: Criterion, options: Any
 ) -> Head:
-    """Builds a head for a backbone; its fresh weights come from torch's global generator.
+    """Builds a head for a backbone and checks its contract; torch's global generator initialises its weights.
+
+    Args:
+        offer: The head.
+        backbone: The backbone whose features it takes.
+        outputs: Number of logits.
+        dropout: Dropout probability of the head's input, 0 to 1.
+        criterion: The loss.
+        options: An instance of the options of the spec.
 
     Raises:
-        ConfigError: An option does not fit the backbone's features.
-        PluginError: The plugin broke its contract.
+        ConfigError: An option does not fit the features of the backbone.
+        PluginError: The plugin failed or violates its contract.
     """
     request = HeadRequest(
         pooled_width=backbone.pooled_width,
@@ -78,59 +91,69 @@ def build_head(
 
 
 def _check_head(offer: Offer[HeadSpec], head: Head, backbone: Backbone, outputs: int) -> None:
-    chance = torch.Generator().manual_seed(0)  # the global one must go on where it was
+    generator = torch.Generator().manual_seed(0)  # leaves the global generator as it is
     shapes = (2, backbone.pooled_width), (2, backbone.map_width, 3, 3)
-    features = Features(*(torch.randn(shape, generator=chance) for shape in shapes))
-    with torch.no_grad(), _evaluating(head):
+    features = Features(*(torch.randn(shape, generator=generator) for shape in shapes))
+    with torch.no_grad(), _eval_mode(head):
         logits = offer.call("computing logits with", head, features)
         if not isinstance(logits, Tensor) or logits.shape != (2, outputs) or logits.dtype != torch.float32:
-            raise PluginError(f"{offer.name}: logits are {_described(logits)}, not {(2, outputs)} float32.")
+            raise PluginError(f"{offer.name}: the logits are {_describe(logits)}, not {(2, outputs)} float32.")
         loss = offer.call("computing the loss of", head.loss, logits, torch.tensor([0, outputs - 1]))
     if not isinstance(loss, Tensor) or loss.shape != () or not loss.is_floating_point():
-        raise PluginError(f"{offer.name}: a loss is {_described(loss)}, not a single number.")
-    for what, value in (("tensor of logits", logits), ("loss", loss)):
+        raise PluginError(f"{offer.name}: the loss is {_describe(loss)}, not a single number.")
+    for what, value in (("logits are", logits), ("loss is", loss)):
         if not value.isfinite().all():
-            raise PluginError(f"{offer.name}: of random features the {what} is not finite.")
+            raise PluginError(f"{offer.name}: the {what} not finite for random features.")
 
 
-def _described(value: object) -> str:
+def _describe(value: object) -> str:
     if not isinstance(value, Tensor):
         return type(value).__name__
     return f"{tuple(value.shape)} {str(value.dtype).removeprefix('torch.')}"
 
 
+def _check_stages(backbone: Backbone, name: str) -> None:
+    counts = Counter(parameter for stage in backbone.stages() for parameter in stage.parameters)
+    known = {parameter for parameter, _ in backbone.named_parameters()}
+    if twice := [parameter for parameter, count in counts.items() if count > 1]:
+        raise PluginError(f"{name}: the parameter '{min(twice)}' is in two stages.")
+    if wrong := set(counts) ^ known:
+        raise PluginError(f"{name}: stages() and named_parameters() disagree about '{min(wrong)}'.")
+
+
 def _check_features(backbone: Backbone, name: str, image_size: tuple[int, int], *, pretrained: bool) -> None:
-    chance = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
     try:
-        with torch.no_grad(), _evaluating(backbone):
-            features = backbone(torch.randn(1, 3, *image_size, generator=chance))
+        with torch.no_grad(), _eval_mode(backbone):
+            features = backbone(torch.randn(1, 3, *image_size, generator=generator))
     except ZooError:
         raise
     except Exception as error:
-        raise ConfigError(
-            f"{name} cannot take images of {image_size[0]} x {image_size[1]} pixels: {error}.",
-            hint="Choose another --image-size; 'zoo info' tells the size of its weights.",
-        ) from error
+        hint = "Choose another --image-size; 'zoo info' shows the size of its weights."
+        raise image_size_error(name, image_size, error, hint=hint) from error
     if not isinstance(features, Features):
         raise PluginError(f"{name}: forward returned {type(features).__name__}, not zoo.Features.")
     if not all(isinstance(each, Tensor) for each in features):
-        raise PluginError(f"{name}: features are {', '.join(type(each).__name__ for each in features)}, not tensors.")
+        types = ", ".join(type(each).__name__ for each in features)
+        raise PluginError(f"{name}: the features are {types}, not tensors.")
     pooled, map_ = tuple(features.pooled.shape), tuple(features.map.shape)
     if pooled != (1, backbone.pooled_width) or len(map_) != 4 or map_[:2] != (1, backbone.map_width):
         raise PluginError(
-            f"{name}: features are {pooled} and {map_}, "
+            f"{name}: the features are {pooled} and {map_}, "
             f"not (1, {backbone.pooled_width}) and (1, {backbone.map_width}, h, w)."
         )
     if any(each.dtype != torch.float32 for each in features):
-        raise PluginError(f"{name}: features are {' and '.join(map(_described, features))}, not float32.")
-    # Random weights may overflow in eval mode, before batch normalisations have seen anything; pretrained ones may not.
+        raise PluginError(f"{name}: the features are {' and '.join(map(_describe, features))}, not float32.")
+    # Random weights may overflow in eval mode, before batch normalisation has any statistics; pretrained ones may not.
     if pretrained and not all(each.isfinite().all() for each in features):
-        raise PluginError(f"{name}: of random noise the features are not all finite.", hint="Are its weights broken?")
+        raise PluginError(
+            f"{name}: the features of a random image are not finite.", hint="Its pretrained weights may be broken."
+        )
 
 
 @contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
-    """Puts a module into eval mode for the length of a block."""
+def _eval_mode(module: nn.Module) -> Iterator[None]:
+    """Puts a module into eval mode inside the block."""
     training = module.training
     module.eval()
     try:
@@ -141,12 +164,12 @@ def _evaluating(module: nn.Module) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """A classifier, with what is known of it.
+    """A classifier with its preprocessing.
 
     Attributes:
-        classifier: On the CPU, in float32.
+        classifier: The network, on the CPU, in float32.
         preprocess: How pixels become its input.
-        weights: What was loaded, in one line.
+        weights: One line about the loaded weights.
     """
 
     classifier: Classifier
@@ -154,8 +177,8 @@ class Model:
     weights: str
 
 
-def preprocess_for(config: FinetuneConfig, weights: Preprocess) -> Preprocess:
-    """Returns the preprocessing of the weights, at the size and with the crop that a configuration asks for."""
+def resolve_preprocess(config: FinetuneConfig, weights: Preprocess) -> Preprocess:
+    """Returns the preprocessing of the weights, with the image size and the crop of the configuration, if any."""
     if config.image_size is not None:
         weights = weights.at_size((config.image_size, config.image_size))
     return weights if config.eval_crop is None else weights.with_crop(config.eval_crop)
@@ -170,26 +193,26 @@ def assemble(
     weights: Path | None = None,
     load: bool = True,
 ) -> Model:
-    """Builds backbone and head and loads the weights. The head's fresh weights are decided by the seed.
+    """Builds the backbone and the head, and loads the weights of the backbone. The seed determines those of the head.
 
     Args:
-        config: What is asked for.
-        offers: As `find_offers` returns them.
-        classes: How many outputs the head has.
-        preprocess: How pixels become the network's input.
-        weights: A file that the backbone's weights are read from; None for pretrained ones and for none.
-        load: Whether to load the weights; without, the backbone's are random, for another process to overwrite.
+        config: The configuration.
+        offers: The result of `find_offers`.
+        classes: Number of outputs of the head.
+        preprocess: How pixels become the input of the network.
+        weights: A file with weights of the backbone; None for pretrained weights, and for none.
+        load: Whether to load the weights. Otherwise they stay random, for another process to overwrite.
 
     Raises:
-        WeightsError: The weights cannot be had or do not fit. Random values never stand in for them.
+        WeightsError: The weights are not available or do not fit; they are never replaced by random values.
         ConfigError: The image size or an option does not fit the backbone.
-        PluginError: A plugin broke its contract.
+        PluginError: A plugin failed or violates its contract.
     """
-    pretrained = card_of(offers.backbone).weights
+    pretrained = get_card(offers.backbone).weights
     if config.weights == "pretrained" and pretrained is None:
         raise WeightsError(
             f"{offers.backbone.name} has no pretrained weights.",
-            hint="Say --weights none to train from scratch, or give a file or a run.",
+            hint="Train from scratch with --weights none, or pass a file or a run.",
         )
     torch.manual_seed(config.seed)
     backbone = build_backbone(
@@ -199,7 +222,7 @@ def assemble(
         options=offers.backbone_options,
     )
     source = _load(backbone, config, weights, pretrained) if load else ""
-    torch.manual_seed(config.seed)  # however many draws the backbone took, the head starts from the same values
+    torch.manual_seed(config.seed)  # so that the head does not depend on how the backbone was initialised
     head = build_head(
         offers.head,
         backbone,

@@ -1,4 +1,4 @@
-"""A backbone and a head make a classifier: built from specs, checked, frozen in parts, sorted into parameter groups."""
+"""The classifier, a backbone with a head, and its frozen stages in training."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _NORMS_WITH_STATISTICS = nn.modules.batchnorm._BatchNorm
 
 
 class Classifier(nn.Module):
-    """A backbone with a head on it.
+    """A backbone with a head.
 
     Args:
-        backbone: Gives features.
-        head: Makes logits of them.
+        backbone: Maps images to features.
+        head: Maps features to logits.
     """
 
     def __init__(self, backbone: Backbone, head: Head) -> None:
@@ -33,12 +33,16 @@ class Classifier(nn.Module):
         return logits
 
     def like(self, backbone: Backbone, head: Head) -> Classifier:
-        """Returns a classifier of the same kind that consists of other modules."""
+        """Returns a classifier of the same class with other modules."""
         return Classifier(backbone, head)
 
 
 def freeze(classifier: Classifier, stages: int | None) -> None:
-    """Keeps the weights of the first `stages` stages of the backbone from learning; of all of them for None.
+    """Freezes the first stages of the backbone, and unfreezes the others.
+
+    Args:
+        classifier: Changed in place.
+        stages: Number of stages to freeze; None freezes all.
 
     Raises:
         ConfigError: The backbone has fewer stages.
@@ -48,7 +52,7 @@ def freeze(classifier: Classifier, stages: int | None) -> None:
         names = ", ".join(stage.name for stage in known)
         raise ConfigError(
             f"finetune: option 'freeze' is {stages}, but the backbone has {len(known)} stages.",
-            hint=f"Its stages: {names}. Write --freeze all for all of them.",
+            hint=f"Its stages are {names}. --freeze all freezes all of them.",
         )
     frozen = {name for stage in known[:stages] for name in stage.parameters}
     for name, parameter in classifier.backbone.named_parameters():
@@ -56,10 +60,14 @@ def freeze(classifier: Classifier, stages: int | None) -> None:
 
 
 def set_training(classifier: Classifier, *, freeze_norm_stats: bool) -> None:
-    """Puts the classifier into train mode, but what is frozen into eval mode.
+    """Puts a classifier into train mode, except frozen modules, which go into eval mode.
 
-    A module all of whose own parameters are frozen must not drop paths or move its batch statistics either. With
-    `freeze_norm_stats` no batch normalisation of the backbone does, though its scale and shift go on learning.
+    A module whose parameters are all frozen must neither apply stochastic depth nor update batch statistics.
+
+    Args:
+        classifier: Changed in place.
+        freeze_norm_stats: Whether to keep all batch normalisations of the backbone in eval mode; their scale and shift
+            still train.
     """
     classifier.train()
     for module in classifier.backbone.modules():

@@ -1,4 +1,4 @@
-"""The shapes of features: tokens laid out as a map, and what a backbone gives for an image size. Imports torch."""
+"""The shapes of features: tokens reshaped to a map, and the widths of a backbone's features. Imports torch."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 def token_grid(tokens: int, image_size: tuple[int, int]) -> tuple[int, int] | None:
-    """Returns the grid (height, width) on which `tokens` cells cover an image, or None where none fits.
+    """Returns the grid (rows, columns) of the tokens of an image, or None if no grid fits.
 
-    Cells are as good as square, so the grid has the image's aspect, up to the part of a cell that rounding takes.
+    Tokens are square, so the grid has the aspect ratio of the image, up to rounding.
 
     Args:
-        tokens: How many tokens there are, prefix tokens (class, registers) left out.
-        image_size: (height, width) of the image in pixels.
+        tokens: Number of tokens, without prefix tokens (class, registers).
+        image_size: (height, width) in pixels.
     """
     height, width = image_size
     rows = round((tokens * height / width) ** 0.5)
@@ -32,55 +32,68 @@ def token_grid(tokens: int, image_size: tuple[int, int]) -> tuple[int, int] | No
 
 
 def tokens_to_map(tokens: Tensor, *, prefix: int, image_size: tuple[int, int]) -> Tensor:
-    """Lays tokens ``(N, prefix + h * w, C)`` out as a map ``(N, C, h, w)``; prefix tokens are dropped.
+    """Reshapes tokens ``(N, prefix + h * w, C)`` to a map ``(N, C, h, w)``, without the prefix tokens.
+
+    Args:
+        tokens: The output of a transformer.
+        prefix: Number of prefix tokens (class, registers).
+        image_size: (height, width) in pixels.
 
     Raises:
-        PluginError: The number of tokens fits no grid of the image's aspect.
+        PluginError: The number of tokens fits no grid with the aspect ratio of the image.
     """
     n, length, channels = tokens.shape
     grid = token_grid(length - prefix, image_size)
     if grid is None:
         raise PluginError(
-            f"{length - prefix} tokens cannot be laid out as a map of a {image_size[0]} x {image_size[1]} image."
+            f"{length - prefix} tokens do not form a grid for images of {image_size[0]} x {image_size[1]} pixels."
         )
     return tokens[:, prefix:].transpose(1, 2).reshape(n, channels, *grid)
 
 
-def measure(backbone: Backbone, image_size: tuple[int, int], *, owner: str, hint: str) -> tuple[int, int]:
-    """Returns the widths (D of pooled, C of map) that a backbone gives, found by running one black image.
+def measure_widths(backbone: Backbone, image_size: tuple[int, int], *, owner: str, hint: str) -> tuple[int, int]:
+    """Returns the widths of a backbone's features (D of pooled, C of map), measured with one black image.
 
-    One forward pass costs little beside what follows, and shows what no attribute tells for every network: that the
-    image size works, and how wide the features really are.
+    A forward pass is cheap compared to what follows, and no attribute of all networks shows whether an image size works
+    and how wide the features really are.
 
     Args:
-        backbone: Left in the mode it is in.
+        backbone: The network; its mode does not change.
         image_size: (height, width) in pixels.
-        owner: The network's name, for the message.
-        hint: What to do where the image size does not work.
+        owner: Name of the network, for messages.
+        hint: What to do if the image size does not work.
 
     Raises:
-        ConfigError: The network cannot take images of this size.
-        PluginError: The network's features are not of the shapes that the contract asks for.
+        ConfigError: The network does not accept images of this size.
+        PluginError: The features do not have the shapes that the contract requires.
     """
     training = backbone.training
     backbone.eval()
     try:
         with torch.no_grad():
             pooled, feature_map = backbone(torch.zeros(1, 3, *image_size))
-    # Every library has its own way of refusing a size; what is wrong with a network would fail at every size.
+    # Each library refuses a size with an exception of its own; a broken network would fail at every size.
     except (RuntimeError, ValueError, AssertionError, IndexError, ZeroDivisionError) as error:
-        raise wrong_size(owner, image_size, error, hint=hint) from error
+        raise image_size_error(owner, image_size, error, hint=hint) from error
     finally:
         backbone.train(training)
     if pooled.ndim != 2 or feature_map.ndim != 4 or 0 in feature_map.shape:
         raise PluginError(
-            f"{owner} gives features of shapes {tuple(pooled.shape)} and {tuple(feature_map.shape)}, "
+            f"The features of {owner} have the shapes {tuple(pooled.shape)} and {tuple(feature_map.shape)}, "
             "not (N, D) and (N, C, h, w)."
         )
     return pooled.shape[1], feature_map.shape[1]
 
 
-def wrong_size(owner: str, image_size: tuple[int, int], error: Exception, *, hint: str) -> ConfigError:
-    """Returns the error that says in one line why a network cannot take images of a size."""
+def image_size_error(owner: str, image_size: tuple[int, int], error: Exception, *, hint: str) -> ConfigError:
+    """Returns the error that says, in one line, why a network does not accept images of a size.
+
+    Args:
+        owner: Name of the network.
+        image_size: (height, width) in pixels.
+        error: The exception that the network raised.
+        hint: What to do.
+    """
     reason = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
-    return ConfigError(f"{owner} cannot take images of {image_size[0]} x {image_size[1]} pixels: {reason}.", hint=hint)
+    size = f"{image_size[0]} x {image_size[1]} pixels"
+    return ConfigError(f"{owner} does not accept images of {size}: {reason}.", hint=hint)

@@ -1,4 +1,4 @@
-"""Which backbone and head a configuration names, found and checked before torch is imported."""
+"""Finds the backbone and the head of a configuration and checks their options, without importing torch."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offers:
-    """The plugins' answer to the names in a configuration.
+    """The backbone and the head of a configuration.
 
     Attributes:
-        backbone: What will be built.
-        head: What will be built on it.
-        backbone_options: An instance of the backbone's options.
-        head_options: An instance of the head's options.
+        backbone: The backbone.
+        head: The head.
+        backbone_options: An instance of the options of the backbone.
+        head_options: An instance of the options of the head.
     """
 
     backbone: Offer[BackboneSpec]
@@ -32,11 +32,11 @@ class Offers:
 
 
 def find_offers(config: FinetuneConfig, registry: Registry) -> Offers:
-    """Looks up the names of a configuration, and checks the options given to them. Imports no torch.
+    """Returns the backbone and the head that a configuration names, with validated options. Does not import torch.
 
     Raises:
         UnknownNameError: No plugin offers the backbone or the head.
-        ConfigError: One of their options is wrong.
+        ConfigError: One of their options is invalid.
     """
     backbone, head = registry.find(BACKBONE, config.backbone), registry.find(HEAD, config.head)
     return Offers(

@@ -1,4 +1,4 @@
-"""How the machine is set while a network trains: memory, float32 arithmetic, kernels. All is put back afterwards."""
+"""Settings of the process while a network runs: memory, float32 precision, kernels. All are restored afterwards."""
 
 from __future__ import annotations
 
@@ -17,66 +17,67 @@ if TYPE_CHECKING:
     from zoo.models.precision import Precision
 
 # Parameters of glibc's mallopt(3), from malloc.h, and their defaults there.
-_TRIM_THRESHOLD, _TRIM_DEFAULT = -1, 128 << 10
-_MMAP_MAX, _MMAP_DEFAULT = -4, 65536
-_NEVER = 2**31 - 1
+_TRIM_THRESHOLD, _DEFAULT_TRIM_THRESHOLD = -1, 128 << 10
+_MMAP_MAX, _DEFAULT_MMAP_MAX = -4, 65536
+_NEVER_TRIM = 2**31 - 1
 # https://docs.kernel.org/scheduler/sched-stats.html
 _TASKS = Path("/proc/self/task")
 
 
 @contextmanager
-def tuned_for(precision: Precision) -> Iterator[None]:
-    """Sets the machine for training in a precision, and puts everything back at the end."""
+def tuned_runtime(precision: Precision) -> Iterator[None]:
+    """Applies the fastest settings for training in a precision inside the block."""
     if precision.device.type == "cuda":
-        with float32_arithmetic(precision), _timed_kernels():
+        with float32_precision(precision), _benchmarked_kernels():
             yield
     elif precision.device.type == "cpu":
-        with keeping_freed_memory():
+        with keep_freed_memory():
             yield
     else:
         yield
 
 
 @contextmanager
-def keeping_freed_memory() -> Iterator[None]:
-    """Keeps memory that a training step frees for the next step, where the C library is glibc.
+def keep_freed_memory() -> Iterator[None]:
+    """Keeps the memory that a training step frees for the next step, if the C library is glibc.
 
-    By default glibc asks the system for each large tensor and gives it back at once, and the system clears every page
-    anew: 77,000 page faults in a step of resnet18, and a sixth of its time. Not done where the environment sets the
-    allocator (``MALLOC_...``, ``GLIBC_TUNABLES``) already.
+    By default, glibc requests memory from the system for each large tensor and returns it at once, and the system
+    clears every page again: 77,000 page faults per step of resnet18, a sixth of its time. Does nothing if the
+    environment configures the allocator (``MALLOC_...``, ``GLIBC_TUNABLES``).
     """
-    chosen = any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ)
-    if chosen or platform.libc_ver()[0] != "glibc":
+    configured = any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ)
+    if configured or platform.libc_ver()[0] != "glibc":
         yield
         return
     libc = ctypes.CDLL(None)
     libc.mallopt(_MMAP_MAX, 0)
-    libc.mallopt(_TRIM_THRESHOLD, _NEVER)
+    libc.mallopt(_TRIM_THRESHOLD, _NEVER_TRIM)
     try:
         yield
     finally:
-        libc.mallopt(_MMAP_MAX, _MMAP_DEFAULT)
-        libc.mallopt(_TRIM_THRESHOLD, _TRIM_DEFAULT)
+        libc.mallopt(_MMAP_MAX, _DEFAULT_MMAP_MAX)
+        libc.mallopt(_TRIM_THRESHOLD, _DEFAULT_TRIM_THRESHOLD)
         libc.malloc_trim(0)
 
 
-def processor_times() -> tuple[int, int] | None:
-    """Returns the nanoseconds that the threads of this process ran, and waited for a processor; None but on Linux."""
+def read_thread_times() -> tuple[int, int] | None:
+    """Returns how long the threads of this process ran and waited for a processor, in ns; None except on Linux."""
     ran = waited = 0
     try:
         for file in _TASKS.glob("*/schedstat"):
             task = file.read_text(encoding="ascii").split()
             ran, waited = ran + int(task[0]), waited + int(task[1])
-    except (OSError, ValueError, IndexError):  # a thread has just ended, or the kernel does not count
+    except (OSError, ValueError, IndexError):  # a thread has just ended, or the kernel keeps no statistics
         return None
     return (ran, waited) if ran else None
 
 
 @contextmanager
-def float32_arithmetic(precision: Precision) -> Iterator[None]:
-    """Lets float32 products be rounded to TF32 or not; torch by itself does so in convolutions alone. On CUDA only.
+def float32_precision(precision: Precision) -> Iterator[None]:
+    """Allows or forbids TF32 for float32 products on CUDA inside the block; torch's default is TF32 in convolutions.
 
-    The older of torch's two interfaces: its compiler still reads it, which fails once the newer one has been used.
+    This uses the older of torch's two interfaces, because its compiler still reads the older one, which fails once the
+    newer one was used.
     """
     if precision.device.type != "cuda":
         yield
@@ -92,10 +93,10 @@ def float32_arithmetic(precision: Precision) -> Iterator[None]:
 
 
 @contextmanager
-def _timed_kernels() -> Iterator[None]:
-    """Lets cuDNN time its algorithms for a shape when it first meets it: a training has two or three shapes in all."""
+def _benchmarked_kernels() -> Iterator[None]:
+    """Lets cuDNN benchmark its algorithms for each new shape; in training there are only two or three."""
     before = torch.backends.cudnn.benchmark
-    # Which one is fastest may differ from run to run, and with it the rounding.
+    # The fastest algorithm, and thus the rounding, may differ from run to run.
     torch.backends.cudnn.benchmark = not torch.are_deterministic_algorithms_enabled()
     try:
         yield

@@ -1,10 +1,11 @@
-"""Reads weights from files and loads them into backbones, saying what fitted and what did not. Imports torch."""
+"""Reads files of weights, and loads them into backbones. Imports torch."""
 
 from __future__ import annotations
 
 import pickle
 import re
 import warnings
+import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,25 +24,32 @@ if TYPE_CHECKING:
     from zoo.plugins.contracts import Backbone
 
 _PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".tar")
-# An average of the weights, where a checkpoint holds one, is what its training was evaluated with.
-_NESTS = ("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model")
-# Put before every name by DistributedDataParallel, torch.compile and Lightning.
-_WRAPPERS = ("module.", "_orig_mod.", "model.")
+# Averaged weights first: the training that wrote them evaluated the average.
+_STATE_DICT_KEYS = ("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model")
+# Added to every name by DistributedDataParallel, torch.compile and Lightning.
+_WRAPPER_PREFIXES = ("module.", "_orig_mod.", "model.")
 _RUN_PREFIX = "backbone."
-# Under this share of the parameter values it is another network's file, whatever a few equal names say.
-_ENOUGH = 0.5
+# A file with a smaller share of the parameter values belongs to another network, even if some names are equal.
+_MIN_SHARE = 0.5
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+# How files of other kinds begin: what they are, and what to do about them.
+_SIGNATURES = (
+    (b"\x1f\x8b", "a gzip archive", "Unpack it with 'gunzip' first."),
+    (b"\x89HDF\r\n", "an HDF5 file, as written by Keras", "Convert it to a PyTorch state dict first."),
+)
+_PICKLE_SIGNATURES = (b"PK", b"\x80\x02")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadReport:
-    """What became of the entries of a state dict.
+    """Which entries of a state dict were loaded into a backbone.
 
     Attributes:
-        source: Where the entries came from.
-        loaded: Names, as the backbone has them, of what was loaded.
-        skipped: Names, as the file has them, that have no place in the backbone; an output layer, say.
-        missing: Names of the backbone that the file lacks; kept as they were initialised.
-        mismatched: Name, the file's shape, the backbone's shape; kept as they were initialised.
+        source: The origin of the entries, for messages.
+        loaded: Names in the backbone of the loaded entries.
+        skipped: Names in the file that the backbone does not have, such as those of an output layer.
+        missing: Names in the backbone that the file does not have; they keep their initial values.
+        mismatched: Name, shape in the file and shape in the backbone; they keep their initial values.
     """
 
     source: str
@@ -53,23 +61,24 @@ class LoadReport:
     def summary(self) -> str:
         """Returns ``"120 entries loaded from f.pth; skipped: fc.weight, fc.bias"``."""
         parts = [f"{len(self.loaded)} entries loaded from {self.source}"]
-        for word, names in (("skipped", self.skipped), ("missing", self.missing)):
+        for outcome, names in (("skipped", self.skipped), ("missing", self.missing)):
             if names:
-                parts.append(f"{word}: {_few(names)}")
+                parts.append(f"{outcome}: {_shorten(names)}")
         if self.mismatched:
-            parts.append(f"of another shape: {_few(_describe_mismatches(self.mismatched))}")
+            parts.append(f"different shape: {_shorten(_describe_mismatches(self.mismatched))}")
         return "; ".join(parts)
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Reads the tensors of a ``.safetensors`` file or of a pickled checkpoint, on the CPU, in the file's own types.
+    """Reads the tensors of a ``.safetensors`` file or a pickled checkpoint, on the CPU, with the dtypes of the file.
 
-    A pickle is read with ``weights_only=True``: no code of its author runs. Checkpoints that nest the weights under
-    ``state_dict``, ``model`` and the like are unwrapped (an average, ``state_dict_ema``, comes first), prefixes of
-    DistributedDataParallel, torch.compile and Lightning taken off, entries other than tensors left out.
+    Pickles are read with ``weights_only=True``, which runs no code of their author. If the weights are nested under
+    ``state_dict``, ``model`` or similar keys, they are unwrapped; averaged weights (``state_dict_ema``) take
+    precedence. The prefixes of DistributedDataParallel, torch.compile and Lightning, and entries that are not tensors,
+    are removed.
 
     Raises:
-        WeightsError: There is no such file, it is no checkpoint, it is truncated, or it holds more than plain weights.
+        WeightsError: There is no such file, it is not a checkpoint, it is truncated, or it contains more than weights.
     """
     if not path.is_file():
         raise WeightsError(f"There is no weights file {path}.", hint=f"Check the path. {WEIGHTS_HINT}")
@@ -83,126 +92,175 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
 
 
 def load_backbone(backbone: Backbone, state: Mapping[str, Tensor], *, source: str) -> LoadReport:
-    """Loads what fits of a state dict into a backbone; 16-bit values become float32.
+    """Loads the matching entries of a state dict into a backbone; 16-bit values become float32.
 
-    Understood are the original library's names (`Backbone.adapt_state_dict`), the backbone's own, and those of a
-    whole model of this zoo (``backbone.*``, ``head.*``).
+    The entries may have the names of the original library (see `Backbone.adapt_state_dict`), of the backbone, or of a
+    classifier of this zoo (``backbone.*``, ``head.*``).
 
     Args:
         backbone: Changed in place.
-        state: Names and tensors of any float type.
-        source: Where they come from, for messages.
+        state: Tensors of any float dtype by name.
+        source: The origin of the tensors, for messages.
 
     Raises:
-        WeightsError: Less than half of the backbone's parameter values are in the file; nothing was changed.
+        WeightsError: The file has less than half of the parameter values of the backbone, which is not changed then.
     """
-    theirs = backbone.adapt_state_dict(_in_full(state))
-    # Entries are laid over the backbone's own state dict: some networks refuse one without its version metadata.
+    theirs = backbone.adapt_state_dict(_normalise(state))
+    # The entries update the state dict of the backbone, because some networks refuse one without version metadata.
     ours = backbone.state_dict()
-    placed = {name: tensor for name, tensor in theirs.items() if name in ours}
-    fitting = {name: tensor for name, tensor in placed.items() if tensor.shape == ours[name].shape}
+    known = {name: tensor for name, tensor in theirs.items() if name in ours}
+    fitting = {name: tensor for name, tensor in known.items() if tensor.shape == ours[name].shape}
     report = LoadReport(
         source=source,
         loaded=tuple(fitting),
         skipped=tuple(name for name in theirs if name not in ours),
-        # A count of batches that old files lack and nothing reads.
-        missing=tuple(name for name in ours if name not in placed and not name.endswith("num_batches_tracked")),
+        # Old files lack the number of batches, which nothing reads.
+        missing=tuple(name for name in ours if name not in known and not name.endswith("num_batches_tracked")),
         mismatched=tuple(
             (name, tuple(tensor.shape), tuple(ours[name].shape))
-            for name, tensor in placed.items()
+            for name, tensor in known.items()
             if name not in fitting
         ),
     )
-    _require_enough(backbone, report, state)
+    _require_match(backbone, report, state)
     ours.update({name: tensor.to(ours[name].dtype) for name, tensor in fitting.items()})
     backbone.load_state_dict(ours)
     return report
+
+
+def unreadable_weights(path: Path, reason: str) -> WeightsError:
+    """Returns the error for a file of weights that cannot be read.
+
+    Args:
+        path: The file. If it begins like a file of another kind, the message names that kind and what to do.
+        reason: The message of the library that failed, for files of unknown content.
+    """
+    kind, hint = _identify(path)
+    if kind:
+        return WeightsError(f"{path} is {kind}, not a file of weights.", hint=hint)
+    first_line = reason.strip().partition("\n")[0].rstrip(".") or "it ends too early"
+    return WeightsError(
+        f"The weights file {path} cannot be read: {first_line}.",
+        hint=f"Copy or download it again: its {path.stat().st_size:,} bytes are truncated, or of another format.",
+    )
+
+
+def _identify(path: Path) -> tuple[str, str]:
+    """Returns what a file that is not a file of weights contains, and what to do; empty if that is unknown."""
+    with path.open("rb") as file:
+        start = file.read(512)
+    text = start.lstrip().lower()
+    if not start:
+        return "an empty file", "Copy or download it again."
+    if start.startswith(_LFS_POINTER):
+        return "a Git LFS pointer", "Run 'git lfs pull' in its repository to download the weights."
+    if text.startswith((b"<!doctype html", b"<html")):
+        return "a web page", "Its address is that of a page; download the file that the page links to."
+    if _is_torchscript(path):
+        command = f"torch.save(torch.jit.load('{path.name}').state_dict(), 'weights.pth')"
+        return "a TorchScript program", f"Save its weights alone: {command}."
+    if path.suffix.lower() == ".safetensors" and start.startswith(_PICKLE_SIGNATURES):
+        return "a pickled checkpoint", "Rename it to end in .pth."
+    if path.suffix.lower() != ".safetensors" and start[8:10] == b'{"':
+        return "a safetensors file", "Rename it to end in .safetensors."
+    return next(((kind, hint) for signature, kind, hint in _SIGNATURES if start.startswith(signature)), ("", ""))
+
+
+def _is_torchscript(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("/constants.pkl") for name in archive.namelist())
+    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError):
+        return False
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return safetensors.torch.load_file(path, device="cpu")
     except (safetensors.SafetensorError, OSError) as error:
-        raise _unreadable(path, str(error)) from error
+        raise unreadable_weights(path, str(error)) from error
 
 
 def _read_pickle(path: Path) -> Any:
     try:
         with warnings.catch_warnings():
-            # Of unusual pickle protocols; what really cannot be read is an error below.
+            # torch warns about unusual pickle protocols; files that it cannot read are errors below.
             warnings.simplefilter("ignore", UserWarning)
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         refused = re.search(r"Unsupported (?:global|class): (?:GLOBAL )?(\S+)", str(error))
         if refused is None:
-            raise _unreadable(path, "it is no pickled checkpoint") from error
+            raise unreadable_weights(path, "it is not a pickled checkpoint") from error
         raise WeightsError(
-            f"{path} holds {refused[1]} beside weights; reading it would run its author's code.",
-            hint="Save the weights alone, where you trust the file: torch.save(model.state_dict(), 'weights.pth').",
+            f"{path} contains {refused[1]} besides weights; reading it would run code of its author.",
+            hint="If you trust the file, save the weights alone: torch.save(model.state_dict(), 'weights.pth').",
         ) from error
-    # What torch.load raises for a truncated or foreign file depends on where in it the damage is: almost anything.
+    # torch.load raises almost anything for a truncated or foreign file, depending on where the damage is.
     except Exception as error:
-        raise _unreadable(path, str(error)) from error
-
-
-def _unreadable(path: Path, reason: str) -> WeightsError:
-    first_line = reason.strip().partition("\n")[0].rstrip(".") or "it ends too early"
-    return WeightsError(
-        f"The weights file {path} cannot be read: {first_line}.",
-        hint=f"It is truncated, or no such file ({path.stat().st_size} bytes); get it again.",
-    )
+        raise unreadable_weights(path, str(error)) from error
 
 
 def _unwrap(content: Any, path: Path) -> dict[str, Tensor]:
-    while isinstance(content, dict) and (nest := next((n for n in _NESTS if isinstance(content.get(n), dict)), None)):
-        content = content[nest]
+    while isinstance(content, dict):
+        key = next((key for key in _STATE_DICT_KEYS if isinstance(content.get(key), dict)), None)
+        if key is None:
+            break
+        content = content[key]
     entries = content.items() if isinstance(content, dict) else ()
     state = {name: value for name, value in entries if isinstance(name, str) and isinstance(value, Tensor)}
     if not state:
         raise WeightsError(
-            f"{path} holds no named weights, but {type(content).__name__}.",
-            hint="A weights file holds a state dict: torch.save(model.state_dict(), 'weights.pth').",
+            f"{path} contains no named tensors, but {type(content).__name__}.",
+            hint="A weights file contains a state dict: torch.save(model.state_dict(), 'weights.pth').",
         )
-    while prefix := next((p for p in _WRAPPERS if 2 * sum(name.startswith(p) for name in state) > len(state)), None):
+    while prefix := _common_prefix(state):
         state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
     return state
 
 
-def _in_full(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Takes a run's prefix off and makes 16-bit values float32, so that embeddings are resized in full precision."""
+def _common_prefix(state: Mapping[str, Tensor]) -> str:
+    """Returns the prefix of a wrapper that most names have, or an empty string."""
+    for prefix in _WRAPPER_PREFIXES:
+        if 2 * sum(name.startswith(prefix) for name in state) > len(state):
+            return prefix
+    return ""
+
+
+def _normalise(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Removes the prefix of a run, and converts floats to float32, so that embeddings are resized in full precision."""
     return {
         name.removeprefix(_RUN_PREFIX): tensor.float() if tensor.is_floating_point() else tensor
         for name, tensor in state.items()
     }
 
 
-def _require_enough(backbone: Backbone, report: LoadReport, state: Mapping[str, Tensor]) -> None:
+def _require_match(backbone: Backbone, report: LoadReport, state: Mapping[str, Tensor]) -> None:
     sizes = {name: parameter.numel() for name, parameter in backbone.named_parameters()}
     share = sum(sizes.get(name, 0) for name in report.loaded) / max(1, sum(sizes.values()))
-    if share >= _ENOUGH:
+    if share >= _MIN_SHARE:
         return
     if report.mismatched:
-        why = f"shapes differ: {_few(_describe_mismatches(report.mismatched))}"
+        reason = f"shapes differ: {_shorten(_describe_mismatches(report.mismatched))}"
     else:
-        why = f"the file lacks {_few(report.missing)}"
+        reason = f"the file lacks {_shorten(report.missing)}"
+    tensors = [f"{name} ({_format_shape(tuple(tensor.shape))})" for name, tensor in state.items()]
     raise WeightsError(
-        f"{report.source} does not fit this backbone: it has {share:.0%} of the backbone's weights; {why}.",
-        hint=f"It looks like the file of another network, whose weights begin with {_few(_shapes(state))}.",
+        f"{report.source} does not fit this backbone: it has {share:.0%} of the backbone's weights; {reason}.",
+        hint=f"It seems to belong to another network; it contains {_shorten(tensors)}.",
     )
 
 
 def _describe_mismatches(mismatched: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...]) -> list[str]:
-    return [f"{name} is {_by(theirs)} there and {_by(ours)} here" for name, theirs, ours in mismatched]
+    return [
+        f"{name} is {_format_shape(theirs)} in the file and {_format_shape(ours)} in the backbone"
+        for name, theirs, ours in mismatched
+    ]
 
 
-def _shapes(state: Mapping[str, Tensor]) -> list[str]:
-    return [f"{name} ({_by(tuple(tensor.shape))})" for name, tensor in state.items()]
-
-
-def _by(shape: tuple[int, ...]) -> str:
+def _format_shape(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape)) or "scalar"
 
 
-def _few(names: tuple[str, ...] | list[str], *, limit: int = 3) -> str:
+def _shorten(names: tuple[str, ...] | list[str], *, limit: int = 3) -> str:
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + more

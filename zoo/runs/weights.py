@@ -1,4 +1,4 @@
-"""zoo.runs.weights."""
+"""Saves and loads the weights of a run. Imports torch."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import safetensors
 import safetensors.torch
 
 from zoo.errors import RunError
+from zoo.models.weights import unreadable_weights
 from zoo.runs.run import WEIGHTS, Run
 from zoo.utils.files import atomic_write, require_regular_file
 
@@ -18,15 +19,19 @@ if TYPE_CHECKING:
 
 
 def save_weights(folder: Path, classifier: nn.Module) -> None:
-    """Writes ``model.safetensors``, whole or not at all."""
+    """Writes ``model.safetensors`` atomically.
+
+    Raises:
+        RunError: The disk is full, or the folder cannot be written to.
+    """
     state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in classifier.state_dict().items()}
-    content = safetensors.torch.save(state)  # in memory first: a full disk is then an OSError, which is told as one
-    with atomic_write(folder / WEIGHTS) as aside:
-        aside.write_bytes(content)
+    content = safetensors.torch.save(state)  # in memory first, so that a full disk raises an OSError in our code
+    with atomic_write(folder / WEIGHTS) as temporary:
+        temporary.write_bytes(content)
 
 
 def load_weights(run: Run, classifier: nn.Module) -> None:
-    """Loads the weights of a run into its classifier, every one of them.
+    """Loads all weights of a run into its classifier.
 
     Raises:
         RunError: The file is missing or broken, or belongs to another network.
@@ -36,12 +41,15 @@ def load_weights(run: Run, classifier: nn.Module) -> None:
         classifier.load_state_dict(safetensors.torch.load_file(run.weights_path, device="cpu"))
     except FileNotFoundError:
         raise RunError(
-            f"The run {run.path} has no {WEIGHTS}.", hint="It was stopped before its first epoch ended."
+            f"The run {run.path} has no {WEIGHTS}.", hint="It was stopped before the end of its first epoch."
         ) from None
-    except (safetensors.SafetensorError, OSError) as error:
-        raise RunError(f"{run.weights_path} cannot be read: {error}.", hint="Is the file cut off?") from error
+    except safetensors.SafetensorError as error:
+        unreadable = unreadable_weights(run.weights_path, str(error))
+        raise RunError(unreadable.message, hint=unreadable.hint) from error
+    except OSError as error:
+        raise RunError(f"{run.weights_path} cannot be read: {error}.") from error
     except RuntimeError as error:
         raise RunError(
             f"{run.weights_path} does not fit {run.record.backbone} with {run.record.head}: {error}",
-            hint="Was the run made with another version of the plugin? 'run.json' tells which.",
+            hint="The run may have been made with another version of the plugin; 'plugins' in run.json names it.",
         ) from error

@@ -1,0 +1,36 @@
+import dataclasses
+
+import pytest
+from fakes import FakePlugin, make_registry
+
+from zoo.config import make_config
+from zoo.errors import ConfigError, UnknownNameError
+from zoo.models.offers import find_offers
+from zoo.plugins.options import option
+from zoo.plugins.specs import HeadSpec
+
+
+def a_config(backbone="small", **values):
+    return make_config(backbone, **{"data": "colours", "head": "flat", **values})
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Wide:
+    width: int = option(3, minimum=1, help="width")
+
+
+def test_offers_come_with_validated_options():
+    registry = make_registry(FakePlugin(heads=[HeadSpec(name="wide", build=lambda request: None, options=Wide)]))
+    offers = find_offers(a_config(head="wide", head_options={"width": "5"}), registry)
+    assert (offers.backbone.name, offers.head.name) == ("fake/small", "fake/wide")
+    assert offers.head_options == Wide(width=5)
+    with pytest.raises(ConfigError, match="head wide has no option 'height'"):
+        find_offers(a_config(head="wide", head_options={"height": 1}), registry)
+    with pytest.raises(ConfigError, match="backbone small has no option 'depth'"):
+        find_offers(a_config(head="wide", backbone_options={"depth": 1}), registry)
+
+
+def test_an_unknown_name_lists_close_matches(registry):
+    with pytest.raises(UnknownNameError, match="There is no backbone 'smalll'") as caught:
+        find_offers(a_config("smalll"), registry)
+    assert "fake/small" in caught.value.hint
