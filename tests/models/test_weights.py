@@ -207,6 +207,28 @@ def test_missing_and_mismatched_entries_are_named_and_keep_their_values(state):
     assert torch.equal(backbone.body["end"].weight, before["body.end.weight"])
 
 
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_weights_that_are_not_finite_are_named_and_change_nothing(state, value):
+    backbone = small_backbone()
+    before = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
+    state["body.stem.0.weight"][0, 0] = value
+    state["body.end.bias"][0] = value
+    with pytest.raises(WeightsError) as caught:
+        load_backbone(backbone, state, source="w.pth")
+    assert caught.value.message == "w.pth has weights that are not finite: body.stem.0.weight, body.end.bias."
+    assert "diverged" in caught.value.hint
+    for name, tensor in backbone.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+
+
+def test_statistics_of_nan_are_an_error_and_an_output_layer_of_nan_is_not(state):
+    state["fc.weight"] = torch.full((2, 2), torch.nan)
+    assert load_backbone(small_backbone(), state, source="w.pth").skipped == ("fc.weight",)
+    state["body.stem.1.running_mean"][0] = torch.nan
+    with pytest.raises(WeightsError, match=r"not finite: body\.stem\.1\.running_mean"):
+        load_backbone(small_backbone(), state, source="w.pth")
+
+
 def test_a_file_of_another_network_is_an_error_and_changes_nothing(state):
     backbone = small_backbone()
     before = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}

@@ -103,7 +103,8 @@ def load_backbone(backbone: Backbone, state: Mapping[str, Tensor], *, source: st
         source: The origin of the tensors, for messages.
 
     Raises:
-        WeightsError: The file has less than half of the parameter values of the backbone, which is not changed then.
+        WeightsError: The file has less than half of the parameter values of the backbone, or values that are not
+            finite. The backbone is not changed then.
     """
     theirs = backbone.adapt_state_dict(_normalise(state))
     # The entries update the state dict of the backbone, because some networks refuse one without version metadata.
@@ -123,9 +124,25 @@ def load_backbone(backbone: Backbone, state: Mapping[str, Tensor], *, source: st
         ),
     )
     _require_match(backbone, report, state)
+    _require_finite(backbone, fitting, source)
     ours.update({name: tensor.to(ours[name].dtype) for name, tensor in fitting.items()})
     backbone.load_state_dict(ours)
     return report
+
+
+def _require_finite(backbone: Backbone, entries: Mapping[str, Tensor], source: str) -> None:
+    # Buffers may be infinite: some networks store attention masks.
+    parameters = dict(backbone.named_parameters())
+    bad = [
+        name
+        for name, tensor in entries.items()
+        if (not tensor.isfinite().all() if name in parameters else tensor.isnan().any())
+    ]
+    if bad:
+        raise WeightsError(
+            f"{source} has weights that are not finite: {_shorten(bad)}.",
+            hint="The training that saved them diverged, or the file is damaged; use another one.",
+        )
 
 
 def unreadable_weights(path: Path, reason: str) -> WeightsError:
