@@ -198,17 +198,15 @@ def test_the_probe_is_epoch_zero_and_may_be_left_out(train):
 @pytest.mark.parametrize("source", ["run", "file"])
 def test_weights_come_from_a_run_or_a_file(train, source):
     first = train(epochs=1)
-    notes = []
+    events = []
     run = train(
-        freeze="all",
-        weights=first.name if source == "run" else str(first.weights_path),
-        observer=lambda event: notes.append(event.text) if isinstance(event, Note) else None,
+        freeze="all", weights=first.name if source == "run" else str(first.weights_path), observer=events.append
     )
     for name, tensor in weights_of(first).items():
         if name.startswith("backbone."):
             assert torch.equal(weights_of(run)[name], tensor)
     assert "loaded from" in run.record.weights
-    assert any(note.startswith("Weights: ") for note in notes)
+    assert [event.weights for event in events if isinstance(event, Started)] == [run.record.weights]
 
 
 def test_from_scratch_says_so(train):

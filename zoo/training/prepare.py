@@ -60,8 +60,6 @@ def prepare(request: TrainingRequest) -> Job:
         weights=weights.weights_path if isinstance(weights, Run) else weights,
         load=processes.is_main,
     )
-    if weights is not None:
-        observer(Note(text=f"Weights: {model.weights}."))
     _place(model.classifier, config, device, processes)
     hardware: dict[str, Any] = {}
     if point is not None:
