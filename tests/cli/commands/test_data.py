@@ -39,6 +39,14 @@ def test_problems_are_listed_and_fail(run_zoo, photos):
     assert "problem  unreadable      1 photo cannot be read." in lines
 
 
+def test_quiet_prints_only_findings_and_paths(run_zoo, photos):
+    code, out, err = run_zoo("data", "check", "photos", "--fix", "-q")
+    assert (code, err) == (1, "")
+    lines = out.splitlines()
+    assert {line.split()[0] for line in lines if not line.startswith(" ")} == {"problem", "exclude:"}
+    assert lines[-1] == "exclude: photos-exclude.csv"
+
+
 def test_a_clean_dataset_passes(run_zoo, photos):
     (photos / "train/cat/leak.jpg").unlink()
     (photos / "train/dog/broken.jpg").unlink()

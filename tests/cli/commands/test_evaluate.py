@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 import zoo.inference.evaluate
+from zoo.events import Note
 from zoo.metrics.classification import evaluate_predictions
 
 
@@ -15,6 +16,7 @@ def calls(make_run, monkeypatch):
 
     def evaluate(run, *, data, part, device, observer):
         made.append((run.name, data, part, device))
+        observer(Note(text="Mind the gap."))
         p = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.3, 0.7]])
         return evaluate_predictions(p, np.array([0, 1, 1, 1]), ("cat", "dog"))
 
@@ -26,7 +28,9 @@ def test_metrics_classes_and_confusion_matrix(run_zoo, calls):
     code, out, err = run_zoo("evaluate", "tiny-linear-dogs-1")
     assert (code, err) == (0, "")
     assert calls == [("tiny-linear-dogs-1", None, "test", "auto")]
-    lines = out.splitlines()
+    assert out.startswith("note: Mind the gap.\n")
+    assert run_zoo("evaluate", "tiny-linear-dogs-1", "-q").out == out.removeprefix("note: Mind the gap.\n")
+    lines = out.splitlines()[1:]
     assert lines[0].startswith("accuracy  75.0 % ± ")
     assert lines[0].endswith("(4 photos)")
     assert "class  precision   recall      F1  photos" in lines

@@ -60,6 +60,12 @@ def test_a_failed_plugin_is_a_warning_on_stderr(run_zoo, plugins, broken):
     assert err == "warning: The plugin acme:broken failed; 'zoo plugins' shows why.\n"
 
 
+def test_quiet_hides_warnings(run_zoo, plugins, broken, raising):
+    plugins += [broken, raising]
+    assert run_zoo("list", "tiny", "--quiet").err == ""
+    assert run_zoo("list", "nosuch", "--quiet") == (0, "", "")
+
+
 def test_a_family_that_fails_is_a_warning_and_the_others_are_listed(run_zoo, plugins, raising):
     plugins.append(raising)
     code, out, err = run_zoo("list", "tiny")

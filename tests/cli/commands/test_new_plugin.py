@@ -6,6 +6,10 @@ def test_a_project_is_created_and_next_steps_are_printed(run_zoo, tmp_path):
     assert "pip install -e there/wombat" in out
 
 
+def test_quiet_prints_only_the_folder(run_zoo):
+    assert run_zoo("new-plugin", "zoo-wombat", "-q") == (0, "zoo-wombat\n", "")
+
+
 def test_an_invalid_name_is_refused(run_zoo):
     code, _, err = run_zoo("new-plugin", "Not a name")
     assert code == 1

@@ -25,6 +25,12 @@ def test_a_failure_is_listed_with_its_reason_and_is_no_error(run_zoo, plugins, b
     assert out.endswith("'zoo plugins --verbose' shows the tracebacks.\n")
 
 
+def test_quiet_hides_the_hint(run_zoo, plugins, broken):
+    plugins.append(broken)
+    out = run_zoo("plugins", "-q").out
+    assert out.endswith("acme:broken failed: ImportError: No module named 'acme_core'\n")
+
+
 def test_verbose_shows_the_traceback(run_zoo, plugins, broken):
     plugins.append(broken)
     out = run_zoo("plugins", "-v").out

@@ -32,7 +32,7 @@ def photos(tmp_path, make_run, monkeypatch):
 
     def load(run, *, device, registry):
         assert device in ("auto", "cpu")
-        return SimpleNamespace(predict_files=predict_files, classes=run.classes, notes=())
+        return SimpleNamespace(predict_files=predict_files, classes=run.classes, notes=("Mind the gap.",))
 
     monkeypatch.setattr(zoo.inference.run_predictor, "load", load)
     return folder
@@ -40,7 +40,8 @@ def photos(tmp_path, make_run, monkeypatch):
 
 def test_files_and_folders_at_any_depth_are_classified(run_zoo, photos):
     code, out, err = run_zoo("predict", "tiny-linear-dogs-1", "photos")
-    assert (code, err) == (0, "")
+    assert (code, err) == (0, "warning: Mind the gap.\n")
+    assert run_zoo("predict", "tiny-linear-dogs-1", "photos", "--quiet") == (0, out, "")
     assert out.splitlines() == [
         "photo                class  probability",
         "photos/a.PNG         dog         75.0 %",
@@ -57,7 +58,7 @@ def test_top_shows_more_classes_up_to_all(run_zoo, photos):
 def test_unreadable_and_missing_files_are_reported_and_skipped(run_zoo, photos):
     (photos / "b.jpg").write_bytes(b"")
     (photos / "empty").mkdir()
-    code, out, err = run_zoo("predict", "tiny-linear-dogs-1", "photos", "nosuch.jpg", "photos/empty")
+    code, out, err = run_zoo("predict", "tiny-linear-dogs-1", "photos", "nosuch.jpg", "photos/empty", "--quiet")
     assert code == 1
     assert "photos/a.PNG" in out
     assert "photos/below/c.jpeg" in out

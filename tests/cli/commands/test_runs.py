@@ -40,6 +40,7 @@ def test_without_runs_a_message_explains_how_to_create_one(run_zoo, tmp_path):
     code, out, _ = run_zoo("runs")
     assert code == 0
     assert out == "There are no runs in runs/.\n'zoo finetune resnet18 --data hotdog' creates one.\n"
+    assert run_zoo("runs", "--quiet").out == ""
     assert "matches 'x'" in run_zoo("runs", "x", "--runs", tmp_path / "elsewhere").out
 
 
@@ -52,7 +53,7 @@ def two_runs(make_run):
 
 def test_tags_are_added_listed_moved_and_removed(run_zoo, two_runs):
     assert run_zoo("runs", "tag", "r-1", "hotdog").out == "hotdog@1 is r-1\n"
-    assert run_zoo("runs", "tag", "r-2", "hotdog").out == "hotdog@2 is r-2\n"
+    assert run_zoo("runs", "tag", "r-2", "hotdog", "--quiet").out == "hotdog@2\n"
     assert run_zoo("runs", "tag", "hotdog@2", "hotdog@prod").out == "hotdog@prod is r-2\n"
     assert run_zoo("runs", "tag", "hotdog@1", "hotdog@prod").out == "hotdog@prod is r-1\n"
     assert run_zoo("runs").out.splitlines() == [
@@ -75,14 +76,14 @@ def test_a_version_that_is_taken_is_an_error(run_zoo, two_runs):
     code, out, err = run_zoo("runs", "tag", "r-2", "hotdog@3")
     assert (code, out) == (1, "")
     assert "a numbered version never moves" in err
-    assert "'zoo runs tag r-2 hotdog' gives the next number, hotdog@4." in err
+    assert "'zoo runs tag r-2 hotdog' assigns the next number, hotdog@4." in err
 
 
 def test_a_deleted_run_is_marked(run_zoo, two_runs, tmp_path):
     run_zoo("runs", "tag", "r-1", "hotdog")
     shutil.rmtree(tmp_path / "runs" / "r-1")
     assert "r-1 (gone)" in run_zoo("runs", "tags").out
-    assert "which is gone from runs/" in run_zoo("evaluate", "hotdog@1").err
+    assert "which no longer exists in runs/" in run_zoo("evaluate", "hotdog@1").err
 
 
 def test_runs_are_listed_even_if_the_tags_cannot_be_read(run_zoo, two_runs, tmp_path):

@@ -18,6 +18,7 @@ def test_a_sheet_is_written_and_its_path_printed(run_zoo, photos):
     code, out, err = run_zoo("show", "./photos", "--count", "4")
     assert (code, err) == (0, "")
     assert out == "photos.png\n"
+    assert run_zoo("show", "./photos", "--count", "4", "-q") == (0, "photos.png\n", "")
     with Image.open(photos / "photos.png") as sheet:
         assert sheet.width > 100
 
