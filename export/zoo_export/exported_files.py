@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from zoo.errors import ExportError, RunError
 from zoo.runs.manifest import read_manifest, update_manifest
-from zoo.runs.open import locate
+from zoo.runs.open import locate_path
 from zoo.runs.run import RUNS, is_run
 from zoo.utils.files import atomic_write
 from zoo_export.security.encryption import SUFFIX as ENCRYPTED
@@ -51,7 +51,7 @@ def find_file(reference: str | Path, *, runs: Path = RUNS) -> Path:
         ExportError: There is no such file, or the run was not exported.
     """
     try:
-        path = locate(reference, runs=runs)
+        path = locate_path(reference, runs=runs)
     except RunError:
         if Path(reference).suffix not in (ONNX, ARCHIVE, ENCRYPTED):
             raise

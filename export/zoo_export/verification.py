@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import ExportError, IntegrityError, RunError
-from zoo.runs.manifest import MANIFEST, check_folder, file_hash, read_manifest
-from zoo.runs.open import locate, open_run
+from zoo.runs.manifest import MANIFEST, check_folder, hash_file, read_manifest
+from zoo.runs.open import locate_path, open_run
 from zoo.runs.run import RUNS, WEIGHTS, is_run
 from zoo.runs.tag_history import is_folder_name, is_tag
 from zoo.runs.tags import find_tag
@@ -63,7 +63,7 @@ def verify(reference: str | Path, *, runs: Path = RUNS, key: Path | None = None)
         ExportError: An exported file cannot be read.
         IntegrityError: There is nothing to compare a file with, or the signature is missing, damaged or by another key.
     """
-    path = locate(reference, runs=runs)
+    path = locate_path(reference, runs=runs)
     results = list(_verify_folder(path) if path.is_dir() else _verify_file(path, runs))
     if is_tag(str(reference)) and path.name != str(reference):
         results.append(_verify_tag(find_tag(str(reference), runs=runs), path))
@@ -89,7 +89,7 @@ def _verify_folder(folder: Path) -> Iterator[VerificationResult]:
 def _verify_file(file: Path, runs: Path) -> Iterator[VerificationResult]:
     listed = (file.parent / MANIFEST).is_file() if is_run(file.parent) else has_manifest(file.parent)
     if listed and (entry := read_manifest(file.parent).get(file.name)):
-        files = [] if file_hash(file) == entry.sha256 else [(file.name, "changed")]
+        files = [] if hash_file(file) == entry.sha256 else [(file.name, "changed")]
         yield _summarise("manifest", files, good=f"{file.name} is unchanged")
     if file.suffix in (ONNX, ARCHIVE) and (weights := _find_weights(file, runs)):
         yield _verify_weights(file, weights)
@@ -109,7 +109,7 @@ def _find_weights(file: Path, runs: Path) -> Path | None:
 
 def _verify_weights(file: Path, weights: Path) -> VerificationResult:
     try:
-        same = file_hash(weights) == read_card(file).weights_sha256
+        same = hash_file(weights) == read_card(file).weights_sha256
     except (ExportError, RunError) as error:
         return VerificationResult(about="weights", ok=False, text=error.message.rstrip("."))
     verb = "was exported from" if same else "was not exported from"
@@ -117,7 +117,7 @@ def _verify_weights(file: Path, weights: Path) -> VerificationResult:
 
 
 def _verify_tag(tag: Tag, folder: Path) -> VerificationResult:
-    same = file_hash(folder / WEIGHTS) == tag.weights
+    same = hash_file(folder / WEIGHTS) == tag.weights
     text = f"{WEIGHTS} is what was tagged {tag.name}" if same else f"{WEIGHTS} is not what was tagged {tag.name}"
     return VerificationResult(about="tag", ok=same, text=text)
 

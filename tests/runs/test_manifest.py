@@ -4,7 +4,15 @@ import os
 import pytest
 
 from zoo.errors import RunError
-from zoo.runs.manifest import MANIFEST, Finding, check_folder, file_hash, read_manifest, update_manifest, write_manifest
+from zoo.runs.manifest import (
+    MANIFEST,
+    Mismatch,
+    check_folder,
+    hash_file,
+    read_manifest,
+    update_manifest,
+    write_manifest,
+)
 
 FILES = {
     "run.json": b'{"format": 1}',
@@ -26,7 +34,7 @@ def folder(tmp_path):
     return tmp_path / "r-1"
 
 
-def test_a_folder_as_it_was_has_no_findings(folder):
+def test_an_unchanged_folder_matches(folder):
     assert check_folder(folder) == []
     assert set(read_manifest(folder)) == set(FILES)
     assert read_manifest(folder)["empty"] == (
@@ -40,57 +48,57 @@ def test_one_changed_byte_is_named(folder, name):
     content = bytearray(FILES[name])
     content[len(content) // 2] ^= 1
     (folder / name).write_bytes(content)
-    assert check_folder(folder) == [Finding(name, "changed")]
+    assert check_folder(folder) == [Mismatch(name, "changed")]
 
 
-def test_what_is_missing_additional_longer_or_a_link_is_named(folder):
+def test_missing_additional_and_longer_files_and_links_are_named(folder):
     (folder / "curves.png").unlink()
     (folder / "run.json").write_bytes(FILES["run.json"] + b" ")
     (folder / "deeper" / ".hidden").touch()
     (folder / "metrics.jsonl").rename(folder / "elsewhere")
     (folder / "metrics.jsonl").symlink_to("elsewhere")
     (folder / "outside").symlink_to(folder.parent, target_is_directory=True)
-    assert [(finding.file, finding.state) for finding in check_folder(folder)] == [
+    assert [(each.file, each.state) for each in check_folder(folder)] == [
         ("curves.png", "missing"),
         ("deeper/.hidden", "additional"),
         ("elsewhere", "additional"),
-        ("metrics.jsonl", "not a plain file"),
-        ("outside", "not a plain file"),
+        ("metrics.jsonl", "not a regular file"),
+        ("outside", "not a regular file"),
         ("run.json", "changed"),
     ]
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
-def test_a_pipe_is_not_waited_for(folder):
+def test_a_pipe_does_not_block(folder):
     os.mkfifo(folder / "pipe")
-    assert check_folder(folder) == [Finding("pipe", "not a plain file")]
-    with pytest.raises(RunError, match="pipe is not a plain file"):
-        file_hash(folder / "pipe")
+    assert check_folder(folder) == [Mismatch("pipe", "not a regular file")]
+    with pytest.raises(RunError, match="pipe is not a regular file"):
+        hash_file(folder / "pipe")
 
 
-def test_signatures_are_left_out_at_the_top_alone(folder):
+def test_only_signatures_at_the_top_are_ignored(folder):
     (folder / "model.sig").touch()
     (folder / "deeper" / "model.sig").touch()
-    assert check_folder(folder) == [Finding("deeper/model.sig", "additional")]
+    assert check_folder(folder) == [Mismatch("deeper/model.sig", "additional")]
 
 
-def test_an_update_takes_in_what_is_named_and_forgives_nothing_else(folder):
+def test_an_update_changes_only_the_named_entries(folder):
     (folder / "model.onnx").write_bytes(b"onnx")
-    (folder / "empty").write_bytes(b"no longer")
+    (folder / "empty").write_bytes(b"changed")
     (folder / "curves.png").unlink()
     update_manifest(folder, ["model.onnx", "curves.png"])
-    assert check_folder(folder) == [Finding("empty", "changed")]
+    assert check_folder(folder) == [Mismatch("empty", "changed")]
     assert read_manifest(folder)["model.onnx"].size == 4
     assert "curves.png" not in read_manifest(folder)
 
 
-def test_an_update_of_a_folder_without_a_manifest_takes_in_all(folder):
+def test_an_update_creates_a_missing_manifest_for_all_files(folder):
     (folder / MANIFEST).unlink()
     update_manifest(folder, ["run.json"])
     assert check_folder(folder) == []
 
 
-def test_an_update_refuses_what_lies_outside(folder):
+def test_an_update_refuses_files_outside_the_folder(folder):
     (folder.parent / "other").touch()
     with pytest.raises(RunError, match=r"names '\.\./other'"):
         update_manifest(folder, ["../other"])
@@ -138,7 +146,7 @@ def test_a_broken_manifest_is_named(folder, content):
         check_folder(folder)
 
 
-def test_a_folder_without_a_manifest_says_so(tmp_path):
+def test_a_missing_manifest_is_an_error(tmp_path):
     with pytest.raises(RunError, match=r"has no manifest\.json") as caught:
         check_folder(tmp_path)
     assert "when it is finished" in caught.value.hint

@@ -1,9 +1,9 @@
-import json
-import time
-
 import pytest
-from run_files import WHOLE, write_json_record
+from click.testing import CliRunner
+from run_files import VALID_FILES, write_json_record
 
+import zoo.runs.record
+from zoo.cli.commands.runs import command
 from zoo.errors import RunError
 from zoo.preprocess import Preprocess
 from zoo.runs.open import open_run
@@ -52,20 +52,20 @@ PHOTOS = PhotoRecord(
 )
 
 
-def test_a_record_comes_back_as_it_was_written(tmp_path):
+def test_a_record_is_read_as_it_was_written(tmp_path):
     write_record(tmp_path, RECORD)
     assert read_record(tmp_path) == RECORD
     assert RECORD.data.leaks == ("One leak.",)
 
 
-def test_photos_come_back_as_they_were_written_and_apart_from_the_record(tmp_path):
+def test_photos_are_read_as_they_were_written_and_stored_apart_from_the_record(tmp_path):
     write_record(tmp_path, RECORD)
     write_photos(tmp_path, PHOTOS)
     assert read_photos(tmp_path) == PHOTOS
     assert "a, b.jpg" not in (tmp_path / "run.json").read_text()
 
 
-def test_an_empty_place_of_progress_is_not_written():
+def test_empty_progress_is_not_written():
     values = RunRecord().to_json()
     assert "saved" not in values
     assert "changed" not in values
@@ -74,7 +74,7 @@ def test_an_empty_place_of_progress_is_not_written():
 
 def test_a_record_of_format_1_is_read_with_its_photos(tmp_path):
     old = {
-        **WHOLE["run.json"],
+        **VALID_FILES["run.json"],
         "hardware": {"part_size": 8, "device": "cpu"},
         "kept": {"val": True},
         "data": {
@@ -100,7 +100,7 @@ def test_a_record_of_a_newer_version_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("key", ["config", "classes", "preprocess", "data", "results", "hardware", "status", "changed"])
-def test_a_value_of_the_wrong_type_is_named_and_a_listing_does_without_it(tmp_path, key):
+def test_a_value_of_the_wrong_type_is_named_and_skipped_in_a_listing(tmp_path, key):
     folder = tmp_path / "r-1"
     folder.mkdir()
     write_json_record(folder, {**RECORD.to_json(), key: 3}, version=2)
@@ -110,23 +110,38 @@ def test_a_value_of_the_wrong_type_is_named_and_a_listing_does_without_it(tmp_pa
     assert listed.record.backbone == "acme/tiny"
 
 
-def test_photos_that_cannot_be_read_are_named(tmp_path):
+def test_unreadable_photos_are_named(tmp_path):
     write_record(tmp_path, RECORD)
     (tmp_path / "photos.json").write_text("{")
     with pytest.raises(RunError, match=r"photos\.json cannot be read"):
         read_photos(tmp_path)
 
 
-def test_listing_runs_does_not_read_their_photos(tmp_path):
-    names = tuple(f"train/a-class-with-a-name/photo-{number:06}.jpg" for number in range(100_000))
-    for number in range(5):
-        folder = tmp_path / f"r-{number}"
-        folder.mkdir()
-        write_record(folder, RECORD)
-        write_photos(folder, PhotoRecord(names={"train": names}, hashes={"train": ("00000001",) * len(names)}))
-    started = time.perf_counter()
-    assert len(list_runs(tmp_path)) == 5
-    assert time.perf_counter() - started < 0.2
+def test_only_a_request_for_photos_reads_them(tmp_path, monkeypatch):
+    """A record of 300,000 photos is listed, opened and searched for without the file that names them."""
+    names = tuple(f"train/a-class-with-a-name/photo-{number:06}.jpg" for number in range(300_000))
+    folder = tmp_path / "r-1"
+    folder.mkdir()
+    write_record(folder, RECORD)
+    write_photos(folder, PhotoRecord(names={"train": names}, hashes={"train": ("00000001",) * len(names)}))
+    files = []
+    read = zoo.runs.record._read_json
+    monkeypatch.setattr(zoo.runs.record, "_read_json", lambda path: files.append(path.name) or read(path))
+    (listed,) = list_runs(tmp_path)
+    assert (folder / "run.json").stat().st_size < 10_000
     with pytest.raises(RunError, match="There is no run 'r-9'"):
         open_run("r-9", runs=tmp_path)
-    assert json.loads((tmp_path / "r-0" / "photos.json").read_text())["format"] == 2
+    assert open_run("r-1", runs=tmp_path).record == listed.record
+    assert files == ["run.json", "run.json"]
+    assert listed.photos().names["train"] == names
+    assert files[2:] == ["photos.json"]
+
+
+def test_the_command_that_lists_runs_does_not_read_their_photos(tmp_path):
+    (tmp_path / "r-1").mkdir()
+    write_record(tmp_path / "r-1", RECORD)
+    (tmp_path / "r-1" / "photos.json").mkdir()  # an error if it is read
+    result = CliRunner().invoke(command, ["--runs", str(tmp_path)], catch_exceptions=False)
+    assert "r-1" in result.output
+    with pytest.raises(RunError, match=r"photos\.json cannot be read"):
+        read_photos(tmp_path / "r-1")

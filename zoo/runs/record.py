@@ -1,8 +1,8 @@
-"""The record of a run as a typed value: what `run.json` and `photos.json` hold, with one writer and one reader.
+"""The record of a run as a typed value, with one writer and one reader.
 
-``run.json`` is small and says what was asked for, what it was done with and what came of it. ``photos.json`` beside it
-names every photo of every split with a short hash, and is read only where that is asked for. Records of format 1 kept
-both in ``run.json``; they are read as they are.
+``run.json`` is small: the configuration, the software and hardware, and the results. ``photos.json`` has the name and a
+short hash of every photo of every split, and is read only on request. Records of format 1, which have both in
+``run.json``, can still be read.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ FORMAT = 2
 READABLE = (1, FORMAT)
 RECORD = "run.json"
 PHOTOS = "photos.json"
-HASH_DIGITS = 8  # of the hash of a photo, as `zoo.data.sources.fingerprint` makes it
+HASH_DIGITS = 8  # hex digits of a photo's hash; see `zoo.data.sources.fingerprint`
 MAX_CLASSES = 100_000
-_EDITED = "Was it edited by hand, or by another tool?"
+_EDITED = "It may have been edited by hand, or by another program."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataRecord:
-    """What a run was trained on.
+    """The data of a run.
 
     Attributes:
-        name: Of the dataset.
-        note: What a reader of the results must know about the data, or empty.
-        fingerprint: As `zoo.data.sources.fingerprint` makes it; empty where none was recorded.
-        counts: Photos of each split.
-        skipped: Files left out, each with its reason.
-        check: What the data check found: ``near`` and ``findings``.
-        cache: Where the decoded photos of each split were kept, and why there.
-        unreadable: Of each split, a message for each photo that could not be read.
+        name: Name of the dataset.
+        note: A sentence that readers of the results must know about the data, or empty.
+        fingerprint: See `zoo.data.sources.fingerprint`; empty if not recorded.
+        counts: Number of photos per split.
+        skipped: The names of skipped files, each with the reason.
+        check: The result of the data check: ``near`` and ``findings``.
+        cache: Where the decoded photos of each split were cached, and why there.
+        unreadable: A message for each photo that could not be read, by split.
     """
 
     name: str = ""
@@ -57,7 +57,7 @@ class DataRecord:
 
     @property
     def leaks(self) -> tuple[str, ...]:
-        """What the data check found of test photos that were trained on, a sentence each."""
+        """A sentence for each leak of test photos into training that the data check found."""
         found = self.check.get("findings")
         rows = [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
         return tuple(str(row.get("text", "")) for row in rows if row.get("kind") == "leak")
@@ -65,26 +65,26 @@ class DataRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
-    """What a run was made of, and what came of it.
+    """The content of ``run.json``.
 
     Attributes:
         status: ``"training"``, ``"interrupted"`` or ``"finished"``.
-        created: When it was begun, ISO 8601.
+        created: Start of the run, ISO 8601.
         backbone: Qualified name.
         head: Qualified name.
         config: The fields of `FinetuneConfig`.
-        classes: Names in the order of the outputs.
-        preprocess: How pixels become the network's input; None where none was recorded.
-        weights: What the backbone started from, in one line.
-        data: What it was trained on.
-        packages: Versions of the packages that decide results.
-        plugins: Versions of the plugins, by key.
-        sources: Digests of source code, by package.
-        hardware: What it was computed on, in which precision, and what was decided on the way.
-        activation_cache: What of the frozen stages' output was cached, and why the rest was not.
-        results: The final figures; empty while the run is unfinished.
-        saved: ``epoch`` and ``step`` of the checkpoint; empty where there is none.
-        changed: What had changed each time that the run was resumed anyway.
+        classes: Class names, in the order of the outputs.
+        preprocess: How pixels become the input of the network; None if not recorded.
+        weights: One line about the initial weights of the backbone.
+        data: The data.
+        packages: Versions of the packages that affect the results.
+        plugins: Versions of the plugins, by key (``"zoo-tinynet:tinynet"``).
+        sources: Digests of the source code, by package.
+        hardware: The device, the precision, and what was chosen automatically.
+        activation_cache: Which activations of the frozen stages were cached, and why others were not.
+        results: The final metrics; empty while the run is unfinished.
+        saved: ``epoch`` and ``step`` of the checkpoint; empty if there is none.
+        changed: What had changed, for each time that the run was resumed in spite of changes.
     """
 
     status: str = "training"
@@ -114,18 +114,18 @@ class RunRecord:
         return replace(self, data=replace(self.data, **values))
 
     def to_json(self) -> dict[str, Any]:
-        """Returns what ``run.json`` holds; NaN and infinities, which JSON lacks, become None."""
-        values = {"format": FORMAT, **_plain(self)}
+        """Returns the content of ``run.json``; NaN and infinities, which JSON lacks, become None."""
+        values = {"format": FORMAT, **_to_json(self)}
         return {key: value for key, value in values.items() if value or key not in ("saved", "changed")}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any], *, where: str, strict: bool = True) -> RunRecord:
-        """Returns the record that ``run.json`` holds, of any format.
+        """Returns the record for the content of ``run.json``, of any format.
 
         Args:
             values: The content of the file.
-            where: Its path, for messages.
-            strict: Whether a value of the wrong type is an error; else its default stands for it.
+            where: The path of the file, for messages.
+            strict: Whether a value of the wrong type is an error; otherwise it is replaced by its default.
 
         Raises:
             RunError: A value has the wrong type; the message names it.
@@ -154,11 +154,11 @@ class RunRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhotoRecord:
-    """Which photos a run was trained and scored on.
+    """The content of ``photos.json``: the photos of a run.
 
     Attributes:
-        names: Of the photos of each split; empty where none were recorded.
-        hashes: Of each split the short hashes of its photos, in the same order; empty where none were recorded.
+        names: The names of the photos, by split; empty if not recorded.
+        hashes: The short hashes of the photos, by split, in the same order; empty if not recorded.
     """
 
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -166,7 +166,7 @@ class PhotoRecord:
 
 
 def write_record(folder: Path, record: RunRecord) -> None:
-    """Writes ``run.json``, whole or not at all.
+    """Writes ``run.json`` atomically.
 
     Raises:
         RunError: The folder cannot be written to.
@@ -176,7 +176,11 @@ def write_record(folder: Path, record: RunRecord) -> None:
 
 
 def write_photos(folder: Path, photos: PhotoRecord) -> None:
-    """Writes ``photos.json``, whole or not at all; raises as `write_record`."""
+    """Writes ``photos.json`` atomically.
+
+    Raises:
+        RunError: The folder cannot be written to.
+    """
     content = {
         "format": FORMAT,
         "split": {split: list(names) for split, names in photos.names.items()},
@@ -194,22 +198,22 @@ def read_record(folder: Path, *, strict: bool = True) -> RunRecord:
         strict: As in `RunRecord.from_json`.
 
     Raises:
-        RunError: The file is broken, or a newer version wrote it.
+        RunError: The file cannot be read, or is of a newer format.
     """
     path = folder / RECORD
-    return RunRecord.from_json(_read(path), where=str(path), strict=strict)
+    return RunRecord.from_json(_read_json(path), where=str(path), strict=strict)
 
 
 def read_photos(folder: Path) -> PhotoRecord:
-    """Returns which photos a run was trained and scored on; empty where that was not recorded.
+    """Returns the photos of a run; empty if they were not recorded.
 
     Raises:
-        RunError: A file is broken.
+        RunError: The file cannot be read, or is of a newer format.
     """
     path = folder / PHOTOS
     if not path.exists():  # format 1
         path = folder / RECORD
-    values = _read(path)
+    values = _read_json(path)
     if path.name == RECORD:
         values = values["data"] if isinstance(values.get("data"), dict) else {}
     split, joined = (values[key] if isinstance(values.get(key), dict) else {} for key in ("split", "digests"))
@@ -223,22 +227,22 @@ def read_photos(folder: Path) -> PhotoRecord:
     )
 
 
-def finite(value: Any) -> Any:
-    """Returns a JSON value with None in place of NaN and infinities, however deep."""
+def replace_nonfinite(value: Any) -> Any:
+    """Returns a JSON value with NaN and infinities, at any depth, replaced by None."""
     if isinstance(value, Mapping):
-        return {key: finite(each) for key, each in value.items()}
+        return {key: replace_nonfinite(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [finite(each) for each in value]
+        return [replace_nonfinite(each) for each in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def rename_hardware(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns values of ``hardware`` under their present names: format 1 called the size of a micro-batch otherwise."""
+    """Returns ``hardware`` with the current names; format 1 used ``part_size`` for ``micro_batch_size``."""
     return {"micro_batch_size" if key == "part_size" else key: value for key, value in values.items()}
 
 
 class _Reader:
-    """Reads values of the right type from a mapping that anybody may have written."""
+    """Reads values from a mapping that may contain anything, and checks their types."""
 
     def __init__(self, values: Mapping[str, Any], where: str, *, strict: bool) -> None:
         self._values, self.where, self._strict = values, where, strict
@@ -291,18 +295,20 @@ def _data(read: _Reader) -> DataRecord:
     )
 
 
-def _plain(value: Any) -> Any:
+def _to_json(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
-        return {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
-    return finite(value)
+        return {each.name: _to_json(getattr(value, each.name)) for each in fields(value)}
+    return replace_nonfinite(value)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read_json(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(read_regular_file(path).decode("utf-8"))
     except (OSError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, not JSON, a number beyond reason
-        raise RunError(f"{path} cannot be read: {error}.", hint="Was the run cut off, or edited by hand?") from error
+        raise RunError(f"{path} cannot be read: {error}.", hint="It may be truncated or edited by hand.") from error
     if not isinstance(values, dict) or values.get("format") not in READABLE:
         known = " or ".join(map(str, READABLE))
-        raise RunError(f"{path} is not a run record of format {known}.", hint="Was it written by a newer version?")
+        raise RunError(
+            f"{path} is not a run record of format {known}.", hint="A newer version of the zoo may have written it."
+        )
     return values

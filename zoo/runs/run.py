@@ -1,12 +1,12 @@
-"""The run folder: created, listed, and read back without torch.
+"""The run folder: creates, lists and reads runs, without torch.
 
-``run.json``           what was asked for, what it was done with, and under ``results`` what came of it
-``photos.json``        which photo is in which split
+``run.json``           the configuration, the software and hardware, and the ``results``
+``photos.json``        the name and a short hash of every photo, by split
 ``model.safetensors``  the weights of the best epoch: ``backbone.*`` and ``head.*``
-``metrics.jsonl``      one `EpochResult` a line
-``checkpoint.pt``      what a stopped run is resumed from (`zoo.training.checkpoint`); deleted when the run is finished
+``metrics.jsonl``      one `EpochResult` per line
+``checkpoint.pt``      the state to resume from (`zoo.training.checkpoint`); deleted when the run is finished
 ``curves.png``, ``confusion.png``, ``mistakes.png``
-``manifest.json``      size and SHA-256 of every file (`zoo.runs.manifest`), written when the run is finished
+``manifest.json``      the size and the SHA-256 of every file (`zoo.runs.manifest`), written when the run is finished
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from zoo.errors import RunError
-from zoo.runs.record import PHOTOS, RECORD, PhotoRecord, RunRecord, finite, read_photos, read_record
+from zoo.runs.record import PHOTOS, RECORD, PhotoRecord, RunRecord, read_photos, read_record, replace_nonfinite
 from zoo.utils.files import atomic_write, read_regular_file
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ CHECKPOINT = "checkpoint.pt"
 PICTURES = ("curves.png", "confusion.png", "mistakes.png")
 FILES = (RECORD, PHOTOS, WEIGHTS, METRICS, CHECKPOINT, *PICTURES, "manifest.json")
 RUNS = Path("runs")
-_STEM_BYTES = 200  # File systems take names of up to 255 bytes.
+_MAX_STEM_BYTES = 200  # file systems limit names to 255 bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,9 @@ class Run:
     Attributes:
         path: The folder.
         record: The content of ``run.json``.
+
+    Raises:
+        RunError: A property that the record lacks is read.
     """
 
     path: Path
@@ -50,7 +53,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        """The folder's name, also where the path is ``"."``."""
+        """The name of the folder, even if the path is ``"."``."""
         return self.path.resolve().name
 
     @property
@@ -75,40 +78,48 @@ class Run:
 
     @property
     def preprocess(self) -> Preprocess:
-        """How pixels become the network's input."""
+        """How pixels become the input of the network."""
         return self._require("preprocess", self.record.preprocess)
 
     @property
     def fingerprint(self) -> str:
-        """Of the data; empty where none was recorded."""
+        """The fingerprint of the data; empty if not recorded."""
         return self.record.data.fingerprint
 
     @property
     def leaks(self) -> tuple[str, ...]:
-        """What was found of test photos that were trained on, a sentence each; empty where nobody has looked."""
+        """A sentence for each leak of test photos into training; empty if the data was not checked."""
         return self.record.data.leaks
 
     @property
     def results(self) -> Mapping[str, Any]:
-        """The final figures; empty while the run is unfinished."""
+        """The final metrics; empty while the run is unfinished."""
         return self.record.results
 
     @property
     def finished(self) -> bool:
-        """Whether training came to its end."""
+        """Whether training is finished."""
         return self.record.status == "finished"
 
     @property
     def weights_path(self) -> Path:
-        """The weights of the best epoch."""
+        """The file with the weights of the best epoch."""
         return self.path / WEIGHTS
 
     def photos(self) -> PhotoRecord:
-        """Returns which photos the run was trained and scored on. Reads a file as large as the dataset is."""
+        """Reads and returns the names and hashes of all photos; the file grows with the dataset.
+
+        Raises:
+            RunError: The file cannot be read.
+        """
         return read_photos(self.path)
 
     def metrics(self) -> list[dict[str, Any]]:
-        """Returns the rows of ``metrics.jsonl``; a last line that was cut off is left out."""
+        """Returns the rows of ``metrics.jsonl``, without a last line that is incomplete.
+
+        Raises:
+            RunError: The file cannot be read, or has an invalid line before the last one.
+        """
         path = self.path / METRICS
         try:
             lines = read_regular_file(path).decode("utf-8").splitlines()
@@ -125,32 +136,38 @@ class Run:
                 rows.append(row)
             except (ValueError, RecursionError) as error:
                 if number < len(lines):
-                    raise RunError(f"{path}: line {number} is not the row of an epoch: {error}.") from error
+                    raise RunError(f"{path}: line {number} is not the result of an epoch: {error}.") from error
         return rows
 
     def _require(self, key: str, value: T | None) -> T:
         if value:
             return value
-        raise RunError(f"{self.path / RECORD} has no '{key}'.", hint="Was it edited by hand, or by another tool?")
+        raise RunError(
+            f"{self.path / RECORD} has no '{key}'.", hint="It may have been edited by hand, or by another program."
+        )
 
 
 def read_run(folder: Path) -> Run:
-    """Returns the run in a folder; raises `RunError` where its record cannot be read."""
+    """Returns the run in a folder.
+
+    Raises:
+        RunError: Its record cannot be read.
+    """
     return Run(folder, read_record(folder))
 
 
 def is_run(folder: Path) -> bool:
-    """Returns whether a folder holds the record of a run, readable or not."""
+    """Returns whether a folder contains the record of a run, readable or not."""
     try:
         return (folder / RECORD).is_file()
-    except OSError:  # A reference may be longer than a file's name can be, or lie in a folder that is closed to us.
+    except OSError:  # the name is too long, or the parent folder is not accessible
         return False
 
 
 def list_runs(runs: Path = RUNS) -> list[Run]:
-    """Returns the runs below a folder, oldest first; folders whose record cannot be read at all are left out.
+    """Returns the runs in a folder, oldest first, without those whose record cannot be read.
 
-    A listing shows what can be read, with defaults for values of the wrong type; opening the run by name reports them.
+    In a listing, values of the wrong type are replaced by their defaults; opening the run by name reports them.
     """
     found = []
     for record in runs.glob(f"*/{RECORD}"):
@@ -158,41 +175,48 @@ def list_runs(runs: Path = RUNS) -> list[Run]:
             found.append(Run(record.parent, read_record(record.parent, strict=False)))
         except RunError:
             continue
-    return sorted(found, key=lambda run: (run.record.created, run.name))
+    return sorted(found, key=lambda run: (not run.record.created, run.record.created, run.name))
 
 
 def create_run(runs: Path, *, stem: str) -> Path:
-    """Makes and returns a new folder ``<stem>-<n>`` below `runs`; n is one more than the highest there.
+    """Creates a new folder ``<stem>-<n>`` in `runs` and returns it; n is one more than the highest existing number.
 
-    Characters of `stem` that do not belong into a folder's name become dashes.
+    Args:
+        runs: The folder of the runs, which need not exist.
+        stem: The first part of the name; characters that are not suitable for folder names become dashes.
 
     Raises:
         RunError: The folder cannot be written to.
     """
-    stem = re.sub(r"[^\w.+-]+", "-", stem).strip("-.").encode()[:_STEM_BYTES].decode(errors="ignore") or "run"
+    stem = re.sub(r"[^\w.+-]+", "-", stem).strip("-.").encode()[:_MAX_STEM_BYTES].decode(errors="ignore") or "run"
     try:
         runs.mkdir(parents=True, exist_ok=True)
-        taken = [int(m[1]) for p in runs.iterdir() if (m := re.fullmatch(re.escape(stem) + r"-([0-9]{1,9})", p.name))]
-        number = max(taken, default=0) + 1
+        used = [int(m[1]) for p in runs.iterdir() if (m := re.fullmatch(re.escape(stem) + r"-([0-9]{1,9})", p.name))]
+        number = max(used, default=0) + 1
         while True:
             folder = runs / f"{stem}-{number}"
             try:
                 folder.mkdir()
-            except FileExistsError:  # another process was faster
+            except FileExistsError:  # another process has just created it
                 number += 1
                 continue
             return folder
     except OSError as error:
         raise RunError(
-            f"Cannot make a run folder below {runs}: {error.strerror}.", hint="Choose another with --runs DIR."
+            f"Cannot create a run folder in {runs}: {error.strerror}.", hint="Choose another folder with --runs DIR."
         ) from error
 
 
 def append_metrics(folder: Path, row: Mapping[str, Any]) -> None:
-    """Adds the row of an epoch to ``metrics.jsonl``; NaN and infinities, which JSON lacks, are written as null.
+    """Appends the result of an epoch to ``metrics.jsonl``; NaN and infinities, which JSON lacks, become null.
 
-    Rows of the same epoch and of later ones, left by a run that was killed and resumed, are dropped.
+    Removes rows of the same and of later epochs, which a run that was killed and resumed has left.
+
+    Raises:
+        RunError: The file cannot be read or written.
     """
     earlier = [known for known in Run(folder, RunRecord()).metrics() if known["epoch"] < row["epoch"]]
     with atomic_write(folder / METRICS) as path:
-        path.write_text("".join(json.dumps(finite(each)) + "\n" for each in (*earlier, row)), encoding="utf-8")
+        path.write_text(
+            "".join(json.dumps(replace_nonfinite(each)) + "\n" for each in (*earlier, row)), encoding="utf-8"
+        )

@@ -1,6 +1,6 @@
-"""The history of tags, ``tags.json`` in the folder of the runs: every pointing and every withdrawal, oldest first.
+"""The history of tags: ``tags.json`` in the folder of the runs records when each tag was set or removed, oldest first.
 
-Nothing is ever taken out of it, and two processes never write at once.
+Entries are never deleted, and a lock keeps processes from writing at the same time.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ TAGS = "tags.json"
 _PART = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?"
 NAME = re.compile(rf"({_PART})(?:@({_PART}))?")
 NUMBER = re.compile(r"[1-9][0-9]{0,8}")
-_PATIENCE = 10.0  # seconds that another process may hold the file
-_HINT = f"{TAGS} was edited, or cut off. Put it back from a copy; moved away, all tags are forgotten."
+_LOCK_TIMEOUT = 10.0  # seconds
+_HINT = f"{TAGS} may be truncated or edited by hand. Restore it from a backup; without it, all tags are lost."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tag:
-    """A name and what it stood for from some moment on.
+    """A tag, and the run it refers to from some time on.
 
     Attributes:
         name: ``"hotdog@3"``, ``"hotdog@prod"``.
-        run: Name of the run's folder; empty where the name was withdrawn.
-        created: When that run was begun, as its record says: a later run may get the same folder name.
+        run: Name of the run folder; empty if the tag was removed.
+        created: Start of the run, ISO 8601, as in its record. It tells the run from a later one of the same name.
         weights: SHA-256 of its ``model.safetensors``.
-        at: When the name was pointed there, ISO 8601.
-        by: By which user of the machine; empty where the machine does not know.
+        at: When the tag was set or removed, ISO 8601.
+        by: The name of the user who did it; empty if unknown.
     """
 
     name: str
@@ -50,17 +50,17 @@ class Tag:
 
     @property
     def model(self) -> str:
-        """What stands before the ``@``."""
+        """The part before the ``@``."""
         return self.name.partition("@")[0]
 
     @property
     def label(self) -> str:
-        """What stands behind the ``@``."""
+        """The part after the ``@``."""
         return self.name.partition("@")[2]
 
     @property
     def version(self) -> int | None:
-        """The number of a numbered version; None for a label."""
+        """The number of a version; None for a label."""
         return int(self.label) if NUMBER.fullmatch(self.label) else None
 
     def to_dict(self) -> dict[str, Any]:
@@ -74,10 +74,10 @@ def is_tag(reference: str) -> bool:
 
 
 def read_history(runs: Path) -> list[Tag]:
-    """Returns every entry of ``tags.json``, oldest first.
+    """Returns the entries of ``tags.json``, oldest first.
 
     Raises:
-        RunError: It cannot be read, or holds what was never written there; the message names it.
+        RunError: The file cannot be read, or has an invalid entry; the message names it.
     """
     path = runs / TAGS
     try:
@@ -87,35 +87,46 @@ def read_history(runs: Path) -> list[Tag]:
     except (OSError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, not JSON, a number beyond reason
         raise RunError(f"{path} cannot be read: {error}.", hint=_HINT) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT or not isinstance(content.get("history"), list):
-        raise RunError(f"{path} is no record of tags of format {FORMAT}.", hint="Was it written by a newer version?")
-    return [_tag_of(entry, path, number) for number, entry in enumerate(content["history"], start=1)]
+        raise RunError(
+            f"{path} is not a history of tags of format {FORMAT}.",
+            hint="A newer version of the zoo may have written it.",
+        )
+    return [_parse_tag(entry, path, number) for number, entry in enumerate(content["history"], start=1)]
 
 
 def write_history(runs: Path, history: Sequence[Tag]) -> None:
-    """Writes ``tags.json``, whole or not at all; only within `locked`."""
-    with atomic_write(runs / TAGS) as aside:
+    """Writes ``tags.json`` atomically. Call it only inside `locked`.
+
+    Raises:
+        RunError: The folder cannot be written to.
+    """
+    with atomic_write(runs / TAGS) as temporary:
         content = {"format": FORMAT, "history": [tag.to_dict() for tag in history]}
-        aside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 @contextmanager
 def locked(runs: Path) -> Iterator[None]:
-    """Keeps other processes from writing between our reading and our writing.
+    """Locks ``tags.json`` inside the block, so that no other process writes between reading and writing.
 
     Raises:
-        RunError: There is no such folder, it cannot be written to, or another process does not let go.
+        RunError: There is no such folder, it cannot be written to, or another process holds the lock.
     """
     import filelock
 
     if not runs.is_dir():
-        raise RunError(f"There is no folder {runs}/.", hint="Say where the runs are with --runs DIR.")
-    lock = filelock.FileLock(runs / f".{TAGS}.lock", timeout=_PATIENCE)
+        raise RunError(f"There is no folder {runs}/.", hint="Pass the folder of the runs with --runs DIR.")
+    lock = filelock.FileLock(runs / f".{TAGS}.lock", timeout=_LOCK_TIMEOUT)
     try:
         lock.acquire()
     except filelock.Timeout:
-        raise RunError(f"Another process has held {lock.lock_file} for {_PATIENCE:.0f} s.", hint="Try again.") from None
+        raise RunError(
+            f"Another process has locked {lock.lock_file} for {_LOCK_TIMEOUT:.0f} s.", hint="Try again."
+        ) from None
     except OSError as error:
-        raise RunError(f"Cannot write to {runs}: {error.strerror}.", hint="Choose another with --runs DIR.") from error
+        raise RunError(
+            f"Cannot write to {runs}: {error.strerror}.", hint="Choose another folder with --runs DIR."
+        ) from error
     try:
         yield
     finally:
@@ -123,17 +134,17 @@ def locked(runs: Path) -> Iterator[None]:
 
 
 def is_folder_name(name: str) -> bool:
-    """Returns whether a name stays where it is, and on one line, on every system."""
+    """Returns whether a name is that of a single folder on every operating system, and printable on one line."""
     return name not in (".", "..") and not set(name) & set("/\\:") and name.isprintable()
 
 
-def now() -> str:
-    """Returns the time as it is written down: UTC, ISO 8601."""
+def utc_now() -> str:
+    """Returns the current time: UTC, ISO 8601, in seconds."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def user() -> str:
-    """Returns who is at work, as far as the machine knows."""
+def current_user() -> str:
+    """Returns the name of the current user; empty if unknown."""
     import getpass
 
     try:
@@ -142,11 +153,11 @@ def user() -> str:
         return ""
 
 
-def _tag_of(entry: Any, path: Path, number: int) -> Tag:
+def _parse_tag(entry: Any, path: Path, number: int) -> Tag:
     names = {field.name for field in fields(Tag)}
     if not isinstance(entry, dict) or entry.keys() != names or not all(isinstance(v, str) for v in entry.values()):
-        raise RunError(f"{path}: entry {number} has not the fields {', '.join(sorted(names))}.", hint=_HINT)
+        raise RunError(f"{path}: the fields of entry {number} are not {', '.join(sorted(names))}.", hint=_HINT)
     tag = Tag(**entry)
     if not is_tag(tag.name) or not is_folder_name(tag.run) or not all(map(str.isprintable, entry.values())):
-        raise RunError(f"{path}: entry {number} points {tag.name!r} to {tag.run!r}, which is no run here.", hint=_HINT)
+        raise RunError(f"{path}: in entry {number}, {tag.name!r} or {tag.run!r} is not a valid name.", hint=_HINT)
     return tag

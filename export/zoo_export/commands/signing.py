@@ -8,7 +8,7 @@ import click
 
 from zoo.cli.commands.options import json_option, quiet_option, runs_option
 from zoo.cli.terminal import console
-from zoo.runs.open import locate
+from zoo.runs.open import locate_path
 from zoo.utils.text import printable
 from zoo_export.security.signing import create_key, sign
 from zoo_export.verification import VerificationResult, verify
@@ -34,7 +34,7 @@ def sign_command(path: str | None, key: Path | None, new_key: Path | None, runs:
         raise click.UsageError("Pass the key to sign with: either --key FILE, or --new-key FILE to create one.")
     if path is None and new_key is None:
         raise click.UsageError("Pass a run or a file to sign.")
-    located = locate(path, runs=runs) if path is not None else None
+    located = locate_path(path, runs=runs) if path is not None else None
     if new_key is not None:
         public = create_key(new_key)
         if not quiet:

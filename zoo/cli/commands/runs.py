@@ -12,7 +12,7 @@ from zoo.cli.terminal import console
 from zoo.cli.terminal.formatting import NO_VALUE
 from zoo.runs.open import open_run
 from zoo.runs.tag_history import read_history
-from zoo.runs.tags import is_there, list_tags, tag_run, untag
+from zoo.runs.tags import has_run, list_tags, tag_run, untag
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -105,4 +105,4 @@ def untag_command(name: str, runs: Path, quiet: bool) -> None:
 def _format_run(tag: Tag, runs: Path) -> str:
     if not tag.run:
         return "(removed)"
-    return tag.run if is_there(tag, runs=runs) else f"{tag.run} (gone)"
+    return tag.run if has_run(tag, runs=runs) else f"{tag.run} (gone)"

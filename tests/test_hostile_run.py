@@ -1,4 +1,4 @@
-"""A run folder from a stranger runs no code, reads nothing beside itself, waits for nothing; its names are text."""
+"""A run folder from a stranger runs no code, reads no other files, blocks nothing, and cannot control the terminal."""
 
 import json
 import os
@@ -14,11 +14,11 @@ from zoo.cli.commands.runs import command as runs_command
 from zoo.cli.main import cli, main
 from zoo.cli.terminal import console
 from zoo.errors import RunError, WeightsError, ZooError
-from zoo.inference import run_predictor as predictor
+from zoo.inference import run_predictor
 from zoo.models.weights import read_state_dict
 from zoo.runs.manifest import MANIFEST, check_folder, read_manifest
 from zoo.runs.open import open_run
-from zoo.runs.record import RECORD
+from zoo.runs.record import PHOTOS, RECORD
 from zoo.runs.run import CHECKPOINT, METRICS, WEIGHTS, list_runs
 from zoo.runs.tag_history import TAGS
 from zoo.runs.tags import list_tags
@@ -30,7 +30,7 @@ PIPES = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no nam
 
 
 class Touch:
-    """What a pickle can hold: a call of any function."""
+    """An object whose pickle calls a function when it is loaded."""
 
     def __init__(self, target) -> None:
         self.target = target
@@ -46,14 +46,14 @@ def registry():
 
 @pytest.fixture(scope="module")
 def trained(registry, tmp_path_factory):
-    """A run that is whole; no test changes it."""
+    """A trained run; no test changes it."""
     values = {"head": "flat", "epochs": 1, "batch_size": 8, "device": "cpu", "precision": "fp32"}
     return finetune("small", data="colours", runs=tmp_path_factory.mktemp("runs"), registry=registry, **values)
 
 
 @pytest.fixture
 def folder(trained, tmp_path):
-    """A copy of its folder."""
+    """A copy of the folder of the trained run."""
     import shutil
 
     return shutil.copytree(trained.path, tmp_path / "runs" / "small-1")
@@ -77,12 +77,12 @@ def test_no_pickle_runs_code(folder, tmp_path, name, file):
         with pytest.raises(RunError, match=r"checkpoint\.pt cannot be read"):
             describe_checkpoint(folder)
     else:
-        with pytest.raises(WeightsError, match=r"would run its author's code|no pickled checkpoint|cannot be read"):
+        with pytest.raises(WeightsError, match=r"would run code of its author|not a pickled checkpoint|cannot be read"):
             read_state_dict(folder / file)
     assert not touched.exists()
 
 
-def test_nor_does_one_in_the_place_of_downloaded_weights(tmp_path, monkeypatch):
+def test_no_pickle_in_place_of_downloaded_weights_runs_code(tmp_path, monkeypatch):
     from zoo_torchvision.pretrained import default_weights, fetch_state_dict
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
@@ -100,8 +100,8 @@ def test_nor_does_one_in_the_place_of_downloaded_weights(tmp_path, monkeypatch):
 
 def test_weights_that_are_a_pickle_are_refused(folder, registry, tmp_path):
     (folder / WEIGHTS).write_bytes(pickle.dumps(Touch(tmp_path / "touched")))
-    with pytest.raises(RunError, match=r"model\.safetensors cannot be read"):
-        predictor.load(folder, device="cpu", registry=registry)
+    with pytest.raises(RunError, match=r"model\.safetensors (cannot be read|is a pickled checkpoint)"):
+        run_predictor.load(folder, device="cpu", registry=registry)
     assert not (tmp_path / "touched").exists()
 
 
@@ -109,7 +109,7 @@ READERS = {
     RECORD: lambda folder: (list_runs(folder.parent), open_run(folder)),
     METRICS: lambda folder: open_run(folder).metrics(),
     MANIFEST: lambda folder: (read_manifest(folder), check_folder(folder)),
-    WEIGHTS: lambda folder: predictor.load(folder, device="cpu", registry=make_registry(FakePlugin())),
+    WEIGHTS: lambda folder: run_predictor.load(folder, device="cpu", registry=make_registry(FakePlugin())),
     CHECKPOINT: describe_checkpoint,
     TAGS: lambda folder: list_tags(folder.parent),
 }
@@ -119,7 +119,7 @@ READERS = {
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("name", READERS)
 @pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
-def test_what_is_no_plain_file_is_not_read(folder, name, kind):
+def test_only_regular_files_are_read(folder, name, kind):
     file = (folder.parent if name == TAGS else folder) / name
     file.unlink(missing_ok=True)
     if kind == "pipe":
@@ -133,37 +133,37 @@ def test_what_is_no_plain_file_is_not_read(folder, name, kind):
 
 
 @pytest.mark.parametrize("name", [RECORD, METRICS, MANIFEST, TAGS])
-def test_a_file_that_would_fill_the_memory_is_not_read(folder, name):
+def test_a_file_larger_than_the_limit_is_not_read(folder, name):
     with ((folder.parent if name == TAGS else folder) / name).open("wb") as file:
         file.truncate(3 << 30)
     with pytest.raises(RunError, match="Larger than 512 MiB"):
         READERS[name](folder)
 
 
-def test_a_link_to_somebodys_file_tells_nothing_of_it(folder, tmp_path):
+def test_a_link_to_another_file_does_not_reveal_its_content(folder, tmp_path):
     secret = tmp_path / "id_rsa"
     secret.write_text("-----BEGIN-----\nsecret\n-----END-----\n")
     for name in (RECORD, METRICS, MANIFEST, WEIGHTS, CHECKPOINT):
         file = folder / name
-        kept = file.read_bytes() if file.exists() else None
+        content = file.read_bytes() if file.exists() else None
         file.unlink(missing_ok=True)
         file.symlink_to(secret)
         with pytest.raises(ZooError) as caught:
             READERS[name](folder)
         assert "secret" not in str(caught.value)
         file.unlink()
-        if kept is not None:
-            file.write_bytes(kept)
+        if content is not None:
+            file.write_bytes(content)
 
 
-def test_links_are_never_hashed_nor_written_through(folder, tmp_path, registry):
+def test_links_are_neither_hashed_nor_written_through(folder, tmp_path, registry):
     secret = tmp_path / "secret"
     secret.write_text("mine")
     (folder / "extra").symlink_to(secret)
     (folder / "above").symlink_to(tmp_path)
     assert [(each.file, each.state) for each in check_folder(folder)] == [
-        ("above", "not a plain file"),
-        ("extra", "not a plain file"),
+        ("above", "not a regular file"),
+        ("extra", "not a regular file"),
     ]
     from zoo.runs.record import RunRecord, write_record
     from zoo.runs.run import append_metrics
@@ -191,25 +191,25 @@ def test_a_manifest_that_names_files_elsewhere_is_refused(folder, name):
 def test_a_tag_that_points_elsewhere_is_refused(folder, run):
     entry = {"name": "dog@1", "run": run, "created": "", "weights": "", "at": "", "by": ""}
     (folder.parent / TAGS).write_text(json.dumps({"format": 1, "history": [entry]}))
-    with pytest.raises(RunError, match="which is no run here"):
+    with pytest.raises(RunError, match="is not a valid name"):
         list_tags(folder.parent)
 
 
 @pytest.mark.parametrize(
     "name", ["../small-1", "small-1/../small-1", "-x", "--runs", "a\0b", "\x1b[31m", "x" * 5000, "dog@../../x", "", "~"]
 )
-def test_a_hostile_reference_is_an_error_in_lines_fit_for_a_terminal(folder, name, capsys, monkeypatch):
+def test_a_hostile_reference_is_an_error_without_control_characters(folder, name, capsys, monkeypatch):
     monkeypatch.chdir(folder)
     with pytest.raises(SystemExit) as caught:
         main(["predict", "--runs", str(folder.parent / "none"), "--", name, "photo.jpg"])
-    told = capsys.readouterr()
+    output = capsys.readouterr()
     assert caught.value.code in (1, 2)
-    assert set("\x1b\x07\x9b\0").isdisjoint(told.out + told.err)
-    assert "Traceback" not in told.err
+    assert set("\x1b\x07\x9b\0").isdisjoint(output.out + output.err)
+    assert "Traceback" not in output.err
 
 
 @pytest.mark.parametrize(
-    ("part", "value", "told"),
+    ("key", "value", "message"),
     [
         ("preprocess", {"size": [10**6, 10**6]}, "more than 4096 pixels"),
         ("preprocess", {"size": [10**400, 8]}, "more than 4096 pixels"),
@@ -221,26 +221,26 @@ def test_a_hostile_reference_is_an_error_in_lines_fit_for_a_terminal(folder, nam
         ("backbone", "local-dir:/etc", "no backbone"),
         ("head", "os.system", "no head"),
         ("classes", ["a"] * 100_001, "100,001 names, 1 of them different"),
-        ("classes", [*map(str, range(100_001))], "at most 100,000 can be"),
+        ("classes", [*map(str, range(100_001))], "at most 100,000 are allowed"),
         ("classes", {"a": 1}, "unreadable 'classes'"),
     ],
 )
-def test_what_a_record_asks_for_is_checked_before_it_is_built(folder, part, value, told):
+def test_the_values_of_a_record_are_checked_before_anything_is_built(folder, key, value, message):
     record = json.loads((folder / RECORD).read_text())
-    change(folder, **{part: {**record[part], **value} if isinstance(value, dict) and part != "classes" else value})
+    change(folder, **{key: {**record[key], **value} if isinstance(value, dict) and key != "classes" else value})
     unbuilt = FakePlugin(backbones=[make_backbone_spec(build=lambda request: pytest.fail("It was built."))])
     with pytest.raises(ZooError) as caught:
-        predictor.load(folder, device="cpu", registry=make_registry(unbuilt))
-    assert told in str(caught.value)
+        run_predictor.load(folder, device="cpu", registry=make_registry(unbuilt))
+    assert message in str(caught.value)
 
 
-def test_weights_of_other_shapes_than_the_record_says_are_refused(folder, registry):
+def test_weights_of_other_shapes_are_refused(folder, registry):
     safetensors.torch.save_file({"backbone.x": torch.zeros(2)}, folder / WEIGHTS)
     with pytest.raises(RunError, match="does not fit"):
-        predictor.load(folder, device="cpu", registry=registry)
+        run_predictor.load(folder, device="cpu", registry=registry)
 
 
-def test_names_are_text_on_the_terminal(folder, capsys):
+def test_control_characters_in_names_are_escaped_on_the_terminal(folder, capsys):
     change(folder, classes=[ODD, "b", "c"], backbone=ODD, head=ODD, created=ODD, status=ODD)
     record = json.loads((folder / RECORD).read_text())
     change(folder, config={**record["config"], "backbone": ODD, "data": ODD}, data={**record["data"], "name": ODD})
@@ -248,10 +248,10 @@ def test_names_are_text_on_the_terminal(folder, capsys):
         result = CliRunner().invoke(runs_command, [*arguments, "--runs", str(folder.parent)], catch_exceptions=False)
         assert "red" in result.output
         assert all(c == "\n" or c.isprintable() for c in result.output)
-    assert json.loads(result.output)[0]["data"] == ODD  # escaped, and whole
+    assert json.loads(result.output)[0]["data"] == ODD  # escaped, but complete
 
 
-def test_errors_titles_and_notes_are_text_too(capsys):
+def test_control_characters_in_errors_titles_and_notes_are_escaped(capsys):
     from zoo.cli.terminal.observers import LineDisplay
     from zoo.events import Note
 
@@ -259,36 +259,39 @@ def test_errors_titles_and_notes_are_text_too(capsys):
     LineDisplay()(Note(text=f"Left out: {ODD}"))
     with pytest.raises(SystemExit):
         main(["info", f"no\n{ODD}"])
-    told = capsys.readouterr()
-    assert all(c == "\n" or c.isprintable() for c in told.out + told.err)
-    assert "\\x1b[31mred" in told.out
-    assert [line[:2] for line in told.err.splitlines()[1:3]] == ["  ", "  "]  # none is taken for another message
+    output = capsys.readouterr()
+    assert all(c == "\n" or c.isprintable() for c in output.out + output.err)
+    assert "\\x1b[31mred" in output.out
+    assert [line[:2] for line in output.err.splitlines()[1:3]] == [
+        "  ",
+        "  ",
+    ]  # indented, unlike messages
 
 
-def test_names_are_text_on_the_page():
+def test_markup_in_names_is_escaped_on_the_page():
     from zoo_demo.page.handlers import UserError, escape_markup
 
-    shown = escape_markup(ODD + "[x](http://evil) ![](http://evil/x.png) `a` **b** $c$ # d")
-    assert set("<>[]()!*`$_\\\n\x1b\x07\x9b\u202e").isdisjoint(shown)
+    escaped = escape_markup(ODD + "[x](http://evil) ![](http://evil/x.png) `a` **b** $c$ # d")
+    assert set("<>[]()!*`$_\\\n\x1b\x07\x9b\u202e").isdisjoint(escaped)
     assert escape_markup("a cat, 1.5: b") == "a cat, 1.5: b"
     assert "<img" not in UserError(f"{ODD} is no class.", title="Error").message
 
 
-def test_a_run_of_others_exhibits_no_photos_of_this_machine(folder, registry, tmp_path):
-    """Whoever opens the page is shown examples: those alone that the run was made with, whatever it names."""
+def test_the_page_of_a_foreign_run_shows_no_photos_of_this_machine(folder, registry, tmp_path):
+    """The page shows only photos whose hashes are in the run folder, whatever data the record names."""
     from zoo_demo.models.examples import find_examples
 
-    own = find_examples(open_run(folder), predictor.load(folder, device="cpu", registry=registry), registry)
+    own = find_examples(open_run(folder), run_predictor.load(folder, device="cpu", registry=registry), registry)
     assert own
-    record = json.loads((folder / RECORD).read_text())
-    data = {**record["data"], "digests": {part: "0" * len(text) for part, text in record["data"]["digests"].items()}}
-    for changed in (data, {key: value for key, value in data.items() if key != "digests"}):
-        change(folder, data=changed)
+    photos = json.loads((folder / PHOTOS).read_text())
+    other_digests = {split: "0" * len(digests) for split, digests in photos["digests"].items()}
+    for digests in (other_digests, {}):
+        (folder / PHOTOS).write_text(json.dumps({**photos, "digests": digests}))
         stranger = open_run(folder)
-        assert find_examples(stranger, predictor.load(stranger, device="cpu", registry=registry), registry) == []
+        assert find_examples(stranger, run_predictor.load(stranger, device="cpu", registry=registry), registry) == []
 
 
-def test_the_cli_knows_no_command_by_a_path():
+def test_a_path_is_not_a_command():
     result = CliRunner().invoke(cli, ["../../etc/passwd"])
     assert result.exit_code == 2
     assert "There is no command" in result.output

@@ -1,0 +1,90 @@
+import os
+from pathlib import Path
+
+import pytest
+from run_files import VALID_FILES, write_json_record
+
+from zoo.config import make_config
+from zoo.errors import RunError
+from zoo.runs.open import load_config, locate_path, open_run
+from zoo.runs.record import RECORD
+
+
+def a_run(runs, name):
+    folder = runs / name
+    folder.mkdir(parents=True)
+    write_json_record(folder, VALID_FILES[RECORD])
+    return folder
+
+
+def test_a_run_is_found_by_path_by_name_and_from_inside(tmp_path, monkeypatch):
+    folder = a_run(tmp_path / "runs", "r-1")
+    assert open_run(str(folder)).path == folder
+    assert open_run("r-1", runs=tmp_path / "runs").path == folder
+    monkeypatch.chdir(folder)
+    assert open_run(".").name == "r-1"
+
+
+def test_an_unknown_run_lists_close_matches(tmp_path):
+    a_run(tmp_path, "resnet18-linear-hotdog-1")
+    with pytest.raises(RunError, match="no run 'resnet18-linear-hotdog-2'") as caught:
+        open_run("resnet18-linear-hotdog-2", runs=tmp_path)
+    assert caught.value.hint == "Did you mean resnet18-linear-hotdog-1?"
+    with pytest.raises(RunError) as caught:
+        open_run("runs/resnet18-linear-hotdog/", runs=tmp_path)
+    assert caught.value.hint == "Did you mean resnet18-linear-hotdog-1?"
+    with pytest.raises(RunError) as caught:
+        open_run("zzz", runs=tmp_path)
+    assert caught.value.hint == "The last runs there are resnet18-linear-hotdog-1."
+
+
+@pytest.mark.parametrize("reference", ["x" * 5000, "a\0b", "\udcff", "..", "~", "*"])
+def test_odd_references_are_only_unknown(tmp_path, reference):
+    with pytest.raises(RunError, match="There is no run"):
+        open_run(reference, runs=tmp_path / "runs")
+
+
+def test_a_home_folder_is_expanded(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    folder = a_run(tmp_path, "r-1")
+    for reference in ("~/r-1", Path("~/r-1")):
+        assert open_run(reference).path == folder
+        assert locate_path(reference) == folder
+    with pytest.raises(RunError, match="There is no run '~nobody-of-this-name/r-1'"):
+        open_run("~nobody-of-this-name/r-1")
+
+
+def test_any_path_like_object_is_a_reference(tmp_path):
+    class Entry:
+        def __fspath__(self):
+            return str(folder)
+
+    folder = a_run(tmp_path, "r-1")
+    assert open_run(Entry()).path == folder
+    (scanned,) = os.scandir(tmp_path)
+    assert open_run(scanned).path == folder
+
+
+@pytest.mark.parametrize("reference", [None, 3, b"r-1", ["r-1"]])
+def test_a_reference_of_another_type_is_refused(reference):
+    with pytest.raises(RunError, match=f"A run cannot be opened by {type(reference).__name__}") as caught:
+        open_run(reference)
+    assert caught.value.hint == "Pass the path of its folder, its name or a tag."
+
+
+def test_the_configuration_of_a_run_is_read(tmp_path):
+    config = make_config("small", data="colours", epochs=2)
+    write_json_record(tmp_path, {"config": config.to_dict()})
+    run = open_run(tmp_path)
+    assert load_config(run) == config
+    assert load_config(run, epochs=9).epochs == 9
+
+
+@pytest.mark.parametrize(
+    "config", [{"backbone": "small"}, {"backbone": "b", "data": "d", "colour": 1}, {"backbone": "b", "data": 3}]
+)
+def test_an_invalid_configuration_is_named(tmp_path, config):
+    write_json_record(tmp_path, {"config": config})
+    with pytest.raises(RunError, match=r"'config' in run\.json is not readable"):
+        load_config(open_run(tmp_path))
