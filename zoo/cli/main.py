@@ -174,7 +174,13 @@ def _print_click_error(error: click.ClickException) -> None:
 
 
 def _spellings(command: click.Command) -> list[str]:
-    names = [name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)]
+    """Returns the options of a command as they are typed, without the former names of `GroupedOption`."""
+    names = [
+        name
+        for parameter in command.params
+        for name in (*parameter.opts, *parameter.secondary_opts)
+        if name not in getattr(parameter, "aliases", ())
+    ]
     return [name for name in names if name.startswith("-")]
 
 
