@@ -1,16 +1,9 @@
-"""The built-in datasets: the hot dog photos of d2l.ai, and hot dogs drawn by the program."""
+"""The built-in datasets: the hot dog photos of d2l.ai, and generated drawings of hot dogs."""
 
 from __future__ import annotations
 
-from zoo import DatasetRequest, DatasetSpec, ImageSet, hookimpl
-from zoo_datasets.cartoon import CartoonOptions, load
-
-
-def _load_hotdog(request: DatasetRequest) -> ImageSet:
-    # urllib and the archive modules cost more than the rest of the listing.
-    from zoo_datasets import hotdog
-
-    return hotdog.load(request)
+from zoo import DatasetSpec, hookimpl
+from zoo_datasets.cartoon import CartoonOptions
 
 
 @hookimpl
@@ -19,14 +12,14 @@ def zoo_datasets() -> list[DatasetSpec]:
     return [
         DatasetSpec(
             name="hotdog",
-            load=_load_hotdog,
-            summary="photos: hot dog or not, the set of d2l.ai; 2000 to train, 800 to test (downloaded)",
+            load="zoo_datasets.hotdog:load",
+            summary="Photos of hot dogs and other food, from d2l.ai: 2000 for training, 800 for testing (download).",
         ),
         DatasetSpec(
             name="hotdog-cartoon",
-            load=load,
-            summary="drawings made by the program, not photos: hot dog or another food; needs no network",
-            licence="as finetune-zoo",
+            load="zoo_datasets.cartoon:load",
+            summary="Generated drawings, not photos, of hot dogs and other food; needs no network.",
+            licence="same as finetune-zoo",
             options=CartoonOptions,
         ),
     ]

@@ -1,4 +1,4 @@
-"""Shapes in units of the thing that is drawn, and a brush that puts them on a Pillow canvas."""
+"""Shapes in the units of the drawn object, and a brush that draws them on a Pillow canvas."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ Colour = tuple[int, int, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pose:
-    """Where a thing lies on the canvas.
+    """The position of an object on the canvas.
 
     Attributes:
-        x: Of its centre, in pixels.
-        y: Of its centre, in pixels, downwards.
-        scale: Pixels for one unit; things are about two units long.
+        x: Centre in pixels.
+        y: Centre in pixels, downwards.
+        scale: Pixels per unit; objects are about two units long.
         angle: In radians, clockwise.
-        stretch: Height over width, to look at it from the side.
-        flip: Whether left and right are exchanged.
+        stretch: Height over width, for a view from the side.
+        flip: Whether to swap left and right.
     """
 
     x: float
@@ -38,7 +38,7 @@ class Pose:
     flip: bool = False
 
     def place(self, points: Sequence[Point]) -> list[Point]:
-        """Returns points in pixels."""
+        """Converts points from units to pixels."""
         cos, sin = math.cos(self.angle) * self.scale, math.sin(self.angle) * self.scale
         across = -1.0 if self.flip else 1.0
         return [
@@ -48,13 +48,13 @@ class Pose:
 
 
 class Brush:
-    """Draws shapes given in units, at one pose, in one style.
+    """Draws shapes in units, at one pose and in one style.
 
     Args:
-        canvas: RGB, changed in place.
-        pose: Of the thing to be drawn.
+        canvas: An RGB image, changed in place.
+        pose: The position of the object.
         ink: Colour of the outlines.
-        ink_width: In pixels; 0 for none.
+        ink_width: Width of the outlines in pixels; 0 for none.
     """
 
     def __init__(self, canvas: Image.Image, pose: Pose, *, ink: Colour = (0, 0, 0), ink_width: int = 0) -> None:
@@ -72,23 +72,23 @@ class Brush:
             self._draw.line([*placed, placed[0], placed[1]], fill=self.ink, width=self.ink_width, joint="curve")
 
     def line(self, points: Sequence[Point], colour: Colour, width: float) -> None:
-        """Draws a line; its width is in units."""
+        """Draws a line with a width in units."""
         pixels = max(1, round(width * self.pose.scale))
         self._draw.line(self.pose.place(points), fill=colour, width=pixels, joint="curve")
 
     def dots(self, centres: Sequence[Point], radius: float, colour: Colour) -> None:
-        """Draws small discs; their radius is in units."""
+        """Draws small discs with a radius in units."""
         reach = max(0.7, radius * self.pose.scale)
         for x, y in self.pose.place(centres):
             self._draw.ellipse((x - reach, y - reach, x + reach, y + reach), fill=colour)
 
-    def behind(self) -> Colour:
-        """Returns the colour of the canvas where the middle of the thing will be."""
+    def background(self) -> Colour:
+        """Returns the colour of the canvas at the centre of the object."""
         red, green, blue = np.asarray(self.canvas)[round(self.pose.y), round(self.pose.x)]
         return int(red), int(green), int(blue)
 
     def shadow(self, points: Sequence[Point], *, offset: Point, depth: float) -> None:
-        """Darkens the canvas below a shape; `offset` is in units of the canvas, `depth` between 0 and 1."""
+        """Darkens the canvas below a shape; `offset` is in units along the canvas, `depth` between 0 and 1."""
         dx, dy = offset[0] * self.pose.scale, offset[1] * self.pose.scale
         mask = Image.new("L", self.canvas.size)
         placed = [(x + dx, y + dy) for x, y in self.pose.place(points)]
@@ -97,7 +97,7 @@ class Brush:
 
 
 def ellipse(x: float, y: float, across: float, down: float, *, begin: float = 0.0, end: float = 2.0) -> list[Point]:
-    """Returns an ellipse, or a piece of one from `begin` to `end` in half turns, clockwise from the right."""
+    """Returns an ellipse, or an arc from `begin` to `end` in half turns, clockwise from the right."""
     steps = 26
     angles = (math.pi * (begin + (end - begin) * step / steps) for step in range(steps + 1))
     return [(x + across * math.cos(angle), y + down * math.sin(angle)) for angle in angles]
@@ -107,17 +107,17 @@ def roll(length: float, radius: float, *, bend: float = 0.0, pointed: float = 0.
     """Returns a sausage shape along the x axis.
 
     Args:
-        length: From its middle to either end.
-        radius: Half its thickness.
-        bend: How far the ends lie below the middle.
-        pointed: 0 for round ends, 1 for ends that taper from the middle on.
-        y: Moves it, in its own thickness direction.
+        length: Distance from the middle to either end.
+        radius: Half the thickness.
+        bend: Distance of the ends below the middle.
+        pointed: 0 for round ends, 1 for ends that taper from the middle.
+        y: Offset across the shape.
     """
     steps = 22
     edge = radius / length
     upper, lower = [], []
     for step in range(steps + 1):
-        # Denser towards the ends, where it is round.
+        # Denser towards the round ends.
         t = math.sin(math.pi * (step / steps - 0.5))
         over = max(0.0, abs(t) - (1 - edge)) / edge
         thick = radius * math.sqrt(max(0.0, 1 - over * over)) * (1 - pointed * abs(t) ** 2.5)
@@ -130,7 +130,7 @@ def roll(length: float, radius: float, *, bend: float = 0.0, pointed: float = 0.
 
 
 def spine(length: float, *, bend: float = 0.0, y: float = 0.0, waves: float = 0.0, swing: float = 0.0) -> list[Point]:
-    """Returns a line along the middle of a `roll`, waving if asked to."""
+    """Returns a line along the middle of a `roll`, optionally waved."""
     steps = 10 + round(10 * waves)
     line = []
     for step in range(steps + 1):
@@ -145,7 +145,7 @@ def box(left: float, top: float, right: float, bottom: float) -> list[Point]:
 
 
 def blob(random: Random, x: float, y: float, radius: float, *, rough: float = 0.15) -> list[Point]:
-    """Returns a round shape whose edge waves by about `rough` of its radius."""
+    """Returns a round shape whose edge varies by about `rough` of its radius."""
     steps = 32
     waves = [(count, rough * random.random() / 2, between(random, 0, 2 * math.pi)) for count in (2, 3, 5)]
     points = []
@@ -157,12 +157,12 @@ def blob(random: Random, x: float, y: float, radius: float, *, rough: float = 0.
 
 
 def between(random: Random, low: float, high: float) -> float:
-    """Returns a number between two; `random.random` is the one method whose values never change."""
+    """Returns a number between two; the values of `random.random` never change between Python versions."""
     return low + (high - low) * random.random()
 
 
 def pick(random: Random, choices: Sequence[Colour]) -> Colour:
-    """Returns one of several colours, a little lighter or darker, warmer or colder."""
+    """Returns one of several colours, slightly lighter or darker, warmer or colder."""
     red, green, blue = choices[int(random.random() * len(choices))]
     light = between(random, 0.85, 1.12)
     warm = between(random, -10, 10)
@@ -170,19 +170,19 @@ def pick(random: Random, choices: Sequence[Colour]) -> Colour:
 
 
 def shade(colour: Colour, factor: float) -> Colour:
-    """Returns a colour darkened (below 1) or lightened (above 1, towards white)."""
+    """Darkens a colour (`factor` below 1) or lightens it towards white (above 1)."""
     if factor <= 1:
         return clip(*(channel * factor for channel in colour))
     return clip(*(255 - (255 - channel) * (2 - factor) for channel in colour))
 
 
 def clip(red: float, green: float, blue: float) -> Colour:
-    """Returns whole numbers between 0 and 255."""
+    """Rounds channels to integers from 0 to 255."""
     return min(255, max(0, round(red))), min(255, max(0, round(green))), min(255, max(0, round(blue)))
 
 
 def scatter(random: Random, count: int, across: float, down: float, *, y: float = 0.0) -> list[Point]:
-    """Returns points spread over an ellipse around (0, y)."""
+    """Returns random points in an ellipse around (0, y)."""
     points = []
     for _ in range(count):
         angle, reach = between(random, 0, 2 * math.pi), math.sqrt(random.random())

@@ -1,7 +1,7 @@
-"""The dataset `hotdog-cartoon`: drawn by this package, for first steps without network and for tests.
+"""The dataset `hotdog-cartoon`: generated drawings, for first steps without a network and for tests.
 
-Seed and name of an image decide all of it. Of two versions of Pillow one may set single pixels at the edge of a shape
-otherwise: between 11.0 and 12.3 that was so in 10 of 168 images, and the others were the same to the bit.
+An image depends only on the seed and its name. Versions of Pillow may differ in single pixels at the edges of shapes:
+between 11.0 and 12.3, 10 of 168 images differed, and the others were identical.
 """
 
 from __future__ import annotations
@@ -26,62 +26,62 @@ class CartoonOptions:
 
     images: int = option(
         400,
-        help="training images per class; a fifth as many to validate, two fifths to test",
+        help="training images per class; validation has a fifth of that number, the test split two fifths",
         minimum=5,
         maximum=10_000_000,
     )
     size: int = option(96, help="width and height in pixels", minimum=16, maximum=1024)
-    seed: int = option(0, help="other seeds give other drawings", minimum=0)
+    seed: int = option(0, help="seed of the drawings", minimum=0)
 
 
 def load(request: DatasetRequest) -> ImageSet:
-    """Draws the images; nothing is downloaded or written.
+    """Draws the images; downloads and writes nothing.
 
     Raises:
-        DataError: They would take most of the memory: how many there are may stand in a record from elsewhere.
+        DataError: The images would take most of the memory. The record of a run from elsewhere may ask for any number.
     """
     options: CartoonOptions = request.options
     counts = {"train": options.images, "val": options.images // 5, "test": options.images * 2 // 5}
     total, done = len(CLASSES) * sum(counts.values()), 0
-    _check_room(total * 3 * options.size**2)
-    parts: dict[str, tuple[Sample, ...]] = {}
-    for part, count in counts.items():
+    _check_memory(total * 3 * options.size**2)
+    splits: dict[str, tuple[Sample, ...]] = {}
+    for split, count in counts.items():
         samples = []
         for label, name in enumerate(CLASSES):
             for index in range(count):
-                samples.append(_sample(f"{part}/{name}/{index:05}.ppm", label, options))
+                samples.append(_sample(f"{split}/{name}/{index:05}.ppm", label, options))
                 done += 1
                 request.progress("draw cartoons", done, total)
-        parts[part] = tuple(samples)
+        splits[split] = tuple(samples)
     return ImageSet(
         name="hotdog-cartoon",
         classes=CLASSES,
-        train=parts["train"],
-        val=parts["val"],
-        test=parts["test"],
-        note=f"These are drawings made by the program (seed {options.seed}), not photos: "
+        train=splits["train"],
+        val=splits["val"],
+        test=splits["test"],
+        note=f"These are generated drawings (seed {options.seed}), not photos: "
         "results on them say nothing about photos.",
     )
 
 
-def _check_room(needed: int) -> None:
+def _check_memory(needed: int) -> None:
     from zoo.utils.machine import available_memory
 
     memory = available_memory()
     if memory is not None and needed > memory // 2:
         raise DataError(
-            f"The drawings would take {needed / 2**30:.1f} GiB, more than half of the memory that is to be had.",
-            hint="Ask for fewer, or for smaller ones: --data-option images=400 --data-option size=96.",
+            f"The drawings would take {needed / 2**30:.1f} GiB, more than half of the available memory.",
+            hint="Reduce their number or size, for example: --data-option images=400 --data-option size=96.",
         )
 
 
 def _sample(name: str, label: int, options: CartoonOptions) -> Sample:
-    # Here, not above: listing the datasets is to import neither NumPy nor Pillow.
+    # Not at the top: listing the datasets must import neither NumPy nor Pillow.
     from zoo_datasets.scene import draw
 
-    # Seeded by its name: an image stays the same whatever number of others there is.
+    # Seeded by its name, so that an image does not depend on the number of images.
     pixels = draw(hot_dog=label == 0, size=options.size, random=Random(f"{options.seed}/{name}"))
-    # PPM, whose bytes are the same everywhere; those of a PNG depend on the version of zlib, and the fingerprint of
-    # the data would with them.
+    # PPM, whose bytes are the same everywhere. The bytes of a PNG depend on the version of zlib, and with them the
+    # fingerprint of the data.
     header = f"P6 {options.size} {options.size} 255\n".encode()
     return Sample(header + pixels.tobytes(), label, name)

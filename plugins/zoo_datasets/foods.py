@@ -1,4 +1,4 @@
-"""How each food is drawn: one function a food, in units, about two units long, centred on the origin."""
+"""The drawings of the foods: one function per food, about two units long, centred on the origin."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WHITE = [(250, 248, 242), (240, 236, 228)]
 
 
 def hot_dog(brush: Brush, random: Random) -> None:
-    """A sausage in a bun, longer than the bun or not, with sauces and toppings or without."""
+    """A sausage in a bun, shorter or longer than the bun, with or without sauces and toppings."""
     bend = between(random, -0.22, 0.22)
     bun, meat = pick(random, BUN), pick(random, SAUSAGE)
     length, radius = between(random, 0.72, 0.9), between(random, 0.3, 0.42)
@@ -46,7 +46,7 @@ def hot_dog(brush: Brush, random: Random) -> None:
     _shine(brush, sausage * 0.8, bend * 1.1, lift - thick * 0.45, meat, thick * 0.3)
     if random.random() < 0.25:
         _grill_marks(brush, sausage * 0.8, bend, lift, thick, meat)
-    # The near half of the bun hides the lower edge of the sausage, in some of them.
+    # In some drawings, the near half of the bun hides the lower edge of the sausage.
     if random.random() < 0.5:
         brush.fill(roll(length, radius * 0.42, bend=bend, y=radius * 0.62), bun)
         _shine(brush, length * 0.7, bend, radius * 0.55, bun, radius * 0.12)
@@ -57,7 +57,7 @@ def hot_dog(brush: Brush, random: Random) -> None:
 
 
 def burger(brush: Brush, random: Random) -> None:
-    """From the side: bun, lettuce, cheese, meat, bun."""
+    """A burger from the side: bun, lettuce, cheese, meat, bun."""
     bun, width = pick(random, BUN), between(random, 0.75, 0.95)
     dome = ellipse(0, -0.12, width, between(random, 0.5, 0.75), begin=1, end=2)
     _cast(brush, random, ellipse(0, 0, width, 0.66))
@@ -76,7 +76,7 @@ def burger(brush: Brush, random: Random) -> None:
 
 
 def pizza(brush: Brush, random: Random) -> None:
-    """A slice with pepperoni."""
+    """A slice of pizza with pepperoni."""
     crust, half = pick(random, BUN), between(random, 0.5, 0.75)
     _cast(brush, random, [(-0.9, 0), (0.75, -half), (0.95, 0), (0.75, half)])
     brush.fill([(-0.95, 0), *ellipse(0.55, 0, 0.4, half, begin=-0.5, end=0.5)], crust)
@@ -89,10 +89,10 @@ def pizza(brush: Brush, random: Random) -> None:
 
 
 def donut(brush: Brush, random: Random) -> None:
-    """A ring with icing and sprinkles; through the hole one sees what is behind."""
+    """A doughnut with icing and sprinkles; the hole shows the background."""
     dough, icing = pick(random, BUN), pick(random, ICING)
     outer, inner = between(random, 0.75, 0.9), between(random, 0.2, 0.32)
-    behind = brush.behind()
+    background = brush.background()
     _cast(brush, random, ellipse(0, 0, outer, outer))
     brush.fill(ellipse(0, 0, outer, outer), dough)
     brush.fill(blob(random, 0, 0, outer * 0.86, rough=0.07), icing, inked=False)
@@ -102,11 +102,11 @@ def donut(brush: Brush, random: Random) -> None:
         ends = [(x, y), (x + 0.1 * math.cos(turn), y + 0.1 * math.sin(turn))]
         brush.line(ends, pick(random, ICING + MUSTARD + KETCHUP), 0.05)
     brush.fill(ellipse(0, 0, inner * 1.25, inner * 1.25), shade(dough, 0.85), inked=False)
-    brush.fill(ellipse(0, 0, inner, inner), shade(behind, 0.75))
+    brush.fill(ellipse(0, 0, inner, inner), shade(background, 0.75))
 
 
 def banana(brush: Brush, random: Random) -> None:
-    """One or two, bent and pointed."""
+    """One or two bananas, bent and pointed."""
     bend, skin = between(random, 0.3, 0.6), pick(random, BANANA)
     for place in [0.0, 0.3][: 1 + (random.random() < 0.35)]:
         shape = roll(0.95, between(random, 0.2, 0.28), bend=bend, pointed=0.8, y=place)
@@ -118,7 +118,7 @@ def banana(brush: Brush, random: Random) -> None:
 
 
 def baguette(brush: Brush, random: Random) -> None:
-    """A long sandwich: the bun of a hot dog, but salad, tomato and cheese inside it."""
+    """A long sandwich: a hot dog bun with salad, tomato and cheese."""
     bend, bun = between(random, -0.15, 0.15), pick(random, BUN)
     length, radius = between(random, 0.8, 0.95), between(random, 0.3, 0.4)
     _cast(brush, random, roll(length, radius, bend=bend))
@@ -148,7 +148,7 @@ def loaf(brush: Brush, random: Random) -> None:
 
 
 def sausages(brush: Brush, random: Random) -> None:
-    """Two or three sausages without any bun, perhaps with sauce."""
+    """Two or three sausages without a bun, some with sauce."""
     count, meat = 2 + (random.random() < 0.5), pick(random, SAUSAGE + MEAT)
     bend, thick = between(random, -0.25, 0.25), between(random, 0.13, 0.18)
     for number in range(count):
@@ -164,7 +164,7 @@ def sausages(brush: Brush, random: Random) -> None:
 
 
 def carrot(brush: Brush, random: Random) -> None:
-    """Tapering, with its leaves on."""
+    """A tapering carrot with leaves."""
     colour, thick = pick(random, ORANGE), between(random, 0.2, 0.3)
     for turn in (-0.25, 0.0, 0.25):
         brush.line([(-0.5, 0), (-0.95, turn + between(random, -0.08, 0.08))], pick(random, LETTUCE), 0.09)
@@ -176,7 +176,7 @@ def carrot(brush: Brush, random: Random) -> None:
 
 
 def ice_cream(brush: Brush, random: Random) -> None:
-    """A cone with one to three scoops."""
+    """An ice cream cone with one or three scoops."""
     cone = pick(random, BUN)
     brush.fill([(-0.36, 0.05), (0.36, 0.05), (0, 1.0)], cone)
     for x in (-0.2, 0.0, 0.2):
@@ -191,7 +191,7 @@ def ice_cream(brush: Brush, random: Random) -> None:
 
 
 def croissant(brush: Brush, random: Random) -> None:
-    """A crescent in segments."""
+    """A croissant in segments."""
     dough, thick = pick(random, BUN), between(random, 0.35, 0.55)
     outer, inner = (0.95, 0.9), (0.86, 0.9 - thick)
     shape = ellipse(0, 0.4, *outer, begin=1, end=2) + ellipse(0, 0.4, *inner, begin=1, end=2)[::-1]
@@ -206,7 +206,7 @@ def croissant(brush: Brush, random: Random) -> None:
 
 
 def corn(brush: Brush, random: Random) -> None:
-    """A cob with rows of kernels, half in its husk."""
+    """A corn cob with rows of kernels, half in its husk."""
     colour, thick = pick(random, MUSTARD + CHEESE), between(random, 0.24, 0.32)
     shape = roll(0.9, thick, pointed=0.35)
     _cast(brush, random, shape)
@@ -222,7 +222,7 @@ def corn(brush: Brush, random: Random) -> None:
 
 
 def fries(brush: Brush, random: Random) -> None:
-    """Sticks in a paper bag."""
+    """French fries in a paper bag."""
     for _ in range(13):
         x = between(random, -0.5, 0.5)
         lean, top = x * between(random, 0.2, 0.7), between(random, -0.95, -0.35)
@@ -235,7 +235,7 @@ def fries(brush: Brush, random: Random) -> None:
 
 
 def egg(brush: Brush, random: Random) -> None:
-    """Fried, one or two yolks."""
+    """A fried egg with one or two yolks."""
     white = blob(random, 0, 0, 0.8, rough=0.18)
     _cast(brush, random, white)
     brush.fill(white, pick(random, WHITE))
@@ -246,7 +246,7 @@ def egg(brush: Brush, random: Random) -> None:
 
 
 def taco(brush: Brush, random: Random) -> None:
-    """A folded half disc, its filling looking out at the top."""
+    """A taco: a folded half disc with filling visible at the top."""
     shell = pick(random, BUN + CHEESE)
     shape = ellipse(0, 0.35, 0.95, 0.85, begin=1, end=2)
     _cast(brush, random, shape)
@@ -280,7 +280,7 @@ def _grill_marks(brush: Brush, length: float, bend: float, y: float, thick: floa
 
 
 def _sauces(brush: Brush, random: Random, length: float, bend: float, y: float, thick: float) -> None:
-    """No sauce, mustard, ketchup or both; as a wave or as a plain line."""
+    """Draws no sauce, mustard, ketchup or both, as waves or straight lines."""
     kind = random.random()
     sauces = [] if kind < 0.2 else [MUSTARD] if kind < 0.55 else [KETCHUP] if kind < 0.8 else [KETCHUP, MUSTARD]
     for sauce in sauces:
@@ -290,7 +290,7 @@ def _sauces(brush: Brush, random: Random, length: float, bend: float, y: float, 
         brush.line(line, pick(random, sauce), between(random, 0.05, 0.09))
 
 
-# Foods that stand, seen from the side; the others lie, at any angle.
+# Standing foods are drawn from the side, the others at any angle.
 STANDING: tuple[Callable[[Brush, Random], None], ...] = (burger, ice_cream, fries, taco)
 OTHERS: tuple[Callable[[Brush, Random], None], ...] = (
     *STANDING, pizza, donut, banana, baguette, loaf, sausages, carrot, croissant, corn, egg
@@ -305,7 +305,7 @@ def leaf(brush: Brush, random: Random) -> None:
 
 
 def tomato_slice(brush: Brush, random: Random) -> None:
-    """Clutter: red, with its seeds."""
+    """Clutter: a slice of tomato with seeds."""
     colour = pick(random, TOMATO)
     brush.fill(ellipse(0, 0, 0.7, 0.7), shade(colour, 0.85))
     brush.fill(ellipse(0, 0, 0.58, 0.58), colour, inked=False)

@@ -22,49 +22,49 @@ COUNTS = {"train": {"hotdog": 1000, "not-hotdog": 1000}, "test": {"hotdog": 400,
 
 
 def load(request: DatasetRequest) -> ImageSet:
-    """Reads the photos; downloads and unpacks them first where neither they nor their archive lie in the cache.
+    """Reads the photos; downloads and extracts them first if the cache has neither the photos nor their archive.
 
-    A copy put there by hand works without network: ``hotdog.zip``, or the unpacked folder ``hotdog`` with ``train``
-    and ``test`` in it.
+    A manual copy in the cache works without a network: ``hotdog.zip``, or the extracted folder ``hotdog`` that contains
+    ``train`` and ``test``.
 
     Raises:
-        DataError: The photos cannot be had, or are not as many as they should be.
+        DataError: The photos are not available, or their number is wrong.
     """
     archive, unpacked = request.cache / "hotdog.zip", request.cache / "unpacked"
-    folder = _photos(request.cache, unpacked)
+    folder = _find_photos(request.cache, unpacked)
     if folder is None:
         try:
             download(URL, archive, sha1=SHA1, progress=request.progress)
         except DataError as error:
             if archive.exists():
                 raise
-            hint = f"For first steps without network there is the dataset hotdog-cartoon. {error.hint}"
+            hint = f"Without a network, use the dataset hotdog-cartoon. {error.hint}"
             raise DataError(error.message, hint=hint) from None
         extract_zip(archive, unpacked, progress=request.progress)
-        folder = _photos(request.cache, unpacked) or unpacked
+        folder = _find_photos(request.cache, unpacked) or unpacked
     images = read_folder(folder)
     _check_counts(images, folder)
-    checked = "from an archive with the right SHA-1" if folder.is_relative_to(unpacked) else "put there by hand"
-    note = f"The hot dogs of d2l.ai, {checked}: 1000 + 1000 photos to train, 400 + 400 to test."
+    source = "from an archive with the correct SHA-1" if folder.is_relative_to(unpacked) else "from a manual copy"
+    note = f"The hot dogs of d2l.ai, {source}: 1000 + 1000 photos for training, 400 + 400 for testing."
     return dataclasses.replace(images, name="hotdog", note=note)
 
 
-def _photos(cache: Path, unpacked: Path) -> Path | None:
-    """Returns the folder that holds train and test, if it is there."""
+def _find_photos(cache: Path, unpacked: Path) -> Path | None:
+    """Returns the folder that contains train and test, or None."""
     places = (unpacked / "hotdog", unpacked, cache / "hotdog", cache)
     return next((place for place in places if (place / "train").is_dir() and (place / "test").is_dir()), None)
 
 
 def _check_counts(images: ImageSet, folder: Path) -> None:
-    found = {
-        part: dict(sorted(Counter(images.classes[sample.label] for sample in samples).items()))
-        for part, samples in (("train", images.train), ("test", images.test))
+    counts = {
+        split: dict(sorted(Counter(images.classes[sample.label] for sample in samples).items()))
+        for split, samples in (("train", images.train), ("test", images.test))
     }
-    if found != COUNTS or images.val:
-        counts = "; ".join(
-            f"{part}: {', '.join(f'{n} {c}' for c, n in found[part].items()) or 'none'}" for part in found
+    if counts != COUNTS or images.val:
+        listed = "; ".join(
+            f"{split}: {', '.join(f'{n} {c}' for c, n in counts[split].items()) or 'none'}" for split in counts
         )
         raise DataError(
-            f"{folder} does not hold the d2l.ai photos (1000 + 1000 to train, 400 + 400 to test), but {counts}.",
-            hint=f"Delete it to download them again; photos of your own are used with their path, {folder}",
+            f"{folder} does not contain the photos of d2l.ai (train: 1000 + 1000, test: 400 + 400), but {listed}.",
+            hint=f"Delete it to download them again. To use photos of your own, pass their path: --data {folder}",
         )

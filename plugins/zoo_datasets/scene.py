@@ -1,4 +1,4 @@
-"""A whole picture: table, plate, clutter, the food, and the light and noise of a cheap camera."""
+"""A complete picture: table, plate, clutter, food, and the light and noise of a cheap camera."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-# Drawn larger and reduced, so that edges are smooth.
+# Drawn larger and then reduced, for smooth edges.
 _OVERSAMPLING = 2
 
 _TABLES = [
@@ -30,9 +30,9 @@ def draw(*, hot_dog: bool, size: int, random: Random) -> npt.NDArray[np.uint8]:
     """Draws one picture.
 
     Args:
-        hot_dog: Whether there is a hot dog on it, else another food.
+        hot_dog: Whether to draw a hot dog or another food.
         size: Width and height in pixels.
-        random: All that varies comes from here.
+        random: The only source of variation.
 
     Returns:
         uint8 RGB, (size, size, 3).
@@ -112,13 +112,13 @@ def _spots(canvas: Image.Image, random: Random, colour: Colour) -> None:
 
 
 def _tilted(canvas: Image.Image, random: Random) -> Brush:
-    """Returns a brush whose unit is half the canvas."""
+    """Returns a brush at a random angle whose unit is half the canvas."""
     half = canvas.width / 2
     return Brush(canvas, Pose(x=half, y=half, scale=half, angle=between(random, 0, math.pi)))
 
 
 def _plate(canvas: Image.Image, random: Random, pose: Pose) -> None:
-    """A plate, a board, a napkin, or nothing."""
+    """Draws a plate, a board, a napkin, or nothing."""
     kind = random.random()
     scale = pose.scale * between(random, 1.05, 1.4)
     brush = Brush(canvas, Pose(x=pose.x, y=pose.y, scale=scale, angle=between(random, 0, math.pi)))
@@ -136,22 +136,22 @@ def _plate(canvas: Image.Image, random: Random, pose: Pose) -> None:
 
 
 def _clutter(canvas: Image.Image, random: Random, pose: Pose) -> None:
-    """Up to four things around the food, some of them cut off by the edge."""
+    """Draws up to four objects around the food, some of them cut off by the edge."""
     side = canvas.width
     for _ in range(int(random.random() * 5)):
         turn, reach = between(random, 0, 2 * math.pi), side * between(random, 0.36, 0.62)
-        thing = foods.CLUTTER[int(random.random() * len(foods.CLUTTER))]
+        draw_object = foods.CLUTTER[int(random.random() * len(foods.CLUTTER))]
         place = Pose(
             x=pose.x + reach * math.cos(turn),
             y=pose.y + reach * math.sin(turn),
             scale=side * between(random, 0.08, 0.17),
             angle=between(random, 0, 2 * math.pi),
         )
-        thing(Brush(canvas, place), random)
+        draw_object(Brush(canvas, place), random)
 
 
 def _photograph(canvas: Image.Image, size: int, random: Random) -> npt.NDArray[np.uint8]:
-    """Reduces the drawing and gives it light from one side, a cast of colour, blur and noise."""
+    """Reduces the drawing, and adds light from one side, a colour cast, blur and noise."""
     if random.random() < 0.25:
         canvas = canvas.filter(ImageFilter.BoxBlur(between(random, 0.3, 1.6) * canvas.width / 192))
     pixels: npt.NDArray[np.float32] = np.asarray(canvas.reduce(_OVERSAMPLING), dtype=np.float32)
@@ -161,7 +161,7 @@ def _photograph(canvas: Image.Image, size: int, random: Random) -> npt.NDArray[n
     light = light * between(random, 0.78, 1.12)
     cast = np.array([between(random, 0.9, 1.1) for _ in range(3)], dtype=np.float32)
     pixels = (pixels * light[..., None] * cast).astype(np.float32)
-    # Sums of two random bytes: noise from the one generator whose values are the same everywhere and for ever.
+    # Sums of two random bytes, because the values of this generator are the same on every system and version.
     grain = np.frombuffer(random.randbytes(2 * pixels.size), dtype=np.int8).reshape(2, *pixels.shape)
     pixels += grain.sum(axis=0, dtype=np.float32) * (between(random, 0, 9) / 104)
     return pixels.round().clip(0, 255).astype(np.uint8)

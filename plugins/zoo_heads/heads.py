@@ -1,4 +1,4 @@
-"""The built-in heads as modules: a pooling, a dropout and a classifier, put together from a request."""
+"""The modules of the built-in heads: a pooling, a dropout and a classifier. Imports torch."""
 
 from __future__ import annotations
 
@@ -14,16 +14,23 @@ from zoo_heads.pooling import AttentionPooling, Pooling
 
 if TYPE_CHECKING:
     from zoo.plugins.specs import HeadRequest
-    from zoo_heads import ActivationName, AttentionOptions, CosineOptions, LinearOptions, MlpOptions, PoolingName
+    from zoo_heads.options import (
+        ActivationName,
+        AttentionOptions,
+        CosineOptions,
+        LinearOptions,
+        MlpOptions,
+        PoolingName,
+    )
 
 _ACTIVATIONS: dict[ActivationName, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU}
 
 
 class PooledHead(Head):
-    """A head that pools the features and classifies the pooled vector, with dropout in between.
+    """A head that pools the features, applies dropout and classifies the result.
 
     Args:
-        request: Gives the loss and the dropout.
+        request: Has the loss and the dropout.
         pooling: Maps features to ``(N, width)``.
         classifier: Maps ``(N, width)`` to logits ``(N, outputs)``.
     """
@@ -43,13 +50,13 @@ class PooledHead(Head):
 class CosineClassifier(nn.Module):
     """Scaled cosine similarity between features and class weights (Gidaris & Komodakis 2018, section 3.2).
 
-    Only directions count, so that a class with few or faint images is not outweighed by the length of another's
-    weights; the learnt scale lets the softmax be as sure as it has to be. https://arxiv.org/abs/1804.09458
+    Only directions count, so the long weights of one class cannot outweigh a class with few or faint images. The
+    learned scale lets the softmax reach any confidence. https://arxiv.org/abs/1804.09458
 
     Args:
         width: Length of a feature vector.
         outputs: Number of classes.
-        scale: Where the learnt scale starts.
+        scale: Initial value of the learned scale.
     """
 
     def __init__(self, width: int, outputs: int, *, scale: float) -> None:
@@ -59,7 +66,7 @@ class CosineClassifier(nn.Module):
         nn.init.xavier_uniform_(self.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps ``(N, width)`` to ``(N, outputs)``, each within plus and minus the scale."""
+        """Maps ``(N, width)`` to ``(N, outputs)``, between minus and plus the scale."""
         return self.scale * F.linear(F.normalize(x, dim=1), F.normalize(self.weight, dim=1))
 
 
@@ -98,7 +105,7 @@ def attention_head(request: HeadRequest) -> PooledHead:
     """Builds the head ``attention``.
 
     Raises:
-        ConfigError: The number of heads does not divide the map's channels.
+        ConfigError: The number of heads does not divide the channels of the map.
     """
     options: AttentionOptions = request.options
     if request.map_width % options.heads:
@@ -106,7 +113,7 @@ def attention_head(request: HeadRequest) -> PooledHead:
         raise ConfigError(
             f"head attention: option 'heads' is {options.heads}, "
             f"which does not divide the backbone's {request.map_width} channels.",
-            hint=f"It can be {', '.join(divisors)}.",
+            hint=f"Valid values: {', '.join(divisors)}.",
         )
     pooling = AttentionPooling(map_width=request.map_width, heads=options.heads)
     return PooledHead(request, pooling=pooling, classifier=_xavier(pooling.width, request.outputs))
@@ -117,7 +124,7 @@ def _pooling(request: HeadRequest, kind: PoolingName) -> Pooling:
 
 
 def _xavier(inputs: int, outputs: int) -> nn.Linear:
-    """Returns a linear layer with the weights of Glorot & Bengio 2010 and no bias yet."""
+    """Returns a linear layer with Xavier weights (Glorot & Bengio 2010) and zero bias."""
     layer = nn.Linear(inputs, outputs)
     nn.init.xavier_uniform_(layer.weight)
     nn.init.zeros_(layer.bias)

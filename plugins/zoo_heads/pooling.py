@@ -1,4 +1,4 @@
-"""From features to one vector an image."""
+"""Poolings: from features to one vector per image. Imports torch."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from torch.nn import functional as F
 
 if TYPE_CHECKING:
     from zoo.plugins.contracts import Features
-    from zoo_heads import PoolingName
+    from zoo_heads.options import PoolingName
 
 
 class Pooling(nn.Module):
     """Pools features to ``(N, width)`` without parameters.
 
     Args:
-        kind: ``"native"`` takes `Features.pooled` as it is; ``"avg"``, ``"max"`` and ``"avgmax"`` (the mean of the
-            two) reduce `Features.map` over its positions.
+        kind: ``"native"`` returns `Features.pooled`; ``"avg"``, ``"max"`` and ``"avgmax"`` (the mean of both) reduce
+            `Features.map` over its positions.
         pooled_width: D of `Features.pooled`.
         map_width: C of `Features.map`.
 
@@ -42,16 +42,16 @@ class Pooling(nn.Module):
         return (features.map.mean(dim=(2, 3)) + features.map.amax(dim=(2, 3))) / 2
 
     def extra_repr(self) -> str:
-        """Shows the kind where the module is printed."""
+        """Adds the kind to the module's representation."""
         return self.kind
 
 
 class AttentionPooling(nn.Module):
-    """Pools the map by attention with learnt queries, as in Touvron et al. 2021 (https://arxiv.org/abs/2112.13692).
+    """Pools the map by attention with learned queries, as in Touvron et al. 2021 (https://arxiv.org/abs/2112.13692).
 
-    Each query looks at all channels of a position, after layer normalisation, and pools its own share of the channels
-    (Vaswani et al. 2017, section 3.2.2). A query does not depend on the image, so the usual projection of the keys
-    would only be multiplied into it and is left out. Queries start at zero: training starts from average pooling.
+    Each query attends to all channels of a position, after layer normalisation, and pools its own share of the channels
+    (Vaswani et al. 2017, section 3.2.2). There is no projection of the keys, because it could be multiplied into the
+    queries, which do not depend on the image. Queries start at zero, so training starts from average pooling.
 
     Args:
         map_width: C of `Features.map`.

@@ -13,10 +13,10 @@ from timm.models import group_parameters
 from torch import Tensor, nn
 
 from zoo.errors import ConfigError, PluginError, WeightsError
-from zoo.models.features import measure, tokens_to_map, wrong_size
+from zoo.models.features import image_size_error, measure_widths, tokens_to_map
 from zoo.plugins.contracts import Backbone, Features, Stage
 from zoo.plugins.servers import WEIGHTS_HINT
-from zoo_timm.pretrained import card, config, fetch
+from zoo_timm.pretrained import card, fetch_weights, weights_config
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -29,32 +29,31 @@ _PREFIX = "net."
 class TimmBackbone(Backbone):
     """A network of timm without its output layer.
 
-    Pooled features are what the output layer is given. Where a network has several output layers (distilled, or one
-    a branch), they are what timm makes of all of these: the mean, or for branches of different widths, one after
-    the other.
+    The pooled features are the input of the output layer. If a network has several output layers (distilled, or one per
+    branch), timm combines their inputs: it averages them, or concatenates those of branches with different widths.
 
     Args:
-        net: The network; its output layers are taken out here.
-        by_intermediates: Whether the map is asked for with ``forward_intermediates``: for networks whose
-            ``forward_features`` gives no map, because they keep branches apart or drop all but the class token.
+        net: The network, whose output layers this removes.
+        use_intermediates: Whether to compute the map with ``forward_intermediates``, for networks whose
+            ``forward_features`` returns no map, because they keep branches apart or drop all but the class token.
 
     Attributes:
-        net: The original network minus its output layers.
+        net: The network without its output layers.
     """
 
-    def __init__(self, net: Any, *, by_intermediates: bool = False) -> None:
+    def __init__(self, net: Any, *, use_intermediates: bool = False) -> None:
         super().__init__()
-        self.several_outputs = _take_out_outputs(net) > 1
-        self.net: Any = net  # timm adds to nn.Module what this class calls
-        self.by_intermediates = by_intermediates
+        self.several_outputs = _remove_outputs(net) > 1
+        self.net: Any = net  # Any: this class calls methods of timm's networks that nn.Module lacks
+        self.use_intermediates = use_intermediates
 
     def forward(self, images: Tensor) -> Features:
-        """Maps ``(N, 3, H, W)`` to what the output layer would be given, and to the last spatial features.
+        """Maps ``(N, 3, H, W)`` to the input of the removed output layer, and to the last spatial features.
 
         Raises:
-            PluginError: The network's features cannot be laid out as a map.
+            PluginError: The network's features have no spatial layout.
         """
-        if self.by_intermediates:
+        if self.use_intermediates:
             features, maps = self.net.forward_intermediates(images, indices=1, norm=True)
             feature_map = maps[-1]
         else:
@@ -63,29 +62,29 @@ class TimmBackbone(Backbone):
         return Features(pooled=self.net.forward_head(features, pre_logits=self.several_outputs), map=feature_map)
 
     def stages(self) -> tuple[Stage, ...]:
-        """Returns the stem, then the stages or blocks as timm groups them for layer-wise learning rates."""
+        """Returns the stem, then the stages or blocks that timm groups for layer-wise learning rates."""
         stages: dict[str, tuple[str, ...]] = {}
         for group in _groups(self.net):
             full = _common_name(group)
-            # Up to the first number: "stages.0", whatever the blocks within are called.
+            # Up to the first number: "stages.0", whatever its blocks are called.
             short = full[: match.end()] if (match := re.search(r"\.\d+(?=\.|$)", full)) else full
             names = (short, full, f"{full}.{len(stages)}") if stages else ("stem",)
             stages[next(name for name in names if name not in stages)] = tuple(_PREFIX + name for name in group)
         return tuple(Stage(name, parameters) for name, parameters in stages.items())
 
     def adapt_state_dict(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Puts ``net.`` before timm's names; files of a network's authors go through timm's own filter for them.
+        """Prefixes timm's names with ``net.``, and converts files of a network's authors with timm's filter.
 
-        That filter also resizes position embeddings to the image size.
+        The filter also resizes position embeddings to the image size.
         """
         bare = {name.removeprefix(_PREFIX): tensor for name, tensor in state.items()}
         ours = self.net.state_dict()
-        if (missing := _misfits(bare, ours)) and (filtered := self._filtered(bare)) is not None:
-            bare = filtered if _misfits(filtered, ours) < missing else bare
+        if (missing := _count_misfits(bare, ours)) and (filtered := self._filtered(bare)) is not None:
+            bare = filtered if _count_misfits(filtered, ours) < missing else bare
         return {_PREFIX + name if name in ours else name: tensor for name, tensor in bare.items()}
 
     def _filtered(self, state: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
-        """Runs timm's filter for the network's checkpoints; None where there is none, or it cannot read this one."""
+        """Runs timm's filter for checkpoints of the network; returns None if there is none, or it fails."""
         checkpoint_filter = getattr(sys.modules[type(self.net).__module__], "checkpoint_filter_fn", None)
         if checkpoint_filter is None:
             return None
@@ -93,26 +92,28 @@ class TimmBackbone(Backbone):
             return {
                 name: value for name, value in checkpoint_filter(dict(state), self.net).items() if value is not None
             }
-        # The filters assume a file of the right network; that it is none is for `load_backbone` to say.
+        # The filters assume a file of the right network; `load_backbone` reports any other.
         except (KeyError, IndexError, AttributeError, TypeError, ValueError, RuntimeError, AssertionError):
             return None
 
     def _to_map(self, features: Any, images: Tensor) -> Tensor:
-        """Lays features of any of timm's formats (NCHW, NHWC, NLC) out as ``(N, C, h, w)``."""
+        """Converts features from any of timm's formats (NCHW, NHWC, NLC) to ``(N, C, h, w)``."""
         if not isinstance(features, Tensor):
-            raise PluginError(f"{type(self.net).__name__} gives {type(features).__name__}, not one tensor of features.")
+            raise PluginError(
+                f"{type(self.net).__name__} returns {type(features).__name__}, not one tensor of features."
+            )
         if features.ndim == 3:
             prefix = getattr(self.net, "num_prefix_tokens", 0)
             if features.shape[1] - prefix <= 1:
-                raise PluginError(f"{type(self.net).__name__} keeps no tokens but those of classes.")
+                raise PluginError(f"{type(self.net).__name__} returns class tokens only.")
             feature_map = tokens_to_map(features, prefix=prefix, image_size=(images.shape[2], images.shape[3]))
         else:
             channels_last = getattr(self.net, "output_fmt", None) == "NHWC"
             feature_map = features.permute(0, 3, 1, 2) if channels_last else features
         if feature_map.shape[1] != self.net.num_features:
             raise PluginError(
-                f"{type(self.net).__name__} gives features of shape {tuple(features.shape)}, in which "
-                f"its {self.net.num_features} channels are not where they should be."
+                f"{type(self.net).__name__} returns features of shape {tuple(features.shape)}, in which "
+                f"its {self.net.num_features} channels are in an unexpected place."
             )
         return feature_map
 
@@ -121,30 +122,30 @@ def build(name: str, request: BackboneRequest) -> Backbone:
     """Builds a network of timm as a backbone; see `zoo.plugins.specs.BackboneSpec.build`.
 
     Raises:
-        ConfigError: The network cannot take images of the size asked for, or has no stochastic depth.
-        PluginError: The network gives features that are no map.
-        WeightsError: Pretrained weights were asked for and cannot be had.
+        ConfigError: The network does not accept the requested image size, or has no stochastic depth.
+        PluginError: The network's features have no spatial layout.
+        WeightsError: The requested pretrained weights are not available.
     """
-    hint = "Its weights were trained at {0} x {1} pixels: --image-size {0}.".format(*card(name).preprocess.size)
+    hint = "Its weights were trained at {0} x {1} pixels: pass --image-size {0}.".format(*card(name).preprocess.size)
     net = _create(name, request, hint)
     try:
-        return _measured(TimmBackbone(net), name, request, hint)
+        return _with_widths(TimmBackbone(net), name, request, hint)
     except PluginError:
         if not hasattr(net, "forward_intermediates"):
             raise
-    return _measured(TimmBackbone(net, by_intermediates=True), name, request, hint)
+    return _with_widths(TimmBackbone(net, use_intermediates=True), name, request, hint)
 
 
-def _measured(backbone: TimmBackbone, name: str, request: BackboneRequest, hint: str) -> TimmBackbone:
-    backbone.pooled_width, backbone.map_width = measure(backbone, request.image_size, owner=name, hint=hint)
+def _with_widths(backbone: TimmBackbone, name: str, request: BackboneRequest, hint: str) -> TimmBackbone:
+    backbone.pooled_width, backbone.map_width = measure_widths(backbone, request.image_size, owner=name, hint=hint)
     return backbone
 
 
 def _create(name: str, request: BackboneRequest, hint: str) -> nn.Module:
     arguments: dict[str, Any] = {}
     if request.pretrained:
-        arguments = {"pretrained": True, "pretrained_cfg_overlay": fetch(name)}
-    cfg = config(name)
+        arguments = {"pretrained": True, "pretrained_cfg_overlay": fetch_weights(name)}
+    cfg = weights_config(name)
     if cfg.fixed_input_size and request.image_size != tuple(cfg.input_size[1:]):
         arguments["img_size"] = request.image_size
     if request.options.drop_path:
@@ -154,28 +155,28 @@ def _create(name: str, request: BackboneRequest, hint: str) -> nn.Module:
     except TypeError as error:
         if "drop_path_rate" in str(error):
             raise ConfigError(
-                f"{name} has no stochastic depth: option 'drop_path' does not apply.", hint="Leave it out."
+                f"{name} has no stochastic depth: option 'drop_path' does not apply.", hint="Omit it."
             ) from error
         if "img_size" not in arguments:
             raise
-        raise wrong_size(name, request.image_size, error, hint=hint) from error
+        raise image_size_error(name, request.image_size, error, hint=hint) from error
     except (AssertionError, ValueError, ZeroDivisionError) as error:
-        raise wrong_size(name, request.image_size, error, hint=hint) from error
+        raise image_size_error(name, request.image_size, error, hint=hint) from error
     except (RuntimeError, OSError, KeyError, safetensors.SafetensorError) as error:
         if not request.pretrained:
-            raise wrong_size(name, request.image_size, error, hint=hint) from error
+            raise image_size_error(name, request.image_size, error, hint=hint) from error
         reason = str(error).strip().partition("\n")[0]
         problem = f"The pretrained weights of {name} cannot be loaded: {reason}."
         raise WeightsError(problem, hint=WEIGHTS_HINT) from error
     return net.train()
 
 
-def _take_out_outputs(net: Any) -> int:
-    """Replaces the output layers of a network by the identity; returns how many there are."""
+def _remove_outputs(net: Any) -> int:
+    """Replaces the output layers of a network by the identity, and returns their number."""
     classifier = net.pretrained_cfg.get("classifier") or ()
     names = [classifier] if isinstance(classifier, str) else list(classifier)
     if len(names) > 1:
-        # Each with the normalisation that it may hold, which fused features do not pass.
+        # With the normalisation that each may contain, because fused features skip it.
         modules = net.get_classifier()
         modules = modules if isinstance(modules, tuple) else (modules,)
         names += [name for name, module in net.named_modules() if any(module is m for m in modules)]
@@ -184,28 +185,28 @@ def _take_out_outputs(net: Any) -> int:
         try:
             net.get_submodule(name)
         except AttributeError:
-            # Gone with a layer that held it, or a network that never had an output.
+            # Removed with its parent, or a network without an output.
             if len(names) == 1 and net.num_classes > 0:
                 raise PluginError(
-                    f"timm says that {type(net).__name__} ends in {name}, which it does not have."
+                    f"timm states that {type(net).__name__} ends in {name}, which does not exist."
                 ) from None
             continue
         setattr(net.get_submodule(parent), child, nn.Identity())
     return len(names)
 
 
-def _misfits(state: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> int:
-    """Returns how many of our entries a state dict lacks, or has in another shape."""
+def _count_misfits(state: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> int:
+    """Returns the number of our entries that a state dict lacks, or has in another shape."""
     return sum(name not in state or state[name].shape != tensor.shape for name, tensor in ours.items())
 
 
 def _groups(net: Any) -> list[list[str]]:
-    """Returns the names of the parameters in timm's groups, input to output; by child where timm does not group."""
+    """Returns the names of the parameters in timm's groups, from input to output; without groups, by child."""
     if not hasattr(net, "group_matcher"):
         return list(_by_child(name for name, _ in net.named_parameters()).values())
     try:
         matcher = net.group_matcher(coarse=True)
-    # Some networks know one grouping alone.
+    # Some networks have only one grouping.
     except (AssertionError, NotImplementedError):
         matcher = net.group_matcher(coarse=False)
     return list(group_parameters(net, matcher).values())
@@ -219,7 +220,7 @@ def _by_child(names: Iterable[str]) -> dict[str, list[str]]:
 
 
 def _common_name(parameters: list[str]) -> str:
-    """Returns the module that a stage's parameters share, those aside that timm counts to the stage before them."""
+    """Returns the module that the parameters of a stage share, apart from later ones that timm adds to the stage."""
     first = next(iter(_by_child(parameters).values()))
     paths = [name.split(".")[:-1] or [name] for name in first]
     shared = itertools.takewhile(lambda parts: len(set(parts)) == 1, zip(*paths, strict=False))

@@ -1,13 +1,18 @@
-"""Checks that timm can build networks, and that its weights can be had."""
+"""Checks that timm works, and that pretrained weights are available. Imports neither torch nor timm at its top."""
 
 from __future__ import annotations
 
-from zoo.plugins.servers import check_server
+from pathlib import Path
+
+from huggingface_hub import constants
+
+from zoo.errors import WeightsError
+from zoo.plugins.servers import WEIGHTS_HINT, check_server, require_server
 from zoo.plugins.specs import Finding
 
 
-def check() -> list[Finding]:
-    """Builds a network with timm."""
+def check_installation() -> list[Finding]:
+    """Builds and runs a small network, and checks that the Hugging Face Hub answers."""
     try:
         import timm
         import torch
@@ -22,10 +27,23 @@ def check() -> list[Finding]:
         reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         advice = "Install it again: pip install --force-reinstall --no-deps timm"
         return [Finding(about="timm", status="problem", text=f"cannot be used: {reason}", advice=advice)]
-    from huggingface_hub import constants
-
-    found = Finding(about="timm", status="ok", text=f"{timm.__version__}; a network gives {shape}")
+    installed = Finding(about="timm", status="ok", text=f"{timm.__version__}, a network returns {shape}")
     if constants.HF_HUB_OFFLINE:
-        text = "not asked: HF_HUB_OFFLINE is set; weights must be in the cache"
-        return [found, Finding(about="Hugging Face", status="ok", text=text)]
-    return [found, check_server(constants.ENDPOINT, about="Hugging Face")]
+        text = "skipped, because HF_HUB_OFFLINE is set; weights must be in the cache"
+        return [installed, Finding(about="Hugging Face", status="ok", text=text)]
+    return [installed, check_server(constants.ENDPOINT, about="Hugging Face")]
+
+
+def check_pretrained(name: str) -> None:
+    """Checks that the cache of the Hugging Face Hub contains weights of the network, or that the Hub answers.
+
+    Raises:
+        WeightsError: Neither is the case.
+    """
+    network = name.partition(".")[0]
+    if any(Path(constants.HF_HUB_CACHE).glob(f"models--*{network}*")):
+        return
+    what = f"The pretrained weights of {name}"
+    if constants.HF_HUB_OFFLINE:
+        raise WeightsError(f"{what} are not in the local cache, and HF_HUB_OFFLINE is set.", hint=WEIGHTS_HINT)
+    require_server(constants.ENDPOINT, what=what)

@@ -23,38 +23,38 @@ if TYPE_CHECKING:
     from zoo.runs.run import Run
 
 TOLERANCE = 1e-4
-_PROBES = 4  # random images on which both networks must agree
+_IMAGES = 4  # random images on which both networks must agree
 
 
-def to_timm(run: Run, folder: Path) -> Path:
-    """Writes ``config.json`` and ``model.safetensors`` and proves that timm computes the same logits from them.
+def convert_to_timm(run: Run, folder: Path) -> Path:
+    """Writes ``config.json`` and ``model.safetensors``, and verifies that timm computes the same logits from them.
 
     Args:
-        run: A run with a timm backbone, or one whose weights timm knows by the same names (torchvision's ResNets),
-            and a head that is one linear layer on the pooled features.
-        folder: New or empty.
+        run: A run whose backbone is from timm, or has the same weight names in timm (torchvision's ResNets), and whose
+            head is one linear layer on the pooled features.
+        folder: A new or empty folder.
 
     Returns:
         `folder`.
 
     Raises:
-        ConfigError: Backbone or head have no counterpart in timm, or the folder is not empty.
-        RunError: timm's network does not compute the same; nothing is left behind.
+        ConfigError: The backbone or head has no counterpart in timm, or the folder is not empty.
+        RunError: timm's network computes something else; the files are deleted again.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ConfigError(f"{folder} is there already.", hint="Name a new folder with --output.")
+        raise ConfigError(f"{folder} exists and is not empty.", hint="Pass a new folder with --output.")
     predictor = load(run, device="cpu")
     name = _architecture(run)
     arguments = _arguments(name, predictor.preprocess)
-    network = _transplant(predictor, name, arguments)
+    network = _load_into_timm(predictor, name, arguments)
     _write(folder, network, predictor, name, arguments)
     _verify(folder, predictor)
-    _take_in(folder, run)
+    _add_to_manifest(folder, run)
     return folder
 
 
-def _take_in(folder: Path, run: Run) -> None:
-    """Enters the files into the manifest of the run, if they lie in its folder."""
+def _add_to_manifest(folder: Path, run: Run) -> None:
+    """Adds the files to the manifest of the run if they are in its folder."""
     inside, outer = folder.resolve(), run.path.resolve()
     if (outer / MANIFEST).is_file() and inside.is_relative_to(outer):
         update_manifest(outer, [path.relative_to(outer).as_posix() for path in inside.iterdir()])
@@ -64,7 +64,7 @@ def _architecture(run: Run) -> str:
     name = run.backbone.rpartition("/")[2]
     if not timm.is_model(name):
         raise ConfigError(
-            f"{run.name}: timm has no network '{name}'.", hint="Runs with a timm backbone convert, and ResNets."
+            f"{run.name}: timm has no network '{name}'.", hint="Runs with a timm backbone or a ResNet can be converted."
         )
     return name
 
@@ -74,8 +74,8 @@ def _arguments(name: str, preprocess: Preprocess) -> dict[str, Any]:
     return {"img_size": list(preprocess.size)} if fixed else {}
 
 
-def _transplant(predictor: Predictor, name: str, arguments: dict[str, Any]) -> nn.Module:
-    """Returns timm's network with the weights of the run in it."""
+def _load_into_timm(predictor: Predictor, name: str, arguments: dict[str, Any]) -> nn.Module:
+    """Returns timm's network with the weights of the run."""
     network: nn.Module = timm.create_model(name, num_classes=len(predictor.classes), **arguments)
     layer = _single_linear(predictor)
     state = {
@@ -91,13 +91,13 @@ def _transplant(predictor: Predictor, name: str, arguments: dict[str, Any]) -> n
         raise ConfigError(
             f"{predictor.run.name}: the weights of {predictor.run.backbone} do not fit timm's '{name}': "
             f"{str(error).splitlines()[-1].strip()}",
-            hint="Runs with a timm backbone convert, and torchvision's ResNets, whose weights have the same names.",
+            hint="Runs with a timm backbone or a torchvision ResNet can be converted.",
         ) from error
     return network.eval()
 
 
 def _single_linear(predictor: Predictor) -> tuple[Tensor, Tensor]:
-    """Returns weight and bias of a head that is one linear layer on `Features.pooled`."""
+    """Returns the weight and bias of a head that is one linear layer on `Features.pooled`."""
     head = predictor.classifier.head
     values = dict(head.named_parameters())
     layers = [module for module in head.modules() if isinstance(module, nn.Linear)]
@@ -105,7 +105,7 @@ def _single_linear(predictor: Predictor) -> tuple[Tensor, Tensor]:
     if len(values) != 2 or len(layers) != 1 or options.get("pooling", "native") != "native":
         raise ConfigError(
             f"{predictor.run.name}: the head {predictor.run.head} has no counterpart in timm.",
-            hint="The head 'linear' with its own pooling converts.",
+            hint="The head 'linear' with the pooling of the backbone can be converted.",
         )
     return layers[0].weight, layers[0].bias
 
@@ -132,21 +132,21 @@ def _write(folder: Path, network: nn.Module, predictor: Predictor, name: str, ar
         },
     }
     folder.mkdir(parents=True, exist_ok=True)
-    with atomic_write(folder / "config.json") as aside:
-        aside.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    with atomic_write(folder / "model.safetensors") as aside:
-        safetensors.torch.save_file({k: v.contiguous() for k, v in network.state_dict().items()}, aside)
+    with atomic_write(folder / "config.json") as temporary:
+        temporary.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    with atomic_write(folder / "model.safetensors") as temporary:
+        safetensors.torch.save_file({k: v.contiguous() for k, v in network.state_dict().items()}, temporary)
 
 
 @torch.inference_mode()
 def _verify(folder: Path, predictor: Predictor) -> None:
-    theirs = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
-    images = torch.randn(_PROBES, 3, *predictor.preprocess.size, generator=torch.Generator().manual_seed(0))
-    apart = float((theirs(images) - predictor.classifier(images)).abs().max())
-    if not apart <= TOLERANCE:
+    network = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+    images = torch.randn(_IMAGES, 3, *predictor.preprocess.size, generator=torch.Generator().manual_seed(0))
+    difference = float((network(images) - predictor.classifier(images)).abs().max())
+    if not difference <= TOLERANCE:
         for file in folder.iterdir():
             file.unlink()
         raise RunError(
-            f"{predictor.run.name}: timm's network gives logits that differ by {apart:.2g}, more than {TOLERANCE:g}.",
-            hint="The backbone's options have no counterpart in timm; nothing was written.",
+            f"{predictor.run.name}: the logits of timm's network differ by {difference:.2g}, more than {TOLERANCE:g}.",
+            hint="The options of the backbone have no counterpart in timm. No files remain.",
         )

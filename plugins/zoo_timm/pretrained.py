@@ -1,4 +1,4 @@
-"""The pretrained weights of timm's networks: what they are, and getting them within seconds or not at all."""
+"""The pretrained weights of timm's networks: their properties, and their download. Imports timm."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ _RESIZE_MODES = {"center": "shorter", "border": "longer", "squash": "squash"}
 _FILES = ("model.safetensors", "pytorch_model.bin")
 
 
-def config(name: str) -> PretrainedCfg:
-    """Returns what timm knows of a network's weights; for a name without tag, of its default weights."""
+def weights_config(name: str) -> PretrainedCfg:
+    """Returns timm's config of a network's weights; without a tag in the name, of its default weights."""
     return get_pretrained_cfg(name) or PretrainedCfg()
 
 
 def card(name: str) -> BackboneCard:
-    """Returns the preprocessing and the licence of a network's weights, as timm states them; builds no network.
+    """Returns the preprocessing and licence that timm states for a network's weights, without building the network.
 
-    timm crops some squashed images (``crop_mode="squash"``, ``crop_pct`` below 1); a `Preprocess` shows them whole.
+    timm crops some squashed images (``crop_mode="squash"``, ``crop_pct`` below 1). A `Preprocess` does not crop them.
     """
-    cfg = config(name)
+    cfg = weights_config(name)
     data = resolve_data_config(pretrained_cfg=cfg.to_dict())
     height, width = data["input_size"][1:]
     return BackboneCard(
         preprocess=Preprocess(
             size=(height, width),
-            # At least the crop: timm fills what a crop_pct above 1 leaves over with black.
+            # At least the crop: timm pads images with black if crop_pct is above 1.
             resize=max(height, width, math.floor(max(height, width) / data["crop_pct"])),
             resize_mode=_RESIZE_MODES[data["crop_mode"]],  # type: ignore[arg-type]
             interpolation="bicubic" if data["interpolation"] == "bicubic" else "bilinear",
@@ -55,28 +55,28 @@ def _weights_info(cfg: PretrainedCfg) -> WeightsInfo:
     return WeightsInfo(name=cfg.tag or "default", source=source, licence=cfg.license or "")
 
 
-def fetch(name: str) -> dict[str, Any]:
-    """Makes sure that a network's pretrained weights are on this machine.
+def fetch_weights(name: str) -> dict[str, Any]:
+    """Downloads a network's pretrained weights unless they are cached.
 
-    timm's own way asks the network even for weights that are cached, and takes most of a minute to give up.
+    timm itself contacts the server even for cached weights, and takes most of a minute to fail.
 
     Returns:
-        What to lay over the network's pretrained config, so that timm loads them from where they are.
+        Overrides of the network's pretrained config that make timm load the local file.
 
     Raises:
-        WeightsError: There are none, or they are not in the cache and cannot be downloaded.
+        WeightsError: There are none, or they are neither in the cache nor can be downloaded.
     """
-    cfg = config(name)
+    cfg = weights_config(name)
     what = f"The pretrained weights of {name}"
     if cfg.hf_hub_id:
         path = _hub_file(cfg, what)
         if path.suffix != ".safetensors":
-            read_state_dict(path)  # refuses a pickle that would run code
+            read_state_dict(path)  # rejects a pickle that would run code
         return {"file": str(path), "custom_load": False}
     if cfg.url:
         if not check_cached_file(cfg.url):
-            url = cfg.url if isinstance(cfg.url, str) else cfg.url[0]  # or an address and a file name
-            require_server(url, what=what, hint=WEIGHTS_HINT)
+            url = cfg.url if isinstance(cfg.url, str) else cfg.url[0]  # otherwise an address and a file name
+            require_server(url, what=what)
         return {}
     raise WeightsError(f"timm has no pretrained weights for {name}.", hint=WEIGHTS_HINT)
 
@@ -90,18 +90,18 @@ def _hub_file(cfg: PretrainedCfg, what: str) -> Path:
             return Path(cached)
     if constants.HF_HUB_OFFLINE:
         raise WeightsError(f"{what} are not in the local cache, and HF_HUB_OFFLINE is set.", hint=WEIGHTS_HINT)
-    require_server(constants.ENDPOINT, what=what, hint=WEIGHTS_HINT)
+    require_server(constants.ENDPOINT, what=what)
     for file in files:
         try:
             return Path(huggingface_hub.hf_hub_download(repository, file, revision=revision or None))
         except LocalEntryNotFoundError as error:
             raise WeightsError(f"{what} cannot be downloaded: {_first_line(error)}.", hint=WEIGHTS_HINT) from error
         except EntryNotFoundError:
-            continue  # the repository is there, and has its weights in another format
-        # The hub's transport, and with it what it raises, differs between its versions.
+            continue  # the repository has its weights in another format
+        # The Hub's transport, and so its exceptions, differ between versions.
         except Exception as error:
             raise WeightsError(f"{what} cannot be downloaded: {_first_line(error)}.", hint=WEIGHTS_HINT) from error
-    raise WeightsError(f"{what} are not in {repository}: no {' or '.join(map(str, files))} there.", hint=WEIGHTS_HINT)
+    raise WeightsError(f"{what} are not in {repository}: it has no {' or '.join(map(str, files))}.", hint=WEIGHTS_HINT)
 
 
 def _first_line(error: Exception) -> str:

@@ -11,13 +11,13 @@ from torchvision.models import VisionTransformer, get_model
 from torchvision.models.vision_transformer import interpolate_embeddings
 
 from zoo.errors import ConfigError, WeightsError
-from zoo.models.features import measure, tokens_to_map, wrong_size
+from zoo.models.features import image_size_error, measure_widths, tokens_to_map
 from zoo.models.weights import load_backbone
 from zoo.plugins.contracts import Backbone, Features, Stage
 from zoo.plugins.servers import WEIGHTS_HINT
-from zoo_torchvision.anatomy import ANATOMIES, Anatomy, plain, take_out
 from zoo_torchvision.names import family_of
 from zoo_torchvision.pretrained import card, fetch_state_dict
+from zoo_torchvision.structure import STRUCTURES, Structure, copy_children, remove_layer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,38 +27,38 @@ if TYPE_CHECKING:
     from zoo.plugins.specs import BackboneRequest
 
 _PREFIX = "net."
-# Files of before torch 0.4 name DenseNet's layers in this way.
+# The names of DenseNet's layers in files from before torch 0.4.
 _OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12])\.")
 
 
 class TorchvisionBackbone(Backbone):
-    """A network of torchvision without its output layer.
+    """A convolutional or windowed network of torchvision without its output layer.
 
     Args:
-        net: The network; its output layer is taken out here.
-        anatomy: How it is taken apart.
+        net: The network, whose output layer this removes.
+        structure: The parts of the network.
 
     Attributes:
-        net: The original network minus its output layer.
+        net: The network without its output layer.
     """
 
-    def __init__(self, net: nn.Module, anatomy: Anatomy) -> None:
+    def __init__(self, net: nn.Module, structure: Structure) -> None:
         super().__init__()
-        take_out(net, anatomy.output)
+        remove_layer(net, structure.output)
         self.net = net
-        self.anatomy = anatomy
+        self.structure = structure
 
     def forward(self, images: Tensor) -> Features:
-        """Maps ``(N, 3, H, W)`` to what the output layer would be given, and to the map that it is made from."""
-        feature_map = self.anatomy.map(self.net, images)
-        return Features(pooled=self.anatomy.pooled(self.net, feature_map), map=feature_map)
+        """Maps ``(N, 3, H, W)`` to the input of the removed output layer, and to the map that it is pooled from."""
+        feature_map = self.structure.compute_map(self.net, images)
+        return Features(pooled=self.structure.pool(self.net, feature_map), map=feature_map)
 
     def stages(self) -> tuple[Stage, ...]:
-        """Returns the stem and then each block, or each run of blocks that the network names."""
-        return tuple(Stage(name, self._parameters_of(modules)) for name, modules in self.anatomy.stages(self.net))
+        """Returns the stem, then each block or each group of blocks that the network names."""
+        return tuple(Stage(name, self._parameters_of(modules)) for name, modules in self.structure.stages(self.net))
 
     def adapt_state_dict(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Puts ``net.`` before the names that torchvision gives; see `Backbone.adapt_state_dict`."""
+        """Prefixes torchvision's names with ``net.``; see `Backbone.adapt_state_dict`."""
         ours = self.state_dict().keys()
         renamed = {name: _PREFIX + _OLD_DENSENET.sub(r"\1\2.", name) for name in state}
         return {renamed[name] if renamed[name] in ours else name: tensor for name, tensor in state.items()}
@@ -75,19 +75,19 @@ class VisionTransformerBackbone(Backbone):
     """A vision transformer of torchvision without its output layer.
 
     Args:
-        net: The network; its output layer is taken out here.
+        net: The network, whose output layer this removes.
 
     Attributes:
-        net: The original network minus its output layer.
+        net: The network without its output layer.
     """
 
     def __init__(self, net: VisionTransformer) -> None:
         super().__init__()
-        take_out(net, "heads.head")
+        remove_layer(net, "heads.head")
         self.net = net
 
     def forward(self, images: Tensor) -> Features:
-        """Maps ``(N, 3, H, W)`` to the class token ``(N, C)`` and the other tokens, as a map ``(N, C, h, w)``."""
+        """Maps ``(N, 3, H, W)`` to the class token ``(N, C)``, and to the other tokens as a map ``(N, C, h, w)``."""
         tokens = self.net._process_input(images)
         class_token = self.net.class_token.expand(images.shape[0], -1, -1)
         tokens = self.net.encoder(torch.cat([class_token, tokens], dim=1))
@@ -95,7 +95,7 @@ class VisionTransformerBackbone(Backbone):
         return Features(pooled=self.net.heads(tokens[:, 0]), map=feature_map)
 
     def stages(self) -> tuple[Stage, ...]:
-        """Returns the stem (patches, class token, position embeddings), each encoder layer, and the last norm."""
+        """Returns the stem (patches, class token, position embeddings), each encoder layer, and the final norm."""
         stages: dict[str, list[str]] = {}
         for name, _ in self.named_parameters():
             layer = re.search(r"encoder\.layers\.(\w+)\.", name)
@@ -104,7 +104,7 @@ class VisionTransformerBackbone(Backbone):
         return tuple(Stage(name, tuple(parameters)) for name, parameters in stages.items())
 
     def adapt_state_dict(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Puts ``net.`` before the names that torchvision gives; position embeddings are resized to the image size."""
+        """Prefixes torchvision's names with ``net.``, and resizes position embeddings to the image size."""
         bare = {name.removeprefix(_PREFIX): tensor for name, tensor in state.items()}
         if _has_square_grid(bare.get("encoder.pos_embedding")):
             bare = dict(interpolate_embeddings(self.net.image_size, self.net.patch_size, bare))
@@ -113,7 +113,7 @@ class VisionTransformerBackbone(Backbone):
 
 
 def _has_square_grid(position: Tensor | None) -> bool:
-    """Says whether these are embeddings ``(1, 1 + n * n, C)``; what is not is for `load_backbone` to report."""
+    """Whether these are embeddings ``(1, 1 + n * n, C)``; `load_backbone` reports anything else."""
     if position is None or position.ndim != 3 or len(position) != 1 or position.shape[1] < 2:
         return False
     return math.isqrt(position.shape[1] - 1) ** 2 == position.shape[1] - 1
@@ -123,42 +123,44 @@ def build(name: str, request: BackboneRequest) -> Backbone:
     """Builds a network of torchvision as a backbone; see `zoo.plugins.specs.BackboneSpec.build`.
 
     Raises:
-        ConfigError: The network cannot take images of the size asked for.
-        WeightsError: Pretrained weights were asked for and cannot be had.
+        ConfigError: The network does not accept the requested image size.
+        WeightsError: The requested pretrained weights are not available.
     """
-    # First of all, so that weights that cannot be had are reported before a large network is built.
+    # First, so that missing weights are reported before a large network is built.
     state = fetch_state_dict(name) if request.pretrained else None
-    backbone = _take_apart(name, request)
-    backbone.pooled_width, backbone.map_width = measure(backbone, request.image_size, owner=name, hint=_size_hint(name))
+    backbone = _build_backbone(name, request)
+    backbone.pooled_width, backbone.map_width = measure_widths(
+        backbone, request.image_size, owner=name, hint=_size_hint(name)
+    )
     if state is not None:
         report = load_backbone(backbone, state, source=f"torchvision's weights of {name}")
         if report.missing or report.mismatched:
-            raise WeightsError(f"torchvision's weights of {name} do not fit it: {report.summary()}.", hint=WEIGHTS_HINT)
+            raise WeightsError(f"torchvision's weights of {name} do not fit: {report.summary()}.", hint=WEIGHTS_HINT)
     return backbone
 
 
-def _take_apart(name: str, request: BackboneRequest) -> TorchvisionBackbone | VisionTransformerBackbone:
+def _build_backbone(name: str, request: BackboneRequest) -> TorchvisionBackbone | VisionTransformerBackbone:
     family = family_of(name)
     try:
         net = get_model(name, weights=None, **_arguments(name, request))
-    # How MaxVit refuses a size; the arguments are ours otherwise.
+    # MaxVit rejects a size in this way; all other arguments are correct.
     except ValueError as error:
-        raise wrong_size(name, request.image_size, error, hint=_size_hint(name)) from error
+        raise image_size_error(name, request.image_size, error, hint=_size_hint(name)) from error
     if isinstance(net, VisionTransformer):
         return VisionTransformerBackbone(net)
-    # MNASNet refuses state dicts without version metadata, which safetensors does not keep.
-    return TorchvisionBackbone(plain(net) if family == "mnasnet" else net, ANATOMIES[family])
+    # MNASNet rejects state dicts without version metadata, which safetensors does not store.
+    return TorchvisionBackbone(copy_children(net) if family == "mnasnet" else net, STRUCTURES[family])
 
 
 def _size_hint(name: str) -> str:
     native = card(name).preprocess.size[0]
-    return f"Its weights were trained at {native} pixels: --image-size {native}."
+    return f"Its weights were trained at {native} pixels: pass --image-size {native}."
 
 
 def _arguments(name: str, request: BackboneRequest) -> dict[str, Any]:
     family = family_of(name)
     if family in ("googlenet", "inception"):
-        # The auxiliary outputs serve training from scratch on ImageNet.
+        # The auxiliary outputs help to train from scratch on ImageNet.
         return {"aux_logits": False, "init_weights": not request.pretrained}
     if family == "maxvit":
         return {"input_size": request.image_size}
@@ -168,7 +170,7 @@ def _arguments(name: str, request: BackboneRequest) -> dict[str, Any]:
         if height != width or height % patch:
             raise ConfigError(
                 f"{name} takes square images whose side is a multiple of {patch} pixels, not {height} x {width}.",
-                hint=f"For example: --image-size {max(1, round(height / patch)) * patch}.",
+                hint=f"Pass, for example, --image-size {max(1, round(height / patch)) * patch}.",
             )
         return {"image_size": height}
     return {}

@@ -1,20 +1,36 @@
-"""Checks that torchvision fits torch, and that its weights can be had."""
+"""Checks that torchvision works, and that pretrained weights are available. Imports no torchvision at its top."""
 
 from __future__ import annotations
 
-from zoo.plugins.servers import check_server
+import os
+import re
+from pathlib import Path
+
+from zoo.plugins.servers import check_server, require_server
 from zoo.plugins.specs import Finding
 
-_TOGETHER = "Install the two together: pip install --force-reinstall torch torchvision"
 _SERVER = "https://download.pytorch.org"
+_REINSTALL = "Install both together: pip install --force-reinstall torch torchvision"
+_PREFIX = 8  # letters that the files of a family share; torchvision's file names differ slightly from its network names
 
 
-def check() -> list[Finding]:
-    """Computes with one of torchvision's own operators, which a torch of another version cannot."""
-    return [_library(), check_server(_SERVER, about="pytorch.org")]
+def check_installation() -> list[Finding]:
+    """Runs one of torchvision's own operators, which fails if torch has another version."""
+    return [_check_operators(), check_server(_SERVER, about="pytorch.org")]
 
 
-def _library() -> Finding:
+def check_pretrained(name: str) -> None:
+    """Checks that torch's cache contains weights of the network's family, or that their server answers.
+
+    Raises:
+        WeightsError: Neither is the case.
+    """
+    family = _normalise(name)[:_PREFIX]
+    if not any(_normalise(file.name).startswith(family) for file in _cache_folder().glob("*.pth")):
+        require_server(_SERVER, what=f"The pretrained weights of {name}")
+
+
+def _check_operators() -> Finding:
     try:
         import torch
         import torchvision
@@ -26,7 +42,17 @@ def _library() -> Finding:
         return Finding(about="torchvision", status="warning", text=text, advice=advice)
     except (ImportError, OSError, RuntimeError) as error:
         reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-        return Finding(about="torchvision", status="problem", text=f"cannot be used: {reason}", advice=_TOGETHER)
+        return Finding(about="torchvision", status="problem", text=f"cannot be used: {reason}", advice=_REINSTALL)
     if kept != [0, 2]:
-        return Finding(about="torchvision", status="problem", text="it computes wrongly", advice=_TOGETHER)
-    return Finding(about="torchvision", status="ok", text=f"{torchvision.__version__}, its operators fit torch")
+        return Finding(about="torchvision", status="problem", text="wrong results", advice=_REINSTALL)
+    return Finding(about="torchvision", status="ok", text=f"{torchvision.__version__}, operators work with torch")
+
+
+def _normalise(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def _cache_folder() -> Path:
+    """Returns the folder in which torch.hub keeps weights: https://docs.pytorch.org/docs/stable/hub.html."""
+    home = os.environ.get("TORCH_HOME") or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache"), "torch")
+    return Path(home, "hub", "checkpoints").expanduser()

@@ -1,4 +1,4 @@
-"""The names of torchvision's classification networks, by family, so that listing them imports no torchvision."""
+"""The names of torchvision's classification networks by family, which need no import of torchvision."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 
 class Family(NamedTuple):
-    """Networks that are taken apart in the same way.
+    """Networks with the same structure.
 
     Attributes:
-        key: The name of the module that they have in common in torchvision.
-        paper: What they are, and where from.
-        names: As ``torchvision.models.list_models`` has them.
+        key: The name of their module in torchvision.
+        paper: Their name, and the paper that introduced them.
+        names: As in ``torchvision.models.list_models``.
     """
 
     key: str
@@ -102,5 +102,5 @@ FAMILIES = (
 
 
 def family_of(name: str) -> str:
-    """Returns the key of the family to which a name of `FAMILIES` belongs."""
+    """Returns the key of the family of a network."""
     return next(family.key for family in FAMILIES if name in family.names)

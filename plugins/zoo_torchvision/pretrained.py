@@ -1,4 +1,4 @@
-"""The pretrained weights of torchvision's networks: what they are, and getting them. Imports torchvision."""
+"""The pretrained weights of torchvision's networks: their properties, and their download. Imports torchvision."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def card(name: str) -> BackboneCard:
-    """Returns the preprocessing, licence and accuracy of a network's best weights, as torchvision states them."""
+    """Returns the preprocessing, licence and accuracy that torchvision states for the best weights of a network."""
     weights = default_weights(name)
     transform, meta = weights.transforms(), weights.meta
     crop = int(transform.crop_size[0])
@@ -45,28 +45,28 @@ def card(name: str) -> BackboneCard:
 
 
 def default_weights(name: str) -> Any:
-    """Returns the member of the network's weights enumeration that torchvision calls the best."""
+    """Returns the weights that torchvision calls the best of a network."""
     return get_model_weights(name).DEFAULT
 
 
 def fetch_state_dict(name: str) -> dict[str, Tensor]:
-    """Returns the pretrained state dict of a network: from torch's cache, or downloaded and its hash checked.
+    """Returns the pretrained state dict of a network, from torch's cache or downloaded with a verified hash.
 
     Raises:
-        WeightsError: It is not in the cache and cannot be downloaded, or what is there cannot be read.
+        WeightsError: The weights are neither in the cache nor can be downloaded, or the file in the cache is damaged.
     """
     weights = default_weights(name)
     cached = Path(torch.hub.get_dir(), "checkpoints", weights.url.rpartition("/")[2])
     what = f"The pretrained weights of {name}"
     if not cached.exists():
-        require_server(weights.url, what=what, hint=WEIGHTS_HINT)
+        require_server(weights.url, what=what)
     try:
-        # weights_only, which torchvision does not ask for: what lies in the cache may be anybody's, and is not hashed.
+        # weights_only, which torchvision does not set: files in the cache are not hashed, and may come from anyone.
         return dict(weights.get_state_dict(progress=sys.stderr.isatty(), check_hash=True, weights_only=True))
     except (urllib.error.URLError, ConnectionError, TimeoutError) as error:
         raise WeightsError(f"{what} cannot be downloaded: {error}.", hint=WEIGHTS_HINT) from error
-    # A wrong hash, a disk that is full, a file left truncated by another program.
+    # A wrong hash, a full disk, a file that another program left truncated.
     except (RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError) as error:
         reason = str(error).partition("\n")[0]
-        hint = f"Remove {cached} and try again. {WEIGHTS_HINT}" if cached.exists() else WEIGHTS_HINT
+        hint = f"Delete {cached} and try again. {WEIGHTS_HINT}" if cached.exists() else WEIGHTS_HINT
         raise WeightsError(f"{what} are not usable: {reason}.", hint=hint) from error

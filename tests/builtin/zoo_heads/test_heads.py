@@ -1,5 +1,3 @@
-"""The built-in heads."""
-
 from __future__ import annotations
 
 import dataclasses
@@ -10,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 import zoo_heads
 from zoo.errors import ConfigError
@@ -23,13 +21,12 @@ from zoo.plugins.registry import load_registry
 from zoo.plugins.specs import HeadRequest
 from zoo.testing import check_head, check_plugin
 from zoo_heads.heads import CosineClassifier
-from zoo_heads.pooling import AttentionPooling, Pooling
 
 POOLED, MAP, OUTPUTS = 12, 8, 5
 SPECS = {spec.name: spec for spec in zoo_heads.zoo_heads()}
 
 
-def features(batch: int = 4) -> Features:
+def make_features(batch: int = 4) -> Features:
     generator = torch.Generator().manual_seed(0)
     return Features(torch.randn(batch, POOLED, generator=generator), torch.randn(batch, MAP, 3, 2, generator=generator))
 
@@ -51,7 +48,7 @@ def linear_layers(head: Head) -> list[nn.Linear]:
     return [module for module in head.modules() if isinstance(module, nn.Linear)]
 
 
-def test_the_plugin_keeps_the_contract_and_loads_without_torch() -> None:
+def test_the_plugin_fulfils_the_contract() -> None:
     check_plugin("zoo_heads")
 
 
@@ -63,17 +60,17 @@ def test_the_plugin_keeps_the_contract_and_loads_without_torch() -> None:
         ("cosine", {"scale": "3", "pooling": "max"}),
     ],
 )
-def test_the_heads_keep_the_contract_with_other_options(name: str, options: dict[str, str]) -> None:
+def test_the_heads_fulfil_the_contract_with_other_options(name: str, options: dict[str, str]) -> None:
     check_head(SPECS[name], options=options)
 
 
-def test_neither_importing_nor_asking_imports_torch() -> None:
+def test_listing_the_heads_imports_no_torch() -> None:
     code = "import sys, zoo_heads; zoo_heads.zoo_heads(); print('torch' in sys.modules, 'numpy' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
 
 
-def test_the_registry_knows_the_four_heads() -> None:
+def test_the_registry_contains_the_four_heads() -> None:
     registry = load_registry()
     assert [registry.find(HEAD, name).name for name in SPECS] == [
         "heads/linear",
@@ -83,38 +80,19 @@ def test_the_registry_knows_the_four_heads() -> None:
     ]
 
 
-# Pooling
-
-
-def pool(kind: zoo_heads.PoolingName, given: Features) -> Tensor:
-    pooling = Pooling(kind, pooled_width=POOLED, map_width=MAP)
-    pooled: Tensor = pooling(given)
-    assert pooled.shape == (len(given.pooled), pooling.width)
-    return pooled
-
-
-def test_pooling_reduces_the_map_or_takes_what_the_backbone_pooled() -> None:
-    given = features()
-    assert torch.equal(pool("native", given), given.pooled)
-    average, maximum = given.map.flatten(2).mean(dim=2), given.map.flatten(2).max(dim=2).values
-    torch.testing.assert_close(pool("avg", given), average)
-    torch.testing.assert_close(pool("max", given), maximum)
-    torch.testing.assert_close(pool("avgmax", given), (average + maximum) / 2)
-
-
 @pytest.mark.parametrize("name", ["linear", "mlp", "cosine"])
 @pytest.mark.parametrize(("pooling", "width"), [("native", POOLED), ("avg", MAP), ("max", MAP), ("avgmax", MAP)])
-def test_the_first_layer_has_the_width_of_the_pooling(name: str, pooling: str, width: int) -> None:
+def test_the_first_layer_has_the_width_of_the_pooled_features(name: str, pooling: str, width: int) -> None:
     head = build(name, pooling=pooling)
     first = next(parameter for parameter in head.parameters() if parameter.ndim == 2)
     assert first.shape[1] == width
-    assert head(features()).shape == (4, OUTPUTS)
+    assert head(make_features()).shape == (4, OUTPUTS)
 
 
 # linear and mlp
 
 
-def test_linear_layers_start_as_xavier_says_with_no_bias() -> None:
+def test_linear_layers_start_with_xavier_weights_and_zero_bias() -> None:
     for head in (build("linear"), build("mlp", depth=2), build("attention")):
         for layer in linear_layers(head):
             bound = math.sqrt(6 / (layer.in_features + layer.out_features))
@@ -123,14 +101,14 @@ def test_linear_layers_start_as_xavier_says_with_no_bias() -> None:
             assert layer.weight.std().item() == pytest.approx(bound / math.sqrt(3), rel=0.3)
 
 
-def test_linear_is_one_matrix_over_the_pooled_features() -> None:
+def test_linear_is_a_matrix_product_with_the_pooled_features() -> None:
     head = build("linear")
     (layer,) = linear_layers(head)
-    torch.testing.assert_close(head(features()), features().pooled @ layer.weight.T)
+    torch.testing.assert_close(head(make_features()), make_features().pooled @ layer.weight.T)
 
 
 @pytest.mark.parametrize(("activation", "module"), [("relu", nn.ReLU), ("gelu", nn.GELU), ("silu", nn.SiLU)])
-def test_mlp_has_the_layers_asked_for(activation: str, module: type[nn.Module]) -> None:
+def test_mlp_has_the_requested_layers(activation: str, module: type[nn.Module]) -> None:
     head = build("mlp", hidden=7, depth=3, activation=activation, hidden_dropout=0.25)
     shapes = [(layer.in_features, layer.out_features) for layer in linear_layers(head)]
     assert shapes == [(POOLED, 7), (7, 7), (7, 7), (7, OUTPUTS)]
@@ -139,24 +117,24 @@ def test_mlp_has_the_layers_asked_for(activation: str, module: type[nn.Module]) 
 
 
 @pytest.mark.parametrize("name", list(SPECS))
-def test_dropout_drops_the_input_of_the_head(name: str) -> None:
+def test_dropout_applies_to_the_input_of_the_head(name: str) -> None:
     head = build(name, dropout=0.999)
     torch.manual_seed(0)
     with torch.no_grad():
         for parameter in head.parameters():
             parameter.add_(0.1)
-        dropped, kept = head(features()), head.eval()(features())
-    assert not torch.allclose(dropped, kept)
-    blind = head(Features(torch.zeros(4, POOLED), torch.zeros(4, MAP, 3, 2)))
-    assert torch.allclose(dropped, blind), "with nearly all dropped, it sees as little as with no features at all"
+        dropped, undropped = head(make_features()), head.eval()(make_features())
+    assert not torch.allclose(dropped, undropped)
+    zeros = head(Features(torch.zeros(4, POOLED), torch.zeros(4, MAP, 3, 2)))
+    assert torch.allclose(dropped, zeros), "with almost everything dropped, the output is that of zero features"
 
 
 # cosine
 
 
-def test_cosine_sees_directions_alone() -> None:
+def test_cosine_depends_on_directions_only() -> None:
     classifier = CosineClassifier(POOLED, OUTPUTS, scale=10.0)
-    x = features().pooled
+    x = make_features().pooled
     torch.testing.assert_close(classifier(x), classifier(1000 * x))
     with torch.no_grad():
         classifier.weight *= torch.arange(1, OUTPUTS + 1)[:, None]
@@ -169,11 +147,11 @@ def test_cosine_sees_directions_alone() -> None:
 def test_cosine_learns_its_scale() -> None:
     head = build("cosine", scale=4)
     assert dict(head.named_parameters())["classifier.scale"].item() == 4
-    head.loss(head(features()), torch.tensor([0, 1, 2, 3])).backward()
+    head.loss(head(make_features()), torch.tensor([0, 1, 2, 3])).backward()
     assert all(p.grad is not None and p.grad.isfinite().all() and p.grad.any() for p in head.parameters())
 
 
-def test_cosine_survives_features_that_are_all_zero() -> None:
+def test_cosine_has_finite_gradients_for_zero_features() -> None:
     classifier = CosineClassifier(POOLED, OUTPUTS, scale=10.0)
     x = torch.zeros(2, POOLED, requires_grad=True)
     classifier(x).sum().backward()
@@ -184,47 +162,27 @@ def test_cosine_survives_features_that_are_all_zero() -> None:
 # attention
 
 
-@pytest.mark.parametrize("heads", [1, 2, 8])
-def test_attention_starts_from_average_pooling(heads: int) -> None:
-    pooling = AttentionPooling(map_width=MAP, heads=heads)
-    torch.testing.assert_close(pooling(features()), features().map.mean(dim=(2, 3)))
-
-
-def test_each_query_pools_its_share_of_the_channels_where_it_looks() -> None:
-    pooling = AttentionPooling(map_width=MAP, heads=2)
-    given = features(1)
-    tokens = given.map.flatten(2)  # (1, C, positions)
-    keys = nn.functional.layer_norm(tokens[0].T, (MAP,))
-    with torch.no_grad():
-        pooling.query.copy_(1000 * keys[[4, 1]])  # the first query looks at position 4, the second at position 1
-    weights = pooling.attention(tokens)
-    assert weights.shape == (1, 2, 6)
-    torch.testing.assert_close(weights.sum(dim=2), torch.ones(1, 2))
-    assert weights.argmax(dim=2).tolist() == [[4, 1]]
-    torch.testing.assert_close(pooling(given)[0], torch.cat([tokens[0, : MAP // 2, 4], tokens[0, MAP // 2 :, 1]]))
-
-
-def test_attention_learns_where_to_look() -> None:
+def test_attention_learns_its_queries() -> None:
     torch.manual_seed(0)
     head = build("attention")
-    given, targets = features(), torch.tensor([0, 1, 2, 3])
-    before = head.loss(head(given), targets).item()
+    inputs, targets = make_features(), torch.tensor([0, 1, 2, 3])
+    before = head.loss(head(inputs), targets).item()
     for _ in range(20):
         head.zero_grad()
-        head.loss(head(given), targets).backward()
+        head.loss(head(inputs), targets).backward()
         with torch.no_grad():
             for parameter in head.parameters():
-                parameter -= parameter.grad  # plain descent: a torch optimiser takes seconds to import
+                parameter -= parameter.grad  # gradient descent by hand: torch.optim takes seconds to import
     assert dict(head.named_parameters())["pooling.query"].any()
-    assert head.loss(head(given), targets).item() < 0.2 * before
+    assert head.loss(head(inputs), targets).item() < 0.2 * before
 
 
-def test_heads_of_attention_divide_the_channels() -> None:
+def test_the_number_of_queries_must_divide_the_channels() -> None:
     with pytest.raises(
         ConfigError, match="option 'heads' is 3, which does not divide the backbone's 8 channels"
     ) as error:
         build("attention", heads=3)
-    assert error.value.hint == "It can be 1, 2, 4, 8."
+    assert error.value.hint == "Valid values: 1, 2, 4, 8."
 
 
 # Options
@@ -241,14 +199,14 @@ def test_heads_of_attention_divide_the_channels() -> None:
         ("attention", {"pooling": "max"}, "head attention has no option 'pooling'"),
     ],
 )
-def test_a_wrong_option_is_refused_with_the_right_ones(name: str, options: dict[str, str], words: str) -> None:
+def test_an_invalid_option_is_an_error(name: str, options: dict[str, str], words: str) -> None:
     with pytest.raises(ConfigError) as caught:
         build(name, **options)
     assert words in str(caught.value)
 
 
 @pytest.mark.parametrize("name", list(SPECS))
-def test_options_are_frozen_and_described(name: str) -> None:
+def test_options_are_frozen_and_have_help(name: str) -> None:
     options = SPECS[name].options()
     for info in describe_options(type(options)):
         assert info.help
@@ -257,9 +215,9 @@ def test_options_are_frozen_and_described(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", list(SPECS))
-def test_heads_can_be_exported_for_any_batch(name: str) -> None:
+def test_heads_can_be_exported_for_any_batch_size(name: str) -> None:
     head = build(name).eval()
     any_batch = {0: torch.export.Dim.AUTO}
-    exported = torch.export.export(head, (features(2),), dynamic_shapes=(Features(any_batch, any_batch),)).module()  # type: ignore[arg-type]
+    exported = torch.export.export(head, (make_features(2),), dynamic_shapes=(Features(any_batch, any_batch),)).module()  # type: ignore[arg-type]
     for batch in (1, 3):
-        torch.testing.assert_close(exported(features(batch)), head(features(batch)))
+        torch.testing.assert_close(exported(make_features(batch)), head(make_features(batch)))
