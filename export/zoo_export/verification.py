@@ -56,7 +56,7 @@ def verify(reference: str | Path, *, runs: Path = RUNS, key: Path | None = None)
         key: A public key; the signature is verified, too, and must exist.
 
     Returns:
-        At least one result; every comparison is made, whatever the first one finds.
+        At least one result. A failed comparison does not stop the others.
 
     Raises:
         RunError: There is no such run or file, or the manifest cannot be read.

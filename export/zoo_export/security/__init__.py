@@ -1,1 +1,1 @@
-"""Keeps exported files secret, and proves who made them."""
+"""Encryption of files, and signatures of runs and files."""

@@ -79,11 +79,11 @@ def export_onnx(
         run, verify=verify, reduced=reduced, data=data, photos=photos, registry=registry, observer=observer
     )
     # Imported only now: bad arguments and missing photos fail before torch is loaded.
-    from zoo.inference.run_predictor import rebuild
+    from zoo.inference.run_predictor import rebuild_model
     from zoo_export.graph.classifier import ExportableClassifier, to_onnx
     from zoo_export.targets.provenance import build_card
 
-    classifier = rebuild(run, registry).classifier.eval()
+    classifier = rebuild_model(run, registry).classifier.eval()
     observer(Work(what="convert the network to ONNX", done=0, total=None))
     network = to_onnx(ExportableClassifier(classifier), size=run.preprocess.size, opset=opset)
     card = build_card(run, classifier, input=input, opset=opset)

@@ -10,7 +10,7 @@ import torch
 from torch.export import Dim
 
 from zoo.events import Work, ignore
-from zoo.inference.run_predictor import rebuild
+from zoo.inference.run_predictor import rebuild_model
 from zoo.plugins.registry import load_registry
 from zoo_export.exported_files import ARCHIVE, check_target, write_exported
 from zoo_export.graph.classifier import ExportableClassifier
@@ -56,7 +56,7 @@ def export_pt2(
     samples = find_export_samples(
         run, verify=verify, reduced=False, data=data, photos=photos, registry=registry, observer=observer
     )
-    classifier = rebuild(run, registry).classifier.eval()
+    classifier = rebuild_model(run, registry).classifier.eval()
     observer(Work(what="export the network", done=0, total=None))
     program = _trace(ExportableClassifier(classifier), run.preprocess.size)
     card = build_card(run, classifier, input="tensor", opset=0)

@@ -12,7 +12,7 @@ import numpy as np
 from zoo.data.images.decode import preprocess
 from zoo.errors import DataError, ExportError
 from zoo.events import Work
-from zoo.inference.evaluate import score
+from zoo.inference.evaluate import evaluate_predictor
 from zoo_export.runtime.predictor import load
 from zoo_export.validation.samples import decode_samples, normalise_batch, take_evenly
 
@@ -131,7 +131,7 @@ def measure_gain(
         ExportError: One of the files does not run on the device.
     """
     predictors = [load(content, device=device) for content in (fp32, reduced)]
-    before, after = (score(each, photos, part="validation", observer=observer) for each in predictors)
+    before, after = (evaluate_predictor(each, photos, split="validation", observer=observer) for each in predictors)
     times = [_measure_seconds(predictors, batch) for batch in _BATCHES]
     fp32_ms, ms = ({str(b): 1000 * pair[i] for b, pair in zip(_BATCHES, times, strict=True)} for i in range(2))
     return PrecisionGain(

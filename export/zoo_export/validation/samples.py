@@ -10,7 +10,7 @@ import numpy as np
 from zoo.data.images.decode import decode, preprocess
 from zoo.errors import DataError, ExportError, ImageError
 from zoo.events import Note
-from zoo.inference.evaluate import find_samples, find_splits
+from zoo.inference.evaluate import load_run_splits, load_samples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -63,15 +63,15 @@ def find_export_samples(
     if reduced or (verify and data is None):
         needed = ("train", "val") if reduced else ("val",)
         try:
-            splits = find_splits(run, needed, registry=registry, observer=observer)
+            splits = load_run_splits(run, needed, registry=registry, observer=observer)
         except DataError as error:
             raise (_no_scores if reduced else _no_comparison)(run, error) from error
-    compared: list[Sample] = []
+    comparison: list[Sample] = []
     if verify:
         found = splits["val"] if data is None else _find_other(run, data, registry, observer)
-        compared = take_evenly(found, photos)
-    own = _keep_known(run, splits) if reduced else {}
-    return ExportSamples(comparison=compared, train=own.get("train", []), val=own.get("val", []))
+        comparison = take_evenly(found, photos)
+    own = _select_known(run, splits) if reduced else {}
+    return ExportSamples(comparison=comparison, train=own.get("train", []), val=own.get("val", []))
 
 
 def take_evenly(samples: Sequence[Sample], count: int) -> list[Sample]:
@@ -106,24 +106,24 @@ def normalise_batch(images: Sequence[Pixels], spec: Preprocess) -> torch.Tensor:
 def _find_other(run: Run, data: str, registry: Registry, observer: Observer) -> list[Sample]:
     try:
         # All of the photos are new to the run, and a folder of class folders has no validation split.
-        return find_samples(run, part="test", data=data, registry=registry, observer=observer)
+        return load_samples(run, split="test", data=data, registry=registry, observer=observer)
     except DataError as error:
         raise _no_comparison(run, error) from error
 
 
-def _keep_known(run: Run, splits: Mapping[str, Sequence[Sample]]) -> dict[str, list[Sample]]:
-    """Returns the samples that were in the same split when the run was made.
+def _select_known(run: Run, splits: Mapping[str, Sequence[Sample]]) -> dict[str, list[Sample]]:
+    """Returns the samples that were in the same split when the run was trained.
 
     Data that has changed since then is split differently: a test photo may now be among the training photos.
     """
-    kept = {}
+    known_samples = {}
     recorded = run.photos().names
     for split, samples in splits.items():
         known = set(recorded.get(split, ()))
-        kept[split] = [sample for sample in samples if sample.name in known]
-        if not kept[split]:
+        known_samples[split] = [sample for sample in samples if sample.name in known]
+        if not known_samples[split]:
             raise _no_scores(run, DataError(f"None of its {split} photos is in the {split} split of its data now."))
-    return kept
+    return known_samples
 
 
 def _no_comparison(run: Run, error: DataError) -> ExportError:

@@ -6,7 +6,7 @@ import pytest
 from fakes import make_images
 
 from zoo.events import ignore
-from zoo.inference.run_predictor import rebuild
+from zoo.inference.run_predictor import rebuild_model
 from zoo_export.graph.classifier import ExportableClassifier, to_onnx
 from zoo_export.graph.quantization import to_fp16, to_int8
 from zoo_export.validation.samples import decode_samples, preprocess_batch
@@ -14,7 +14,7 @@ from zoo_export.validation.samples import decode_samples, preprocess_batch
 
 @pytest.fixture(scope="module")
 def network(small_run, small_registry):
-    return to_onnx(ExportableClassifier(rebuild(small_run, small_registry).classifier), size=(16, 16), opset=18)
+    return to_onnx(ExportableClassifier(rebuild_model(small_run, small_registry).classifier), size=(16, 16), opset=18)
 
 
 @pytest.fixture(scope="module")

@@ -93,11 +93,11 @@ def test_file_that_differs_is_not_written_and_the_worst_photo_is_named(
 
 
 def test_without_photos_nothing_is_written(small_run, tmp_path):
-    gone = make_registry(FakePlugin(dataset=make_images(train=make_samples("train", 1))))
+    missing = make_registry(FakePlugin(dataset=make_images(train=make_samples("train", 1))))
     unreadable = tuple(sample._replace(source=b"gone") for sample in make_images().val)
     broken = make_registry(FakePlugin(dataset=make_images(val=unreadable)))
     with pytest.raises(ExportError, match="no photos to compare small-flat") as caught:
-        export_onnx(small_run, tmp_path / "m.onnx", data=str(tmp_path / "nowhere"), device="cpu", registry=gone)
+        export_onnx(small_run, tmp_path / "m.onnx", data=str(tmp_path / "nowhere"), device="cpu", registry=missing)
     assert "--no-verify" in caught.value.hint
     with pytest.raises(DataError, match="None of the photos to compare is readable"):
         export_onnx(small_run, tmp_path / "m.onnx", device="cpu", registry=broken)

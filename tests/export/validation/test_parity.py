@@ -8,13 +8,13 @@ from fakes import make_images
 
 from zoo.errors import ExportError
 from zoo.events import ignore
-from zoo.inference.run_predictor import rebuild
+from zoo.inference.run_predictor import rebuild_model
 from zoo_export.validation.parity import Backend, compare, compute_logits, compute_probabilities, onnx_backends
 
 
 @pytest.fixture
 def classifier(small_run, small_registry):
-    return rebuild(small_run, small_registry).classifier.eval()
+    return rebuild_model(small_run, small_registry).classifier.eval()
 
 
 def test_report_equals_the_comparison(exported, classifier):

@@ -7,7 +7,7 @@ from fakes import FakePlugin, make_images, make_registry
 import zoo.data.images.decode
 from zoo.errors import DataError, ExportError
 from zoo.events import ignore
-from zoo.inference.evaluate import find_splits
+from zoo.inference.evaluate import load_run_splits
 from zoo_export.inspection import inspect_file
 from zoo_export.runtime.predictor import load
 from zoo_export.targets.onnx import export_onnx
@@ -61,7 +61,7 @@ def test_file_that_passes_is_written_with_its_figures(precision, small_run, smal
     assert card.quantisation["photos"] == 12
     assert card.quantisation.get("calibration_photos") == (36 if precision == "int8" else None)
     predictor = load(exported.path, device="cpu")
-    samples = find_splits(small_run, ("val",), registry=small_registry, observer=ignore)["val"]
+    samples = load_run_splits(small_run, ("val",), registry=small_registry, observer=ignore)["val"]
     labels = [predictor.predict(sample.source).label for sample in samples]
     right = [predictor.classes[sample.label] == label for sample, label in zip(samples, labels, strict=True)]
     assert np.mean(right) == pytest.approx(card.quantisation["accuracy"])

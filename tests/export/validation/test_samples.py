@@ -63,24 +63,24 @@ def test_comparison_uses_validation_photos_of_the_run_or_all_other_data(small_ru
 
 
 def test_missing_photos_are_errors_that_name_the_way_out(small_run):
-    gone = make_registry(FakePlugin(dataset=make_images(classes=("red", "green", "pink"))))
+    missing = make_registry(FakePlugin(dataset=make_images(classes=("red", "green", "pink"))))
     with pytest.raises(ExportError, match=f"cannot be evaluated without the photos of {small_run.name}") as caught:
-        find(small_run, gone)
+        find(small_run, missing)
     assert "fp32" in caught.value.hint
     with pytest.raises(ExportError, match=f"no photos to compare {small_run.name} and its file on") as caught:
-        find(small_run, gone, reduced=False)
+        find(small_run, missing, reduced=False)
     assert "--no-verify" in caught.value.hint
     with pytest.raises(ExportError, match="no photos to compare"):
-        find(small_run, gone, reduced=False, data="colours")
+        find(small_run, missing, reduced=False, data="colours")
 
 
 def test_photos_that_changed_their_split_are_not_used(small_run):
     images = make_images()
     moved = make_registry(FakePlugin(dataset=make_images(train=images.train[:6] + images.test)))
     assert names(find(small_run, moved).train) == names(images.train[:6])
-    gone = make_registry(FakePlugin(dataset=make_images(train=images.test)))
+    missing = make_registry(FakePlugin(dataset=make_images(train=images.test)))
     with pytest.raises(ExportError, match="None of its train photos is in the train split of its data now"):
-        find(small_run, gone)
+        find(small_run, missing)
 
 
 def test_samples_are_taken_evenly():
