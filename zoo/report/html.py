@@ -61,8 +61,8 @@ def write_html_report(target: Path, report: DataReport) -> Path:
         limits=_LIMITS,
         thumbnail=functools.lru_cache(maxsize=1024)(_thumbnail),
     )
-    with atomic_write(target) as aside:
-        aside.write_text(page, encoding="utf-8")
+    with atomic_write(target) as temporary:
+        temporary.write_text(page, encoding="utf-8")
     return target
 
 

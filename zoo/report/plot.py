@@ -89,8 +89,8 @@ def picture(
         figure = Figure(figsize=(width, height), layout=layout)
         FigureCanvasAgg(figure)
         yield figure
-        with atomic_write(path) as aside:
-            figure.savefig(aside, format="png", dpi=DPI, bbox_inches="tight", pad_inches=_MARGIN)
+        with atomic_write(path) as temporary:
+            figure.savefig(temporary, format="png", dpi=DPI, bbox_inches="tight", pad_inches=_MARGIN)
 
 
 def headline(figure: Figure, title: str, subtitle: str = "", *, below: Sequence[Artist] = ()) -> None:
