@@ -68,6 +68,7 @@ def test_check(tmp_path):
         assert row["100,000: minutes"] * 60 > 100_000 / row["full: photos/s"]
 
 
+@pytest.mark.slow
 def test_recognise(tmp_path):
     *modified, different = run_benchmark("recognise", "--photos", "8", folder=tmp_path)
     assert all(row["%"] == 100 for row in modified if "cropped" not in row["photos"] and "corner" not in row["photos"])

@@ -237,6 +237,7 @@ def test_without_the_password_only_the_health_is_public(tmp_path: Path) -> None:
         assert client.get("/openapi.json", auth=ACCOUNT).status_code == 200
 
 
+@pytest.mark.slow
 def test_uploads_and_files_made_from_them_are_deleted_after_a_while(tmp_path: Path) -> None:
     with serve_app(tmp_path, temp_seconds=5.0) as client:
         path = Path(upload(client, "red.png", make_png("red")))

@@ -53,8 +53,12 @@ assert sys.modules["torch._dynamo"] is real and "torch._dynamo.utils" not in sys
 
 @pytest.mark.parametrize(
     "program",
-    [NOTHING_COMPILED + THEN_COMPILED, IMPORTED_BEFORE, TURNED_OFF],
-    ids=["until something is compiled", "unless it is imported", "unless it is turned off"],
+    [
+        pytest.param(NOTHING_COMPILED, id="until something is compiled"),
+        pytest.param(NOTHING_COMPILED + THEN_COMPILED, id="and happens then", marks=pytest.mark.slow),
+        pytest.param(IMPORTED_BEFORE, id="unless it is imported"),
+        pytest.param(TURNED_OFF, id="unless it is turned off"),
+    ],
 )
 def test_the_import_of_the_compiler_is_deferred(program):
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

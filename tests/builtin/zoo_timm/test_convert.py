@@ -18,7 +18,14 @@ def train(tmp_path, backbone, **values):
     return finetune(backbone, data="hotdog-cartoon", runs=tmp_path / "runs", **{**small, **values})
 
 
-@pytest.mark.parametrize("backbone", ["timm/resnet10t", "timm/vit_tiny_patch16_224", "torchvision/resnet18"])
+@pytest.mark.parametrize(
+    "backbone",
+    [
+        "timm/resnet10t",
+        pytest.param("timm/vit_tiny_patch16_224", marks=pytest.mark.slow),
+        pytest.param("torchvision/resnet18", marks=pytest.mark.slow),
+    ],
+)
 def test_timm_computes_the_same_logits(tmp_path, backbone):
     run = train(tmp_path, backbone)
     folder = convert_to_timm(run, tmp_path / "out")

@@ -39,6 +39,7 @@ NETWORKS = [
     ("swin_t", 64, 768, 768),
     ("vit_b_32", 64, 768, 768),
 ]
+LARGE = {"alexnet", "convnext_tiny", "densenet121", "inception_v3", "maxvit_t", "swin_t", "vit_b_32"}  # a second each
 
 
 def request(size, *, width=None):
@@ -60,7 +61,10 @@ def small_vision_transformer(size):
     return VisionTransformerBackbone(net)
 
 
-@pytest.mark.parametrize(("name", "size", "pooled_width", "map_width"), NETWORKS, ids=[n[0] for n in NETWORKS])
+@pytest.mark.parametrize(
+    ("name", "size", "pooled_width", "map_width"),
+    [pytest.param(*each, id=each[0], marks=[pytest.mark.slow] if each[0] in LARGE else []) for each in NETWORKS],
+)
 def test_pooled_features_are_the_input_of_the_original_output_layer(name, size, pooled_width, map_width):
     original = original_network(name, size)
     backbone = SPECS[name].build(request(size))

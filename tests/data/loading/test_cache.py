@@ -310,6 +310,7 @@ for mode, budget in (("off", 0), ("disk", 8 << 20), ("memory", 24 << 20), ("memo
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="this system does not report peak memory")
 def test_memory_stays_inside_the_budget(tmp_path):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "MALLOC_ARENA_MAX": "2"}

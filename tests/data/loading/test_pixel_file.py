@@ -77,6 +77,7 @@ def test_the_name_depends_on_photos_and_transform(tmp_path, monkeypatch):
     assert len(paths) == 6
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(file_module.mmap, "MADV_DONTNEED"), reason="no madvise on this system")
 def test_pages_that_were_read_are_returned_to_the_system(tmp_path):
     count = 4 << 20

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from browsing import Demo
     from playwright.sync_api import Locator, Page
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.timeout(120)
 
 
 def upload(panel: Locator, *files: dict[str, object]) -> None:
@@ -85,6 +85,7 @@ def test_a_batch_names_the_file_that_cannot_be_read(page: Page) -> None:
     assert "c.png,,,,,c.png: it is not an image" in download.value.path().read_text("utf-8").replace('"', "")
 
 
+@pytest.mark.slow
 def test_viewers_with_a_camera_do_not_wait_for_one_another(visit: Callable[..., Page], demo: Demo) -> None:
     """And each of them has one frame in flight at most."""
     pages = [visit() for _ in range(2)]
