@@ -107,7 +107,7 @@ def test_without_torch_a_run_is_an_error(run_zoo, make_run, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     code, _, err = run_zoo("predict", "tiny-linear-dogs-1", "photo.jpg")
     assert code == 1
-    assert err.startswith("error: To use the run tiny-linear-dogs-1 takes torch, which is not installed.")
+    assert err.startswith("error: The run tiny-linear-dogs-1 cannot be used, because torch is not installed.")
     assert "zoo export" in err
 
 
@@ -152,7 +152,7 @@ def test_the_device_is_passed_on(run_zoo, box):
 def test_files_of_unknown_formats_and_missing_files_are_errors(run_zoo, box, plugins, broken):
     code, _, err = run_zoo("predict", "photo.png", "photo.png")
     assert code == 1
-    assert err.startswith("error: photo.png is a file that cannot be opened.\nGive a run folder, or a file that ends")
+    assert err.startswith("error: photo.png is not a file that a plugin can open.\nPass a run folder or a file that ends")
     assert ".box" in err
     assert run_zoo("predict", "nosuch.box", "photo.png").err.startswith("error: There is no file nosuch.box.")
     assert "There is no run 'nosuch'" in run_zoo("predict", "nosuch", "photo.png").err
