@@ -37,7 +37,7 @@ class Variant:
         accuracies: Accuracy of each run, 0 to 1, on the test split, or on the validation split if there is no test.
         seconds: Duration of each run.
         mean: Mean of `accuracies`.
-        half_width: Of the mean's 95 % interval over the seeds (Student's t); None for one seed.
+        half_width: Half width of the mean's 95 % interval over the seeds (Student's t); None for fewer than three.
     """
 
     name: str
