@@ -95,13 +95,13 @@ def torch_calls(run: Any, images: Images, threads: int | None, *, compiled: bool
     import torch
 
     from zoo.data.loading.augment import normalise
-    from zoo.inference.run_predictor import rebuild
+    from zoo.inference.run_predictor import rebuild_model
     from zoo.plugins.registry import load_registry
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if threads:
         torch.set_num_threads(threads)
-    network = rebuild(run, load_registry()).classifier.eval().to(device)
+    network = rebuild_model(run, load_registry()).classifier.eval().to(device)
     batch = normalise(torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2), run.preprocess).to(device)
     plain = batch.contiguous()
 
@@ -112,7 +112,7 @@ def torch_calls(run: Any, images: Images, threads: int | None, *, compiled: bool
     def eager() -> object:
         return fetch(network(plain))
 
-    channels_last = rebuild(run, load_registry()).classifier.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    channels_last = rebuild_model(run, load_registry()).classifier.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @torch.inference_mode()
     def bf16() -> object:

@@ -28,7 +28,7 @@ def _run_with(name: str, content: bytes, folder: Path) -> Path:
 
 def read_record(content: bytes, folder: Path) -> None:
     from zoo.cli.listing import summarize_run
-    from zoo.runs.open import config_of, open_run
+    from zoo.runs.open import load_config, open_run
     from zoo.runs.run import list_runs
 
     _run_with(RECORD, content, folder)
@@ -38,7 +38,7 @@ def read_record(content: bytes, folder: Path) -> None:
     for attribute in ("backbone", "head", "fingerprint", "leaks", "results", "classes", "preprocess"):
         getattr(run, attribute)
     run.photos()
-    config_of(run)
+    load_config(run)
 
 
 def read_photos(content: bytes, folder: Path) -> None:

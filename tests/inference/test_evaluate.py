@@ -2,28 +2,20 @@ import contextlib
 import dataclasses
 
 import pytest
-from fakes import CLASSES, FakePlugin, encode_png, make_images, make_photo, make_registry, make_samples
+from fakes import CLASSES, encode_png, make_images, make_photo, make_samples
 from run_files import write_json_record
+from training_runs import EventRecorder
 
-from zoo.errors import DataError, RunError
+from zoo.errors import ConfigError, DataError, RunError
 from zoo.events import Note, Work
 from zoo.inference.evaluate import evaluate
+from zoo.inference.open import ModelFile
 from zoo.plugins.specs import Sample
 from zoo.runs.open import open_run
 from zoo.runs.run import Run
-from zoo.training.finetune import finetune
 
 
-@pytest.fixture
-def made(tmp_path):
-    """A trained run, its registry and its plugin, whose dataset a test may change."""
-    plugin = FakePlugin()
-    registry = make_registry(plugin)
-    values = {"head": "flat", "epochs": 2, "batch_size": 8, "lr": 0.003, "device": "cpu", "precision": "fp32"}
-    return finetune("small", data="colours", runs=tmp_path, registry=registry, **values), registry, plugin
-
-
-def score(run, registry, **values):
+def evaluate_run(run, registry, **values):
     return evaluate(run, device="cpu", registry=registry, **values)
 
 
@@ -35,101 +27,117 @@ def write_folder(folder, of, classes=CLASSES):
     return str(folder)
 
 
-def test_the_runs_own_parts_are_scored_as_they_were(made):
-    run, registry, _ = made
-    test, val = score(run, registry), score(run, registry, part="val")
-    assert test.accuracy == run.results["test"]["accuracy"]
-    assert val.accuracy == run.results["val"]["accuracy"]
+def test_the_splits_of_a_run_are_evaluated_as_in_training(trained_run, registry):
+    test, val = evaluate_run(trained_run, registry), evaluate_run(trained_run, registry, split="val")
+    assert test.accuracy == trained_run.results["test"]["accuracy"]
+    assert val.accuracy == trained_run.results["val"]["accuracy"]
     assert (test.count, val.count) == (18, 12)
-    assert score(run, registry, part="train").count == 36
+    assert evaluate_run(trained_run, registry, split="train").count == 36
     assert test.classes == CLASSES
 
 
-def test_photos_that_came_since_are_told(made):
-    run, registry, plugin = made
-    notes = []
-    score(run, registry, observer=lambda event: notes.append(event.text) if isinstance(event, Note) else None)
-    assert notes == []
+def test_photos_that_have_changed_since_training_are_reported(trained_run, registry, plugin):
+    recorder = EventRecorder()
+    evaluate_run(trained_run, registry, observer=recorder)
+    assert recorder.notes == []
     plugin.dataset = make_images(test=make_images().test[1:])
-    score(run, registry, observer=lambda event: notes.append(event.text) if isinstance(event, Note) else None)
-    assert notes == [f"The test photos are no longer those that {run.name} was made with."]
+    evaluate_run(trained_run, registry, observer=recorder)
+    assert recorder.notes == [f"The test photos are not those that {trained_run.name} was trained with."]
 
 
-def test_the_folder_that_a_record_names_is_told_before_it_is_read(made, tmp_path):
-    """A run from elsewhere may name any."""
-    run, registry, _ = made
+def test_the_folder_that_a_record_names_is_reported_before_it_is_read(trained_run, registry, tmp_path):
+    """A trained_run from elsewhere may name any."""
     folder = write_folder(tmp_path / "photos", make_images().test)
-    events = []
-    elsewhere = dataclasses.replace(run.record, config={**run.config, "data": folder})
+    recorder = EventRecorder()
+    elsewhere = dataclasses.replace(trained_run.record, config={**trained_run.config, "data": folder})
     with contextlib.suppress(DataError):
-        evaluate(Run(run.path, elsewhere), part="train", device="cpu", registry=registry, observer=events.append)
-    notes = [event.text for event in events if isinstance(event, Note)]
-    assert notes[0] == f"The photos are read from {folder}, as the record of {run.name} says."
-    gone = dataclasses.replace(run.record, config={**run.config, "data": str(tmp_path / "gone.csv")})
-    with pytest.raises(DataError, match=rf"gone\.csv does not exist. The record of {run.name} names it"):
-        evaluate(Run(run.path, gone), part="train", device="cpu", registry=registry)
+        evaluate_run(Run(trained_run.path, elsewhere), registry, split="train", observer=recorder)
+    assert recorder.notes[0] == f"The photos are read from {folder}, as the record of {trained_run.name} says."
+    gone = dataclasses.replace(trained_run.record, config={**trained_run.config, "data": str(tmp_path / "gone.csv")})
+    with pytest.raises(DataError, match=rf"gone\.csv does not exist. The record of {trained_run.name} names it"):
+        evaluate_run(Run(trained_run.path, gone), registry, split="train")
 
 
-def test_classes_are_matched_by_name_not_by_position(made, tmp_path):
-    run, registry, plugin = made
-    expected = score(run, registry)
+def test_classes_are_matched_by_name_not_by_position(trained_run, registry, plugin, tmp_path):
+    expected = evaluate_run(trained_run, registry)
     # A folder's classes are sorted by name: blue, green, red.
     folder = write_folder(tmp_path / "photos", make_images().test)
-    again = score(run, registry, data=folder)
+    again = evaluate_run(trained_run, registry, data=folder)
     assert again.accuracy == expected.accuracy
     assert again.confusion == expected.confusion
     plugin.dataset = make_images(
         classes=CLASSES[::-1], test=tuple(sample._replace(label=2 - sample.label) for sample in make_images().test)
     )
-    assert score(run, registry, data="colours").confusion == expected.confusion
+    assert evaluate_run(trained_run, registry, data="colours").confusion == expected.confusion
 
 
-def test_other_data_may_lack_a_class_but_not_bring_a_new_one(made, tmp_path):
-    run, registry, _ = made
+def test_other_data_may_lack_a_class_but_not_have_a_new_one(trained_run, registry, tmp_path):
     two = write_folder(tmp_path / "two", [sample for sample in make_images().test if sample.label < 2])
-    evaluation = score(run, registry, data=two)
+    evaluation = evaluate_run(trained_run, registry, data=two)
     assert (evaluation.count, sum(evaluation.confusion[2])) == (12, 0)
     four = write_folder(tmp_path / "four", make_samples("test", 2), classes=("red", "green", "purple"))
-    with pytest.raises(DataError, match=f"has the class 'purple', which {run.name} does not know") as caught:
-        score(run, registry, data=four)
+    with pytest.raises(DataError, match=f"has the class 'purple', which {trained_run.name} does not know") as caught:
+        evaluate_run(trained_run, registry, data=four)
     assert "red, green, blue" in caught.value.hint
 
 
-def test_a_part_that_is_not_there_is_told(made, tmp_path):
-    run, registry, _ = made
+def test_a_missing_split_is_an_error(trained_run, registry, tmp_path):
     folder = write_folder(tmp_path / "photos", make_images().test)
-    with pytest.raises(DataError, match="has no val part") as caught:
-        score(run, registry, data=folder, part="val")
-    assert "--part" in caught.value.hint
+    with pytest.raises(DataError, match="has no val split") as caught:
+        evaluate_run(trained_run, registry, data=folder, split="val")
+    assert "--split" in caught.value.hint
 
 
-def test_an_unreadable_photo_is_told_and_left_out(made, tmp_path):
-    run, registry, _ = made
+def test_an_unreadable_photo_is_reported_and_left_out(trained_run, registry, tmp_path):
     bad = Sample(encode_png(make_photo(0, 0))[:80], 0, "bad.png")
     folder = write_folder(tmp_path / "photos", [*make_images().test, bad])
     events = []
-    evaluation = score(run, registry, data=folder, observer=events.append)
+    evaluation = evaluate_run(trained_run, registry, data=folder, observer=events.append)
     assert evaluation.count == 18
     (note,) = (event for event in events if isinstance(event, Note))
     assert note.warning
     assert "bad.png" in note.text
-    assert any(isinstance(event, Work) and event.what == "score test" for event in events)
+    assert any(isinstance(event, Work) and event.what == "evaluate test" for event in events)
 
 
-def test_more_photos_than_a_batch_keep_their_labels_and_nothing_readable_is_told(made, tmp_path):
-    run, registry, _ = made
+def test_more_photos_than_a_batch_keep_their_labels_and_no_readable_photo_is_an_error(trained_run, registry, tmp_path):
     many = write_folder(tmp_path / "many", make_samples("test", 50))
-    evaluation = score(run, registry, data=many)
+    evaluation = evaluate_run(trained_run, registry, data=many)
     assert (evaluation.count, [scores.support for scores in evaluation.per_class]) == (150, [50, 50, 50])
-    assert evaluation.accuracy == pytest.approx(score(run, registry).accuracy, abs=0.1)
+    assert evaluation.accuracy == pytest.approx(evaluate_run(trained_run, registry).accuracy, abs=0.1)
     for file in (tmp_path / "many").rglob("*.png"):
         file.write_bytes(b"bad")
     with pytest.raises(DataError, match="None of 150 photos is readable; the first: "):
-        score(run, registry, data=many)
+        evaluate_run(trained_run, registry, data=many)
 
 
-def test_a_configuration_that_is_not_readable_is_told(made):
-    run, registry, _ = made
-    write_json_record(run.path, {**run.record.to_json(), "config": {**run.config, "speed": 3}}, version=2)
+def test_an_invalid_configuration_is_an_error(trained_run, registry, tmp_path):
+    record = trained_run.record.to_json()
+    write_json_record(tmp_path, {**record, "config": {**record["config"], "speed": 3}}, version=2)
     with pytest.raises(RunError, match=r"'config' in run\.json is not readable"):
-        score(open_run(run.path), registry)
+        evaluate_run(open_run(tmp_path), registry)
+
+
+def test_a_model_may_be_named_by_a_path(trained_run, registry):
+    expected = evaluate_run(trained_run, registry).accuracy
+    assert evaluate_run(str(trained_run.path), registry).accuracy == expected
+    assert evaluate_run(trained_run.path, registry).accuracy == expected
+    with pytest.raises(RunError, match="There is no run 'nowhere'"):
+        evaluate_run("nowhere", registry)
+
+
+def test_the_former_name_of_the_split_is_accepted(trained_run, registry):
+    assert evaluate_run(trained_run, registry, part="val") == evaluate_run(trained_run, registry, split="val")
+
+
+def test_an_unknown_split_is_an_error(trained_run, registry):
+    with pytest.raises(ConfigError, match="There is no split 'tset'") as caught:
+        evaluate_run(trained_run, registry, split="tset")
+    assert caught.value.hint == "Did you mean test? The splits are test, val, train."
+
+
+def test_a_file_needs_data(tmp_path):
+    file = tmp_path / "model.x"
+    with pytest.raises(ConfigError, match=r"model\.x contains no photos to evaluate on") as caught:
+        evaluate(ModelFile(file, offer=None))
+    assert "--data" in caught.value.hint

@@ -1,4 +1,4 @@
-"""Scores a trained run, or an exported file, on labelled photos."""
+"""Evaluates a trained run, or an exported file, on labelled photos."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.data.sources.load import load_source, load_splits
 from zoo.data.sources.resolve import resolve_data
-from zoo.errors import ConfigError, DataError, ImageError
+from zoo.errors import ConfigError, DataError, ImageError, did_you_mean
 from zoo.events import Note, Work, ignore
-from zoo.inference.open import load_model
+from zoo.inference.open import ModelFile, find_model, load_model
 from zoo.plugins.registry import load_registry
-from zoo.runs.open import config_of
+from zoo.runs.open import load_config
 from zoo.runs.run import Run
 from zoo.utils.machine import usable_cpus
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator, Sequence
     from concurrent.futures import Future
 
@@ -24,74 +25,89 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from zoo.events import Observer
-    from zoo.inference.open import ModelFile
     from zoo.inference.predictor import PhotoPredictor
     from zoo.metrics.classification import Evaluation
     from zoo.plugins.registry import Registry
     from zoo.plugins.specs import ImageSet, Sample
 
+SPLITS = ("test", "val", "train")
 _BATCH = 64
 
 
 def evaluate(
-    model: Run | ModelFile,
+    model: Run | ModelFile | str | os.PathLike[str],
     *,
     data: str | None = None,
-    part: str = "test",
+    split: str = "test",
     device: str = "auto",
     observer: Observer = ignore,
     registry: Registry | None = None,
+    part: str | None = None,
 ) -> Evaluation:
-    """Evaluates a run on a part of its own data, or a run or an exported file on other data with the same classes.
+    """Evaluates a run on a split of its own data, or a run or an exported file on other data with the same classes.
 
     Args:
-        model: A run with weights, or a file that `zoo.inference.open.find_model` found.
-        data: A dataset's name, a folder or a CSV; by default what the run was trained on, split as it was then.
-        part: ``"test"``, ``"val"`` or ``"train"``. Other data without parts is evaluated as a whole.
+        model: A run or a file, as an object or by its path or name (see `zoo.inference.open.find_model`).
+        data: A dataset, a folder or a CSV file; by default the data of the run, with the same splits as in training.
+        split: ``"test"``, ``"val"`` or ``"train"``. Other data that has no splits is evaluated as a whole.
         device: As in `FinetuneConfig`.
-        observer: Told of progress and of unreadable photos.
-        registry: Of plugins; found in the environment by default.
+        observer: Receives progress, and warnings about unreadable photos.
+        registry: The plugins; by default all that are installed.
+        part: The former name of `split`, still accepted.
 
     Raises:
-        ConfigError: A file is to be evaluated, and no data is named.
-        DataError: The data has no such part, or a class that the model does not know.
-        RunError: The run's files are broken.
+        ConfigError: There is no such split, or the model is a file and `data` is missing.
+        DataError: The data does not have the split, or has a class that the model does not know.
+        RunError: There is no such run or file, or its files are broken.
     """
+    split = _check_split(split if part is None else part)
     registry = registry or load_registry()
-    if isinstance(model, Run):
-        # Before torch is waited for: a wrong path or class is told at once.
-        samples = find_samples(model, part=part, data=data, registry=registry, observer=observer)
-        predictor = load_model(model, device=device, registry=registry)
+    found = model if isinstance(model, Run | ModelFile) else find_model(model, registry=registry)
+    if isinstance(found, Run):
+        # Before torch is imported, so that a wrong path or class is reported at once.
+        samples = load_samples(found, split=split, data=data, registry=registry, observer=observer)
+        predictor = load_model(found, device=device, registry=registry)
     else:
         if data is None:
-            raise ConfigError(
-                f"{model.path} has no photos of its own to be evaluated on.", hint="Name some with --data."
-            )
+            raise ConfigError(f"{found.path} contains no photos to evaluate on.", hint="Pass some with --data.")
         images = load_source(resolve_data(data, registry=registry, options={}))
-        predictor = load_model(model, device=device)
-        samples = _samples(images, part, other=True, classes=predictor.classes, name=predictor.name)
+        predictor = load_model(found, device=device)
+        samples = _select(images, split, other=True, classes=predictor.classes, name=predictor.name)
     for note in predictor.notes:
         observer(Note(text=note, warning=True))
-    return score(predictor, samples, part=part, observer=observer)
+    return evaluate_predictor(predictor, samples, split=split, observer=observer)
 
 
-def find_samples(run: Run, *, part: str, data: str | None, registry: Registry, observer: Observer) -> list[Sample]:
-    """Returns a split of the run's data, or of other data, with the run's labels; arguments as in `evaluate`."""
+def load_samples(run: Run, *, split: str, data: str | None, registry: Registry, observer: Observer) -> list[Sample]:
+    """Returns a split of the data of a run, or of other data, with the labels of the run; see `evaluate`."""
     if data is None:
-        return find_splits(run, (part,), registry=registry, observer=observer)[part]
+        return load_run_splits(run, (split,), registry=registry, observer=observer)[split]
     images = load_source(resolve_data(data, registry=registry, options={}))
-    return _samples(images, part, other=True, classes=run.classes, name=run.name)
+    return _select(images, split, other=True, classes=run.classes, name=run.name)
 
 
-def find_splits(run: Run, splits: Sequence[str], *, registry: Registry, observer: Observer) -> dict[str, list[Sample]]:
-    """Loads the run's data once, and returns several of its splits with the run's labels; raises as `evaluate`."""
-    config = config_of(run)
+def load_run_splits(
+    run: Run, splits: Sequence[str], *, registry: Registry, observer: Observer
+) -> dict[str, list[Sample]]:
+    """Loads the data of a run once, and returns several of its splits with the labels of the run.
+
+    Args:
+        run: The run.
+        splits: Some of `SPLITS`.
+        registry: The plugins.
+        observer: Receives warnings: leaks of test photos, photos that have changed since training.
+
+    Raises:
+        DataError: The data is missing, does not have a split, or has a class that the run does not know.
+        RunError: The record of the run is broken.
+    """
+    config = load_config(run)
     try:
         source = resolve_data(config.data, registry=registry, options=config.data_options, exclude=config.exclude)
-    except DataError as error:  # nobody passed this path
+    except DataError as error:  # the path comes from the record, not from the user
         message = f"{error.message} The record of {run.name} names it."
         raise DataError(message, hint="Pass the location of the data with --data.") from None
-    if source.path is not None:  # any of this machine, if the record is a stranger's
+    if source.path is not None:  # any folder of this machine, if the record comes from a stranger
         observer(Note(text=f"The photos are read from {source.path.absolute()}, as the record of {run.name} says."))
     images = load_splits(source, config, observer)
     for text in run.leaks if "test" in splits else ():
@@ -99,12 +115,20 @@ def find_splits(run: Run, splits: Sequence[str], *, registry: Registry, observer
     names = run.photos().names
     for split in splits:
         if tuple(sample.name for sample in getattr(images, split)) != names.get(split):
-            observer(Note(text=f"The {split} photos are no longer those that {run.name} was made with.", warning=True))
-    return {split: _samples(images, split, other=False, classes=run.classes, name=run.name) for split in splits}
+            observer(Note(text=f"The {split} photos are not those that {run.name} was trained with.", warning=True))
+    return {split: _select(images, split, other=False, classes=run.classes, name=run.name) for split in splits}
 
 
-def score(predictor: PhotoPredictor, samples: Sequence[Sample], *, part: str, observer: Observer) -> Evaluation:
-    """Evaluates what predicts, on samples that have its own labels; `part` is what progress calls them.
+def evaluate_predictor(
+    predictor: PhotoPredictor, samples: Sequence[Sample], *, split: str, observer: Observer
+) -> Evaluation:
+    """Evaluates a predictor on samples.
+
+    Args:
+        predictor: The predictor.
+        samples: Photos with the labels of the predictor.
+        split: The name of the samples in progress events.
+        observer: Receives progress, and warnings about unreadable photos.
 
     Raises:
         DataError: No photo is readable.
@@ -118,7 +142,7 @@ def score(predictor: PhotoPredictor, samples: Sequence[Sample], *, part: str, ob
             failures += [error for _, error in outcomes if isinstance(error, ImageError)]
             labels += [sample.label for sample, _ in readable]
             rows += list(predictor.probabilities([image for _, image in readable]) if readable else ())
-            observer(Work(what=f"score {part}", done=len(labels) + len(failures), total=len(samples)))
+            observer(Work(what=f"evaluate {split}", done=len(labels) + len(failures), total=len(samples)))
     if not labels:
         raise DataError(f"None of {len(failures)} photos is readable; the first: {failures[0].message}")
     for failure in failures:
@@ -129,31 +153,38 @@ def score(predictor: PhotoPredictor, samples: Sequence[Sample], *, part: str, ob
 def _read_ahead(
     predictor: PhotoPredictor, samples: Sequence[Sample], pool: ThreadPoolExecutor
 ) -> Iterator[list[tuple[Sample, NDArray[np.uint8] | ImageError]]]:
-    """Yields batches of samples with what was read of each; the next batch is being read meanwhile."""
-    waiting: deque[list[tuple[Sample, Future[Any]]]] = deque()
+    """Yields batches of samples with their pixels or errors, while the next batch is being read."""
+    pending: deque[list[tuple[Sample, Future[Any]]]] = deque()
     for start in range(0, len(samples), _BATCH):
         batch = samples[start : start + _BATCH]
-        waiting.append([(sample, pool.submit(_attempt, predictor, sample)) for sample in batch])
-        if len(waiting) > 1:
-            yield [(sample, future.result()) for sample, future in waiting.popleft()]
-    for last in waiting:
+        pending.append([(sample, pool.submit(_try_read, predictor, sample)) for sample in batch])
+        if len(pending) > 1:
+            yield [(sample, future.result()) for sample, future in pending.popleft()]
+    for last in pending:
         yield [(sample, future.result()) for sample, future in last]
 
 
-def _attempt(predictor: PhotoPredictor, sample: Sample) -> NDArray[np.uint8] | ImageError:
+def _try_read(predictor: PhotoPredictor, sample: Sample) -> NDArray[np.uint8] | ImageError:
     try:
         return predictor.read(sample.source, name=sample.name)
     except ImageError as error:
         return error
 
 
-def _samples(images: ImageSet, part: str, *, other: bool, classes: Sequence[str], name: str) -> list[Sample]:
-    """Returns a part with the labels of the model: classes are matched by name, never by position."""
-    samples: Sequence[Sample] = getattr(images, part)
-    if not samples and other and part == "test" and not images.val:
-        samples = images.train  # class folders alone: other data, all of it unseen
+def _check_split(split: str) -> str:
+    if split in SPLITS:
+        return split
+    hint = f"{did_you_mean(split, SPLITS)} The splits are {', '.join(SPLITS)}.".strip()
+    raise ConfigError(f"There is no split '{split}'.", hint=hint)
+
+
+def _select(images: ImageSet, split: str, *, other: bool, classes: Sequence[str], name: str) -> list[Sample]:
+    """Returns the samples of a split with the labels of the model; classes are matched by name, never by position."""
+    samples: Sequence[Sample] = getattr(images, split)
+    if not samples and other and split == "test" and not images.val:
+        samples = images.train  # class folders alone: all photos are new to the model
     if not samples:
-        raise DataError(f"'{images.name}' has no {part} part.", hint="Choose another with --part.")
+        raise DataError(f"'{images.name}' has no {split} split.", hint="Choose another one with --split.")
     if unknown := [known for known in images.classes if known not in classes]:
         raise DataError(
             f"'{images.name}' has the class '{unknown[0]}', which {name} does not know.",

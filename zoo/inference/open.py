@@ -1,4 +1,4 @@
-"""From what the user wrote as a run, a run's name or folder or an exported file, to what predicts."""
+"""Finds and opens whatever can predict: a run, by folder, name or tag, or an exported file."""
 
 from __future__ import annotations
 
@@ -22,82 +22,92 @@ if TYPE_CHECKING:
     from zoo.plugins.registry import Offer, Registry
     from zoo.plugins.specs import FormatSpec
 
-    Ask = Callable[[str], str]
+    AskPassphrase = Callable[[str], str]
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """A file with a trained classifier, not read yet.
+    """A file with a trained classifier, not opened yet.
 
     Attributes:
-        path: Of the file.
+        path: The file.
         offer: The format that opens it.
         ask: As in `FormatRequest`.
     """
 
     path: Path
     offer: Offer[FormatSpec]
-    ask: Ask | None = None
+    ask: AskPassphrase | None = None
 
 
 def find_model(
-    reference: str | Path, *, runs: Path = RUNS, ask: Ask | None = None, registry: Registry | None = None
+    reference: str | os.PathLike[str],
+    *,
+    runs: Path = RUNS,
+    ask: AskPassphrase | None = None,
+    registry: Registry | None = None,
 ) -> Run | ModelFile:
-    """Returns the run or the file that a reference means; neither torch is imported nor the file read.
+    """Returns the run or the file that a user means. Neither reads the file nor imports torch.
 
     Args:
-        reference: A run folder, a run's name below `runs`, or a file of a format that a plugin opens.
-        runs: Where runs are looked for by name.
-        ask: Asked for the passphrase of an encrypted file, where there is somebody to be asked.
-        registry: Of plugins; found in the environment by default.
+        reference: A run folder, the name of a run in `runs`, a tag, or a file of a format that a plugin opens.
+        runs: The folder of the runs.
+        ask: Prompts for the passphrase of an encrypted file; None without a terminal.
+        registry: The plugins; by default all that are installed.
 
     Raises:
         RunError: There is no such run or file, or no plugin opens it.
         AmbiguousNameError: Two plugins open such files.
     """
-    path = Path(reference)
-    if os.path.isdir(path):  # noqa: PTH112  pathlib raises where a name is too long
+    if not isinstance(reference, str | os.PathLike):
+        return open_run(reference, runs=runs)  # raises an error that says what can be passed
+    path = Path(os.path.expanduser(reference))  # noqa: PTH111  pathlib raises if there is no such user
+    if os.path.isdir(path):  # noqa: PTH112  pathlib raises if the name is too long
         return open_run(reference, runs=runs)
     registry = registry or load_registry()
     if os.path.isfile(path):  # noqa: PTH113
-        offer = registry.format_of(path)
-        if offer is None:
-            known = ", ".join(suffix for offer in registry.offers(FORMAT) for suffix in offer.spec.suffixes)
-            hint = f"Give a run folder, or a file that ends with: {known or 'nothing, no plugin opens files'}."
-            raise RunError(
-                f"{path} is a file that cannot be opened.", hint=f"{hint} {registry.describe_missing()}".rstrip()
-            )
-        return ModelFile(path, offer, ask)
+        return ModelFile(path, _find_format(path, registry), ask)
     try:
         return open_run(reference, runs=runs)
     except RunError as error:
-        if registry.format_of(path) is None:
+        if registry.find_format(path) is None:
             raise
         raise RunError(f"There is no file {path}.", hint=error.hint) from None
 
 
+def _find_format(path: Path, registry: Registry) -> Offer[FormatSpec]:
+    offer = registry.find_format(path)
+    if offer is None:
+        suffixes = ", ".join(suffix for offer in registry.offers(FORMAT) for suffix in offer.spec.suffixes)
+        hint = f"Pass a run folder or a file that ends in {suffixes}." if suffixes else "No plugin opens files."
+        raise RunError(
+            f"{path} is not a file that a plugin can open.", hint=f"{hint} {registry.describe_unavailable()}".rstrip()
+        )
+    return offer
+
+
 def load_model(model: Run | ModelFile, *, device: str = "auto", registry: Registry | None = None) -> PhotoPredictor:
-    """Makes what was found ready to predict.
+    """Opens a run or a file, ready to predict.
 
     Args:
-        model: From `find_model`.
-        device: As in `FinetuneConfig`; never another one in silence.
-        registry: Of plugins, for a run; found in the environment by default.
+        model: The result of `find_model`.
+        device: As in `FinetuneConfig`; never silently replaced by another one.
+        registry: The plugins, for a run; by default all that are installed.
 
     Raises:
-        ZooError: The run or the file is broken, or the device cannot be had.
-        PluginError: The plugin that opens such files failed over this one.
+        ZooError: The run or the file is broken, or the device is not available.
+        PluginError: The plugin that opens such files failed.
     """
     if isinstance(model, Run):
         try:
             from zoo.inference.run_predictor import load
         except ModuleNotFoundError as error:
             raise RunError(
-                f"To use the run {model.name} takes {error.name}, which is not installed.",
-                hint="Install it, or use the file that 'zoo export' writes where it is installed.",
+                f"The run {model.name} cannot be used, because {error.name} is not installed.",
+                hint="Install it, or use the file that 'zoo export' writes on a machine where it is installed.",
             ) from error
         return load(model, device=device, registry=registry)
-    from zoo.inference.predictor import PhotoPredictor  # numpy: files are found without it
+    from zoo.inference.predictor import PhotoPredictor  # imports numpy, which finding a file does not need
 
     request = FormatRequest(path=model.path, device=device, ask=model.ask)
     predictor = call_plugin(model.offer.plugin, f"opening {model.path}", model.offer.spec.load, request)

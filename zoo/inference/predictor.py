@@ -1,16 +1,18 @@
-"""What a classifier says to photos, and the base of all that say it. Imports no torch: exported files need none."""
+"""Predictions for photos, and the base class of everything that predicts. Imports no torch."""
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
+from PIL import Image
 
-from zoo.data.images.decode import decode, preprocess
+from zoo.data.images.decode import MAX_BYTES, convert_image, decode, preprocess
 from zoo.errors import ImageError
 
 if TYPE_CHECKING:
@@ -20,20 +22,24 @@ if TYPE_CHECKING:
 
     from zoo.preprocess import Preprocess
 
-    Photo = str | Path | bytes | NDArray[np.uint8]
+    Photo = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | Image.Image | NDArray[np.uint8]
 
 _BATCH = 32
+_ACCEPTED = (
+    "Pass a path, the bytes of an image file, a file opened in binary mode, a Pillow image, or an array of RGB pixels, "
+    "uint8 (H, W, 3)."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """What a classifier says to one photo.
+    """The prediction for a photo.
 
     Attributes:
-        name: Of the photo.
+        name: Name of the photo.
         label: The most probable class.
-        probability: Of that class, 0 to 1.
-        probabilities: Of every class, the most probable first.
+        probability: The probability of that class, 0 to 1.
+        probabilities: The probabilities of all classes, the most probable first.
     """
 
     name: str
@@ -43,17 +49,17 @@ class Prediction:
 
 
 class PhotoPredictor(ABC):
-    """A classifier with its classes and its preprocessing, whatever computes it.
+    """A classifier with its classes and its preprocessing, independent of the library that runs it.
 
-    Every photo takes one way: `zoo.data.images.decode`, as in training and evaluation. So the same photo is told the same on
-    every path, alone or in a batch.
+    All photos are decoded by `zoo.data.images.decode`, as in training and evaluation. So the prediction for a photo
+    does not depend on how it is passed, or on the other photos of a batch.
 
     Attributes:
-        name: What messages call it.
-        classes: Names in the order of the outputs.
-        preprocess: How pixels become its input.
-        runtime: What computes, where and in which precision: ``"torch, cpu, fp32"``.
-        notes: Sentences that its user should read before trusting it.
+        name: Name of the classifier, for messages.
+        classes: Class names, in the order of the outputs.
+        preprocess: How pixels become the input of the network.
+        runtime: The library, the device and the precision: ``"torch, cpu, fp32"``.
+        notes: Sentences that users should read before they trust the classifier.
     """
 
     name: str
@@ -64,67 +70,124 @@ class PhotoPredictor(ABC):
 
     @abstractmethod
     def probabilities(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """Returns ``(N, classes)`` float32 for preprocessed images, uint8 ``(h, w, 3)`` of `preprocess.size` each."""
+        """Returns probabilities ``(N, classes)`` float32 of preprocessed images.
+
+        Args:
+            images: N images, each uint8 ``(h, w, 3)`` of `preprocess.size`.
+        """
 
     def explained(self, images: Sequence[NDArray[np.uint8]]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-        """Returns `probabilities`, and where in each image the evidence lies; None where that cannot be told.
+        """Returns `probabilities`, and heat maps of the evidence in each image; None if they are not supported.
 
-        A heat map is float32 ``(N, rows, columns)`` from 0 to 1, as fine as the network's last features (7 x 7, say).
+        Heat maps are float32 ``(N, rows, columns)`` from 0 to 1, in the resolution of the network's last features
+        (7 x 7, for example).
         """
         return self.probabilities(images), None
 
     def explain(self, photo: Photo) -> tuple[Prediction, NDArray[np.float32] | None]:
-        """Returns the prediction for one photo, and its heat map ``(rows, columns)`` over what `read` gives of it.
+        """Returns the prediction for a photo, and its heat map ``(rows, columns)``, which covers the output of `read`.
+
+        Args:
+            photo: As for `predict`.
 
         Raises:
             ImageError: The photo cannot be read.
         """
-        name = name_of(photo)
+        name = photo_name(photo)
         probabilities, heatmaps = self.explained([self.read(photo, name=name)])
         return self.prediction(name, probabilities[0]), None if heatmaps is None else heatmaps[0]
 
     def predict(self, photo: Photo) -> Prediction:
-        """Returns the prediction for one photo: a file, the bytes of one, or uint8 RGB ``(H, W, 3)``.
+        """Returns the prediction for a photo.
+
+        Args:
+            photo: A path (``~`` is expanded), the bytes of an image file, a file opened in binary mode, a Pillow image,
+                or RGB pixels, uint8 ``(H, W, 3)``. The EXIF orientation of files and of Pillow images is applied.
 
         Raises:
-            ImageError: The photo cannot be read.
+            ImageError: The photo cannot be read, or is of another type.
         """
-        name = name_of(photo)
+        name = photo_name(photo)
         return self.prediction(name, self.probabilities([self.read(photo, name=name)])[0])
 
-    def predict_files(self, paths: Iterable[Path]) -> Iterator[Prediction | ImageError]:
-        """Yields, in order, the prediction for each file, or the error that says why it could not be read."""
+    def predict_files(self, paths: Iterable[str | os.PathLike[str]]) -> Iterator[Prediction | ImageError]:
+        """Yields the prediction for each file, in order, or the error that says why the file cannot be read.
+
+        Raises:
+            ImageError: `paths` is a single path.
+        """
+        if isinstance(paths, str | bytes | os.PathLike):
+            raise ImageError(
+                f"predict_files() takes a list of paths, not {paths!r}.", hint="Use predict() for one photo."
+            )
         files = iter(paths)
         while chunk := list(islice(files, _BATCH)):
-            outcomes = [self._attempt(path) for path in chunk]
+            outcomes = [self._try_read(path) for path in chunk]
             images = [outcome for outcome in outcomes if not isinstance(outcome, ImageError)]
             rows = iter(self.probabilities(images) if images else ())
             for path, outcome in zip(chunk, outcomes, strict=True):
-                yield outcome if isinstance(outcome, ImageError) else self.prediction(str(path), next(rows))
+                yield outcome if isinstance(outcome, ImageError) else self.prediction(photo_name(path), next(rows))
 
     def prediction(self, name: str, probabilities: NDArray[np.float32]) -> Prediction:
-        """Returns what a row of `probabilities`, ``(classes,)``, says to the photo of this name."""
+        """Returns the prediction for a row ``(classes,)`` of `probabilities`; `name` is the name of the photo."""
         ranked = sorted(zip(self.classes, probabilities.tolist(), strict=True), key=lambda pair: -pair[1])
         label, probability = ranked[0]
         return Prediction(name=name, label=label, probability=probability, probabilities=dict(ranked))
 
     def read(self, photo: Photo, *, name: str) -> NDArray[np.uint8]:
-        """Returns a photo as the network sees it, uint8 ``(h, w, 3)``; raises `ImageError` if it cannot be read."""
-        if isinstance(photo, np.ndarray):
-            if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3 or not photo.size:
-                raise ImageError(
-                    f"The array is {photo.dtype} {photo.shape}, not uint8 (H, W, 3).", hint="Give RGB pixels, 0 to 255."
-                )
-            return preprocess(photo, self.preprocess)
-        return preprocess(decode(Path(photo) if isinstance(photo, str) else photo, name=name), self.preprocess)
+        """Returns a photo as the network sees it, uint8 ``(h, w, 3)``; arguments as for `predict`.
 
-    def _attempt(self, path: Path) -> NDArray[np.uint8] | ImageError:
+        Raises:
+            ImageError: The photo cannot be read, or is of another type; the message starts with `name`.
+        """
+        return preprocess(_decode_photo(photo, name=name), self.preprocess)
+
+    def _try_read(self, path: str | os.PathLike[str]) -> NDArray[np.uint8] | ImageError:
         try:
-            return self.read(path, name=str(path))
+            return self.read(path, name=photo_name(path))
         except ImageError as error:
             return error
 
 
-def name_of(photo: Photo) -> str:
-    """Returns what messages call a photo: its path, or ``"photo"``."""
-    return str(photo) if isinstance(photo, str | Path) else "photo"
+def photo_name(photo: Photo) -> str:
+    """Returns the name of a photo in messages: its path, or ``"photo"``."""
+    if isinstance(photo, str | os.PathLike):
+        return os.fsdecode(photo)
+    path = getattr(photo, "filename", "") if isinstance(photo, Image.Image) else getattr(photo, "name", "")
+    return path if isinstance(path, str) and path else "photo"
+
+
+def _decode_photo(photo: Any, *, name: str) -> NDArray[np.uint8]:
+    match photo:
+        case np.ndarray():
+            if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3 or not photo.size:
+                raise ImageError(
+                    f"{name}: the array is {photo.dtype} {photo.shape}, not uint8 (H, W, 3).",
+                    hint="Pass RGB pixels from 0 to 255.",
+                )
+            return photo
+        case Image.Image():
+            return convert_image(photo, name=name)
+        case str() | os.PathLike():
+            # Not Path.expanduser, which raises if there is no such user.
+            return decode(Path(os.path.expanduser(os.fsdecode(photo))), name=name)  # noqa: PTH111
+        case bytes() | bytearray() | memoryview():
+            return decode(bytes(photo), name=name)
+        case _ if callable(getattr(photo, "read", None)):
+            return decode(_read_file(photo, name=name), name=name)
+    raise ImageError(f"{name}: a photo cannot be of type {type(photo).__name__}.", hint=_ACCEPTED)
+
+
+def _read_file(file: Any, *, name: str) -> bytes:
+    try:
+        if callable(getattr(file, "seek", None)) and file.seekable():
+            file.seek(0)  # as Pillow does: a buffer that was just written is at its end
+        content = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:  # ValueError: it is closed, or not UTF-8
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ImageError(f"{name}: cannot be read ({reason}).", hint=_ACCEPTED) from error
+    if not isinstance(content, bytes):
+        raise ImageError(
+            f"{name}: the file returns {type(content).__name__}, not bytes.", hint="Open it with mode 'rb'."
+        )
+    return content

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zoo.config import FinetuneConfig
-from zoo.errors import ConfigError, RunError, did_you_mean
+from zoo.errors import ConfigError, RunError, UnknownNameError, did_you_mean
+from zoo.models.offers import Offers, find_offers
 from zoo.runs.record import RECORD
 from zoo.runs.run import RUNS, Run, is_run, read_run
 from zoo.runs.tag_history import is_tag
 from zoo.runs.tags import open_tagged
 
+if TYPE_CHECKING:
+    from zoo.plugins.registry import Registry
+
 _LISTED_RUNS = 5  # in the hint of an error
+_DISTRIBUTION = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_VERSION = re.compile(r"[0-9A-Za-z.+!_-]*")
 
 
 def open_run(reference: str | os.PathLike[str], *, runs: Path = RUNS) -> Run:
@@ -59,6 +66,43 @@ def load_config(run: Run, **changes: Any) -> FinetuneConfig:
         return FinetuneConfig(**{**run.config, **changes})
     except (TypeError, ConfigError) as error:
         raise RunError(f"{run.path}: 'config' in run.json is not readable: {error}") from error
+
+
+def find_run_offers(run: Run, config: FinetuneConfig, registry: Registry) -> Offers:
+    """Returns the backbone and the head of a run.
+
+    Args:
+        run: The run.
+        config: Its configuration, with the qualified names of backbone and head.
+        registry: The plugins.
+
+    Raises:
+        UnknownNameError: A plugin that the run was made with is not installed, or no longer offers the name.
+        ConfigError: An option is invalid.
+    """
+    try:
+        return find_offers(config, registry)
+    except UnknownNameError as error:
+        installed = {plugin.qualifier for plugin in registry.plugins}
+        for kind, name in (("backbone", run.backbone), ("head", run.head)):
+            plugin = _find_recorded_plugin(run, name.partition("/")[0])
+            if plugin is not None and plugin[0] not in installed:
+                needed = f"{kind} '{name}' of the plugin {' '.join(plugin).strip()}"
+                raise UnknownNameError(
+                    f"The run {run.name} needs the {needed}, which is not installed.",
+                    hint=f"If you trust the run, install the plugin: pip install {plugin[0]}",
+                ) from error
+        raise
+
+
+def _find_recorded_plugin(run: Run, qualifier: str) -> tuple[str, str] | None:
+    """Returns name and version of a third-party distribution that a run was made with, by its qualifier."""
+    for key, version in run.record.plugins.items():
+        distribution = key.partition(":")[0]
+        # Nothing but a name may get into the command of the hint: the record may come from a stranger.
+        if distribution == qualifier and _DISTRIBUTION.fullmatch(distribution) and _VERSION.fullmatch(str(version)):
+            return distribution, str(version)
+    return None
 
 
 def _to_path(reference: str | os.PathLike[str]) -> Path:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from zoo.data.sources.fingerprint import hash_sample
 from zoo.errors import ImageError, ZooError
 from zoo.events import ignore
-from zoo.inference.evaluate import find_splits
+from zoo.inference.evaluate import load_run_splits
 from zoo.runs.open import open_run
 from zoo.runs.run import Run
 
@@ -54,7 +54,7 @@ def find_examples(model: Run | ModelFile, predictor: PhotoPredictor, registry: R
     try:
         run = model if isinstance(model, Run) else open_run(model.path.parent)
         photos = run.photos()
-        samples = find_splits(run, ("val",), registry=registry, observer=ignore)["val"]
+        samples = load_run_splits(run, ("val",), registry=registry, observer=ignore)["val"]
     except ZooError:  # a file without its run, or photos that have moved: the page works without examples
         return []
     recorded = dict(zip(photos.names.get("val", ()), photos.hashes.get("val", ()), strict=False))

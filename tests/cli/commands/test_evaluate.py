@@ -14,8 +14,8 @@ def calls(make_run, monkeypatch):
     make_run()
     made = []
 
-    def evaluate(run, *, data, part, device, observer):
-        made.append((run.name, data, part, device))
+    def evaluate(run, *, data, split, device, observer):
+        made.append((run.name, data, split, device))
         observer(Note(text="Mind the gap."))
         p = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.3, 0.7]])
         return evaluate_predictions(p, np.array([0, 1, 1, 1]), ("cat", "dog"))
@@ -68,7 +68,7 @@ def test_a_file_is_evaluated_on_other_data(run_zoo, plugins, opener, tmp_path):
     assert (evaluation["accuracy"], evaluation["confusion"]) == (0.75, [[0, 1], [0, 3]])
     code, _, err = run_zoo("evaluate", "model.box")
     assert code == 1
-    assert err == "error: model.box has no photos of its own to be evaluated on.\nName some with --data.\n"
+    assert err == "error: model.box contains no photos to evaluate on.\nPass some with --data.\n"
     (tmp_path / "new" / "dog").rename(tmp_path / "new" / "wolf")
     err = run_zoo("evaluate", "model.box", "--data", "./new").err
     assert err.startswith("error: 'new' has the class 'wolf', which model.box does not know.\nIts classes: cat, dog.")

@@ -13,7 +13,7 @@ from problem_images import encode, make_png
 from torchvision.transforms import CenterCrop, InterpolationMode, Resize
 
 from zoo.data.images import decode as image_module
-from zoo.data.images.decode import decode, open_image, preprocess
+from zoo.data.images.decode import convert_image, decode, open_image, preprocess
 from zoo.errors import ImageError
 from zoo.preprocess import Preprocess
 
@@ -46,6 +46,21 @@ def test_pixels_are_uint8_rgb_and_writable(tmp_path):
     assert np.array_equal(decoded, pixels)
     assert np.array_equal(decode((tmp_path / "a.png").read_bytes()), pixels)
     assert open_image(tmp_path / "a.png").mode == "RGB"
+
+
+def test_an_open_image_is_converted_like_its_file():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encode(corners(), "PNG", exif=exif)
+    with Image.open(io.BytesIO(data)) as image:
+        pixels = convert_image(image)
+        assert np.array_equal(pixels, decode(data))
+        assert pixels.flags.writeable
+        assert image.size == (30, 20)
+        with pytest.raises(ImageError, match="a: it has 30 x 20 pixels, more than the limit of 500 pixels"):
+            convert_image(image, name="a", max_pixels=500)
+    with pytest.raises(ImageError, match="image: the image is empty"):
+        convert_image(Image.new("RGB", (3, 0)))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

@@ -93,9 +93,7 @@ def open_image(
             with _budget.reserve(image.width * image.height):
                 check_opened(image, data)
                 image.load()
-                turn = _UPRIGHT.get(read_orientation(image))
-                rgb = to_rgb(image)
-                return rgb if turn is None else rgb.transpose(turn)
+                return _to_upright_rgb(image)
     except ImageError:
         raise
     except UnidentifiedImageError:
@@ -113,6 +111,43 @@ def open_image(
     except Exception as error:
         reason = str(error).rstrip(".") or type(error).__name__
         raise ImageError(f"{name}: the image is broken ({reason}).", hint="Replace or delete the file.") from error
+
+
+def convert_image(image: Image.Image, *, name: str = "image", max_pixels: int = MAX_PIXELS) -> Pixels:
+    """Converts a Pillow image as `decode` does a file; applies its EXIF orientation, and loads it if necessary.
+
+    Args:
+        image: An image of any mode; not changed.
+        name: Name of the image in error messages.
+        max_pixels: Larger images are refused before they are loaded.
+
+    Returns:
+        uint8 RGB, shape (height, width, 3), writable.
+
+    Raises:
+        ImageError: The image is truncated, corrupt, closed, empty or too large.
+    """
+    try:
+        if not image.width * image.height:
+            raise ImageError(f"{name}: the image is empty.", hint="Pass an image that has pixels.")
+        if image.width * image.height > max_pixels:
+            raise _too_large(name, f"{image.width} x {image.height} pixels", f"{max_pixels:,} pixels")
+        with _budget.reserve(image.width * image.height):
+            image.load()
+            return np.array(_to_upright_rgb(image))
+    except ImageError:
+        raise
+    except MemoryError:
+        raise ImageError(f"{name}: not enough memory to decode it.", hint="Make the image smaller.") from None
+    except Exception as error:  # as in `open_image`; also ValueError if the image is closed
+        reason = str(error).rstrip(".") or type(error).__name__
+        raise ImageError(f"{name}: the image is broken ({reason}).", hint="Open it again, or replace it.") from error
+
+
+def _to_upright_rgb(image: Image.Image) -> Image.Image:
+    turn = _UPRIGHT.get(read_orientation(image))
+    rgb = to_rgb(image)
+    return rgb if turn is None else rgb.transpose(turn)
 
 
 def _divisor(size: Size, min_side: int, *, approximate: bool) -> int:

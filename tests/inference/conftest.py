@@ -1,0 +1,14 @@
+"""A trained run that the tests share. No test may change it."""
+
+import pytest
+from fakes import FakePlugin, make_registry
+from training_runs import FAST
+
+from zoo.training.finetune import finetune
+
+
+@pytest.fixture(scope="session")
+def trained_run(tmp_path_factory):
+    runs, registry = tmp_path_factory.mktemp("runs"), make_registry(FakePlugin())
+    values = {**FAST, "epochs": 2, "lr": 0.01}
+    return finetune("small", runs=runs, registry=registry, pictures=False, **values)

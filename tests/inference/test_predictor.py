@@ -1,0 +1,240 @@
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fakes import encode_png, make_photo
+from PIL import Image
+
+from zoo.errors import ImageError
+from zoo.inference.predictor import PhotoPredictor
+from zoo.preprocess import Preprocess
+
+CLASSES = ("red", "green", "blue")
+
+
+class BrightestChannel(PhotoPredictor):
+    """Predicts the brightest colour channel."""
+
+    name = "brightest"
+    classes = CLASSES
+    preprocess = Preprocess(size=(16, 16), resize=16)
+
+    def __init__(self):
+        self.batches = []
+
+    def probabilities(self, images):
+        self.batches.append(len(images))
+        means = np.stack([image.mean(axis=(0, 1), dtype=np.float32) for image in images])
+        return means / means.sum(axis=1, keepdims=True)
+
+
+@pytest.fixture
+def predictor():
+    return BrightestChannel()
+
+
+@pytest.fixture
+def photo(tmp_path, monkeypatch):
+    """A JPEG whose EXIF data rotates it, in the home folder."""
+    image = Image.fromarray(make_photo(2, 7, size=(24, 40)))
+    exif = image.getexif()
+    exif[0x0112] = 6
+    image.save(tmp_path / "blue.jpg", exif=exif)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    return tmp_path / "blue.jpg"
+
+
+def test_a_prediction_has_all_classes_with_the_most_probable_first(predictor):
+    prediction = predictor.predict(encode_png(make_photo(1, 5)))
+    assert (prediction.name, prediction.label) == ("photo", "green")
+    assert set(prediction.probabilities) == set(CLASSES)
+    probabilities = list(prediction.probabilities.values())
+    assert probabilities == sorted(probabilities, reverse=True)
+    assert prediction.probability == probabilities[0]
+
+
+class PathLike:
+    def __init__(self, path):
+        self.path = path
+
+    def __fspath__(self):
+        return str(self.path)
+
+
+WAYS = {
+    "Path": lambda file: file,
+    "str": str,
+    "home": lambda file: f"~/{file.name}",
+    "home as a Path": lambda file: Path("~", file.name),
+    "PathLike": PathLike,
+    "DirEntry": lambda file: next(iter([*os.scandir(file.parent)])),
+    "bytes": lambda file: file.read_bytes(),
+    "bytearray": lambda file: bytearray(file.read_bytes()),
+    "memoryview": lambda file: memoryview(file.read_bytes()),
+    "BytesIO": lambda file: io.BytesIO(file.read_bytes()),
+    "Pillow image": Image.open,
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_photo_may_be_passed_in_many_ways(predictor, photo, way):
+    expected = predictor.predict(photo)
+    assert (expected.label, expected.name) == ("blue", str(photo))
+    assert predictor.predict(WAYS[way](photo)).probabilities == expected.probabilities
+    prediction, heatmap = predictor.explain(WAYS[way](photo))
+    assert prediction.probabilities == expected.probabilities
+    assert heatmap is None
+
+
+def test_an_open_file_is_read_from_its_start_and_named(predictor, photo):
+    with photo.open("rb") as file:
+        assert predictor.predict(file).name == str(photo)
+        assert file.tell() == photo.stat().st_size
+        assert predictor.predict(file).label == "blue"
+
+
+def test_a_stream_that_cannot_seek_is_read(predictor, photo):
+    class Stream(io.RawIOBase):
+        def __init__(self):
+            self.content = io.BytesIO(photo.read_bytes())
+
+        def readable(self):
+            return True
+
+        def readinto(self, buffer):
+            return self.content.readinto(buffer)
+
+    with io.BufferedReader(Stream()) as stream:
+        assert predictor.predict(stream).label == "blue"
+
+
+def test_pixels_are_predicted_like_the_file_that_contains_them(predictor):
+    pixels = make_photo(2, 7)
+    expected = predictor.predict(encode_png(pixels)).probabilities
+    assert predictor.predict(pixels).probabilities == expected
+    assert predictor.predict(Image.fromarray(pixels)).probabilities == expected
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "1", "I;16", "F", "LA"])
+def test_pillow_images_of_any_mode_are_predicted_like_files(predictor, mode):
+    image = Image.fromarray(make_photo(0, 3)).convert("RGB" if mode == "I;16" else mode)
+    if mode == "I;16":
+        image = Image.fromarray(np.arange(24 * 20, dtype=np.uint16).reshape(24, 20) * 100)
+    buffer = io.BytesIO()
+    image.save(buffer, "TIFF")
+    assert predictor.predict(image).probabilities == predictor.predict(buffer.getvalue()).probabilities
+
+
+@pytest.mark.parametrize("value", [None, 3, ["photo.jpg"], ("photo.jpg",), {"photo": 1}, 1.5, object()], ids=repr)
+def test_a_photo_of_another_type_is_refused_with_the_accepted_types(predictor, value):
+    for call in (predictor.predict, predictor.explain):
+        with pytest.raises(ImageError, match=f"a photo cannot be of type {type(value).__name__}") as caught:
+            call(value)
+        for accepted in ("path", "bytes", "file", "Pillow", r"(H, W, 3)"):
+            assert accepted in caught.value.hint
+
+
+def test_a_tensor_is_refused_with_the_accepted_types(predictor):
+    torch = pytest.importorskip("torch")
+    with pytest.raises(ImageError, match="a photo cannot be of type Tensor"):
+        predictor.predict(torch.zeros(3, 16, 16))
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros((4, 4, 3), dtype=np.float32),
+        np.zeros((4, 4), dtype=np.uint8),
+        np.zeros((4, 4, 4), dtype=np.uint8),
+        np.zeros((1, 4, 4, 3), dtype=np.uint8),
+        np.zeros((0, 4, 3), dtype=np.uint8),
+    ],
+)
+def test_an_array_of_another_shape_or_dtype_is_refused(predictor, array):
+    with pytest.raises(ImageError, match=r"not uint8 \(H, W, 3\)"):
+        predictor.predict(array)
+
+
+def test_broken_content_is_refused_whatever_holds_it(predictor, photo, tmp_path):
+    broken = photo.read_bytes()[:-60]
+    (tmp_path / "broken.jpg").write_bytes(broken)
+    text = io.StringIO("text")
+    closed = io.BytesIO(b"x")
+    closed.close()
+    closed_image = Image.open(photo)
+    closed_image.close()
+    for value in (broken, bytearray(broken), io.BytesIO(broken), b"", "no\0file"):
+        with pytest.raises(ImageError):
+            predictor.predict(value)
+    with Image.open(tmp_path / "broken.jpg") as image, pytest.raises(ImageError, match="the image is broken"):
+        predictor.predict(image)
+    with pytest.raises(ImageError, match="the file returns str, not bytes") as caught:
+        predictor.predict(text)
+    assert caught.value.hint == "Open it with mode 'rb'."
+    with pytest.raises(ImageError, match="closed file"):
+        predictor.predict(closed)
+    with pytest.raises(ImageError, match="the image is broken"):
+        predictor.predict(closed_image)
+    with pytest.raises(ImageError, match="the image is empty"):
+        predictor.predict(Image.new("RGB", (0, 4)))
+    with pytest.raises(ImageError, match=r"~nobody-of-this-name/x\.jpg: cannot be read"):
+        predictor.predict("~nobody-of-this-name/x.jpg")
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_a_huge_pillow_image_is_refused_before_it_is_loaded(predictor, tmp_path, monkeypatch):
+    Image.new("1", (12_000, 10_000)).save(tmp_path / "huge.png")
+    with Image.open(tmp_path / "huge.png") as image:
+        monkeypatch.setattr(image, "load", lambda: pytest.fail("it is loaded"))
+        with pytest.raises(ImageError, match="12000 x 10000 pixels, more than the limit"):
+            predictor.predict(image)
+
+
+def test_a_pillow_image_is_not_changed(predictor, photo):
+    with Image.open(photo) as image:
+        predictor.predict(image)
+        assert image.size == (40, 24)
+        assert image.getexif()[0x0112] == 6
+
+
+def test_unreadable_files_yield_errors_in_their_place(predictor, tmp_path):
+    files = []
+    for number in range(70):
+        file = tmp_path / f"{number:02}.png"
+        file.write_bytes(b"broken" if number in (0, 40, 69) else encode_png(make_photo(number % 3, number)))
+        files.append(file)
+    files.insert(5, tmp_path / "missing.png")
+    outcomes = list(predictor.predict_files([str(files[0]), *files[1:]]))
+    assert len(outcomes) == len(files)
+    for file, outcome in zip(files, outcomes, strict=True):
+        if file.name in ("00.png", "40.png", "69.png", "missing.png"):
+            assert isinstance(outcome, ImageError)
+            assert outcome.message.startswith(str(file))
+        else:
+            assert outcome.name == str(file)
+    assert max(predictor.batches) == 31
+
+
+def test_only_unreadable_files_and_no_files_are_allowed(predictor, tmp_path):
+    (outcome,) = predictor.predict_files([tmp_path / "missing.png"])
+    assert isinstance(outcome, ImageError)
+    assert list(predictor.predict_files([])) == []
+    assert predictor.batches == []
+
+
+@pytest.mark.parametrize("path", ["photo.jpg", Path("photo.jpg")])
+def test_a_single_path_in_place_of_a_list_is_refused(predictor, path):
+    with pytest.raises(ImageError, match=r"takes a list of paths, not .*photo\.jpg") as caught:
+        list(predictor.predict_files(path))
+    assert caught.value.hint == "Use predict() for one photo."
+
+
+def test_it_imports_no_torch():
+    code = "import sys, zoo.inference.predictor; print({'torch', 'onnxruntime'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
