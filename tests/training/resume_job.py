@@ -1,8 +1,8 @@
-"""Kills trainings for real and goes on with them: what tests/training/test_killed.py starts, and a longer trial.
+"""Kills trainings by SIGKILL and resumes them: the job of tests/training/test_killed.py, and a longer trial.
 
-``resume_job.py FOLDER --kills 60 --case average`` trains once undisturbed and once killed again and again, half of the
-times by a clock and half of the times on the way through a save, and compares what comes of it. This process imports
-what is slow; each training is a fork of it, and dies by SIGKILL.
+``resume_job.py FOLDER --kills 60 --case average`` trains once without interruption, and again while it is killed
+repeatedly, half of the times after a random time and half of the times during a save, and compares the results. This
+process imports the slow libraries; every training is a fork of it.
 """
 
 from zoo.utils.lazy_dynamo import defer_dynamo_import
@@ -17,32 +17,15 @@ import signal  # noqa: E402
 import time  # noqa: E402
 from pathlib import Path  # noqa: E402
 
-import safetensors.torch  # noqa: E402
 import torch  # noqa: E402
 from fakes import FakePlugin, make_backbone_spec, make_head_spec, make_images, make_registry, make_samples  # noqa: E402
+from training_runs import FAST, read_weights, without_times  # noqa: E402
 
 import zoo.cli.main  # noqa: E402
 from zoo.plugins.entry_points import Candidate  # noqa: E402
 from zoo.runs.open import open_run  # noqa: E402
-from zoo.training import finalize as conclusion  # noqa: E402
 
-TRAINED = {
-    "head": "flat",
-    "data": "colours",
-    "epochs": 3,
-    "batch_size": 6,
-    "optimizer": "adamw",
-    "lr": 3e-3,
-    "freeze": "none",
-    "probe": False,
-    "ema": None,
-    "crop_scale": 0.35,
-    "eval_crop": None,
-    "device": "cpu",
-    "precision": "fp32",
-    "workers": 2,
-    "save_every": 0,
-}
+OPTIONS = {**FAST, "batch_size": 6, "lr": 3e-3, "ema": None, "save_every": 0}
 CASES = {
     "plain": {},
     "average": {"backbone": "small-dropout", "dropout": 0.3, "ema": 0.9, "mixup": 0.2, "freeze_norm_stats": False},
@@ -52,43 +35,43 @@ CASES = {
     "solved": {"freeze": "all", "optimizer": "lbfgs", "weight_decay": 0.1},
     "on-features": {"freeze": "all", "ema": 0.9},
 }
+BY_TIME, IN_SAVE = "after a time", "in a save"  # ways to kill a training
 
 
-def plugin():
-    parts = {"train": make_samples("train", 16), "val": make_samples("val", 4), "test": make_samples("test", 4)}
+def make_plugin():
+    counts = {"train": 16, "val": 4, "test": 4}
+    images = make_images(**{split: make_samples(split, count) for split, count in counts.items()})
     backbones = [make_backbone_spec(), make_backbone_spec("small-dropout", dropout=0.3)]
-    return FakePlugin(backbones=backbones, heads=[make_head_spec()], dataset=make_images(**parts))
+    return FakePlugin(backbones=backbones, heads=[make_head_spec()], dataset=images)
 
 
 def train(runs, case):
-    """Begins a run, or goes on with the one that is there."""
-    for name in ("write_curves", "write_confusion", "write_mistakes"):
-        setattr(conclusion, name, lambda *args, **how: None)
-    registry, there = make_registry(plugin()), sorted(runs.glob("*/run.json"))
-    if there:
-        run = open_run(there[0].parent)
-        done = run.finished and (run.path / "manifest.json").exists()
-        return run if done else zoo.resume(run.path, registry=registry)
-    values = {"backbone": "small", **TRAINED, **CASES[case]}
-    return zoo.finetune(values.pop("backbone"), registry=registry, runs=runs, **values)
+    """Starts a run, or resumes the one that exists."""
+    registry, records = make_registry(make_plugin()), sorted(runs.glob("*/run.json"))
+    if records:
+        run = open_run(records[0].parent)
+        complete = run.finished and (run.path / "manifest.json").exists()
+        return run if complete else zoo.resume(run.path, registry=registry, pictures=False)
+    values = {"backbone": "small", **OPTIONS, **CASES[case]}
+    return zoo.finetune(values.pop("backbone"), registry=registry, runs=runs, pictures=False, **values)
 
 
-def die_on_the_way(countdown):
-    """Has this process killed at a step of a save: before or after a write, a flush or a rename, or in mid-write."""
-    left = iter(range(countdown, 0, -1))
+def kill_in_save(countdown):
+    """Kills this process in step `countdown` of saving: before, after or in the middle of a write, sync or rename."""
+    remaining = iter(range(countdown, 0, -1))
 
     def tick():
-        if next(left, 1) == 1:
+        if next(remaining, 1) == 1:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def around(function):
-        def watched(*args, **how):
+    def with_ticks(function):
+        def call(*args, **kwargs):
             tick()
-            given = function(*args, **how)
+            result = function(*args, **kwargs)
             tick()
-            return given
+            return result
 
-        return watched
+        return call
 
     def write_in_halves(path, content):
         with path.open("wb") as file:
@@ -97,16 +80,16 @@ def die_on_the_way(countdown):
             tick()
             file.write(content[len(content) // 2 :])
 
-    Path.write_bytes = around(write_in_halves)
-    Path.replace = around(Path.replace)
-    os.fsync = around(os.fsync)
+    Path.write_bytes = with_ticks(write_in_halves)
+    Path.replace = with_ticks(Path.replace)
+    os.fsync = with_ticks(os.fsync)
 
 
-def in_a_fork(work):
-    """Returns the number of a process that does some work and ends; what it says goes to a file in the folder."""
-    number = os.fork()
-    if number:
-        return number
+def fork(work):
+    """Runs a function in a fork and returns its process id; an error is written to a file in the folder."""
+    process = os.fork()
+    if process:
+        return process
     try:
         work()
     except SystemExit as end:
@@ -117,16 +100,16 @@ def in_a_fork(work):
     os._exit(0)
 
 
-def ended(number):
+def wait_for(process):
     """Waits for a process; returns whether it was killed. One that failed is an error."""
-    status = os.waitstatus_to_exitcode(os.waitpid(number, 0)[1])
+    status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
     if status > 0:
         raise RuntimeError(Path("error.txt").read_text("utf-8"))
     return status < 0
 
 
-def signalled(number, folder):
-    """Has the command line train and sends it a signal; returns its exit code and what it printed."""
+def signal_command(number, folder):
+    """Trains with the command line and sends it a signal; returns its exit code and the last line of its output."""
     folder.mkdir(parents=True)
     os.chdir(folder)
 
@@ -134,65 +117,66 @@ def signalled(number, folder):
         out = os.open("out.txt", os.O_WRONLY | os.O_CREAT)
         os.dup2(out, 1)
         os.dup2(out, 2)
-        found = Candidate(entry="fake", distribution="fake", version="1", load=plugin)
-        zoo.plugins.registry.find_plugins = lambda: [found]
-        values = [f"--{name.replace('_', '-')}={'none' if value is None else value}" for name, value in TRAINED.items()]
+        candidate = Candidate(entry="fake", distribution="fake", version="1", load=make_plugin)
+        zoo.plugins.registry.find_plugins = lambda: [candidate]
+        values = [f"--{name.replace('_', '-')}={'none' if value is None else value}" for name, value in OPTIONS.items()]
         zoo.cli.main.main(["finetune", "small", *values, "--epochs", "200", "--save-every", "60"])
 
-    child = in_a_fork(work)
+    process = fork(work)
     while not list(Path().glob("runs/*/metrics.jsonl")):
         time.sleep(0.01)
-    os.kill(child, number)
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    os.kill(process, number)
+    code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
     return {"code": code, "last line": Path("out.txt").read_text("utf-8").strip().splitlines()[-1]}
 
 
-def disturbed(runs, case, *, most, chance, seconds):
-    """Trains to the end, but is killed again and again, up to `most` times; returns how often."""
-    killed = {"by the clock": 0, "in a save": 0}
-    while sum(killed.values()) < most:
-        how = chance.choice([*killed])
-        if how == "in a save":
-            countdown = chance.randrange(1, 60)
-            child = in_a_fork(lambda count=countdown: (die_on_the_way(count), train(runs, case)))
+def train_with_kills(runs, case, *, most, generator, seconds):
+    """Trains to the end while it is killed up to `most` times; returns how often, by way."""
+    kills = {BY_TIME: 0, IN_SAVE: 0}
+    while sum(kills.values()) < most:
+        way = generator.choice([*kills])
+        if way == IN_SAVE:
+            countdown = generator.randrange(1, 60)
+            process = fork(lambda count=countdown: (kill_in_save(count), train(runs, case)))
         else:
-            child = in_a_fork(lambda: train(runs, case))
-            time.sleep(chance.uniform(0, seconds))
-            os.kill(child, signal.SIGKILL)
-        if not ended(child):
-            return killed
-        killed[how] += 1
-    ended(in_a_fork(lambda: train(runs, case)))
-    return killed
+            process = fork(lambda: train(runs, case))
+            time.sleep(generator.uniform(0, seconds))
+            os.kill(process, signal.SIGKILL)
+        if not wait_for(process):
+            return kills
+        kills[way] += 1
+    wait_for(fork(lambda: train(runs, case)))
+    return kills
 
 
-def outcome(runs):
-    """Returns weights and figures of the one finished run below a folder; nothing that depends on the time."""
+def read_outcome(runs):
+    """Returns the weights, metrics, results and files of the only run in a folder, without times."""
     (folder,) = (file.parent for file in runs.glob("*/run.json"))
     run = open_run(folder)
     assert run.finished, run.record.status
-    rows = [{name: value for name, value in row.items() if "second" not in name} for row in run.metrics()]
-    results = {name: value for name, value in run.results.items() if "second" not in name}
     files = sorted(file.name for file in folder.iterdir())
-    return safetensors.torch.load_file(run.weights_path), rows, results, files
+    return read_weights(run), [without_times(row) for row in run.metrics()], without_times(run.results), files
 
 
-def compare(case, *, kills, seed, runs):
-    """Returns how often a training was killed, and whether what came of it was the same each time."""
+def run_case(case, *, kills, seed, runs):
+    """Returns how often a training was killed, and in how many runs the outcome differed."""
     started = time.perf_counter()
-    ended(in_a_fork(lambda: train(runs / case / "whole", case)))
+    wait_for(fork(lambda: train(runs / case / "whole", case)))
     seconds = time.perf_counter() - started
-    weights, *whole = outcome(runs / case / "whole")
-    chance, told = random.Random(f"{case} {seed}"), {"by the clock": 0, "in a save": 0, "runs": 0, "other": 0}
-    while (left := kills - told["by the clock"] - told["in a save"]) > 0:
-        again = runs / case / f"killed-{told['runs']}"
-        for how, count in disturbed(again, case, most=left, chance=chance, seconds=seconds).items():
-            told[how] += count
-        others, *figures = outcome(again)
-        same = weights.keys() == others.keys() and all(torch.equal(weights[name], others[name]) for name in weights)
-        told["runs"] += 1
-        told["other"] += not (same and figures == whole)
-    return told
+    weights, *whole = read_outcome(runs / case / "whole")
+    generator, counts = random.Random(f"{case} {seed}"), {BY_TIME: 0, IN_SAVE: 0, "runs": 0, "different": 0}
+    while (left := kills - counts[BY_TIME] - counts[IN_SAVE]) > 0:
+        folder = runs / case / f"killed-{counts['runs']}"
+        killed = train_with_kills(folder, case, most=left, generator=generator, seconds=seconds)
+        for way, count in killed.items():
+            counts[way] += count
+        other_weights, *others = read_outcome(folder)
+        same = weights.keys() == other_weights.keys() and all(
+            torch.equal(weights[name], other_weights[name]) for name in weights
+        )
+        counts["runs"] += 1
+        counts["different"] += not (same and others == whole)
+    return counts
 
 
 def main():
@@ -202,14 +186,14 @@ def main():
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # started in the background, it would be ignored
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a process in the background ignores it
     folder = arguments.folder.resolve()
     os.chdir(folder)
     for number in (signal.SIGINT, signal.SIGTERM):
-        print(json.dumps({"case": number.name, **signalled(number, folder / number.name)}), flush=True)
+        print(json.dumps({"case": number.name, **signal_command(number, folder / number.name)}), flush=True)
     for case in arguments.case or CASES:
-        told = compare(case, kills=arguments.kills, seed=arguments.seed, runs=folder)
-        print(json.dumps({"case": case, **told}), flush=True)
+        counts = run_case(case, kills=arguments.kills, seed=arguments.seed, runs=folder)
+        print(json.dumps({"case": case, **counts}), flush=True)
 
 
 if __name__ == "__main__":

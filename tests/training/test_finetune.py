@@ -1,90 +1,35 @@
-import dataclasses
 import json
-import math
 import subprocess
 import sys
 
 import pytest
-import safetensors.torch
 import torch
-from fakes import CLASSES, PREPROCESS, FakePlugin, SmallBackbone, make_backbone_spec, make_images, make_registry
+from fakes import CLASSES, FakePlugin, SmallBackbone, make_backbone_spec, make_images, make_registry
 from PIL import Image
+from training_runs import FAST, EventRecorder, assert_same_weights, latest_run, read_weights
 
+import zoo
 from zoo.config import make_config
-from zoo.errors import ConfigError, DataError, RunError, TrainingError, UnknownNameError, WeightsError
+from zoo.data.loading import store
+from zoo.errors import ConfigError, DataError, PluginError, TrainingError, ZooError
 from zoo.events import EpochResult, Finished, Note, Started, StepResult
-from zoo.plugins.specs import Sample
+from zoo.plugins.specs import DatasetSpec, Sample
 from zoo.runs.manifest import check_folder
-from zoo.runs.open import open_run
-from zoo.training import finalize as conclusion
-from zoo.training.finetune import finetune, resume
-
-# Whatever the default recipe comes to be, these tests train like this.
-FAST = {
-    "head": "flat",
-    "data": "colours",
-    "epochs": 3,
-    "batch_size": 8,
-    "optimizer": "adamw",
-    "lr": 1e-3,
-    "head_lr_multiplier": 10,
-    "freeze": "none",
-    "probe": True,
-    "freeze_norm_stats": True,
-    "crop_scale": 0.35,
-    "eval_crop": None,
-    "device": "cpu",
-    "precision": "fp32",
-    "workers": 2,
-}
+from zoo.training.finetune import finetune
 
 
 @pytest.fixture
-def train(tmp_path, registry, monkeypatch):
-    """Fine-tunes the small backbone; what is said beats what is fast. Draws no pictures: they take the most time."""
-    for name in ("write_curves", "write_confusion", "write_mistakes"):
-        monkeypatch.setattr(conclusion, name, lambda *args, **how: None)
-
-    def run(backbone="small", **values):
-        return finetune(backbone, **{"registry": registry, "runs": tmp_path / "runs", **FAST, **values})
-
-    return run
+def options():
+    return {"head_lr_multiplier": 10, "probe": True, "freeze_norm_stats": True}
 
 
-def weights_of(run):
-    return safetensors.torch.load_file(run.path / "model.safetensors")
-
-
-def assert_same_weights(one, other):
-    assert one.keys() == other.keys()
-    for name in one:
-        assert torch.equal(one[name], other[name]), name
-
-
-class Stopper:
-    """An observer that presses Ctrl-C when it has seen something, and keeps all it was told."""
-
-    def __init__(self, when):
-        self.when = when
-        self.events = []
-
-    def __call__(self, event):
-        self.events.append(event)
-        if self.when(event):
-            self.when = lambda event: False
-            raise KeyboardInterrupt
-
-    @property
-    def notes(self):
-        return [event.text for event in self.events if isinstance(event, Note)]
-
-
-def test_a_run_folder_tells_everything(tmp_path, registry):
+def test_a_run_folder_is_complete(train):
     events = []
-    run = finetune("small", runs=tmp_path / "runs", registry=registry, observer=events.append, seed=3, **FAST)
-    assert run.path == tmp_path / "runs" / "small-flat-colours-1"
+    run = train(observer=events.append, seed=3, pictures=True)
+    assert run.path.name == "small-flat-colours-1"
     assert {file.name for file in run.path.iterdir()} == {
         "run.json",
+        "photos.json",
         "model.safetensors",
         "metrics.jsonl",
         "curves.png",
@@ -96,16 +41,18 @@ def test_a_run_folder_tells_everything(tmp_path, registry):
     record = json.loads((run.path / "run.json").read_text())
     assert record["status"] == "finished"
     assert (record["backbone"], record["head"]) == ("fake/small", "fake/flat")
-    assert record["config"] == make_config("small", seed=3, **FAST).to_dict()
+    values = {"head_lr_multiplier": 10, "probe": True, "freeze_norm_stats": True, "seed": 3}
+    assert record["config"] == make_config("small", **{**FAST, **values}).to_dict()
     assert record["classes"] == list(CLASSES)
     assert record["preprocess"]["size"] == [16, 16]
     assert len(record["data"]["fingerprint"]) == 64
     assert record["data"]["counts"] == {"train": 36, "val": 12, "test": 18}
-    assert record["data"]["split"]["val"] == [sample.name for sample in make_images().val]
     assert record["packages"]["torch"].partition("+")[0] == torch.__version__.partition("+")[0]
     assert record["plugins"] == {"fake:fake": "1.2"}
     assert record["hardware"]["device"] == "cpu"
     assert record["hardware"]["precision"] == "fp32"
+    photos = json.loads((run.path / "photos.json").read_text())
+    assert photos["split"]["val"] == [sample.name for sample in make_images().val]
     results = record["results"]
     assert results["test"]["count"] == 18
     low, high = results["test"]["interval"]
@@ -121,19 +68,17 @@ def test_a_run_folder_tells_everything(tmp_path, registry):
     rows = run.metrics()
     assert [row["epoch"] for row in rows] == [0, 1, 2, 3]
     assert rows[0]["train_accuracy"] is None
-    told = [event for event in events if isinstance(event, EpochResult)]
-    assert [row["val_loss"] for row in rows] == [event.val_loss for event in told]
+    epochs = [event for event in events if isinstance(event, EpochResult)]
+    assert [row["val_loss"] for row in rows] == [event.val_loss for event in epochs]
 
 
-def test_the_weights_are_those_of_the_best_epoch(train):
-    run = train(epochs=4, lr=0.05, head_lr_multiplier=1)
-    best = [row for row in run.metrics() if row["best"]][-1]
-    assert run.results["best_epoch"] == best["epoch"]
-    assert run.results["val"]["accuracy"] == best["val_accuracy"]
-    assert run.results["val"]["loss"] == pytest.approx(best["val_loss"], rel=1e-3)
+def test_a_run_without_pictures_is_complete_too(train):
+    run = train(epochs=1, pictures=False)
+    assert not list(run.path.glob("*.png"))
+    assert check_folder(run.path) == []
 
 
-def test_it_learns(train):
+def test_training_learns(train):
     run = train(epochs=4, lr=0.01)
     assert run.results["test"]["accuracy"] == 1.0
     losses = [row["train_loss"] for row in run.metrics()[1:]]
@@ -149,45 +94,43 @@ def test_it_learns(train):
         pytest.param({"randaugment": 9, "rotation": 10, "color_jitter": 0.2, "mixup": 0.2}, id="augmented"),
     ],
 )
-def test_the_same_seed_gives_the_same_weights_bit_for_bit(train, values):
+def test_the_seed_decides_the_weights_bit_for_bit(train, values):
     values = {**values, "epochs": 2}
-    first = weights_of(train(**values))
+    run = train(**values)
     torch.manual_seed(77)
-    assert_same_weights(first, weights_of(train(**values)))
-    other = weights_of(train(**values, seed=1))
-    assert not torch.equal(first["head.linear.weight"], other["head.linear.weight"])
+    assert_same_weights(run, train(**values))
+    other = train(**values, seed=1)
+    assert not torch.equal(read_weights(run)["head.linear.weight"], read_weights(other)["head.linear.weight"])
 
 
 @pytest.mark.parametrize("optimizer", ["lbfgs", "cg", "adamw"])
 @pytest.mark.parametrize("head", ["flat", "mapped"])
-def test_a_frozen_backbone_is_left_as_it_was_and_its_head_learns(train, optimizer, head):
-    how = {"epochs": 30, "lr": 0.1, "head_lr_multiplier": 1, "weight_decay": 1e-3}
-    run = train(freeze="all", optimizer=optimizer, head=head, **how)
+def test_a_frozen_backbone_does_not_change_and_its_head_learns(train, optimizer, head):
+    values = {"epochs": 30, "lr": 0.1, "head_lr_multiplier": 1, "weight_decay": 1e-3}
+    run = train(freeze="all", optimizer=optimizer, head=head, **values)
     torch.manual_seed(0)
     for name, tensor in SmallBackbone().state_dict().items():
-        assert torch.equal(weights_of(run)[f"backbone.{name}"], tensor), name
+        assert torch.equal(read_weights(run)[f"backbone.{name}"], tensor), name
     assert run.results["test"]["accuracy"] > 0.8
     assert len(run.metrics()) == (30 if optimizer == "adamw" else 1)
 
 
-def test_an_average_of_the_weights_is_kept_on_frozen_features_too(train):
-    how = {"freeze": "all", "optimizer": "sgd", "epochs": 1, "lr": 0.1}
-    plain, averaged = (weights_of(train(**how, ema=ema))["head.linear.weight"] for ema in (None, 0.99))
-    torch.manual_seed(0)
+def test_weights_are_averaged_on_cached_features_too(train):
+    values = {"freeze": "all", "optimizer": "sgd", "epochs": 1, "lr": 0.1}
+    plain, averaged = (read_weights(train(**values, ema=ema))["head.linear.weight"] for ema in (None, 0.99))
     assert not torch.equal(plain, averaged)
 
 
-def test_frozen_stages_move_neither_weights_nor_statistics(train):
+def test_frozen_stages_keep_their_weights_and_statistics(train):
     run = train(freeze="2", probe=False, freeze_norm_stats=False, lr=0.01)
-    trained = weights_of(run)
+    trained = read_weights(run)
     torch.manual_seed(0)
-    fresh = SmallBackbone().state_dict()
-    for name, tensor in fresh.items():
-        moved = not torch.equal(trained[f"backbone.{name}"], tensor)
-        assert moved == ("layer2" in name), name
+    for name, tensor in SmallBackbone().state_dict().items():
+        changed = not torch.equal(trained[f"backbone.{name}"], tensor)
+        assert changed == ("layer2" in name), name
 
 
-def test_the_probe_is_epoch_zero_and_may_be_left_out(train):
+def test_the_probe_is_epoch_zero_and_optional(train):
     with_probe, without = train(epochs=1), train(epochs=1, probe=False)
     assert [row["epoch"] for row in with_probe.metrics()] == [0, 1]
     assert [row["epoch"] for row in without.metrics()] == [1]
@@ -195,198 +138,155 @@ def test_the_probe_is_epoch_zero_and_may_be_left_out(train):
     assert with_probe.metrics()[1]["train_loss"] < without.metrics()[0]["train_loss"]
 
 
-@pytest.mark.parametrize("source", ["run", "file"])
-def test_weights_come_from_a_run_or_a_file(train, source):
-    first = train(epochs=1)
-    events = []
-    run = train(
-        freeze="all", weights=first.name if source == "run" else str(first.weights_path), observer=events.append
-    )
-    for name, tensor in weights_of(first).items():
-        if name.startswith("backbone."):
-            assert torch.equal(weights_of(run)[name], tensor)
-    assert "loaded from" in run.record.weights
-    assert [event.weights for event in events if isinstance(event, Started)] == [run.record.weights]
-
-
-def test_from_scratch_says_so(train):
-    assert train(weights="none", epochs=1).record.weights == "none: trained from scratch"
-
-
-def test_pretrained_weights_never_come_from_nowhere(train, tmp_path):
-    with pytest.raises(WeightsError, match="fake/small-bare has no pretrained weights") as caught:
-        train("small-bare")
-    assert "--weights none" in caught.value.hint
-    with pytest.raises(WeightsError, match="cannot be downloaded"):
-        train("small-offline")
-    assert not (tmp_path / "runs").exists()
-    assert train("small-bare", weights="none", epochs=1).finished
-
-
-@pytest.mark.parametrize("weights", ["nowhere.safetensors", "no-such-run"])
-def test_weights_that_do_not_exist_are_told(train, weights):
-    with pytest.raises((WeightsError, RunError), match=weights):
-        train(weights=weights)
-
-
-def test_an_unreadable_photo_is_named_recorded_and_left_out(train, plugin):
+def test_an_unreadable_photo_is_reported_recorded_and_left_out(train, plugin):
     bad = Sample(b"not a photo", 1, "train/green/bad.png")
     plugin.dataset = make_images(train=(bad, *plugin.dataset.train))
-    notes = []
-    run = train(observer=lambda event: notes.append(event) if isinstance(event, Note) else None, epochs=1)
+    observer = EventRecorder()
+    run = train(observer=observer, epochs=1)
     assert run.finished
     (message,) = run.record.data.unreadable["train"]
     assert message.startswith("train/green/bad.png: ")
-    assert [(note.text, note.warning) for note in notes] == [(f"Left out: {message}", True)]
+    notes = [event for event in observer.events if isinstance(event, Note)]
+    assert notes == [Note(text=f"Left out: {message}", warning=True)]
 
 
-def test_data_without_parts_is_split_by_the_seed_and_the_split_recorded(train, plugin):
-    whole = make_images()
-    plugin.dataset = make_images(train=whole.train + whole.test, val=(), test=())
-    run = train(epochs=1)
-    split = run.photos().names
-    names = [name for part in split.values() for name in part]
-    assert sorted(names) == sorted(sample.name for sample in plugin.dataset.train)
-    assert run.record.data.counts["test"] == 12
-    assert train(epochs=1).photos().names == split
-    assert train(epochs=1, seed=1).photos().names != split
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (ZeroDivisionError("1 / 0"), "The plugin fake:fake failed while loading 'colours': ZeroDivisionError: 1 / 0."),
+        (SystemExit("bye"), "The plugin fake:fake failed while loading 'colours': SystemExit: bye."),
+        (["a.jpg"], "fake/colours: load returned list, not a zoo.ImageSet."),
+        (make_images(train=("a.jpg",)), "fake/colours: a split contains str, not zoo.Sample."),
+        (
+            make_images(val=(Sample(b"", 3, "x.png"),)),
+            "fake/colours: x.png has the label 3, but there are 3 classes.",
+        ),
+        (DataError("The photos are gone."), "The photos are gone."),
+    ],
+)
+def test_a_dataset_that_fails_is_named(train, answer, message):
+    def load(request):
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    class Plugin(FakePlugin):
+        @zoo.hookimpl
+        def zoo_datasets(self):
+            return [DatasetSpec(name="colours", load=load)]
+
+    with pytest.raises(ZooError) as caught:
+        train(registry=make_registry(Plugin()))
+    assert caught.value.message == message
 
 
-def test_without_a_test_part_the_validation_part_is_scored_and_that_is_said(train, plugin):
-    plugin.dataset = make_images(test=())
-    notes = []
-    run = train(epochs=1, observer=lambda event: notes.append(event.text) if isinstance(event, Note) else None)
-    assert "test" not in run.results
-    assert run.results["val"]["count"] == 12
-    assert any("no test split" in note for note in notes)
+def test_a_backbone_whose_card_fails_is_named(train):
+    def fail():
+        raise KeyError("size")
+
+    def registry_with(card):
+        spec = zoo.BackboneSpec(name="small", build=lambda request: SmallBackbone(), card=card)
+        return make_registry(FakePlugin(backbones=[spec]))
+
+    with pytest.raises(PluginError, match=r"fake:fake failed while .* 'small': KeyError: 'size'"):
+        train(registry=registry_with(fail))
+    with pytest.raises(PluginError, match=r"fake/small: card returned dict, not a zoo\.BackboneCard"):
+        train(registry=registry_with(dict))
 
 
-def test_one_class_alone_is_refused(train, plugin):
-    plugin.dataset = make_images(
-        classes=("red",), train=tuple(s for s in make_images().train if s.label == 0), val=(), test=()
-    )
-    with pytest.raises(DataError, match="'colours' has a single class"):
-        train()
-
-
-def test_a_loss_that_explodes_stops_the_run_and_keeps_what_there_is(train, tmp_path):
+def test_a_loss_that_diverges_ends_the_run_and_keeps_what_was_saved(train, runs):
     with pytest.raises(TrainingError, match="The loss became"):
         train(optimizer="sgd", lr=1e30, warmup=0.0, epochs=4)
-    run = open_run(tmp_path / "runs" / "small-flat-colours-1")
+    run = latest_run(runs)
     assert run.record.status == "interrupted"
     assert run.metrics()[0]["epoch"] == 0
-    assert (run.path / "model.safetensors").is_file()
+    assert run.weights_path.is_file()
 
 
-class Greedy(SmallBackbone):
-    """Runs out of memory when it is given more than `most` images; the check of a fresh backbone passes."""
+class LimitedBackbone(SmallBackbone):
+    """Runs out of memory with more than `limit` images, except in the first call, which checks the backbone."""
 
-    most, checked = 0, False
+    limit, checked = 0, False
 
     def forward(self, images):
         features = super().forward(images)
-        if self.checked and len(images) > self.most:
+        if self.checked and len(images) > self.limit:
             raise torch.OutOfMemoryError("CUDA out of memory")
         self.checked = True
         return features
 
 
-def a_greedy_registry(most):
+def make_limited_registry(limit):
     def build(request):
-        backbone = Greedy(dropout=0.2)
-        backbone.most = most
+        backbone = LimitedBackbone(dropout=0.2)
+        backbone.limit = limit
         return backbone
 
-    return make_registry(FakePlugin(backbones=[make_backbone_spec("greedy", build=build)]))
+    return make_registry(FakePlugin(backbones=[make_backbone_spec("limited", build=build)]))
 
 
-def test_a_device_whose_memory_is_too_small_is_told(train, tmp_path):
+def test_a_memory_too_small_for_a_single_image_is_an_error(train):
     with pytest.raises(TrainingError, match="memory is too small for a single image") as caught:
-        train("greedy", registry=a_greedy_registry(most=0))
+        train("limited", registry=make_limited_registry(0))
     assert "--image-size" in caught.value.hint
 
 
-def test_a_run_that_runs_out_of_memory_goes_on_in_smaller_parts_and_says_so(train):
-    notes = []
-    observer = lambda event: notes.append(event.text) if isinstance(event, Note) else None  # noqa: E731
-    run = train("greedy", registry=a_greedy_registry(most=3), observer=observer)
+def test_a_run_that_runs_out_of_memory_continues_in_micro_batches(train):
+    observer = EventRecorder()
+    run = train("limited", registry=make_limited_registry(3), observer=observer)
     assert run.record.hardware["micro_batch_size"] == 2
-    assert sum("Memory ran out" in note for note in notes) == 2  # from 8 to 4 to 2
-    assert any("2 images at a time" in note for note in notes)
+    assert [note for note in observer.notes if note.startswith("Out of memory")] == [
+        f"Out of memory: continuing with {size} images at a time. Each step still uses the whole batch."
+        for size in (4, 2)
+    ]
     assert run.config["batch_size"] == 8
 
 
-def test_wherever_photos_are_kept_the_weights_are_the_same(train, monkeypatch, tmp_path):
+def test_the_place_of_cached_photos_does_not_change_the_weights(train, monkeypatch, tmp_path):
     monkeypatch.setenv("ZOO_HOME", str(tmp_path))
-    runs, notes = {}, {}
-    for name, values in {
+    cases = {
         "memory": {},
-        "part": {"cache": "memory", "cache_size": 5000 / 2**30},
-        "disk": {"cache": "disk"},
+        "partial": {"cache": "memory", "cache_size": 5000 / 2**30},
+        "written": {"cache": "disk"},
         "found": {"cache": "disk"},
         "off": {"cache": "off"},
-    }.items():
-        notes[name] = []
-        tell = notes[name].append
-        runs[name] = train(
-            epochs=1,
-            observer=lambda event, on_change=tell: tell(event.text) if isinstance(event, Note) else None,
-            **values,
-        )
-        assert_same_weights(weights_of(runs[name]), weights_of(runs["memory"]))
-    placed = {name: run.record.data.cache for name, run in runs.items()}
-    assert {part: placed["memory"][part]["tier"] for part in placed["memory"]} == dict.fromkeys(
+    }
+    observers = {name: EventRecorder() for name in cases}
+    runs = {name: train(epochs=1, observer=observers[name], **values) for name, values in cases.items()}
+    for run in runs.values():
+        assert_same_weights(run, runs["memory"])
+    caches = {name: run.record.data.cache for name, run in runs.items()}
+    assert {split: cache["tier"] for split, cache in caches["memory"].items()} == dict.fromkeys(
         ("train", "val", "test"), "memory"
     )
-    assert placed["memory"]["train"]["kept"] == 36
-    assert 0 < placed["part"]["train"]["kept"] < 36
-    assert 0 < placed["part"]["train"]["bytes"] + placed["part"]["val"]["bytes"] <= 5000
-    assert any(
-        "train photos are decoded again in every epoch: decoded photos may use" in note for note in notes["part"]
-    )
-    assert placed["disk"]["train"]["reason"].startswith("written to")
-    assert placed["found"]["train"]["reason"].startswith("found in")
-    assert placed["off"]["val"] == {
-        "tier": "off", "photos": 12, "kept": 0, "bytes": 0, "reason": "--cache off"
-    }  # fmt: skip
-    assert not any("decoded again" in note for name in ("memory", "disk", "found") for note in notes[name])
+    assert caches["memory"]["train"]["kept"] == 36
+    partial = caches["partial"]
+    assert 0 < partial["train"]["kept"] < 36
+    assert 0 < partial["train"]["bytes"] + partial["val"]["bytes"] <= 5000
+    reported = "train photos are decoded again in every epoch: decoded photos may use"
+    assert any(reported in note for note in observers["partial"].notes)
+    assert caches["written"]["train"]["reason"].startswith("written to")
+    assert caches["found"]["train"]["reason"].startswith("found in")
+    assert caches["off"]["val"] == {"tier": "off", "photos": 12, "kept": 0, "bytes": 0, "reason": "--cache off"}
+    for name in ("memory", "written", "found"):
+        assert not any("decoded again" in note for note in observers[name].notes)
 
 
-def test_validation_photos_are_decoded_once(train, monkeypatch):
-    from zoo.data.loading import store
-
+def test_photos_are_decoded_once(train, monkeypatch):
     decoded = []
     decode = store.decode
-    monkeypatch.setattr(store, "decode", lambda source, **how: decoded.append(how["name"]) or decode(source, **how))
+    monkeypatch.setattr(
+        store, "decode", lambda source, **kwargs: decoded.append(kwargs["name"]) or decode(source, **kwargs)
+    )
     train(epochs=2)
     assert len(decoded) == len(set(decoded)) == 36 + 12 + 18
 
 
-@pytest.mark.parametrize(
-    ("values", "error", "message"),
-    [
-        ({"backbone": "smal"}, UnknownNameError, "no backbone 'smal'"),
-        ({"head": "flta"}, UnknownNameError, "no head 'flta'"),
-        ({"data": "colour"}, UnknownNameError, "no dataset 'colour'"),
-        ({"optimizer": "adamwx"}, ConfigError, "option 'optimizer' is 'adamwx'"),
-        ({"device": "cuda:99"}, ConfigError, "option 'device'"),
-        ({"cache": "device"}, ConfigError, "option 'cache' is 'device', but cpu has no memory of its own"),
-        ({"freeze": "7"}, ConfigError, "the backbone has 3 stages"),
-        ({"head_options": {"width": 3}}, ConfigError, "head flat has no option 'width'"),
-        ({"epochs": 0}, ConfigError, "option 'epochs' is 0"),
-        ({"data": None}, ConfigError, "finetune needs 'data'"),
-    ],
-)
-def test_what_is_wrong_is_told_before_anything_is_written(train, tmp_path, values, error, message):
-    with pytest.raises(error, match=message):
-        train(**values)
-    assert not (tmp_path / "runs").exists()
-
-
-def test_a_whole_configuration_is_taken_alone(train, tmp_path, registry):
+def test_a_configuration_excludes_other_values(tmp_path, registry):
     config = make_config("small", **{**FAST, "epochs": 1})
-    assert finetune(config, registry=registry, runs=tmp_path).record.config == config.to_dict()
-    with pytest.raises(ConfigError, match="a configuration and further values"):
+    run = finetune(config, registry=registry, runs=tmp_path, pictures=False)
+    assert run.record.config == config.to_dict()
+    with pytest.raises(ConfigError, match="either a configuration or single values"):
         finetune(config, registry=registry, runs=tmp_path, epochs=2)
 
 
@@ -396,15 +296,10 @@ def test_bf16_is_recorded_and_learns(train):
     assert run.results["test"]["accuracy"] > 0.6
 
 
-def test_the_best_epochs_figures_are_never_nan_in_the_record(train):
-    run = train(mixup=0.4, epochs=1)
-    assert run.metrics()[1]["train_accuracy"] is None
-    assert not any(isinstance(value, float) and math.isnan(value) for value in run.results["test"].values())
-
-
-def test_another_image_size_is_what_the_run_is_made_with(train):
-    run = train(image_size=24, epochs=1)
-    assert run.preprocess == dataclasses.replace(PREPROCESS, size=(24, 24), resize=27)
+def test_a_single_process_cannot_use_several_devices(train):
+    with pytest.raises(ConfigError, match="'devices' is 2, but this is a single process") as caught:
+        train(devices=2)
+    assert "torchrun --nproc-per-node 2" in caught.value.hint
 
 
 @pytest.mark.parametrize(
@@ -421,53 +316,11 @@ def test_another_image_size_is_what_the_run_is_made_with(train):
         "finetune('resnet18', data='./no-such-folder')",
     ],
 )
-def test_a_wrong_name_is_told_before_torch_is_imported(call):
+def test_a_wrong_name_is_an_error_before_torch_is_imported(call):
     code = (
         "import sys\nfrom zoo.errors import ZooError\nfrom zoo.training.finetune import finetune\n"
         f"try:\n    {call}\nexcept ZooError as error:\n    print(type(error).__name__, 'torch' in sys.modules)"
     )
     environment = {"ZOO_BLOCK_PLUGINS": "timm", "PATH": ""}
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
-    assert told.stdout.split()[-1] == "False", told.stdout + told.stderr
-
-
-def test_a_run_that_measured_its_precision_goes_on_in_it(train, tmp_path, registry, monkeypatch):
-    from zoo.models.precision import Precision
-    from zoo.training import prepare as preparation
-
-    bf16 = Precision(name="bf16", device=torch.device("cpu"), reason="2.4 x as fast as fp32, measured")
-    monkeypatch.setattr(preparation, "autotune_precision", lambda config, **given: bf16)
-    stopper = Stopper(lambda event: isinstance(event, EpochResult) and event.epoch == 1)
-    with pytest.raises(KeyboardInterrupt):
-        train(precision="auto", epochs=2, observer=stopper)
-    monkeypatch.setattr(preparation, "autotune_precision", lambda config, **given: pytest.fail("measured again"))
-    started = []
-    run = resume(tmp_path / "runs" / "small-flat-colours-1", registry=registry, observer=started.append)
-    assert next(event.precision for event in started if isinstance(event, Started)) == "bf16"
-    assert run.record.hardware["precision_reason"] == bf16.reason
-    assert run.record.hardware["compile_reason"] == "too little is gained on cpu"
-
-
-def test_what_was_chosen_for_the_machine_is_written_down_and_why(train):
-    hardware = train(epochs=1).record.hardware
-    assert (hardware["precision"], hardware["precision_reason"]) == ("fp32", "asked for")
-    assert hardware["layout"] == "channels-last"
-    assert hardware["optimizer_kernels"] == "fused"
-    assert (hardware["compile"], hardware["compile_reason"]) == (False, "too little is gained on cpu")
-    assert hardware["micro_batch_size"] is None
-
-
-def test_a_batch_size_of_auto_becomes_a_number_that_a_resumed_run_keeps(train, tmp_path, registry):
-    stopper = Stopper(lambda event: isinstance(event, EpochResult) and event.epoch == 1)
-    with pytest.raises(KeyboardInterrupt):
-        train(batch_size="auto", epochs=2, observer=stopper)
-    assert "32 images a step, as in the recipe; more would not be faster here." in stopper.notes
-    run = resume(tmp_path / "runs" / "small-flat-colours-1", registry=registry)
-    assert run.config["batch_size"] == 32
-    assert run.record.hardware["batch_size_reason"].startswith("auto: 32")
-
-
-def test_a_single_process_cannot_have_several_devices(train):
-    with pytest.raises(ConfigError, match="'devices' is 2, but this is a single process") as caught:
-        train(devices=2)
-    assert "torchrun --nproc-per-node 2" in caught.value.hint
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    assert process.stdout.split()[-1] == "False", process.stdout + process.stderr

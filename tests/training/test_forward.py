@@ -18,7 +18,7 @@ class Identity(Head):
         return features
 
 
-def test_modes_are_left_as_they_were_and_statistics_stay_put():
+def test_an_evaluation_changes_neither_modes_nor_statistics():
     network = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Dropout(0.5))
     network.train()
     network[1].eval()
@@ -34,14 +34,14 @@ def test_modes_are_left_as_they_were_and_statistics_stay_put():
     assert not outputs.logits.requires_grad
 
 
-def test_logits_are_float32_whatever_was_computed_in():
+def test_logits_are_float32_in_any_precision():
     outputs = compute_outputs(
         nn.Linear(4, 2), [Batch(torch.randn(3, 4), torch.zeros(3))], choose_precision("bf16", PRECISION.device)
     )
     assert outputs.logits.dtype == torch.float32
 
 
-def test_loss_and_accuracy_are_those_of_all_images():
+def test_loss_and_accuracy_are_means_over_all_images():
     logits = torch.tensor([[5.0, 0.0], [0.0, 5.0], [5.0, 0.0]])
     outputs = Outputs(logits, torch.tensor([0, 1, 1]))
     assert outputs.accuracy() == pytest.approx(2 / 3, abs=1e-12)
@@ -49,35 +49,35 @@ def test_loss_and_accuracy_are_those_of_all_images():
     assert outputs.loss(Identity(Criterion())) == pytest.approx((2 * right + wrong) / 3, rel=1e-5)
 
 
-class Warmed(Identity):
-    """A head whose loss and whose activation learn a temperature."""
+class TemperatureHead(Identity):
+    """A head whose loss and activation have a trainable temperature."""
 
     def __init__(self, device="cpu"):
         super().__init__(Criterion())
-        self.heat = nn.Parameter(torch.full((), 2.0, device=device))
+        self.scale = nn.Parameter(torch.full((), 2.0, device=device))
 
     def loss(self, logits, targets):
-        assert {logits.device, targets.device} == {self.heat.device}
-        return super().loss(logits * self.heat, targets)
+        assert {logits.device, targets.device} == {self.scale.device}
+        return super().loss(logits * self.scale, targets)
 
     def probabilities(self, logits):
-        return super().probabilities(logits * self.heat)
+        return super().probabilities(logits * self.scale)
 
 
-def test_a_loss_and_an_activation_may_have_weights_of_their_own():
-    head, images = Warmed(), torch.randn(3, 2)
+def test_a_loss_and_an_activation_may_have_weights():
+    head, images = TemperatureHead(), torch.randn(3, 2)
     outputs = compute_outputs(head, [Batch(images, torch.tensor([0, 1, 1]))], PRECISION)
     assert outputs.loss(head) == pytest.approx(float(Criterion().loss(2 * images, outputs.labels)))
     assert torch.equal(torch.from_numpy(outputs.probabilities(head).numpy()), (2 * images).softmax(dim=1))
 
 
-def test_they_are_computed_where_the_head_is():
-    seen = []
+def test_the_loss_is_computed_on_the_device_of_the_head():
+    losses = []
 
-    class Elsewhere(Warmed):
+    class MetaHead(TemperatureHead):
         def loss(self, logits, targets):
-            seen.append(super().loss(logits, targets))
+            losses.append(super().loss(logits, targets))
             return torch.zeros(())
 
-    assert Outputs(torch.zeros(3, 2), torch.tensor([0, 1, 1])).loss(Elsewhere(device="meta")) == 0
-    assert seen[0].device.type == "meta"
+    assert Outputs(torch.zeros(3, 2), torch.tensor([0, 1, 1])).loss(MetaHead(device="meta")) == 0
+    assert losses[0].device.type == "meta"

@@ -1,4 +1,4 @@
-"""Trainings that are killed for real, by SIGKILL, at any moment: see resume_job.py beside this file."""
+"""Kills trainings by SIGKILL at any moment; resume_job.py beside this file does the work."""
 
 import json
 import os
@@ -15,30 +15,30 @@ CASES = ("plain", "average", "views")
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory):
-    """What the job says of each case."""
+def outcomes(tmp_path_factory):
+    """The results of the job, by case."""
     if not hasattr(os, "fork"):
-        pytest.skip("the trainings are forks of one process, which this system does not have")
+        pytest.skip("the trainings are forks of a process, which this system does not have")
     cases = [argument for case in CASES for argument in ("--case", case)]
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, JOB, tmp_path_factory.mktemp("killed"), "--kills", str(KILLS), *cases],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONWARNINGS": "error"},
         capture_output=True,
         text=True,
         timeout=250,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return {told["case"]: told for told in map(json.loads, done.stdout.splitlines())}
+    assert process.returncode == 0, process.stdout + process.stderr
+    return {outcome["case"]: outcome for outcome in map(json.loads, process.stdout.splitlines())}
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_run_that_was_killed_at_any_moment_ends_with_the_same_weights_and_figures(told, case):
-    assert told[case]["by the clock"] + told[case]["in a save"] == KILLS
-    assert told[case]["other"] == 0, told[case]
+def test_a_run_that_is_killed_at_any_moment_ends_with_the_same_weights_and_results(outcomes, case):
+    assert outcomes[case]["after a time"] + outcomes[case]["in a save"] == KILLS
+    assert outcomes[case]["different"] == 0, outcomes[case]
 
 
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
-def test_the_command_line_saves_at_a_signal_and_says_how_to_go_on(told, name, code):
-    assert told[name]["code"] == code
-    line = r"warning: Stopped\. 'zoo finetune --resume (runs/[\w-]+)' goes on after (step \d+ of )?epoch \d+\."
-    assert re.fullmatch(line, told[name]["last line"])
+def test_at_a_signal_the_command_saves_and_says_how_to_resume(outcomes, name, code):
+    assert outcomes[name]["code"] == code
+    line = r"[Ww]arning: Stopped\. 'zoo finetune --resume (runs/[\w-]+)' resumes it after (step \d+ of )?epoch \d+\."
+    assert re.fullmatch(line, outcomes[name]["last line"])

@@ -1,64 +1,89 @@
+import functools
 import json
 import re
 
+import fakes
 import pytest
 import torch
 from fakes import CLASSES, make_images
 
 from zoo.config import make_config
 from zoo.metrics.classification import evaluate_predictions
-from zoo.models.build import assemble, preprocess_for
+from zoo.models.build import assemble, resolve_preprocess
 from zoo.models.offers import find_offers
 from zoo.models.precision import choose_precision
-from zoo.plugins.registry import card_of
-from zoo.training.record import describe_data, describe_hardware, figures, start_record
+from zoo.plugins.registry import get_card
+from zoo.runs.record import RunRecord
+from zoo.training.record import code_digests, describe_data, describe_hardware, start_record, summarise
 
 PRECISION = choose_precision("fp32", torch.device("cpu"))
 
 
 @pytest.fixture
-def record(registry):
+def records(registry):
+    """The record of a run that is about to start, and that of its photos."""
     config = make_config("small", data="colours", head="flat", weights="none", eval_crop=None)
     offers = find_offers(config, registry)
-    preprocess = preprocess_for(config, card_of(offers.backbone).preprocess)
+    preprocess = resolve_preprocess(config, get_card(offers.backbone).preprocess)
     model = assemble(config, offers, classes=len(CLASSES), preprocess=preprocess)
     return start_record(config, offers=offers, images=make_images(), model=model, precision=PRECISION)
 
 
-def test_a_run_begins_unfinished_and_goes_through_json(record):
-    assert (record["status"], record["results"]) == ("training", {})
-    assert json.loads(json.dumps(record)) == record | {"preprocess": json.loads(json.dumps(record["preprocess"]))}
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", record["created"])
+def test_a_new_record_is_unfinished_and_survives_json(records):
+    record, _ = records
+    assert (record.status, record.results) == ("training", {})
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", record.created)
+    values = json.loads(json.dumps(record.to_json()))
+    assert RunRecord.from_json(values, where="run.json").to_json() == record.to_json()
 
 
-def test_names_are_qualified_and_plugins_have_their_versions(record):
-    assert (record["backbone"], record["head"]) == ("fake/small", "fake/flat")
-    assert record["plugins"] == {"fake:fake": "1.2"}
-    assert {"finetune-zoo", "torch", "torchvision", "timm"} <= record["packages"].keys()
+def test_names_are_qualified_and_versions_listed(records):
+    record, _ = records
+    assert (record.backbone, record.head) == ("fake/small", "fake/flat")
+    assert record.plugins == {"fake:fake": "1.2"}
+    assert {"finetune-zoo", "torch", "torchvision", "timm"} <= record.packages.keys()
+    assert list(record.sources) == ["zoo", "fakes"]
 
 
-def test_the_data_is_told_with_every_photos_part():
-    told = describe_data(make_images(note="noise", skipped=("a.txt: no image",)))
-    assert told["name"] == "colours"
-    assert told["note"] == "noise"
-    assert told["skipped"] == ["a.txt: no image"]
-    assert told["counts"] == {"train": 36, "val": 12, "test": 18}
-    assert told["split"]["test"][:2] == ["test/red/0.png", "test/green/0.png"]
-    assert told["fingerprint"] != describe_data(make_images(test=()))["fingerprint"]
+def test_data_and_photos_are_described():
+    data, photos = describe_data(make_images(note="noise", skipped=("a.txt: no image",)))
+    assert data.name == "colours"
+    assert data.note == "noise"
+    assert data.skipped == ("a.txt: no image",)
+    assert data.counts == {"train": 36, "val": 12, "test": 18}
+    assert data.fingerprint != describe_data(make_images(test=()))[0].fingerprint
+    assert photos.names["test"][:2] == ("test/red/0.png", "test/green/0.png")
+    assert {split: len(hashes) for split, hashes in photos.hashes.items()} == data.counts
 
 
-def test_the_hardware_is_told():
-    told = describe_hardware(PRECISION)
-    assert told["device"] == "cpu"
-    assert told["precision"] == "fp32"
-    assert told["threads"] == torch.get_num_threads()
-    assert "gpu" not in told
+def test_the_hardware_is_described():
+    hardware = describe_hardware(PRECISION)
+    assert hardware["device"] == "cpu"
+    assert hardware["precision"] == "fp32"
+    assert hardware["threads"] == torch.get_num_threads()
+    assert "gpu" not in hardware
 
 
-def test_the_figures_of_a_part_are_those_that_matter():
+def test_results_list_the_main_metrics_of_a_split():
     evaluation = evaluate_predictions([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]], [0, 1, 1], ("a", "b"))
-    told = figures(evaluation)
-    assert told["accuracy"] == pytest.approx(2 / 3)
-    assert told["count"] == 3
-    assert told["interval"][0] < 2 / 3 < told["interval"][1]
-    assert told.keys() == {"accuracy", "interval", "count", "loss", "macro_f1", "calibration_error"}
+    results = summarise(evaluation)
+    assert results["accuracy"] == pytest.approx(2 / 3)
+    assert results["count"] == 3
+    assert results["interval"][0] < 2 / 3 < results["interval"][1]
+    assert results.keys() == {"accuracy", "interval", "count", "loss", "macro_f1", "calibration_error"}
+
+
+def test_code_digests_cover_the_zoo_and_the_packages_of_plugins(tmp_path, monkeypatch):
+    package = tmp_path / "acme_zoo"
+    (package / "deep").mkdir(parents=True)
+    (package / "__init__.py").write_text("from acme_zoo.deep.net import build\n")
+    (package / "deep" / "net.py").write_text("def build(request):\n    return 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    from acme_zoo import build
+
+    digests = code_digests(functools.partial(build, 1), fakes.make_backbone_spec().build)
+    assert list(digests) == ["zoo", "acme_zoo", "fakes"]
+    assert code_digests(build)["acme_zoo"] == digests["acme_zoo"]
+    (package / "deep" / "net.py").write_text("def build(request):\n    return 2\n")
+    assert code_digests(build)["acme_zoo"] != digests["acme_zoo"]
+    assert list(code_digests(functools.partial(print))) == ["zoo"]  # print has no source file

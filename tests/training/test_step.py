@@ -21,7 +21,7 @@ from zoo.training.step import Step
 FP32 = choose_precision("fp32", torch.device("cpu"))
 
 
-class Flat(Head):
+class SmoothHead(Head):
     def __init__(self):
         super().__init__(Criterion(label_smoothing=0.1))
         self.linear = nn.Linear(12, 3)
@@ -30,129 +30,128 @@ class Flat(Head):
         return self.linear(features.pooled)
 
 
-class Narrow(Classifier):
-    """Runs out of memory when it is given more than `most` images; only after batch statistics and draws are spent."""
+class LimitedClassifier(Classifier):
+    """Runs out of memory with more than `limit` images, after it has changed statistics and random generators."""
 
-    most = 1000
+    limit = 1000
 
     def forward(self, images):
         logits = super().forward(images)
-        if len(images) > self.most:
+        if len(images) > self.limit:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return logits
 
 
-def a_network(*, dropout=0.0):
+def make_network(*, dropout=0.0, limit=1000):
     torch.manual_seed(1)
-    network = Narrow(SmallBackbone(dropout=dropout), Flat())
+    network = LimitedClassifier(SmallBackbone(dropout=dropout), SmoothHead())
+    network.limit = limit
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.1)
     return network.train()
 
 
-def a_step(network, **how):
+def make_step(network, **options):
     groups = [{"params": list(network.parameters()), "weight_decay": 0.0, "lr_scale": 1.0}]
-    # Plain descent: the change of the weights is the gradient, which Adam's division would hide.
+    # With plain SGD the change of the weights is the gradient, which Adam would normalise.
     optimizer = make_optimizer("sgd", groups, lr=0.1, momentum=0.9)
-    return Step(network, optimizer, precision=how.pop("precision", FP32), **how)
+    return Step(network, optimizer, precision=FP32, **options)
 
 
-def a_batch(count=11, *, share=1.0):
+def make_batch(count=11, *, share=1.0):
     generator = torch.Generator().manual_seed(2)
     return Batch(torch.randn(count, 3, 16, 16, generator=generator), torch.arange(count) % 3, share)
 
 
-def stepped(step, *batches, alpha=0.0):
-    told = [step(mix(batch, alpha=alpha, draw=(0, number))) for number, batch in enumerate(batches)]
-    return told, {name: value.clone() for name, value in step.network.state_dict().items()}
+def take_steps(step, *batches, alpha=0.0):
+    """Returns loss and logits of each step, and the state of the network afterwards."""
+    outputs = [step(mix(batch, alpha=alpha, seed=(0, number))) for number, batch in enumerate(batches)]
+    return outputs, {name: value.clone() for name, value in step.network.state_dict().items()}
 
 
-def assert_close(one, other):
-    assert one.keys() == other.keys()
-    for name in one:
-        torch.testing.assert_close(one[name], other[name], rtol=1e-5, atol=1e-6, msg=name)
+def assert_close(state, expected):
+    assert state.keys() == expected.keys()
+    for name in state:
+        torch.testing.assert_close(state[name], expected[name], rtol=1e-5, atol=1e-6, msg=name)
 
 
 @pytest.mark.parametrize("size", [10, 6, 4, 2, 1])
-@pytest.mark.parametrize("how", [{}, {"clip_grad": 0.05}, {"alpha": 0.4}])
-def test_a_step_in_uneven_parts_is_the_step_of_the_whole_batch(size, how):
-    alpha = how.get("alpha", 0.0)
-    clip = {"clip_grad": how["clip_grad"]} if "clip_grad" in how else {}
-    whole, parted = a_network(), a_network()
-    for network in (whole, parted):  # batch statistics would be those of the parts
+@pytest.mark.parametrize(("options", "alpha"), [({}, 0.0), ({"clip_grad": 0.05}, 0.0), ({}, 0.4)])
+def test_a_step_in_uneven_micro_batches_equals_the_step_of_the_whole_batch(size, options, alpha):
+    whole, split = make_network(), make_network()
+    for network in (whole, split):  # batch normalisations would see the micro-batches
         network.backbone.eval()
-    (told_whole, *_), expected = stepped(a_step(whole, **clip), a_batch(), a_batch(), alpha=alpha)
-    (told, *_), found = stepped(
-        a_step(parted, micro_batches=MicroBatches(size), **clip), a_batch(), a_batch(), alpha=alpha
-    )
-    assert_close(found, expected)
-    torch.testing.assert_close(told[0], told_whole[0])
-    torch.testing.assert_close(told[1], told_whole[1])
-    assert not torch.equal(found["head.linear.weight"], a_network().head.linear.weight)
+    (first_of_whole, _), expected = take_steps(make_step(whole, **options), make_batch(), make_batch(), alpha=alpha)
+    step = make_step(split, micro_batches=MicroBatches(size), **options)
+    (first, _), state = take_steps(step, make_batch(), make_batch(), alpha=alpha)
+    assert_close(state, expected)
+    torch.testing.assert_close(first[0], first_of_whole[0])
+    torch.testing.assert_close(first[1], first_of_whole[1])
+    assert not torch.equal(state["head.linear.weight"], make_network().head.linear.weight)
 
 
-def test_a_share_weighs_the_gradient_and_not_the_loss_that_is_told():
-    full, part = a_network().eval(), a_network().eval()
-    ((loss, _),), _ = stepped(a_step(full), a_batch())
-    ((loss_of_part, _),), _ = stepped(a_step(part), a_batch(share=0.25))
-    assert loss == loss_of_part
-    torch.testing.assert_close(part.head.linear.weight.grad, full.head.linear.weight.grad / 4)
+def test_a_share_scales_the_gradient_and_not_the_reported_loss():
+    full, partial = make_network().eval(), make_network().eval()
+    ((loss, _),), _ = take_steps(make_step(full), make_batch())
+    ((loss_of_share, _),), _ = take_steps(make_step(partial), make_batch(share=0.25))
+    assert loss == loss_of_share
+    torch.testing.assert_close(partial.head.linear.weight.grad, full.head.linear.weight.grad / 4)
 
 
-def test_a_step_that_runs_out_of_memory_is_taken_again_with_the_same_draws_in_halves():
-    parted, narrow = a_network(dropout=0.4), a_network(dropout=0.4)
-    narrow.most, told = 3, []
+def test_a_step_that_runs_out_of_memory_is_repeated_in_halves_with_the_same_random_numbers():
+    split, limited = make_network(dropout=0.4), make_network(dropout=0.4, limit=3)
+    sizes, batches = [], (make_batch(), make_batch(8))
     torch.manual_seed(5)
-    told_parted, expected = stepped(a_step(parted, micro_batches=MicroBatches(2)), a_batch(), a_batch(8), alpha=0.2)
+    expected_outputs, expected = take_steps(make_step(split, micro_batches=MicroBatches(2)), *batches, alpha=0.2)
     torch.manual_seed(5)
-    told_narrow, found = stepped(
-        a_step(narrow, micro_batches=MicroBatches(on_change=told.append)), a_batch(), a_batch(8), alpha=0.2
-    )
-    assert told == [5, 2]
-    for name in expected:  # running statistics too
-        assert torch.equal(found[name], expected[name]), name
-    for (loss, logits), (loss_narrow, logits_narrow) in zip(told_parted, told_narrow, strict=True):
-        assert torch.equal(loss, loss_narrow)
-        assert torch.equal(logits, logits_narrow)
+    step = make_step(limited, micro_batches=MicroBatches(on_change=sizes.append))
+    outputs, state = take_steps(step, *batches, alpha=0.2)
+    assert sizes == [5, 2]
+    for name in expected:  # statistics too
+        assert torch.equal(state[name], expected[name]), name
+    for (loss, logits), (expected_loss, expected_logits) in zip(outputs, expected_outputs, strict=True):
+        assert torch.equal(loss, expected_loss)
+        assert torch.equal(logits, expected_logits)
 
 
-def test_memory_too_small_for_one_image_leaves_the_weights_as_they_were():
-    network = a_network().eval()
-    network.most, before = 0, copy.deepcopy(network.state_dict())
+def test_a_memory_too_small_for_a_single_image_is_an_error_and_changes_no_weights():
+    network = make_network(limit=0).eval()
+    before = copy.deepcopy(network.state_dict())
     with pytest.raises(TrainingError, match="single image"):
-        a_step(network)(mix(a_batch(), alpha=0.0, draw=()))
+        make_step(network)(mix(make_batch(), alpha=0.0, seed=()))
     for name, value in network.state_dict().items():
         assert torch.equal(value, before[name]), name
 
 
-def test_other_errors_pass():
+def test_other_errors_are_raised():
+    batch = Batch(torch.zeros(4, 5, 16, 16), torch.zeros(4).long())
     with pytest.raises(RuntimeError, match="expected input"):
-        a_step(a_network())(mix(Batch(torch.zeros(4, 5, 16, 16), torch.zeros(4).long()), alpha=0.0, draw=()))
+        make_step(make_network())(mix(batch, alpha=0.0, seed=()))
 
 
-class Flattened(nn.Module):
-    """As little as can be compiled: each kernel takes the C++ compiler seconds."""
+class FlatNetwork(nn.Module):
+    """A network with few operations, because the C++ compiler takes seconds for each kernel."""
 
     def __init__(self):
         super().__init__()
-        self.linear, self.head = nn.Linear(3 * 16 * 16, 3), Flat()
+        self.linear, self.head = nn.Linear(3 * 16 * 16, 3), SmoothHead()
 
     def forward(self, images):
         return self.linear(images.flatten(1)).tanh()
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")  # the compiler's own
+@pytest.mark.filterwarnings("ignore")  # of the compiler
 @pytest.mark.skipif(
-    shutil.which("g++") is None and shutil.which("c++") is None, reason="torch.compile wants a C++ compiler"
+    shutil.which("g++") is None and shutil.which("c++") is None, reason="torch.compile needs a C++ compiler"
 )
-def test_a_compiled_step_is_the_same_step(tmp_path, monkeypatch):
+def test_a_compiled_step_equals_a_plain_one(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     torch.manual_seed(0)
-    plain = Flattened()
+    plain = FlatNetwork()
     compiled, compilation = copy.deepcopy(plain), Compilation("yes", FP32.device)
-    _, expected = stepped(a_step(plain), a_batch(), a_batch())
-    _, found = stepped(a_step(compiled, compilation=compilation), a_batch(), a_batch())
+    _, expected = take_steps(make_step(plain), make_batch(), make_batch())
+    _, state = take_steps(make_step(compiled, compilation=compilation), make_batch(), make_batch())
     assert compilation.on
-    assert_close(found, expected)
+    assert_close(state, expected)

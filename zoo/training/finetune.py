@@ -13,7 +13,7 @@ from zoo.errors import ConfigError, RunError, ZooError
 from zoo.events import Finished, Note, Started, ignore
 from zoo.plugins.registry import load_registry
 from zoo.runs.manifest import MANIFEST
-from zoo.runs.open import config_of, open_run
+from zoo.runs.open import load_config, open_run
 from zoo.runs.record import write_record
 from zoo.runs.run import RUNS, Run
 from zoo.training.distributed.process_group import ProcessGroup
@@ -104,7 +104,7 @@ def resume(
     """
     started = time.perf_counter()
     run = open_run(reference, runs=Path(runs))
-    config, processes = config_of(run), ProcessGroup.from_environment()
+    config, processes = load_config(run), ProcessGroup.from_environment()
     if run.finished and not (run.path / MANIFEST).exists():  # killed while its folder was being completed
         if processes.is_main:
             seal(run.path)

@@ -1,42 +1,53 @@
 import weakref
+from types import SimpleNamespace
 
 import pytest
 import torch
-from fakes import SIZE, SmallBackbone, SmallHead
+from fakes import PREPROCESS, SIZE, SmallBackbone, SmallHead
 
+from zoo.config import make_config
 from zoo.models.classifier import Classifier
-from zoo.models.precision import choose_precision
+from zoo.models.precision import Precision, choose_precision
 from zoo.plugins.losses import Criterion
 from zoo.plugins.specs import HeadRequest
-from zoo.training.autotune.batch_size import largest_that_fits, most_images, rate_factor_of, step_fits
+from zoo.training.autotune import batch_size as module
+from zoo.training.autotune.batch_size import (
+    autotune_batch_size,
+    largest_that_fits,
+    max_batch_size,
+    scale_rate,
+    step_fits,
+)
 from zoo.training.optimizer import make_optimizer
 
 FP32 = choose_precision("fp32", torch.device("cpu"))
 
 
-class Narrow(SmallBackbone):
+class LimitedBackbone(SmallBackbone):
+    """Runs out of memory with more than 24 images."""
+
     def forward(self, images):
         if len(images) > 24:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return super().forward(images)
 
 
-def a_classifier():
+def make_classifier():
     request = HeadRequest(pooled_width=12, map_width=12, outputs=3, dropout=0.2, criterion=Criterion(), options=None)
-    return Classifier(Narrow(), SmallHead(request))
+    return Classifier(LimitedBackbone(), SmallHead(request))
 
 
-def prepare(scratch):
-    groups = [{"params": list(scratch.train().parameters()), "weight_decay": 0.0, "lr_scale": 1.0}]
+def prepare(duplicate):
+    groups = [{"params": list(duplicate.train().parameters()), "weight_decay": 0.0, "lr_scale": 1.0}]
     return make_optimizer("adamw", groups, lr=0.1, momentum=0.0)
 
 
 @pytest.mark.parametrize(
-    ("images", "most"),
+    ("images", "expected"),
     [(0, 32), (49, 32), (1800, 32), (3200, 64), (6399, 64), (6400, 128), (50_000, 512), (1_281_167, 16384)],
 )
-def test_an_epoch_keeps_fifty_steps_unless_the_recipe_has_fewer(images, most):
-    assert most_images(images, least=32) == most
+def test_an_epoch_has_fifty_steps_unless_the_recipe_has_fewer(images, expected):
+    assert max_batch_size(images, smallest=32) == expected
 
 
 def test_sizes_are_doubled_while_they_fit():
@@ -46,14 +57,14 @@ def test_sizes_are_doubled_while_they_fit():
         tried.append(size)
         return size <= 200
 
-    assert largest_that_fits(fits, least=32, most=1024) == 128
+    assert largest_that_fits(fits, smallest=32, largest=1024) == 128
     assert tried == [64, 128, 256]
-    assert largest_that_fits(fits, least=32, most=100) == 64
-    assert largest_that_fits(fits, least=512, most=512) == 512
+    assert largest_that_fits(fits, smallest=32, largest=100) == 64
+    assert largest_that_fits(fits, smallest=512, largest=512) == 512
 
 
-def test_a_step_is_tried_on_a_copy_and_no_draw_is_spent():
-    classifier = a_classifier()
+def test_a_trial_step_changes_neither_the_classifier_nor_the_random_generator():
+    classifier = make_classifier()
     before = {name: value.clone() for name, value in classifier.state_dict().items()}
     random = torch.get_rng_state()
     assert step_fits(classifier, (SIZE, SIZE), 24, precision=FP32, prepare=prepare)
@@ -65,35 +76,102 @@ def test_a_step_is_tried_on_a_copy_and_no_draw_is_spent():
 
 
 @pytest.mark.parametrize("count", [24, 25])
-def test_the_copy_is_gone_when_the_memory_of_a_gpu_is_given_back(monkeypatch, count):
-    copies, left = [], []
+def test_the_copy_is_freed_before_the_memory_of_a_gpu_is_returned(monkeypatch, count):
+    copies, alive = [], []
 
-    def noting(scratch):
-        copies.append(weakref.ref(scratch))
-        return prepare(scratch)
+    def prepare_and_record(duplicate):
+        copies.append(weakref.ref(duplicate))
+        return prepare(duplicate)
 
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
-    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: left.append(sum(copy() is not None for copy in copies)))
-    step_fits(a_classifier(), (SIZE, SIZE), count, precision=FP32, prepare=noting)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: alive.append(sum(copy() is not None for copy in copies)))
+    step_fits(make_classifier(), (SIZE, SIZE), count, precision=FP32, prepare=prepare_and_record)
     assert len(copies) == 1
-    assert left[-1] == 0
+    assert alive[-1] == 0
 
 
-def test_room_for_the_optimizer_is_asked_for_too():
-    def greedy(scratch):
+def test_the_optimizer_needs_memory_too():
+    def run_out_of_memory(duplicate):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    assert not step_fits(a_classifier(), (SIZE, SIZE), 2, precision=FP32, prepare=greedy)
+    assert not step_fits(make_classifier(), (SIZE, SIZE), 2, precision=FP32, prepare=run_out_of_memory)
 
 
-def test_other_faults_are_no_lack_of_memory():
-    def broken(scratch):
+def test_other_errors_are_raised():
+    def fail(duplicate):
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
     with pytest.raises(RuntimeError, match="mat1"):
-        step_fits(a_classifier(), (SIZE, SIZE), 2, precision=FP32, prepare=broken)
+        step_fits(make_classifier(), (SIZE, SIZE), 2, precision=FP32, prepare=fail)
 
 
 @pytest.mark.parametrize(("optimizer", "factor"), [("sgd", 4), ("sgdw", 4), ("adamw", 2), ("lamb", 2), ("rmsprop", 2)])
-def test_the_rate_grows_with_the_batch_or_its_root(optimizer, factor):
-    assert rate_factor_of(optimizer, 4) == factor
+def test_the_rate_grows_with_the_batch_size_or_its_root(optimizer, factor):
+    assert scale_rate(0.5, optimizer, 4) == 0.5 * factor
+
+
+@pytest.fixture
+def autotune(monkeypatch):
+    """Autotunes the batch size of a configuration on a device whose memory is enough for 200 images."""
+    tried = []
+
+    def fits(classifier, image_size, count, *, precision, prepare):
+        tried.append(count)
+        return count <= 200
+
+    monkeypatch.setattr(module, "step_fits", fits)
+
+    def run(*, images=20_000, device="cuda", observer=lambda event: None, processes=1, **values):
+        config = make_config("small", data="colours", head="flat", **{"weights": "none", **values})
+        precision = Precision(name="fp32", device=torch.device(device), reason="a test")
+        model = SimpleNamespace(classifier=None, preprocess=PREPROCESS)
+        return autotune_batch_size(
+            config, images=images, model=model, precision=precision, observer=observer, processes=processes
+        )
+
+    run.tried = tried
+    return run
+
+
+def test_a_given_batch_size_is_not_changed(autotune):
+    config, reason = autotune(batch_size=48, lr=0.01)
+    assert (config.batch_size, config.lr, reason) == (48, 0.01, "asked for")
+    assert not autotune.tried
+
+
+def test_the_largest_batch_size_that_fits_is_selected_and_the_rate_scaled(autotune):
+    notes = []
+    config, reason = autotune(batch_size="auto", lr=0.01, optimizer="adamw", observer=notes.append)
+    assert autotune.tried == [64, 128, 256]
+    assert (config.batch_size, config.lr) == (128, 0.02)
+    assert reason == "auto: 128 images per step; learning rate 0.02, scaled from 0.01 at 32"
+    assert [note.text for note in notes] == [
+        "Batch size: 128 images per step; learning rate 0.02, scaled from 0.01 at 32."
+    ]
+    assert autotune(batch_size="auto", lr=0.01, optimizer="sgd")[0].lr == pytest.approx(0.04)
+
+
+def test_few_photos_limit_the_batch_size(autotune):
+    assert autotune(batch_size="auto", images=1800)[0].batch_size == 32
+    assert not autotune.tried
+    assert autotune(batch_size="auto", images=3200)[0].batch_size == 64
+
+
+def test_the_batch_size_of_the_recipe_is_the_smallest(autotune):
+    config, _ = autotune(batch_size="auto", recipe="d2l", images=400)
+    assert config.batch_size == 128
+
+
+def test_processes_share_the_images_of_a_step(autotune):
+    assert autotune(batch_size="auto", processes=2, images=1_000_000)[0].batch_size == 256
+    assert autotune.tried == [32, 64, 128, 256]
+
+
+@pytest.mark.parametrize("values", [{"device": "cpu"}, {"freeze": "all", "weights": "pretrained"}])
+def test_the_batch_size_of_the_recipe_stays_where_more_is_not_faster(autotune, values):
+    notes = []
+    config, reason = autotune(batch_size="auto", lr=0.01, observer=notes.append, **values)
+    assert (config.batch_size, config.lr) == (32, 0.01)
+    assert not autotune.tried
+    assert "as in the recipe" in reason
+    assert notes[0].text.startswith("Batch size: 32 images per step")

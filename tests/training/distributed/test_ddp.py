@@ -7,14 +7,14 @@ from torch import nn
 
 from zoo.models.precision import Precision
 from zoo.plugins.losses import Criterion
-from zoo.training.distributed.ddp import gradient_sync, sync_batch_norm, without_gradient
+from zoo.training.distributed.ddp import gradient_sync, sync_batch_norm, unused_parameters
 from zoo.training.mixup import MixedBatch
 
 FP32 = Precision(name="fp32", device=torch.device("cpu"), reason="a test")
 
 
 class Network(nn.Module):
-    """Has dropout, batch statistics, a layer without use, and one that is used in training alone."""
+    """A network with dropout, batch normalisation, an unused layer, and a layer that is used only in training."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -23,33 +23,33 @@ class Network(nn.Module):
         self.head.loss = Criterion(name="cross-entropy").loss
         self.frozen = nn.Linear(2, 2).requires_grad_(False)
 
-    def forward(self, photos):
-        pooled = self.backbone(photos).pooled
+    def forward(self, images):
+        pooled = self.backbone(images).pooled
         return self.head(pooled) + (self.auxiliary(pooled) if self.training else 0)
 
 
-def a_batch(count=5):
+def make_batch(count=5):
     return MixedBatch(torch.randn(count, 3, 16, 16), torch.arange(count) % 3)
 
 
-def test_parameters_without_gradient_are_found_and_nothing_moves():
-    network, batch = Network().train(), a_batch()
+def test_unused_parameters_are_found_without_changing_anything():
+    network, batch = Network().train(), make_batch()
     state = {name: value.clone() for name, value in network.state_dict().items()}
     random = torch.get_rng_state()
-    found = without_gradient(network, batch, FP32)
-    assert {id(parameter) for parameter in found} == {id(parameter) for parameter in network.unused.parameters()}
+    unused = unused_parameters(network, batch, FP32)
+    assert {id(parameter) for parameter in unused} == {id(parameter) for parameter in network.unused.parameters()}
     assert torch.equal(torch.get_rng_state(), random)
     assert all(parameter.grad is None for parameter in network.parameters())
     for name, value in network.state_dict().items():
         assert torch.equal(value, state[name]), name
 
 
-def test_a_single_process_exchanges_nothing():
+def test_a_single_process_exchanges_no_gradients():
     for last in (False, True):
         assert isinstance(gradient_sync(Network(), last=last), nullcontext)
 
 
-def test_batch_statistics_can_be_shared_on_cuda_alone():
+def test_batch_normalisations_are_synchronised_only_on_cuda():
     network = SmallBackbone().train()
     network.body["stem"].eval()
     assert sync_batch_norm(network) == 2  # those in train mode
@@ -59,11 +59,11 @@ def test_batch_statistics_can_be_shared_on_cuda_alone():
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 @pytest.mark.parametrize("kind", ["torch", "timm", "own"])
-def test_on_cuda_they_are_shared_where_the_kind_is_known(kind):
+def test_known_batch_normalisations_are_synchronised_on_cuda(kind):
     from timm.layers import BatchNormAct2d
 
     class Own(nn.BatchNorm2d):
-        """Of a plugin, which may do what it likes in `forward`."""
+        """A class of a plugin, which may do anything in `forward`."""
 
     norm = {"torch": nn.BatchNorm2d, "timm": BatchNormAct2d, "own": Own}[kind](4)
     network = nn.Sequential(nn.Conv2d(3, 4, 1), norm).cuda().train()

@@ -1,4 +1,3 @@
-import numpy as np
 import pytest
 import torch
 from fakes import SmallBackbone, SmallHead, make_head_spec
@@ -11,41 +10,27 @@ from zoo.plugins.contracts import Features
 from zoo.plugins.losses import Criterion
 from zoo.plugins.specs import HeadRequest
 from zoo.training.frozen.features import FeatureBatches, HeadOnFeatures, extract_features, uses_map
-from zoo.training.linear_probe import solve_head
 
 FP32 = choose_precision("fp32", torch.device("cpu"))
 
 
-def a_request(outputs=3, **changes):
-    return HeadRequest(
-        **{
-            "pooled_width": 12,
-            "map_width": 12,
-            "outputs": outputs,
-            "dropout": 0.5,
-            "criterion": Criterion(),
-            "options": None,
-            **changes,
-        }
-    )
+def make_request(**changes):
+    values = {"pooled_width": 12, "map_width": 12, "outputs": 3, "dropout": 0.5, "options": None}
+    return HeadRequest(**{**values, "criterion": Criterion(), **changes})
 
 
-def head_over(what):
-    return SmallHead(a_request(), over_map=what == "map")
+def make_head(what):
+    return SmallHead(make_request(), over_map=what == "map")
 
 
-def clouds(per_class=20, *, seed=0):
-    """CachedActivations features of three overlapping clouds of points."""
-    generator = torch.Generator().manual_seed(seed)
-    labels = torch.arange(3).repeat(per_class)
-    pooled = torch.randn(3 * per_class, 12, generator=generator) + 0.7 * torch.eye(3, 12)[labels]
-    return FeatureBatches(Features(pooled, pooled[:, :, None, None][:, :, :0, :0]), labels, batch_size=8, seed=seed)
+def extract(backbone, head, batches, *, precision=FP32, progress=lambda done: None):
+    return extract_features(backbone, head, batches, precision=precision, batch_size=4, seed=0, progress=progress)
 
 
-def test_a_head_that_looks_at_the_map_is_told_from_one_that_does_not():
+def test_a_head_that_uses_the_map_is_recognised():
     backbone = SmallBackbone()
     for what in ("map", "pooled"):
-        head = head_over(what)
+        head = make_head(what)
         assert uses_map(head, backbone) == (what == "map")
         assert head.training
 
@@ -61,133 +46,78 @@ def test_a_head_that_looks_at_the_map_is_told_from_one_that_does_not():
         ("attention", {}, True),
     ],
 )
-def test_the_map_is_kept_for_those_built_in_heads_that_need_it(build, options, expected):
+def test_built_in_heads_that_use_the_map_are_recognised(build, options, expected):
     import zoo_heads
 
     spec = next(spec for spec in zoo_heads.zoo_heads() if spec.name == build)
-    head = resolve_callable(spec.build)(a_request(options=spec.options(**options)))
+    head = resolve_callable(spec.build)(make_request(options=spec.options(**options)))
     assert uses_map(head, SmallBackbone()) == expected
 
 
 @pytest.mark.parametrize("what", ["map", "pooled"])
-def test_a_head_says_the_same_of_kept_features_as_of_the_images(what):
-    backbone, head = SmallBackbone(dropout=0.5), head_over(what)
+def test_a_head_returns_the_same_logits_for_cached_features_as_for_images(what):
+    backbone, head = SmallBackbone(dropout=0.5), make_head(what)
     images = [Batch(torch.randn(4, 3, 16, 16), torch.arange(4)), Batch(torch.randn(2, 3, 16, 16), torch.arange(2))]
-    told = []
-    kept = extract_features(backbone, head, images, precision=FP32, batch_size=4, seed=0, progress=told.append)
-    assert told == [4, 6]
+    progress = []
+    cached = extract(backbone, head, images, progress=progress.append)
+    assert progress == [4, 6]
     assert not backbone.training
-    assert kept.features.map.shape == ((6, 12, 2, 2) if what == "map" else (6, 12, 0, 0))
+    assert cached.features.map.shape == ((6, 12, 2, 2) if what == "map" else (6, 12, 0, 0))
     head.eval()
-    straight = torch.cat([head(backbone(batch.images)) for batch in images])
-    again = torch.cat([HeadOnFeatures(head)(batch.images) for batch in kept])
-    torch.testing.assert_close(again, straight)
-    assert torch.cat([batch.labels for batch in kept]).tolist() == [0, 1, 2, 3, 0, 1]
+    expected = torch.cat([head(backbone(batch.images)) for batch in images])
+    logits = torch.cat([HeadOnFeatures(head)(batch.images) for batch in cached])
+    torch.testing.assert_close(logits, expected)
+    assert torch.cat([batch.labels for batch in cached]).tolist() == [0, 1, 2, 3, 0, 1]
 
 
-def test_pooled_features_are_kept_in_float32_even_where_bf16_made_them():
+def test_pooled_features_are_cached_in_float32_even_in_bf16():
     precision = choose_precision("bf16", torch.device("cpu"))
     images = [Batch(torch.randn(2, 3, 16, 16), torch.arange(2))]
-    kept = extract_features(
-        SmallBackbone(), head_over("map"), images, precision=precision, batch_size=2, seed=0, progress=lambda done: None
+    cached = extract(SmallBackbone(), make_head("map"), images, precision=precision)
+    assert cached.features.pooled.dtype == torch.float32
+    assert cached.features.map.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("what", ["map", "pooled"])
+def test_features_that_are_not_finite_are_an_error(what):
+    class Overflowing(SmallBackbone):
+        def forward(self, images):
+            features = super().forward(images)
+            features[0 if what == "pooled" else 1][0] = torch.inf
+            return features
+
+    images = [Batch(torch.randn(2, 3, 16, 16), torch.arange(2)) for _ in range(2)]
+    with pytest.raises(TrainingError, match="features of the backbone are not finite for 2 of 4 photos") as caught:
+        extract(Overflowing(), make_head(what), images)
+    assert "--precision fp32" in caught.value.hint
+
+
+def make_feature_batches(count):
+    features = torch.randn(count, 12)
+    return FeatureBatches(
+        Features(features, features[:, :, None, None][:, :, :0, :0]), torch.arange(count) % 3, batch_size=8, seed=0
     )
-    assert kept.features.pooled.dtype == torch.float32
-    assert kept.features.map.dtype == torch.bfloat16
 
 
-def test_kept_features_come_once_an_epoch_in_an_order_that_the_seed_decides():
-    kept = clouds(7)
-    assert kept.steps == 3
+def test_every_epoch_has_all_features_in_an_order_that_the_seed_decides():
+    cached = make_feature_batches(21)
+    assert cached.steps == 3
 
-    def first_columns(epoch, batches=kept):
-        return [x for batch in batches.epoch(epoch) for x in batch.images.pooled[:, 0].tolist()]
+    def first_column(epoch):
+        return [x for batch in cached.epoch(epoch) for x in batch.images.pooled[:, 0].tolist()]
 
-    assert sorted(first_columns(1)) == sorted(kept.features.pooled[:, 0].tolist())
-    assert first_columns(1) == first_columns(1)
-    assert first_columns(1) != first_columns(2)
-
-
-def test_no_step_has_a_single_image_of_which_batch_normalisation_cannot_learn():
-    kept = clouds(3)  # nine, of which eight are a batch
-    assert (kept.steps, kept.images) == (1, 9)
-    assert [len(batch.labels) for batch in kept.epoch(1)] == [9]
-    assert [len(batch.labels) for batch in kept.epoch(1, start=1)] == []
-    assert [len(batch.labels) for batch in kept] == [8, 1]  # in eval mode it may be one
+    assert sorted(first_column(1)) == sorted(cached.features.pooled[:, 0].tolist())
+    assert first_column(1) == first_column(1)
+    assert first_column(1) != first_column(2)
 
 
-def variance(kept):
-    return kept.features.pooled.double().var(dim=0, correction=0).mean().item()
-
-
-def test_the_penalty_suits_features_of_any_scale():
-    heads = [head_over("pooled"), head_over("pooled")]
-    for head, scale in zip(heads, (1.0, 100.0), strict=True):
-        kept = clouds()
-        kept.features.pooled.mul_(scale)
-        solve_head(head, kept, solver="lbfgs", weight_decay=0.1)
-    torch.testing.assert_close(heads[0].linear.weight, 100 * heads[1].linear.weight, atol=5e-3, rtol=0)
-
-
-@pytest.mark.parametrize("loss", ["cross-entropy", "bce", "focal"])
-@pytest.mark.parametrize("solver", ["lbfgs", "cg"])
-def test_a_solved_head_is_at_its_optimum(solver, loss):
-    kept, head = clouds(), SmallHead(a_request(criterion=Criterion(name=loss)))
-    value = solve_head(head, kept, solver=solver, weight_decay=0.01)
-    head.eval().double()
-    features = Features(*(each.double() for each in kept.features))
-    objective = head.loss(head(features), kept.labels) + 0.01 / 2 * variance(kept) * head.linear.weight.square().sum()
-    objective.backward()
-    assert float(objective.detach()) == pytest.approx(value, abs=1e-6)
-    assert max(parameter.grad.abs().max().item() for parameter in head.parameters()) < 1e-3
-
-
-def test_a_solved_linear_head_is_logistic_regression():
-    from scipy.optimize import minimize
-    from scipy.special import logsumexp
-
-    kept, head = clouds(), head_over("pooled")
-    value = solve_head(head, kept, solver="lbfgs", weight_decay=0.1)
-    x, y = kept.features.pooled.double().numpy(), kept.labels.numpy()
-
-    def by_hand(flat):
-        weight, bias = flat[:36].reshape(3, 12), flat[36:]
-        logits = x @ weight.T + bias
-        log_likelihood = logits[np.arange(len(y)), y] - logsumexp(logits, axis=1)
-        return -log_likelihood.mean() + 0.05 * variance(kept) * np.square(weight).sum()
-
-    best = minimize(by_hand, np.zeros(39), method="BFGS", options={"gtol": 1e-7})
-    assert value == pytest.approx(best.fun, abs=1e-6)
-    np.testing.assert_allclose(head.linear.weight.detach(), best.x[:36].reshape(3, 12), atol=2e-3)
-
-
-def test_both_solvers_find_the_same_head():
-    heads = [head_over("pooled"), head_over("pooled")]
-    values = [
-        solve_head(head, clouds(), solver=solver, weight_decay=0.01)
-        for head, solver in zip(heads, ("lbfgs", "cg"), strict=True)
-    ]
-    assert values[0] == pytest.approx(values[1], abs=1e-5)
-    torch.testing.assert_close(heads[0].linear.weight, heads[1].linear.weight, atol=5e-3, rtol=0)
-
-
-def test_a_solved_head_keeps_its_parameters_and_its_type():
-    head = head_over("pooled")
-    before = list(head.parameters())
-    solve_head(head, clouds(), solver="lbfgs", weight_decay=0.01)
-    assert all(now is then for now, then in zip(head.parameters(), before, strict=True))
-    assert {parameter.dtype for parameter in head.parameters()} == {torch.float32}
-    assert head.training
-    assert all(parameter.grad is None for parameter in head.parameters())
-
-
-def test_features_that_are_not_finite_are_told_and_the_head_stays_as_it_was():
-    kept, head = clouds(), head_over("pooled")
-    kept.features.pooled[0] = torch.nan
-    before = head.linear.weight.clone()
-    with pytest.raises(TrainingError, match="The solver 'lbfgs' ended with a loss of nan"):
-        solve_head(head, kept, solver="lbfgs", weight_decay=0.01)
-    assert torch.equal(head.linear.weight, before)
+def test_no_training_step_has_a_single_image_because_batch_normalisation_needs_two():
+    cached = make_feature_batches(9)
+    assert (cached.steps, cached.images_per_step) == (1, 9)
+    assert [len(batch.labels) for batch in cached.epoch(1)] == [9]
+    assert [len(batch.labels) for batch in cached.epoch(1, start=1)] == []
+    assert [len(batch.labels) for batch in cached] == [8, 1]  # evaluation allows a single image
 
 
 def test_the_fake_head_is_built_as_the_core_builds_it():
-    assert isinstance(make_head_spec().build(a_request()), SmallHead)
+    assert isinstance(make_head_spec().build(make_request()), SmallHead)

@@ -84,7 +84,7 @@ def _cache(
         record = _CacheRecord(values=[list(shape) for shape in split.shapes])
         reason = _why_too_large(needed := split.image_bytes * len(val.store), job.cache.available_bytes())
     except UntraceableError as error:
-        reason = error.message
+        reason = f"the backbone cannot be split, because {error.message}"
     if reason:
         job.observer(Note(text=f"The frozen stages run in every epoch: {reason}."))
         return train, val, dataclasses.replace(record, reason=reason)

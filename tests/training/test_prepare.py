@@ -1,0 +1,181 @@
+import dataclasses
+
+import pytest
+import torch
+from fakes import CLASSES, PREPROCESS, SmallBackbone, make_images, make_samples
+from scenes import encode, make_scene
+from training_runs import EventRecorder, after_epoch, read_weights
+
+from zoo.errors import ConfigError, DataError, RunError, UnknownNameError, WeightsError
+from zoo.events import EpochResult, Finished, Note, Started
+from zoo.models.precision import Precision
+from zoo.plugins.specs import Sample
+from zoo.training import prepare
+from zoo.training.prepare import _check_data
+from zoo.training.record import describe_check
+
+LEAK = (
+    "2 of 36 test photos are also in train (1 identical, 1 nearly identical). "
+    "The test accuracy of a model trained on them is too high."
+)
+
+
+@pytest.fixture
+def leaking_images():
+    """Photos of which the training split has one of the test split unchanged, and another one re-encoded."""
+    splits = {
+        split: [Sample(encode(make_scene(100 * index + n)), n % 3, f"{split}/{n}.jpg") for n in range(36)]
+        for index, split in enumerate(("train", "val", "test"))
+    }
+    splits["train"][0] = Sample(splits["test"][0].source, 0, "train/leak.jpg")
+    splits["train"][1] = Sample(encode(make_scene(201), quality=40), 1, "train/near.jpg")
+    return make_images(**{split: tuple(samples) for split, samples in splits.items()})
+
+
+def test_leaks_are_reported(leaking_images):
+    events = []
+    report = _check_data(leaking_images, data="./photos", observer=events.append)
+    assert [event for event in events if isinstance(event, Note)] == [
+        Note(text=LEAK, warning=True),
+        Note(text="'zoo data check ./photos --html page.html' shows them; --fix lists what to leave out."),
+    ]
+    (finding,) = describe_check(report)["findings"]
+    assert finding["kind"] == "leak"
+    assert [pair["duplicate"]["name"] for pair in finding["pairs"]] == ["train/leak.jpg", "train/near.jpg"]
+
+
+def test_good_photos_are_not_reported():
+    events = []
+    _check_data(make_images(train=make_samples("train", 12)), data="colours", observer=events.append)
+    assert not [event for event in events if isinstance(event, Note)]
+
+
+def test_leaks_are_reported_before_training_and_beside_the_results(leaking_images, plugin, train):
+    plugin.dataset = leaking_images
+    events = []
+    run = train(epochs=1, batch_size=16, observer=events.append)
+    warning = Note(text=LEAK, warning=True)
+    first_epoch = next(index for index, event in enumerate(events) if isinstance(event, EpochResult))
+    assert warning in events[:first_epoch]
+    assert events[-2] == warning
+    assert isinstance(events[-1], Finished)
+    assert run.leaks == (LEAK,)
+    assert run.record.data.check["near"] is True
+    assert run.classes == CLASSES
+
+
+@pytest.mark.parametrize(
+    ("values", "error", "message"),
+    [
+        ({"backbone": "smal"}, UnknownNameError, "no backbone 'smal'"),
+        ({"head": "flta"}, UnknownNameError, "no head 'flta'"),
+        ({"data": "colour"}, UnknownNameError, "no dataset 'colour'"),
+        ({"optimizer": "adamwx"}, ConfigError, "option 'optimizer' is 'adamwx'"),
+        ({"device": "cuda:99"}, ConfigError, "option 'device'"),
+        ({"cache": "device"}, ConfigError, "option 'cache' is 'device', but cpu has no memory of its own"),
+        ({"freeze": "7"}, ConfigError, "the backbone has 3 stages"),
+        ({"head_options": {"width": 3}}, ConfigError, "head flat has no option 'width'"),
+        ({"epochs": 0}, ConfigError, "option 'epochs' is 0"),
+        ({"data": None}, ConfigError, r"finetune\(\) needs 'data'"),
+    ],
+)
+def test_a_wrong_value_is_an_error_before_anything_is_written(train, runs, values, error, message):
+    with pytest.raises(error, match=message):
+        train(**values)
+    assert not runs.exists()
+
+
+@pytest.mark.parametrize("source", ["run", "file"])
+def test_weights_are_loaded_from_a_run_or_a_file(train, source):
+    first, observer = train(epochs=1), EventRecorder()
+    weights = first.name if source == "run" else str(first.weights_path)
+    run = train(freeze="all", weights=weights, observer=observer)
+    for name, tensor in read_weights(first).items():
+        if name.startswith("backbone."):
+            assert torch.equal(read_weights(run)[name], tensor)
+    assert "loaded from" in run.record.weights
+    assert not any(run.record.weights in note for note in observer.notes)  # the start of the run reports them
+
+
+def test_the_record_says_that_a_run_was_trained_from_scratch(train):
+    assert train(weights="none", epochs=1).record.weights == "none: trained from scratch"
+
+
+def test_random_weights_never_replace_pretrained_ones(train, runs):
+    with pytest.raises(WeightsError, match="fake/small-bare has no pretrained weights") as caught:
+        train("small-bare")
+    assert "--weights none" in caught.value.hint
+    with pytest.raises(WeightsError, match="cannot be downloaded"):
+        train("small-offline")
+    assert not runs.exists()
+    assert train("small-bare", weights="none", epochs=1).finished
+
+
+@pytest.mark.parametrize("weights", ["nowhere.safetensors", "no-such-run"])
+def test_missing_weights_are_an_error(train, weights):
+    with pytest.raises((WeightsError, RunError), match=weights):
+        train(weights=weights)
+
+
+def test_weights_that_are_not_finite_are_an_error_that_names_the_file(train, tmp_path):
+    state = SmallBackbone().state_dict()
+    state["body.layer1.0.weight"][:] = torch.nan
+    torch.save(state, tmp_path / "nan.pth")
+    with pytest.raises(WeightsError, match=r"nan\.pth has weights that are not finite: body\.layer1\.0\.weight"):
+        train(weights=str(tmp_path / "nan.pth"))
+
+
+def test_data_without_splits_is_split_by_the_seed_and_the_split_recorded(train, plugin):
+    whole = make_images()
+    plugin.dataset = make_images(train=whole.train + whole.test, val=(), test=())
+    run = train(epochs=1)
+    splits = run.photos().names
+    names = [name for split in splits.values() for name in split]
+    assert sorted(names) == sorted(sample.name for sample in plugin.dataset.train)
+    assert run.record.data.counts["test"] == 12
+    assert train(epochs=1).photos().names == splits
+    assert train(epochs=1, seed=1).photos().names != splits
+
+
+def test_a_dataset_with_a_single_class_is_an_error(train, plugin):
+    samples = tuple(sample for sample in make_images().train if sample.label == 0)
+    plugin.dataset = make_images(classes=("red",), train=samples, val=(), test=())
+    with pytest.raises(DataError, match="'colours' has a single class"):
+        train()
+
+
+def test_a_run_is_prepared_for_its_image_size(train):
+    run = train(image_size=24, epochs=1)
+    assert run.preprocess == dataclasses.replace(PREPROCESS, size=(24, 24), resize=27)
+
+
+def test_a_resumed_run_keeps_its_measured_precision(train, resume, runs, monkeypatch):
+    bf16 = Precision(name="bf16", device=torch.device("cpu"), reason="2.4 x as fast as fp32, measured")
+    monkeypatch.setattr(prepare, "autotune_precision", lambda config, **values: bf16)
+    with pytest.raises(KeyboardInterrupt):
+        train(precision="auto", epochs=2, observer=EventRecorder(after_epoch(1)))
+    monkeypatch.setattr(prepare, "autotune_precision", lambda config, **values: pytest.fail("measured again"))
+    events = []
+    run = resume(runs / "small-flat-colours-1", observer=events.append)
+    assert next(event.precision for event in events if isinstance(event, Started)) == "bf16"
+    assert run.record.hardware["precision_reason"] == bf16.reason
+    assert run.record.hardware["compile_reason"] == "too little is gained on cpu"
+
+
+def test_the_record_describes_what_was_selected_for_the_machine(train):
+    hardware = train(epochs=1).record.hardware
+    assert (hardware["precision"], hardware["precision_reason"]) == ("fp32", "asked for")
+    assert hardware["layout"] == "channels-last"
+    assert hardware["optimizer_kernels"] == "fused"
+    assert (hardware["compile"], hardware["compile_reason"]) == (False, "too little is gained on cpu")
+    assert hardware["micro_batch_size"] is None
+
+
+def test_a_resumed_run_keeps_its_automatic_batch_size(train, resume, runs):
+    observer = EventRecorder(after_epoch(1))
+    with pytest.raises(KeyboardInterrupt):
+        train(batch_size="auto", epochs=2, observer=observer)
+    assert "Batch size: 32 images per step, as in the recipe; more would not be faster here." in observer.notes
+    run = resume(runs / "small-flat-colours-1")
+    assert run.config["batch_size"] == 32
+    assert run.record.hardware["batch_size_reason"].startswith("auto: 32")
