@@ -7,16 +7,16 @@ from pathlib import Path
 
 import click
 
-from zoo.runs.run import RUNS
+from zoo.cli.commands.options import device_option, quiet_option, runs_option
 
 
 @click.command("demo")
-@click.argument("models", nargs=-1, metavar="[RUN OR FILE]...")
+@click.argument("models", nargs=-1, metavar="[RUN-OR-FILE]...")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0: all interfaces.")
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=7860, show_default=True, help="Port to listen on; 0: any free one."
 )
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
+@device_option
 @click.option(
     "--auth",
     metavar="FILE",
@@ -32,9 +32,8 @@ from zoo.runs.run import RUNS
     help="Largest request body.",
 )
 @click.option("--open/--no-open", "open_", default=None, help="Open the browser.  [default: on a terminal]")
-@click.option(
-    "--runs", type=click.Path(file_okay=False, path_type=Path), default=RUNS, show_default=True, help="Folder of runs."
-)
+@runs_option
+@quiet_option
 def command(
     models: tuple[str, ...],
     host: str,
@@ -44,6 +43,7 @@ def command(
     max_upload: int,
     open_: bool | None,
     runs: Path,
+    quiet: bool,
 ) -> None:
     """Serve trained models in the browser and over HTTP.
 
@@ -61,9 +61,12 @@ def command(
     app = make_app(pool, Settings(loopback=is_loopback(host), auth=credentials, max_upload=max_upload << 20))
 
     def announce() -> None:
-        click.echo(f"Listening on {url_of(sock)} (press Ctrl-C to stop)")
-        names = printable(", ".join(pool.models))
-        click.echo(f"Models: {names}" if names else f"No finished run in {runs}. Train a model on the Teach tab.")
+        if quiet:
+            click.echo(url_of(sock))
+        else:
+            click.echo(f"Listening on {url_of(sock)} (press Ctrl-C to stop)")
+            names = printable(", ".join(pool.models))
+            click.echo(f"Models: {names}" if names else f"No finished run in {runs}. Train a model on the Teach tab.")
         if sys.stdout.isatty() if open_ is None else open_:
             click.launch(url_of(sock))
 
