@@ -1,6 +1,6 @@
-"""Measures what the engine's choices are worth: precision and layout, memory, optimiser, batch size, compilation.
+"""Measures what the engine's choices are worth: precision and layout, memory, optimizer, batch size, compilation.
 
-Runs training steps (forward, backward, optimiser) on a batch that is already on the device, alternating between the
+Runs training steps (forward, backward, optimizer) on a batch that is already on the device, alternating between the
 variants of each choice. A variant's speed is that of its fastest step, because other load only ever adds time.
 """
 

@@ -1,8 +1,8 @@
 """Measures how close the whole engine, from photos to training step, comes to a bare training step.
 
 Between the epochs of a real run, in the same process and with the same machine settings, it measures: the bare step
-(forward, backward, optimiser) on one batch that is already on the device, with the run's own network, precision,
-layout, frozen stages and optimiser; the engine's step on that batch; and the loader alone, which collects, augments and
+(forward, backward, optimizer) on one batch that is already on the device, with the run's own network, precision,
+layout, frozen stages and optimizer; the engine's step on that batch; and the loader alone, which collects, augments and
 normalises. Ratios are ratios of medians.
 """
 
@@ -92,7 +92,7 @@ def make_steps(job: Any) -> tuple[Callable[[], object], Callable[[], object]]:
     import torch
 
     from zoo.models.classifier import set_training
-    from zoo.training.mixup import Mixed
+    from zoo.training.mixup import MixedBatch
     from zoo.training.optimizer import make_optimizer, parameter_groups
     from zoo.training.step import Step
 
@@ -112,7 +112,7 @@ def make_steps(job: Any) -> tuple[Callable[[], object], Callable[[], object]]:
         loss.backward()
         return optimizer.step()
 
-    take_step, batch = Step(network, optimizer, precision=precision), Mixed(images, labels)
+    take_step, batch = Step(network, optimizer, precision=precision), MixedBatch(images, labels)
     for _ in range(3):  # the first steps choose kernels and allocate
         bare()
     return bare, lambda: take_step(batch)
@@ -180,9 +180,9 @@ def main(args: list[str] | None = None) -> None:
     parser.add_argument("--precision", default="auto", help="as in zoo finetune (auto)")
     arguments = parser.parse_args(args)
     _project.use_checkout()
-    from zoo.utils.lazy_dynamo import put_off_compiler
+    from zoo.utils.lazy_dynamo import defer_dynamo_import
 
-    put_off_compiler()
+    defer_dynamo_import()
     import torch
 
     gpu = torch.cuda.is_available()

@@ -52,7 +52,7 @@ class Started:
         device: ``"cpu"``, ``"cuda:0"``.
         precision: ``"fp32"``, ``"tf32"``, ``"bf16"``, ``"fp16"``.
         epochs: Number of epochs.
-        steps: Optimiser steps per epoch.
+        steps: Optimizer steps per epoch.
         processes: Number of processes that share each step.
     """
 

@@ -1,4 +1,4 @@
-"""Lightning: a LightningModule around the textbook's network and optimiser, and a Trainer."""
+"""Lightning: a LightningModule around the textbook's network and optimizer, and a Trainer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 
 
 class Classifier(lightning.LightningModule):
-    """A network with its loss and optimiser."""
+    """A network with its loss and optimizer."""
 
     def __init__(self, net: nn.Module, *, channels_last: bool) -> None:
         super().__init__()

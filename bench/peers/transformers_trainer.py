@@ -1,4 +1,4 @@
-"""transformers: its Trainer with the textbook's network, and its own optimiser (AdamW) and linear schedule."""
+"""transformers: its Trainer with the textbook's network, and its own optimizer (AdamW) and linear schedule."""
 
 from __future__ import annotations
 

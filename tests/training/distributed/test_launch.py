@@ -44,7 +44,7 @@ def zoo_datasets():
     return [zoo.DatasetSpec(name="colours", load=lambda request: fakes.make_images())]
 '''
 FINETUNE = ["finetune", "small", "--head", "flat", "--data", "colours", "--device", "cpu", "--quiet"]
-# With a frozen backbone no optimiser is needed, which takes torch seconds to import.
+# With a frozen backbone no optimizer is needed, which takes torch seconds to import.
 FROZEN = [*FINETUNE, "--freeze", "all"]
 UNFROZEN = [*FINETUNE, "--freeze", "none", "--probe", "no", "--batch-size", "8", "--precision", "fp32"]
 
