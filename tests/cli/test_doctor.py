@@ -5,11 +5,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from fakes import make_registry
+from plugin_helpers import plugin_of, raising
 
 from zoo.cli import doctor
 from zoo.plugins.discovery import load_plugins
 from zoo.plugins.entry_points import Candidate
 from zoo.plugins.registry import Registry
+from zoo.plugins.specs import CheckSpec, Finding
 
 
 def by_name(findings):
@@ -150,3 +153,23 @@ def test_plugins_that_failed_are_problems_and_blocked_ones_are_named(plugin):
     assert (summary.status, summary.text) == ("ok", "1 loaded; blocked by ZOO_BLOCK_PLUGINS: acme:left")
     assert (failed.about, failed.status) == ("acme:bad", "problem")
     assert "ZOO_BLOCK_PLUGINS=acme:bad" in failed.advice
+
+
+@pytest.mark.parametrize(
+    ("run", "text"),
+    [
+        (lambda: None, "The check failed: TypeError: it returned NoneType, not a list of zoo.Finding"),
+        (lambda: ["ok"], "The check failed: TypeError: it returned list, not a list of zoo.Finding"),
+        (raising(SystemExit(3)), "The plugin fake:fake failed while checking the set-up for 'speed': SystemExit: 3."),
+        ("zoo_nowhere:run", "cannot import 'zoo_nowhere:run'"),
+    ],
+)
+def test_a_check_that_fails_is_a_problem_and_the_others_still_run(monkeypatch, run, text):
+    monkeypatch.setattr(doctor, "CHECKS", ())
+    good = Finding(about="memory", status="ok", text="plenty")
+    checks = [CheckSpec(name="speed", run=run), CheckSpec(name="memory", run=lambda: [good])]
+    plugins, failed, last = doctor.run_checks(make_registry(plugin_of(zoo_checks=lambda: checks)))
+    assert (plugins.check, failed.check, last) == ("plugins", "fake/speed", ("fake/memory", good))
+    assert failed.finding.status == "problem"
+    assert text in failed.finding.text
+    assert failed.finding.advice

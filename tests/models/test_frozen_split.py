@@ -75,9 +75,9 @@ def test_the_output_from_cached_activations_is_that_of_the_whole_network(trainin
     set_training(classifier, freeze_norm_stats=False) if training else classifier.eval()
     outputs = []
     split_network = split_at(split, classifier)
-    for network, given in ((classifier, images), (split_network, images), (split_network, activations)):
+    for network, inputs in ((classifier, images), (split_network, images), (split_network, activations)):
         torch.manual_seed(1)  # because of the dropout in the upper stage
-        outputs.append(network(given))
+        outputs.append(network(inputs))
     torch.testing.assert_close(outputs[1], outputs[0])
     assert torch.equal(*outputs[1:])
 
@@ -88,9 +88,9 @@ def test_the_trainable_part_gets_the_same_gradients_and_statistics():
     other = split_at(split, copy.deepcopy(classifier))  # because the functions of a split belong to no module
     images = torch.randn(4, 3, *SIZE)
     activations = split.run_frozen(images)
-    for network, given in ((classifier, images), (other, activations)):
+    for network, inputs in ((classifier, images), (other, activations)):
         set_training(network, freeze_norm_stats=False)
-        network(given).square().sum().backward()
+        network(inputs).square().sum().backward()
     for (name, one), two in zip(classifier.named_parameters(), other.parameters(), strict=True):
         assert (
             (one.grad is None) == (two.grad is None) == name.startswith(("backbone.body.stem", "backbone.body.layer1"))
@@ -167,7 +167,7 @@ class Waved(nn.Module):
     ],
     ids=["before", "after"],
 )
-def test_tensors_that_the_network_creates_are_part_of_it(between, training):
+def test_tensors_that_the_network_creates_belong_to_the_split(between, training):
     net = Staged(between)
     net.body["low"] = nn.Sequential(nn.Conv2d(3, 4, 1), Waved())
     classifier = a_classifier(net, stages=1)

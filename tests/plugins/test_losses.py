@@ -1,5 +1,3 @@
-"""Losses and the probabilities that belong to them."""
-
 from __future__ import annotations
 
 import math
@@ -41,7 +39,7 @@ def test_focal_loss_is_the_papers_formula() -> None:
     torch.testing.assert_close(Criterion(name="focal").loss(LOGITS, TARGETS), (-((1 - p) ** 2) * p.log()).mean())
 
 
-def test_focal_loss_cares_less_for_what_is_easy() -> None:
+def test_focal_loss_downweights_easy_examples() -> None:
     easy, hard = torch.tensor([[9.0, 0.0]]), torch.tensor([[0.0, 0.0]])
     target = torch.tensor([0])
 
@@ -74,7 +72,7 @@ def test_label_smoothing_is_the_loss_of_smoothed_targets(name: str) -> None:
 
 @pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
-def test_the_loss_is_a_number_of_float32_at_least_whatever_comes_in(name: str, dtype: torch.dtype) -> None:
+def test_the_loss_is_a_scalar_of_at_least_float32(name: str, dtype: torch.dtype) -> None:
     for targets in (TARGETS, one_hot(), one_hot().to(dtype)):
         loss = Criterion(name=name, label_smoothing=0.1).loss(LOGITS.to(dtype), targets)
         assert loss.ndim == 0
@@ -82,18 +80,18 @@ def test_the_loss_is_a_number_of_float32_at_least_whatever_comes_in(name: str, d
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_loss_and_gradient_stay_finite_for_very_sure_logits(name: str) -> None:
+def test_loss_and_gradient_are_finite_for_extreme_logits(name: str) -> None:
     logits = torch.tensor([[1000.0, -1000.0], [1000.0, -1000.0]], requires_grad=True)
     loss = Criterion(name=name).loss(logits, torch.tensor([0, 1]))
     loss.backward()
     assert loss.isfinite()
     assert logits.grad is not None
     assert logits.grad.isfinite().all()
-    assert logits.grad[1].any(), "what is surely wrong must be learnt from"
+    assert logits.grad[1].any(), "a confident mistake must have a gradient"
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_following_the_gradient_makes_the_right_class_more_probable(name: str) -> None:
+def test_a_gradient_step_makes_the_right_class_more_probable(name: str) -> None:
     criterion = Criterion(name=name)
     logits = LOGITS.clone().requires_grad_()
     criterion.loss(logits, TARGETS).backward()

@@ -1,5 +1,3 @@
-"""Typed options: described, parsed and checked."""
-
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -22,7 +20,7 @@ class Options:
     bits: Literal[8, 16] = option(8, help="precision")
     bias: bool = option(True, help="whether to add a bias")
     title: str = option("", help="any text")
-    limit: int | None = option(None, minimum=1, help="at most so many")
+    limit: int | None = option(None, minimum=1, help="an upper limit")
     old_style: Optional[float] = option(None, help="optional, as it used to be written")  # noqa: UP045
 
 
@@ -51,7 +49,7 @@ def test_options_are_described_in_the_order_of_the_fields() -> None:
     ]  # fmt: skip
 
 
-def test_a_description_holds_type_bounds_default_and_help() -> None:
+def test_a_description_has_type_bounds_default_and_help() -> None:
     hidden = info("hidden")
     assert hidden == OptionInfo(
         name="hidden",
@@ -70,7 +68,7 @@ def test_a_description_holds_type_bounds_default_and_help() -> None:
     assert describe_options(Required)[0].describe() == "path_like (str, required): must be given"
 
 
-def test_optional_types_are_seen_in_both_spellings() -> None:
+def test_both_spellings_of_optional_types_are_recognised() -> None:
     assert info("limit").optional
     assert info("old_style").optional
     assert info("old_style").type is float

@@ -143,13 +143,13 @@ def test_a_long_stem_is_cut(tmp_path):
 def test_processes_that_create_runs_at_the_same_time_get_different_ones(tmp_path):
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(3, mp_context=spawn) as pool:
-        made = list(pool.map(_make_many, [tmp_path] * 3))
-    names = [name for each in made for name in each]
+        created = list(pool.map(_create_many, [tmp_path] * 3))
+    names = [name for each in created for name in each]
     assert sorted(names) == sorted(path.name for path in tmp_path.iterdir())
     assert len(set(names)) == 60
 
 
-def _make_many(runs):
+def _create_many(runs):
     return [create_run(runs, stem="r").name for _ in range(20)]
 
 

@@ -202,8 +202,8 @@ def test_a_run_name_longer_than_any_file_name_is_a_missing_run(runs):
 def test_processes_that_tag_at_once_lose_nothing(runs):
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(2, mp_context=spawn) as pool:
-        given = [name for names in pool.map(_tag_many, [(runs, "r-1"), (runs, "r-2")]) for name in names]
-    assert sorted(given) == sorted(f"hotdog@{number}" for number in range(1, 41))
+        names = [name for tagged in pool.map(_tag_many, [(runs, "r-1"), (runs, "r-2")]) for name in tagged]
+    assert sorted(names) == sorted(f"hotdog@{number}" for number in range(1, 41))
     assert len(read_history(runs)) == 40
 
 

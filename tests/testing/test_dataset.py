@@ -18,16 +18,16 @@ from zoo.testing import check_dataset
 
 
 def test_a_good_dataset_passes(tmp_path: Path) -> None:
-    asked: list[Path] = []
+    caches: list[Path] = []
 
     def load(request: zoo.DatasetRequest) -> zoo.ImageSet:
-        asked.append(request.cache)
+        caches.append(request.cache)
         file = tmp_path / "a.png"
         file.write_bytes(png(9))
         return dataclasses.replace(IMAGES, val=(zoo.Sample(file, 0, "a.png"),))
 
     check_dataset(dataset_spec(load), cache=tmp_path)
-    assert asked == [tmp_path / "reds"] * 2
+    assert caches == [tmp_path / "reds"] * 2
 
 
 @pytest.mark.parametrize(

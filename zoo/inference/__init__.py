@@ -1,1 +1,1 @@
-"""Everything that uses a trained run or an exported file. Imports nothing of training."""
+"""Everything that uses a trained run or an exported file. Imports nothing from `zoo.training`."""

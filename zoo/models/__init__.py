@@ -1,1 +1,1 @@
-"""Networks: built, loaded, frozen, folded, explained."""
+"""Networks: building, weights, frozen stages, folding, precision and heat maps."""

@@ -1,1 +1,1 @@
-"""What plugins hand over, and how they are found, checked and kept apart."""
+"""Plugins: their contracts, hooks and options, and how they are found, loaded and looked up."""

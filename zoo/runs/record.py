@@ -84,7 +84,7 @@ class RunRecord:
         activation_cache: Which activations of the frozen stages were cached, and why others were not.
         results: The final metrics; empty while the run is unfinished.
         saved: ``epoch`` and ``step`` of the checkpoint; empty if there is none.
-        changed: What had changed, for each time that the run was resumed in spite of changes.
+        changed: The changes, for each time that the run was resumed in spite of changes.
     """
 
     status: str = "training"

@@ -1,4 +1,4 @@
-"""The tools of all checks: contracts whose violations have messages, fixed seeds, and the check of options."""
+"""Shared by all checks: violations as AssertionErrors, fixed seeds, and the check of options."""
 
 from __future__ import annotations
 
