@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
 
 from zoo.cli.commands.options import device_option, quiet_option, runs_option
+from zoo.cli.terminal import console
 
 
 @click.command("demo")
@@ -62,12 +62,12 @@ def command(
 
     def announce() -> None:
         if quiet:
-            click.echo(url_of(sock))
+            console.echo(url_of(sock))
         else:
-            click.echo(f"Listening on {url_of(sock)} (press Ctrl-C to stop)")
+            console.echo(f"Listening on {url_of(sock)} (press Ctrl-C to stop)")
             names = printable(", ".join(pool.models))
-            click.echo(f"Models: {names}" if names else f"No finished run in {runs}. Train a model on the Teach tab.")
-        if sys.stdout.isatty() if open_ is None else open_:
+            console.echo(f"Models: {names}" if names else f"No finished run in {runs}. Train a model on the Teach tab.")
+        if console.on_terminal() if open_ is None else open_:
             click.launch(url_of(sock))
 
     serve(app, sock, on_ready=announce)

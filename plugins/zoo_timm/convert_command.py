@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from zoo.cli.commands.options import quiet_option, runs_option
+from zoo.cli.terminal import console
 from zoo.runs.open import open_run
 
 
@@ -32,4 +33,4 @@ def command(run: str, target: str, output: Path | None, runs: Path, quiet: bool)
 
     folder = convert_to_timm(opened, output or opened.path / target)
     loading = f": timm.create_model('local-dir:{folder}', pretrained=True) returns the same logits."
-    click.echo(f"{folder}{'' if quiet else loading}")
+    console.echo(f"{folder}{'' if quiet else loading}")

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import click
 
+from zoo.cli.terminal.stdout import reserved_stdout
 from zoo.errors import PluginError, did_you_mean
+from zoo.plugins.entry_points import DISTRIBUTION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -144,10 +146,26 @@ class ZooGroup(LazyGroup):
                 hint=f"Install what it needs, or leave it out with ZOO_BLOCK_PLUGINS={owner}.",
             ) from error
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs a command. Of a built-in one nothing but its results is printed to stdout, whatever plugins print."""
+        arguments = ctx.meta.get(ARGUMENTS, ())
+        name = next((argument for argument in arguments if not argument.startswith("-")), "")
+        if name not in self.lazy:
+            self._add_plugins()
+        third_party = not self._owners.get(name, DISTRIBUTION).startswith(DISTRIBUTION)
+        if third_party or not {"-h", "--help"}.isdisjoint(arguments):  # click prints help pages itself
+            return super().invoke(ctx)
+        with reserved_stdout():
+            return super().invoke(ctx)
+
     def _add_plugins(self) -> None:
         if self._plugins_added:
             return
         self._plugins_added = True
+        with reserved_stdout():
+            self._ask_plugins()
+
+    def _ask_plugins(self) -> None:
         owners = dict.fromkeys(self.lazy, "the zoo")
         for plugin in _plugins_with_commands():
             try:

@@ -83,7 +83,7 @@ def encrypt_command(
     passphrase = "" if recipients else read_new_passphrase(passphrase_file, target.name)
     encrypt_file(source, target, passphrase=passphrase, recipients=recipients)
     add_to_manifest(target)
-    click.echo(target)
+    console.echo(target)
 
 
 @click.command(name="decrypt")
@@ -121,7 +121,7 @@ def decrypt_command(path: Path, key: Path | None, passphrase_file: Path | None, 
     else:
         secret = find_secret(path, ask=console.passphrase_prompt())
     decrypt_file(path, target, secret)
-    click.echo(target)
+    console.echo(target)
 
 
 def read_new_passphrase(file: Path | None, name: str) -> str:

@@ -134,7 +134,7 @@ def command(
         result = {"path": str(exported.path), "bytes": exported.bytes, **exported.card.to_dict()}
         console.write_json(result if version is None else {**result, "triton": str(version)})
     elif quiet:
-        click.echo(version or exported.path)
+        console.echo(version or exported.path)
     else:
         _write(exported, version)
 
@@ -169,9 +169,9 @@ def _write(exported: ExportedFile, version: Path | None) -> None:
     )
     if not card.opset:  # an archive: no command opens it
         return
-    click.echo("\nWhat to try next:")
-    click.echo(f"  zoo inspect {exported.path}")
-    click.echo(f"  zoo predict {exported.path} photo.jpg")
+    console.echo("\nWhat to try next:")
+    console.echo(f"  zoo inspect {exported.path}")
+    console.echo(f"  zoo predict {exported.path} photo.jpg")
     if version is not None:
-        click.echo(f"  tritonserver --model-repository {version.parent.parent}")
-        click.echo(f"  python {version.parent / CLIENT} photo.jpg")
+        console.echo(f"  tritonserver --model-repository {version.parent.parent}")
+        console.echo(f"  python {version.parent / CLIENT} photo.jpg")

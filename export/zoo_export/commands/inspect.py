@@ -46,7 +46,7 @@ def _write(inspection: Inspection) -> None:
     pairs += [("output" if i == 0 else "", _format_tensor(value)) for i, value in enumerate(inspection.outputs)]
     if inspection.card is None:
         console.write_pairs(pairs, indent=2)
-        click.echo("\n'zoo export' did not write this file: its classes and its preprocessing are unknown.")
+        console.echo("\n'zoo export' did not write this file: its classes and its preprocessing are unknown.")
         return
     console.write_pairs([*pairs, *_card_pairs(inspection.card)], indent=2)
 

@@ -40,7 +40,7 @@ def sign_command(path: str | None, key: Path | None, new_key: Path | None, runs:
         if not quiet:
             click.echo(f"public key: {public}", err=True)
     if located is not None and (private := key or new_key) is not None:
-        click.echo(sign(located, key=private, passphrase=console.passphrase_prompt()))
+        console.echo(sign(located, key=private, passphrase=console.passphrase_prompt()))
 
 
 @click.command(name="verify")
@@ -72,6 +72,6 @@ def verify_command(ctx: click.Context, path: str, key: Path | None, runs: Path, 
 def _write(results: list[VerificationResult]) -> None:
     for result in results:
         mark = click.style("ok    ", fg="green") if result.ok else click.style("failed", fg="red", bold=True)
-        click.echo(f"{mark}  {result.about}: {printable(result.text)}")
+        console.echo(f"{mark}  {result.about}: {printable(result.text)}")
         for file, state in result.files:
-            click.echo(f"        {state}: {printable(file)}")
+            console.echo(f"        {state}: {printable(file)}")

@@ -152,7 +152,9 @@ def test_the_device_is_passed_on(run_zoo, box):
 def test_files_of_unknown_formats_and_missing_files_are_errors(run_zoo, box, plugins, broken):
     code, _, err = run_zoo("predict", "photo.png", "photo.png")
     assert code == 1
-    assert err.startswith("error: photo.png is not a file that a plugin can open.\nPass a run folder or a file that ends")
+    assert err.startswith(
+        "error: photo.png is not a file that a plugin can open.\nPass a run folder or a file that ends"
+    )
     assert ".box" in err
     assert run_zoo("predict", "nosuch.box", "photo.png").err.startswith("error: There is no file nosuch.box.")
     assert "There is no run 'nosuch'" in run_zoo("predict", "nosuch", "photo.png").err

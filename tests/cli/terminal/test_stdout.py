@@ -105,3 +105,69 @@ def test_a_reader_that_leaves_is_not_an_error():
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 1
+
+
+LOUD = """
+import os
+import click
+import zoo
+print("module prints")
+
+def build(request):
+    os.write(1, b"library prints\\n")
+    print("build prints")
+    from torch import nn
+    return zoo.StagedBackbone({"stem": nn.Conv2d(3, 4, 3)}, width=4)
+
+@zoo.hookimpl
+def zoo_backbones():
+    print("hook prints")
+    card = zoo.BackboneCard(preprocess=zoo.Preprocess(size=(16, 16), resize=16))
+    return [zoo.BackboneSpec(name="loud", summary="Prints.", card=lambda: card, build=build)]
+
+@zoo.hookimpl
+def zoo_commands(cli):
+    cli.add_command(click.Command("shout", callback=lambda: print("a result")))
+"""
+
+
+@pytest.fixture
+def run_loud(tmp_path):
+    """Runs the command line beside a plugin that prints whenever it is called; returns stdout and stderr."""
+    metadata = tmp_path / "site" / "zoo_loud-1.dist-info"
+    metadata.mkdir(parents=True)
+    (metadata / "entry_points.txt").write_text("[zoo]\nloud = zoo_loud\n")
+    (metadata.parent / "zoo_loud.py").write_text(LOUD)
+
+    def run(*args):
+        environment = os.environ | {"PYTHONPATH": str(metadata.parent)}
+        done = subprocess.run([*ZOO, *args], env=environment, capture_output=True, text=True, check=True)
+        return done.stdout, done.stderr
+
+    return run
+
+
+def test_what_plugins_print_goes_to_stderr(run_loud):
+    out, err = run_loud("list", "--json", "loud")
+    assert [entry["name"] for entry in json.loads(out)["backbones"]] == ["zoo-loud/loud"]
+    assert "module prints" in err
+    assert "hook prints" in err
+
+
+def test_so_does_what_libraries_print_when_a_network_is_built(run_loud):
+    out, err = run_loud("info", "zoo-loud/loud", "--json")
+    assert json.loads(out)[0]["name"] == "zoo-loud/loud"
+    assert "build prints" in err
+    assert "library prints" in err
+
+
+def test_a_help_page_is_as_clean(run_loud):
+    out, err = run_loud("--help")
+    assert out.startswith("Usage:")
+    assert "prints" not in out
+    assert "module prints" in err
+
+
+def test_the_command_of_a_plugin_has_stdout_to_itself(run_loud):
+    out, _ = run_loud("shout")
+    assert out == "a result\n"

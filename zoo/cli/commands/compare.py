@@ -111,7 +111,7 @@ def command(
             for variant in comparison.variants
         ]
         console.write_table(("variant", "accuracy", "runs", "time per run"), rows, right=(2, 3))
-    click.echo(comparison.picture)
+    console.echo(comparison.picture)
 
 
 def split_grid(given: Mapping[str, Any]) -> tuple[dict[str, list[Any]], dict[str, Any]]:

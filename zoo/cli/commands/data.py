@@ -174,23 +174,23 @@ def _progress(observer: Observer) -> Any:
 def _write_report(report: DataReport, *, hint: bool) -> None:
     console.write_heading(f"{report.name}: {len(report.photos):,} photos, {format_duration(report.seconds)}")
     if report.note:
-        click.echo(printable(report.note))
-    click.echo()
+        console.echo(printable(report.note))
+    console.echo()
     _write_counts(report)
-    click.echo()
+    console.echo()
     _write_findings(report, levels=("problem", "warning", "note"))
     if report.findings:
-        click.echo()
-    click.echo(", ".join(pluralize(report.count(level), level) for level in ("problem", "warning", "note")))
+        console.echo()
+    console.echo(", ".join(pluralize(report.count(level), level) for level in ("problem", "warning", "note")))
     if report.findings and hint:
-        click.echo("--html FILE.html shows the photos, --json lists all of them.")
+        console.echo("--html FILE.html shows the photos, --json lists all of them.")
 
 
 def _write_paths(written: dict[str, str], *, hint: bool) -> None:
     for kind, path in written.items():
-        click.echo(f"{kind}: {printable(path)}")
+        console.echo(f"{kind}: {printable(path)}")
     if hint and "exclude" in written:
-        click.echo(f"To leave these photos out: 'zoo finetune ... --exclude {printable(written['exclude'])}'.")
+        console.echo(f"To leave these photos out: 'zoo finetune ... --exclude {printable(written['exclude'])}'.")
 
 
 def _write_counts(report: DataReport) -> None:

@@ -34,5 +34,5 @@ def command(ctx: click.Context, quiet: bool, as_json: bool) -> None:
         console.write_json(findings)
     elif not quiet:
         warnings, problems = pluralize(counts["warning"], "warning"), pluralize(counts["problem"], "problem")
-        click.echo(f"\n{counts['ok']} ok, {warnings}, {problems}")
+        console.echo(f"\n{counts['ok']} ok, {warnings}, {problems}")
     ctx.exit(1 if counts["problem"] else 0)

@@ -57,14 +57,14 @@ def _write(evaluation: Evaluation) -> None:
             ("loss", f"{evaluation.loss:.4f}"),
         ]
     )
-    click.echo()
+    console.echo()
     rows = [
         (c.name, format_percent(c.precision), format_percent(c.recall), format_percent(c.f1), str(c.support))
         for c in evaluation.per_class
     ]
     console.write_table(("class", "precision", "recall", "F1", "photos"), rows, right=(1, 2, 3, 4))
     if len(evaluation.classes) <= _MAX_CLASSES:
-        click.echo("\nConfusion matrix: one row per true class, one column per predicted class")
+        console.echo("\nConfusion matrix: one row per true class, one column per predicted class")
         table = [
             (name, *map(str, counts)) for name, counts in zip(evaluation.classes, evaluation.confusion, strict=True)
         ]

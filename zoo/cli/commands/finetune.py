@@ -17,6 +17,7 @@ from zoo.cli.commands.options import (
 )
 from zoo.cli.groups import ARGUMENTS, UsageError
 from zoo.cli.terminal.observers import display_events
+from zoo.cli.terminal.stdout import released_stdout
 from zoo.config import make_config
 from zoo.training.distributed.process_group import ProcessGroup
 
@@ -106,13 +107,14 @@ def _launch(config: FinetuneConfig, arguments: Sequence[str]) -> int:
     from zoo.training.distributed.launch import launch
 
     device_for(config.device, ProcessGroup(count=config.devices, local_count=config.devices))
-    return launch(arguments, devices=config.devices)
+    with released_stdout():
+        return launch(arguments, devices=config.devices)
 
 
 def _config_of(reference: str, runs: Path) -> FinetuneConfig:
-    from zoo.runs.open import config_of, open_run
+    from zoo.runs.open import load_config, open_run
 
-    return config_of(open_run(reference, runs=runs))
+    return load_config(open_run(reference, runs=runs))
 
 
 def _finetune(config: FinetuneConfig, runs: Path) -> Callable[[Observer], object]:

@@ -30,7 +30,7 @@ def command(name: str, as_json: bool) -> None:
         return
     for number, description in enumerate(found):
         if number:
-            click.echo()
+            console.echo()
         _write(description)
 
 
@@ -88,7 +88,7 @@ def describe_preprocess(preprocess: Preprocess) -> str:
 def _write_stages(description: BackboneDescription) -> None:
     if description.size is None:
         return
-    click.echo("\n  Stages, as counted by --freeze")
+    console.echo("\n  Stages, as counted by --freeze")
     stages = description.size.stages
     rows = [(str(number), name, format_count(size)) for number, (name, size) in enumerate(stages, start=1)]
     console.write_table(("", "stage", "parameters"), rows, right=(0, 2), indent=4)
@@ -107,7 +107,7 @@ def _write_recipe(description: RecipeDescription) -> None:
     ]
     for title, values in sections:
         if values:
-            click.echo(f"\n  {title}")
+            console.echo(f"\n  {title}")
             console.write_pairs([(flag_of(name), format_option(value)) for name, value in values.items()], indent=4)
 
 
@@ -115,7 +115,7 @@ def _write_options(description: Description) -> None:
     if not description.options:
         return
     flag = {"backbone": "--backbone-option", "head": "--head-option", "dataset": "--data-option"}.get(description.kind)
-    click.echo(f"\n  Options, set with {flag} NAME=VALUE" if flag else "\n  Options")
+    console.echo(f"\n  Options, set with {flag} NAME=VALUE" if flag else "\n  Options")
     console.write_pairs(
         ((option.name, option.describe().partition(" ")[2]) for option in description.options), indent=4
     )

@@ -49,7 +49,7 @@ def command(word: str, kinds: tuple[str, ...], expand: bool, runs: Path, quiet: 
         console.write_heading(f"Runs in {runs}/")
         write_runs(rows, indent=2)
     if not entries and not rows and not quiet:
-        click.echo(f"Nothing matches '{word}'. 'zoo list' lists everything." if word else "There is nothing to list.")
+        console.echo(f"Nothing matches '{word}'. 'zoo list' lists everything." if word else "There is nothing to list.")
 
 
 @contextmanager
@@ -74,7 +74,7 @@ def _write_entries(kind: str, entries: list[Entry]) -> None:
     rows = [(entry.name, _plugin(entry), entry.summary) for entry in members]
     rows += [(entry.name, _plugin(entry), f"{entry.summary} ('zoo list WORD' searches them)") for entry in families]
     console.write_table(("name", "plugin", "summary"), rows, indent=2)
-    click.echo()
+    console.echo()
 
 
 def _plugin(entry: Entry) -> str:

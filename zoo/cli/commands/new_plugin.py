@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from zoo.cli.commands.options import quiet_option
+from zoo.cli.terminal import console
 
 
 @click.command(name="new-plugin")
@@ -26,10 +27,10 @@ def command(name: str, folder: Path | None, quiet: bool) -> None:
     folder = folder or Path(name)
     files = write_plugin(name, folder)
     if quiet:
-        click.echo(folder)
+        console.echo(folder)
         return
     for file in files:
-        click.echo(f"created {file}")
-    click.echo("\nNext steps:")
-    click.echo(f"  pip install -e {folder}   # 'zoo plugins' then lists it")
-    click.echo(f"  pytest {folder}           # checks it against the contract")
+        console.echo(f"created {file}")
+    console.echo("\nNext steps:")
+    console.echo(f"  pip install -e {folder}   # 'zoo plugins' then lists it")
+    console.echo(f"  pytest {folder}           # checks it against the contract")

@@ -30,12 +30,12 @@ def command(verbose: bool, quiet: bool, as_json: bool) -> None:
     console.write_table(("plugin", "version", "provides"), rows)
     for plugin in plugins:
         if plugin.error and not plugin.blocked:
-            click.echo()
-            click.echo(f"{click.style(plugin.key, bold=True)} failed: {printable(plugin.error)}")
+            console.echo()
+            console.echo(f"{click.style(plugin.key, bold=True)} failed: {printable(plugin.error)}")
             if verbose and plugin.details:
-                click.echo(plugin.details.rstrip())
+                console.echo(plugin.details.rstrip())
     if not verbose and not quiet and any(plugin.details for plugin in plugins):
-        click.echo("\n'zoo plugins --verbose' shows the tracebacks.")
+        console.echo("\n'zoo plugins --verbose' shows the tracebacks.")
 
 
 def names_by_kind(plugin: Plugin) -> dict[str, list[str]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import sys
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ import click
 from zoo.cli.commands.options import device_option, json_option, quiet_option, runs_option
 from zoo.cli.terminal import console
 from zoo.cli.terminal.formatting import format_percent
+from zoo.cli.terminal.stdout import results_stream
 from zoo.errors import RunError, ZooError
 from zoo.inference.open import find_model, load_model
 
@@ -143,7 +143,7 @@ def _row_writer(stream: IO[str] | None, classes: Sequence[str]) -> Callable[[Pre
 def _open_csv(file: str | None) -> Iterator[IO[str] | None]:
     """Opens the CSV file, before any slow work; None if there is none to write."""
     if file is None or file == _STDOUT:
-        yield sys.stdout if file else None
+        yield results_stream() if file else None
         return
     try:
         with Path(file).open("w", encoding="utf-8", newline="") as stream:

@@ -52,8 +52,8 @@ def list_command(word: str, runs: Path, quiet: bool, as_json: bool) -> None:
     elif rows:
         write_runs(rows)
     elif not quiet:
-        click.echo(f"No run in {runs}/ matches '{word}'." if word else f"There are no runs in {runs}/.")
-        click.echo("'zoo finetune resnet18 --data hotdog' creates one.")
+        console.echo(f"No run in {runs}/ matches '{word}'." if word else f"There are no runs in {runs}/.")
+        console.echo("'zoo finetune resnet18 --data hotdog' creates one.")
 
 
 @command.command(name="tag", short_help="Tag a run.")
@@ -68,7 +68,7 @@ def tag_command(run: str, name: str, runs: Path, quiet: bool) -> None:
     --quiet, only the tag is printed.
     """
     tag = tag_run(open_run(run, runs=runs), name, runs=runs)
-    click.echo(tag.name if quiet else f"{tag.name} is {tag.run}")
+    console.echo(tag.name if quiet else f"{tag.name} is {tag.run}")
 
 
 @command.command(name="tags", short_help="List the tags and their runs.")
@@ -87,8 +87,8 @@ def tags_command(model: str, history: bool, runs: Path, quiet: bool, as_json: bo
         rows = [(tag.name, _format_run(tag, runs), tag.at.replace("T", " ")[:16], tag.by or NO_VALUE) for tag in tags]
         console.write_table(("tag", "run", "since (UTC)" if not history else "at (UTC)", "by"), rows)
     elif not quiet:
-        click.echo(f"There are no tags{f' of {model!r}' if model else ''} in {runs}/.")
-        click.echo(f"'zoo runs tag RUN {model or 'hotdog'}' assigns the next version to a run.")
+        console.echo(f"There are no tags{f' of {model!r}' if model else ''} in {runs}/.")
+        console.echo(f"'zoo runs tag RUN {model or 'hotdog'}' assigns the next version to a run.")
 
 
 @command.command(name="untag", short_help="Remove a tag.")
@@ -99,7 +99,7 @@ def untag_command(name: str, runs: Path, quiet: bool) -> None:
     """Remove the tag NAME. The run and the history of the tag stay, and a version is never assigned again."""
     tag = untag(name, runs=runs)
     if not quiet:
-        click.echo(f"{tag.name} was {tag.run}")
+        console.echo(f"{tag.name} was {tag.run}")
 
 
 def _format_run(tag: Tag, runs: Path) -> str:

@@ -15,6 +15,7 @@ from zoo.cli.commands.options import (
     quiet_option,
     split_option,
 )
+from zoo.cli.terminal import console
 from zoo.cli.terminal.observers import display_events
 from zoo.config import make_config
 from zoo.events import Work
@@ -87,7 +88,7 @@ def command(
         views = augmented_views(preprocess, Augmentation.from_config(config), seed=config.seed)
     target = output or Path(f"{images.name}{'-augmented' if augmented else ''}.png")
     number = count if count is not None else _COUNT_AUGMENTED if augmented else _COUNT
-    click.echo(write_sheet(images, target, split=split, count=number, seed=config.seed, views=views))
+    console.echo(write_sheet(images, target, split=split, count=number, seed=config.seed, views=views))
 
 
 def _preprocess(config: FinetuneConfig, backbone: str | None, registry: Registry) -> Preprocess:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zoo.cli.terminal.stdout import results_stream
 from zoo.utils.text import one_line, printable
 
 if TYPE_CHECKING:
@@ -18,9 +19,15 @@ _STATUS_COLOURS = {"ok": "green", "note": "blue", "warning": "yellow", "problem"
 _STATUS_WIDTH, _ABOUT_WIDTH = 9, 16
 
 
+def echo(text: object = "") -> None:
+    """Prints a line of the command's results."""
+    click.echo(text, file=results_stream())
+
+
 def on_terminal() -> bool:
     """Returns whether stdout is a terminal, rather than a file or a pipe."""
-    return sys.stdout is not None and sys.stdout.isatty()
+    stream = results_stream()
+    return stream is not None and bool(stream.isatty())
 
 
 def passphrase_prompt(*, twice: bool = False) -> Callable[[str], str] | None:
@@ -36,7 +43,7 @@ def passphrase_prompt(*, twice: bool = False) -> Callable[[str], str] | None:
 
 def write_json(value: Any) -> None:
     """Prints a value as JSON; NaN and infinity, which JSON lacks, become null."""
-    click.echo(format_json(value, indent=2))
+    echo(format_json(value, indent=2))
 
 
 def format_json(value: Any, *, indent: int | None = None) -> str:
@@ -44,7 +51,7 @@ def format_json(value: Any, *, indent: int | None = None) -> str:
 
     Names of files may hold control characters, and surrogates where they are not UTF-8.
     """
-    text = json.dumps(_replace_non_finite(value), indent=indent, ensure_ascii=not _encodes_unicode(sys.stdout))
+    text = json.dumps(_replace_non_finite(value), indent=indent, ensure_ascii=not _encodes_unicode(results_stream()))
     if text.replace("\n", "").isprintable():
         return text
     return "".join(c if c == "\n" or c.isprintable() else json.dumps(c)[1:-1] for c in text)
@@ -84,7 +91,7 @@ def write_table(
             cell.rjust(width) if i in right else cell.ljust(width)
             for i, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
-        click.echo((" " * indent + "  ".join(cells)).rstrip())
+        echo((" " * indent + "  ".join(cells)).rstrip())
 
 
 def write_pairs(pairs: Iterable[tuple[str, str]], *, indent: int = 0) -> None:
@@ -99,12 +106,12 @@ def write_pairs(pairs: Iterable[tuple[str, str]], *, indent: int = 0) -> None:
         start = " " * indent + name.ljust(width) + "  "
         lines = textwrap.wrap(printable(value), columns - len(start), break_long_words=False, break_on_hyphens=False)
         for number, line in enumerate(lines):
-            click.echo((start if number == 0 else " " * len(start)) + line)
+            echo((start if number == 0 else " " * len(start)) + line)
 
 
 def write_heading(text: str) -> None:
     """Prints a line, in bold on a terminal."""
-    click.secho(printable(text), bold=True)
+    echo(click.style(printable(text), bold=True))
 
 
 def write_finding(status: str, about: str, text: str, advice: str = "") -> None:
@@ -114,16 +121,16 @@ def write_finding(status: str, about: str, text: str, advice: str = "") -> None:
     lines = _wrap_finding(text)
     lines += [f"-> {line}" if not i else f"   {line}" for i, line in enumerate(_wrap_finding(advice, more=3))]
     if len(about) >= _ABOUT_WIDTH:
-        click.echo(start)
+        echo(start)
     else:
-        click.echo(start + lines.pop(0))
+        echo(start + lines.pop(0))
     for line in lines:
         write_detail(line)
 
 
 def write_detail(line: str) -> None:
     """Prints a line below the text of a finding."""
-    click.echo(" " * (_STATUS_WIDTH + _ABOUT_WIDTH) + line)
+    echo(" " * (_STATUS_WIDTH + _ABOUT_WIDTH) + line)
 
 
 def write_error(message: str, hint: str = "") -> None:
@@ -165,4 +172,4 @@ def _write_rich(header: Sequence[str], rows: Sequence[Sequence[str]], right: Col
         table.add_column(Text(title), justify="right" if numeric else "left", no_wrap=numeric, overflow="fold")
     for row in rows:
         table.add_row(*map(Text, row))
-    Console(highlight=False).print(Padding(table, (0, 0, 0, indent), expand=False))
+    Console(file=results_stream(), highlight=False).print(Padding(table, (0, 0, 0, indent), expand=False))

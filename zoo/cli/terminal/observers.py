@@ -22,6 +22,7 @@ from zoo.cli.terminal.formatting import (
     format_duration,
     format_percent,
 )
+from zoo.cli.terminal.stdout import results_stream
 from zoo.events import EpochResult, Finished, Note, Started, StepResult, Work, ignore
 from zoo.utils.text import one_line
 
@@ -60,12 +61,12 @@ def display_events(*, as_json: bool = False, quiet: bool = False, next_steps: bo
 
 def print_event(event: Event) -> None:
     """Prints an event as one line of JSON; the key ``"event"`` holds its class, and NaN becomes null."""
-    click.echo(console.format_json({"event": type(event).__name__, **asdict(event)}))
+    console.echo(console.format_json({"event": type(event).__name__, **asdict(event)}))
 
 
 def _print_path(event: Event) -> None:
     if isinstance(event, Finished):
-        click.echo(event.path)
+        console.echo(event.path)
 
 
 class LineDisplay:
@@ -100,7 +101,7 @@ class LineDisplay:
 
     def write(self, line: str = "", **style: Any) -> None:
         """Prints one line, with the styles of `click.style` on a terminal. Control characters are escaped."""
-        click.secho(one_line(line), **style)
+        console.echo(click.style(one_line(line), **style))
         self._last_line = time.monotonic()
 
     def on_note(self, event: Note) -> None:
@@ -222,7 +223,10 @@ class LiveDisplay(LineDisplay):
         from rich.progress import BarColumn, Progress, TextColumn
 
         columns = (TextColumn("{task.description}", markup=False), BarColumn(16), TextColumn("{task.fields[details]}"))
-        self._progress, self._task = Progress(*columns, console=Console(highlight=False), transient=True), None
+        self._progress, self._task = (
+            Progress(*columns, console=Console(file=results_stream(), highlight=False), transient=True),
+            None,
+        )
         self._progress.start()
         return self._progress
 

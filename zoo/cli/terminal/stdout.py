@@ -1,4 +1,4 @@
-"""Stdout that escapes what it cannot encode and reports what it cannot write."""
+"""Stdout for the results of a command alone: it escapes what it cannot encode, and reports what it cannot write."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ from zoo.errors import ZooError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+# While stdout is reserved: the stream for results, and the descriptor behind it if that was stdout's own.
+_results: Any = None
+_descriptor: int | None = None
 
 
 class OutputError(ZooError):
@@ -72,6 +76,75 @@ def checked_stdout() -> Iterator[None]:
         yield
     finally:
         sys.stdout = before
+
+
+@contextlib.contextmanager
+def reserved_stdout() -> Iterator[None]:
+    """Reserves stdout for what is written to `results_stream`; whatever else is printed meanwhile goes to stderr.
+
+    Plugins and libraries may print while they are imported, asked and run, from Python or from C: programs that read
+    the output of a command must not see it.
+    """
+    global _results
+    if _results is not None:  # reserved already
+        yield
+        return
+    stream = sys.stdout
+    stream.flush()
+    with contextlib.ExitStack() as stack:
+        _results = stack.enter_context(_own_descriptor(stream))
+        stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+        try:
+            yield
+            _results.flush()
+        finally:
+            _results = None
+
+
+@contextlib.contextmanager
+def released_stdout() -> Iterator[None]:
+    """Gives stdout back for the length of a block: to processes that are started in it, and print results."""
+    if _descriptor is None:
+        yield
+        return
+    _results.flush()
+    reserved = os.dup(1)
+    os.dup2(_descriptor, 1)
+    try:
+        yield
+    finally:
+        os.dup2(reserved, 1)
+        os.close(reserved)
+
+
+def results_stream() -> Any:
+    """Returns the stream for the results of a command."""
+    return sys.stdout if _results is None else _results
+
+
+@contextlib.contextmanager
+def _own_descriptor(stream: Any) -> Iterator[Any]:
+    """Yields a stream that writes where `stream` does, while descriptor 1 is that of stderr."""
+    global _descriptor
+    try:
+        is_stdout = stream.fileno() == 1
+    except (OSError, ValueError, AttributeError):
+        is_stdout = False
+    if not is_stdout:  # replaced by whoever runs the command in this process, such as a test
+        yield stream
+        return
+    _descriptor = descriptor = os.dup(1)
+    own = os.fdopen(descriptor, "w", 1 if stream.isatty() else -1, stream.encoding, stream.errors)
+    os.dup2(2, 1)
+    try:
+        yield CheckedStream(own)
+    finally:
+        with contextlib.suppress(OSError):  # reported when it was written; nothing more can be
+            own.flush()
+        os.dup2(descriptor, 1)
+        _descriptor = None
+        with contextlib.suppress(OSError):
+            own.close()
 
 
 def discard_stdout() -> None:
