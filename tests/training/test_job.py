@@ -7,7 +7,7 @@ from zoo.config import make_config
 from zoo.models.precision import Precision
 from zoo.runs.record import RunRecord
 from zoo.training.distributed.process_group import SINGLE_PROCESS, ProcessGroup
-from zoo.training.job import job_compilation, make_average
+from zoo.training.job import build_average, build_compilation
 from zoo.training.micro_batches import MicroBatches
 
 
@@ -25,7 +25,7 @@ def make_job(hardware=None, *, device="cuda", micro_batch_size=None, processes=S
 @pytest.mark.parametrize(("on", "reason"), [(True, "expected gain 150 s > expected cost 60 s"), (False, "asked for")])
 def test_a_resumed_run_keeps_its_decision_to_compile(on, reason):
     job = make_job({"compile": on, "compile_reason": reason})
-    compilation = job_compilation(job, images=32)
+    compilation = build_compilation(job, images=32)
     compilation.decide(seconds_left=9e9, steps=1000)
     assert (compilation.on, compilation.reason) == (on, reason)
     assert job.record.hardware == {"compile": on, "compile_reason": reason}
@@ -33,16 +33,16 @@ def test_a_resumed_run_keeps_its_decision_to_compile(on, reason):
 
 def test_a_run_that_was_stopped_before_that_decision_makes_it_later():
     stopped = make_job()
-    job_compilation(stopped, images=32)
+    build_compilation(stopped, images=32)
     assert stopped.record.hardware["compile"] is False
-    resumed = job_compilation(make_job(stopped.record.hardware), images=32)
+    resumed = build_compilation(make_job(stopped.record.hardware), images=32)
     resumed.decide(seconds_left=9e9, steps=20)
     assert resumed.on
 
 
 def test_several_processes_do_not_compile_on_their_own():
     job = make_job(processes=ProcessGroup(count=2))
-    compilation = job_compilation(job, images=32)
+    compilation = build_compilation(job, images=32)
     compilation.decide(seconds_left=9e9, steps=1000)
     assert (compilation.on, compilation.reason) == (False, "several processes")
 
@@ -51,7 +51,7 @@ def test_several_processes_do_not_compile_on_their_own():
 def test_the_micro_batches_of_a_whole_step_are_compiled(monkeypatch, micro_batch_size, compiled):
     calls = []
     monkeypatch.setattr(torch, "compile", lambda network, **options: calls.append(options) or network)
-    compilation = job_compilation(make_job(device="cpu", compile="yes", micro_batch_size=micro_batch_size), images=32)
+    compilation = build_compilation(make_job(device="cpu", compile="yes", micro_batch_size=micro_batch_size), images=32)
     for count in (7, 16, 32):
         before = len(calls)
         assert compilation(len, [0] * count, count=count) == count
@@ -60,8 +60,8 @@ def test_the_micro_batches_of_a_whole_step_are_compiled(monkeypatch, micro_batch
 
 def test_the_configuration_decides_whether_weights_are_averaged():
     network = torch.nn.Linear(2, 2)
-    assert make_average(make_job(ema=None).config, network) is None
-    average = make_average(make_job(ema=0.25).config, network)
+    assert build_average(make_job(ema=None).config, network) is None
+    average = build_average(make_job(ema=0.25).config, network)
     average.update_parameters(network)
     with torch.no_grad():
         network.weight.zero_()

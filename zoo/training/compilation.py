@@ -26,7 +26,7 @@ class Compilation:
     """Calls a network, as it is or compiled.
 
     Compiles the forward and backward pass for a single batch size, that of the micro-batches of a whole step: every
-    further size, such as that of the last batch of an epoch, would be compiled anew, and so would evaluation.
+    further size, such as that of the last batch of an epoch, would be compiled as well, and so would evaluation.
 
     Args:
         mode: ``"auto"``: on CUDA, once enough time remains; ``"yes"``; ``"no"``.

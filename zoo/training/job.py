@@ -150,12 +150,12 @@ def eval_batches(job: Job, split: str, samples: Sequence[Sample]) -> EvalLoader:
     )
 
 
-def make_average(config: FinetuneConfig, network: nn.Module) -> WeightAverage | None:
+def build_average(config: FinetuneConfig, network: nn.Module) -> WeightAverage | None:
     """Returns the moving average of a network's weights, or None where the configuration asks for none."""
     return None if config.ema is None else WeightAverage(network, decay=config.ema)
 
 
-def job_optimizer(job: Job) -> torch.optim.Optimizer:
+def build_optimizer(job: Job) -> torch.optim.Optimizer:
     """Returns the optimizer of the trainable parameters; records which kernels it uses."""
     config = job.config
     groups = parameter_groups(job.classifier, config)
@@ -164,7 +164,7 @@ def job_optimizer(job: Job) -> torch.optim.Optimizer:
     return optimizer
 
 
-def job_compilation(job: Job, *, images: int) -> Compilation:
+def build_compilation(job: Job, *, images: int) -> Compilation:
     """Returns what calls the network, compiled or not; records the decision and its reason.
 
     Args:

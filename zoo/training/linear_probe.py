@@ -20,7 +20,7 @@ from zoo.models.fold_bn import fold_batch_norm
 from zoo.plugins.contracts import Features, Head
 from zoo.training.forward import compute_outputs
 from zoo.training.frozen.features import FeatureBatches, HeadOnFeatures, extract_features
-from zoo.training.job import eval_batches, job_compilation, job_optimizer, make_average, save_epoch
+from zoo.training.job import build_average, build_compilation, build_optimizer, eval_batches, save_epoch
 from zoo.training.loop import Plan, fit
 from zoo.training.state import TrainState
 
@@ -66,20 +66,20 @@ def train_on_features(job: Job) -> Iterator[EpochResult]:
     if not job.processes.is_main:
         return  # a head is too small to share: the main process trains it, and `finalize` copies it to the others
     network = HeadOnFeatures(head)
-    average = make_average(config, network)
+    average = build_average(config, network)
     best: Any = network if average is None else average.module
     for result in fit(
         network,
         features,
         val,
-        optimizer=job_optimizer(job),
+        optimizer=build_optimizer(job),
         plan=Plan.from_config(config),
         precision=job.precision,
         set_training=network.train,
         state=state,
         average=average,
         micro_batches=job.micro_batches,
-        compilation=job_compilation(job, images=features.images_per_step),
+        compilation=build_compilation(job, images=features.images_per_step),
         on_step=job.observer,
     ):
         yield save_epoch(job, result, Classifier(job.classifier.backbone, best.head))

@@ -158,7 +158,7 @@ def fit(
     on_step: Callable[[StepResult], None] = lambda result: None,
     safe_point: Callable[[], None] = lambda: None,
 ) -> Iterator[EpochResult]:
-    """Trains on from where `state` stands; yields after every epoch, while the weights are those of that epoch.
+    """Continues training from `state`; yields after every epoch, while the weights are those of that epoch.
 
     Args:
         network: Trained in place, on the device of `precision`.

@@ -21,12 +21,12 @@ def select(images: Any, where: slice | Tensor) -> Any:
     return images[where] if isinstance(images, Tensor) else type(images)(*(each[where] for each in images))
 
 
-def concatenate(parts: list[Any]) -> Any:
+def concatenate(batches: list[Any]) -> Any:
     """Returns tensors, or named tuples of tensors, concatenated along the first dimension."""
-    if len(parts) == 1:
-        return parts[0]
-    first = parts[0]
-    return torch.cat(parts) if isinstance(first, Tensor) else type(first)(*map(torch.cat, zip(*parts, strict=True)))
+    first = batches[0]
+    if len(batches) == 1:
+        return first
+    return torch.cat(batches) if isinstance(first, Tensor) else type(first)(*map(torch.cat, zip(*batches, strict=True)))
 
 
 class Attempt:

@@ -93,7 +93,9 @@ class Step:
 
     def _take(self, network: Callable[[Any], Tensor], batch: MixedBatch, attempt: Attempt) -> tuple[Tensor, Tensor]:
         total, outputs = torch.zeros((), device=self.precision.device), []
+        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         self.optimizer.zero_grad(set_to_none=True)
+        # Gradients add up over micro-batches, but are averaged over processes: the count of these makes that a sum.
         for where in self.micro_batches.split(len(batch.labels)):
             micro_batch = batch.select(where)
             with gradient_sync(network, last=where.stop == len(batch.labels)):
@@ -101,16 +103,13 @@ class Step:
                     logits = self.compilation(network, micro_batch.images, count=len(micro_batch.labels))
                 _check_logits(logits, count=len(micro_batch.labels))
                 loss = micro_batch.loss(self.network.head, logits)
-                # Gradients add up over micro-batches, but are averaged over processes: their count makes that a sum.
                 self.scaler.scale(loss * (micro_batch.share * self.processes.count)).backward()
             total += loss.detach() * (len(micro_batch.labels) / len(batch.labels))
             outputs.append(logits.detach())
         attempt.commit()  # from here on the weights change
         if self.clip_grad is not None:
             self.scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(
-                [p for group in self.optimizer.param_groups for p in group["params"]], self.clip_grad
-            )
+            nn.utils.clip_grad_norm_(parameters, self.clip_grad)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         return total, torch.cat(outputs)

@@ -19,7 +19,7 @@ from zoo.training.checkpointer import Checkpointer
 from zoo.training.distributed.ddp import sync_batch_norm
 from zoo.training.finite import check_weights
 from zoo.training.frozen.policy import cache_frozen_stages, cached_views
-from zoo.training.job import eval_batches, job_compilation, job_optimizer, load_photos, make_average, save_epoch
+from zoo.training.job import build_average, build_compilation, build_optimizer, eval_batches, load_photos, save_epoch
 from zoo.training.linear_probe import fit_probe, train_on_features
 from zoo.training.loop import Plan, fit
 from zoo.training.random_state import set_random_states
@@ -52,9 +52,9 @@ def _train_on_photos(job: Job, *, resumed: bool) -> Iterator[EpochResult]:
     loader, val_loader = _make_loaders(job)
     _sync_batch_norm(job, min_images=loader.min_images)
     state = TrainState(scaler=job.precision.loss_scaler())
-    learner = Learner(network=job.classifier, optimizer=job_optimizer(job), state=state)
+    learner = Learner(network=job.classifier, optimizer=build_optimizer(job), state=state)
     if resumed:
-        learner.average = make_average(config, job.classifier)
+        learner.average = build_average(config, job.classifier)
         random_states = load_checkpoint(job.folder, learner, device=job.precision.device, processes=job.processes)
     checkpointer = Checkpointer(
         lambda: _save(job, learner),
@@ -69,7 +69,7 @@ def _train_on_photos(job: Job, *, resumed: bool) -> Iterator[EpochResult]:
     if not resumed:
         if config.probe:
             yield save_epoch(job, fit_probe(job, loader, val, state), job.classifier)
-        learner.average = make_average(config, job.classifier)
+        learner.average = build_average(config, job.classifier)
     elif learner.average is not None:
         average: Any = learner.average.module
         learner.average.module = job.classifier.like(average.backbone, average.head)
@@ -84,7 +84,7 @@ def _train_on_photos(job: Job, *, resumed: bool) -> Iterator[EpochResult]:
         state=state,
         average=learner.average,
         micro_batches=job.micro_batches,
-        compilation=job_compilation(job, images=loader.images_per_step),
+        compilation=build_compilation(job, images=loader.images_per_step),
         processes=job.processes,
         on_step=job.observer,
         safe_point=checkpointer.safe_point,

@@ -146,9 +146,9 @@ class ProcessGroup:
             return make()
         import torch.distributed as dist
 
-        made: list[T | None] = [make() if self.is_main else None]
-        dist.broadcast_object_list(made, src=0)
-        return made[0]  # type: ignore[return-value]
+        values: list[T | None] = [make() if self.is_main else None]
+        dist.broadcast_object_list(values, src=0)
+        return values[0]  # type: ignore[return-value]
 
     def all_gather(self, value: T) -> list[T]:
         """Returns the values of all processes, in order of rank. Values are pickled: a tensor should be on the CPU."""
