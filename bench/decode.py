@@ -1,9 +1,9 @@
 """Measures how fast each decoder turns JPEGs into pixels, and how far those pixels are from Pillow's.
 
-Each decoder turns the same in-memory files into RGB and prepares them for training (shrunk, with room for random crops:
-`zoo.data.loading.transform`), with one thread and with two. Training uses `Pillow, draft`: libjpeg decodes at 1/2, 1/4 or
-1/8 of the size if the result is still several times larger than what is stored. OpenCV and PyTurboJPEG are measured if
-they are installed.
+Each decoder turns the same in-memory files into RGB and prepares them for training with `zoo.data.loading.transform`
+(shrunk, with room for random crops), with one thread and with two. Training uses `Pillow, draft`: libjpeg decodes at
+1/2, 1/4 or 1/8 of the size if the result is still several times larger than what is stored. OpenCV and PyTurboJPEG are
+measured if they are installed.
 """
 
 from __future__ import annotations

@@ -72,7 +72,8 @@ def measure(arguments: argparse.Namespace, folder: Path) -> list[dict[str, Any]]
         "zoo finetune --weights none": partial(time_first_step, [*options, "--weights", "none"], environment),
     }
     if not arguments.quick:
-        measures["the same imports and network, and a step in plain torch"] = partial(time_program, _BUILD + plain, environment)
+        name = "the same imports and network, and a step in plain torch"
+        measures[name] = partial(time_program, _BUILD + plain, environment)
         weights = arguments.weights or write_random_weights(folder / "resnet18.safetensors")
         options += ["--weights", str(weights)]
         measures["zoo finetune, default recipe (probe first)"] = partial(time_first_step, options, environment)

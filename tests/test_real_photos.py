@@ -34,7 +34,7 @@ def test_pretrained_features_distinguish_hot_dogs_from_other_food(table, tmp_pat
     # Chance is 0.5. These weights reach about 0.88 with so few photos; wrong preprocessing or weights stay below 0.82.
     assert run.results["test"]["accuracy"] > 0.82
     assert run.results["test"]["count"] == 240
-    assert "skipped: fc.bias, fc.weight" in run.record["weights"]
+    assert "skipped: fc.bias, fc.weight" in run.record.weights
     photo = PHOTOS / "test" / "hotdog" / "food101_1000288.jpg"
     assert zoo.load(run.path).predict(photo).label == "hotdog"
 
