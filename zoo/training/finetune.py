@@ -13,7 +13,7 @@ from zoo.errors import ConfigError, RunError, ZooError
 from zoo.events import Finished, Note, Started, ignore
 from zoo.plugins.registry import load_registry
 from zoo.runs.manifest import MANIFEST
-from zoo.runs.open import load_config, open_run
+from zoo.runs.open import explained_missing_plugin, load_config, open_run
 from zoo.runs.record import write_record
 from zoo.runs.run import RUNS, Run
 from zoo.training.distributed.process_group import ProcessGroup
@@ -113,11 +113,14 @@ def resume(
     point = find_resume_point(run, frozen=config.freeze == "all", anyway=anyway)
     if point.saved:  # the checkpoint has all weights; those that the run started from may be gone
         config = dataclasses.replace(config, weights="none")
+    registry = registry or load_registry()
     with processes.session(), locked_run(run.path, processes):
+        with explained_missing_plugin(run, registry):
+            names = resolve_names(config, registry=registry, runs=Path(runs))
         return _run(
             TrainingRequest(
                 config=config,
-                names=resolve_names(config, registry=registry or load_registry(), runs=Path(runs)),
+                names=names,
                 runs=Path(runs),
                 observer=observer if processes.is_main else ignore,
                 processes=processes,
