@@ -130,7 +130,11 @@ def test_pillow_images_of_any_mode_are_predicted_like_files(predictor, mode):
     assert predictor.predict(image).probabilities == predictor.predict(buffer.getvalue()).probabilities
 
 
-@pytest.mark.parametrize("value", [None, 3, ["photo.jpg"], ("photo.jpg",), {"photo": 1}, 1.5, object()], ids=repr)
+@pytest.mark.parametrize(
+    "value",
+    [None, 3, ["photo.jpg"], ("photo.jpg",), {"photo": 1}, 1.5, object()],
+    ids=lambda value: type(value).__name__,
+)
 def test_a_photo_of_another_type_is_refused_with_the_accepted_types(predictor, value):
     for call in (predictor.predict, predictor.explain):
         with pytest.raises(ImageError, match=f"a photo cannot be of type {type(value).__name__}") as caught:
