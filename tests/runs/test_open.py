@@ -5,8 +5,9 @@ import pytest
 from run_files import VALID_FILES, write_json_record
 
 from zoo.config import make_config
-from zoo.errors import RunError
-from zoo.runs.open import load_config, locate_path, open_run
+from zoo.errors import RunError, UnknownNameError
+from zoo.models.offers import find_offers
+from zoo.runs.open import explained_missing_plugin, load_config, locate_path, open_run
 from zoo.runs.record import RECORD
 
 
@@ -88,3 +89,29 @@ def test_an_invalid_configuration_is_named(tmp_path, config):
     write_json_record(tmp_path, {"config": config})
     with pytest.raises(RunError, match=r"'config' in run\.json is not readable"):
         load_config(open_run(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("plugins", "missing"),
+    [
+        ({"acme:nets": "1.0", "finetune-zoo:heads": "0.1"}, True),
+        ({"acme:nets": ""}, True),
+        ({"heads:linear": "1"}, False),
+        ({"other:nets": "1.0"}, False),
+        ({"acme; rm -rf ~:nets": "1.0"}, False),
+        ({"acme:nets": "1.0\x1b[2J"}, False),
+        ({}, False),
+    ],
+)
+def test_a_missing_plugin_is_named_if_the_record_has_a_valid_name(tmp_path, registry, plugins, missing):
+    write_json_record(tmp_path, {**VALID_FILES[RECORD], "plugins": plugins})
+    run, config = open_run(tmp_path), make_config("acme/tiny", data="colours", head="fake/flat")
+    with pytest.raises(UnknownNameError) as caught, explained_missing_plugin(run, registry):
+        find_offers(config, registry)
+    if missing:
+        assert f"needs the backbone 'acme/tiny' of the plugin acme{' 1.0' * (plugins['acme:nets'] != '')}," in (
+            caught.value.message
+        )
+        assert caught.value.hint == "If you trust the run, install the plugin: pip install acme"
+    else:
+        assert caught.value.message == "There is no backbone 'acme/tiny'."

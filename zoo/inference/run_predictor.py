@@ -13,10 +13,11 @@ from zoo.data.loading.augment import normalise
 from zoo.inference.predictor import PhotoPredictor, Prediction
 from zoo.models.build import Model, assemble
 from zoo.models.heatmap import Heatmap
+from zoo.models.offers import find_offers
 from zoo.models.precision import Precision, choose_device, choose_precision
 from zoo.models.runtime import float32_precision
 from zoo.plugins.registry import load_registry
-from zoo.runs.open import find_run_offers, load_config, open_run
+from zoo.runs.open import explained_missing_plugin, load_config, open_run
 from zoo.runs.run import RUNS, Run
 from zoo.runs.weights import load_weights
 
@@ -124,7 +125,8 @@ def rebuild_model(run: Run, registry: Registry) -> Model:
     from_scratch = {"weights": "none", "freeze": "none", "optimizer": "sgd"}
     # Qualified names, because a plugin that was installed later may have taken the bare ones.
     config = load_config(run, backbone=run.backbone, head=run.head, **from_scratch)
-    offers = find_run_offers(run, config, registry)
+    with explained_missing_plugin(run, registry):
+        offers = find_offers(config, registry)
     model = assemble(config, offers, classes=len(run.classes), preprocess=run.preprocess)
     load_weights(run, model.classifier)
     return Model(classifier=model.classifier, preprocess=model.preprocess, weights=str(run.weights_path))

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.config import FinetuneConfig
 from zoo.errors import ConfigError, RunError, UnknownNameError, did_you_mean
-from zoo.models.offers import Offers, find_offers
+from zoo.plugins.entry_points import BUILT_IN
 from zoo.runs.record import RECORD
 from zoo.runs.run import RUNS, Run, is_run, read_run
 from zoo.runs.tag_history import is_tag
 from zoo.runs.tags import open_tagged
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from zoo.plugins.registry import Registry
 
 _LISTED_RUNS = 5  # in the hint of an error
@@ -68,20 +71,19 @@ def load_config(run: Run, **changes: Any) -> FinetuneConfig:
         raise RunError(f"{run.path}: 'config' in run.json is not readable: {error}") from error
 
 
-def find_run_offers(run: Run, config: FinetuneConfig, registry: Registry) -> Offers:
-    """Returns the backbone and the head of a run.
+@contextmanager
+def explained_missing_plugin(run: Run, registry: Registry) -> Iterator[None]:
+    """Makes an `UnknownNameError` in the block say which distribution to install, if a plugin of the run is missing.
 
     Args:
-        run: The run.
-        config: Its configuration, with the qualified names of backbone and head.
+        run: The run whose backbone and head are looked up in the block.
         registry: The plugins.
 
     Raises:
         UnknownNameError: A plugin that the run was made with is not installed, or no longer offers the name.
-        ConfigError: An option is invalid.
     """
     try:
-        return find_offers(config, registry)
+        yield
     except UnknownNameError as error:
         installed = {plugin.qualifier for plugin in registry.plugins}
         for kind, name in (("backbone", run.backbone), ("head", run.head)):
@@ -97,6 +99,8 @@ def find_run_offers(run: Run, config: FinetuneConfig, registry: Registry) -> Off
 
 def _find_recorded_plugin(run: Run, qualifier: str) -> tuple[str, str] | None:
     """Returns name and version of a third-party distribution that a run was made with, by its qualifier."""
+    if qualifier in BUILT_IN:
+        return None
     for key, version in run.record.plugins.items():
         distribution = key.partition(":")[0]
         # Nothing but a name may get into the command of the hint: the record may come from a stranger.
