@@ -13,6 +13,8 @@ JOB = Path(__file__).with_name("resume_job.py")
 KILLS = 4
 CASES = ("plain", "average", "views")
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory):

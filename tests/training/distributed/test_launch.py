@@ -79,6 +79,7 @@ def start(tmp_path):
         process.communicate()
 
 
+@pytest.mark.slow
 def test_torchrun_may_start_the_processes(start, tmp_path):
     torchrun = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2")
     process = start(*torchrun, "-m", "zoo", *FROZEN, OMP_NUM_THREADS="1")
@@ -101,6 +102,7 @@ def test_the_error_of_one_process_is_printed_once(start, tmp_path):
     assert open_run(tmp_path / "runs/small-flat-colours-1").record.status == "interrupted"
 
 
+@pytest.mark.slow
 def test_an_interrupt_ends_all_processes_and_keeps_the_checkpoint(start, tmp_path):
     process = start("zoo", *UNFROZEN, "--epochs", "100", "--devices", "2", FAULT="slow")
     checkpoint = tmp_path / "runs/small-flat-colours-1/checkpoint.pt"
