@@ -20,6 +20,7 @@ _EXPORTS = {
     "zoo.inference.predictor": ("PhotoPredictor", "Prediction"),
     "zoo.inference.run_predictor": ("Predictor", "load"),
     "zoo.metrics.classification": ("Evaluation",),
+    "zoo.models.installed_weights": ("InstalledWeights",),
     "zoo.plugins.contracts": ("Backbone", "Features", "Head", "Stage", "StagedBackbone"),
     "zoo.plugins.hookspecs": ("hookimpl",),
     "zoo.plugins.losses": ("Criterion",),
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from zoo.inference.predictor import PhotoPredictor as PhotoPredictor, Prediction as Prediction
     from zoo.inference.run_predictor import Predictor as Predictor, load as load
     from zoo.metrics.classification import Evaluation as Evaluation
+    from zoo.models.installed_weights import InstalledWeights as InstalledWeights
     from zoo.plugins.contracts import (
         Backbone as Backbone,
         Features as Features,

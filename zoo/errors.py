@@ -34,12 +34,15 @@ class ZooError(Exception):
     Args:
         message: What happened and where, in one sentence.
         hint: What to do next, in one sentence; empty if there is no advice to give.
+        offline: Whether something is neither on this machine nor can be downloaded. `zoo.finetune` then adds a command
+            that works without a network to the hint.
     """
 
-    def __init__(self, message: str, *, hint: str = "") -> None:
+    def __init__(self, message: str, *, hint: str = "", offline: bool = False) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.offline = offline
 
     def __str__(self) -> str:
         return f"{self.message}\n{self.hint}" if self.hint else self.message
