@@ -13,11 +13,13 @@ def zoo_datasets() -> list[DatasetSpec]:
         DatasetSpec(
             name="hotdog",
             load="zoo_datasets.hotdog:load",
+            is_local="zoo_datasets.hotdog:is_local",
             summary="Photos of hot dogs and other food, from d2l.ai: 2000 for training, 800 for testing (download).",
         ),
         DatasetSpec(
             name="hotdog-cartoon",
             load="zoo_datasets.cartoon:load",
+            is_local="zoo_datasets.cartoon:is_local",
             summary="Generated drawings, not photos, of hot dogs and other food; needs no network.",
             licence="same as finetune-zoo",
             options=CartoonOptions,

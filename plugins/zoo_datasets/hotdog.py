@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 URL = "http://d2l-data.s3-accelerate.amazonaws.com/hotdog.zip"
 SHA1 = "fba480ffa8aa7e0febbb511d181409f899b9baa5"
+ARCHIVE, UNPACKED = "hotdog.zip", "unpacked"
 COUNTS = {"train": {"hotdog": 1000, "not-hotdog": 1000}, "test": {"hotdog": 400, "not-hotdog": 400}}
 
 
@@ -30,8 +31,8 @@ def load(request: DatasetRequest) -> ImageSet:
     Raises:
         DataError: The photos are not available, or their number is wrong.
     """
-    archive, unpacked = request.cache / "hotdog.zip", request.cache / "unpacked"
-    folder = _find_photos(request.cache, unpacked)
+    archive, unpacked = request.cache / ARCHIVE, request.cache / UNPACKED
+    folder = _find_photos(request.cache)
     if folder is None:
         try:
             download(URL, archive, sha1=SHA1, progress=request.progress)
@@ -39,9 +40,9 @@ def load(request: DatasetRequest) -> ImageSet:
             if archive.exists():
                 raise
             hint = f"Without a network, use the dataset hotdog-cartoon. {error.hint}"
-            raise DataError(error.message, hint=hint) from None
+            raise DataError(error.message, hint=hint, offline=error.offline) from None
         extract_zip(archive, unpacked, progress=request.progress)
-        folder = _find_photos(request.cache, unpacked) or unpacked
+        folder = _find_photos(request.cache) or unpacked
     images = read_folder(folder)
     _check_counts(images, folder)
     source = "from an archive with the correct SHA-1" if folder.is_relative_to(unpacked) else "from a manual copy"
@@ -49,8 +50,14 @@ def load(request: DatasetRequest) -> ImageSet:
     return dataclasses.replace(images, name="hotdog", note=note)
 
 
-def _find_photos(cache: Path, unpacked: Path) -> Path | None:
+def is_local(cache: Path) -> bool:
+    """Returns whether the cache contains the photos, or their archive."""
+    return (cache / ARCHIVE).is_file() or _find_photos(cache) is not None
+
+
+def _find_photos(cache: Path) -> Path | None:
     """Returns the folder that contains train and test, or None."""
+    unpacked = cache / UNPACKED
     places = (unpacked / "hotdog", unpacked, cache / "hotdog", cache)
     return next((place for place in places if (place / "train").is_dir() and (place / "test").is_dir()), None)
 

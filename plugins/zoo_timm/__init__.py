@@ -23,6 +23,7 @@ def zoo_backbones() -> list[BackboneFamily]:
             name="timm",
             names="zoo_timm.family:list_names",
             resolve="zoo_timm.family:resolve",
+            local_names="zoo_timm.family:list_local_names",
             summary="All networks of timm, under the names that timm gives them.",
         )
     ]

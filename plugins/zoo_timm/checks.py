@@ -45,5 +45,7 @@ def check_pretrained(name: str) -> None:
         return
     what = f"The pretrained weights of {name}"
     if constants.HF_HUB_OFFLINE:
-        raise WeightsError(f"{what} are not in the local cache, and HF_HUB_OFFLINE is set.", hint=WEIGHTS_HINT)
+        raise WeightsError(
+            f"{what} are not in the local cache, and HF_HUB_OFFLINE is set.", hint=WEIGHTS_HINT, offline=True
+        )
     require_server(constants.ENDPOINT, what=what)

@@ -14,6 +14,7 @@ from zoo.errors import ConfigError, RunError
 from zoo.inference.run_predictor import load
 from zoo.runs.manifest import MANIFEST, update_manifest
 from zoo.utils.files import atomic_write
+from zoo_timm.backbone import TimmBackbone
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,7 +45,7 @@ def convert_to_timm(run: Run, folder: Path) -> Path:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder} exists and is not empty.", hint="Pass a new folder with --output.")
     predictor = load(run, device="cpu")
-    name = _architecture(run)
+    name = _architecture(predictor)
     arguments = _arguments(name, predictor.preprocess)
     network = _load_into_timm(predictor, name, arguments)
     _write(folder, network, predictor, name, arguments)
@@ -60,8 +61,13 @@ def _add_to_manifest(folder: Path, run: Run) -> None:
         update_manifest(outer, [path.relative_to(outer).as_posix() for path in inside.iterdir()])
 
 
-def _architecture(run: Run) -> str:
+def _architecture(predictor: Predictor) -> str:
+    run, backbone = predictor.run, predictor.classifier.backbone
     name = run.backbone.rpartition("/")[2]
+    if isinstance(backbone, TimmBackbone):
+        # Another plugin may offer timm's network under a name of its own.
+        architecture = str(backbone.net.pretrained_cfg["architecture"])
+        name = name if name.partition(".")[0] == architecture else architecture
     if not timm.is_model(name):
         raise ConfigError(
             f"{run.name}: timm has no network '{name}'.", hint="Runs with a timm backbone or a ResNet can be converted."

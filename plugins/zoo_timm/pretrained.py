@@ -18,9 +18,9 @@ from zoo.models.weights import read_state_dict
 from zoo.plugins.servers import WEIGHTS_HINT, require_server
 from zoo.plugins.specs import BackboneCard, WeightsInfo
 from zoo.preprocess import Preprocess
+from zoo_timm.cache import FILES
 
 _RESIZE_MODES = {"center": "shorter", "border": "longer", "squash": "squash"}
-_FILES = ("model.safetensors", "pytorch_model.bin")
 
 
 def weights_config(name: str) -> PretrainedCfg:
@@ -83,26 +83,29 @@ def fetch_weights(name: str) -> dict[str, Any]:
 
 def _hub_file(cfg: PretrainedCfg, what: str) -> Path:
     repository, _, revision = str(cfg.hf_hub_id).partition("@")
-    files = (cfg.hf_hub_filename,) if cfg.hf_hub_filename else _FILES
+    files = (cfg.hf_hub_filename,) if cfg.hf_hub_filename else FILES
     for file in files:
         cached = huggingface_hub.try_to_load_from_cache(repository, file, revision=revision or None)
         if isinstance(cached, str):
             return Path(cached)
     if constants.HF_HUB_OFFLINE:
-        raise WeightsError(f"{what} are not in the local cache, and HF_HUB_OFFLINE is set.", hint=WEIGHTS_HINT)
+        raise WeightsError(
+            f"{what} are not in the local cache, and HF_HUB_OFFLINE is set.", hint=WEIGHTS_HINT, offline=True
+        )
     require_server(constants.ENDPOINT, what=what)
     for file in files:
         try:
             return Path(huggingface_hub.hf_hub_download(repository, file, revision=revision or None))
         except LocalEntryNotFoundError as error:
-            raise WeightsError(f"{what} cannot be downloaded: {_first_line(error)}.", hint=WEIGHTS_HINT) from error
+            raise _download_error(what, error) from error
         except EntryNotFoundError:
             continue  # the repository has its weights in another format
         # The Hub's transport, and so its exceptions, differ between versions.
         except Exception as error:
-            raise WeightsError(f"{what} cannot be downloaded: {_first_line(error)}.", hint=WEIGHTS_HINT) from error
+            raise _download_error(what, error) from error
     raise WeightsError(f"{what} are not in {repository}: it has no {' or '.join(map(str, files))}.", hint=WEIGHTS_HINT)
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
+def _download_error(what: str, error: Exception) -> WeightsError:
+    reason = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
+    return WeightsError(f"{what} cannot be downloaded: {reason}.", hint=WEIGHTS_HINT, offline=True)

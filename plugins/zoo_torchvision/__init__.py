@@ -26,5 +26,6 @@ def _spec(name: str, paper: str) -> BackboneSpec:
         build=lazy("zoo_torchvision.backbone:build", name),
         card=lazy("zoo_torchvision.pretrained:card", name),
         check_pretrained=lazy("zoo_torchvision.checks:check_pretrained", name),
+        is_local=lazy("zoo_torchvision.cache:is_local", name),
         summary=paper,
     )

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
-from pathlib import Path
 
 from zoo.plugins.servers import check_server, require_server
 from zoo.plugins.specs import Finding
+from zoo_torchvision.cache import cache_folder
 
 _SERVER = "https://download.pytorch.org"
 _REINSTALL = "Install both together: pip install --force-reinstall torch torchvision"
@@ -26,7 +25,7 @@ def check_pretrained(name: str) -> None:
         WeightsError: Neither is the case.
     """
     family = _normalise(name)[:_PREFIX]
-    if not any(_normalise(file.name).startswith(family) for file in _cache_folder().glob("*.pth")):
+    if not any(_normalise(file.name).startswith(family) for file in cache_folder().glob("*.pth")):
         require_server(_SERVER, what=f"The pretrained weights of {name}")
 
 
@@ -50,9 +49,3 @@ def _check_operators() -> Finding:
 
 def _normalise(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
-
-
-def _cache_folder() -> Path:
-    """Returns the folder in which torch.hub keeps weights: https://docs.pytorch.org/docs/stable/hub.html."""
-    home = os.environ.get("TORCH_HOME") or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache"), "torch")
-    return Path(home, "hub", "checkpoints").expanduser()

@@ -64,7 +64,7 @@ def fetch_state_dict(name: str) -> dict[str, Tensor]:
         # weights_only, which torchvision does not set: files in the cache are not hashed, and may come from anyone.
         return dict(weights.get_state_dict(progress=sys.stderr.isatty(), check_hash=True, weights_only=True))
     except (urllib.error.URLError, ConnectionError, TimeoutError) as error:
-        raise WeightsError(f"{what} cannot be downloaded: {error}.", hint=WEIGHTS_HINT) from error
+        raise WeightsError(f"{what} cannot be downloaded: {error}.", hint=WEIGHTS_HINT, offline=True) from error
     # A wrong hash, a full disk, a file that another program left truncated.
     except (RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError) as error:
         reason = str(error).partition("\n")[0]

@@ -257,7 +257,7 @@ def test_real_files_match_completely(plugin, name, file):
 
     if plugin == "timm":
         from zoo_timm.backbone import build
-        from zoo_timm.family import TimmOptions as Options
+        from zoo_timm.options import TimmOptions as Options
     else:
         from zoo_torchvision.backbone import build
 

@@ -8,11 +8,12 @@ from contract_offers import (
     backbone_spec,
     violation,
 )
+from plugin_helpers import raising
 
 from zoo.plugins.options import option
 from zoo.plugins.specs import Spec
 from zoo.testing import check_backbone
-from zoo.testing.contract import Contract, check_spec
+from zoo.testing.contract import Contract, check_local, check_spec
 
 
 @dataclass(frozen=True)
@@ -83,3 +84,12 @@ def test_the_message_names_the_object_and_what_was_called() -> None:
 
     assert violation(lambda: call(KeyError("depth"))) == "backbone net: build() raised KeyError: 'depth'"
     assert violation(lambda: call(AssertionError("as it is"))) == "as it is"
+
+
+def test_is_local_returns_a_boolean() -> None:
+    contract = Contract("backbone net")
+    check_local(contract, lambda folder: folder == "cache", "cache")
+    message = violation(lambda: check_local(contract, lambda: 1))
+    assert message == "backbone net: is_local() must return True or False, not 1"
+    message = violation(lambda: check_local(contract, raising(OSError("no disk"))))
+    assert message == "backbone net: is_local() raised OSError: no disk"

@@ -76,6 +76,15 @@ def test_everything_that_an_object_or_a_module_offers_is_checked(tmp_path: Path)
         ({"zoo_backbones": lambda: [family(names=list)]}, "names() must return a list of names, at least one"),
         ({"zoo_backbones": lambda: [family(names=lambda: ["net", "net"])]}, "must not return a name twice"),
         ({"zoo_backbones": lambda: [family(names=lambda: ["no"])]}, "it must resolve the name 'no'"),
+        ({"zoo_backbones": lambda: [family(local_names=lambda: ["x"])]}, "local_names() must return a list of some"),
+        (
+            {"zoo_backbones": lambda: [backbone_spec(is_local=lambda: None)]},
+            "backbone net: is_local() must return True",
+        ),
+        (
+            {"zoo_datasets": lambda: [zoo.DatasetSpec(name="reds", load=lambda r: IMAGES, is_local=lambda cache: 1)]},
+            "dataset reds: is_local() must return True or False, not 1",
+        ),
         (
             {"zoo_backbones": lambda: [family(resolve=lambda name: backbone_spec())]},
             "must return None for an unknown name",

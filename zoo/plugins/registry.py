@@ -56,8 +56,8 @@ class Offer(Generic[S]):
 class Registry:
     """All offers of a set of plugins.
 
-    A bare name resolves to the built-in plugins in the order torchvision, timm, heads, datasets, then to third-party
-    plugins. If two third-party plugins offer it, and no built-in plugin does, the name is ambiguous.
+    A bare name resolves to the built-in plugins in the order torchvision, efficientnet_lite, timm, heads, datasets,
+    then to third-party plugins. If two third-party plugins offer it, and no built-in plugin does, it is ambiguous.
 
     Args:
         plugins: The plugins, in the order in which bare names resolve.
@@ -182,6 +182,28 @@ def get_card(offer: Offer[BackboneSpec]) -> BackboneCard:
     return card
 
 
+def is_local(offer: Offer[BackboneSpec]) -> bool:
+    """Returns whether the pretrained weights of a backbone are on this machine; imports nothing heavy.
+
+    Raises:
+        PluginError: The plugin failed.
+    """
+    return bool(offer.call("looking for the weights of", offer.spec.is_local))
+
+
+def shortest_names(offers: Iterable[Offer[N]]) -> dict[str, Offer[N]]:
+    """Returns offers by a name that finds each: the bare one of a built-in plugin's unless an earlier one has the same.
+
+    Args:
+        offers: All offers of a kind, in the order in which bare names resolve.
+    """
+    names: dict[str, Offer[N]] = {}
+    for offer in offers:
+        bare = offer.plugin.built_in and offer.spec.name not in names
+        names[offer.spec.name if bare else offer.name] = offer
+    return names
+
+
 def list_family_names(family: BackboneFamily, plugin: Plugin) -> list[str]:
     """Returns the qualified names of a family; may import its library.
 
@@ -190,6 +212,19 @@ def list_family_names(family: BackboneFamily, plugin: Plugin) -> list[str]:
     """
     action = f"listing the names of '{family.name}'"
     names: object = _call_family(plugin, action, family.names)
+    if not isinstance(names, list):
+        raise plugin_failure(plugin, action, f"it returned {type(names).__name__}, not a list")
+    return [f"{plugin.qualifier}/{name}" for name in names]
+
+
+def list_local_names(family: BackboneFamily, plugin: Plugin) -> list[str]:
+    """Returns the qualified names of a family whose pretrained weights are on this machine.
+
+    Raises:
+        PluginError: The family failed.
+    """
+    action = f"looking for local weights of '{family.name}'"
+    names: object = _call_family(plugin, action, family.local_names)
     if not isinstance(names, list):
         raise plugin_failure(plugin, action, f"it returned {type(names).__name__}, not a list")
     return [f"{plugin.qualifier}/{name}" for name in names]

@@ -50,7 +50,7 @@ def require_server(url: str, *, what: str, hint: str = WEIGHTS_HINT, timeout: fl
     """
     if reason := unreachable_reason(url, timeout=timeout):
         host = urllib.parse.urlsplit(url).netloc
-        raise WeightsError(f"{what} cannot be downloaded from {host}: {reason}.", hint=hint)
+        raise WeightsError(f"{what} cannot be downloaded from {host}: {reason}.", hint=hint, offline=True)
 
 
 def unreachable_reason(url: str, *, timeout: float = TIMEOUT) -> str:

@@ -80,8 +80,13 @@ class BackboneRequest:
     options: Any
 
 
-def _no_check() -> None:
+def no_check() -> None:
     """Leaves the check to `BackboneSpec.build`."""
+
+
+def _is_unknown(*_: object) -> bool:
+    """The default of ``is_local``: nothing is known, which counts as no."""
+    return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,11 +99,14 @@ class BackboneSpec(Spec):
             weights are not available; it never substitutes random values.
         check_pretrained: Raises `WeightsError` if the pretrained weights are certainly not available, so that a user
             without a network learns it at once. Imports nothing heavy and returns within five seconds.
+        is_local: Returns whether the pretrained weights are on this machine. Imports nothing heavy, uses no network and
+            takes milliseconds, because ``zoo list`` calls it for every backbone. By default, no.
     """
 
     build: Callable[[BackboneRequest], Backbone] | str
     card: Callable[[], BackboneCard] | str
-    check_pretrained: Callable[[], None] | str = _no_check
+    check_pretrained: Callable[[], None] | str = no_check
+    is_local: Callable[[], bool] | str = _is_unknown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,12 +118,15 @@ class BackboneFamily:
         summary: One line.
         names: Returns all names; may import the library of the family, which may take seconds.
         resolve: Returns the spec of a name, or None if the family does not have the name; may import its library.
+        local_names: Returns the names whose pretrained weights are on this machine, under the same conditions as
+            `BackboneSpec.is_local`. By default, none.
     """
 
     name: str
     names: Callable[[], list[str]] | str
     resolve: Callable[[str], BackboneSpec | None] | str
     summary: str = ""
+    local_names: Callable[[], list[str]] | str = list
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,10 +220,13 @@ class DatasetSpec(Spec):
     Attributes:
         load: Returns the images, after downloading them if necessary.
         licence: As stated by its owner; empty if unknown.
+        is_local: Returns whether `load` works without a network, given the cache folder of the dataset, which need not
+            exist. Takes milliseconds, because ``zoo list`` calls it for every dataset. By default, no.
     """
 
     load: Callable[[DatasetRequest], ImageSet] | str
     licence: str = ""
+    is_local: Callable[[Path], bool] | str = _is_unknown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from zoo.plugins.calls import resolve_callable
 from zoo.plugins.contracts import Backbone, Features, Stage
 from zoo.plugins.specs import BackboneCard, BackboneRequest, BackboneSpec
-from zoo.testing.contract import Contract, check_options, is_close, perturb, reload_state, seeded
+from zoo.testing.contract import Contract, check_local, check_options, is_close, perturb, reload_state, seeded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,6 +37,7 @@ def check_backbone(
     contract = Contract(f"backbone {spec.name}")
     instance = check_options(contract, spec.options, options or {})
     card = _check_card(contract, spec)
+    check_local(contract, spec.is_local)
     request = BackboneRequest(pretrained=False, image_size=size or card.preprocess.size, options=instance)
     with seeded():
         backbone = _build(contract, spec, request)

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from zoo.errors import ConfigError
+from zoo.plugins.calls import resolve_callable
 from zoo.plugins.options import check_value, describe_options, make_options
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from zoo.plugins.specs import Spec
 
@@ -84,6 +85,13 @@ def check_spec(spec: Spec, *, kind: str) -> None:
         if info.required
     }
     check_options(Contract(f"{kind} {spec.name}"), spec.options, required)
+
+
+def check_local(contract: Contract, is_local: Callable[..., bool] | str, *arguments: Any) -> None:
+    """Checks the callable of a spec that says whether something is on this machine."""
+    with contract.calling("is_local()"):
+        local: object = resolve_callable(is_local)(*arguments)
+    contract.require(isinstance(local, bool), f"is_local() must return True or False, not {local!r}")
 
 
 def perturb(module: nn.Module) -> None:

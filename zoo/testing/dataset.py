@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.plugins.calls import resolve_callable
 from zoo.plugins.specs import DatasetRequest, DatasetSpec, ImageSet, Sample
-from zoo.testing.contract import Contract, check_options
+from zoo.testing.contract import Contract, check_local, check_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +27,7 @@ def check_dataset(spec: DatasetSpec, *, cache: Path, options: Mapping[str, Any] 
     """
     contract = Contract(f"dataset {spec.name}")
     request = DatasetRequest(cache=cache / spec.name, options=check_options(contract, spec.options, options or {}))
+    check_local(contract, spec.is_local, request.cache)
     images = _load(contract, spec, request)
     _check_classes(contract, images)
     splits = {"train": images.train, "val": images.val, "test": images.test}

@@ -122,6 +122,11 @@ def _check_family(family: BackboneFamily) -> None:
     )
     contract.require(len(set(names)) == len(names), "names() must not return a name twice")
     _resolve([family], names[0])
+    with contract.calling("local_names()"):
+        local = resolve_callable(family.local_names)()
+    contract.require(
+        isinstance(local, list) and set(local) <= set(names), "local_names() must return a list of some of its names"
+    )
     with contract.calling("resolve() with an unknown name"):
         unknown = resolve_callable(family.resolve)("no-such-backbone-anywhere")
     contract.require(unknown is None, "resolve() must return None for an unknown name")

@@ -13,7 +13,7 @@ from zoo.errors import DataError
 from zoo.plugins.options import NoOptions
 from zoo.plugins.specs import DatasetRequest
 from zoo_datasets import hotdog
-from zoo_datasets.hotdog import load
+from zoo_datasets.hotdog import is_local, load
 
 COUNTS = {"train": {"hotdog": 3, "not-hotdog": 2}, "test": {"hotdog": 1, "not-hotdog": 2}}
 REAL_COUNTS = hotdog.COUNTS
@@ -123,3 +123,16 @@ def test_the_archive_is_that_of_d2l():
     assert hotdog.SHA1 == "fba480ffa8aa7e0febbb511d181409f899b9baa5"
     assert REAL_COUNTS["train"] == {"hotdog": 1000, "not-hotdog": 1000}
     assert REAL_COUNTS["test"] == {"hotdog": 400, "not-hotdog": 400}
+
+
+@pytest.mark.parametrize("folder", ["hotdog", "", "unpacked", "unpacked/hotdog"])
+def test_photos_in_the_cache_are_local(tmp_path, folder):
+    assert not is_local(tmp_path)
+    write_photos(tmp_path / folder)
+    assert is_local(tmp_path)
+
+
+def test_an_archive_in_the_cache_is_local(tmp_path):
+    assert not is_local(tmp_path / "nowhere")
+    (tmp_path / "hotdog.zip").touch()
+    assert is_local(tmp_path)

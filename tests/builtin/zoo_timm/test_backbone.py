@@ -11,7 +11,8 @@ from zoo.models.precision import choose_precision
 from zoo.models.weights import load_backbone
 from zoo.plugins.specs import BackboneRequest
 from zoo_timm.backbone import TimmBackbone
-from zoo_timm.family import TimmOptions, resolve
+from zoo_timm.family import resolve
+from zoo_timm.options import TimmOptions
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

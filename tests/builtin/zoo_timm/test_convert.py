@@ -24,6 +24,8 @@ def train(tmp_path, backbone, **values):
         "timm/resnet10t",
         pytest.param("timm/vit_tiny_patch16_224", marks=pytest.mark.slow),
         pytest.param("torchvision/resnet18", marks=pytest.mark.slow),
+        # Another network than timm's efficientnet_lite0, with weights of the same names.
+        pytest.param("efficientnet_lite/efficientnet_lite0", marks=pytest.mark.slow),
     ],
 )
 def test_timm_computes_the_same_logits(tmp_path, backbone):

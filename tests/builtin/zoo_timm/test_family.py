@@ -3,8 +3,10 @@ import subprocess
 import sys
 
 import timm
+from hub_cache import put_into_hub_cache
 
-from zoo_timm.family import TimmOptions, list_names, resolve
+from zoo_timm.family import list_local_names, list_names, resolve
+from zoo_timm.options import TimmOptions
 
 
 def test_names_have_optional_tags():
@@ -19,9 +21,13 @@ def test_names_are_cached_for_one_version_of_timm(monkeypatch, tmp_path):
     monkeypatch.setenv("ZOO_HOME", str(tmp_path))
     names = list_names()
     cache = tmp_path / "timm-names.json"
-    assert json.loads(cache.read_text()) == {"timm": timm.__version__, "names": names}
+    content = json.loads(cache.read_text())
+    assert (content["timm"], list(content["names"])) == (timm.__version__, names)
+    assert content["names"]["resnet18"] == content["names"]["resnet18.a1_in1k"] == "timm/resnet18.a1_in1k"
+    assert content["names"]["nest_small"] == ""  # has no weights
     assert [file.name for file in tmp_path.iterdir()] == ["timm-names.json"]
-    for stale in ('{"timm": "0.1", "names": ["old"]}', "{half a f", "[]"):
+    earlier = json.dumps({"timm": timm.__version__, "names": names})
+    for stale in ('{"timm": "0.1", "names": {"old": ""}}', "{half a f", "[]", earlier):
         cache.write_text(stale)
         assert list_names() == names
 
@@ -40,3 +46,30 @@ def test_cached_names_resolve_without_importing_timm():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.split() == ["resnet18", "False", "False"]
+
+
+def test_names_with_weights_in_the_cache_are_local(offline):
+    assert list_local_names() == []
+    put_into_hub_cache(offline, "timm/resnet18.a1_in1k", "model.safetensors", b"")
+    put_into_hub_cache(offline, "timm/resnet34.a1_in1k", "config.json", b"")
+    put_into_hub_cache(offline, "acme/resnet18.a1_in1k", "model.safetensors", b"")
+    list_names()
+    assert list_local_names() == ["resnet18", "resnet18.a1_in1k"]
+    assert [resolve(name).is_local() for name in ("resnet18", "resnet18.a1_in1k", "resnet18.tv_in1k")] == [
+        True,
+        True,
+        False,
+    ]
+
+
+def test_local_names_are_found_without_importing_timm(offline, monkeypatch):
+    monkeypatch.setenv("ZOO_HOME", str(offline / "home"))  # without a list of names
+    put_into_hub_cache(offline, "timm/resnet18.a1_in1k", "model.safetensors", b"")
+    put_into_hub_cache(offline, "timm/ViT-B-16-SigLIP", "model.safetensors", b"")
+    code = (
+        "import sys, zoo_timm.family; print(*zoo_timm.family.list_local_names(), 'timm' in sys.modules); "
+        "print(sorted({'torch', 'huggingface_hub.file_download'} & set(sys.modules)))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines() == ["resnet18.a1_in1k False", "[]"]
+    assert not (offline / "home").exists()

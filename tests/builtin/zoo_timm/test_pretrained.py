@@ -4,27 +4,20 @@ import pytest
 import safetensors.torch
 import timm
 import torch
+from hub_cache import put_into_hub_cache
 from huggingface_hub import constants
 from random_weights import randomise_constants
 
 from zoo.errors import WeightsError
 from zoo.plugins.specs import BackboneRequest
 from zoo.preprocess import Preprocess
-from zoo_timm.family import TimmOptions, list_names, resolve
+from zoo_timm.family import list_names, resolve
+from zoo_timm.options import TimmOptions
 from zoo_timm.pretrained import card
 
 
 def build_pretrained(name, size):
     return resolve(name).build(BackboneRequest(pretrained=True, image_size=(size, size), options=TimmOptions()))
-
-
-def put_into_hub_cache(offline, repository, file, content):
-    folder = offline / "hf" / "hub" / f"models--{repository.replace('/', '--')}"
-    snapshot = folder / "snapshots" / "0123abc"
-    snapshot.mkdir(parents=True)
-    (folder / "refs").mkdir()
-    (folder / "refs" / "main").write_text("0123abc")
-    (snapshot / file).write_bytes(content)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
+import dataclasses
 from pathlib import Path
 
 import pytest
 
-from zoo.data.sources.resolve import resolve_data
+from zoo.data.sources.resolve import dataset_folder, resolve_data
 from zoo.errors import AmbiguousNameError, ConfigError, DataError, UnknownNameError
 
 pytestmark = pytest.mark.usefixtures("photo_folders")
@@ -76,3 +77,14 @@ def test_the_exclusion_list_is_read(dataset_registry, tmp_path, data):
     assert (source.exclude, source.exclusions) == (Path("out.csv"), {"1.jpg": "blurred"})
     with pytest.raises(DataError, match="cannot be read"):
         resolve_data(data, registry=dataset_registry, options={}, exclude="out.csv")
+
+
+def test_a_path_is_local_and_a_dataset_if_its_plugin_says_so(dataset_registry, tmp_path, monkeypatch):
+    monkeypatch.setenv("ZOO_HOME", str(tmp_path))
+    assert resolve_data("./photos", registry=dataset_registry, options={}).is_local
+    source = resolve_data("hotdog", registry=dataset_registry, options={})
+    assert not source.is_local  # it does not say
+    asked = []
+    spec = dataclasses.replace(source.offer.spec, is_local=lambda cache: asked.append(cache) or True)
+    assert dataclasses.replace(source, offer=dataclasses.replace(source.offer, spec=spec)).is_local
+    assert asked == [dataset_folder(source.offer)] == [tmp_path / "datasets" / "hotdog"]

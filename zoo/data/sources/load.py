@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.data.sources.exclusions import apply_exclusions
 from zoo.data.sources.folder import read_folder
+from zoo.data.sources.resolve import dataset_folder
 from zoo.data.sources.splits import make_splits
 from zoo.data.sources.table import read_csv
 from zoo.errors import DataError, PluginError
 from zoo.events import Note, Work, no_progress
 from zoo.plugins.specs import DatasetRequest, ImageSet, Sample
-from zoo.utils.paths import cache_folder
 
 if TYPE_CHECKING:
     from zoo.config import FinetuneConfig
@@ -75,8 +75,7 @@ def load_splits(source: DataSource, config: FinetuneConfig, observer: Observer) 
 
 
 def _load_offer(offer: Offer[DatasetSpec], source: DataSource, progress: Progress) -> ImageSet:
-    folder = offer.name.rpartition("/")[2] if offer.plugin.built_in else offer.name
-    request = DatasetRequest(cache=cache_folder("datasets", folder), options=source.options, progress=progress)
+    request = DatasetRequest(cache=dataset_folder(offer), options=source.options, progress=progress)
     images = offer.call("loading", offer.spec.load, request)
     _check_images(images, offer.name)
     if Path(source.data).exists():

@@ -10,7 +10,7 @@ from zoo.data.sources.exclusions import read_exclusions
 from zoo.errors import AmbiguousNameError, ConfigError, DataError, UnknownNameError
 from zoo.plugins.kinds import DATASET
 from zoo.plugins.options import make_options
-from zoo.utils.paths import parse_path
+from zoo.utils.paths import cache_folder, parse_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,6 +38,15 @@ class DataSource:
     options: Any = None
     exclude: Path | None = None
     exclusions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the photos can be loaded without a network.
+
+        Raises:
+            PluginError: The plugin failed.
+        """
+        return self.offer is None or is_local(self.offer)
 
     @property
     def is_table(self) -> bool:
@@ -77,6 +86,20 @@ def resolve_data(
         kind = "file" if source.is_table else "folder"
         raise DataError(f"The {kind} {source.path} does not exist.", hint="Check the path passed as data.")
     return source
+
+
+def dataset_folder(offer: Offer[DatasetSpec]) -> Path:
+    """Returns the folder for the downloads of a dataset, which need not exist."""
+    return cache_folder("datasets", offer.spec.name if offer.plugin.built_in else offer.name)
+
+
+def is_local(offer: Offer[DatasetSpec]) -> bool:
+    """Returns whether a dataset can be loaded without a network.
+
+    Raises:
+        PluginError: The plugin failed.
+    """
+    return bool(offer.call("looking for the photos of", offer.spec.is_local, dataset_folder(offer)))
 
 
 def _find_offer(data: str, registry: Registry) -> Offer[DatasetSpec] | None:

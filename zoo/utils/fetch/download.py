@@ -187,11 +187,11 @@ def _complete_partial(job: _Download, *, connect_timeout: float, read_timeout: f
         except _ConnectionLostError as error:
             if isinstance(error, _UnreachableError) and not reached:
                 hint = f"Is this machine online? {job.manual_hint}"
-                raise DataError(f"{job.url} is unreachable ({error}).", hint=hint) from None
+                raise DataError(f"{job.url} is unreachable ({error}).", hint=hint, offline=True) from None
             if attempt == attempts:
                 hint = f"Run again to resume after {_length(job.partial):,} bytes. {job.manual_hint}"
                 problem = f"The connection to {job.url} was lost (attempts: {attempts}; {error})."
-                raise DataError(problem, hint=hint) from None
+                raise DataError(problem, hint=hint, offline=True) from None
         time.sleep(min(0.1 * 2**attempt, 5))
 
 
@@ -218,7 +218,7 @@ def _request(job: _Download, *, connect_timeout: float, read_timeout: float) -> 
             if error.code >= 500 or error.code == 429:
                 raise _ConnectionLostError(f"HTTP {error.code} {error.reason}") from None
             reason = f"HTTP {error.code} {error.reason}"
-        raise DataError(f"{job.url} cannot be downloaded ({reason}).", hint=job.manual_hint) from None
+        raise DataError(f"{job.url} cannot be downloaded ({reason}).", hint=job.manual_hint, offline=True) from None
     except _NETWORK_ERRORS as error:
         reason = str(getattr(error, "reason", "") or error or type(error).__name__)
         raise _UnreachableError(reason) from None
