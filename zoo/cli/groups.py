@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 ARGUMENTS = "zoo.arguments"  # key in the context of a command: the command line behind ``zoo``
 # These built-in plugins have no commands: a help page need not import them.
-_WITHOUT_COMMANDS = ("torchvision", "heads", "datasets")
+_WITHOUT_COMMANDS = ("torchvision", "efficientnet_lite", "heads", "datasets")
 
 
 class UsageError(click.UsageError):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 GROUP = "zoo"
 DISTRIBUTION = "finetune-zoo"
 # Bare names resolve in this order, then to third-party plugins.
-BUILT_IN = ("torchvision", "timm", "heads", "datasets")
+BUILT_IN = ("torchvision", "efficientnet_lite", "timm", "heads", "datasets")
 BLOCK_VARIABLE = "ZOO_BLOCK_PLUGINS"
 _METADATA = (".dist-info", ".egg-info")
 _FOLDER = re.compile(r"(?P<name>.+?)(-(?P<version>\d[^-]*)(-py.*)?)?\.(dist|egg)-info")
