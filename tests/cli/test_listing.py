@@ -1,4 +1,7 @@
+from dataclasses import replace
+
 import pytest
+from plugin_helpers import raising
 from run_files import record_of
 
 from zoo import BackboneFamily, BackboneSpec, hookimpl
@@ -105,3 +108,20 @@ def test_a_run_with_an_empty_record_is_listed(tmp_path):
 def test_a_run_with_an_odd_record_is_listed(tmp_path, field, value):
     row = summarize_run(Run(tmp_path / "odd", record_of(**{field: value})))
     assert (row.name, row.backbone, row.accuracy, row.interval, row.seconds) == ("odd", "?", None, None, None)
+
+
+def test_a_plugin_that_fails_to_say_what_is_local_is_reported_once_and_listed():
+    broken = [replace(backbone(name), is_local=raising(OSError("no disk"))) for name in ("a", "b")]
+    entries, failures = list_entries(registry(torchvision=plugin_with(*broken)))
+    assert [(entry.name, entry.local) for entry in entries] == [("a", False), ("b", False)]
+    assert [failure.message for failure in failures] == [
+        "The plugin finetune-zoo:torchvision failed while looking for the weights of 'a': OSError: no disk."
+    ]
+
+
+def test_members_of_a_family_with_local_weights_are_listed_and_marked():
+    many = replace(family("a", "b"), local_names=lambda: ["b"])
+    zoo = registry(timm=plugin_with(many))
+    assert [(entry.name, entry.local) for entry in list_entries(zoo).entries] == [("b", True), ("timm/...", None)]
+    expanded = list_entries(zoo, expand=True).entries
+    assert [(entry.name, entry.local) for entry in expanded] == [("a", False), ("b", True)]

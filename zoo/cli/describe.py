@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from zoo.data.sources.resolve import dataset_folder
+from zoo.data.sources.resolve import is_local as is_local_dataset
 from zoo.errors import ConfigError, UnknownNameError, did_you_mean
 from zoo.plugins.calls import resolve_callable
 from zoo.plugins.kinds import BACKBONE, DATASET, KINDS, Kind
 from zoo.plugins.options import OptionInfo, describe_options, make_options
-from zoo.plugins.registry import get_card
+from zoo.plugins.registry import get_card, is_local
 from zoo.plugins.specs import BackboneRequest
 from zoo.recipes import RECIPES
 
@@ -73,11 +75,13 @@ class BackboneDescription(Description):
     Attributes:
         preprocess: How pixels become its input.
         weights: Its pretrained weights, or None.
+        local: Whether they are known to be on this machine.
         size: None if a required option decides it.
     """
 
     preprocess: Preprocess
     weights: WeightsInfo | None
+    local: bool
     size: Size | None
 
 
@@ -89,11 +93,13 @@ class DatasetDescription(Description):
         licence: As stated by its owner; empty if unknown.
         folder: The folder of its files, created on first use.
         present: Whether that folder exists.
+        local: Whether the dataset is known to need no download.
     """
 
     licence: str
     folder: str
     present: bool
+    local: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,17 +162,20 @@ def describe_backbone(offer: Offer[BackboneSpec]) -> BackboneDescription:
         **_common(BACKBONE, offer),
         preprocess=card.preprocess,
         weights=card.weights,
+        local=is_local(offer),
         size=_size(offer, card.preprocess.size),
     )
 
 
 def describe_dataset(offer: Offer[DatasetSpec]) -> DatasetDescription:
     """Describes a dataset, without downloading anything."""
-    from zoo.utils.paths import cache_folder
-
-    folder = cache_folder("datasets", offer.spec.name if offer.plugin.built_in else offer.name)
+    folder = dataset_folder(offer)
     return DatasetDescription(
-        **_common(DATASET, offer), licence=offer.spec.licence, folder=str(folder), present=folder.is_dir()
+        **_common(DATASET, offer),
+        licence=offer.spec.licence,
+        folder=str(folder),
+        present=folder.is_dir(),
+        local=is_local_dataset(offer),
     )
 
 

@@ -7,18 +7,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zoo.cli.terminal import console
 from zoo.cli.terminal.formatting import format_accuracy, format_duration
+from zoo.data.sources.resolve import is_local as is_local_dataset
 from zoo.errors import PluginError, RunError
 from zoo.plugins import kinds
-from zoo.plugins.registry import list_family_names
+from zoo.plugins.registry import is_local, list_family_names, list_local_names
 from zoo.runs.run import list_runs
 from zoo.runs.tags import tags_by_run
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from zoo.plugins.discovery import Plugin
-    from zoo.plugins.registry import Registry
+    from zoo.plugins.kinds import Kind
+    from zoo.plugins.registry import Offer, Registry
     from zoo.plugins.specs import BackboneFamily
     from zoo.runs.run import Run
 
@@ -36,6 +38,8 @@ class Entry:
         qualified: ``"torchvision/resnet18"``.
         summary: One line; empty for the members of a family.
         family: Whether it stands for a family (``"timm/..."``), so that `name` does not resolve.
+        local: Whether its pretrained weights, or its photos, are known to be on this machine. None for heads, which
+            have neither, and for a family.
     """
 
     kind: str
@@ -43,6 +47,7 @@ class Entry:
     qualified: str
     summary: str
     family: bool = False
+    local: bool | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the fields as plain values, fit for JSON."""
@@ -88,12 +93,26 @@ class RunSummary:
         return asdict(self)
 
 
+class _Row(NamedTuple):
+    plugin: Plugin
+    name: str
+    summary: str
+    local: bool | None
+
+
+# Says whether an offer works without a network, by kind. Offers of other kinds always do.
+_IS_LOCAL: dict[str, Callable[[Offer[Any]], bool]] = {
+    kinds.BACKBONE.name: is_local,
+    kinds.DATASET.name: is_local_dataset,
+}
+
+
 class Listing(NamedTuple):
-    """The entries of all plugins, and the errors of families that could not be listed.
+    """The entries of all plugins, and the errors of plugins that could not be asked for something.
 
     Attributes:
         entries: In the order in which bare names resolve.
-        failures: One error per family that failed to list its names.
+        failures: One error per family that failed to list its names, and per plugin that failed to say what is local.
     """
 
     entries: list[Entry]
@@ -112,7 +131,7 @@ def list_entries(
     Args:
         registry: The plugins.
         word: Part of a name or summary; case is ignored. With a word, the members of families are searched too,
-            which may take seconds the first time.
+            which may take seconds the first time; without one, only those with weights on this machine are listed.
         include: Some of `LISTED`.
         expand: Whether to list the members of families even without a word.
     """
@@ -121,12 +140,9 @@ def list_entries(
     for kind in kinds.KINDS:
         if not kind.selectable or kind.plural not in include:
             continue
-        rows = [(offer.plugin, offer.spec.name, offer.spec.summary) for offer in registry.offers(kind)]
-        for family, plugin in registry.families(kind) if word or expand else ():
-            try:
-                rows += [(plugin, name.partition("/")[2], "") for name in list_family_names(family, plugin)]
-            except PluginError as error:
-                failures.append(error)
+        rows = _offer_rows(registry, kind, failures)
+        for family, plugin in registry.families(kind):
+            rows += _family_rows(family, plugin, failures, expand=bool(word) or expand)
         entries += _entries(kind.plural, rows)
         if not (word or expand):
             entries += [_family_entry(kind.plural, family, plugin) for family, plugin in registry.families(kind)]
@@ -189,18 +205,46 @@ def _searchable_text(row: RunSummary) -> str:
     return " ".join((row.name, row.backbone, row.head, row.data, *row.tags))
 
 
-def _entries(kind: str, offers: Iterable[tuple[Plugin, str, str]]) -> Iterator[Entry]:
+def _offer_rows(registry: Registry, kind: Kind[Any], failures: list[PluginError]) -> list[_Row]:
+    check = _IS_LOCAL.get(kind.name)
+    rows: list[_Row] = []
+    failed: set[str] = set()
+    for offer in registry.offers(kind):
+        local = None if check is None else False
+        if check is not None and offer.plugin.key not in failed:
+            try:
+                local = check(offer)
+            except PluginError as error:
+                failed.add(offer.plugin.key)
+                failures.append(error)
+        rows.append(_Row(offer.plugin, offer.spec.name, offer.spec.summary, local))
+    return rows
+
+
+def _family_rows(family: BackboneFamily, plugin: Plugin, failures: list[PluginError], *, expand: bool) -> list[_Row]:
+    """Returns the members of a family; without `expand`, those with weights on this machine."""
+    try:
+        local = list_local_names(family, plugin)
+        names = list_family_names(family, plugin) if expand else local
+    except PluginError as error:
+        failures.append(error)
+        return []
+    known = set(local)
+    return [_Row(plugin, name.partition("/")[2], "", name in known) for name in names]
+
+
+def _entries(kind: str, rows: Iterable[_Row]) -> Iterator[Entry]:
     """Names built-in entries by their bare name, unless an earlier one has it, and all others by the qualified name.
 
     The bare name of a third-party entry may work too, unless a family that is not listed here has the same.
     """
     taken: set[str] = set()
-    for plugin, name, summary in offers:
+    for plugin, name, summary, local in rows:
         bare = plugin.built_in and name not in taken
         if plugin.built_in:
             taken.add(name)
         qualified = f"{plugin.qualifier}/{name}"
-        yield Entry(kind=kind, name=name if bare else qualified, qualified=qualified, summary=summary)
+        yield Entry(kind=kind, name=name if bare else qualified, qualified=qualified, summary=summary, local=local)
 
 
 def _family_entry(kind: str, family: BackboneFamily, plugin: Plugin) -> Entry:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -154,6 +154,31 @@ def make_run(tmp_path):
 def third_party():
     """A plugin of another distribution, whose backbone has the name of a built-in one."""
     return candidate("tinies", Vision, "acme")
+
+
+@pytest.fixture
+def local():
+    """A plugin with backbones and a dataset that need no download."""
+
+    class Local:
+        @staticmethod
+        @hookimpl
+        def zoo_backbones():
+            fetched = BackboneFamily(
+                name="nets",
+                names=lambda: ["fetched", "unfetched"],
+                resolve=lambda name: tiny(name) if name in ("fetched", "unfetched") else None,
+                local_names=lambda: ["fetched"],
+            )
+            return [replace(tiny("fast"), is_local=lambda: True), fetched]
+
+        @staticmethod
+        @hookimpl
+        def zoo_datasets():
+            cats = DatasetSpec(name="cats", load=lambda request: None, summary="Photos of cats.")
+            return [replace(cats, is_local=lambda cache: cache.parts[-3:] == ("datasets", "acme", "cats"))]
+
+    return candidate("local", Local, "acme")
 
 
 @pytest.fixture

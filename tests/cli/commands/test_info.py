@@ -38,6 +38,15 @@ def test_a_dataset_with_its_licence_and_its_folder(run_zoo, tmp_path):
     assert "not downloaded yet" not in run_zoo("info", "dogs").out
 
 
+def test_what_is_on_this_machine_is_marked(run_zoo, plugins, local):
+    plugins.append(local)
+    assert "  weights        V1, ImageNet top-1 61.2 %, on this machine" in run_zoo("info", "fast").out.splitlines()
+    assert "on this machine" not in run_zoo("info", "tiny").out
+    assert "not downloaded yet" not in run_zoo("info", "cats").out
+    ((fast,), (cats,)) = (json.loads(run_zoo("info", name, "--json").out) for name in ("fast", "cats"))
+    assert (fast["local"], cats["local"], cats["present"]) == (True, True, False)
+
+
 def test_a_recipe(run_zoo):
     lines = run_zoo("info", "d2l").out.splitlines()
     assert lines[0] == "d2l, a recipe"

@@ -12,11 +12,32 @@ def test_lists_every_kind_and_families_in_one_line(run_zoo, make_run):
     assert (code, err) == (0, "")
     lines = out.splitlines()
     assert lines[0] == "Backbones (1)"
-    assert "  tiny      torchvision  A tiny network." in lines
-    assert "  timm/...  timm         Many networks. ('zoo list WORD' searches them)" in lines
+    assert "  tiny      torchvision         A tiny network." in lines
+    assert "  timm/...  timm                Many networks. ('zoo list WORD' searches them)" in lines
     assert "Heads (2)" in lines
     assert "Datasets (1)" in lines
     assert lines[-1] == "  tiny-linear-dogs-1  tiny      linear  dogs  93.1 % ± 1.8  3 min 12 s"
+
+
+def test_what_is_on_this_machine_is_marked(run_zoo, plugins, local):
+    plugins.append(local)
+    lines = run_zoo("list").out.splitlines()
+    assert "Backbones (3)" in lines
+    assert "  name          plugin       local  summary" in lines
+    assert "  acme/fast     acme         yes    A tiny network." in lines
+    assert "  acme/fetched  acme         yes" in lines  # of the family, which else is one line
+    assert "  acme/cats  acme      yes    Photos of cats." in lines
+    assert "  name    plugin  summary" in lines  # heads have neither weights nor photos
+    listed = json.loads(run_zoo("list", "--json").out)
+    assert {entry["qualified"]: entry["local"] for entry in listed["backbones"]} == {
+        "torchvision/tiny": False,
+        "acme/fast": True,
+        "acme/fetched": True,
+        "timm/...": None,
+        "acme/...": None,
+    }
+    assert {entry["local"] for entry in listed["heads"]} == {None}
+    assert [entry["local"] for entry in listed["datasets"]] == [False, True]
 
 
 def test_a_word_searches_families_and_each_name_resolves(run_zoo):
@@ -79,7 +100,7 @@ def test_a_family_that_fails_is_a_warning_and_the_others_are_listed(run_zoo, plu
 
 def test_a_third_party_entry_has_its_qualified_name(run_zoo, plugins, third_party):
     plugins.append(third_party)
-    assert "  acme/tiny  acme         A tiny network." in run_zoo("list").out.splitlines()
+    assert "  acme/tiny  acme                A tiny network." in run_zoo("list").out.splitlines()
 
 
 def test_slow_families_are_explained_on_stderr(run_zoo, monkeypatch):

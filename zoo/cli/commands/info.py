@@ -55,19 +55,19 @@ def _backbone_pairs(description: BackboneDescription) -> list[tuple[str, str]]:
     size, preprocess = description.size, description.preprocess
     height, width = preprocess.size
     pairs = [("input", f"{height} x {width} pixels"), ("preprocessing", describe_preprocess(preprocess))]
-    pairs += _weights_pairs(description.weights)
+    pairs += _weights_pairs(description.weights, local=description.local)
     if size is not None:
         pairs.append(("parameters", f"{format_count(size.parameters)} ({size.parameters:,}), without a head"))
         pairs.append(("features", f"pooled (N, {size.pooled_width}), map (N, {size.map_width}, h, w)"))
     return pairs
 
 
-def _weights_pairs(weights: WeightsInfo | None) -> list[tuple[str, str]]:
+def _weights_pairs(weights: WeightsInfo | None, *, local: bool) -> list[tuple[str, str]]:
     if weights is None:
         return [("weights", "none available; train with --weights none")]
     published = f", ImageNet top-1 {weights.accuracy:.1f} %" if weights.accuracy is not None else ""
     return [
-        ("weights", f"{weights.name}{published}"),
+        ("weights", f"{weights.name}{published}{', on this machine' if local else ''}"),
         ("from", weights.source),
         ("licence", weights.licence or "not stated"),
     ]
@@ -95,7 +95,8 @@ def _write_stages(description: BackboneDescription) -> None:
 
 
 def _dataset_pairs(description: DatasetDescription) -> list[tuple[str, str]]:
-    files = description.folder if description.present else f"{description.folder} (not downloaded yet)"
+    missing = not (description.present or description.local)
+    files = f"{description.folder} (not downloaded yet)" if missing else description.folder
     return [("licence", description.licence or "not stated"), ("files", files)]
 
 

@@ -28,7 +28,10 @@ _SECONDS_UNTIL_NOTICE = 1.0
 @quiet_option
 @json_option
 def command(word: str, kinds: tuple[str, ...], expand: bool, runs: Path, quiet: bool, as_json: bool) -> None:
-    """List backbones, heads, datasets and runs. With WORD, only those with WORD in their name or summary."""
+    """List backbones, heads, datasets and runs. With WORD, only those with WORD in their name or summary.
+
+    The column "local" marks backbones with pretrained weights on this machine, and datasets that need no download.
+    """
     selected = kinds or LISTED
     registry = load_registry()
     for plugin in () if quiet else registry.failures:
@@ -71,9 +74,12 @@ def _write_entries(kind: str, entries: list[Entry]) -> None:
     members = [entry for entry in entries if not entry.family]
     console.write_heading(f"{kind.capitalize()} ({len(members)})")
     families = [entry for entry in entries if entry.family]
-    rows = [(entry.name, _plugin(entry), entry.summary) for entry in members]
-    rows += [(entry.name, _plugin(entry), f"{entry.summary} ('zoo list WORD' searches them)") for entry in families]
-    console.write_table(("name", "plugin", "summary"), rows, indent=2)
+    rows = [[entry.name, _plugin(entry), "yes" if entry.local else "", entry.summary] for entry in members]
+    rows += [[entry.name, _plugin(entry), "", f"{entry.summary} ('zoo list WORD' searches them)"] for entry in families]
+    header = ["name", "plugin", "local", "summary"]
+    if all(entry.local is None for entry in entries):
+        header, rows = [*header[:2], header[3]], [[*row[:2], row[3]] for row in rows]
+    console.write_table(header, rows, indent=2)
     console.echo()
 
 
