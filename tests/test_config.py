@@ -122,3 +122,7 @@ def test_a_configuration_is_frozen_and_goes_through_json():
 
 def test_every_option_has_a_help_text_and_a_heading():
     assert [info.name for info in INFOS.values() if not info.help or not info.group] == []
+
+
+def test_the_backbone_is_chosen_unless_it_is_named():
+    assert make_config(data="d").backbone == FinetuneConfig(data="d").backbone == "auto"

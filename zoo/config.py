@@ -17,6 +17,7 @@ from zoo.plugins.losses import LossName
 from zoo.plugins.options import check_value, describe_options, option
 
 OWNER = "finetune"
+AUTO = "auto"  # as the name of the backbone
 SOLVERS = ("lbfgs", "cg")
 _OPTIONS = ("backbone_options", "head_options", "data_options")
 Schedule = Literal["constant", "cosine", "linear"]
@@ -33,7 +34,11 @@ class FinetuneConfig:
     have no option of their own on the command line; there they are given as ``--head-option name=value``.
     """
 
-    backbone: str = option(help="Backbone: a name from 'zoo list'.", group="Model")
+    backbone: str = option(
+        AUTO,
+        help="Backbone: a name from 'zoo list'; auto: the best whose pretrained weights are on this machine.",
+        group="Model",
+    )
     head: str = option("linear", help="Head: a name from 'zoo list'.", group="Model")
     weights: str = option(
         "pretrained",
@@ -292,11 +297,11 @@ class FinetuneConfig:
         return {name: dict(value) if isinstance(value, Mapping) else value for name, value in values.items()}
 
 
-def make_config(backbone: str, *, data: str, recipe: str = "default", **values: Any) -> FinetuneConfig:
+def make_config(backbone: str = AUTO, *, data: str, recipe: str = "default", **values: Any) -> FinetuneConfig:
     """Returns a validated configuration: the values of a recipe, overridden by those given.
 
     Args:
-        backbone: Name of a backbone.
+        backbone: Name of a backbone, or ``"auto"``.
         data: Name of a dataset, a folder or a CSV file.
         recipe: Name of a recipe in `zoo.recipes.RECIPES`.
         **values: Fields of `FinetuneConfig`; text is parsed as on the command line.

@@ -54,6 +54,7 @@ class Started:
         epochs: Number of epochs.
         steps: Optimizer steps per epoch.
         processes: Number of processes that share each step.
+        backbone_reason: Why the backbone was chosen if the user named none; otherwise empty.
     """
 
     run: str
@@ -70,6 +71,7 @@ class Started:
     epochs: int
     steps: int
     processes: int = 1
+    backbone_reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

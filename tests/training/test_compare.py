@@ -1,10 +1,13 @@
+import dataclasses
 import json
 
 import pytest
+from fakes import FakePlugin, make_backbone_spec, make_registry
 from PIL import Image
 from training_runs import EventRecorder
 
 from zoo.errors import ConfigError, UnknownNameError
+from zoo.runs.open import open_run
 from zoo.runs.run import list_runs
 from zoo.training import finalize
 from zoo.training.compare import compare
@@ -77,3 +80,17 @@ def test_all_variants_are_checked_before_the_first_run(tmp_path, registry, grid,
     with pytest.raises(error, match=message):
         compare("small", data="colours", grid=grid, runs=tmp_path / "runs", registry=registry, **options)
     assert not (tmp_path / "runs").exists()
+
+
+def test_without_a_name_the_best_local_backbone_is_compared(tmp_path):
+    local = dataclasses.replace(make_backbone_spec(), is_local=lambda: True)
+    comparison = compare(
+        "auto",
+        data="colours",
+        grid={"lr": [1e-3]},
+        common=FAST,
+        runs=tmp_path / "runs",
+        registry=make_registry(FakePlugin(backbones=[local])),
+    )
+    (variant,) = comparison.variants
+    assert open_run(variant.runs[0]).config["backbone"] == "fake/small"

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from training_runs import FAST, EventRecorder, assert_same_weights, latest_run, 
 import zoo
 from zoo.config import make_config
 from zoo.data.loading import store
-from zoo.errors import ConfigError, DataError, PluginError, TrainingError, ZooError
+from zoo.errors import ConfigError, DataError, PluginError, TrainingError, WeightsError, ZooError
 from zoo.events import EpochResult, Finished, Note, Started, StepResult
 from zoo.plugins.specs import DatasetSpec, Sample
 from zoo.runs.manifest import check_folder
@@ -324,3 +325,34 @@ def test_a_wrong_name_is_an_error_before_torch_is_imported(call):
     environment = {"ZOO_BLOCK_PLUGINS": "timm", "PATH": ""}
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
     assert process.stdout.split()[-1] == "False", process.stdout + process.stderr
+
+
+def test_without_a_name_the_best_local_backbone_is_fine_tuned(runs):
+    local = dataclasses.replace(make_backbone_spec("here"), is_local=lambda: True)
+    observer = EventRecorder()
+    registry = make_registry(FakePlugin(backbones=[make_backbone_spec("elsewhere"), local]))
+    run = finetune(registry=registry, runs=runs, pictures=False, observer=observer, **{**FAST, "epochs": 1})
+    (started,) = [event for event in observer.events if isinstance(event, Started)]
+    assert (started.backbone, started.backbone_reason) == (
+        "fake/here",
+        "none given; its pretrained weights are on this machine",
+    )
+    assert (run.backbone, run.config["backbone"]) == ("fake/here", "fake/here")
+    named = EventRecorder()
+    finetune("here", registry=registry, runs=runs, pictures=False, observer=named, **{**FAST, "epochs": 1})
+    assert [event.backbone_reason for event in named.events if isinstance(event, Started)] == [""]
+
+
+def test_weights_that_cannot_be_downloaded_end_in_a_command_that_works(train, runs):
+    def build(request):
+        if request.pretrained:
+            raise WeightsError("They cannot be downloaded.", hint="Try again.", offline=True)
+        return SmallBackbone()
+
+    local = dataclasses.replace(make_backbone_spec("here"), is_local=lambda: True)
+    plugin = FakePlugin(backbones=[make_backbone_spec("far", build=build), local])
+    dataset = zoo.DatasetSpec(name="colours", load=lambda request: plugin.dataset, is_local=lambda cache: True)
+    plugin.zoo_datasets = zoo.hookimpl(lambda: [dataset])
+    with pytest.raises(WeightsError, match="cannot be downloaded") as caught:
+        train("far", registry=make_registry(plugin))
+    assert caught.value.hint == "Try again.\nWithout a network, this works: zoo finetune fake/here --data colours"

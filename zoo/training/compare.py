@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.config import make_config
+from zoo.config import AUTO, make_config
 from zoo.errors import ConfigError
 from zoo.events import Note, ignore
+from zoo.models.backbone_choice import choose_backbone
 from zoo.models.offers import find_offers
 from zoo.plugins.registry import load_registry
 from zoo.runs.run import RUNS
@@ -78,7 +79,7 @@ def compare(
     """Fine-tunes with every combination of values and every seed.
 
     Args:
-        backbone: A name from the registry.
+        backbone: A name from the registry, or ``"auto"`` as in `zoo.training.finetune.finetune`.
         data: The name of a dataset, a folder or a CSV.
         grid: Fields of `FinetuneConfig`, each with the values to try: ``{"weights": ["pretrained", "none"]}``.
         common: Fields with the same value in all variants.
@@ -92,8 +93,10 @@ def compare(
         ConfigError: A value is wrong; all are checked before the first run starts.
         UnknownNameError: No plugin offers one of the backbones or heads.
     """
-    plan = _plan(backbone, data, grid, dict(common or {}), seeds)
     registry = registry or load_registry()
+    if backbone == AUTO:
+        backbone = choose_backbone(registry).name
+    plan = _plan(backbone, data, grid, dict(common or {}), seeds)
     for configs in plan.values():
         find_offers(configs[0], registry)
     finished: dict[str, list[Run]] = {}

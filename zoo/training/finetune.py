@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.config import FinetuneConfig, make_config
+from zoo.config import AUTO, FinetuneConfig, make_config
 from zoo.errors import ConfigError, RunError, ZooError
 from zoo.events import Finished, Note, Started, ignore
 from zoo.plugins.registry import load_registry
@@ -19,18 +19,18 @@ from zoo.runs.run import RUNS, Run
 from zoo.training.distributed.process_group import ProcessGroup
 from zoo.training.memory_errors import memory_errors
 from zoo.training.plugin_errors import plugin_errors
-from zoo.training.request import TrainingRequest, resolve_names
+from zoo.training.request import TrainingRequest, resolve_names, suggested_offline_command
 from zoo.training.resume import describe_place, find_resume_point, locked_run, seal
 
 if TYPE_CHECKING:
     from zoo.events import Observer
-    from zoo.models.offers import Offers
     from zoo.plugins.registry import Registry
     from zoo.training.job import Job
+    from zoo.training.request import ResolvedNames
 
 
 def finetune(
-    backbone: str | FinetuneConfig,
+    backbone: str | FinetuneConfig = AUTO,
     *,
     data: str | None = None,
     recipe: str = "default",
@@ -43,7 +43,8 @@ def finetune(
     """Fine-tunes a backbone on a dataset and returns the finished run.
 
     Args:
-        backbone: A name from the registry; or a whole configuration, without `data`, `recipe` and `values`.
+        backbone: A name from the registry; or a whole configuration, without `data`, `recipe` and `values`. By default
+            the best backbone whose pretrained weights are on this machine (docs/recipes.md).
         data: The name of a dataset, a folder, or a CSV of path,label.
         recipe: The recipe, which gives the values that are not passed.
         runs: The folder in which the run folder is created.
@@ -61,12 +62,13 @@ def finetune(
     """
     started = time.perf_counter()
     config = _make_config(backbone, data, recipe, values)
-    processes = _find_processes(config)
-    with processes.session():
+    processes, registry = _find_processes(config), registry or load_registry()
+    with processes.session(), suggested_offline_command(config, registry):
+        names = resolve_names(config, registry=registry, runs=Path(runs), processes=processes)
         return _run(
             TrainingRequest(
-                config=config,
-                names=resolve_names(config, registry=registry or load_registry(), runs=Path(runs)),
+                config=names.config,
+                names=names,
                 runs=Path(runs),
                 observer=observer if processes.is_main else ignore,
                 processes=processes,
@@ -166,21 +168,21 @@ def _run(request: TrainingRequest) -> Run:
         if request.resume_point is None:  # else the folder is locked already
             stack.enter_context(locked_run(job.folder, job.processes))
         resumed = request.resume_point is not None and request.resume_point.saved
-        results = _train(job, request.names.offers, resumed=resumed)
+        results = _train(job, request.names, resumed=resumed)
         return _finish(job, results)
 
 
-def _train(job: Job, offers: Offers, *, resumed: bool) -> dict[str, Any]:
+def _train(job: Job, names: ResolvedNames, *, resumed: bool) -> dict[str, Any]:
     from zoo.training.train import train
 
     try:
         with (
-            plugin_errors(offers, job.classifier),
+            plugin_errors(names.offers, job.classifier),
             memory_errors(),
             job.interrupts.handled(),
             job.processes.detect_lost_peers(),
         ):
-            _report_start(job, offers)
+            _report_start(job, names)
             for result in train(job, resumed=resumed):
                 job.observer(result)
             # Imported only now: matplotlib takes a second.
@@ -219,14 +221,15 @@ def _save_interrupted(job: Job) -> None:
     job.observer(Note(text=f"Stopped. 'zoo finetune --resume {job.folder}' {effect}.", warning=True))
 
 
-def _report_start(job: Job, offers: Offers) -> None:
+def _report_start(job: Job, names: ResolvedNames) -> None:
     parameters = list(job.classifier.parameters())
     counts = job.record.data.counts
     job.observer(
         Started(
             run=job.folder.name,
-            backbone=offers.backbone.name,
-            head=offers.head.name,
+            backbone=names.offers.backbone.name,
+            backbone_reason=names.backbone_reason,
+            head=names.offers.head.name,
             weights=job.record.weights,
             data=job.images.name,
             images=dict(counts),

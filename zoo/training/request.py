@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import shlex
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from zoo.config import AUTO
+from zoo.data.sources.resolve import is_local as is_local_dataset
 from zoo.data.sources.resolve import resolve_data
-from zoo.errors import WeightsError
+from zoo.errors import ConfigError, PluginError, UnknownNameError, WeightsError, ZooError
+from zoo.models.backbone_choice import FROM_SCRATCH, choose_backbone, list_local_backbones
 from zoo.models.offers import find_offers
+from zoo.plugins.kinds import BACKBONE, DATASET
+from zoo.plugins.registry import is_local, shortest_names
 from zoo.runs.open import open_run
 from zoo.runs.run import RUNS
+from zoo.training.distributed.process_group import SINGLE_PROCESS
 from zoo.utils.paths import parse_path
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from zoo.config import FinetuneConfig
@@ -32,14 +43,18 @@ class ResolvedNames:
     """What the names in a configuration refer to.
 
     Attributes:
+        config: The configuration, with the name of a backbone in place of ``"auto"``.
         offers: The backbone and the head.
         weights: The file or the run with the weights of the backbone; None for pretrained and none.
         source: The data.
+        backbone_reason: Why the backbone was chosen if the user named none; otherwise empty.
     """
 
+    config: FinetuneConfig
     offers: Offers
     weights: Path | Run | None
     source: DataSource
+    backbone_reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,18 +82,42 @@ class TrainingRequest:
     resume_point: ResumePoint | None = None
 
 
-def resolve_names(config: FinetuneConfig, *, registry: Registry, runs: Path = RUNS) -> ResolvedNames:
+def resolve_names(
+    config: FinetuneConfig, *, registry: Registry, runs: Path = RUNS, processes: ProcessGroup = SINGLE_PROCESS
+) -> ResolvedNames:
     """Returns what the names in a configuration refer to: backbone, head, weights and data. Imports no torch.
+
+    Args:
+        config: The configuration.
+        registry: The plugins.
+        runs: The folder of the runs.
+        processes: The processes that train together. The main one, which loads the weights, chooses a backbone for all.
 
     Raises:
         ZooError: A name is unknown, an option is wrong, or a file is missing.
     """
+    config, reason = _resolve_backbone(config, registry, processes)
     offers = find_offers(config, registry)
     weights = find_weights(config, runs=runs)
     source = resolve_data(config.data, registry=registry, options=config.data_options, exclude=config.exclude)
     if config.weights == "pretrained":
         offers.backbone.call("checking the weights of", offers.backbone.spec.check_pretrained)
-    return ResolvedNames(offers=offers, weights=weights, source=source)
+    return ResolvedNames(config=config, offers=offers, weights=weights, source=source, backbone_reason=reason)
+
+
+def _resolve_backbone(
+    config: FinetuneConfig, registry: Registry, processes: ProcessGroup
+) -> tuple[FinetuneConfig, str]:
+    """Returns the configuration with the name of a backbone, and why it was chosen; empty if the user named it."""
+    if config.backbone != AUTO:
+        return config, ""
+    if config.weights != "pretrained":
+        raise ConfigError(
+            f"finetune: no backbone is named, but option 'weights' is {config.weights!r}.",
+            hint="Name the backbone as well: zoo finetune resnet18 --weights ...",
+        )
+    choice = processes.broadcast(lambda: choose_backbone(registry))
+    return dataclasses.replace(config, backbone=choice.name), choice.reason
 
 
 def find_weights(config: FinetuneConfig, *, runs: Path = RUNS) -> Path | Run | None:
@@ -96,3 +135,51 @@ def find_weights(config: FinetuneConfig, *, runs: Path = RUNS) -> Path | Run | N
     if path.suffix in _WEIGHT_SUFFIXES:
         raise WeightsError(f"There is no weights file {path}.", hint="Check the path given with --weights.")
     return open_run(config.weights, runs=runs)
+
+
+@contextmanager
+def suggested_offline_command(config: FinetuneConfig, registry: Registry) -> Iterator[None]:
+    """If something in the block cannot be downloaded, adds a command that works without a network to the hint.
+
+    Args:
+        config: The configuration of the training in the block.
+        registry: The plugins.
+    """
+    try:
+        yield
+    except ZooError as error:
+        if error.offline and (command := _offline_command(config, registry)):
+            error.hint = f"{error.hint}\nWithout a network, this works: {command}".strip()
+        raise
+
+
+def _offline_command(config: FinetuneConfig, registry: Registry) -> str:
+    """Returns a command as similar to a training as possible that needs no download; empty if there is none."""
+    backbone, weights = config.backbone, config.weights
+    if weights == "pretrained" and not _has_local_weights(backbone, registry):
+        local = list_local_backbones(registry)
+        weights = "pretrained" if local else "none"
+        backbone = local[0] if local else (FROM_SCRATCH if backbone == AUTO else backbone)
+    data = _local_data(config, registry)
+    if not data or (backbone, weights, data) == (config.backbone, config.weights, config.data):
+        return ""
+    options = () if weights == "pretrained" else ("--weights", weights)
+    return shlex.join(("zoo", "finetune", backbone, "--data", data, *options))
+
+
+def _has_local_weights(backbone: str, registry: Registry) -> bool:
+    with contextlib.suppress(UnknownNameError, PluginError):
+        return is_local(registry.find(BACKBONE, backbone))
+    return False
+
+
+def _local_data(config: FinetuneConfig, registry: Registry) -> str:
+    """Returns the data of a configuration if it is on this machine; otherwise the first dataset that is, or nothing."""
+    with contextlib.suppress(ZooError):
+        if resolve_data(config.data, registry=registry, options=config.data_options).is_local:
+            return config.data
+    for name, offer in shortest_names(registry.offers(DATASET)).items():
+        with contextlib.suppress(PluginError):
+            if is_local_dataset(offer):
+                return name
+    return ""

@@ -123,10 +123,18 @@ def test_without_data_the_error_lists_the_choices(run_zoo):
     assert "a CSV file       photos.csv" in err
 
 
-def test_without_a_backbone_the_error_gives_an_example(run_zoo):
-    code, _, err = run_zoo("finetune", "--data", "dogs")
-    assert code == 2
-    assert "zoo finetune resnet18 --data hotdog" in err
+def test_without_a_backbone_the_library_chooses(run_zoo, calls):
+    assert run_zoo("finetune", "--data", "dogs", "--epochs", "2").code == 0
+    ((config, _),) = calls
+    assert (config.backbone, config.epochs) == ("auto", 2)
+
+
+def test_without_a_backbone_processes_are_started_after_one_is_chosen(run_zoo, plugins, local, monkeypatch):
+    plugins.append(local)
+    started = []
+    monkeypatch.setattr(launch, "launch", lambda arguments, devices: started.append(arguments) or 0)
+    assert run_zoo("finetune", "--data", "dogs", "--device", "cpu", "--devices", "2").code == 0
+    assert len(started) == 1
 
 
 def test_an_unknown_option_suggests_a_close_match(run_zoo):

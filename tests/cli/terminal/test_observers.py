@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -176,3 +177,9 @@ def test_a_terminal_wraps_long_lines_between_words_and_leaves_paths_whole(capsys
     assert "  data     dogs: 180 train, 20 val" in lines
     assert "           photos, 5 classes (a, b, c," in lines
     assert any("x" * 50 in line for line in lines)
+
+
+def test_a_backbone_that_the_user_did_not_name_is_explained(capsys):
+    show(replace(STARTED, backbone_reason="none given; its pretrained weights are on this machine"))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2] == "  backbone tiny (none given; its pretrained weights are on this machine)"

@@ -18,7 +18,7 @@ from zoo.cli.commands.options import (
 from zoo.cli.groups import ARGUMENTS, UsageError
 from zoo.cli.terminal.observers import display_events
 from zoo.cli.terminal.stdout import released_stdout
-from zoo.config import make_config
+from zoo.config import AUTO, make_config
 from zoo.training.distributed.process_group import ProcessGroup
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     cls=GroupedCommand,
     name="finetune",
     epilog="\b\nFor example:\n"
+    "  zoo finetune --data ./photos\n"
     "  zoo finetune resnet18 --data hotdog\n"
     "  zoo finetune timm/resnet50d --data ./photos --head mlp --head-option hidden=512",
 )
@@ -66,6 +67,8 @@ def command(
 ) -> None:
     """Fine-tune BACKBONE on photos, and save weights, results and plots in a run folder.
 
+    Without BACKBONE, the best one is taken whose pretrained weights are on this machine: 'zoo list' marks them.
+
     Options that are not given take their values from the recipe. The defaults shown are those of the default recipe.
     """
     given = given_values(values)
@@ -77,13 +80,8 @@ def command(
         config, train = _config_of(resume, runs), _resume(resume, runs, anyway=anyway)
     elif anyway:
         raise UsageError("--resume-anyway is only valid with --resume RUN.")
-    elif backbone is None:
-        raise UsageError(
-            "Missing argument 'BACKBONE'.",
-            hint="For example: 'zoo finetune resnet18 --data hotdog'. 'zoo list' lists the backbones.",
-        )
     else:
-        config = make_config(backbone, data=require_data(data), **given)
+        config = make_config(backbone or AUTO, data=require_data(data), **given)
         train = _finetune(config, runs)
     if config.devices > 1 and ProcessGroup.from_environment().is_single:
         context = click.get_current_context()
@@ -97,9 +95,11 @@ def command(
 def _check_names(config: FinetuneConfig, runs: Path) -> None:
     """Fails fast on a wrong name or path, before other processes are started."""
     from zoo.plugins.registry import load_registry
-    from zoo.training.request import resolve_names
+    from zoo.training.request import resolve_names, suggested_offline_command
 
-    resolve_names(config, registry=load_registry(), runs=runs)
+    registry = load_registry()
+    with suggested_offline_command(config, registry):
+        resolve_names(config, registry=registry, runs=runs)
 
 
 def _launch(config: FinetuneConfig, arguments: Sequence[str]) -> int:

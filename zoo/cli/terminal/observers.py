@@ -132,6 +132,8 @@ class LineDisplay:
         self.write(
             f"  model    {event.backbone} + {event.head}, {format_count(event.parameters)} parameters, {trainable}"
         )
+        if event.backbone_reason:
+            self.write(f"  backbone {event.backbone.rpartition('/')[2]} ({event.backbone_reason})")
         self.write(f"  weights  {event.weights}")
         self.write(f"  data     {event.data}: {photos} photos, {format_classes(event.classes)}")
         self.write(f"  machine  {event.device}, {event.precision}{processes}")
