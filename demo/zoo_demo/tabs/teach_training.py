@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import html
+import math
+import time
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 import pandas as pd
 
+from zoo.models.backbone_choice import FROM_SCRATCH, list_available_backbones, list_local_backbones
 from zoo.plugins import kinds
-from zoo_demo.page.handlers import PRIVATE, error_notice, show_errors, show_errors_in_notice
+from zoo.plugins.registry import shortest_names
+from zoo_demo.page.handlers import PRIVATE, error_notice, escape_markup, show_errors, show_errors_in_notice
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
-    from zoo.plugins.registry import Offer, Registry
+    from zoo.plugins.registry import Registry
     from zoo_demo.lessons.lesson_store import LessonStore
     from zoo_demo.lessons.training_process import TrainingProgress
 
@@ -25,19 +29,32 @@ _HEAD_ONLY, _UPPER_STAGES, _FROM_SCRATCH = (
 )
 _EPOCHS = {_HEAD_ONLY: 10, _UPPER_STAGES: 5, _FROM_SCRATCH: 30}
 _SECONDS_BETWEEN_UPDATES = 0.7
-_WEIGHTS = "The first two options start from pretrained weights, which are downloaded once."
+_WEIGHTS = "The first two options start from pretrained weights; those of {local} are on this machine."
+_NO_WEIGHTS = "No pretrained weights are on this machine."
+_ONLINE = "Weights of other backbones are downloaded once."
+_OFFLINE = "Others cannot be downloaded now."
+_MOST_NAMES = 3
+_SECONDS_BETWEEN_CHECKS = 60.0
 _COLOURS = {"training": "#b45309", "validation": "#0f766e"}
 
 
 def build(store: LessonStore, lesson: gr.Dropdown, page: gr.Blocks, registry: Registry) -> None:
     """Builds the part."""
+    backbones = BackboneChoices(registry)
+    heads = list(shortest_names(registry.offers(kinds.HEAD)))
+    local = list_local_backbones(registry)
+    initial = _HEAD_ONLY if local else _FROM_SCRATCH
     with gr.Row():
-        backbones, heads = (_names(registry.offers(kind)) for kind in (kinds.BACKBONE, kinds.HEAD))
-        backbone = gr.Dropdown(backbones, value="resnet18", label="Backbone", allow_custom_value=True)
+        backbone = gr.Dropdown(
+            local or backbones.names(initial),
+            value=local[0] if local else FROM_SCRATCH,
+            label="Backbone",
+            allow_custom_value=True,
+        )
         head = gr.Dropdown(heads, value="linear", label="Head")
-        extent = gr.Dropdown(list(_EPOCHS), value=_HEAD_ONLY, label="What to train", min_width=240)
-        epochs = gr.Number(_EPOCHS[_HEAD_ONLY], label="Epochs", precision=0)
-    gr.Markdown(_WEIGHTS, elem_classes="zoo-facts")
+        extent = gr.Dropdown(list(_EPOCHS), value=initial, label="What to train", min_width=240)
+        epochs = gr.Number(_EPOCHS[initial], label="Epochs", precision=0)
+    weights = gr.Markdown(_describe_weights(local), elem_classes="zoo-facts")
     with gr.Row():
         start = gr.Button("Train", variant="primary")
         stop = gr.Button("Stop", interactive=False)
@@ -71,7 +88,13 @@ def build(store: LessonStore, lesson: gr.Dropdown, page: gr.Blocks, registry: Re
             training.stop()
         return refresh(lesson)
 
+    def offer_backbones(extent: str) -> list[Any]:
+        names = backbones.names(extent)
+        return [gr.Dropdown(choices=names), backbones.describe()]
+
     extent.input(lambda extent: _EPOCHS[extent], extent, epochs, **PRIVATE)
+    # Not when the page is opened: only who looks for another backbone makes the server ask for downloads.
+    gr.on([backbone.focus, extent.input], offer_backbones, extent, [backbone, weights], **PRIVATE)
     for button, handler, inputs in (
         (start, train, [lesson, backbone, head, extent, epochs]),
         (stop, stop_training, [lesson]),
@@ -80,13 +103,42 @@ def build(store: LessonStore, lesson: gr.Dropdown, page: gr.Blocks, registry: Re
     gr.on([clock.tick, page.load, lesson.change], refresh, lesson, components, **PRIVATE)
 
 
-def _names(offers: Iterable[Offer[Any]]) -> list[str]:
-    """Returns a name that finds each offer: bare for built-in plugins unless an earlier one has it, else qualified."""
-    names: dict[str, None] = {}
-    for offer in offers:
-        bare = offer.plugin.built_in and offer.spec.name not in names
-        names[offer.spec.name if bare else offer.name] = None
-    return list(names)
+class BackboneChoices:
+    """The backbones that can be trained here and now.
+
+    Args:
+        registry: The plugins.
+    """
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._available: list[str] = []
+        self._checked = -math.inf
+
+    def names(self, extent: str) -> list[str]:
+        """Returns all names for a training from scratch, otherwise those whose weights are here or can be downloaded.
+
+        The latter takes up to five seconds without a network, once a minute.
+        """
+        if extent == _FROM_SCRATCH:
+            return list(shortest_names(self._registry.offers(kinds.BACKBONE)))
+        now = time.monotonic()
+        if now - self._checked > _SECONDS_BETWEEN_CHECKS:
+            self._available, self._checked = list_available_backbones(self._registry), now
+        return self._available
+
+    def describe(self) -> str:
+        """Returns a sentence about the weights on this machine, and one about the others once they are looked for."""
+        local = list_local_backbones(self._registry)
+        if math.isinf(self._checked):
+            return _describe_weights(local)
+        return f"{_describe_weights(local)} {_ONLINE if set(self._available) - set(local) else _OFFLINE}"
+
+
+def _describe_weights(local: Sequence[str]) -> str:
+    more = f" and {len(local) - _MOST_NAMES} more" if len(local) > _MOST_NAMES else ""
+    names = escape_markup(", ".join(local[:_MOST_NAMES]) + more)
+    return _WEIGHTS.format(local=names) if local else _NO_WEIGHTS
 
 
 def _plot(metric: str, **options: Any) -> gr.LinePlot:
