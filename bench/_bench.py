@@ -20,20 +20,23 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def make_parser(name: str, doc: str | None, *, repeats: int, photos: int | None = None) -> argparse.ArgumentParser:
+def make_parser(
+    name: str, doc: str | None, *, repeats: int | None = None, photos: int | None = None
+) -> argparse.ArgumentParser:
     """Creates a parser with the options that every benchmark has.
 
     Args:
         name: Name of the benchmark.
         doc: Docstring of its module.
-        repeats: Default number of measurements of each variant.
+        repeats: Default number of measurements of each variant; None for benchmarks that do not repeat them.
         photos: Default number of training photos; None for benchmarks without photos.
     """
     parser = argparse.ArgumentParser(
         prog=f"bench/{name}.py", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="run for seconds only; the figures mean nothing")
-    parser.add_argument("--repeats", type=int, default=repeats, help=f"measurements of each variant ({repeats})")
+    if repeats is not None:
+        parser.add_argument("--repeats", type=int, default=repeats, help=f"measurements of each variant ({repeats})")
     parser.add_argument("--json", type=Path, default=ROOT / "bench" / "results" / f"{name}.json", help="output file")
     if photos is not None:
         parser.add_argument("--photos", type=int, default=photos, help=f"training photos ({photos})")
@@ -75,33 +78,43 @@ def median(values: Sequence[float]) -> float:
 
 
 def report(
-    name: str, arguments: argparse.Namespace, rows: Sequence[Mapping[str, Any]], *, notes: Sequence[str] = ()
+    name: str,
+    arguments: argparse.Namespace,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    tables: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
+    notes: Sequence[str] = (),
+    machine: dict[str, Any] | None = None,
 ) -> None:
-    """Prints the machine and the table, and writes both as JSON together with the options.
+    """Prints the machine and the tables, and writes them as JSON together with the options.
 
     Args:
         name: Name of the benchmark.
         arguments: Parsed arguments.
         rows: Rows with the same keys, which become the columns. Floats are rounded in print, not in the JSON.
-        notes: Lines below the table, such as what was skipped and why.
+        tables: Further tables by title.
+        notes: Lines below the tables, such as what was skipped and why.
+        machine: The machine's description, if the benchmark has one already.
     """
-    machine = describe_machine()
+    machine = machine or describe_machine()
     print(f"\n{name}: {format_machine(machine)}")
     print(f"{' '.join(_format_options(arguments))}\n")
     print(format_table(rows))
+    for title, table in (tables or {}).items():
+        print(f"\n{title}:\n\n{format_table(table)}")
     for note in notes:
         print(note)
-    values = {key: str(value) if isinstance(value, Path) else value for key, value in vars(arguments).items()}
     content = {
         "benchmark": name,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine,
-        "options": values,
+        "options": vars(arguments),
         "rows": [dict(row) for row in rows],
+        **({"tables": tables} if tables else {}),
         "notes": list(notes),
     }
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    arguments.json.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
+    arguments.json.write_text(json.dumps(content, indent=2, default=str) + "\n", "utf-8")
     print(f"\n{arguments.json}", flush=True)
 
 

@@ -122,10 +122,34 @@ def test_inference(tmp_path):
 
 @pytest.mark.slow
 def test_peers(tmp_path):
-    zoo, loop = run_benchmark("peers", folder=tmp_path)
+    zoo, loop, best = run_benchmark("peers", folder=tmp_path)
     assert zoo["x the first row"] == 1
     assert loop["x the first row"] == pytest.approx(loop["seconds"] / zoo["seconds"])
     assert 0 <= loop["test accuracy"] <= 1
+    assert zoo["settings"].startswith("chosen itself: ")
+    assert loop["settings"] == "its defaults"
+    precision, layout, workers = best["settings"].split(", ")
+    assert precision in ("fp32", "bf16")
+    assert layout in ("contiguous", "channels-last")
+    assert workers.endswith(" workers")
+
+
+@pytest.mark.slow
+def test_domains(tmp_path):
+    kept = ("--keep", str(tmp_path / "kept"))
+    rows = run_benchmark("domains", *kept, folder=tmp_path)
+    trainers = ("default", "sgd", "plain")
+    assert [(row["set"], row["trainer"]) for row in rows] == [
+        (name, each) for name in ("few", "fewer") for each in trainers
+    ]
+    assert [row["runs"] for row in rows] == [2, 2, 1] * 2
+    for row in rows:
+        assert row["accuracy"] == pytest.approx(row["balanced"])  # the classes are equally large
+        assert row["low"] is None if row["trainer"] == "default" else row["low"] <= row["minus default"] <= row["high"]
+    (total, *_) = json.loads((tmp_path / "figures.json").read_text("utf-8"))["tables"]["Over all sets"]
+    assert total["accuracy"] == pytest.approx((rows[0]["accuracy"] + rows[3]["accuracy"]) / 2)
+    # A second call runs nothing: it could not before the limit of no time.
+    assert run_benchmark("domains", *kept, "--time-limit", "0", folder=tmp_path) == rows
 
 
 @pytest.mark.slow
@@ -142,6 +166,150 @@ def test_frozen(tmp_path):
     assert row["cached of an image"] == "128 x 4 x 4"
     assert row["kB"] == pytest.approx(128 * 4 * 4 * 4 / 1e3)
     assert row["ratio"] == pytest.approx(row["step, ms"] / row["step from cache, ms"])
+
+
+@pytest.fixture
+def bench_path(monkeypatch):
+    """Makes the modules of bench/ importable."""
+    monkeypatch.syspath_prepend(BENCH)
+
+
+def test_processor_limits_are_reported(bench_path, monkeypatch):
+    import _machine
+
+    monkeypatch.setenv("ATEN_CPU_CAPABILITY", "avx2")
+    machine = _machine.describe_machine() | {"torch_capability": "AVX2"}
+    assert "torch uses AVX2 (ATEN_CPU_CAPABILITY=avx2" in _machine.format_machine(machine)
+
+
+def test_a_recipe_may_name_its_backbone(bench_path):
+    from _recipes import parse_recipe
+
+    frozen = parse_recipe("frozen=--freeze all")
+    assert frozen.arguments("resnet18", "file.pth") == ["resnet18", "--weights", "file.pth", "--freeze", "all"]
+    assert frozen.arguments("auto", None) == ["--freeze", "all"]
+    assert parse_recipe("own=timm/vit_tiny --lr 1").arguments("resnet18", "file.pth") == ["timm/vit_tiny", "--lr", "1"]
+    assert parse_recipe("default=").arguments("resnet18", "none") == ["resnet18", "--weights", "none"]
+
+
+@pytest.fixture
+def photo_set(tmp_path):
+    """A data set with 12 photos of one class and 4 of another, and as many to test."""
+    for split in ("train", "test"):
+        for label, count in (("cat", 12), ("dog", 4)):
+            folder = tmp_path / "pets" / split / label
+            folder.mkdir(parents=True)
+            for number in range(count):
+                (folder / f"{number}.jpg").write_bytes(f"{split} {label} {number}".encode())
+    return tmp_path / "pets"
+
+
+def test_sets_are_found_drawn_and_copied(bench_path, photo_set, tmp_path):
+    from _sets import find_sets
+
+    (tmp_path / "no set" / "train" / "cat").mkdir(parents=True)
+    (pets,) = find_sets([tmp_path], None)
+    assert find_sets([photo_set], ["pets"]) == [pets]
+    few = pets.limit(8, seed=0)
+    assert [path.parent.name for path in few.photos["train"]] == ["cat"] * 6 + ["dog"] * 2
+    assert pets.limit(8, seed=0).digest() == few.digest() != pets.limit(8, seed=1).digest()
+    assert pets.limit(16, seed=0) is pets
+    held_out = pets.hold_out(0.25, seed=0)
+    assert len(held_out.photos["test"]) == 4
+    assert {*held_out.photos["train"], *held_out.photos["test"]} == {*pets.photos["train"]}
+    copy = few.copy(tmp_path / "copy")
+    assert sum(1 for path in copy.glob("*/*/*.jpg")) == 8 + 16
+    with pytest.raises(SystemExit, match=r"No data set birds\. Found: copy, pets\."):
+        find_sets([tmp_path], ["birds"])
+
+
+def make_trainer(name, calls, *, wrong=(), fails=False):
+    """A trainer that predicts every test photo correctly except the given ones."""
+    from _trainers import RunError, Trainer
+
+    def train(data, seed, folder):
+        calls.append((name, seed))
+        if fails:
+            raise RunError("out of luck")
+        photos = [path.relative_to(data / "test").as_posix() for path in sorted(data.glob("test/*/*"))]
+        predictions = {photo: "mouse" if photo in wrong else photo.split("/")[0] for photo in photos}
+        accuracy = 1 - len(wrong) / len(photos)
+        return {"seconds": 2.0, "cpu_seconds": 1.0, "accuracy": accuracy, "predictions": predictions, "more": "kept"}
+
+    return Trainer(name, {"zoo": [name]}, "code", 2, train)
+
+
+def test_finished_runs_are_kept(bench_path, photo_set, tmp_path):
+    from _runs import Store
+    from _sets import find_sets
+    from domains import Comparison
+
+    sets, calls = find_sets([photo_set], None), []
+    trainers = [make_trainer("good", calls), make_trainer("bad", calls, fails=True)]
+    for expected in ([("good", 0), ("bad", 0), ("good", 1), ("bad", 1)], [("bad", 0), ("bad", 1)]):
+        calls.clear()
+        comparison = Comparison(Store(tmp_path / "kept"), {})
+        comparison.measure(trainers, sets, limit=None)
+        assert calls == expected
+        assert comparison.failures == ["pets, bad, seed 0: out of luck", "pets, bad, seed 1: out of luck"]
+        assert comparison.results.keys() == {("good", "pets", 0), ("good", "pets", 1)}
+    calls.clear()
+    edited = [trainers[0]._replace(code="edited")]
+    late = Comparison(Store(tmp_path / "kept"), {}, deadline=0)
+    late.measure(edited, sets, limit=None)
+    assert (late.missing, late.results) == (2, {})
+    store = Store(tmp_path / "kept", any_code=True)
+    Comparison(store, {}, deadline=0).measure(edited, sets, limit=None)
+    assert (store.others, calls) == (2, [])
+
+
+def test_differences_are_paired(bench_path, photo_set, tmp_path):
+    from _runs import Store
+    from _sets import find_sets
+    from _tables import tabulate
+    from domains import Comparison
+
+    comparison = Comparison(Store(tmp_path / "kept"), {})
+    trainers = [
+        make_trainer("base", [], wrong=("cat/0.jpg", "cat/1.jpg")),
+        make_trainer("new", [], wrong=("dog/0.jpg",)),
+    ]
+    comparison.measure(trainers, find_sets([photo_set], None), limit=None)
+    (base, new), _ = tabulate(comparison.results, ["base", "new"], ["pets"], "base")
+    assert (base["accuracy"], new["accuracy"]) == (14 / 16, 15 / 16)
+    assert (base["balanced"], new["balanced"]) == (pytest.approx(11 / 12), pytest.approx(7 / 8))
+    assert new["minus base"] == 6.25
+    assert new["balanced minus"] == pytest.approx(100 * (7 / 8 - 11 / 12), abs=0.01)
+    assert new["low"] < 0 < new["high"]
+    assert new["x time"] == 1
+
+
+def test_an_interval_over_photos_is_that_of_students_t(bench_path):
+    import numpy as np
+    from scipy.stats import ttest_1samp
+
+    from _intervals import analyse, combine, combine_as_sample
+
+    differences = np.array([1, 0, 0, -1, 0, 1, 1, 0, 0, 0], float)
+    expected = ttest_1samp(differences, 0).confidence_interval(0.95)
+    found = combine([analyse(differences[:, None], np.zeros(10, int))])
+    assert (found.mean, found.low, found.high) == pytest.approx((0.2, expected.low, expected.high))
+    assert combine_as_sample(differences) == pytest.approx(tuple(found))
+    same = combine([analyse(np.zeros((10, 3)), np.zeros(10, int))])
+    assert same == (0, 0, 0)
+
+
+def test_an_interval_widens_where_seeds_differ(bench_path):
+    import numpy as np
+
+    from _intervals import analyse, combine
+
+    rng = np.random.default_rng(0)
+    photos = rng.integers(-1, 2, (100, 1)) * np.ones((1, 3))
+    alike = combine([analyse(photos, np.zeros(100, int))])
+    shifted = combine([analyse(photos + np.array([[-0.2, 0, 0.2]]), np.zeros(100, int))])
+    assert shifted.mean == pytest.approx(alike.mean)
+    assert shifted.high - shifted.low > 1.5 * (alike.high - alike.low)
 
 
 def test_every_benchmark_is_described():

@@ -6,7 +6,7 @@ import warnings
 from typing import Any
 
 import torch
-from _task import Task, load_weights, print_result, read_task
+from _task import Task, load_weights, print_result, read_task, write_predictions
 from torchvision import models
 
 warnings.filterwarnings("ignore")
@@ -16,7 +16,10 @@ from fastai.vision.all import (  # noqa: E402
     FlipItem,
     ImageDataLoaders,
     RandomResizedCrop,
+    Resize,
     accuracy,
+    aug_transforms,
+    set_seed,
     vision_learner,
 )
 from fastai.vision.learner import model_meta  # noqa: E402
@@ -50,27 +53,37 @@ def main() -> None:
 
     def resnet18(weights: Any = None) -> torch.nn.Module:
         net = models.resnet18()
-        net.fc = torch.nn.Linear(net.fc.in_features, task.classes)
+        net.fc = torch.nn.Linear(net.fc.in_features, len(task.classes))
         load_weights(net, task)
         return net
 
     model_meta[resnet18] = model_meta[models.resnet18]
+    set_seed(task.seed)
+    if task.own_augmentation:  # as in its documentation, where photos have 460 px before and 224 px after augmentation
+        transforms: dict[str, Any] = {
+            "item_tfms": Resize(round(task.image_size * 460 / 224)),
+            "batch_tfms": aug_transforms(size=task.image_size),
+        }
+    else:
+        transforms = {"item_tfms": [RandomResizedCrop(task.image_size), FlipItem()]}
     data = ImageDataLoaders.from_folder(
         task.data,
         train="train",
         valid="val",
-        item_tfms=[RandomResizedCrop(task.image_size), FlipItem()],
         bs=task.batch_size,
         device=task.device,
-        **({"num_workers": task.workers} if task.best else {}),
+        **transforms,
+        **({} if task.workers is None else {"num_workers": task.workers}),
     )
-    callbacks = [ChannelsLast(), Bf16(task)] if task.best else []
+    callbacks = [ChannelsLast()] * task.channels_last + [Bf16(task)] * (task.precision == "bf16")
     learner = vision_learner(data, resnet18, metrics=accuracy, cbs=callbacks)
     with learner.no_bar(), learner.no_logging():
         learner.fine_tune(task.epochs - 1, freeze_epochs=1)
-        test = data.test_dl(sorted((task.data / "test").glob("*/*")), with_labels=True)
-        figures = learner.validate(dl=test)
-    print_result(float(figures[1]), "fastai")
+        photos = sorted((task.data / "test").glob("*/*"))
+        scores, labels = learner.get_preds(dl=data.test_dl(photos, with_labels=True))
+    predicted = scores.argmax(dim=1)
+    write_predictions(task, photos, [data.vocab[index] for index in predicted])
+    print_result(float((predicted == labels).float().mean()), "fastai")
 
 
 if __name__ == "__main__":

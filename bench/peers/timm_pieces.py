@@ -28,7 +28,7 @@ def make_loader(task: Task, split: str, config: dict[str, object]) -> object:
         interpolation="random" if split == "train" else config["interpolation"],
         mean=config["mean"],
         std=config["std"],
-        num_workers=task.workers if task.best else _WORKERS,
+        num_workers=_WORKERS if task.workers is None else task.workers,
         pin_memory=task.device.type == "cuda",
         device=task.device,
     )
@@ -40,7 +40,7 @@ def validate(net: nn.Module, batches: object, task: Task) -> float:
     top1 = AverageMeter()
     with torch.inference_mode(), task.autocast():
         for images, labels in batches:
-            images = images.contiguous(memory_format=torch.channels_last) if task.best else images
+            images = images.contiguous(memory_format=task.layout)
             top1.update(accuracy(net(images), labels)[0].item(), len(labels))
     return top1.avg / 100
 
@@ -48,10 +48,10 @@ def validate(net: nn.Module, batches: object, task: Task) -> float:
 def main() -> None:
     """Trains, evaluates and prints the result."""
     task = read_task()
-    net = timm.create_model("resnet18", num_classes=task.classes)
+    net = timm.create_model("resnet18", num_classes=len(task.classes))
     load_weights(net, task)
     net.to(task.device)
-    if task.best:
+    if task.channels_last:
         net.to(memory_format=torch.channels_last)
     config = resolve_data_config({}, model=net)
     loaders = {split: make_loader(task, split, config) for split in ("train", "val", "test")}
@@ -64,7 +64,7 @@ def main() -> None:
     for epoch in range(task.epochs):
         net.train()
         for images, labels in loaders["train"]:
-            images = images.contiguous(memory_format=torch.channels_last) if task.best else images
+            images = images.contiguous(memory_format=task.layout)
             with task.autocast():
                 loss = criterion(net(images), labels)
             loss.backward()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import tempfile
+from pathlib import Path
 from typing import Any
 
 import torch
-from _task import Task, load_folders, load_resnet18, print_result, read_task
+from _task import Task, load_folders, load_resnet18, print_result, read_task, write_predictions
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import Trainer, TrainingArguments
@@ -20,7 +21,7 @@ class WithLoss(nn.Module):
     def __init__(self, task: Task) -> None:
         super().__init__()
         self.net = load_resnet18(task)
-        self.layout = torch.channels_last if task.best else torch.preserve_format
+        self.layout = task.layout
 
     def forward(self, pixel_values: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Returns the loss and the logits."""
@@ -43,9 +44,6 @@ def main() -> None:
     """Trains, evaluates and prints the result."""
     task = read_task()
     splits = load_folders(task)
-    fast: dict[str, Any] = {"bf16": True, "dataloader_num_workers": task.workers} if task.best else {}
-    if fast and task.workers:
-        fast["dataloader_persistent_workers"] = True
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(
             model=WithLoss(task),
@@ -54,24 +52,30 @@ def main() -> None:
                 num_train_epochs=task.epochs,
                 per_device_train_batch_size=task.batch_size,
                 per_device_eval_batch_size=task.batch_size,
-                learning_rate=_RATE,
-                eval_strategy="epoch",
+                learning_rate=task.rate or _RATE,
+                eval_strategy="epoch" if "val" in splits else "no",
+                seed=task.seed,
+                bf16=task.precision == "bf16",
                 report_to="none",
                 save_strategy="no",  # it refuses to save channels-last weights
                 remove_unused_columns=False,
                 disable_tqdm=True,
                 use_cpu=task.device.type == "cpu",
                 dataloader_pin_memory=task.device.type == "cuda",
-                **fast,
+                dataloader_num_workers=task.workers or 0,
+                dataloader_persistent_workers=bool(task.workers),
             ),
             data_collator=collate,
             train_dataset=splits["train"],
-            eval_dataset=splits["val"],
+            eval_dataset=splits.get("val"),
             compute_metrics=top1,
         )
         trainer.train()
-        figures = trainer.evaluate(splits["test"])
-    print_result(float(figures["eval_accuracy"]), "transformers", "accelerate")
+        test = splits["test"]
+        result = trainer.predict(test)
+    predicted = [task.classes[index] for index in result.predictions.argmax(axis=1)]
+    write_predictions(task, [Path(path) for path, _ in test.samples], predicted)
+    print_result(float(result.metrics["test_accuracy"]), "transformers", "accelerate")
 
 
 if __name__ == "__main__":
