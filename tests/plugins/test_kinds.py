@@ -83,8 +83,8 @@ def python(tmp_path_factory):
 def test_a_new_kind_is_listed(python):
     listed = json.loads(python(CLI, "list", "--kind", "sauces", "--json").stdout)
     qualified = "zoo-sauce/ketchup"
-    entry = {"kind": "sauces", "name": qualified, "qualified": qualified, "summary": "Red.", "family": False}
-    assert listed == {"sauces": [entry]}
+    entry = {"kind": "sauces", "name": qualified, "qualified": qualified, "summary": "Red."}
+    assert listed == {"sauces": [entry | {"family": False, "local": None}]}
     assert "Sauces (1)" in python(CLI, "list", "ketchup").stdout
 
 
