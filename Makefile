@@ -44,7 +44,7 @@ lint: $(READY)  ## Check style and types
 coverage: $(READY) browser  ## Run all tests and report the lines that none of them reaches
 	rm -f .coverage .coverage.*
 	$(BIN)/python -m coverage run -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile \
-		|| echo "Some tests failed. Those that measure times and imports may do so under coverage."
+		|| echo "Some tests failed. Tests of times, imports and signal handlers may fail under coverage."
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
 
