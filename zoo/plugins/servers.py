@@ -32,7 +32,7 @@ def check_server(url: str, *, about: str, timeout: float = TIMEOUT) -> Finding:
         about=about,
         status="warning",
         text=f"{host} does not answer: {reason}",
-        advice="Earlier downloads still work. Behind a proxy, set HTTPS_PROXY; offline, use --weights FILE or none.",
+        advice="Earlier downloads still work. Behind a proxy, set HTTPS_PROXY; 'zoo list' marks what works offline.",
     )
 
 
