@@ -60,4 +60,4 @@ def parse_project(text: str) -> tuple[str, Path]:
 
 def zoo_command(*arguments: str) -> list[str]:
     """Returns the command line of `zoo` in this interpreter, to be run with `_project.checkout_environment`."""
-    return [sys.executable, "-m", "zoo", *arguments]
+    return [sys.executable, "-P", "-m", "zoo", *arguments]  # -P: not the checkout in the working directory

@@ -192,6 +192,20 @@ def test_a_recipe_may_name_its_backbone(bench_path):
     assert parse_recipe("default=").arguments("resnet18", "none") == ["resnet18", "--weights", "none"]
 
 
+def test_recipes_run_a_copy_of_the_checkout(bench_path, tmp_path, monkeypatch):
+    import _project
+    from _recipes import zoo_command
+
+    monkeypatch.chdir(BENCH.parent)  # the checkout that must not be imported
+    copy = _project.copy_checkout(BENCH.parent, tmp_path / "copy")
+    assert _project.hash_code([copy / "zoo"]) == _project.hash_code([BENCH.parent / "zoo"])
+    safe_path = zoo_command()[:2]
+    program = "import zoo; print(zoo.__file__)"
+    environment = _project.checkout_environment(copy)
+    done = subprocess.run([*safe_path, "-c", program], capture_output=True, text=True, env=environment)
+    assert Path(done.stdout.strip()) == copy / "zoo" / "__init__.py"
+
+
 @pytest.fixture
 def photo_set(tmp_path):
     """A data set with 12 photos of one class and 4 of another, and as many to test."""
