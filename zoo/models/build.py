@@ -133,8 +133,9 @@ def _check_features(backbone: Backbone, name: str, image_size: tuple[int, int], 
         raise image_size_error(name, image_size, error, hint=hint) from error
     if not isinstance(features, Features):
         raise PluginError(f"{name}: forward returned {type(features).__name__}, not zoo.Features.")
-    if not all(isinstance(each, Tensor) for each in features):
-        types = ", ".join(type(each).__name__ for each in features)
+    both = features.pooled, features.map
+    if not all(isinstance(each, Tensor) for each in both):
+        types = " and ".join(type(each).__name__ for each in both)
         raise PluginError(f"{name}: the features are {types}, not tensors.")
     pooled, map_ = tuple(features.pooled.shape), tuple(features.map.shape)
     if pooled != (1, backbone.pooled_width) or len(map_) != 4 or map_[:2] != (1, backbone.map_width):
@@ -142,10 +143,10 @@ def _check_features(backbone: Backbone, name: str, image_size: tuple[int, int], 
             f"{name}: the features are {pooled} and {map_}, "
             f"not (1, {backbone.pooled_width}) and (1, {backbone.map_width}, h, w)."
         )
-    if any(each.dtype != torch.float32 for each in features):
-        raise PluginError(f"{name}: the features are {' and '.join(map(_describe, features))}, not float32.")
+    if any(each.dtype != torch.float32 for each in both):
+        raise PluginError(f"{name}: the features are {' and '.join(map(_describe, both))}, not float32.")
     # Random weights may overflow in eval mode, before batch normalisation has any statistics; pretrained ones may not.
-    if pretrained and not all(each.isfinite().all() for each in features):
+    if pretrained and not all(each.isfinite().all() for each in both):
         raise PluginError(
             f"{name}: the features of a random image are not finite.", hint="Its pretrained weights may be broken."
         )

@@ -26,10 +26,11 @@ class Classifier(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.head = head
+        backbone.tapped_stages = head.stages
 
     def forward(self, images: Tensor) -> Tensor:
         """Maps normalised images ``(N, 3, H, W)`` float32 to logits ``(N, classes)``."""
-        logits: Tensor = self.head(self.backbone(images))
+        logits: Tensor = self.head(self.backbone.extract(images))
         return logits
 
     def like(self, backbone: Backbone, head: Head) -> Classifier:

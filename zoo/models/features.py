@@ -71,7 +71,7 @@ def measure_widths(backbone: Backbone, image_size: tuple[int, int], *, owner: st
     backbone.eval()
     try:
         with torch.no_grad():
-            pooled, feature_map = backbone(torch.zeros(1, 3, *image_size))
+            pooled, feature_map, _ = backbone(torch.zeros(1, 3, *image_size))
     # Each library refuses a size with an exception of its own; a broken network would fail at every size.
     except (RuntimeError, ValueError, AssertionError, IndexError, ZeroDivisionError) as error:
         raise image_size_error(owner, image_size, error, hint=hint) from error

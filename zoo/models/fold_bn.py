@@ -43,7 +43,9 @@ def fold_batch_norm(backbone: Backbone, *, image_size: tuple[int, int], precisio
     images = torch.zeros(_EXAMPLES, 3, *image_size, device=precision.device)
     try:
         with precision.autocast():
-            graph = Tracer(images.contiguous(memory_format=torch.channels_last), is_leaf=_is_leaf).trace(folded)
+            graph = Tracer(
+                images.contiguous(memory_format=torch.channels_last), is_leaf=_is_leaf, method="extract"
+            ).trace(folded)
     except Exception:  # tracing runs arbitrary code of the network with proxies instead of tensors
         return folded
     for convolution, norm in [*_find_pairs(graph, folded)]:

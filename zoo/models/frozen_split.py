@@ -142,9 +142,14 @@ def find_frozen_split(
 
 def _split(trial: Classifier, frozen: Backbone, images: Tensor, to_train: Callable[[], object]) -> FrozenSplit:
     backbone, graphs = trial.backbone, {}
+    tapped = _around_stages(backbone)
+
+    def is_leaf(module: nn.Module) -> bool:
+        return module not in tapped and _is_uniform(module)
+
     for training in (False, True):
         to_train() if training else trial.eval()
-        graphs[training] = Tracer(images, is_leaf=_is_uniform).trace(backbone)
+        graphs[training] = Tracer(images, is_leaf=is_leaf, method="extract").trace(backbone)
     crossing = {training: _find_crossing(graph, backbone) for training, graph in graphs.items()}
     example = [node.meta[EXAMPLE] for node in crossing[False]]
     in_training = [node.meta[EXAMPLE] for node in crossing[True]]
@@ -171,6 +176,13 @@ def _split(trial: Classifier, frozen: Backbone, images: Tensor, to_train: Callab
 
 def _is_uniform(module: nn.Module) -> bool:
     return len({parameter.requires_grad for parameter in module.parameters()}) < 2
+
+
+def _around_stages(backbone: Backbone) -> set[nn.Module]:
+    """Returns the modules that contain a tapped stage: inside of a single step of the graph it could not be read."""
+    modules = backbone.stage_modules()
+    stages = {modules[name] for name in backbone.tapped_stages}
+    return {each for each in backbone.modules() if any(part in stages for part in each.modules() if part is not each)}
 
 
 def _find_crossing(graph: fx.Graph, backbone: nn.Module) -> list[fx.Node]:
@@ -264,13 +276,17 @@ def _find_implied(example: list[Any], smaller: tuple[Any, ...], count: int) -> t
 def _verify(split: FrozenSplit, backbone: Backbone, images: Tensor, tolerance: float) -> None:
     split = replace(split, frozen=backbone)  # because folding changes the rounding
     torch.manual_seed(0)
-    expected = backbone(images)
+    expected = backbone.extract(images)
     torch.manual_seed(0)
     actual = split.run_trainable(backbone, split.run_frozen(images))
-    for one, other in zip(expected, actual, strict=True):
+    for one, other in zip(_flatten(expected), _flatten(actual), strict=True):
         close = one.shape == other.shape and float((one - other).abs().max()) <= tolerance * float(one.abs().max())
         if not close:  # also for NaN
             raise UntraceableError("its features change when it is split")
+
+
+def _flatten(features: Features) -> tuple[Tensor, ...]:
+    return (features.pooled, features.map, *features.stages)
 
 
 def _equal(one: Any, other: Any) -> bool:

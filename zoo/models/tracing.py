@@ -28,10 +28,12 @@ class Tracer(fx.Tracer):
     Args:
         example: Images ``(N, 3, H, W)``.
         is_leaf: Returns whether a module becomes a single node, whose code is not traced.
+        method: The method that is traced.
     """
 
-    def __init__(self, example: Tensor, *, is_leaf: Callable[[nn.Module], bool]) -> None:
+    def __init__(self, example: Tensor, *, is_leaf: Callable[[nn.Module], bool], method: str = "forward") -> None:
         super().__init__()
+        self.traced_func_name = method
         self._example = example
         self._is_leaf = is_leaf
         self._running = False  # whether a node is being computed for the example, which is not traced
@@ -42,7 +44,13 @@ class Tracer(fx.Tracer):
 
     def call_module(self, m: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """Traces a call of a module, unless it happens inside a node."""
-        return forward(*args, **kwargs) if self._running else super().call_module(m, forward, args, kwargs)
+        if self._running:
+            return forward(*args, **kwargs)
+        result = super().call_module(m, forward, args, kwargs)
+        if self.is_leaf_module(m, ""):  # its hooks saw the example; what they record must be traced too
+            for hook in m._forward_hooks.values():
+                hook(m, args, result)
+        return result
 
     def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
         """Traces the access to an attribute of a module, unless it happens inside a node."""

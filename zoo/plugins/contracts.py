@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -19,10 +21,13 @@ class Features(NamedTuple):
     Attributes:
         pooled: ``(N, D)`` float: the input of the network's original output layer.
         map: ``(N, C, h, w)`` float: the last spatial features; tokens are reshaped to a grid, without prefix tokens.
+        stages: Maps ``(N, C_i, h_i, w_i)`` float of the stages that the head reads (`Head.stages`), in its order; empty
+            for a head that reads none.
     """
 
     pooled: Tensor
     map: Tensor
+    stages: tuple[Tensor, ...] = ()
 
 
 class Stage(NamedTuple):
@@ -43,18 +48,70 @@ class Backbone(nn.Module, ABC):
     Attributes:
         pooled_width: D of `Features.pooled`.
         map_width: C of `Features.map`.
+        tapped_stages: Names of the stages whose maps `extract` adds to the features. Set by the classifier, to what its
+            head reads.
     """
 
     pooled_width: int
     map_width: int
+    tapped_stages: tuple[str, ...] = ()
 
     @abstractmethod
     def forward(self, images: Tensor) -> Features:
-        """Maps normalised images ``(N, 3, H, W)`` float32 to features."""
+        """Maps normalised images ``(N, 3, H, W)`` float32 to features, without the maps of stages."""
 
     @abstractmethod
     def stages(self) -> tuple[Stage, ...]:
         """Returns the stages from input to output; every parameter belongs to exactly one."""
+
+    def extract(self, images: Tensor) -> Features:
+        """Maps normalised images ``(N, 3, H, W)`` float32 to features, with the maps of the tapped stages.
+
+        The output of a stage is that of the module that its parameters share (``layer3`` for ``layer3.0.conv1.weight``
+        and its like); `stage_map` turns it into a map.
+        """
+        if not self.tapped_stages:
+            return self.forward(images)
+        outputs: dict[str, Tensor] = {}
+        thread = threading.get_ident()  # other threads may run the same modules meanwhile
+
+        def record(name: str, module: nn.Module, inputs: object, output: Tensor) -> None:
+            if threading.get_ident() == thread:
+                outputs[name] = output
+
+        modules = self.stage_modules()
+        hooks = [modules[name].register_forward_hook(partial(record, name)) for name in self.tapped_stages]
+        try:
+            features = self.forward(images)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return features._replace(stages=tuple(self.stage_map(outputs[name], images) for name in self.tapped_stages))
+
+    def stage_modules(self) -> dict[str, nn.Module]:
+        """Returns the modules whose outputs are those of the stages, by name; stages without such a module are left out.
+
+        The default takes, of each stage, the module that its parameters share.
+        """
+        stages = self.stages()
+        owners = {name: stage.name for stage in stages for name in stage.parameters}
+        modules = {}
+        for stage in stages:
+            path = _module_path(stage, owners)
+            if path:
+                modules[stage.name] = self.get_submodule(path)
+        return modules
+
+    def stage_map(self, output: Tensor, images: Tensor) -> Tensor:
+        """Converts the output of a stage to a map ``(N, C, h, w)``.
+
+        Backbones whose stages return tokens or channels-last maps override this; the default returns the output.
+
+        Args:
+            output: What the module of the stage returned.
+            images: The images ``(N, 3, H, W)`` that the features are of.
+        """
+        return output
 
     def adapt_state_dict(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Returns a state dict of another library with its entries renamed to the keys of this module.
@@ -65,6 +122,21 @@ class Backbone(nn.Module, ABC):
             state: Tensors by the names in the file.
         """
         return dict(state)
+
+
+def _module_path(stage: Stage, owners: Mapping[str, str]) -> str:
+    """Returns the path of the last module that has parameters of one stage alone, or an empty string.
+
+    Args:
+        stage: The stage.
+        owners: The names of the stages by those of their parameters.
+    """
+    last = stage.parameters[-1].split(".")[:-1]
+    for depth in range(1, len(last) + 1):
+        path = ".".join(last[:depth])
+        if all(owner == stage.name for name, owner in owners.items() if name.startswith(f"{path}.")):
+            return path
+    return ""
 
 
 class StagedBackbone(Backbone):
@@ -98,7 +170,12 @@ class Head(nn.Module, ABC):
 
     Args:
         criterion: The loss and its activation.
+
+    Attributes:
+        stages: Names of the backbone's stages whose maps the head reads, as `Features.stages`.
     """
+
+    stages: tuple[str, ...] = ()
 
     def __init__(self, criterion: Criterion) -> None:
         super().__init__()
@@ -107,6 +184,25 @@ class Head(nn.Module, ABC):
     @abstractmethod
     def forward(self, features: Features) -> Tensor:
         """Maps features to logits ``(N, outputs)`` float32."""
+
+    def pool(self, features: Features) -> Any:
+        """Returns what `classify` needs of features: a tensor ``(N, ...)``, or a named tuple of such tensors.
+
+        It has no parameters, so that its result is cached where the backbone is frozen. Heads that pool maps override
+        it and `classify`; the default returns the features.
+        """
+        return features
+
+    def classify(self, pooled: Any) -> Tensor:
+        """Maps the result of `pool` to logits ``(N, outputs)``: ``forward(features)`` is ``classify(pool(features))``."""
+        return self.forward(pooled)
+
+    def calibrate(self, pooled: Any) -> None:
+        """Sets what the head takes from the training photos before it is fitted, such as means of features.
+
+        Args:
+            pooled: The result of `pool` for all training photos. The default ignores it.
+        """
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Returns the mean loss of a batch, a scalar.

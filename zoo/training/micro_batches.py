@@ -18,15 +18,20 @@ T = TypeVar("T")
 
 def select(images: Any, where: slice | Tensor) -> Any:
     """Returns some images of a batch, which may be cached features: a named tuple of tensors."""
-    return images[where] if isinstance(images, Tensor) else type(images)(*(each[where] for each in images))
+    return map_tensors(lambda tensor: tensor[where], images)
 
 
-def concatenate(batches: list[Any]) -> Any:
-    """Returns tensors, or named tuples of tensors, concatenated along the first dimension."""
-    first = batches[0]
-    if len(batches) == 1:
-        return first
-    return torch.cat(batches) if isinstance(first, Tensor) else type(first)(*map(torch.cat, zip(*batches, strict=True)))
+def concatenate(parts: list[Any]) -> Any:
+    """Returns images or features that were computed in parts, concatenated along the first dimension."""
+    return parts[0] if len(parts) == 1 else map_tensors(lambda *tensors: torch.cat(tensors), *parts)
+
+
+def map_tensors(function: Callable[..., Tensor], first: Any, *others: Any) -> Any:
+    """Applies a function to the tensors of values of one form: tensors, or tuples and named tuples of such values."""
+    if isinstance(first, Tensor):
+        return function(first, *others)
+    results = [map_tensors(function, *each) for each in zip(first, *others, strict=True)]
+    return tuple(results) if type(first) is tuple else type(first)(*results)
 
 
 class Attempt:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from zoo.data.loading.pipeline import to_device
-from zoo.training.micro_batches import select
+from zoo.training.micro_batches import map_tensors, select
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -60,11 +60,5 @@ def mix(batch: Batch, *, alpha: float, seed: Iterable[int]) -> MixedBatch:
     random = np.random.default_rng([*seed])
     weight = float(random.beta(alpha, alpha))
     other = to_device(torch.from_numpy(random.permutation(len(batch.labels))), batch.labels.device)
-    images = _blend(batch.images, other, 1 - weight)
+    images = map_tensors(lambda tensor: tensor.lerp(tensor[other], 1 - weight), batch.images)
     return MixedBatch(images, batch.labels, batch.labels[other], weight, batch.share)
-
-
-def _blend(images: Any, other: Tensor, weight: float) -> Any:
-    if isinstance(images, Tensor):
-        return images.lerp(images[other], weight)
-    return type(images)(*(_blend(each, other, weight) for each in images))  # cached features: a tuple of tensors

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from zoo.training.autotune import cache
-from zoo.training.autotune.cache import machine_key, read_cached, write_cached
+from zoo.models.measurements import machine_key, read_cached, write_cached
 
 
 @pytest.fixture(autouse=True)

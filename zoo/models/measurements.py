@@ -1,4 +1,4 @@
-"""The autotune cache: stores measurements of this machine in the cache folder, so that each is made only once."""
+"""Stores measurements of this machine in the cache folder, so that each is made only once."""
 
 from __future__ import annotations
 
