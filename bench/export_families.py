@@ -157,13 +157,13 @@ def export_one(backbone: Backbone, head: str, size: tuple[int, int], registry: R
 
     offer = registry.find(HEAD, head)
     module = build_head(
-        offer, backbone, outputs=_CLASSES, dropout=0.2, criterion=Criterion(), options=offer.spec.options()
+        offer, backbone, image_size=size, outputs=_CLASSES, dropout=0.2, criterion=Criterion(), options=offer.spec.options()
     )
     with torch.no_grad():
         for parameter in module.parameters():  # the attention's queries start at zero
             if bool((parameter == 0).all()):
                 parameter.normal_(0, 0.5)
-    classifier = ExportableClassifier(Classifier(backbone, module))
+    classifier = ExportableClassifier(Classifier(backbone, module), size)
     start = time.process_time()
     content = to_onnx(classifier, size=size, opset=opset).SerializeToString()
     seconds = time.process_time() - start

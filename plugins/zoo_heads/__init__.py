@@ -12,9 +12,10 @@ def zoo_heads() -> list[zoo.HeadSpec]:
     return [
         zoo.HeadSpec(
             name="linear",
-            summary="One linear layer with Xavier initialisation.",
+            summary="One linear layer with Xavier initialisation, on the features of one stage or of several.",
             build="zoo_heads.heads:linear_head",
             options=LinearOptions,
+            candidates=({"stages": 1}, {"stages": 3}, {"stages": 3, "pooling": "catavgmax"}),
         ),
         zoo.HeadSpec(
             name="mlp",

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from zoo.errors import ConfigError
 from zoo.plugins.contracts import Features, Head
-from zoo_heads.pooling import AttentionPooling, Pooling
+from zoo_heads.pooling import AttentionPooling, Pooling, StagePooling, select_stages
 
 if TYPE_CHECKING:
     from zoo.plugins.specs import HeadRequest
@@ -31,15 +31,53 @@ class PooledHead(Head):
 
     Args:
         request: Has the loss and the dropout.
-        pooling: Maps features to ``(N, width)``.
+        pooling: Maps features to ``(N, width)``, without parameters.
         classifier: Maps ``(N, width)`` to logits ``(N, outputs)``.
+        stages: Names of the stages whose maps `pooling` reads.
     """
 
-    def __init__(self, request: HeadRequest, *, pooling: nn.Module, classifier: nn.Module) -> None:
+    def __init__(
+        self, request: HeadRequest, *, pooling: nn.Module, classifier: nn.Module, stages: tuple[str, ...] = ()
+    ) -> None:
         super().__init__(request.criterion)
         self.pooling = pooling
         self.dropout = nn.Dropout(request.dropout)
         self.classifier = classifier
+        self.stages = stages
+
+    def pool(self, features: Features) -> Tensor:
+        """Maps features to ``(N, width)``."""
+        pooled: Tensor = self.pooling(features)
+        return pooled
+
+    def classify(self, pooled: Tensor) -> Tensor:
+        """Maps pooled features to logits ``(N, outputs)``."""
+        logits: Tensor = self.classifier(self.dropout(pooled))
+        return logits
+
+    def forward(self, features: Features) -> Tensor:
+        """Maps features to logits ``(N, outputs)``."""
+        return self.classify(self.pool(features))
+
+    @property
+    def output_layer(self) -> nn.Linear | None:
+        """The classifier, if it is a linear layer."""
+        return self.classifier if isinstance(self.classifier, nn.Linear) else None
+
+
+class AttentionHead(Head):
+    """A head whose pooling has parameters, then dropout and a linear layer.
+
+    Args:
+        request: Has the loss and the dropout.
+        pooling: Maps features to ``(N, width)``.
+    """
+
+    def __init__(self, request: HeadRequest, pooling: AttentionPooling) -> None:
+        super().__init__(request.criterion)
+        self.pooling = pooling
+        self.dropout = nn.Dropout(request.dropout)
+        self.classifier = _xavier(pooling.width, request.outputs)
 
     def forward(self, features: Features) -> Tensor:
         """Maps features to logits ``(N, outputs)``."""
@@ -71,10 +109,24 @@ class CosineClassifier(nn.Module):
 
 
 def linear_head(request: HeadRequest) -> PooledHead:
-    """Builds the head ``linear``."""
+    """Builds the head ``linear``.
+
+    Raises:
+        ConfigError: The backbone has fewer stages than the options name.
+    """
     options: LinearOptions = request.options
-    pooling = _pooling(request, options.pooling)
-    return PooledHead(request, pooling=pooling, classifier=_xavier(pooling.width, request.outputs))
+    if options.stages == 1:
+        pooling = _pooling(request, options.pooling)
+        return PooledHead(request, pooling=pooling, classifier=_xavier(pooling.width, request.outputs))
+    if options.stages > len(request.stages):
+        raise ConfigError(
+            f"head linear: option 'stages' is {options.stages}, but the backbone has {len(request.stages)} stages "
+            "with feature maps.",
+            hint="'zoo info BACKBONE' lists the stages.",
+        )
+    names = select_stages(request.stages, options.stages)
+    stages = StagePooling(options.pooling, widths=[request.stages[name][0] for name in names])
+    return PooledHead(request, pooling=stages, classifier=_xavier(stages.width, request.outputs), stages=names)
 
 
 def mlp_head(request: HeadRequest) -> PooledHead:
@@ -101,7 +153,7 @@ def cosine_head(request: HeadRequest) -> PooledHead:
     return PooledHead(request, pooling=pooling, classifier=classifier)
 
 
-def attention_head(request: HeadRequest) -> PooledHead:
+def attention_head(request: HeadRequest) -> AttentionHead:
     """Builds the head ``attention``.
 
     Raises:
@@ -116,7 +168,7 @@ def attention_head(request: HeadRequest) -> PooledHead:
             hint=f"Valid values: {', '.join(divisors)}.",
         )
     pooling = AttentionPooling(map_width=request.map_width, heads=options.heads)
-    return PooledHead(request, pooling=pooling, classifier=_xavier(pooling.width, request.outputs))
+    return AttentionHead(request, pooling)
 
 
 def _pooling(request: HeadRequest, kind: PoolingName) -> Pooling:

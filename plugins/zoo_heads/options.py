@@ -7,15 +7,18 @@ from typing import Literal
 
 from zoo.plugins.options import option
 
-PoolingName = Literal["native", "avg", "max", "avgmax"]
+PoolingName = Literal["native", "avg", "max", "avgmax", "catavgmax"]
 ActivationName = Literal["relu", "gelu", "silu"]
-_POOLING_HELP = "native: the pooling of the backbone; the others pool the feature map"
+_POOLING_HELP = "native: the pooling of the backbone; the others pool the feature map; avgmax: mean of both; catavgmax: both"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinearOptions:
     """The options of the head ``linear``."""
 
+    stages: int = option(
+        1, minimum=1, maximum=16, help="number of stages whose pooled maps it reads; of several resolutions if possible"
+    )
     pooling: PoolingName = option("native", help=_POOLING_HELP)
 
 

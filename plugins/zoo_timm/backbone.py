@@ -72,6 +72,23 @@ class TimmBackbone(Backbone):
             stages[next(name for name in names if name not in stages)] = tuple(_PREFIX + name for name in group)
         return tuple(Stage(name, parameters) for name, parameters in stages.items())
 
+    def stage_modules(self) -> dict[str, nn.Module]:
+        """Returns, of each stage, the module that its parameters share, apart from later ones that timm adds to it."""
+        modules, parts = super().stage_modules(), dict(self.net.named_modules())
+        for stage in self.stages():
+            path = _common_name([name.removeprefix(_PREFIX) for name in stage.parameters])
+            if path and path in parts:
+                modules[stage.name] = parts[path]
+        return modules
+
+    def stage_map(self, output: Tensor, images: Tensor) -> Tensor:
+        """Converts the output of a stage from any of timm's formats (NCHW, NHWC, NLC) to ``(N, C, h, w)``.
+
+        Raises:
+            PluginError: It has no spatial layout.
+        """
+        return self._to_spatial(output, images)
+
     def adapt_state_dict(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Prefixes timm's names with ``net.``, and converts files of a network's authors with timm's filter.
 
@@ -102,20 +119,22 @@ class TimmBackbone(Backbone):
             raise PluginError(
                 f"{type(self.net).__name__} returns {type(features).__name__}, not one tensor of features."
             )
-        if features.ndim == 3:
-            prefix = getattr(self.net, "num_prefix_tokens", 0)
-            if features.shape[1] - prefix <= 1:
-                raise PluginError(f"{type(self.net).__name__} returns class tokens only.")
-            feature_map = tokens_to_map(features, prefix=prefix, image_size=(images.shape[2], images.shape[3]))
-        else:
-            channels_last = getattr(self.net, "output_fmt", None) == "NHWC"
-            feature_map = features.permute(0, 3, 1, 2) if channels_last else features
+        feature_map = self._to_spatial(features, images)
         if feature_map.shape[1] != self.net.num_features:
             raise PluginError(
                 f"{type(self.net).__name__} returns features of shape {tuple(features.shape)}, in which "
                 f"its {self.net.num_features} channels are in an unexpected place."
             )
         return feature_map
+
+    def _to_spatial(self, features: Tensor, images: Tensor) -> Tensor:
+        if features.ndim == 3:
+            prefix = getattr(self.net, "num_prefix_tokens", 0)
+            if features.shape[1] - prefix <= 1:
+                raise PluginError(f"{type(self.net).__name__} returns class tokens only.")
+            return tokens_to_map(features, prefix=prefix, image_size=(images.shape[2], images.shape[3]))
+        channels_last = getattr(self.net, "output_fmt", None) == "NHWC"
+        return features.permute(0, 3, 1, 2) if channels_last and features.ndim == 4 else features
 
 
 def build(name: str, request: BackboneRequest) -> Backbone:

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torchvision.models import VisionTransformer, get_model
+from torchvision.models import SwinTransformer, VisionTransformer, get_model
 from torchvision.models.vision_transformer import interpolate_embeddings
 
 from zoo.errors import ConfigError, WeightsError
@@ -57,6 +57,10 @@ class TorchvisionBackbone(Backbone):
         """Returns the stem, then each block or each group of blocks that the network names."""
         return tuple(Stage(name, self._parameters_of(modules)) for name, modules in self.structure.stages(self.net))
 
+    def stage_map(self, output: Tensor, images: Tensor) -> Tensor:
+        """Returns the output of a stage as ``(N, C, h, w)``; Swin's stages return ``(N, h, w, C)``."""
+        return output.permute(0, 3, 1, 2) if isinstance(self.net, SwinTransformer) else output
+
     def adapt_state_dict(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Prefixes torchvision's names with ``net.``; see `Backbone.adapt_state_dict`."""
         ours = self.state_dict().keys()
@@ -102,6 +106,10 @@ class VisionTransformerBackbone(Backbone):
             stage = layer[1] if layer else "norm" if "encoder.ln." in name else "stem"
             stages.setdefault(stage, []).append(name)
         return tuple(Stage(name, tuple(parameters)) for name, parameters in stages.items())
+
+    def stage_map(self, output: Tensor, images: Tensor) -> Tensor:
+        """Returns the tokens of an encoder layer, without the class token, as a map ``(N, C, h, w)``."""
+        return tokens_to_map(output, prefix=1, image_size=(images.shape[2], images.shape[3]))
 
     def adapt_state_dict(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Prefixes torchvision's names with ``net.``, and resizes position embeddings to the image size."""

@@ -12,7 +12,7 @@ import torch
 from zoo.data.loading.augment import normalise
 from zoo.inference.predictor import PhotoPredictor, Prediction
 from zoo.models.build import Model, assemble
-from zoo.models.heatmap import Heatmap
+from zoo.models.heatmap import build_heatmap
 from zoo.models.offers import find_offers
 from zoo.models.precision import Precision, choose_device, choose_precision
 from zoo.models.runtime import float32_precision
@@ -54,8 +54,7 @@ class Predictor(PhotoPredictor):
         self.precision = precision
         self.runtime = f"torch, {precision.device}, {precision.name}"
         self.classifier: Classifier = classifier.eval().to(precision.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        backbone = self.classifier.backbone
-        self._heatmap = Heatmap(self.classifier.head, pooled_width=backbone.pooled_width, map_width=backbone.map_width)
+        self._heatmap = build_heatmap(self.classifier, preprocess.size)
 
     @torch.inference_mode()
     def probabilities(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
@@ -76,7 +75,7 @@ class Predictor(PhotoPredictor):
     def _run_network(self, images: Sequence[NDArray[np.uint8]]) -> tuple[Features, Tensor]:
         batch = torch.from_numpy(np.stack(images)).to(self.precision.device).permute(0, 3, 1, 2)
         with self._apply_precision():
-            features = self.classifier.backbone(normalise(batch, self.preprocess))
+            features = self.classifier.backbone.extract(normalise(batch, self.preprocess))
             return features, self.classifier.head(features)
 
     @contextmanager

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from zoo.errors import PluginError, WeightsError, ZooError
 from zoo.models.classifier import Classifier
-from zoo.models.features import image_size_error
+from zoo.models.features import image_size_error, measure_stages, random_features
 from zoo.models.weights import load_backbone, read_state_dict
 from zoo.plugins.contracts import Backbone, Features, Head
 from zoo.plugins.losses import Criterion
@@ -59,13 +59,21 @@ def build_backbone(
 
 
 def build_head(
-    offer: Offer[HeadSpec], backbone: Backbone, *, outputs: int, dropout: float, criterion: Criterion, options: Any
+    offer: Offer[HeadSpec],
+    backbone: Backbone,
+    *,
+    image_size: tuple[int, int],
+    outputs: int,
+    dropout: float,
+    criterion: Criterion,
+    options: Any,
 ) -> Head:
     """Builds a head for a backbone and checks its contract; torch's global generator initialises its weights.
 
     Args:
         offer: The head.
         backbone: The backbone whose features it takes.
+        image_size: (height, width) in pixels.
         outputs: Number of logits.
         dropout: Dropout probability of the head's input, 0 to 1.
         criterion: The loss.
@@ -75,6 +83,7 @@ def build_head(
         ConfigError: An option does not fit the features of the backbone.
         PluginError: The plugin failed or violates its contract.
     """
+    stages = measure_stages(backbone, image_size)
     request = HeadRequest(
         pooled_width=backbone.pooled_width,
         map_width=backbone.map_width,
@@ -82,18 +91,18 @@ def build_head(
         dropout=dropout,
         criterion=criterion,
         options=options,
+        stages=stages,
     )
     head = offer.call("building", offer.spec.build, request)
     if not isinstance(head, Head):
         raise PluginError(f"{offer.name}: build returned {type(head).__name__}, not a zoo.Head.")
-    _check_head(offer, head, backbone, outputs)
+    if unknown := [name for name in head.stages if name not in stages]:
+        raise PluginError(f"{offer.name}: the head reads the stage '{unknown[0]}', which has no feature map.")
+    _check_head(offer, head, random_features(backbone, [stages[name][0] for name in head.stages]), outputs)
     return head
 
 
-def _check_head(offer: Offer[HeadSpec], head: Head, backbone: Backbone, outputs: int) -> None:
-    generator = torch.Generator().manual_seed(0)  # leaves the global generator as it is
-    shapes = (2, backbone.pooled_width), (2, backbone.map_width, 3, 3)
-    features = Features(*(torch.randn(shape, generator=generator) for shape in shapes))
+def _check_head(offer: Offer[HeadSpec], head: Head, features: Features, outputs: int) -> None:
     with torch.no_grad(), _eval_mode(head):
         logits = offer.call("computing logits with", head, features)
         if not isinstance(logits, Tensor) or logits.shape != (2, outputs) or logits.dtype != torch.float32:
@@ -227,6 +236,7 @@ def assemble(
     head = build_head(
         offers.head,
         backbone,
+        image_size=preprocess.size,
         outputs=classes,
         dropout=config.dropout,
         criterion=Criterion(name=config.loss, label_smoothing=config.label_smoothing),

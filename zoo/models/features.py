@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 import torch
 
 from zoo.errors import ConfigError, PluginError
+from zoo.plugins.contracts import Features
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from torch import Tensor
 
     from zoo.plugins.contracts import Backbone
@@ -83,6 +86,61 @@ def measure_widths(backbone: Backbone, image_size: tuple[int, int], *, owner: st
             "not (N, D) and (N, C, h, w)."
         )
     return pooled.shape[1], feature_map.shape[1]
+
+
+@torch.no_grad()
+def measure_stages(backbone: Backbone, image_size: tuple[int, int]) -> Mapping[str, tuple[int, int, int]]:
+    """Returns the shapes (C, h, w) of the maps of a backbone's stages, from input to output, by the name of the stage.
+
+    They are measured with one black image. Stages whose output is no map are left out.
+
+    Args:
+        backbone: The network; its mode does not change.
+        image_size: (height, width) in pixels.
+    """
+    images = torch.zeros(1, 3, *image_size, device=next(backbone.parameters()).device)
+    outputs: dict[str, object] = {}
+    training, modules = backbone.training, backbone.stage_modules()
+    hooks = [
+        module.register_forward_hook(lambda _, __, output, name=name: outputs.__setitem__(name, output))
+        for name, module in modules.items()
+    ]
+    try:
+        backbone.eval()(images)
+    finally:
+        backbone.train(training)
+        for hook in hooks:
+            hook.remove()
+    shapes = {}
+    for name in modules:
+        stage_map = _try_map(backbone, outputs.get(name), images)
+        if stage_map is not None:
+            shapes[name] = (stage_map.shape[1], stage_map.shape[2], stage_map.shape[3])
+    return shapes
+
+
+def random_features(backbone: Backbone, widths: Iterable[int], *, images: int = 2) -> Features:
+    """Returns normally distributed features, on the CPU, always the same; every map has 3 x 3 positions.
+
+    Args:
+        backbone: Has the widths of pooled features and map.
+        widths: The widths of the maps of the stages that a head reads.
+        images: Number of images.
+    """
+    generator = torch.Generator().manual_seed(0)  # leaves the global generator as it is
+    pooled = torch.randn(images, backbone.pooled_width, generator=generator)
+    maps = [torch.randn(images, width, 3, 3, generator=generator) for width in (backbone.map_width, *widths)]
+    return Features(pooled, maps[0], tuple(maps[1:]))
+
+
+def _try_map(backbone: Backbone, output: object, images: Tensor) -> Tensor | None:
+    if not isinstance(output, torch.Tensor):
+        return None
+    try:
+        stage_map = backbone.stage_map(output, images)
+    except PluginError:
+        return None
+    return stage_map if stage_map.ndim == 4 and min(stage_map.shape[2:]) > 1 else None
 
 
 def image_size_error(owner: str, image_size: tuple[int, int], error: Exception, *, hint: str) -> ConfigError:

@@ -197,12 +197,13 @@ class Head(nn.Module, ABC):
         """Maps the result of `pool` to logits ``(N, outputs)``: ``forward(features)`` is ``classify(pool(features))``."""
         return self.forward(pooled)
 
-    def calibrate(self, pooled: Any) -> None:
-        """Sets what the head takes from the training photos before it is fitted, such as means of features.
+    @property
+    def output_layer(self) -> nn.Linear | None:
+        """The linear layer that is all of `classify` in eval mode, or None.
 
-        Args:
-            pooled: The result of `pool` for all training photos. The default ignores it.
+        Fitting such a head on frozen features is a convex problem, which is solved faster if this is known.
         """
+        return None
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Returns the mean loss of a batch, a scalar.

@@ -6,8 +6,8 @@ request when it needs the object. Heavy imports belong inside that callable.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -140,6 +140,8 @@ class HeadRequest:
         dropout: Dropout probability of the head's input, 0 to 1.
         criterion: The loss that the configuration selects.
         options: An instance of `HeadSpec.options`.
+        stages: The shapes (C, h, w) of the maps that the backbone's stages offer, from input to output, by name; the
+            head names those that it reads in `Head.stages`.
     """
 
     pooled_width: int
@@ -148,6 +150,7 @@ class HeadRequest:
     dropout: float
     criterion: Criterion
     options: Any
+    stages: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,9 +159,12 @@ class HeadSpec(Spec):
 
     Attributes:
         build: Returns the module, newly initialised, in train mode, on the CPU, in float32.
+        candidates: Values of options, from which a linear probe chooses by cross-validation unless the user sets one of
+            these options.
     """
 
     build: Callable[[HeadRequest], Head] | str
+    candidates: tuple[Mapping[str, Any], ...] = ()
 
 
 class Sample(NamedTuple):

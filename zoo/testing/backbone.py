@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from zoo.models.features import measure_stages
 from zoo.plugins.calls import resolve_callable
 from zoo.plugins.contracts import Backbone, Features, Stage
 from zoo.plugins.specs import BackboneCard, BackboneRequest, BackboneSpec
@@ -48,6 +49,7 @@ def check_backbone(
         _check_gradients(contract, backbone, stages, images)
         _check_freezing(contract, backbone, stages, images)
         _check_inference(contract, backbone, images)
+        _check_stage_maps(contract, backbone, images)
         _check_saving(contract, backbone, _build(contract, spec, request), images)
 
 
@@ -127,7 +129,8 @@ def _forward(contract: Contract, backbone: Backbone, images: Tensor) -> Features
         f"features.map must be (N, map_width, h, w), here ({len(images)}, {backbone.map_width}, h, w); "
         f"it is {tuple(features.map.shape)}",
     )
-    for name, tensor in features._asdict().items():
+    for name in ("pooled", "map"):
+        tensor = getattr(features, name)
         contract.require(tensor.dtype == torch.float32, f"features.{name} must be float32, not {tensor.dtype}")
         contract.require(bool(tensor.isfinite().all()), f"features.{name} must be finite for normalised images")
     return features
@@ -153,7 +156,7 @@ def _check_inference(contract: Contract, backbone: Backbone, images: Tensor) -> 
         all_at_once = _forward(contract, backbone, images)
         again = _forward(contract, backbone, images)
         alone = _forward(contract, backbone, images[1:2])
-    for name in Features._fields:
+    for name in ("pooled", "map"):
         batch = getattr(all_at_once, name)
         contract.require(
             is_close(getattr(again, name), batch), f"features.{name} must be the same every time in eval mode"
@@ -164,12 +167,35 @@ def _check_inference(contract: Contract, backbone: Backbone, images: Tensor) -> 
         )
 
 
+def _check_stage_maps(contract: Contract, backbone: Backbone, images: Tensor) -> None:
+    with contract.calling("stage_modules() and stage_map()"):
+        shapes = measure_stages(backbone, (images.shape[2], images.shape[3]))
+    names = {stage.name for stage in backbone.stages()}
+    contract.require(
+        names.issuperset(backbone.stage_modules()), "stage_modules() must name stages, as stages() names them"
+    )
+    backbone.tapped_stages = tuple(shapes)
+    backbone.eval()
+    with torch.no_grad(), contract.calling("extract()"):
+        batch, alone = backbone.extract(images), backbone.extract(images[1:2])
+    for name, stage_map, one in zip(shapes, batch.stages, alone.stages, strict=True):
+        contract.require(
+            stage_map.shape == (len(images), *shapes[name]),
+            f"the map of the stage '{name}' must be (N, C, h, w), here {(len(images), *shapes[name])}; "
+            f"it is {tuple(stage_map.shape)}",
+        )
+        contract.require(
+            is_close(one, stage_map[1:2]), f"the map of the stage '{name}' must not depend on the batch in eval mode"
+        )
+    backbone.tapped_stages = ()
+
+
 def _backward(contract: Contract, backbone: Backbone, images: Tensor) -> None:
     backbone.train()
     backbone.zero_grad(set_to_none=True)
     features = _forward(contract, backbone, images)
     # Random weights, because the plain sum of layer-normalised features is constant and has no gradient.
-    score = sum((tensor * torch.randn_like(tensor)).sum() for tensor in features)
+    score = sum((tensor * torch.randn_like(tensor)).sum() for tensor in (features.pooled, features.map))
     with contract.calling("the backward pass"):
         torch.as_tensor(score).backward()
 

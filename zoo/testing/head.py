@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 BATCH = 4
 # Different, to detect a head that confuses the two.
 POOLED_WIDTH, MAP_WIDTH = 48, 32
+STAGES = {"first": (8, 12, 8), "second": (16, 6, 4), "third": (24, 6, 4), "last": (MAP_WIDTH, 3, 2)}
 
 
 def check_head(spec: HeadSpec, *, options: Mapping[str, Any] | None = None) -> None:
@@ -36,15 +37,19 @@ def check_head(spec: HeadSpec, *, options: Mapping[str, Any] | None = None) -> N
     contract = Contract(f"head {spec.name}")
     instance = check_options(contract, spec.options, options or {})
     with seeded():
-        features = Features(torch.randn(BATCH, POOLED_WIDTH), torch.randn(BATCH, MAP_WIDTH, 3, 2))
         for outputs in (2, 3, 11):
-            _logits(contract, _build(contract, spec, instance, outputs=outputs), features, outputs)
-        for variant in _variants(instance):
-            _logits(contract, _build(contract, spec, variant), features, 3)
+            head = _build(contract, spec, instance, outputs=outputs)
+            _logits(contract, head, _features(head), outputs)
+        for variant in (*_variants(instance), *_candidates(contract, spec)):
+            head = _build(contract, spec, variant)
+            _logits(contract, head, _features(head), 3)
+            _check_parts(contract, head, _features(head))
+        features = _features(_build(contract, spec, instance))
         for loss in LOSSES:
             _check_loss(contract, _build(contract, spec, instance, criterion=Criterion(name=loss)), features)
         head = _build(contract, spec, instance)
         perturb(head)
+        _check_parts(contract, head, features)
         _check_gradient(contract, head, features)
         _check_inference(contract, head, features)
         _check_saving(contract, head, _build(contract, spec, instance), features)
@@ -67,12 +72,40 @@ def _build(
         dropout=dropout,
         criterion=criterion or Criterion(),
         options=options,
+        stages=STAGES,
     )
     with contract.calling(f"build({request})"):
         head = resolve_callable(spec.build)(request)
     contract.require(isinstance(head, Head), f"build() must return a zoo.Head, not {type(head).__name__}")
     contract.require(head.criterion == request.criterion, "build() must pass request.criterion on to zoo.Head.__init__")
+    unknown = [name for name in head.stages if name not in STAGES]
+    contract.require(not unknown, f"stages must name stages of request.stages; unknown: {unknown}")
     return head
+
+
+def _features(head: Head) -> Features:
+    maps = tuple(torch.randn(BATCH, *STAGES[name]) for name in head.stages)
+    return Features(torch.randn(BATCH, POOLED_WIDTH), torch.randn(BATCH, *STAGES["last"]), maps)
+
+
+def _candidates(contract: Contract, spec: HeadSpec) -> list[Any]:
+    return [check_options(contract, spec.options, values) for values in spec.candidates]
+
+
+def _check_parts(contract: Contract, head: Head, features: Features) -> None:
+    """Checks that pooling and classifying in two steps is the same as in one."""
+    head.eval()
+    with torch.no_grad():
+        logits = head(features)
+        with contract.calling("pool() and classify()"):
+            pooled = head.pool(features)
+            parts = head.classify(pooled)
+        contract.require(is_close(parts, logits), "classify(pool(features)) must be forward(features)")
+        if head.output_layer is not None:
+            contract.require(
+                is_close(head.output_layer(pooled), logits), "output_layer must be all of classify() in eval mode"
+            )
+    head.train()
 
 
 def _variants(options: Any) -> list[Any]:
@@ -120,9 +153,10 @@ def _check_loss(contract: Contract, head: Head, features: Features) -> None:
 
 
 def _check_gradient(contract: Contract, head: Head, features: Features) -> None:
-    leaves = Features(*(tensor.clone().requires_grad_() for tensor in features))
+    leaves = [tensor.clone().requires_grad_() for tensor in (features.pooled, features.map, *features.stages)]
     with contract.calling("the backward pass of its loss"):
-        head.loss(head(leaves), torch.arange(BATCH) % 3).backward()
+        logits = head(Features(leaves[0], leaves[1], tuple(leaves[2:])))
+        head.loss(logits, torch.arange(BATCH) % 3).backward()
     reached = [leaf.grad is not None and bool(leaf.grad.any()) for leaf in leaves]
     contract.require(any(reached), "the gradient of its loss must reach the features, or the backbone cannot learn")
     missed = [name for name, p in head.named_parameters() if p.requires_grad and p.grad is None]
@@ -134,7 +168,8 @@ def _check_inference(contract: Contract, head: Head, features: Features) -> None
     with torch.no_grad():
         logits = _logits(contract, head, features, 3)
         again = _logits(contract, head, features, 3)
-        alone = _logits(contract, head, Features(features.pooled[1:2], features.map[1:2]), 3)
+        one = Features(features.pooled[1:2], features.map[1:2], tuple(each[1:2] for each in features.stages))
+        alone = _logits(contract, head, one, 3)
     contract.require(is_close(again, logits), "logits must be the same every time in eval mode")
     contract.require(
         is_close(alone, logits[1:2]), "logits of an image must not depend on the other images in eval mode"

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from zoo.errors import ExportError
-from zoo.models.heatmap import Heatmap
+from zoo.models.heatmap import build_heatmap
 from zoo_export.graph.converters import describe_error, silence
 from zoo_export.model_card import OUTPUTS, TENSOR
 
@@ -30,19 +30,19 @@ class ExportableClassifier(nn.Module):
 
     Args:
         classifier: The trained classifier; switched to eval mode.
+        image_size: (height, width) in pixels.
     """
 
-    def __init__(self, classifier: Classifier) -> None:
+    def __init__(self, classifier: Classifier, image_size: tuple[int, int]) -> None:
         super().__init__()
         classifier.eval()
-        backbone = classifier.backbone
-        self.backbone, self.head = backbone, classifier.head
-        self.heatmap = Heatmap(self.head, pooled_width=backbone.pooled_width, map_width=backbone.map_width)
+        self.backbone, self.head = classifier.backbone, classifier.head
+        self.heatmap = build_heatmap(classifier, image_size)
         self.eval()
 
     def forward(self, tensor: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Maps normalised ``(N, 3, H, W)`` to probabilities and logits ``(N, classes)``, and heat map ``(N, h, w)``."""
-        features = self.backbone(tensor)
+        features = self.backbone.extract(tensor)
         logits = self.head(features).float()
         return self.head.probabilities(logits), logits, self.heatmap(features, logits)
 

@@ -85,7 +85,7 @@ def export_onnx(
 
     classifier = rebuild_model(run, registry).classifier.eval()
     observer(Work(what="convert the network to ONNX", done=0, total=None))
-    network = to_onnx(ExportableClassifier(classifier), size=run.preprocess.size, opset=opset)
+    network = to_onnx(ExportableClassifier(classifier, run.preprocess.size), size=run.preprocess.size, opset=opset)
     card = build_card(run, classifier, input=input, opset=opset)
     if verify:
         from zoo_export.validation.parity import compare, onnx_backends, with_report

@@ -58,7 +58,7 @@ def export_pt2(
     )
     classifier = rebuild_model(run, registry).classifier.eval()
     observer(Work(what="export the network", done=0, total=None))
-    program = _trace(ExportableClassifier(classifier), run.preprocess.size)
+    program = _trace(ExportableClassifier(classifier, run.preprocess.size), run.preprocess.size)
     card = build_card(run, classifier, input="tensor", opset=0)
     if verify:
         backend = _load_backend(_serialise(program, card))

@@ -26,7 +26,7 @@ def make_request(**values):
 def make_exportable(backbone=None, **values):
     backbone = backbone or SmallBackbone(dropout=0.4)
     return ExportableClassifier(
-        Classifier(backbone.train(), SmallHead(make_request(map_width=backbone.map_width, **values)))
+        Classifier(backbone.train(), SmallHead(make_request(map_width=backbone.map_width, **values))), SIZE
     )
 
 
