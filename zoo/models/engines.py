@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.models.measurements import machine_key, read_cached, write_cached
+from zoo.models.nested import flatten_tensors, map_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -183,7 +184,7 @@ class Session:
     def __call__(self, images: Tensor) -> Any:
         """Maps images ``(N, 3, H, W)`` float32 on the CPU to what the network returns."""
         values = iter(self._session.run(None, {_INPUT: images.contiguous().numpy()}))
-        return _refill(self._form, values)
+        return map_tensors(lambda _: torch.from_numpy(next(values)), self._form)
 
 
 def export_session(network: nn.Module, image_size: tuple[int, int]) -> Session:
@@ -206,7 +207,7 @@ def export_session(network: nn.Module, image_size: tuple[int, int]) -> Session:
         raise UnsupportedError(f"{error.name} is not installed") from error
     except Exception as error:  # of the exporter, which runs the code of the network, and of ONNX Runtime
         raise UnsupportedError(str(error).strip().partition("\n")[0] or type(error).__name__) from error
-    for one, other in zip(_flatten(expected), _flatten(actual), strict=True):
+    for one, other in zip(flatten_tensors(expected), flatten_tensors(actual), strict=True):
         difference = float((one.float() - other.float()).abs().max()) if one.shape == other.shape else float("inf")
         if not difference <= TOLERANCE * float(one.abs().max()):  # also for NaN
             raise UnsupportedError(f"its output differs from torch's by {difference:.2g}")
@@ -240,19 +241,7 @@ class _Flattened(nn.Module):
         self.network = network
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        return tuple(_flatten(self.network(images)))
-
-
-def _flatten(output: Any) -> list[Tensor]:
-    return [output] if isinstance(output, Tensor) else [tensor for part in output for tensor in _flatten(part)]
-
-
-def _refill(form: Any, values: Iterator[Any]) -> Any:
-    """Returns arrays as tensors, in the tuples and named tuples of `form`."""
-    if isinstance(form, Tensor):
-        return torch.from_numpy(next(values))
-    parts = [_refill(part, values) for part in form]
-    return tuple(parts) if type(form) is tuple else type(form)(*parts)
+        return tuple(flatten_tensors(self.network(images)))
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from torch import Tensor, fx, nn
 
 from zoo.models.classifier import Classifier, set_training
 from zoo.models.fold_bn import fold_batch_norm
+from zoo.models.nested import flatten_tensors
 from zoo.models.tracing import EXAMPLE, Tracer, UntraceableError, get_attribute
 
 if TYPE_CHECKING:
@@ -279,14 +280,10 @@ def _verify(split: FrozenSplit, backbone: Backbone, images: Tensor, tolerance: f
     expected = backbone.extract(images)
     torch.manual_seed(0)
     actual = split.run_trainable(backbone, split.run_frozen(images))
-    for one, other in zip(_flatten(expected), _flatten(actual), strict=True):
+    for one, other in zip(flatten_tensors(expected), flatten_tensors(actual), strict=True):
         close = one.shape == other.shape and float((one - other).abs().max()) <= tolerance * float(one.abs().max())
         if not close:  # also for NaN
             raise UntraceableError("its features change when it is split")
-
-
-def _flatten(features: Features) -> tuple[Tensor, ...]:
-    return (features.pooled, features.map, *features.stages)
 
 
 def _equal(one: Any, other: Any) -> bool:

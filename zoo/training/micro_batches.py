@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from zoo.errors import TrainingError
+from zoo.models.nested import map_tensors
 from zoo.training.memory_errors import is_out_of_memory
 
 if TYPE_CHECKING:
@@ -24,14 +25,6 @@ def select(images: Any, where: slice | Tensor) -> Any:
 def concatenate(parts: list[Any]) -> Any:
     """Returns images or features that were computed in parts, concatenated along the first dimension."""
     return parts[0] if len(parts) == 1 else map_tensors(lambda *tensors: torch.cat(tensors), *parts)
-
-
-def map_tensors(function: Callable[..., Tensor], first: Any, *others: Any) -> Any:
-    """Applies a function to the tensors of values of one form: tensors, or tuples and named tuples of such values."""
-    if isinstance(first, Tensor):
-        return function(first, *others)
-    results = [map_tensors(function, *each) for each in zip(first, *others, strict=True)]
-    return tuple(results) if type(first) is tuple else type(first)(*results)
 
 
 class Attempt:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from zoo.data.loading.pipeline import to_device
-from zoo.training.micro_batches import map_tensors, select
+from zoo.models.nested import map_tensors
+from zoo.training.micro_batches import select
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

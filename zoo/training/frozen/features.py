@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -10,27 +10,58 @@ from torch import Tensor, nn
 from zoo.data.loading.augment_params import make_generator
 from zoo.data.loading.loader import Batch, split_steps
 from zoo.errors import TrainingError
-from zoo.plugins.contracts import Backbone, Features, Head
+from zoo.models.features import measure_stages, random_features
+from zoo.models.nested import flatten_tensors, map_tensors
+from zoo.plugins.contracts import Backbone, Head
 from zoo.training.distributed.process_group import SINGLE_PROCESS
 from zoo.training.forward import in_micro_batches
-from zoo.training.micro_batches import MicroBatches, select
+from zoo.training.micro_batches import MicroBatches, concatenate, select
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from zoo.models.precision import Precision
+    from zoo.plugins.contracts import Features
     from zoo.training.distributed.process_group import ProcessGroup
 
 
+class PooledBackbone(nn.Module):
+    """A backbone with the poolings of heads: it returns what is cached of an image for each of the heads.
+
+    Args:
+        backbone: The backbone, in eval mode. It is asked for the stages of the heads from now on.
+        heads: The heads. The map is cached only for those that use it: it is many times as large as pooled features.
+        image_size: (height, width) in pixels.
+    """
+
+    def __init__(self, backbone: Backbone, heads: Sequence[Head], *, image_size: tuple[int, int]) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.heads = nn.ModuleList(heads)
+        self._uses_map = [uses_map(head, backbone, image_size=image_size) for head in heads]
+        backbone.tapped_stages = tuple(dict.fromkeys(name for head in heads for name in head.stages))
+
+    def forward(self, images: Tensor) -> tuple[Any, ...]:
+        """Maps normalised images ``(N, 3, H, W)`` float32 to the result of `Head.pool` for each head."""
+        features = self.backbone.extract(images)
+        maps = dict(zip(self.backbone.tapped_stages, features.stages, strict=True))
+        pooled = []
+        for head, keeps_map in zip(self.heads, self._uses_map, strict=True):
+            map_ = features.map if keeps_map else features.map[:, :, :0, :0]
+            own = features._replace(map=map_, stages=tuple(maps[name] for name in head.stages))  # type: ignore[union-attr]
+            pooled.append(head.pool(own))  # type: ignore[operator]
+        return tuple(pooled)
+
+
 class FeatureBatches:
-    """The features of every image of a split, in batches whose `images` are `Features`.
+    """What a head caches of every image of a split, in batches whose `images` are the result of `Head.pool`.
 
     Attributes:
-        features: The features of all images; the map is empty (``(N, C, 0, 0)``) if the head does not use it.
+        features: A tensor ``(N, ...)``, or a named tuple of such tensors.
         labels: int64 ``(N,)``.
     """
 
-    def __init__(self, features: Features, labels: Tensor, *, batch_size: int, seed: int) -> None:
+    def __init__(self, features: Any, labels: Tensor, *, batch_size: int, seed: int) -> None:
         self.features = features
         self.labels = labels
         self.batch_size = batch_size
@@ -68,60 +99,60 @@ class HeadOnFeatures(nn.Module):
         super().__init__()
         self.head = head
 
-    def forward(self, features: Features) -> Tensor:
-        """Maps features to logits ``(N, classes)``."""
-        logits: Tensor = self.head(features)
-        return logits
+    def forward(self, pooled: Any) -> Tensor:
+        """Maps the result of `Head.pool` to logits ``(N, classes)``."""
+        return self.head.classify(pooled)
 
 
 @torch.no_grad()
 def extract_features(
-    backbone: Backbone,
-    head: Head,
+    network: Callable[[Tensor], Any],
     batches: Iterable[Batch],
     *,
     precision: Precision,
-    batch_size: int,
-    seed: int,
     progress: Callable[[int], None],
     micro_batches: MicroBatches | None = None,
     processes: ProcessGroup = SINGLE_PROCESS,
-) -> FeatureBatches:
-    """Runs a frozen backbone once over all batches and caches the features that the head uses.
+) -> tuple[Any, Tensor]:
+    """Runs a frozen network once over all batches and caches its output.
 
     Args:
-        backbone: The backbone; it is put into eval mode.
-        head: The head. Only if it uses the map is the map cached: it is many times as large as the pooled features.
+        network: Maps images to a tensor ``(N, ...)`` or to nested tuples of such tensors: a `PooledBackbone`.
         batches: Batches of images.
-        precision: The precision of the forward pass. Pooled features are cached in float32, the map unchanged in type.
-        batch_size: Size of the batches of features.
-        seed: Seeds their order.
+        precision: The precision of the forward pass. Vectors are cached in float32, maps unchanged in type.
         progress: Called with the number of images done.
         micro_batches: How many images the network processes at a time; halved when memory runs out.
         processes: The processes that share the images; each caches the features of all.
+
+    Returns:
+        The output for all images, and their labels, int64 ``(N,)``.
 
     Raises:
         TrainingError: Memory is too small for a single image, or features are not finite.
     """
     micro_batches = micro_batches or MicroBatches()
-    backbone.eval()
-    cache_map = uses_map(head, backbone)
-    pooled, maps, labels, done = [], [], [], 0
+    outputs, labels, done = [], [], 0
     for batch in batches:
-        features = in_micro_batches(backbone, batch, precision, micro_batches)
-        pooled.append(features.pooled.float())
-        maps.append(features.map if cache_map else features.map[:, :, :0, :0])
+        output = in_micro_batches(network, batch, precision, micro_batches)
+        outputs.append(map_tensors(lambda tensor: tensor.float() if tensor.ndim == 2 else tensor, output))
         labels.append(batch.labels)
         done += len(batch.labels)
         progress(done)
-    device = precision.device
-    features = Features(processes.all_gather_rows(pooled).to(device), processes.all_gather_rows(maps).to(device))
+    features = _gather(outputs, processes, precision.device)
     _check_finite(features)
-    return FeatureBatches(features, processes.all_gather_rows(labels).to(device), batch_size=batch_size, seed=seed)
+    return features, processes.all_gather_rows(labels).to(precision.device)
 
 
-def _check_finite(features: Features) -> None:
-    finite = torch.stack([each.flatten(1).isfinite().all(dim=1) for each in (features.pooled, features.map)]).all(dim=0)
+def _gather(outputs: list[Any], processes: ProcessGroup, device: torch.device) -> Any:
+    if processes.is_single:
+        return concatenate(outputs)
+    mine = map_tensors(Tensor.cpu, concatenate(outputs)) if outputs else None  # there may be too few images for all
+    gathered = [part for part in processes.all_gather(mine) if part is not None]
+    return map_tensors(lambda tensor: tensor.to(device), concatenate(gathered))
+
+
+def _check_finite(features: Any) -> None:
+    finite = torch.stack([each.flatten(1).isfinite().all(dim=1) for each in flatten_tensors(features)]).all(dim=0)
     if not finite.all():
         raise TrainingError(
             f"The features of the backbone are not finite for {int((~finite).sum())} of {len(finite)} photos.",
@@ -130,12 +161,13 @@ def _check_finite(features: Features) -> None:
 
 
 @torch.no_grad()
-def uses_map(head: Head, backbone: Backbone) -> bool:
+def uses_map(head: Head, backbone: Backbone, *, image_size: tuple[int, int]) -> bool:
     """Returns whether a head uses `Features.map`: whether a map of NaN makes its logits NaN."""
-    device = next(backbone.parameters()).device
-    pooled = torch.zeros(2, backbone.pooled_width, device=device)
-    nan_map = torch.full((2, backbone.map_width, 2, 2), torch.nan, device=device)
+    shapes = measure_stages(backbone, image_size) if head.stages else {}
+    device = next((tensor.device for tensor in head.parameters()), torch.device("cpu"))
+    features = random_features(backbone, [shapes[name][0] for name in head.stages])
+    features = map_tensors(lambda tensor: tensor.to(device), features)
     training = head.training
-    logits = head.eval()(Features(pooled, nan_map))
+    logits = head.eval()(features._replace(map=torch.full_like(features.map, torch.nan)))
     head.train(training)
     return bool(logits.isnan().any())

@@ -1,0 +1,274 @@
+"""Fits heads to cached features, all photos at once: with L-BFGS or conjugate gradients, in float32.
+
+Minimises the mean loss + strength / 2 x the sum of squared weights (without biases), in units in which a feature has the
+variance 1. For a linear head and cross-entropy this is multinomial logistic regression, a convex problem. The number of
+evaluations is bounded, so that every fit ends in a result, and logits are computed block by block.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from zoo.errors import TrainingError
+from zoo.models.nested import flatten_tensors
+from zoo.training.micro_batches import select
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from zoo.plugins.contracts import Head
+
+FOLDS = 5
+_MAX_EVALUATIONS, _MIN_EVALUATIONS = 300, 30
+_MAX_WORK = 1e13  # multiplications of one fit: about two minutes on two cores
+_BLOCK = 2**24  # numbers computed at a time: 64 MiB
+_CROSS_VALIDATED = 4000  # photos at most: more do not change the choice
+_HISTORY = 10  # steps from which L-BFGS estimates the curvature
+_GRADIENT_TOLERANCE, _LOSS_TOLERANCE = 1e-5, 1e-7
+_CONSTANT = 1e-6  # the standard deviation of a constant feature, as a share of the largest
+
+
+def fit_head(
+    head: Head,
+    pooled: Any,
+    labels: Tensor,
+    *,
+    solver: str,
+    strength: float,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> float:
+    """Fits a head in place, from its present weights and without dropout; returns the minimum.
+
+    Args:
+        head: The head, on the device of the features.
+        pooled: The result of `Head.pool` for all photos.
+        labels: int64 ``(N,)``.
+        solver: ``"lbfgs"`` or ``"cg"``.
+        strength: Strength of the L2 penalty.
+        progress: Called with the number of evaluations so far, and with the most that there can be.
+
+    Raises:
+        TrainingError: The minimum is not finite.
+    """
+    training = head.training
+    problem = _LinearProblem(head.eval(), pooled, labels) if head.output_layer else _Problem(head.eval(), pooled, labels)
+    minimum = _minimise(problem, solver=solver, strength=strength, progress=progress)
+    problem.finish()
+    head.train(training)
+    if not math.isfinite(minimum):
+        raise TrainingError(
+            f"The solver '{solver}' ended with a loss of {minimum}.", hint="Raise --weight-decay, or use adamw."
+        )
+    return minimum
+
+
+def cross_validate(
+    head: Head, pooled: Tensor, labels: Tensor, strengths: Sequence[float], *, seed: int
+) -> dict[float, float]:
+    """Returns the mean validation loss of a head with a linear output layer, for several strengths of the penalty.
+
+    Every photo is in the validation part of one of five folds, which are stratified by class; all folds are fitted at
+    once. Of many photos, only some are used.
+
+    Args:
+        head: The head, on the device of the features; not changed.
+        pooled: The result of `Head.pool` for all photos.
+        labels: int64 ``(N,)``.
+        strengths: Strengths of the penalty. Each fit starts from the one before, so the strongest is best first.
+        seed: Seeds the folds.
+    """
+    training = head.training
+    order = torch.from_numpy(np.random.default_rng(seed).permutation(len(labels)))[:_CROSS_VALIDATED].to(labels.device)
+    pooled, labels = pooled[order], labels[order]
+    folds = _stratify(labels)
+    problem = _LinearProblem(head.eval(), pooled, labels, folds=folds)
+    losses = {}
+    for strength in strengths:
+        _minimise(problem, solver="lbfgs", strength=strength)
+        losses[strength] = problem.validation_loss()
+    head.train(training)
+    return losses
+
+
+def _stratify(labels: Tensor) -> Tensor:
+    """Returns the fold of each photo; the photos of each class are spread evenly over the folds."""
+    folds = torch.empty_like(labels)
+    start = 0
+    for label in labels.unique():
+        places = (labels == label).nonzero()[:, 0]
+        folds[places] = (torch.arange(len(places), device=labels.device) + start) % FOLDS
+        start += len(places)  # so that the folds have the same size
+    return folds
+
+
+class _Problem:
+    """A head with its features: the loss of all photos as a function of the trainable weights."""
+
+    def __init__(self, head: Head, pooled: Any, labels: Tensor) -> None:
+        self.head = head
+        self.labels = labels
+        self.parameters = [parameter for parameter in head.parameters() if parameter.requires_grad]
+        self._pooled = pooled
+        vectors = flatten_tensors(pooled)[0]
+        self.scale = float(vectors.var(dim=0, correction=0).mean())  # makes the strength independent of that of features
+        self._width = max(1, sum(tensor[0].numel() for tensor in flatten_tensors(pooled)))
+
+    @property
+    def work(self) -> float:
+        """Multiplications of one evaluation, roughly."""
+        return 3.0 * len(self.labels) * sum(parameter.numel() for parameter in self.parameters)
+
+    def evaluate(self, strength: float) -> float:
+        """Returns the objective, and adds its gradient to the parameters."""
+        total = torch.zeros((), device=self.labels.device)
+        for block in self._blocks():
+            loss = self._loss(block)
+            loss.backward()
+            total += loss.detach()
+        penalty = sum(parameter.square().sum() for parameter in self.parameters if parameter.ndim > 1)
+        penalty = strength * self.scale / 2 * torch.as_tensor(penalty)
+        if penalty.requires_grad:
+            penalty.backward()
+        return float(total + penalty.detach())
+
+    def finish(self) -> None:
+        """Stores the solution in the head."""
+
+    def _loss(self, block: slice) -> Tensor:
+        logits = self.head.classify(select(self._pooled, block))
+        return self.head.loss(logits, self.labels[block]) * (len(logits) / len(self.labels))
+
+    def _blocks(self) -> Iterator[slice]:
+        rows = max(1, _BLOCK // self._width)
+        return (slice(start, start + rows) for start in range(0, len(self.labels), rows))
+
+
+class _LinearProblem(_Problem):
+    """Linear output layers on standardised features: one for all photos, or one for the training part of each fold.
+
+    Standardising makes the penalty treat all features alike, and the solver needs fewer steps. The solution is converted
+    to weights for the features as they are.
+    """
+
+    def __init__(self, head: Head, pooled: Tensor, labels: Tensor, *, folds: Tensor | None = None) -> None:
+        super().__init__(head, pooled, labels)
+        layer = head.output_layer
+        assert layer is not None
+        self._layer = layer
+        self.scale = 1.0
+        mean, std = pooled.mean(dim=0), pooled.std(dim=0, correction=0)
+        self._mean, self._std = mean, torch.where(std > _CONSTANT * std.max(), std, torch.ones_like(std))
+        self._pooled = (pooled - self._mean) / self._std
+        count = 1 if folds is None else FOLDS
+        weight = (layer.weight.detach() * self._std).T.repeat(1, count)
+        bias = (layer.bias.detach() + layer.weight.detach() @ self._mean).repeat(count)
+        if folds is not None:
+            weight, bias = torch.zeros_like(weight), torch.zeros_like(bias)
+        self.parameters = [nn.Parameter(weight.contiguous()), nn.Parameter(bias)]
+        self._trained = [None] if folds is None else [folds != fold for fold in range(count)]
+        self._width = max(pooled.shape[1], len(bias))
+        self._outputs = layer.out_features
+
+    def _loss(self, block: slice) -> Tensor:
+        logits, labels = self._logits(block), self.labels[block]
+        loss = torch.zeros((), device=labels.device)
+        for number, trained in enumerate(self._trained):
+            own = logits[:, number * self._outputs : (number + 1) * self._outputs]
+            where = slice(None) if trained is None else trained[block]
+            share = len(labels[where]) / int(len(self.labels) if trained is None else trained.sum())
+            if share:
+                loss = loss + self.head.loss(own[where], labels[where]) * share
+        return loss
+
+    def _logits(self, block: slice) -> Tensor:
+        weight, bias = self.parameters
+        return torch.addmm(bias, self._pooled[block], weight)
+
+    @torch.no_grad()
+    def validation_loss(self) -> float:
+        """Returns the mean loss of all photos, each by the fit of the fold that did not train on it."""
+        total = 0.0
+        for block in self._blocks():
+            logits, labels = self._logits(block), self.labels[block]
+            for number, trained in enumerate(self._trained):
+                own = logits[:, number * self._outputs : (number + 1) * self._outputs]
+                where = slice(None) if trained is None else ~trained[block]
+                if len(labels[where]):
+                    total += float(self.head.loss(own[where], labels[where])) * len(labels[where])
+        return total / len(self.labels)
+
+    @torch.no_grad()
+    def finish(self) -> None:
+        weight, bias = (parameter.detach() for parameter in self.parameters)
+        self._layer.weight.copy_((weight / self._std[:, None]).T)
+        self._layer.bias.copy_(bias - self._layer.weight @ self._mean)
+
+
+def _minimise(
+    problem: _Problem,
+    *,
+    solver: str,
+    strength: float,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> float:
+    """Minimises the objective of a problem, and returns the minimum."""
+    limit = int(min(_MAX_EVALUATIONS, max(_MIN_EVALUATIONS, _MAX_WORK / problem.work)))
+    parameters, done = problem.parameters, 0
+
+    def evaluate() -> float:
+        nonlocal done
+        done += 1
+        progress(min(done, limit), limit)
+        for parameter in parameters:
+            parameter.grad = None
+        value = problem.evaluate(strength)
+        for parameter in parameters:
+            parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        return value
+
+    if solver == "lbfgs":
+        optimizer = torch.optim.LBFGS(
+            parameters,
+            max_iter=limit,
+            max_eval=limit,
+            tolerance_grad=_GRADIENT_TOLERANCE,
+            tolerance_change=_LOSS_TOLERANCE,
+            history_size=_HISTORY,
+            line_search_fn="strong_wolfe",
+        )
+        optimizer.step(evaluate)  # type: ignore[arg-type]
+    else:
+        _conjugate_gradients(parameters, evaluate, limit)
+    minimum = evaluate()
+    for parameter in parameters:
+        parameter.grad = None
+    progress(limit, limit)
+    return minimum
+
+
+def _conjugate_gradients(parameters: list[nn.Parameter], evaluate: Callable[[], float], limit: int) -> None:
+    from scipy.optimize import minimize
+
+    def objective(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        _assign(parameters, flat)
+        value = evaluate()
+        gradients = [parameter.grad.flatten() for parameter in parameters if parameter.grad is not None]
+        return value, torch.cat(gradients).cpu().double().numpy()
+
+    start = torch.cat([parameter.detach().flatten() for parameter in parameters]).cpu().double().numpy()
+    options = {"maxiter": max(1, limit // 2), "gtol": _GRADIENT_TOLERANCE}  # about two evaluations an iteration
+    _assign(parameters, minimize(objective, start, method="CG", jac=True, options=options).x)
+
+
+@torch.no_grad()
+def _assign(parameters: list[nn.Parameter], flat: NDArray[np.float64]) -> None:
+    sizes = [parameter.numel() for parameter in parameters]
+    for parameter, values in zip(parameters, torch.from_numpy(flat).split(sizes), strict=True):
+        parameter.copy_(values.view_as(parameter))
