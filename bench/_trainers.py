@@ -140,7 +140,8 @@ def train_zoo(
     """
     task = ["--data", str(data), "--seed", str(seed), "--runs", str(folder), "--json"]
     done = run_process(zoo_command("finetune", *options, *task), environment)
-    finished = json.loads(done.pop("output").splitlines()[-1])
+    events = [json.loads(line) for line in done.pop("output").splitlines()]
+    finished = next(event for event in reversed(events) if event["event"] == "Finished")
     run, file = Path(finished["path"]), folder / "predictions.csv"
     predict = zoo_command("predict", str(run), str(data / "test"), "--csv", str(file), "--quiet")
     run_process(predict, environment, allowed=1)  # 1: it skipped photos that it cannot read

@@ -45,6 +45,7 @@ NAME = "domains"
 _RESULTS = _project.ROOT / "bench" / "results" / NAME
 _HELD_OUT = 0.2  # of the training photos, to choose the plain loop's rate
 _SPEED = ("cpu", "cores", "gpu", "torch_capability", "limits")  # what times depend on
+_RATES = ("1e-3", "3e-3", "1e-2", "3e-2")
 _BUSY = 0.5  # load per core
 
 
@@ -209,10 +210,8 @@ def make_arguments(args: list[str] | None) -> argparse.Namespace:
     several: dict[str, Any] = {"action": "append", "default": []}
     add("--sets", type=Path, metavar="FOLDER", help="folder of data sets, or one data set; may be repeated", **several)
     add("--names", type=_split, help="comma-separated names of the sets to use, in this order (all)")
-    recipe = (
-        "options of zoo finetune, such as 'frozen=--freeze all', with a backbone, with 'auto' to name none, or with "
-    )
-    recipe += "that of --backbone; may be repeated ('default=')"
+    recipe = "options of zoo finetune ('frozen=--freeze all'), perhaps after a backbone, or after 'auto' to name none; "
+    recipe += "may be repeated ('default=')"
     add("--recipe", type=parse_recipe, metavar="NAME=[BACKBONE] [OPTIONS]", help=recipe, **several)
     project = "another checkout of this project, which the recipe NAME runs; may be repeated"
     add("--project", type=parse_project, metavar="NAME=FOLDER", help=project, **several)
@@ -226,9 +225,7 @@ def make_arguments(args: list[str] | None) -> argparse.Namespace:
     add("--peers", type=_split, default=[], help=f"comma-separated: {','.join(PEER_RECIPES)} (none)")
     add("--peer-seeds", type=int, default=1, help="seeds of the peers (1)")
     add("--best", action="store_true", help="run peers with the best settings for this processor")
-    add(
-        "--rates", type=_split, default=["1e-3", "3e-3", "1e-2", "3e-2"], help="of the plain loop (1e-3,3e-3,1e-2,3e-2)"
-    )
+    add("--rates", type=_split, default=list(_RATES), help=f"rates of the plain loop to try ({','.join(_RATES)})")
     add("--rate-set", help="the set on which the plain loop's rate is chosen (the first)")
     add("--python", type=Path, default=default_python(), help="interpreter with the peers (bench/.peers, or this one)")
     add("--time-limit", type=float, default=math.inf, metavar="MINUTES", help="start no run after that time")
@@ -243,7 +240,7 @@ def make_arguments(args: list[str] | None) -> argparse.Namespace:
 
 def _make_quick(arguments: argparse.Namespace) -> None:
     arguments.recipe = arguments.recipe or [parse_recipe("default="), parse_recipe("sgd=--optimizer sgd")]
-    arguments.backbone, arguments.weights, arguments.image_size, arguments.seeds = "timm/resnet10t", "none", 32, 2
+    arguments.backbone, arguments.weights, arguments.image_size, arguments.seeds = "timm/resnet10t", "none", 32, 1
     arguments.options = ["--epochs", "1", "--batch-size", "8", *arguments.options]
     arguments.rates = arguments.rates[:1]
     if not arguments.peers:

@@ -142,7 +142,7 @@ def test_domains(tmp_path):
     assert [(row["set"], row["trainer"]) for row in rows] == [
         (name, each) for name in ("few", "fewer") for each in trainers
     ]
-    assert [row["runs"] for row in rows] == [2, 2, 1] * 2
+    assert all(row["runs"] == 1 for row in rows)
     for row in rows:
         assert row["accuracy"] == pytest.approx(row["balanced"])  # the classes are equally large
         assert row["low"] is None if row["trainer"] == "default" else row["low"] <= row["minus default"] <= row["high"]
