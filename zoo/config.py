@@ -94,7 +94,14 @@ class FinetuneConfig:
     recipe: str = option(
         "default", help="Named set of values for all options not given: default, d2l.", group="Training"
     )
-    epochs: int = option(5, help="Passes over the training split.", minimum=1, group="Training")
+    epochs: int = option(4, help="Passes over the training split.", minimum=1, group="Training")
+    patience: int | None = option(
+        None,
+        help="Stop after this many epochs in a row whose validation loss is not lower by more than its standard error; "
+        "none: never. The recipe default: 1, unless --epochs is given.",
+        minimum=1,
+        group="Training",
+    )
     batch_size: int | Literal["auto"] = option(
         32,
         help="Images per step; auto: on a GPU, the largest batch that fits and leaves 50 steps per epoch, with the "
@@ -119,9 +126,10 @@ class FinetuneConfig:
         maximum=1,
         group="Training",
     )
-    weight_decay: float = option(
+    weight_decay: float | Literal["auto"] = option(
         0.05,
-        help="Weight decay; for lbfgs and cg, an L2 penalty in units of the features' variance.",
+        help="Weight decay; for lbfgs and cg, an L2 penalty in units of the features' variance; auto: for lbfgs and cg, "
+        "the strength of the lowest loss in cross-validation.",
         minimum=0,
         group="Training",
     )
@@ -160,6 +168,12 @@ class FinetuneConfig:
         help="Fit the head on the features of the frozen backbone before fine-tuning (Kumar et al. 2022).",
         group="Training",
     )
+    refit: bool = option(
+        True,
+        help="Fit the head of a probe that fine-tuning did not improve, or of --freeze all, once more at the end, on the "
+        "training and the validation photos.",
+        group="Training",
+    )
     ema: float | None = option(
         0.95,
         help="Decay of the moving average of the weights used for evaluation; none: no average.",
@@ -175,7 +189,14 @@ class FinetuneConfig:
         maximum=1,
         group="Augmentation",
     )
-    hflip: float = option(0.5, help="Probability of a horizontal flip.", minimum=0, maximum=1, group="Augmentation")
+    hflip: float | Literal["auto"] = option(
+        AUTO,
+        help="Probability of a horizontal flip; auto: 0.5, but 0 if the probe shows that mirrored photos have another "
+        "meaning, as signs and letters do.",
+        minimum=0,
+        maximum=1,
+        group="Augmentation",
+    )
     vflip: float = option(0.0, help="Probability of a vertical flip.", minimum=0, maximum=1, group="Augmentation")
     rotation: float = option(
         0.0, help="Maximum rotation in degrees, in either direction.", minimum=0, maximum=180, group="Augmentation"
@@ -265,6 +286,11 @@ class FinetuneConfig:
             raise ConfigError(
                 f"{OWNER}: option 'optimizer' is {self.optimizer!r}, a full-batch solver for the head alone.",
                 hint="Pass --freeze all, or choose another optimizer.",
+            )
+        if self.weight_decay == AUTO and self.optimizer not in SOLVERS:
+            raise ConfigError(
+                f"{OWNER}: option 'weight_decay' is 'auto' with the optimizer {self.optimizer!r}.",
+                hint="Pass a number; only lbfgs and cg choose it themselves.",
             )
         if self.weights == "none" and self.freeze == "all":
             raise ConfigError(

@@ -34,8 +34,17 @@ class Recipe:
 DEFAULT = Recipe(
     name="default",
     summary="Linear probing, then gentle fine-tuning of the upper stages: the best of those measured.",
-    from_scratch={"probe": False, "freeze": "none", "freeze_norm_stats": False, "lr": 1e-3, "ema": None},
-    frozen={"probe": False, "optimizer": "lbfgs", "weight_decay": 0.1, "epochs": 1},
+    values={"patience": 1},
+    from_scratch={
+        "probe": False,
+        "freeze": "none",
+        "freeze_norm_stats": False,
+        "lr": 1e-3,
+        "ema": None,
+        "epochs": 5,
+        "patience": None,
+    },
+    frozen={"probe": False, "optimizer": "lbfgs", "weight_decay": "auto", "epochs": 1},
 )
 
 # The fine-tuning section of Dive into Deep Learning, https://d2l.ai/chapter_computer-vision/fine-tuning.html.
@@ -94,4 +103,7 @@ def recipe_values(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
         )
     from_scratch = recipe.from_scratch if given.get("weights") == "none" else _EMPTY
     frozen = recipe.frozen if given.get("freeze") == "all" else _EMPTY
-    return {**recipe.values, **from_scratch, **frozen}
+    values = {**recipe.values, **from_scratch, **frozen}
+    if "epochs" in given and "patience" in values:  # who names a number of epochs wants that many
+        values["patience"] = None
+    return values

@@ -9,7 +9,9 @@ from zoo.plugins.options import option
 
 PoolingName = Literal["native", "avg", "max", "avgmax", "catavgmax"]
 ActivationName = Literal["relu", "gelu", "silu"]
-_POOLING_HELP = "native: the pooling of the backbone; the others pool the feature map; avgmax: mean of both; catavgmax: both"
+_POOLING_HELP = (
+    "native: the pooling of the backbone; the others pool the feature map; avgmax: mean of both; catavgmax: both"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,7 +27,7 @@ TOLERANCE = 1e-3
 _OPSET = 18
 _IMAGES = 8  # per batch of a measurement
 _ROUNDS = 2  # after one to warm up
-_MIN_SECONDS = 8.0  # of torch, below which nothing is measured: exporting takes 0.5 to 4 s
+_MIN_SECONDS = 4.0  # of torch, below which nothing is measured: exporting takes 0.5 to 4 s
 _MIN_GAIN = 0.9  # the largest share of torch's time, with the export, that is worth it
 _MAX_SPREAD = 1.5  # of the times of one engine, above which a measurement is not stored
 _INPUT = "images"
@@ -96,9 +96,7 @@ def _because(engine: Engine, reason: str) -> Engine:
     return Engine(name=engine.name, reason=reason, run=engine.run)
 
 
-def _choose(
-    network: nn.Module, *, images: int, image_size: tuple[int, int], precision: Precision, key: str
-) -> Engine:
+def _choose(network: nn.Module, *, images: int, image_size: tuple[int, int], precision: Precision, key: str) -> Engine:
     key = f"{machine_key(precision.device)} | engine for {key}, {precision.name}"
     stored = _read(key)
     example = torch.randn(_IMAGES, 3, *image_size, generator=torch.Generator().manual_seed(0))

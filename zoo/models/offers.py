@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from zoo.plugins.kinds import BACKBONE, HEAD
 from zoo.plugins.options import make_options
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from zoo.config import FinetuneConfig
     from zoo.plugins.registry import Offer, Registry
     from zoo.plugins.specs import BackboneSpec, HeadSpec
@@ -47,3 +49,13 @@ def find_offers(config: FinetuneConfig, registry: Registry) -> Offers:
         ),
         head_options=make_options(head.spec.options, config.head_options, owner=f"head {config.head}"),
     )
+
+
+def with_head_options(offers: Offers, options: Mapping[str, Any]) -> Offers:
+    """Returns the same backbone and head with other options of the head.
+
+    Raises:
+        ConfigError: One of the options is invalid.
+    """
+    head = offers.head
+    return replace(offers, head_options=make_options(head.spec.options, options, owner=f"head {head.spec.name}"))

@@ -81,6 +81,7 @@ class RunRecord:
         plugins: Versions of the plugins, by key (``"zoo-tinynet:tinynet"``).
         sources: Digests of the source code, by package.
         hardware: The device, the precision, and what was chosen automatically.
+        probe: The head options and the strength of the penalty that a probe chose, and what they were compared with.
         activation_cache: Which activations of the frozen stages were cached, and why others were not.
         results: The final metrics; empty while the run is unfinished.
         saved: ``epoch`` and ``step`` of the checkpoint; empty if there is none.
@@ -100,6 +101,7 @@ class RunRecord:
     plugins: Mapping[str, str] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
     hardware: Mapping[str, Any] = field(default_factory=dict)
+    probe: Mapping[str, Any] = field(default_factory=dict)
     activation_cache: Mapping[str, Any] = field(default_factory=dict)
     results: Mapping[str, Any] = field(default_factory=dict)
     saved: Mapping[str, int] = field(default_factory=dict)
@@ -116,7 +118,7 @@ class RunRecord:
     def to_json(self) -> dict[str, Any]:
         """Returns the content of ``run.json``; NaN and infinities, which JSON lacks, become None."""
         values = {"format": FORMAT, **_to_json(self)}
-        return {key: value for key, value in values.items() if value or key not in ("saved", "changed")}
+        return {key: value for key, value in values.items() if value or key not in ("saved", "changed", "probe")}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any], *, where: str, strict: bool = True) -> RunRecord:
@@ -145,6 +147,7 @@ class RunRecord:
             plugins=read.get("plugins", dict, {}),
             sources=read.get("sources", dict, {}),
             hardware=rename_hardware(read.get("hardware", dict, {})),
+            probe=read.get("probe", dict, {}),
             activation_cache=read.get("activation_cache", dict, read.get("kept", dict, {})),  # kept: format 1
             results=read.get("results", dict, {}),
             saved=read.get("saved", dict, {}),

@@ -76,9 +76,12 @@ def save_checkpoint(
             **metadata,
             "epoch": state.epoch,
             "step": state.step,
+            "best_epoch": state.best_epoch,
             "best_accuracy": state.best_accuracy,
             "best_loss": state.best_loss,
+            "stale_epochs": state.stale_epochs,
         },
+        "best_losses": state.best_losses,
     }
     buffer = io.BytesIO()
     torch.save(content, buffer)
@@ -108,6 +111,7 @@ def load_checkpoint(
         if learner.average is not None:
             learner.average.load_state_dict(content["average"])
         own = process_states[processes.rank] if processes.rank < len(process_states) else None
+        learner.state.best_losses = content["best_losses"]
         _restore(learner.state, metadata, own, content["scaler"], device)
     except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(
@@ -140,7 +144,8 @@ def _restore(
     device: torch.device,
 ) -> None:
     state.epoch, state.step = metadata["epoch"], metadata["step"]
-    state.best_accuracy, state.best_loss = metadata["best_accuracy"], metadata["best_loss"]
+    for name in ("best_epoch", "best_accuracy", "best_loss", "stale_epochs"):
+        setattr(state, name, metadata[name])
     if own is not None and own["meter"] is not None:
         state.meter = Meter(device)
         state.meter.load_state_dict(own["meter"])

@@ -6,20 +6,25 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from zoo.metrics.classification import evaluate_predictions
+from zoo.models.classifier import Classifier
 from zoo.models.fold_bn import fold_classifier
 from zoo.models.runtime import float32_precision
 from zoo.report import Mistake, find_mistakes, write_pictures
 from zoo.runs.run import Run
-from zoo.runs.weights import load_weights
+from zoo.runs.weights import load_weights, save_weights
 from zoo.training.forward import compute_outputs
-from zoo.training.job import eval_batches
+from zoo.training.frozen.features import FrozenClassifier, HeadOnFeatures, PooledBackbone
+from zoo.training.job import eval_batches, find_engine
+from zoo.training.linear_probe import find_features, refit
 from zoo.training.record import summarise
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from torch import nn
+
+    from zoo.data.loading.loader import Batch
     from zoo.metrics.classification import Evaluation
-    from zoo.models.classifier import Classifier
     from zoo.plugins.specs import Sample
     from zoo.training.job import Job
 
@@ -31,34 +36,67 @@ def finalize(job: Job) -> dict[str, Any]:
         job: A trained job; its classifier gets the weights of the best epoch.
     """
     run = Run(job.folder, job.record)
-    job.cache.release("train")  # makes room for the test photos
     if job.processes.is_main:
         load_weights(run, job.classifier)
     job.processes.sync_module(job.classifier)
-    network = fold_classifier(job.classifier, image_size=job.preprocess.size, precision=job.precision)
-    splits = {"val": job.images.val, "test": job.images.test}
     with float32_precision(job.precision):  # as in the evaluations after epochs
-        evaluated = {split: _evaluate(job, network, split, samples) for split, samples in splits.items() if samples}
+        evaluated = dict(_evaluate_splits(job, unchanged=job.config.freeze == "all" or _best_row(run)["epoch"] == 0))
     return job.processes.broadcast(lambda: _results(job, run, evaluated))
 
 
-def _evaluate(
-    job: Job, network: Classifier, split: str, samples: Sequence[Sample]
-) -> tuple[Evaluation, tuple[Mistake, ...]]:
-    if split in job.evaluated:
-        batches, samples = job.evaluated[split]
+def _evaluate_splits(job: Job, *, unchanged: bool) -> Iterator[tuple[str, tuple[Evaluation, tuple[Mistake, ...]]]]:
+    """Yields the evaluation of the validation and the test photos.
+
+    Args:
+        job: The training, with its best weights.
+        unchanged: Whether the backbone still has the weights of the start, so that cached features are valid.
+    """
+    if unchanged:
+        yield "val", _evaluate(job, HeadOnFeatures(job.classifier.head), *_val_features(job))
+        if job.config.refit and job.record.probe:
+            refit(job)
+            if job.processes.is_main:
+                save_weights(job.folder, job.classifier)
     else:
-        batches = loader = eval_batches(job, split, samples)
-        samples = loader.store.samples
+        batches, samples = job.evaluated["val"]
+        folded = fold_classifier(job.classifier, image_size=job.preprocess.size, precision=job.precision)
+        yield "val", _evaluate(job, folded, batches, samples)
+    job.cache.release("train")  # makes room for the test photos
+    if job.images.test:
+        network = (
+            FrozenClassifier(find_features(job).run, job.classifier.head) if unchanged else _in_fastest_engine(job)
+        )
+        loader = eval_batches(job, "test", job.images.test)
+        yield "test", _evaluate(job, network, loader, loader.store.samples)
+
+
+def _val_features(job: Job) -> tuple[Iterable[Batch], Sequence[Sample]]:
+    return find_features(job).val, job.photos["val"][1]
+
+
+def _in_fastest_engine(job: Job) -> FrozenClassifier:
+    classifier = Classifier(job.classifier.backbone, job.classifier.head)  # not split
+    folded = fold_classifier(classifier, image_size=job.preprocess.size, precision=job.precision)
+    network = PooledBackbone(folded.backbone, [folded.head], image_size=job.preprocess.size).eval()
+    run = find_engine(job, network, what="features", images=len(job.images.test)).run
+    return FrozenClassifier(lambda images: run(images)[0], folded.head)
+
+
+def _best_row(run: Run) -> Mapping[str, Any]:
+    return max((row for row in run.metrics() if row["best"]), key=lambda row: row["epoch"])
+
+
+def _evaluate(
+    job: Job, network: nn.Module, batches: Iterable[Batch], samples: Sequence[Sample]
+) -> tuple[Evaluation, tuple[Mistake, ...]]:
     outputs = compute_outputs(network, batches, job.precision, micro_batches=job.micro_batches, processes=job.processes)
-    probabilities = outputs.probabilities(network.head).numpy()
+    probabilities = outputs.probabilities(job.classifier.head).numpy()
     evaluation = evaluate_predictions(probabilities, outputs.labels.numpy(), job.images.classes)
     return evaluation, find_mistakes(probabilities, samples)
 
 
 def _results(job: Job, run: Run, evaluated: Mapping[str, tuple[Evaluation, tuple[Mistake, ...]]]) -> dict[str, Any]:
     rows = run.metrics()
-    best = max((row for row in rows if row["best"]), key=lambda row: row["epoch"])
     if job.pictures:
         split = "test" if "test" in evaluated else "val"
         evaluation, mistakes = evaluated[split]
@@ -66,7 +104,8 @@ def _results(job: Job, run: Run, evaluated: Mapping[str, tuple[Evaluation, tuple
         write_pictures(job.folder, rows=rows, evaluation=evaluation, mistakes=mistakes, split=names[split])
     trained = [row for row in rows if row["epoch"]] or rows  # epoch 0 is the probe
     return {
-        "best_epoch": best["epoch"],
+        "best_epoch": _best_row(run)["epoch"],
+        **({"stopped": job.stopped} if job.stopped else {}),
         **{split: summarise(evaluation) for split, (evaluation, _) in evaluated.items()},
         "images_per_second": median(row["images_per_second"] for row in trained),
     }

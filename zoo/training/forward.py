@@ -45,6 +45,11 @@ class Outputs(NamedTuple):
         """Returns ``(N, classes)`` float32, on the CPU."""
         return head.probabilities(self.logits.to(_device_of(head))).cpu()
 
+    def losses(self, head: Head) -> Tensor:
+        """Returns the negative log-likelihood of every image, float32 ``(N,)``, on the CPU."""
+        probabilities = self.probabilities(head).gather(1, self.labels[:, None])[:, 0]
+        return -probabilities.clamp(min=torch.finfo(torch.float32).tiny).log()
+
     def accuracy(self) -> float:
         """Returns top-1, 0 to 1."""
         return float((self.logits.argmax(dim=1) == self.labels).double().mean())

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -14,6 +14,7 @@ from zoo.data.loading.loader import EvalLoader
 from zoo.data.loading.transform import EvalTransform
 from zoo.errors import DataError
 from zoo.events import Note, Work
+from zoo.models.engines import TORCH, Engine, choose_engine
 from zoo.runs.run import append_metrics
 from zoo.runs.weights import save_weights
 from zoo.training.compilation import UNDECIDED, Compilation
@@ -24,10 +25,10 @@ from zoo.training.optimizer import make_optimizer, optimizer_kernels, parameter_
 from zoo.utils.interrupts import Interrupts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from torch import nn
+    from torch import Tensor, nn
 
     from zoo.config import FinetuneConfig
     from zoo.data.loading.loader import Batch
@@ -35,13 +36,30 @@ if TYPE_CHECKING:
     from zoo.data.loading.transform import Transform
     from zoo.events import EpochResult, Observer
     from zoo.models.classifier import Classifier
+    from zoo.models.offers import Offers
     from zoo.models.precision import Precision
     from zoo.plugins.specs import ImageSet, Sample
     from zoo.preprocess import Preprocess
     from zoo.runs.record import RunRecord
     from zoo.training.distributed.process_group import ProcessGroup
+    from zoo.training.frozen.features import FeatureBatches
 
 _EVAL_BATCH = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrozenFeatures:
+    """What the head of a job caches of photos, with a backbone that does not change.
+
+    Attributes:
+        run: Maps normalised images to it, in the engine of the run.
+        train: That of the training photos, in batches.
+        val: That of the validation photos, in batches.
+    """
+
+    run: Callable[[Tensor], Any]
+    train: FeatureBatches
+    val: FeatureBatches
 
 
 @dataclass(slots=True, kw_only=True)
@@ -51,6 +69,7 @@ class Job:
     Attributes:
         folder: The run folder.
         config: The configuration.
+        offers: The backbone and the head that the configuration names.
         images: All splits.
         classifier: The network, on the device; split at the end of its frozen stages once their output is cached.
         preprocess: How pixels become its input.
@@ -63,11 +82,15 @@ class Job:
         interrupts: Ctrl-C and SIGTERM.
         cache: The cache of decoded photos.
         micro_batches: How many images the network processes at a time.
+        stopped: When and why training ended before the last epoch; empty if it did not.
+        photos: The photos of each split in batches, as evaluation sees them, to compute features once.
+        features: Features of the backbone as it was before training.
         evaluated: Splits whose batches can be evaluated again, each with its readable samples.
     """
 
     folder: Path
     config: FinetuneConfig
+    offers: Offers
     images: ImageSet
     classifier: Classifier
     preprocess: Preprocess
@@ -80,6 +103,9 @@ class Job:
     interrupts: Interrupts = field(init=False)
     cache: PhotoCache = field(init=False)
     micro_batches: MicroBatches = field(init=False)
+    photos: Mapping[str, tuple[Iterable[Batch], Sequence[Sample]]] = field(default_factory=dict)
+    features: FrozenFeatures | None = None
+    stopped: str = ""
     evaluated: dict[str, tuple[Iterable[Batch], Sequence[Sample]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -102,6 +128,12 @@ class Job:
         self.record = self.record.with_hardware(micro_batch_size=size)
         text = f"Out of memory: continuing with {size} images at a time. Each step still uses the whole batch."
         self.observer(Note(text=text, warning=True))
+
+
+def set_values(job: Job, **values: Any) -> None:
+    """Replaces values of a job's configuration by what was chosen for it, in its record too."""
+    job.config = replace(job.config, **values)
+    job.record = replace(job.record, config=job.config.to_dict())
 
 
 def load_photos(job: Job, split: str, samples: Sequence[Sample], transform: Transform) -> PhotoStore:
@@ -148,6 +180,33 @@ def eval_batches(job: Job, split: str, samples: Sequence[Sample]) -> EvalLoader:
         rank=job.processes.rank,
         world_size=job.processes.count,
     )
+
+
+def find_engine(job: Job, network: nn.Module, *, what: str, images: int) -> Engine:
+    """Returns the engine that runs a network without gradients; records the first decision, which holds for the run.
+
+    Args:
+        job: The training.
+        network: As for `zoo.models.engines.choose_engine`.
+        what: Names the part of the network.
+        images: How many images it will run on.
+    """
+    if not job.processes.is_single:
+        return Engine(name=TORCH, reason="several processes", run=network)
+    if job.config.precision not in ("auto", "fp32"):
+        return Engine(name=TORCH, reason=f"--precision {job.config.precision}", run=network)
+    recorded = job.record.hardware.get("engine")
+    engine = choose_engine(
+        network,
+        images=images,
+        image_size=job.preprocess.size,
+        precision=job.precision,
+        key=f"{job.record.backbone}, {what}, {job.preprocess.size[0]} x {job.preprocess.size[1]}",
+        name=recorded["name"] if recorded else "auto",
+    )
+    if not recorded:
+        job.record = job.record.with_hardware(engine=engine.describe())
+    return engine
 
 
 def build_average(config: FinetuneConfig, network: nn.Module) -> WeightAverage | None:

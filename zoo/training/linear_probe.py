@@ -2,118 +2,157 @@
 
 from __future__ import annotations
 
-import copy
+import dataclasses
 import math
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-from torch import nn
 
-from zoo.config import SOLVERS
-from zoo.data.loading.loader import Batch
+from zoo.config import AUTO, SOLVERS
 from zoo.errors import TrainingError
 from zoo.events import EpochResult, Note, Work
+from zoo.models.build import build_head
 from zoo.models.classifier import Classifier
 from zoo.models.fold_bn import fold_batch_norm
-from zoo.plugins.contracts import Features, Head
-from zoo.training.forward import compute_outputs
-from zoo.training.frozen.features import FeatureBatches, HeadOnFeatures, extract_features
-from zoo.training.job import build_average, build_compilation, build_optimizer, eval_batches, save_epoch
+from zoo.models.offers import with_head_options
+from zoo.runs.record import write_record
+from zoo.training.forward import Outputs, compute_outputs
+from zoo.training.frozen.features import (
+    FeatureBatches,
+    HeadOnFeatures,
+    PooledBackbone,
+    extract_features,
+    tapped_by,
+)
+from zoo.training.frozen.solver import cross_validate, fit_head
+from zoo.training.job import (
+    FrozenFeatures,
+    build_average,
+    build_compilation,
+    build_optimizer,
+    eval_batches,
+    find_engine,
+    save_epoch,
+    set_values,
+)
 from zoo.training.loop import Plan, fit
-from zoo.training.state import TrainState
+from zoo.training.micro_batches import concatenate
+from zoo.training.random_state import restore_random_states
+from zoo.training.state import TrainState, is_lower
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from numpy.typing import NDArray
+    from torch import Tensor
 
-    from zoo.data.loading.loader import Batch, TrainLoader
+    from zoo.data.loading.loader import Batch
+    from zoo.plugins.contracts import Head
     from zoo.training.job import Job
 
-PROBE_WEIGHT_DECAY = 0.1  # the best of a grid from 0 to 1 on 700 to 1,800 photos; see docs/recipes.md
-_MAX_ITERATIONS = 500
+STRENGTHS = (0.03, 0.01, 0.003, 0.001)  # of the penalty, to choose from; the best of all sets tried lie between
+_STRENGTH = 0.1  # for heads without a linear output layer
+_MIRRORED = 1.2  # times the loss of photos as they are, above which mirrored ones are no further examples
+_MIN_PER_CLASS = 4  # photos of the smallest class, below which cross-validation decides nothing
 
 
-def fit_probe(job: Job, loader: TrainLoader, val: Iterable[Batch], state: TrainState) -> EpochResult:
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Candidate:
+    """A head that might be fitted.
+
+    Attributes:
+        options: The head options that differ from those of the configuration.
+        head: The head, on the device.
+    """
+
+    options: Mapping[str, Any]
+    head: Head
+
+
+def fit_probe(job: Job, state: TrainState) -> EpochResult:
     """Fits the head on frozen features before fine-tuning, so that a random head does not distort the backbone.
 
     Kumar et al. 2022, https://arxiv.org/abs/2202.10054: linear probing, then fine-tuning.
     """
-    started = time.perf_counter()
-    features = _extract(job, loader.unaugmented(), len(loader.store), "probe")
-    loss = _solve(job, features, solver="lbfgs", weight_decay=PROBE_WEIGHT_DECAY)
-    return _evaluate(job, val, state, epoch=0, loss=loss, images=len(features.labels), started=started)
+    result = _fit(job, state, epoch=0, solver="lbfgs", strength=AUTO)
+    if job.processes.is_main:
+        write_record(job.folder, job.record)  # a resumed run needs what was chosen
+    return result
 
 
 def train_on_features(job: Job) -> Iterator[EpochResult]:
     """Trains the head of a job whose whole backbone is frozen; yields results as `zoo.training.train.train`."""
-    config, head = job.config, job.classifier.head
-    job.observer(
-        Note(text="The backbone runs once, over the photos as evaluation sees them: without random crops or flips.")
-    )
-    state, started = TrainState(), time.perf_counter()
-    val_photos = eval_batches(job, "val", job.images.val)
-    train_photos = eval_batches(job, "train", job.images.train)
-    features = _extract(job, train_photos, len(train_photos.store), "cache features of train")
+    config = job.config
+    loaders = {"train": eval_batches(job, "train", job.images.train), "val": eval_batches(job, "val", job.images.val)}
+    job.photos = {split: (loader, loader.store.samples) for split, loader in loaders.items()}
     if config.optimizer in SOLVERS:
-        loss = _solve(job, features, solver=config.optimizer, weight_decay=config.weight_decay)
-        result = _evaluate(job, val_photos, state, epoch=1, loss=loss, images=len(features.labels), started=started)
+        result = _fit(job, TrainState(), epoch=1, solver=config.optimizer, strength=config.weight_decay)
         yield save_epoch(job, result, job.classifier)
-        return
-    val = _extract(job, val_photos, len(val_photos.store), "cache features of val")
-    if not job.processes.is_main:
-        return  # a head is too small to share: the main process trains it, and `finalize` copies it to the others
-    network = HeadOnFeatures(head)
-    average = build_average(config, network)
-    best: Any = network if average is None else average.module
-    for result in fit(
-        network,
-        features,
-        val,
-        optimizer=build_optimizer(job),
-        plan=Plan.from_config(config),
-        precision=job.precision,
-        set_training=network.train,
-        state=state,
-        average=average,
-        micro_batches=job.micro_batches,
-        compilation=build_compilation(job, images=features.images_per_step),
-        on_step=job.observer,
-    ):
-        yield save_epoch(job, result, Classifier(job.classifier.backbone, best.head))
+    else:
+        yield from _train_in_steps(job)
 
 
-def _solve(job: Job, features: FeatureBatches, *, solver: str, weight_decay: float) -> float:
-    head = job.classifier.head
-    loss = job.processes.broadcast(lambda: solve_head(head, features, solver=solver, weight_decay=weight_decay))
-    job.processes.sync_module(head)
-    return loss
+def find_features(job: Job) -> FrozenFeatures:
+    """Returns the features for the head of a job, computed again in a run that was resumed."""
+    if job.features is None:
+        extract = _Extractor(job, [job.classifier.head])
+        _keep_features(job, extract, 0, extract("train"))
+    assert job.features is not None
+    return job.features
 
 
-def _extract(job: Job, batches: Iterable[Batch], total: int, what: str) -> FeatureBatches:
-    return extract_features(
-        fold_batch_norm(job.classifier.backbone, image_size=job.preprocess.size, precision=job.precision),
-        job.classifier.head,
-        batches,
-        precision=job.precision,
-        batch_size=job.config.images_per_step,
-        seed=job.config.seed,
-        progress=lambda done: job.observer(Work(what=what, done=min(total, done * job.processes.count), total=total)),
-        micro_batches=job.micro_batches,
-        processes=job.processes,
-    )
+def refit(job: Job) -> None:
+    """Fits the head of a probe once more, on training and validation photos together, now that everything is chosen.
+
+    The job gets the head; the strength of the penalty stays.
+    """
+    features, head = find_features(job), job.classifier.head
+    solver = job.config.optimizer if job.config.optimizer in SOLVERS else "lbfgs"
+
+    def fit_on_all() -> dict[str, Tensor]:
+        pooled = concatenate([features.train.features, features.val.features])
+        labels = torch.cat([features.train.labels, features.val.labels])
+        fit_head(head, pooled, labels, solver=solver, strength=job.record.probe["strength"])
+        return head.state_dict()
+
+    head.load_state_dict(job.processes.broadcast(fit_on_all))
 
 
-def _evaluate(
-    job: Job, val: Iterable[Batch], state: TrainState, *, epoch: int, loss: float, images: int, started: float
-) -> EpochResult:
+def _fit(job: Job, state: TrainState, *, epoch: int, solver: str, strength: float | str) -> EpochResult:
+    """Chooses a head, fits it on the features of the training photos and evaluates it on the validation photos.
+
+    The head and the strength of its penalty are those of the lowest loss in cross-validation. The job gets the head and
+    its options.
+    """
+    started = time.perf_counter()
+    candidates = _candidates(job)
+    extract = _Extractor(job, [candidate.head for candidate in candidates])
+    features, labels = train = extract("train")
+
+    def choose_and_fit() -> tuple[int, dict[str, Any], float, dict[str, Tensor]]:
+        number, chosen = _choose(job, candidates, features, labels, strength=strength)
+        head = candidates[number].head
+        loss = fit_head(
+            head,
+            features[number],
+            labels,
+            solver=solver,
+            strength=chosen["strength"],
+            progress=lambda done, total: job.observer(Work(what="fit head", done=done, total=total)),
+        )
+        return number, chosen, loss, head.state_dict()
+
+    number, chosen, loss, weights = job.processes.broadcast(choose_and_fit)
+    head = candidates[number].head
+    head.load_state_dict(weights)
+    _set_head(job, candidates[number], chosen)
     seconds = time.perf_counter() - started
-    outputs = compute_outputs(
-        job.classifier, val, job.precision, micro_batches=job.micro_batches, processes=job.processes
-    )
-    val_loss, val_accuracy = outputs.loss(job.classifier.head), outputs.accuracy()
+    val = _keep_features(job, extract, number, train)
+    outputs = compute_outputs(HeadOnFeatures(head), val, job.precision)
+    if epoch == 0 and job.config.hflip == AUTO:
+        _choose_flips(job, extract, number, outputs)
+    val_loss = outputs.loss(head)
     if not math.isfinite(val_loss):
         raise TrainingError(
             f"The validation loss became {val_loss} after the head was fitted.",
@@ -124,65 +163,172 @@ def _evaluate(
         train_loss=loss,
         train_accuracy=float("nan"),
         val_loss=val_loss,
-        val_accuracy=val_accuracy,
+        val_accuracy=outputs.accuracy(),
         learning_rate=0.0,
         seconds=time.perf_counter() - started,
-        images_per_second=images / seconds,
-        best=state.improve(val_accuracy, val_loss),
+        images_per_second=len(labels) / seconds,
+        best=state.improve(outputs.accuracy(), val_loss, outputs.losses(head)),
     )
 
 
-def solve_head(head: Head, batches: FeatureBatches, *, solver: str, weight_decay: float) -> float:
-    """Fits a head on all features at once, with SciPy's L-BFGS-B or CG, in float64.
-
-    Minimises the mean loss + `weight_decay` / 2 x the sum of squared weights (without biases) x the mean variance of
-    the pooled features, which makes the strength independent of the scale of the features. For a linear head and
-    cross-entropy this is multinomial logistic regression, a convex problem.
+def _choose_flips(job: Job, extract: _Extractor, number: int, plain: Outputs) -> None:
+    """Sets the probability of a horizontal flip to 0 if the head, which has seen no mirrored photo, errs on them.
 
     Args:
-        head: The head, fitted in place from its present weights and without dropout.
-        batches: The features and labels.
-        solver: ``"lbfgs"`` or ``"cg"``.
-        weight_decay: Strength of the L2 penalty.
-
-    Returns:
-        The minimum.
-
-    Raises:
-        TrainingError: It is not finite.
+        job: The training, with the fitted head.
+        extract: Computes features.
+        number: Of the head.
+        plain: The outputs for the validation photos.
     """
-    from scipy.optimize import minimize
+    head = job.classifier.head
+    features, labels = extract("val", flipped=True)
+    mirrored = compute_outputs(
+        HeadOnFeatures(head), FeatureBatches(features[number], labels, batch_size=1024, seed=0), job.precision
+    )
+    losses, others = plain.losses(head), mirrored.losses(head)
+    harmful = is_lower(losses, others, errors=2) and float(others.mean()) > _MIRRORED * float(losses.mean())
+    set_values(job, hflip=0.0 if harmful else 0.5)
+    probe = {**job.record.probe, "loss": float(losses.mean()), "mirrored_loss": float(others.mean())}
+    job.record = dataclasses.replace(job.record, probe=probe)
+    if harmful:
+        job.observer(Note(text="Mirrored photos are not recognised: training does not flip photos (--hflip 0.5 does)."))
 
-    device = torch.device("cpu") if batches.labels.device.type == "mps" else batches.labels.device  # MPS lacks float64
-    features = Features(*(each.to(device, torch.float64) for each in batches.features))
-    labels = batches.labels.to(device)
-    duplicate = copy.deepcopy(head).eval().to(device, torch.float64)
-    parameters = list(duplicate.parameters())
-    strength = weight_decay / 2 * float(features.pooled.var(dim=0, correction=0).mean())
 
-    def objective(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        _assign(parameters, flat)
-        duplicate.zero_grad(set_to_none=True)
-        penalty = sum(p.square().sum() for p in parameters if p.ndim > 1)
-        value = duplicate.loss(duplicate(features), labels) + strength * penalty
-        value.backward()
-        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-        return float(value.detach()), torch.cat([g.flatten() for g in gradients]).cpu().numpy()
+def _candidates(job: Job) -> list[_Candidate]:
+    """Returns the heads to choose from: the spec's candidates, unless the user set one of their options."""
+    spec, given = job.offers.head.spec, job.config.head_options
+    options = [each for each in spec.candidates if not each.keys() & given.keys()]
+    candidates = []
+    with restore_random_states():
+        for each in options:
+            offers = with_head_options(job.offers, {**given, **each})
+            torch.manual_seed(job.config.seed)
+            head = build_head(
+                offers.head,
+                job.classifier.backbone,
+                image_size=job.preprocess.size,
+                outputs=len(job.images.classes),
+                dropout=job.config.dropout,
+                criterion=job.classifier.head.criterion,
+                options=offers.head_options,
+            )
+            candidates.append(_Candidate(options=each, head=head.to(job.precision.device)))
+    return candidates or [_Candidate(options={}, head=job.classifier.head)]
 
-    start = torch.cat([p.detach().flatten() for p in parameters]).cpu().numpy()
-    method = {"lbfgs": "L-BFGS-B", "cg": "CG"}[solver]
-    optimum = minimize(objective, start, method=method, jac=True, options={"maxiter": _MAX_ITERATIONS})
-    if not np.isfinite(optimum.fun):
-        raise TrainingError(
-            f"The solver '{solver}' ended with a loss of {optimum.fun}.", hint="Raise --weight-decay, or use adamw."
+
+def _choose(
+    job: Job, candidates: Sequence[_Candidate], features: Sequence[Any], labels: Tensor, *, strength: float | str
+) -> tuple[int, dict[str, Any]]:
+    """Returns the number of the best candidate, and what the run record contains about the choice."""
+    strengths = STRENGTHS if isinstance(strength, str) else (strength,)
+    smallest = int(labels.bincount(minlength=len(job.images.classes)).min())
+    linear = all(candidate.head.output_layer is not None for candidate in candidates)
+    if not linear or len(candidates) * len(strengths) == 1 or smallest < _MIN_PER_CLASS:
+        default = STRENGTHS[1] if linear else _STRENGTH
+        reason = "not compared: " + ("too few photos of a class" if smallest < _MIN_PER_CLASS else "no other candidate")
+        chosen = default if isinstance(strength, str) else strength
+        return 0, {"options": dict(candidates[0].options), "strength": chosen, "reason": reason}
+    rows: list[tuple[float, int, float]] = []
+    for number, candidate in enumerate(candidates):
+        job.observer(Work(what="cross-validate heads", done=number, total=len(candidates)))
+        losses = cross_validate(candidate.head, features[number], labels, strengths, seed=job.config.seed)
+        rows += [(loss, number, value) for value, loss in losses.items()]
+    job.observer(Work(what="cross-validate heads", done=len(candidates), total=len(candidates)))
+    _, best, chosen = min(rows)
+    compared = [
+        {"options": dict(candidates[number].options), "strength": value, "loss": loss} for loss, number, value in rows
+    ]
+    reason = "the lowest loss in 5-fold cross-validation"
+    return best, {"options": dict(candidates[best].options), "strength": chosen, "reason": reason, "compared": compared}
+
+
+def _set_head(job: Job, candidate: _Candidate, chosen: dict[str, Any]) -> None:
+    """Makes a candidate the head of a job, in its configuration and its record too."""
+    job.classifier = Classifier(job.classifier.backbone, candidate.head)
+    set_values(job, head_options={**job.config.head_options, **candidate.options})
+    job.record = dataclasses.replace(job.record, probe=chosen)
+
+
+def _keep_features(job: Job, extract: _Extractor, number: int, train: tuple[tuple[Any, ...], Tensor]) -> FeatureBatches:
+    """Returns the features of the validation photos for a head; the job keeps them, and those for training."""
+    make = partial(FeatureBatches, batch_size=job.config.images_per_step, seed=job.config.seed)
+    (train_features, train_labels), (val_features, val_labels) = train, extract("val")
+    val = make(val_features[number], val_labels)
+    job.features = FrozenFeatures(
+        run=lambda images: extract.run(images)[number], train=make(train_features[number], train_labels), val=val
+    )
+    return val
+
+
+def _flip(batch: Batch) -> Batch:
+    return batch._replace(images=batch.images.flip(3))
+
+
+class _Extractor:
+    """Computes what heads cache of the photos of a split.
+
+    Args:
+        job: The training.
+        heads: The heads.
+
+    Attributes:
+        run: Maps images to the result of `Head.pool` for each head.
+    """
+
+    def __init__(self, job: Job, heads: Sequence[Head]) -> None:
+        size, backbone = job.preprocess.size, job.classifier.backbone
+        backbone.tapped_stages = tapped_by(heads)  # before the backbone is traced
+        folded = fold_batch_norm(backbone, image_size=size, precision=job.precision)
+        network = PooledBackbone(folded, heads, image_size=size).eval()
+        images = sum(len(samples) for _, samples in job.photos.values()) + len(job.images.test)
+        self.run = find_engine(job, network, what="features", images=images).run
+        self._job = job
+
+    def __call__(self, split: str, *, flipped: bool = False) -> tuple[tuple[Any, ...], Tensor]:
+        """Returns what each head caches of the photos, mirrored if `flipped`, and their labels, int64 ``(N,)``."""
+        job, (batches, samples) = self._job, self._job.photos[split]
+        total = len(samples)
+
+        def report(done: int) -> None:
+            done = min(total, done * job.processes.count)
+            job.observer(Work(what=f"compute features of {split}", done=done, total=total))
+
+        return extract_features(
+            self.run,
+            map(_flip, batches) if flipped else batches,
+            precision=job.precision,
+            progress=report,
+            micro_batches=job.micro_batches,
+            processes=job.processes,
         )
-    _assign(parameters, optimum.x)
-    head.load_state_dict(duplicate.state_dict())
-    return float(optimum.fun)
 
 
-@torch.no_grad()
-def _assign(parameters: list[nn.Parameter], flat: NDArray[np.float64]) -> None:
-    sizes = [parameter.numel() for parameter in parameters]
-    for parameter, values in zip(parameters, torch.from_numpy(flat).split(sizes), strict=True):
-        parameter.copy_(values.view_as(parameter))
+def _train_in_steps(job: Job) -> Iterator[EpochResult]:
+    config, head = job.config, job.classifier.head
+    job.observer(
+        Note(text="The backbone runs once, over the photos as evaluation sees them: without random crops or flips.")
+    )
+    extract = _Extractor(job, [head])
+    train = extract("train")
+    val = _keep_features(job, extract, 0, train)
+    if not job.processes.is_main:
+        return  # a head is too small to share: the main process trains it, and `finalize` copies it to the others
+    assert job.features is not None
+    batches, network = job.features.train, HeadOnFeatures(head)
+    average = build_average(config, network)
+    best: Any = network if average is None else average.module
+    for result in fit(
+        network,
+        batches,
+        val,
+        optimizer=build_optimizer(job),
+        plan=Plan.from_config(config),
+        precision=job.precision,
+        set_training=network.train,
+        state=TrainState(),
+        average=average,
+        micro_batches=job.micro_batches,
+        compilation=build_compilation(job, images=batches.images_per_step),
+        on_step=job.observer,
+    ):
+        yield save_epoch(job, result, Classifier(job.classifier.backbone, best.head))

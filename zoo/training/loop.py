@@ -54,6 +54,7 @@ class Plan:
     warmup: float = 0.0
     clip_grad: float | None = None
     mixup: float = 0.0
+    patience: int | None = None
     seed: int = 0
 
     @classmethod
@@ -66,8 +67,13 @@ class Plan:
             warmup=config.warmup,
             clip_grad=config.clip_grad,
             mixup=config.mixup,
+            patience=config.patience,
             seed=config.seed,
         )
+
+    def is_over(self, state: TrainState) -> bool:
+        """Returns whether training ends early, because the validation loss did not fall."""
+        return self.patience is not None and state.step == 0 and state.stale_epochs >= self.patience
 
     def rate(self, epoch: int, step: int, *, steps: int) -> float:
         """Returns the learning rate at a step.
@@ -198,6 +204,8 @@ def fit(
     )
     evaluated: Any = network if average is None else average.module
     for epoch in range(state.epoch + 1, plan.epochs + 1):
+        if plan.is_over(state):
+            return
         meter = state.meter = state.meter or Meter(precision.device)
         set_training()
         for step, batch in enumerate(train.epoch(epoch, start=state.step), start=state.step + 1):
@@ -228,7 +236,7 @@ def fit(
             learning_rate=rate,
             seconds=time.perf_counter() - meter.started,
             images_per_second=trained.images_per_second,
-            best=state.improve(val_accuracy, val_loss),
+            best=state.improve(val_accuracy, val_loss, outputs.losses(evaluated.head)),
         )
 
 

@@ -86,6 +86,7 @@ def prepare(request: TrainingRequest) -> Job:
     return Job(
         folder=folder,
         config=config,
+        offers=offers,
         images=images,
         classifier=model.classifier,
         preprocess=model.preprocess,

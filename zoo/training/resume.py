@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _LOCK = ".lock"
 # Values of the record's ``hardware`` that are decided during training, and on which the rounding of results depends:
 # every checkpoint stores them.
-DECIDED = ("micro_batch_size", "compile", "compile_reason")
+DECIDED = ("micro_batch_size", "compile", "compile_reason", "engine")
 # Values of the record's ``hardware`` on which the rounding of results depends, too.
 _MACHINE = ("device", "gpu", "processor", "threads", "processes")
 _MOST_NAMES = 3

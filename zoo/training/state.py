@@ -69,24 +69,58 @@ class TrainState:
         step: Steps taken since then. If it is the number of steps per epoch, only the evaluation is missing.
         meter: The sums over these steps; None before the first of them.
         scaler: Scales the loss, in fp16; None otherwise.
-        best_accuracy: Highest validation accuracy so far.
-        best_loss: Validation loss of that epoch.
+        best_epoch: The best epoch so far; 0 is the probe.
+        best_accuracy: Its validation accuracy.
+        best_loss: Its validation loss.
+        best_losses: Its loss for every validation photo, float32.
+        stale_epochs: Epochs since the validation loss last fell by more than its standard error.
     """
 
     epoch: int = 0
     step: int = 0
     meter: Meter | None = None
     scaler: torch.amp.GradScaler | None = None
+    best_epoch: int = -1
     best_accuracy: float = -1.0
     best_loss: float = float("inf")
+    best_losses: Tensor | None = None
+    stale_epochs: int = 0
 
-    def improve(self, accuracy: float, loss: float) -> bool:
-        """Returns whether an epoch is the best so far, and records it if so; a lower loss breaks a tie."""
-        better = not math.isnan(loss) and (accuracy, -loss) > (self.best_accuracy, -self.best_loss)
-        if better:
-            self.best_accuracy, self.best_loss = accuracy, loss
-        return better
+    def improve(self, accuracy: float, loss: float, losses: Tensor) -> bool:
+        """Returns whether the last epoch is the best so far, and records it if so.
+
+        The best is the most accurate, and of two equally accurate ones that of the lower loss. But what replaces a probe
+        must have a loss that is lower by more than the standard error of the difference: a few validation photos more
+        or less are no reason to give up a fit that generalises well.
+
+        Args:
+            accuracy: Top-1 on the validation split, 0 to 1.
+            loss: Mean validation loss.
+            losses: Negative log-likelihood of every validation photo, float32 ``(N,)``.
+        """
+        lower = self.best_losses is None or is_lower(losses, self.best_losses)
+        self.stale_epochs = 0 if lower else self.stale_epochs + 1
+        better = lower if self.best_epoch == 0 else (accuracy, -loss) > (self.best_accuracy, -self.best_loss)
+        if better and not math.isnan(loss):
+            self.best_epoch, self.best_accuracy, self.best_loss = self.epoch, accuracy, loss
+            self.best_losses = losses
+            return True
+        return False
 
     def finish_epoch(self) -> None:
         """Moves on to the next epoch."""
         self.epoch, self.step, self.meter = self.epoch + 1, 0, None
+
+
+def is_lower(losses: Tensor, others: Tensor, *, errors: float = 1.0) -> bool:
+    """Returns whether the mean loss over some photos is lower than another, by more than the noise.
+
+    Args:
+        losses: The loss of every photo, float32 ``(N,)``.
+        others: The other losses of the same photos.
+        errors: The noise, in standard errors of the mean difference.
+    """
+    gains = (others - losses).double()
+    if len(gains) < 2:  # no standard error
+        return bool(gains.sum() > 0)
+    return float(gains.mean()) > errors * float(gains.std()) / len(gains) ** 0.5

@@ -52,6 +52,12 @@ def _train_on_photos(job: Job, *, resumed: bool) -> Iterator[EpochResult]:
     loader, val_loader = _make_loaders(job)
     _sync_batch_norm(job, min_images=loader.min_images)
     state = TrainState(scaler=job.precision.loss_scaler())
+    train_photos = loader.unaugmented(), loader.store.samples
+    job.photos = {"train": train_photos, "val": (val_loader, val_loader.store.samples)}
+    if config.probe and not resumed:
+        yield save_epoch(job, fit_probe(job, state), job.classifier)
+        loader.augmentation = Augmentation.from_config(job.config)
+    config = job.config
     learner = Learner(network=job.classifier, optimizer=build_optimizer(job), state=state)
     if resumed:
         learner.average = build_average(config, job.classifier)
@@ -67,18 +73,17 @@ def _train_on_photos(job: Job, *, resumed: bool) -> Iterator[EpochResult]:
     job.evaluated["val"] = val, val_loader.store.samples
     learner.network = job.classifier
     if not resumed:
-        if config.probe:
-            yield save_epoch(job, fit_probe(job, loader, val, state), job.classifier)
         learner.average = build_average(config, job.classifier)
     elif learner.average is not None:
         average: Any = learner.average.module
         learner.average.module = job.classifier.like(average.backbone, average.head)
+    plan = Plan.from_config(config)
     results = fit(
         learner.network,
         batches,
         val,
         optimizer=learner.optimizer,
-        plan=Plan.from_config(config),
+        plan=plan,
         precision=job.precision,
         set_training=lambda: set_training(job.classifier, freeze_norm_stats=config.freeze_norm_stats),
         state=state,
@@ -97,6 +102,9 @@ def _train_on_photos(job: Job, *, resumed: bool) -> Iterator[EpochResult]:
             checkpointer.end_epoch()
             yield result
             checkpointer.exit_if_requested()
+    if plan.is_over(state) and state.epoch < plan.epochs:
+        reason = "the validation loss did not fall by more than its standard error"
+        job.stopped = f"after epoch {state.epoch} of {plan.epochs}: {reason}"
 
 
 def _make_loaders(job: Job) -> tuple[TrainLoader, EvalLoader]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _RATIO = (3 / 4, 4 / 3)  # aspect of a random crop, as in Szegedy et al. 2014 and torchvision
 _TRIES = 10
+_HFLIP = 0.5  # the probability for hflip="auto", unless a probe decides otherwise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +37,10 @@ class Augmentation:
     @classmethod
     def from_config(cls, config: FinetuneConfig) -> Augmentation:
         """Returns the augmentation of a configuration."""
-        return cls(**{field.name: getattr(config, field.name) for field in dataclasses.fields(cls)})
+        values = {field.name: getattr(config, field.name) for field in dataclasses.fields(cls)}
+        if values["hflip"] == "auto":
+            values["hflip"] = _HFLIP
+        return cls(**values)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

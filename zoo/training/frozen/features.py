@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from zoo.models.precision import Precision
-    from zoo.plugins.contracts import Features
     from zoo.training.distributed.process_group import ProcessGroup
 
 
@@ -39,7 +38,7 @@ class PooledBackbone(nn.Module):
         self.backbone = backbone
         self.heads = nn.ModuleList(heads)
         self._uses_map = [uses_map(head, backbone, image_size=image_size) for head in heads]
-        backbone.tapped_stages = tuple(dict.fromkeys(name for head in heads for name in head.stages))
+        backbone.tapped_stages = tapped_by(heads)
 
     def forward(self, images: Tensor) -> tuple[Any, ...]:
         """Maps normalised images ``(N, 3, H, W)`` float32 to the result of `Head.pool` for each head."""
@@ -51,6 +50,11 @@ class PooledBackbone(nn.Module):
             own = features._replace(map=map_, stages=tuple(maps[name] for name in head.stages))  # type: ignore[union-attr]
             pooled.append(head.pool(own))  # type: ignore[operator]
         return tuple(pooled)
+
+
+def tapped_by(heads: Iterable[Head]) -> tuple[str, ...]:
+    """Returns the names of the stages that any of some heads reads."""
+    return tuple(dict.fromkeys(name for head in heads for name in head.stages))
 
 
 class FeatureBatches:
@@ -102,6 +106,24 @@ class HeadOnFeatures(nn.Module):
     def forward(self, pooled: Any) -> Tensor:
         """Maps the result of `Head.pool` to logits ``(N, classes)``."""
         return self.head.classify(pooled)
+
+
+class FrozenClassifier(nn.Module):
+    """A classifier whose backbone does not change, run by any engine.
+
+    Args:
+        features: Maps images to the result of `Head.pool`.
+        head: The head.
+    """
+
+    def __init__(self, features: Callable[[Tensor], Any], head: Head) -> None:
+        super().__init__()
+        self.head = head
+        self._features = features
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Maps normalised images ``(N, 3, H, W)`` float32 to logits ``(N, classes)``."""
+        return self.head.classify(self._features(images))
 
 
 @torch.no_grad()

@@ -58,7 +58,9 @@ def fit_head(
         TrainingError: The minimum is not finite.
     """
     training = head.training
-    problem = _LinearProblem(head.eval(), pooled, labels) if head.output_layer else _Problem(head.eval(), pooled, labels)
+    problem = (
+        _LinearProblem(head.eval(), pooled, labels) if head.output_layer else _Problem(head.eval(), pooled, labels)
+    )
     minimum = _minimise(problem, solver=solver, strength=strength, progress=progress)
     problem.finish()
     head.train(training)
@@ -117,7 +119,9 @@ class _Problem:
         self.parameters = [parameter for parameter in head.parameters() if parameter.requires_grad]
         self._pooled = pooled
         vectors = flatten_tensors(pooled)[0]
-        self.scale = float(vectors.var(dim=0, correction=0).mean())  # makes the strength independent of that of features
+        self.scale = float(
+            vectors.var(dim=0, correction=0).mean()
+        )  # makes the strength independent of that of features
         self._width = max(1, sum(tensor[0].numel() for tensor in flatten_tensors(pooled)))
 
     @property
