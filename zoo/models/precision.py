@@ -98,8 +98,13 @@ def candidates(device: torch.device) -> tuple[str, ...]:
     if device.type == "cuda":
         return ("bf16", "tf32") if _has_tf32(device) else ("fp16", "fp32")
     # Other CPUs support bf16, too, but convert each number to float32 and back.
-    native = device.type == "cpu" and (torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
-    return ("bf16", "fp32") if native else ("fp32",)
+    native = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    # oneDNN can be held to older instructions (ONEDNN_MAX_CPU_ISA).
+    return ("bf16", "fp32") if device.type == "cpu" and native and _has_bf16_kernels() else ("fp32",)
+
+
+def _has_bf16_kernels() -> bool:
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def _has_tf32(device: torch.device) -> bool:
