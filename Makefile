@@ -4,7 +4,18 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PACKAGES := --constraint constraints.txt --editable . --group dev
+PIP := $(BIN)/python -m pip install --quiet
+# uv installs several times as fast as pip. Without one on the path, the environment gets its own.
 UV := $(shell command -v uv 2>/dev/null)
+ifdef UV
+INSTALL_WITH_UV = $(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV) \
+	&& $(UV) pip install --quiet --python $(BIN)/python $(PACKAGES)
+else
+INSTALL_WITH_UV = $(PYTHON) -m venv $(VENV) \
+	&& $(PIP) --retries 1 --only-binary uv --constraint constraints.txt uv 2>/dev/null \
+	&& $(BIN)/uv pip install --quiet --python $(BIN)/python $(PACKAGES)
+endif
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --durations 10
 
 .PHONY: help setup quickstart test test-slow browser lint coverage bench clean
@@ -58,12 +69,7 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "finetune-zoo needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1)."; \
 		echo "Choose another one: make $(firstword $(MAKECMDGOALS)) PYTHON=python3.12"; exit 1; }
-ifdef UV
-	$(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)
-	$(UV) pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable . --group dev
-else
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable . --group dev
-endif
+	@$(INSTALL_WITH_UV) || { \
+		echo "uv cannot install the packages here; pip does, and takes longer."; \
+		$(PYTHON) -m venv $(VENV) && $(PIP) --upgrade 'pip>=25.1' && $(PIP) $(PACKAGES); }
 	@touch $(READY)
