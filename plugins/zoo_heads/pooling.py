@@ -88,22 +88,22 @@ def _pool(map: Tensor, kind: PoolingName) -> Tensor:
 def select_stages(shapes: Mapping[str, tuple[int, int, int]], count: int) -> tuple[str, ...]:
     """Returns the names of some of the last stages, from input to output: if possible, one per resolution of the maps.
 
-    Of the stages of one resolution it takes the last; if it is more than three times as wide as the one before, it only
-    prepares the pooling for the original classes, and the one before is taken. In networks of too few resolutions, as
-    in transformers, the stages are spread evenly over the depth.
+    Of the stages of one resolution it takes the last. But if the last stage of all is more than three times as wide as
+    the one before, it only prepares the pooling for the original classes, and the one before is taken. In networks of
+    too few resolutions, as in transformers, the stages are spread evenly over the depth.
 
     Args:
         shapes: The shapes (C, h, w) of all stages, as in `HeadRequest.stages`.
         count: How many to return, at most the number of all stages.
     """
     last: dict[tuple[int, int], str] = {}
+    every = list(shapes)
     for name, (width, *size) in shapes.items():
         before = last.get((size[0], size[1]))
-        if before is None or width <= _PROJECTION * shapes[before][0]:
+        if before is None or name != every[-1] or width <= _PROJECTION * shapes[before][0]:
             last[size[0], size[1]] = name
     names = list(last.values())
     if len(names) < count:
-        every = list(shapes)
         names = [every[len(every) * number // count - 1] for number in range(1, count + 1)]
     return tuple(names[-count:])
 

@@ -76,8 +76,9 @@ class TimmBackbone(Backbone):
         """Returns, of each stage, the module that its parameters share, apart from later ones that timm adds to it."""
         modules, parts = super().stage_modules(), dict(self.net.named_modules())
         for stage in self.stages():
-            path = _common_name([name.removeprefix(_PREFIX) for name in stage.parameters])
-            if path and path in parts:
+            names = [name.removeprefix(_PREFIX) for name in stage.parameters]
+            path = _common_name(names)
+            if path in parts and all(f"{path}.{name}" in names for name, _ in parts[path].named_parameters()):
                 modules[stage.name] = parts[path]
         return modules
 

@@ -57,6 +57,14 @@ class TorchvisionBackbone(Backbone):
         """Returns the stem, then each block or each group of blocks that the network names."""
         return tuple(Stage(name, self._parameters_of(modules)) for name, modules in self.structure.stages(self.net))
 
+    def stage_modules(self) -> dict[str, nn.Module]:
+        """Returns the last module of each stage, apart from those that follow the pooling."""
+        modules = {}
+        for name, parts in self.structure.stages(self.net):
+            if before := [part for part in parts if part.partition(".")[0] not in self.structure.neck]:
+                modules[name] = self.net.get_submodule(before[-1])
+        return modules
+
     def stage_map(self, output: Tensor, images: Tensor) -> Tensor:
         """Returns the output of a stage as ``(N, C, h, w)``; Swin's stages return ``(N, h, w, C)``."""
         return output.permute(0, 3, 1, 2) if isinstance(self.net, SwinTransformer) else output

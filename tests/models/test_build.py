@@ -8,8 +8,9 @@ from torch import nn
 from zoo.config import make_config
 from zoo.errors import ConfigError, PluginError, WeightsError
 from zoo.models.build import assemble, build_backbone, build_head, resolve_preprocess
+from zoo.models.classifier import Classifier
 from zoo.models.offers import find_offers
-from zoo.plugins.contracts import Features, Stage, StagedBackbone
+from zoo.plugins.contracts import Features, Head, Stage, StagedBackbone
 from zoo.plugins.kinds import BACKBONE, HEAD
 from zoo.plugins.losses import Criterion
 from zoo.plugins.registry import get_card
@@ -37,7 +38,8 @@ def build(backbone, size=(16, 16)):
 
 def head_of(module, backbone=None):
     offer = make_registry(FakePlugin(heads=[HeadSpec(name="h", build=lambda request: module(request))])).find(HEAD, "h")
-    return build_head(offer, backbone or SmallBackbone(), outputs=3, dropout=0.0, criterion=Criterion(), options=None)
+    values = {"image_size": (16, 16), "outputs": 3, "dropout": 0.0, "criterion": Criterion(), "options": None}
+    return build_head(offer, backbone or SmallBackbone(), **values)
 
 
 class Altered(SmallBackbone):
@@ -57,6 +59,11 @@ class Altered(SmallBackbone):
         return self.change_stages(super().stages()) if self.change_stages else super().stages()
 
 
+class FailingMaps(SmallBackbone):
+    def stage_map(self, output, images):
+        raise ValueError("no grid")
+
+
 def test_a_good_backbone_is_returned_in_train_mode():
     backbone = build(SmallBackbone())
     assert isinstance(backbone, StagedBackbone)
@@ -71,7 +78,7 @@ def test_a_good_backbone_is_returned_in_train_mode():
         (None, "build returned NoneType"),
         (Altered(features=tuple), r"forward returned tuple, not zoo\.Features"),
         (Altered(features=lambda f: f.pooled), r"forward returned Tensor, not zoo\.Features"),
-        (Altered(features=lambda f: Features(f.pooled, None)), "features are Tensor, NoneType, not tensors"),
+        (Altered(features=lambda f: Features(f.pooled, None)), "features are Tensor and NoneType, not tensors"),
         (Altered(features=lambda f: Features(f.pooled[:, :5], f.map)), r"features are \(1, 5\)"),
         (Altered(features=lambda f: Features(f.pooled, f.map.flatten(2))), r"not \(1, 12\) and \(1, 12, h, w\)"),
         (
@@ -87,6 +94,7 @@ def test_a_good_backbone_is_returned_in_train_mode():
         (Altered(stages=lambda s: (*s, s[0])), r"the parameter 'body\.stem\.0\.bias' is in two stages"),
         (Altered(stages=lambda s: (*s, Stage("ghost", ("nothing",)))), "disagree about 'nothing'"),
         (Altered(stages=lambda s: None), "failed while listing the stages of 'broken': TypeError"),
+        (FailingMaps(), "failed while reading the stage maps of 'broken': ValueError: no grid"),
     ],
 )
 def test_a_backbone_that_violates_its_contract_is_refused(backbone, message):
@@ -188,6 +196,32 @@ class Failing(SmallHead):
 def test_a_head_that_violates_its_contract_is_refused(head, message):
     with pytest.raises(PluginError, match=message):
         head_of(head)
+
+
+class OverStages(Head):
+    """A linear layer over the means of the maps of all stages that the request offers."""
+
+    def __init__(self, request, stages=None):
+        super().__init__(request.criterion)
+        self.request = request
+        self.stages = tuple(request.stages) if stages is None else stages
+        self.linear = nn.Linear(sum(width for width, *_ in request.stages.values()), request.outputs)
+
+    def forward(self, features):
+        return self.linear(torch.cat([stage.mean(dim=(2, 3)) for stage in features.stages], dim=1))
+
+
+def test_a_head_is_offered_the_shapes_of_all_stages_and_names_those_that_it_reads():
+    head = head_of(OverStages)
+    assert dict(head.request.stages) == {"stem": (8, 8, 8), "layer1": (8, 4, 4), "layer2": (12, 2, 2)}
+    classifier = Classifier(SmallBackbone(), head)
+    assert classifier.backbone.tapped_stages == ("stem", "layer1", "layer2")
+    assert classifier(torch.zeros(2, 3, 16, 16)).shape == (2, 3)
+
+
+def test_a_head_cannot_read_a_stage_that_has_no_map():
+    with pytest.raises(PluginError, match="the head reads the stage 'neck', which has no feature map"):
+        head_of(lambda request: OverStages(request, stages=("stem", "neck")))
 
 
 def test_only_the_seed_determines_the_initial_weights(registry):

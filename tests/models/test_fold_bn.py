@@ -2,12 +2,12 @@ import copy
 
 import pytest
 import torch
-from fakes import SmallBackbone
-from torch import Tensor, nn
+from fakes import make_classifier
+from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from zoo.models.classifier import Classifier
 from zoo.models.fold_bn import fold_batch_norm, fold_classifier
+from zoo.models.nested import flatten_tensors
 from zoo.models.precision import Precision
 from zoo.plugins.contracts import Backbone, Features
 
@@ -137,19 +137,20 @@ def test_unchanged_tensors_are_shared():
 
 
 def test_a_folded_classifier_has_the_same_output():
-    torch.manual_seed(0)
-    backbone = SmallBackbone()
-    classifier = Classifier(backbone, PooledHead(backbone.pooled_width)).eval()
+    classifier = make_classifier().eval()
     images = torch.randn(4, 3, *SIZE)
     network = fold_classifier(classifier, image_size=SIZE, precision=FP32)
     assert count_norms(network) == 0 < count_norms(classifier)
     torch.testing.assert_close(network(images), classifier(images), rtol=1e-4, atol=1e-5)
 
 
-class PooledHead(nn.Module):
-    def __init__(self, width):
-        super().__init__()
-        self.linear = nn.Linear(width, 3)
-
-    def forward(self, features) -> Tensor:
-        return self.linear(features.pooled)
+def test_a_folded_classifier_gives_its_head_the_same_maps_of_stages():
+    classifier = make_classifier(dropout=0.3).eval()
+    classifier.backbone.tapped_stages = ("stem", "layer2")
+    images = torch.randn(4, 3, *SIZE)
+    folded = fold(classifier.backbone)
+    assert count_norms(folded) == 0
+    expected = classifier.backbone.extract(images)
+    assert [stage.shape[1] for stage in expected.stages] == [8, 12]
+    for ours, theirs in zip(flatten_tensors(folded.extract(images)), flatten_tensors(expected), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)

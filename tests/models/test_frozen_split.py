@@ -10,19 +10,29 @@ from zoo.models.classifier import Classifier, freeze, set_training
 from zoo.models.frozen_split import CachedActivations, SplitClassifier, find_frozen_split
 from zoo.models.precision import choose_precision
 from zoo.models.tracing import UntraceableError
-from zoo.plugins.contracts import Features, StagedBackbone
+from zoo.plugins.contracts import Features, Head, Stage, StagedBackbone
+from zoo.plugins.losses import Criterion
 
 SIZE = (16, 16)
 FP32 = choose_precision("fp32", torch.device("cpu"))
 
 
-class OverPooled(nn.Module):
+class OverPooled(Head):
     def forward(self, features):
         return features.pooled
 
 
-def a_classifier(backbone, stages=2):
-    classifier = Classifier(backbone, OverPooled())
+class OverStages(Head):
+    def __init__(self, *stages):
+        super().__init__(Criterion())
+        self.stages = stages
+
+    def forward(self, features):
+        return torch.cat([stage.mean(dim=(2, 3)) for stage in features.stages], dim=1)
+
+
+def a_classifier(backbone, stages=2, *, head=None):
+    classifier = Classifier(backbone, head or OverPooled(Criterion()))
     freeze(classifier, stages)
     return classifier
 
@@ -178,6 +188,44 @@ def test_tensors_that_the_network_creates_belong_to_the_split(between, training)
     split_network = split_at(split, classifier)
     torch.testing.assert_close(split_network(images), whole)
     torch.testing.assert_close(split_network(split.run_frozen(images)), whole)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(
+    ("stages", "shapes"),
+    [
+        (("stem", "layer2"), {(8, 8, 8), (8, 4, 4)}),  # a map of the frozen part, and one of the trainable part
+        (("stem", "layer1"), {(8, 8, 8), (8, 4, 4)}),
+        (("layer1", "layer2"), {(8, 4, 4)}),
+    ],
+)
+def test_the_maps_of_frozen_stages_cross_the_split(stages, shapes, training):
+    classifier = a_classifier(SmallBackbone(), head=OverStages(*stages))
+    split = split_of(classifier)
+    assert set(split.shapes) == shapes
+    images = torch.randn(4, 3, *SIZE)
+    set_training(classifier, freeze_norm_stats=False) if training else classifier.eval()
+    split_network = split_at(split, classifier)
+    whole = classifier(images)
+    assert whole.shape == (4, 8 + (8 if "layer2" not in stages else 12))
+    torch.testing.assert_close(split_network(split.run_frozen(images)), whole)
+    torch.testing.assert_close(split_network(images), whole)
+
+
+def test_a_stage_inside_of_a_frozen_module_is_read_too():
+    blocks = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 5, 1))
+
+    class Nested(StagedBackbone):
+        def stages(self):
+            inner = (Stage(f"block{n}", (f"body.low.{n}.weight", f"body.low.{n}.bias")) for n in range(2))
+            return (*inner, Stage("high", ("body.high.weight", "body.high.bias")))
+
+    backbone = Nested({"low": blocks, "high": nn.Conv2d(5, 4, 1)}, width=4)
+    classifier = a_classifier(backbone, head=OverStages("block0", "high"))
+    split = split_of(classifier)
+    assert split.shapes == ((4, 16, 16), (5, 16, 16))
+    images = torch.randn(3, 3, *SIZE)
+    torch.testing.assert_close(split_at(split, classifier)(split.run_frozen(images)), classifier(images))
 
 
 def test_statistics_that_change_in_training_are_behind_the_split():

@@ -55,6 +55,7 @@ def build_backbone(
             raise PluginError(f"{offer.name}: the {width} of the backbone is not a whole number.")
     offer.call("listing the stages of", _check_stages, backbone, offer.name)
     _check_features(backbone, offer.name, image_size, pretrained=pretrained)
+    offer.call("reading the stage maps of", measure_stages, backbone, image_size)
     return backbone
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from zoo.models.precision import Precision
 
 TORCH, ONNX_RUNTIME = "torch", "onnxruntime"
+UNSUPPORTED = "ONNX Runtime does not run this network"  # how such a reason begins
 # Of an output's largest value. The engines add in another order; float32 agreed within 2e-5 for ten families.
 TOLERANCE = 1e-3
 _OPSET = 18
@@ -64,6 +65,7 @@ def choose_engine(
     precision: Precision,
     key: str,
     name: str = "auto",
+    save: Callable[[bytes], object] | None = None,
 ) -> Engine:
     """Returns the engine that takes the least time for some images, exporting the network included.
 
@@ -71,13 +73,14 @@ def choose_engine(
     measurement is stored for the machine and the network. Every graph is checked against torch on random images.
 
     Args:
-        network: Maps images to a tensor ``(N, ...)`` or to nested tuples of such tensors; in eval mode, on the device of
-            `precision`, with the batch normalisations folded that can be.
+        network: Maps images to a tensor ``(N, ...)`` or to nested tuples of such tensors; in eval mode, on the device
+            of `precision`, with the batch normalisations folded that can be.
         images: How many images it will run on.
         image_size: (height, width) in pixels.
         precision: The precision of torch's forward passes. ONNX Runtime always computes in float32.
         key: Names the network and everything that its speed depends on but the machine.
         name: ``"auto"``, or the name of an engine to take without measuring it, for a run that goes on with it.
+        save: Receives the ONNX model once it is checked, even if torch turns out to be faster.
     """
     run_torch = Engine(name=TORCH, reason="", run=network)
     if name == TORCH:
@@ -86,17 +89,25 @@ def choose_engine(
         return _because(run_torch, "only torch is used on a GPU")
     try:
         if name == ONNX_RUNTIME:
-            return Engine(name=ONNX_RUNTIME, reason="recorded", run=export_session(network, image_size))
-        return _choose(network, images=images, image_size=image_size, precision=precision, key=key)
+            return Engine(name=ONNX_RUNTIME, reason="recorded", run=export_session(network, image_size, save))
+        return _choose(network, images=images, image_size=image_size, precision=precision, key=key, save=save)
     except UnsupportedError as error:
-        return _because(run_torch, f"ONNX Runtime does not run this network: {error}")
+        return _because(run_torch, f"{UNSUPPORTED}: {error}")
 
 
 def _because(engine: Engine, reason: str) -> Engine:
     return Engine(name=engine.name, reason=reason, run=engine.run)
 
 
-def _choose(network: nn.Module, *, images: int, image_size: tuple[int, int], precision: Precision, key: str) -> Engine:
+def _choose(
+    network: nn.Module,
+    *,
+    images: int,
+    image_size: tuple[int, int],
+    precision: Precision,
+    key: str,
+    save: Callable[[bytes], object] | None,
+) -> Engine:
     key = f"{machine_key(precision.device)} | engine for {key}, {precision.name}"
     stored = _read(key)
     example = torch.randn(_IMAGES, 3, *image_size, generator=torch.Generator().manual_seed(0))
@@ -112,7 +123,7 @@ def _choose(network: nn.Module, *, images: int, image_size: tuple[int, int], pre
         if saved < (1 - _MIN_GAIN) * images * stored[TORCH]:
             return Engine(name=TORCH, reason=_explain(stored, images), run=network)
     started = time.perf_counter()
-    session = export_session(network, image_size)
+    session = export_session(network, image_size, save)
     exported = time.perf_counter() - started
     if stored is not None:
         return Engine(name=ONNX_RUNTIME, reason=_explain(stored, images), run=session)
@@ -185,12 +196,15 @@ class Session:
         return map_tensors(lambda _: torch.from_numpy(next(values)), self._form)
 
 
-def export_session(network: nn.Module, image_size: tuple[int, int]) -> Session:
+def export_session(
+    network: nn.Module, image_size: tuple[int, int], save: Callable[[bytes], object] | None = None
+) -> Session:
     """Exports a network on the CPU, in eval mode, to ONNX Runtime, and checks its output against torch.
 
     Args:
         network: Maps images to a tensor ``(N, ...)`` or to nested tuples of such tensors.
         image_size: (height, width) in pixels.
+        save: Receives the ONNX model once it is checked.
 
     Raises:
         UnsupportedError: It cannot be exported, or its output differs from torch's by more than `TOLERANCE`.
@@ -199,7 +213,8 @@ def export_session(network: nn.Module, image_size: tuple[int, int]) -> Session:
     with torch.inference_mode():
         expected = network(images)
     try:
-        session = Session(_export(network, images[:2]), expected)
+        graph = _export(network, images[:2])
+        session = Session(graph, expected)
         actual = session(images)  # one image more than in the export, because a graph may have fixed its number
     except ImportError as error:
         raise UnsupportedError(f"{error.name} is not installed") from error
@@ -209,11 +224,13 @@ def export_session(network: nn.Module, image_size: tuple[int, int]) -> Session:
         difference = float((one.float() - other.float()).abs().max()) if one.shape == other.shape else float("inf")
         if not difference <= TOLERANCE * float(one.abs().max()):  # also for NaN
             raise UnsupportedError(f"its output differs from torch's by {difference:.2g}")
+    if save is not None:
+        save(graph)
     return session
 
 
 def _export(network: nn.Module, images: Tensor) -> bytes:
-    """Returns a network as an ONNX model, made by torch's TorchScript exporter: in 0.4 to 3.4 s, the other in 9 to 12."""
+    """Returns a network as an ONNX model. torch's TorchScript exporter takes 0.4 to 3.4 s, the other one 9 to 12 s."""
     flat, buffer = _Flattened(network).eval(), io.BytesIO()
     names = [f"output_{number}" for number in range(len(flat(images)))]
     axes = {name: {0: "images"} for name in (_INPUT, *names)}
@@ -221,7 +238,7 @@ def _export(network: nn.Module, images: Tensor) -> bytes:
         torch.onnx.export(
             flat,
             (images,),
-            buffer,
+            buffer,  # type: ignore[arg-type]  # this exporter writes to files, too
             dynamo=False,
             opset_version=_OPSET,
             input_names=[_INPUT],

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from zoo.plugins.contracts import Backbone
 
+_MAX_ASPECT_ERROR = 3  # columns: convolutions without padding cut off as many rows as columns
+
 
 def token_grid(tokens: int, image_size: tuple[int, int]) -> tuple[int, int] | None:
     """Returns the grid (rows, columns) of the tokens of an image, or None if no grid fits.
@@ -140,7 +142,13 @@ def _try_map(backbone: Backbone, output: object, images: Tensor) -> Tensor | Non
         stage_map = backbone.stage_map(output, images)
     except PluginError:
         return None
-    return stage_map if stage_map.ndim == 4 and min(stage_map.shape[2:]) > 1 else None
+    return stage_map if stage_map.ndim == 4 and _has_aspect(stage_map, images) else None
+
+
+def _has_aspect(stage_map: Tensor, images: Tensor) -> bool:
+    """Returns whether a map has positions in the aspect ratio of the images, as it has not if its axes are swapped."""
+    rows, columns = stage_map.shape[2:]
+    return min(rows, columns) > 1 and abs(rows * images.shape[3] / images.shape[2] - columns) < _MAX_ASPECT_ERROR
 
 
 def image_size_error(owner: str, image_size: tuple[int, int], error: Exception, *, hint: str) -> ConfigError:

@@ -65,11 +65,11 @@ class Heatmap(nn.Module):
         return evidence
 
 
-def _to_positions(map: Tensor, size: tuple[int, int]) -> Tensor:
-    """Returns the positions of maps ``(N, C, h, w)``, interpolated to a size, as maps ``(N * rows * columns, C, 1, 1)``."""
-    if tuple(map.shape[2:]) != tuple(size):
-        map = functional.interpolate(map, size=size, mode="bilinear")
-    return map.permute(0, 2, 3, 1).reshape(-1, map.shape[1])[:, :, None, None]
+def _to_positions(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Interpolates maps ``(N, C, h, w)`` to a size; returns their positions as maps ``(N * h * w, C, 1, 1)``."""
+    if tuple(maps.shape[2:]) != tuple(size):
+        maps = functional.interpolate(maps, size=size, mode="bilinear")
+    return maps.permute(0, 2, 3, 1).reshape(-1, maps.shape[1])[:, :, None, None]
 
 
 def build_heatmap(classifier: Classifier, image_size: tuple[int, int]) -> Heatmap:

@@ -89,7 +89,7 @@ class Backbone(nn.Module, ABC):
         return features._replace(stages=tuple(self.stage_map(outputs[name], images) for name in self.tapped_stages))
 
     def stage_modules(self) -> dict[str, nn.Module]:
-        """Returns the modules whose outputs are those of the stages, by name; stages without such a module are left out.
+        """Returns the modules whose outputs are those of the stages, by name; stages without such a module are missing.
 
         The default takes, of each stage, the module that its parameters share.
         """
@@ -194,7 +194,7 @@ class Head(nn.Module, ABC):
         return features
 
     def classify(self, pooled: Any) -> Tensor:
-        """Maps the result of `pool` to logits ``(N, outputs)``: ``forward(features)`` is ``classify(pool(features))``."""
+        """Maps the result of `pool` to logits ``(N, outputs)``, those of `forward`."""
         return self.forward(pooled)
 
     @property

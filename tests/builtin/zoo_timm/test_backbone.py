@@ -6,9 +6,13 @@ from torch import nn
 
 from zoo.errors import ConfigError, PluginError
 from zoo.models.classifier import Classifier, freeze
+from zoo.models.features import measure_stages
+from zoo.models.fold_bn import fold_batch_norm
 from zoo.models.frozen_split import find_frozen_split
 from zoo.models.precision import choose_precision
 from zoo.models.weights import load_backbone
+from zoo.plugins.contracts import Head
+from zoo.plugins.losses import Criterion
 from zoo.plugins.specs import BackboneRequest
 from zoo_timm.backbone import TimmBackbone
 from zoo_timm.family import resolve
@@ -39,6 +43,11 @@ def original_network(name, **arguments):
     return randomise_constants(timm.create_model(name, **arguments))
 
 
+class OverPooled(Head):
+    def forward(self, features):
+        return features.pooled
+
+
 def assert_stages_cover_all_parameters(backbone):
     staged = [parameter for stage in backbone.stages() for parameter in stage.parameters]
     assert sorted(staged) == sorted(name for name, _ in backbone.named_parameters())
@@ -58,7 +67,7 @@ def assert_stages_cover_all_parameters(backbone):
 def test_the_output_of_frozen_stages_can_be_cached(name, size, shapes):
     backbone = build(name, size)
     backbone.net.load_state_dict(original_network(name).state_dict(), strict=False)
-    classifier = Classifier(backbone, nn.Identity())
+    classifier = Classifier(backbone, OverPooled(Criterion()))
     freeze(classifier, int(0.6 * len(backbone.stages())))
     precision = choose_precision("fp32", torch.device("cpu"))
     split = find_frozen_split(classifier, image_size=size, precision=precision, freeze_norm_stats=False)
@@ -91,6 +100,83 @@ def test_pooled_features_are_the_input_of_the_original_output_layer(name, size, 
 
     assert_stages_cover_all_parameters(backbone)
     assert backbone.stages()[0].name == "stem"
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "shapes"),
+    [
+        (
+            "test_resnet",
+            (64, 96),
+            {
+                "stem": (32, 32, 48),
+                "layer1.0": (32, 16, 24),
+                "layer2.0": (48, 8, 12),
+                "layer3.0": (192, 4, 6),
+                "layer4.0": (96, 2, 3),
+            },
+        ),
+        ("test_vit", (128, 160), {f"blocks.{number}": (64, 8, 10) for number in range(6)}),
+        (
+            "test_mambaout",  # channels last
+            (64, 96),
+            {
+                "stem": (16, 16, 24),
+                "stages.0": (16, 16, 24),
+                "stages.1": (32, 8, 12),
+                "stages.2": (48, 4, 6),
+                "stages.3": (64, 2, 3),
+            },
+        ),
+        (
+            "densenet121",  # whose stages share the module that contains them
+            (64, 96),
+            {
+                "stem": (64, 32, 48),
+                "features": (128, 8, 12),
+                "features.2": (256, 4, 6),
+                "features.3": (512, 2, 3),
+                "features.denseblock4": (1024, 2, 3),
+                "features.norm5": (1024, 2, 3),
+            },
+        ),
+        ("pit_ti_224", (224, 224), {"patch_embed.conv": (64, 27, 27)}),  # the others return pairs
+    ],
+)
+def test_stages_have_maps(name, size, shapes):
+    backbone = build(name, size)
+    assert dict(measure_stages(backbone, size)) == shapes
+    assert [*shapes] == [stage.name for stage in backbone.stages() if stage.name in shapes]
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "stages"),
+    [
+        ("test_resnet", (64, 96), {"layer1.0": "layer1", "layer3.0": "layer3", "layer4.0": "layer4"}),
+        ("test_vit", (128, 160), {"blocks.1": "blocks.1", "blocks.5": "blocks.5"}),
+        ("test_mambaout", (64, 96), {"stages.0": "stages.0", "stages.2": "stages.2"}),
+        ("mobilenetv3_small_050", (64, 96), {"blocks.1": "blocks.1", "blocks.5": "blocks.5"}),
+    ],
+)
+def test_the_maps_of_stages_are_those_that_timm_returns(name, size, stages):
+    arguments = {"img_size": size} if name == "test_vit" else {}
+    original, images = original_network(name, **arguments), torch.randn(2, 3, *size)
+    backbone = build(name, size).eval()
+    load_backbone(backbone, original.state_dict(), source="the original")
+    backbone.tapped_stages = tuple(stages)
+    places = [info["module"] for info in original.feature_info]
+    with torch.no_grad():
+        features, plain = backbone.extract(images), backbone(images)
+        maps = original.forward_intermediates(
+            images, indices=[places.index(place) for place in stages.values()], norm=False, intermediates_only=True
+        )
+        folded = fold_batch_norm(backbone, image_size=size, precision=choose_precision("fp32", torch.device("cpu")))
+        folded_maps = folded.extract(images).stages
+    assert torch.equal(features.pooled, plain.pooled)
+    assert plain.stages == ()
+    for ours, again, theirs in zip(features.stages, folded_maps, maps, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3 * theirs.abs().max().item())
+        torch.testing.assert_close(again, theirs, rtol=1e-3, atol=1e-3 * theirs.abs().max().item())
 
 
 def test_a_distilled_network_averages_its_two_tokens():

@@ -2,13 +2,15 @@ import pytest
 import torch
 import torchvision
 from random_weights import randomise_constants
-from torch import nn
 
 from zoo.errors import ConfigError, WeightsError
 from zoo.models.classifier import Classifier, freeze
+from zoo.models.features import measure_stages
 from zoo.models.frozen_split import find_frozen_split
 from zoo.models.precision import choose_precision
 from zoo.models.weights import load_backbone
+from zoo.plugins.contracts import Head
+from zoo.plugins.losses import Criterion
 from zoo.plugins.options import NoOptions
 from zoo.plugins.specs import BackboneRequest
 from zoo_torchvision import zoo_backbones
@@ -52,6 +54,11 @@ def original_network(name, size):
     inception = {"transform_input": True, "init_weights": False}  # as its pretrained weights require
     arguments = sizes.get(name, inception if name in ("googlenet", "inception_v3") else {})
     return randomise_constants(torchvision.models.get_model(name, weights=None, **arguments))
+
+
+class OverPooled(Head):
+    def forward(self, features):
+        return features.pooled
 
 
 def small_vision_transformer(size):
@@ -109,11 +116,44 @@ def test_pooled_features_are_the_input_of_the_original_output_layer(name, size, 
 def test_the_output_of_frozen_stages_can_be_cached(name, shape):
     size = 96 if name == "vit" else 64
     backbone = small_vision_transformer(size) if name == "vit" else SPECS[name].build(request(size))
-    classifier = Classifier(backbone, nn.Identity())
+    classifier = Classifier(backbone, OverPooled(Criterion()))
     freeze(classifier, int(0.6 * len(backbone.stages())))
     precision = choose_precision("fp32", torch.device("cpu"))
     split = find_frozen_split(classifier, image_size=(size, size), precision=precision, freeze_norm_stats=False)
     assert split.shapes == (shape,)
+
+
+@pytest.mark.parametrize(
+    ("name", "stages"),
+    [
+        ("resnet18", {"stem": (64, 32, 48), "layer1": (64, 16, 24), "layer4": (512, 2, 3)}),
+        ("densenet121", {"features.denseblock1": (256, 16, 24), "features.denseblock4": (1024, 2, 3)}),
+        ("mobilenet_v3_small", {"features.3": (24, 8, 12), "features.12": (576, 2, 3)}),
+        ("convnext_tiny", {"features.1": (96, 16, 24), "features.7": (768, 2, 3)}),  # followed by a normalisation
+        ("swin_t", {"features.1": (96, 16, 24), "features.7": (768, 2, 3)}),  # channels last
+    ],
+)
+def test_stages_have_maps(name, stages):
+    backbone = SPECS[name].build(request(64, width=96)).eval()
+    shapes = measure_stages(backbone, (64, 96))
+    assert {stage: shapes[stage] for stage in stages} == stages
+    backbone.tapped_stages = tuple(stages)
+    with torch.no_grad():
+        features = backbone.extract(torch.randn(2, 3, 64, 96))
+    assert [tuple(stage.shape) for stage in features.stages] == [(2, *shape) for shape in stages.values()]
+    if name in ("mobilenet_v3_small", "swin_t"):  # whose last stage returns the map
+        torch.testing.assert_close(features.stages[1], features.map)
+
+
+def test_a_vision_transformer_has_maps_without_the_class_token():
+    backbone = small_vision_transformer(96).eval()
+    shapes = measure_stages(backbone, (96, 96))
+    assert dict(shapes) == dict.fromkeys(("encoder_layer_0", "encoder_layer_1", "norm"), (24, 3, 3))
+    backbone.tapped_stages = ("encoder_layer_1", "norm")
+    features = backbone.extract(torch.randn(2, 3, 96, 96))
+    before, after = features.stages
+    torch.testing.assert_close(backbone.net.encoder.ln(before.movedim(1, 3)).movedim(3, 1), features.map)
+    assert torch.equal(after, features.map)
 
 
 def test_the_map_of_a_vision_transformer_has_the_orientation_of_the_image():

@@ -1,9 +1,8 @@
 import torch
-from fakes import SmallBackbone
-from torch import nn
+from fakes import make_classifier
 
 from zoo.data.loading.loader import Batch
-from zoo.models.classifier import Classifier, freeze, set_training
+from zoo.models.classifier import freeze, set_training
 from zoo.models.frozen_split import CachedActivations, SplitClassifier, find_frozen_split
 from zoo.models.precision import choose_precision
 from zoo.training.frozen.activation_cache import ActivationCache, CachedViews, LazyActivationCache, cache_activations
@@ -12,7 +11,7 @@ FP32 = choose_precision("fp32", torch.device("cpu"))
 
 
 def make_split_classifier():
-    classifier = Classifier(SmallBackbone(dropout=0.3), nn.Identity())
+    classifier = make_classifier(dropout=0.3)
     freeze(classifier, 2)
     classifier.to(memory_format=torch.channels_last)
     split = find_frozen_split(classifier, image_size=(16, 16), precision=FP32, freeze_norm_stats=False)

@@ -1,8 +1,8 @@
 """Fits heads to cached features, all photos at once: with L-BFGS or conjugate gradients, in float32.
 
-Minimises the mean loss + strength / 2 x the sum of squared weights (without biases), in units in which a feature has the
-variance 1. For a linear head and cross-entropy this is multinomial logistic regression, a convex problem. The number of
-evaluations is bounded, so that every fit ends in a result, and logits are computed block by block.
+Minimises the mean loss + strength / 2 x the sum of squared weights (without biases), in units in which a feature has
+the variance 1. For a linear head and cross-entropy this is multinomial logistic regression, a convex problem. The
+number of evaluations is bounded, so that every fit ends in a result, and logits are computed block by block.
 """
 
 from __future__ import annotations
@@ -157,8 +157,8 @@ class _Problem:
 class _LinearProblem(_Problem):
     """Linear output layers on standardised features: one for all photos, or one for the training part of each fold.
 
-    Standardising makes the penalty treat all features alike, and the solver needs fewer steps. The solution is converted
-    to weights for the features as they are.
+    Standardising makes the penalty treat all features alike, and the solver needs fewer steps. The solution is
+    converted to weights for the features as they are.
     """
 
     def __init__(self, head: Head, pooled: Tensor, labels: Tensor, *, folds: Tensor | None = None) -> None:
@@ -247,7 +247,7 @@ def _minimise(
             history_size=_HISTORY,
             line_search_fn="strong_wolfe",
         )
-        optimizer.step(evaluate)  # type: ignore[arg-type]
+        optimizer.step(evaluate)
     else:
         _conjugate_gradients(parameters, evaluate, limit)
     minimum = evaluate()

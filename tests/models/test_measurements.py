@@ -3,7 +3,7 @@ import json
 import pytest
 import torch
 
-from zoo.training.autotune import cache
+from zoo.models import measurements
 from zoo.models.measurements import machine_key, read_cached, write_cached
 
 
@@ -24,7 +24,7 @@ def test_measurements_are_stored_by_key():
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"one": 1}', '{"one": {"precision": null}}', "\xff"])
 def test_a_damaged_file_is_replaced(content):
     write_cached("zero", {"precision": "fp32"})
-    file = cache.home() / "measured.json"
+    file = measurements.home() / "measured.json"
     file.write_text(content, encoding="latin-1")
     assert read_cached("one") is None
     write_cached("one", {"precision": "bf16"})
@@ -47,7 +47,7 @@ def test_the_key_names_model_threads_and_torch():
 
 
 def test_a_machine_of_unknown_model_has_a_key_too(tmp_path, monkeypatch):
-    monkeypatch.setattr(cache, "_CPU", tmp_path / "none")
+    monkeypatch.setattr(measurements, "_CPU", tmp_path / "none")
     assert machine_key(torch.device("cpu")).strip()
 
 
