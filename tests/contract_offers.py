@@ -70,7 +70,7 @@ class Detached(GoodHead):
     """Violates its contract: no gradient reaches the features."""
 
     def forward(self, features: zoo.Features) -> Tensor:
-        return super().forward(zoo.Features(*(tensor.detach() for tensor in features)))
+        return super().forward(zoo.Features(features.pooled.detach(), features.map.detach()))
 
 
 def head_spec(build: Any, **values: Any) -> zoo.HeadSpec:

@@ -1,8 +1,11 @@
 import pytest
 import torch
+from fakes import SmallBackbone
 from torch import nn
+from torch.nn import functional
 
-from zoo.models.heatmap import Heatmap
+from zoo.models.classifier import Classifier
+from zoo.models.heatmap import Heatmap, build_heatmap
 from zoo.plugins.contracts import Features, Head
 from zoo.plugins.losses import Criterion
 
@@ -15,6 +18,20 @@ class LinearHead(Head):
 
     def forward(self, features):
         return self.linear(features.map.mean(dim=(2, 3)) if self.over_map else features.pooled)
+
+
+class StageHead(Head):
+    """A linear layer over the means of the maps of stages."""
+
+    def __init__(self, *stages, width, pooled=0):
+        super().__init__(Criterion())
+        self.stages = stages
+        self.pooled = pooled
+        self.linear = nn.Linear(width + pooled, 3)
+
+    def forward(self, features):
+        vectors = [stage.mean(dim=(2, 3)) for stage in features.stages]
+        return self.linear(torch.cat([*vectors, features.pooled[:, : self.pooled]], dim=1))
 
 
 def random_features(batch=2, channels=5):
@@ -65,3 +82,37 @@ def test_a_constant_map_stays_dark():
         Features(torch.ones(1, 5), positions), torch.zeros(1, 3)
     )
     assert heatmap.abs().max() == 0
+
+
+def test_the_heatmap_of_a_head_over_stages_adds_their_evidence_in_the_resolution_of_the_finest():
+    classifier = Classifier(SmallBackbone(), StageHead("layer1", "layer2", width=20)).eval()
+    features = classifier.backbone.extract(torch.randn(2, 3, 32, 48))
+    fine, coarse = features.stages
+    assert (fine.shape, coarse.shape) == ((2, 8, 8, 12), (2, 12, 4, 6))
+    logits = classifier.head(features)
+    heatmap = build_heatmap(classifier, (32, 48))
+    assert heatmap.probes_head
+    weight = (classifier.head.linear.weight - classifier.head.linear.weight.mean(dim=0))[logits.argmax(dim=1)]
+    together = torch.cat([fine, functional.interpolate(coarse, size=(8, 12), mode="bilinear")], dim=1)
+    expected = torch.einsum("nc,nchw->nhw", weight, together)
+    low, high = expected.amin(dim=(1, 2), keepdim=True), expected.amax(dim=(1, 2), keepdim=True)
+    actual = heatmap(features, logits)
+    assert actual.shape == (2, 8, 12)
+    torch.testing.assert_close(actual, (expected - low) / (high - low), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("stages", "size"), [(("stem", "layer2"), (8, 8)), (("layer2",), (2, 2)), ((), (2, 2))])
+def test_the_resolution_is_that_of_the_finest_stage(stages, size):
+    width = sum({"stem": 8, "layer2": 12}[stage] for stage in stages)
+    head = StageHead(*stages, width=width, pooled=0 if stages else 12)
+    classifier = Classifier(SmallBackbone(), head).eval()
+    features = classifier.backbone.extract(torch.randn(3, 3, 16, 16))
+    assert build_heatmap(classifier, (16, 16))(features, classifier.head(features)).shape == (3, *size)
+
+
+def test_a_head_over_stages_and_pooled_features_is_probed_only_if_map_and_pooled_features_have_one_meaning():
+    head = StageHead("stem", width=8, pooled=5)
+    assert Heatmap(head, pooled_width=5, map_width=5, stage_widths=[8]).probes_head
+    assert not Heatmap(head, pooled_width=5, map_width=6, stage_widths=[8]).probes_head
+    without = StageHead("stem", width=8)
+    assert Heatmap(without, pooled_width=5, map_width=6, stage_widths=[8]).probes_head

@@ -147,6 +147,31 @@ class Staged(Net):
         return self.change(super().stages())
 
 
+class NamesNoStage(Net):
+    def stage_modules(self) -> dict[str, nn.Module]:
+        return {**super().stage_modules(), "neck": self.body["last"]}
+
+
+class FailingMaps(Net):
+    def stage_map(self, output: Tensor, images: Tensor) -> Tensor:
+        raise IndexError("no grid")
+
+
+class MapsOfBatch(Net):
+    def stage_map(self, output: Tensor, images: Tensor) -> Tensor:
+        return output - output.mean(dim=0)
+
+
+class JoinedMaps(Net):
+    def stage_map(self, output: Tensor, images: Tensor) -> Tensor:
+        return output.flatten(0, 1)[None]
+
+
+class FailingExtract(Net):
+    def extract(self, images: Tensor) -> zoo.Features:
+        raise KeyError(self.tapped_stages[0])
+
+
 @pytest.mark.parametrize(
     ("net", "sentence"),
     [
@@ -162,6 +187,11 @@ class Staged(Net):
         (Raises, "forward() in eval mode on images (3, 3, 12, 16) raised TypeError: no such thing"),
         (NoGradient, "the backward pass raised RuntimeError"),
         (CutStem, "the gradient of the features must reach the stage 'stem'"),
+        (NamesNoStage, "stage_modules() must name stages, as stages() names them"),
+        (FailingMaps, "stage_modules() and stage_map() raised IndexError: no grid"),
+        (MapsOfBatch, "the map of the stage 'stem' must not depend on the batch in eval mode"),
+        (JoinedMaps, "the map of the stage 'stem' must be (N, C, h, w), here (3, 4, 6, 8); it is (1, 12, 6, 8)"),
+        (FailingExtract, "extract() raised KeyError: 'stem'"),
         (Forgetful, "a fresh build with the saved state dict must give the same features"),
         (Frozen, "build() must return the module unfrozen"),
         (Evaluating, "build() must return the module in train mode"),

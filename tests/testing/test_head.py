@@ -83,7 +83,75 @@ class ForgetfulHead(GoodHead):
         return super().forward(features) + self.hidden[0]
 
 
-@pytest.mark.parametrize("build", [GoodHead, ZeroHead])
+class OverStages(GoodHead):
+    """A head that meets its contract: it pools the maps of all stages, and the classes depend on nothing else."""
+
+    def __init__(self, request: zoo.HeadRequest) -> None:
+        super().__init__(dataclasses.replace(request, pooled_width=sum(shape[0] for shape in request.stages.values())))
+        self.stages = tuple(request.stages)
+
+    def pool(self, features: zoo.Features) -> Any:
+        return torch.cat([stage.mean(dim=(2, 3)) for stage in features.stages], dim=1)
+
+    def classify(self, pooled: Any) -> Tensor:
+        logits: Tensor = self.fc(self.dropout(pooled))
+        return logits
+
+    def forward(self, features: zoo.Features) -> Tensor:
+        return OverStages.classify(self, OverStages.pool(self, features))  # whatever a subclass makes of the parts
+
+    @property
+    def output_layer(self) -> nn.Linear | None:
+        return self.fc
+
+
+class UnknownStage(OverStages):
+    def __init__(self, request: zoo.HeadRequest) -> None:
+        super().__init__(request)
+        self.stages = (*self.stages, "neck")
+
+
+class OtherPool(OverStages):
+    def pool(self, features: zoo.Features) -> Any:
+        return super().pool(features) + 1
+
+
+class PoolOfBatch(OverStages):
+    def pool(self, features: zoo.Features) -> Any:
+        return super().pool(features), torch.ones(3)
+
+
+class PoolWithWeights(OverStages):
+    def __init__(self, request: zoo.HeadRequest) -> None:
+        super().__init__(request)
+        self.scale = nn.Parameter(torch.ones(self.fc.in_features))
+
+    def pool(self, features: zoo.Features) -> Any:
+        return super().pool(features) * self.scale
+
+    def forward(self, features: zoo.Features) -> Tensor:
+        return self.classify(self.pool(features))
+
+
+class PoolOfNothing(OverStages):
+    def pool(self, features: zoo.Features) -> Any:
+        return None
+
+
+class FailingClassify(OverStages):
+    def classify(self, pooled: Any) -> Tensor:
+        raise KeyError("weight")
+
+
+class WrongOutputLayer(OverStages):
+    def classify(self, pooled: Any) -> Tensor:
+        return 2 * super().classify(pooled)
+
+    def forward(self, features: zoo.Features) -> Tensor:
+        return 2 * super().forward(features)
+
+
+@pytest.mark.parametrize("build", [GoodHead, ZeroHead, OverStages])
 def test_a_good_head_passes(build: Any) -> None:
     check_head(head_spec(build))
 
@@ -102,6 +170,13 @@ def test_a_good_head_passes(build: Any) -> None:
         (Unused, "not reached: ['spare.weight', 'spare.bias']"),
         (NoDropout, "request.dropout must be applied"),
         (Standardising, "logits of an image must not depend on the other images"),
+        (UnknownStage, "stages must name stages of request.stages; unknown: ['neck']"),
+        (OtherPool, "classify(pool(features)) must be forward(features)"),
+        (PoolOfBatch, "pool() must return tensors (N, ...), or tuples of them"),
+        (PoolWithWeights, "pool() must have no parameters"),
+        (PoolOfNothing, "pool() raised TypeError"),
+        (FailingClassify, "classify() on the result of pool() raised KeyError: 'weight'"),
+        (WrongOutputLayer, "output_layer must be all of classify() in eval mode"),
         (ForgetfulHead, "a fresh build with the saved state dict must give the same logits"),
     ],
 )
@@ -123,3 +198,22 @@ def test_every_choice_of_an_option_is_built() -> None:
         return GoodHead(request)
 
     assert "raised NotImplementedError: later" in violation(lambda: check_head(head_spec(build, options=Kinds)))
+
+
+@pytest.mark.parametrize(
+    ("candidate", "sentence"),
+    [
+        ({"kind": "best"}, "creating its options from {'kind': 'best'} raised ConfigError"),
+        ({"size": 3}, "creating its options from {'size': 3} raised ConfigError"),
+        ({"kind": "bad"}, "raised NotImplementedError: later"),
+    ],
+)
+def test_every_candidate_has_valid_options_and_is_built(candidate: dict[str, Any], sentence: str) -> None:
+    def build(request: zoo.HeadRequest) -> zoo.Head:
+        if request.options.kind == "bad":
+            raise NotImplementedError("later")
+        return GoodHead(request)
+
+    spec = head_spec(build, options=Kinds, candidates=({"kind": "good"}, candidate))
+    assert sentence in violation(lambda: check_head(spec))
+    check_head(head_spec(GoodHead, options=Kinds, candidates=({"kind": "good"}, {"kind": "bad"})))

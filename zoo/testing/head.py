@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from zoo.models.nested import flatten_tensors
 from zoo.plugins.calls import resolve_callable
 from zoo.plugins.contracts import Features, Head
 from zoo.plugins.losses import LOSSES, Criterion
@@ -95,10 +96,18 @@ def _candidates(contract: Contract, spec: HeadSpec) -> list[Any]:
 def _check_parts(contract: Contract, head: Head, features: Features) -> None:
     """Checks that pooling and classifying in two steps is the same as in one."""
     head.eval()
+    with contract.calling("pool()"):
+        pooled = head.pool(features)
+        tensors = flatten_tensors(pooled)
+    contract.require(
+        all(len(tensor) == BATCH for tensor in tensors), "pool() must return tensors (N, ...), or tuples of them"
+    )
+    contract.require(
+        not any(tensor.requires_grad for tensor in tensors), "pool() must have no parameters, as its result is cached"
+    )
     with torch.no_grad():
         logits = head(features)
-        with contract.calling("pool() and classify()"):
-            pooled = head.pool(features)
+        with contract.calling("classify() on the result of pool()"):
             parts = head.classify(pooled)
         contract.require(is_close(parts, logits), "classify(pool(features)) must be forward(features)")
         if head.output_layer is not None:

@@ -23,12 +23,14 @@ from zoo.testing import check_head, check_plugin
 from zoo_heads.heads import CosineClassifier
 
 POOLED, MAP, OUTPUTS = 12, 8, 5
+STAGES = {"low": (4, 12, 8), "middle": (6, 6, 4), "high": (MAP, 3, 2)}
 SPECS = {spec.name: spec for spec in zoo_heads.zoo_heads()}
 
 
 def make_features(batch: int = 4) -> Features:
     generator = torch.Generator().manual_seed(0)
-    return Features(torch.randn(batch, POOLED, generator=generator), torch.randn(batch, MAP, 3, 2, generator=generator))
+    maps = [torch.randn(batch, *shape, generator=generator) for shape in STAGES.values()]
+    return Features(torch.randn(batch, POOLED, generator=generator), maps[-1], tuple(maps))
 
 
 def build(name: str, *, dropout: float = 0.0, **options: Any) -> Head:
@@ -40,6 +42,7 @@ def build(name: str, *, dropout: float = 0.0, **options: Any) -> Head:
         dropout=dropout,
         criterion=Criterion(),
         options=make_options(spec.options, options, owner=f"head {name}"),
+        stages=STAGES,
     )
     return resolve_callable(spec.build)(request)
 
@@ -58,6 +61,8 @@ def test_the_plugin_fulfils_the_contract() -> None:
         ("mlp", {"hidden": "7", "depth": "3", "hidden_dropout": "0.2"}),
         ("attention", {"heads": "4"}),
         ("cosine", {"scale": "3", "pooling": "max"}),
+        ("linear", {"stages": "3"}),
+        ("linear", {"stages": "4", "pooling": "catavgmax"}),
     ],
 )
 def test_the_heads_fulfil_the_contract_with_other_options(name: str, options: dict[str, str]) -> None:
@@ -81,7 +86,10 @@ def test_the_registry_contains_the_four_heads() -> None:
 
 
 @pytest.mark.parametrize("name", ["linear", "mlp", "cosine"])
-@pytest.mark.parametrize(("pooling", "width"), [("native", POOLED), ("avg", MAP), ("max", MAP), ("avgmax", MAP)])
+@pytest.mark.parametrize(
+    ("pooling", "width"),
+    [("native", POOLED), ("avg", MAP), ("max", MAP), ("avgmax", MAP), ("catavgmax", 2 * MAP)],
+)
 def test_the_first_layer_has_the_width_of_the_pooled_features(name: str, pooling: str, width: int) -> None:
     head = build(name, pooling=pooling)
     first = next(parameter for parameter in head.parameters() if parameter.ndim == 2)
@@ -105,6 +113,53 @@ def test_linear_is_a_matrix_product_with_the_pooled_features() -> None:
     head = build("linear")
     (layer,) = linear_layers(head)
     torch.testing.assert_close(head(make_features()), make_features().pooled @ layer.weight.T)
+
+
+@pytest.mark.parametrize(
+    ("count", "pooling", "stages", "width"),
+    [
+        (1, "native", (), POOLED),
+        (2, "native", ("middle", "high"), 6 + MAP),
+        (3, "max", ("low", "middle", "high"), 4 + 6 + MAP),
+        (3, "catavgmax", ("low", "middle", "high"), 2 * (4 + 6 + MAP)),
+    ],
+)
+def test_linear_reads_the_maps_of_several_stages(count: int, pooling: str, stages: tuple[str, ...], width: int) -> None:
+    head = build("linear", stages=count, pooling=pooling).eval()
+    assert head.stages == stages
+    layer = head.output_layer
+    assert layer is not None
+    assert layer.in_features == width
+    features = make_features()
+    features = features._replace(stages=features.stages[3 - len(stages) :])
+    pooled = head.pool(features)
+    assert pooled.shape == (4, width)
+    torch.testing.assert_close(head(features), layer(pooled))
+    torch.testing.assert_close(head.classify(pooled), layer(pooled))
+
+
+def test_linear_cannot_read_more_stages_than_there_are() -> None:
+    with pytest.raises(
+        ConfigError, match="option 'stages' is 4, but the backbone has 3 stages with feature maps"
+    ) as error:
+        build("linear", stages=4)
+    assert error.value.hint == "'zoo info BACKBONE' lists the stages."
+
+
+def test_the_candidates_of_linear_are_different_heads_with_the_default_among_them() -> None:
+    spec = SPECS["linear"]
+    heads = [build("linear", **candidate) for candidate in spec.candidates]
+    assert [head.output_layer.in_features for head in heads if head.output_layer] == [POOLED, 18, 36]
+    assert make_options(spec.options, spec.candidates[0], owner="head linear") == spec.options()
+
+
+@pytest.mark.parametrize("name", ["mlp", "cosine", "attention"])
+def test_only_a_linear_layer_is_the_output_layer(name: str) -> None:
+    head = build(name).eval()
+    assert head.output_layer is None
+    assert head.stages == ()
+    features = make_features()
+    torch.testing.assert_close(head.classify(head.pool(features)), head(features))
 
 
 @pytest.mark.parametrize(("activation", "module"), [("relu", nn.ReLU), ("gelu", nn.GELU), ("silu", nn.SiLU)])
@@ -191,7 +246,8 @@ def test_the_number_of_queries_must_divide_the_channels() -> None:
 @pytest.mark.parametrize(
     ("name", "options", "words"),
     [
-        ("linear", {"pooling": "average"}, "native | avg | max | avgmax"),
+        ("linear", {"pooling": "average"}, "native | avg | max | avgmax | catavgmax"),
+        ("linear", {"stages": "0"}, "option 'stages' is '0', out of bounds"),
         ("mlp", {"hidden": "0"}, "option 'hidden' is '0', out of bounds"),
         ("mlp", {"depth": "two"}, "not a whole number"),
         ("mlp", {"hidden_dropout": "1"}, "out of bounds"),
@@ -214,10 +270,11 @@ def test_options_are_frozen_and_have_help(name: str) -> None:
             setattr(options, info.name, info.default)
 
 
-@pytest.mark.parametrize("name", list(SPECS))
-def test_heads_can_be_exported_for_any_batch_size(name: str) -> None:
-    head = build(name).eval()
+@pytest.mark.parametrize(("name", "stages"), [*((name, 1) for name in SPECS), ("linear", 3)])
+def test_heads_can_be_exported_for_any_batch_size(name: str, stages: int) -> None:
+    head = (build(name, stages=stages) if stages > 1 else build(name)).eval()
     any_batch = {0: torch.export.Dim.AUTO}
-    exported = torch.export.export(head, (make_features(2),), dynamic_shapes=(Features(any_batch, any_batch),)).module()  # type: ignore[arg-type]
+    shapes = Features(any_batch, any_batch, (any_batch,) * len(STAGES))  # type: ignore[arg-type]
+    exported = torch.export.export(head, (make_features(2),), dynamic_shapes=(shapes,)).module()
     for batch in (1, 3):
         torch.testing.assert_close(exported(make_features(batch)), head(make_features(batch)))
