@@ -75,6 +75,21 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """How long the work ahead takes on this machine, estimated from its first batches or steps.
+
+    Attributes:
+        seconds: The estimated time.
+        work: The work: ``"1,505 photos once through the backbone"``.
+        at_most: Whether training may end earlier.
+    """
+
+    seconds: float
+    work: str
+    at_most: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepResult:
     """Progress within an epoch, reported after some of its steps.
 
@@ -141,7 +156,7 @@ class Finished:
     results: dict[str, Any]
 
 
-Event = Note | Work | Started | StepResult | EpochResult | Finished
+Event = Note | Work | Started | Estimate | StepResult | EpochResult | Finished
 Observer = Callable[[Event], None]
 
 

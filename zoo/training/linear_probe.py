@@ -18,6 +18,7 @@ from zoo.models.classifier import Classifier
 from zoo.models.fold_bn import fold_batch_norm
 from zoo.models.offers import with_head_options
 from zoo.runs.record import write_record
+from zoo.training.estimate import FeatureEstimate
 from zoo.training.forward import Outputs, compute_outputs
 from zoo.training.frozen.features import (
     FeatureBatches,
@@ -287,11 +288,13 @@ class _Extractor:
     def __call__(self, split: str, *, flipped: bool = False) -> tuple[tuple[Any, ...], Tensor]:
         """Returns what each head caches of the photos, mirrored if `flipped`, and their labels, int64 ``(N,)``."""
         job, (batches, samples) = self._job, self._job.photos[split]
-        total = len(samples)
+        total, estimate = len(samples), FeatureEstimate(job)
 
         def report(done: int) -> None:
             done = min(total, done * job.processes.count)
             job.observer(Work(what=f"compute features of {split}", done=done, total=total))
+            if split == "train":
+                estimate(done)
 
         return extract_features(
             self.run,

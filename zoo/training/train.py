@@ -17,6 +17,7 @@ from zoo.models.runtime import tuned_runtime
 from zoo.training.checkpoint import Learner, load_checkpoint, save_checkpoint
 from zoo.training.checkpointer import Checkpointer
 from zoo.training.distributed.ddp import sync_batch_norm
+from zoo.training.estimate import estimate_steps
 from zoo.training.finite import check_weights
 from zoo.training.frozen.policy import cache_frozen_stages, cached_views
 from zoo.training.job import build_average, build_compilation, build_optimizer, eval_batches, load_photos, save_epoch
@@ -91,7 +92,7 @@ def _train_on_photos(job: Job, *, resumed: bool) -> Iterator[EpochResult]:
         micro_batches=job.micro_batches,
         compilation=build_compilation(job, images=loader.images_per_step),
         processes=job.processes,
-        on_step=job.observer,
+        on_step=estimate_steps(job),
         safe_point=checkpointer.safe_point,
     )
     if random_states is not None:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from zoo.cli.terminal.formatting import format_estimate
 from zoo.errors import ZooError
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class TrainingProcess:
         self._arguments = list(arguments)
         self._on_exported = on_exported
         self._epochs = 1
+        self._estimate = ""
         self._process: subprocess.Popen[str] | None = None
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name="training", daemon=True)
@@ -152,7 +154,9 @@ class TrainingProcess:
         match event:
             case {"event": "Work"}:
                 total = f" of {event['total']}" if event["total"] else ""
-                self._update(message=f"{event['what'].capitalize()}: {event['done']}{total}")
+                self._update(message=f"{event['what'].capitalize()}: {event['done']}{total}{self._estimate}")
+            case {"event": "Estimate"}:
+                self._estimate = f", {format_estimate(event['seconds'])} in all"
             case {"event": "Started"}:
                 self._epochs = event["epochs"]
                 self._update(status="training", message=f"Training {event['backbone']} on {event['device']} ...")

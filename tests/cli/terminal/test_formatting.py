@@ -7,10 +7,26 @@ from zoo.cli.terminal.formatting import (
     format_classes,
     format_count,
     format_duration,
+    format_estimate,
     format_option,
     format_percent,
     pluralize,
 )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.4, "about 5 s"),
+        (41.0, "about 40 s"),
+        (87.4, "about 85 s"),
+        (88.0, "about 1 min"),
+        (170.0, "about 3 min"),
+        (7500.0, "about 2 h 5 min"),
+    ],
+)
+def test_an_estimate_has_few_digits(seconds, text):
+    assert format_estimate(seconds) == text
 
 
 @pytest.mark.parametrize(("share", "text"), [(0.931, "93.1 %"), (1.0, "100.0 %"), (None, "-"), (math.nan, "-")])

@@ -6,7 +6,7 @@ import pytest
 
 from zoo.cli.terminal import console, observers
 from zoo.cli.terminal.observers import LineDisplay, display_events
-from zoo.events import EpochResult, Finished, Note, Started, StepResult, Work
+from zoo.events import EpochResult, Estimate, Finished, Note, Started, StepResult, Work
 
 STARTED = Started(
     run="tiny-linear-dogs-1",
@@ -99,6 +99,35 @@ def test_slow_work_is_reported_every_thirty_seconds(capsys, monkeypatch):
     assert lines == [
         "decode train: 25 %",
         "  2/3   4 of 6 steps, loss 0.312, accuracy 91.2 %, 48 images/s, 1 min 2 s left",
+    ]
+
+
+def test_the_time_left_of_work_follows_from_its_pace(capsys, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(observers.time, "monotonic", lambda: now[0])
+    display = LineDisplay()
+    done = {10.0: 40, 50.0: 80, 90.0: 160, 130.0: 40, 170.0: 60}  # then the same work on another split begins
+    for now[0], number in done.items():
+        display(Work(what="compute features of val", done=number, total=200))
+    now[0] = 210.0
+    display(Work(what="download", done=5, total=None))
+    assert capsys.readouterr().out.splitlines() == [
+        "compute features of val: 40 %, 2 min 0 s left",
+        "compute features of val: 80 %, 27 s left",
+        "compute features of val: 20 %",
+        "compute features of val: 30 %, 4 min 40 s left",
+        "download: 5",
+    ]
+
+
+def test_an_estimate_is_printed_as_one_sentence(capsys):
+    show(
+        Estimate(seconds=41.0, work="1,505 photos once through the backbone"),
+        Estimate(seconds=600.0, work="epochs 1 to 4, 57 steps each", at_most=True),
+    )
+    assert capsys.readouterr().out.splitlines() == [
+        "About 40 s on this machine: 1,505 photos once through the backbone.",
+        "At most about 10 min on this machine: epochs 1 to 4, 57 steps each.",
     ]
 
 

@@ -37,6 +37,14 @@ def format_duration(seconds: float | None) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
+def format_estimate(seconds: float) -> str:
+    """Returns ``about 40 s``, ``about 3 min`` or ``about 2 h 5 min``: no more digits than an estimate deserves."""
+    if seconds < 87.5:
+        return f"about {max(5, 5 * round(seconds / 5))} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"about {hours} h {minutes} min" if hours else f"about {minutes} min"
+
+
 def format_count(number: int) -> str:
     """Returns ``11.2 M``, ``4.1 k`` or ``512``."""
     for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):

@@ -20,10 +20,11 @@ from zoo.cli.terminal.formatting import (
     format_classes,
     format_count,
     format_duration,
+    format_estimate,
     format_percent,
 )
 from zoo.cli.terminal.stdout import results_stream
-from zoo.events import EpochResult, Finished, Note, Started, StepResult, Work, ignore
+from zoo.events import EpochResult, Estimate, Finished, Note, Started, StepResult, Work, ignore
 from zoo.utils.text import one_line
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ class LineDisplay:
         self._header_printed = False
         self._notes: set[str] = set()
         self._last_line = time.monotonic()
+        self._pace = _Pace()
 
     def __call__(self, event: Event) -> None:
         """Prints one event."""
@@ -92,6 +94,8 @@ class LineDisplay:
                 self.on_work(event)
             case Started():
                 self.on_started(event)
+            case Estimate():
+                self.on_estimate(event)
             case StepResult():
                 self.on_step(event)
             case EpochResult():
@@ -113,13 +117,18 @@ class LineDisplay:
 
     def on_work(self, event: Work) -> None:
         """Prints the progress of slow work."""
-        self._write_occasionally(f"{event.what}: {_format_progress(event)}")
+        self._write_occasionally(f"{event.what}: {self.format_work(event)}")
 
     def on_step(self, event: StepResult) -> None:
         """Prints the progress of a long epoch."""
         self._write_occasionally(
             f"{event.epoch:>3}/{self.epochs:<3} {event.step} of {event.steps} steps, {format_step(event)}"
         )
+
+    def on_estimate(self, event: Estimate) -> None:
+        """Prints how long the work ahead takes."""
+        text = f"{'at most ' if event.at_most else ''}{format_estimate(event.seconds)} on this machine: {event.work}."
+        self.write(text[0].upper() + text[1:])
 
     def on_started(self, event: Started) -> None:
         """Prints the network, the data and the device of a run."""
@@ -157,9 +166,30 @@ class LineDisplay:
             self.write(f"  zoo predict {event.path} photo.jpg")
             self.write(f"  zoo evaluate {event.path}")
 
+    def format_work(self, event: Work) -> str:
+        """Returns ``25 %, 1 min 2 s left``; without the time as long as it is unknown."""
+        left = self._pace.seconds_left(event)
+        return _format_progress(event) + (f", {format_duration(left)} left" if left else "")
+
     def _write_occasionally(self, line: str) -> None:
         if time.monotonic() - self._last_line >= _SECONDS_BETWEEN_LINES:
             self.write(line)
+
+
+class _Pace:
+    """Measures the pace of work from its first event."""
+
+    def __init__(self) -> None:
+        self._what, self._first, self._started = "", 0, 0.0
+
+    def seconds_left(self, event: Work) -> float | None:
+        """Returns the time until the work is done; None after its first event, or if its total is unknown."""
+        now = time.monotonic()
+        if event.what != self._what or event.done <= self._first:
+            self._what, self._first, self._started = event.what, event.done, now
+        if event.total is None or event.done == self._first:
+            return None
+        return (now - self._started) / (event.done - self._first) * (event.total - event.done)
 
 
 class LiveDisplay(LineDisplay):
@@ -194,7 +224,7 @@ class LiveDisplay(LineDisplay):
 
     def on_work(self, event: Work) -> None:
         """Moves the bar, and removes it once the work is done."""
-        self._update_bar(event.what, event.done, event.total, _format_progress(event))
+        self._update_bar(event.what, event.done, event.total, self.format_work(event))
         if event.total is not None and event.done >= event.total:
             self.close()
 
