@@ -12,3 +12,11 @@ def trained_run(tmp_path_factory):
     runs, registry = tmp_path_factory.mktemp("runs"), make_registry(FakePlugin())
     values = {**FAST, "epochs": 2, "lr": 0.01}
     return finetune("small", runs=runs, registry=registry, pictures=False, **values)
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """An empty cache folder."""
+    folder = tmp_path / "home"
+    monkeypatch.setenv("ZOO_HOME", str(folder))
+    return folder

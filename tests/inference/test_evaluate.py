@@ -6,10 +6,12 @@ from fakes import CLASSES, encode_png, make_images, make_photo, make_samples
 from run_files import write_json_record
 from training_runs import EventRecorder
 
+import zoo.inference.run_predictor
 from zoo.errors import ConfigError, DataError, RunError
 from zoo.events import Note, Work
 from zoo.inference.evaluate import evaluate
 from zoo.inference.open import ModelFile
+from zoo.models.engines import Engine
 from zoo.plugins.specs import Sample
 from zoo.runs.open import open_run
 from zoo.runs.run import Run
@@ -34,6 +36,26 @@ def test_the_splits_of_a_run_are_evaluated_as_in_training(trained_run, registry)
     assert (test.count, val.count) == (18, 12)
     assert evaluate_run(trained_run, registry, split="train").count == 36
     assert test.classes == CLASSES
+
+
+def test_onnx_runtime_gives_the_same_metrics_as_torch(trained_run, registry, home):
+    expected = evaluate_run(trained_run, registry)
+    actual = evaluate_run(trained_run, registry, engine="onnxruntime")
+    assert len([*(home / "graphs").iterdir()]) == 1
+    assert actual.confusion == expected.confusion
+    assert actual.loss == pytest.approx(expected.loss, rel=1e-4)
+
+
+def test_the_number_of_photos_may_decide_on_the_engine(trained_run, registry, home, monkeypatch):
+    numbers = []
+
+    def choose_engine(network, *, images, **_):
+        numbers.append(images)
+        return Engine(name="torch", reason="", run=network)
+
+    monkeypatch.setattr(zoo.inference.run_predictor, "choose_engine", choose_engine)
+    evaluate_run(trained_run, registry, engine="auto")
+    assert numbers == [18]
 
 
 def test_photos_that_have_changed_since_training_are_reported(trained_run, registry, plugin):

@@ -2,15 +2,18 @@ import io
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from fakes import encode_png, make_photo
 from PIL import Image
 
+from zoo.data.loading.augment import normalise
 from zoo.errors import ImageError
-from zoo.inference.predictor import PhotoPredictor
+from zoo.inference.predictor import PhotoPredictor, make_normaliser, read_ahead
 from zoo.preprocess import Preprocess
 
 CLASSES = ("red", "green", "blue")
@@ -222,6 +225,36 @@ def test_unreadable_files_yield_errors_in_their_place(predictor, tmp_path):
         else:
             assert outcome.name == str(file)
     assert max(predictor.batches) == 31
+
+
+def test_the_next_batch_is_read_meanwhile_and_no_more():
+    read, seen = [], []
+
+    def slow_read(item):
+        read.append(item)
+        return item * 2
+
+    items = (seen.append(item) or item for item in range(320))
+    batches = read_ahead(slow_read, items)
+    assert next(batches) == [(item, item * 2) for item in range(32)]
+    assert len(seen) == 64
+    assert [item for batch in batches for item, _ in batch] == [*range(32, 320)]
+    assert sorted(read) == [*range(320)]
+
+
+def test_an_iteration_that_is_given_up_stops_the_threads():
+    batches = read_ahead(str, range(320))
+    next(batches)
+    before = threading.active_count()
+    batches.close()
+    assert threading.active_count() < before
+
+
+def test_normalised_pixels_are_those_of_training():
+    spec = Preprocess(size=(5, 7), resize=5, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))
+    images = np.random.default_rng(0).integers(0, 256, (3, 5, 7, 3)).astype(np.uint8)
+    expected = normalise(torch.from_numpy(images).permute(0, 3, 1, 2), spec)
+    np.testing.assert_array_equal(make_normaliser(spec)(list(images)), expected.numpy())
 
 
 def test_only_unreadable_files_and_no_files_are_allowed(predictor, tmp_path):

@@ -9,10 +9,13 @@ from run_files import write_json_record
 
 from zoo.config import FinetuneConfig
 from zoo.data.images.decode import decode, preprocess
-from zoo.errors import RunError, UnknownNameError
+from zoo.errors import ConfigError, RunError, UnknownNameError
+from zoo.inference import run_predictor
 from zoo.inference.evaluate import evaluate
-from zoo.inference.run_predictor import load
+from zoo.inference.run_predictor import Predictor, load
+from zoo.inference.session_predictor import SessionPredictor
 from zoo.models.build import resolve_preprocess
+from zoo.models.engines import Engine
 from zoo.runs.open import open_run
 from zoo.runs.record import write_record
 from zoo.runs.weights import save_weights
@@ -54,7 +57,9 @@ def test_float32_is_not_rounded_on_a_gpu(predictor, trained_run, monkeypatch):
     monkeypatch.setattr(
         torch.Tensor, "to", lambda x, *args, **options: x if on_gpu.device in args else to(x, *args, **options)
     )
-    predictor.classifier.backbone.register_forward_hook(lambda *_: settings.append(torch.backends.cudnn.allow_tf32))
+    predictor.classifier.backbone.body["stem"].register_forward_hook(
+        lambda *_: settings.append(torch.backends.cudnn.allow_tf32)
+    )
     before = torch.backends.cudnn.allow_tf32
     predictor.classifier.backbone(torch.zeros(1, 3, 16, 16))
     predictor._run_network([preprocess(make_photo(1, 3), trained_run.preprocess)])
@@ -150,3 +155,70 @@ def test_a_record_that_lacks_a_value_is_an_error(trained_run, registry, tmp_path
         write_json_record(tmp_path, {name: value for name, value in record.items() if name != key})
         with pytest.raises(RunError, match=f"no '{key}'"):
             load(open_run(tmp_path), device="cpu", registry=registry)
+
+
+@pytest.fixture
+def chosen(monkeypatch):
+    """Replaces the choice of the engine; returns the arguments of each call."""
+
+    def replace(name, reason="a test"):
+        calls = []
+
+        def choose_engine(network, **arguments):
+            calls.append(arguments)
+            if name == "onnxruntime":
+                run_predictor_choice(network, **{**arguments, "name": name})
+            return Engine(name=name, reason=reason, run=network)
+
+        monkeypatch.setattr(run_predictor, "choose_engine", choose_engine)
+        return calls
+
+    run_predictor_choice = run_predictor.choose_engine
+    return replace
+
+
+def test_torch_is_the_default_engine(trained_run, registry, home):
+    load(trained_run, device="cpu", registry=registry, engine="onnxruntime")
+    assert isinstance(load(trained_run, device="cpu", registry=registry), Predictor)
+
+
+def test_the_number_of_photos_decides_on_the_engine(trained_run, registry, home, chosen):
+    calls = chosen("torch")
+    predictor = load(trained_run, device="cpu", registry=registry, engine="auto", images=3)
+    assert isinstance(predictor, Predictor)
+    assert predictor.notes == ()
+    load(trained_run, device="cpu", registry=registry, engine="auto")
+    assert [call["images"] for call in calls] == [3, 10_000]
+    assert calls[0]["name"] == "auto"
+    assert calls[0]["image_size"] == trained_run.preprocess.size
+    assert calls[0]["key"] == "fake/small with fake/flat, prediction, 16 x 16"
+    assert not (home / "graphs").exists()
+
+
+def test_a_graph_is_exported_once_and_then_used_for_any_number_of_photos(trained_run, registry, home, chosen):
+    calls = chosen("onnxruntime")
+    for images in (1000, 1):
+        predictor = load(trained_run, device="cpu", registry=registry, engine="auto", images=images)
+        assert isinstance(predictor, SessionPredictor)
+    assert len(calls) == 1
+
+
+def test_where_onnx_runtime_fails_torch_is_used_with_a_note(trained_run, registry, home, chosen):
+    chosen("torch", reason="ONNX Runtime does not run this network: no such operator.")
+    predictor = load(trained_run, device="cpu", registry=registry, engine="auto")
+    assert isinstance(predictor, Predictor)
+    assert predictor.notes == (
+        "ONNX Runtime does not run this network: no such operator. It runs in torch, which may be slower.",
+    )
+
+
+def test_only_torch_computes_in_other_precisions(trained_run, registry, home):
+    load(trained_run, device="cpu", registry=registry, engine="onnxruntime")
+    predictor = load(trained_run, device="cpu", precision="bf16", registry=registry, engine="auto")
+    assert isinstance(predictor, Predictor)
+
+
+def test_an_unknown_engine_is_an_error(trained_run, registry):
+    with pytest.raises(ConfigError, match="There is no engine 'openvino'") as caught:
+        load(trained_run, registry=registry, engine="openvino")
+    assert caught.value.hint == "The engines are torch, onnxruntime, auto."

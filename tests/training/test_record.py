@@ -1,8 +1,6 @@
-import functools
 import json
 import re
 
-import fakes
 import pytest
 import torch
 from fakes import CLASSES, make_images
@@ -14,7 +12,7 @@ from zoo.models.offers import find_offers
 from zoo.models.precision import choose_precision
 from zoo.plugins.registry import get_card
 from zoo.runs.record import RunRecord
-from zoo.training.record import code_digests, describe_data, describe_hardware, start_record, summarise
+from zoo.training.record import describe_data, describe_hardware, start_record, summarise
 
 PRECISION = choose_precision("fp32", torch.device("cpu"))
 
@@ -71,19 +69,3 @@ def test_results_list_the_main_metrics_of_a_split():
     assert results["count"] == 3
     assert results["interval"][0] < 2 / 3 < results["interval"][1]
     assert results.keys() == {"accuracy", "interval", "count", "loss", "macro_f1", "calibration_error"}
-
-
-def test_code_digests_cover_the_zoo_and_the_packages_of_plugins(tmp_path, monkeypatch):
-    package = tmp_path / "acme_zoo"
-    (package / "deep").mkdir(parents=True)
-    (package / "__init__.py").write_text("from acme_zoo.deep.net import build\n")
-    (package / "deep" / "net.py").write_text("def build(request):\n    return 1\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    from acme_zoo import build
-
-    digests = code_digests(functools.partial(build, 1), fakes.make_backbone_spec().build)
-    assert list(digests) == ["zoo", "acme_zoo", "fakes"]
-    assert code_digests(build)["acme_zoo"] == digests["acme_zoo"]
-    (package / "deep" / "net.py").write_text("def build(request):\n    return 2\n")
-    assert code_digests(build)["acme_zoo"] != digests["acme_zoo"]
-    assert list(code_digests(functools.partial(print))) == ["zoo"]  # print has no source file

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 from zoo.data.sources.load import load_source, load_splits
 from zoo.data.sources.resolve import resolve_data
@@ -14,24 +13,21 @@ from zoo.inference.open import ModelFile, find_model, load_model
 from zoo.plugins.registry import load_registry
 from zoo.runs.open import load_config
 from zoo.runs.run import Run
-from zoo.utils.machine import usable_cpus
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator, Sequence
-    from concurrent.futures import Future
+    from collections.abc import Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
     from zoo.events import Observer
-    from zoo.inference.predictor import PhotoPredictor
+    from zoo.inference.predictor import EngineName, PhotoPredictor
     from zoo.metrics.classification import Evaluation
     from zoo.plugins.registry import Registry
     from zoo.plugins.specs import ImageSet, Sample
 
 SPLITS = ("test", "val", "train")
-_BATCH = 64
 
 
 def evaluate(
@@ -43,6 +39,7 @@ def evaluate(
     observer: Observer = ignore,
     registry: Registry | None = None,
     part: str | None = None,
+    engine: EngineName = "torch",
 ) -> Evaluation:
     """Evaluates a run on a split of its own data, or a run or an exported file on other data with the same classes.
 
@@ -54,6 +51,7 @@ def evaluate(
         observer: Receives progress, and warnings about unreadable photos.
         registry: The plugins; by default all that are installed.
         part: The former name of `split`, still accepted.
+        engine: What runs a run: ``"torch"``, ``"onnxruntime"``, or ``"auto"`` for the faster one; see `zoo.load`.
 
     Raises:
         ConfigError: There is no such split, or the model is a file and `data` is missing.
@@ -66,7 +64,7 @@ def evaluate(
     if isinstance(found, Run):
         # Before torch is imported, so that a wrong path or class is reported at once.
         samples = load_samples(found, split=split, data=data, registry=registry, observer=observer)
-        predictor = load_model(found, device=device, registry=registry)
+        predictor = load_model(found, device=device, registry=registry, engine=engine, images=len(samples))
     else:
         if data is None:
             raise ConfigError(f"{found.path} contains no photos to evaluate on.", hint="Pass some with --data.")
@@ -133,35 +131,21 @@ def evaluate_predictor(
     Raises:
         DataError: No photo is readable.
     """
+    from zoo.inference.predictor import read_ahead
     from zoo.metrics.classification import evaluate_predictions
 
     rows, labels, failures = [], [], []
-    with ThreadPoolExecutor(usable_cpus()) as pool:
-        for outcomes in _read_ahead(predictor, samples, pool):
-            readable = [(sample, image) for sample, image in outcomes if not isinstance(image, ImageError)]
-            failures += [error for _, error in outcomes if isinstance(error, ImageError)]
-            labels += [sample.label for sample, _ in readable]
-            rows += list(predictor.probabilities([image for _, image in readable]) if readable else ())
-            observer(Work(what=f"evaluate {split}", done=len(labels) + len(failures), total=len(samples)))
+    for batch in read_ahead(partial(_try_read, predictor), samples):
+        readable = [(sample, image) for sample, image in batch if not isinstance(image, ImageError)]
+        failures += [error for _, error in batch if isinstance(error, ImageError)]
+        labels += [sample.label for sample, _ in readable]
+        rows += list(predictor.probabilities([image for _, image in readable]) if readable else ())
+        observer(Work(what=f"evaluate {split}", done=len(labels) + len(failures), total=len(samples)))
     if not labels:
         raise DataError(f"None of {len(failures)} photos is readable; the first: {failures[0].message}")
     for failure in failures:
         observer(Note(text=f"Left out: {failure.message}", warning=True))
     return evaluate_predictions(rows, labels, predictor.classes)
-
-
-def _read_ahead(
-    predictor: PhotoPredictor, samples: Sequence[Sample], pool: ThreadPoolExecutor
-) -> Iterator[list[tuple[Sample, NDArray[np.uint8] | ImageError]]]:
-    """Yields batches of samples with their pixels or errors, while the next batch is being read."""
-    pending: deque[list[tuple[Sample, Future[Any]]]] = deque()
-    for start in range(0, len(samples), _BATCH):
-        batch = samples[start : start + _BATCH]
-        pending.append([(sample, pool.submit(_try_read, predictor, sample)) for sample in batch])
-        if len(pending) > 1:
-            yield [(sample, future.result()) for sample, future in pending.popleft()]
-    for last in pending:
-        yield [(sample, future.result()) for sample, future in last]
 
 
 def _try_read(predictor: PhotoPredictor, sample: Sample) -> NDArray[np.uint8] | ImageError:

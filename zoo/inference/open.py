@@ -18,7 +18,7 @@ from zoo.runs.run import RUNS, Run
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from zoo.inference.predictor import PhotoPredictor
+    from zoo.inference.predictor import EngineName, PhotoPredictor
     from zoo.plugins.registry import Offer, Registry
     from zoo.plugins.specs import FormatSpec
 
@@ -86,27 +86,29 @@ def _find_format(path: Path, registry: Registry) -> Offer[FormatSpec]:
     return offer
 
 
-def load_model(model: Run | ModelFile, *, device: str = "auto", registry: Registry | None = None) -> PhotoPredictor:
+def load_model(
+    model: Run | ModelFile,
+    *,
+    device: str = "auto",
+    registry: Registry | None = None,
+    engine: EngineName = "torch",
+    images: int | None = None,
+) -> PhotoPredictor:
     """Opens a run or a file, ready to predict.
 
     Args:
         model: The result of `find_model`.
         device: As in `FinetuneConfig`; never silently replaced by another one.
         registry: The plugins, for a run; by default all that are installed.
+        engine: What runs a run; see `zoo.load`. An exported file always runs in ONNX Runtime.
+        images: How many photos will be classified; None if that is unknown, as in a server.
 
     Raises:
         ZooError: The run or the file is broken, or the device is not available.
         PluginError: The plugin that opens such files failed.
     """
     if isinstance(model, Run):
-        try:
-            from zoo.inference.run_predictor import load
-        except ModuleNotFoundError as error:
-            raise RunError(
-                f"The run {model.name} cannot be used, because {error.name} is not installed.",
-                hint="Install it, or use the file that 'zoo export' writes on a machine where it is installed.",
-            ) from error
-        return load(model, device=device, registry=registry)
+        return _load_run(model, device=device, registry=registry or load_registry(), engine=engine, images=images)
     from zoo.inference.predictor import PhotoPredictor  # imports numpy, which finding a file does not need
 
     request = FormatRequest(path=model.path, device=device, ask=model.ask)
@@ -115,3 +117,19 @@ def load_model(model: Run | ModelFile, *, device: str = "auto", registry: Regist
         reason = f"it returned {type(predictor).__name__}, not a zoo.PhotoPredictor"
         raise plugin_failure(model.offer.plugin, f"opening {model.path}", reason)
     return predictor
+
+
+def _load_run(run: Run, *, device: str, registry: Registry, engine: EngineName, images: int | None) -> PhotoPredictor:
+    if engine != "torch":
+        from zoo.inference.session_predictor import open_cached
+
+        if (cached := open_cached(run, device=device, registry=registry)) is not None:
+            return cached
+    try:
+        from zoo.inference.run_predictor import load
+    except ModuleNotFoundError as error:
+        raise RunError(
+            f"The run {run.name} cannot be used, because {error.name} is not installed.",
+            hint="Install it, or use the file that 'zoo export' writes on a machine where it is installed.",
+        ) from error
+    return load(run, device=device, registry=registry, engine=engine, images=images)

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeVar
 
 import numpy as np
 from PIL import Image
 
 from zoo.data.images.decode import MAX_BYTES, convert_image, decode, preprocess
 from zoo.errors import ImageError
+from zoo.utils.machine import usable_cpus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -24,7 +27,11 @@ if TYPE_CHECKING:
 
     Photo = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | Image.Image | NDArray[np.uint8]
 
+T = TypeVar("T")
+R = TypeVar("R")
+EngineName = Literal["torch", "onnxruntime", "auto"]
 _BATCH = 32
+_BATCHES_AHEAD = 1  # that are read while the network runs
 _ACCEPTED = (
     "Pass a path, the bytes of an image file, a file opened in binary mode, a Pillow image, or an array of RGB pixels, "
     "uint8 (H, W, 3)."
@@ -120,13 +127,11 @@ class PhotoPredictor(ABC):
             raise ImageError(
                 f"predict_files() takes a list of paths, not {paths!r}.", hint="Use predict() for one photo."
             )
-        files = iter(paths)
-        while chunk := list(islice(files, _BATCH)):
-            outcomes = [self._try_read(path) for path in chunk]
-            images = [outcome for outcome in outcomes if not isinstance(outcome, ImageError)]
+        for batch in read_ahead(self._try_read, paths):
+            images = [image for _, image in batch if not isinstance(image, ImageError)]
             rows = iter(self.probabilities(images) if images else ())
-            for path, outcome in zip(chunk, outcomes, strict=True):
-                yield outcome if isinstance(outcome, ImageError) else self.prediction(photo_name(path), next(rows))
+            for path, image in batch:
+                yield image if isinstance(image, ImageError) else self.prediction(photo_name(path), next(rows))
 
     def prediction(self, name: str, probabilities: NDArray[np.float32]) -> Prediction:
         """Returns the prediction for a row ``(classes,)`` of `probabilities`; `name` is the name of the photo."""
@@ -147,6 +152,42 @@ class PhotoPredictor(ABC):
             return self.read(path, name=photo_name(path))
         except ImageError as error:
             return error
+
+
+def read_ahead(read: Callable[[T], R], items: Iterable[T]) -> Iterator[list[tuple[T, R]]]:
+    """Yields items with what was read of them, in order and in batches; threads read the next batch meanwhile.
+
+    Args:
+        read: Reads an item, in any thread.
+        items: Consumed a few batches ahead.
+    """
+    items, pending = iter(items), deque[list[tuple[T, Future[R]]]]()
+    with ThreadPoolExecutor(usable_cpus()) as pool:
+        while batch := list(islice(items, _BATCH)):
+            pending.append([(item, pool.submit(read, item)) for item in batch])
+            if len(pending) > _BATCHES_AHEAD:
+                yield [(item, future.result()) for item, future in pending.popleft()]
+        for last in pending:
+            yield [(item, future.result()) for item, future in last]
+
+
+def make_normaliser(spec: Preprocess) -> Callable[[Sequence[NDArray[np.uint8]]], NDArray[np.float32]]:
+    """Returns a function that normalises images, uint8 ``(h, w, 3)`` each, to float32 ``(N, 3, h, w)``.
+
+    A channel has 256 values; each is computed once, as `zoo.data.loading.augment.normalise` computes it.
+    """
+    # mode="clip" lets numpy write in place; no uint8 value is ever clipped.
+    mean, std = (np.array(values, dtype=np.float32)[:, None] * np.float32(255) for values in (spec.mean, spec.std))
+    levels = (np.arange(256, dtype=np.float32) - mean) / std
+
+    def normalise(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        batch = np.empty((len(images), 3, *spec.size), dtype=np.float32)
+        for planes, image in zip(batch, images, strict=True):
+            for channel in range(3):
+                np.take(levels[channel], image[..., channel], out=planes[channel], mode="clip")
+        return batch
+
+    return normalise
 
 
 def photo_name(photo: Photo) -> str:

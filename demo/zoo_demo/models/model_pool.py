@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from zoo.inference.open import ModelFile
+    from zoo.inference.predictor import EngineName
     from zoo.plugins.registry import Registry
+
+_MAX_MEASURED_BYTES = 200 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +62,7 @@ def load_model_pool(
     pool = ModelPool(models={}, runs=runs, device=device, registry=registry)
     sources: dict[str, Run | ModelFile] = {}
     for model in found:
-        predictor = load_model(model, device=device, registry=registry)
+        predictor = load_model(model, device=device, registry=registry, engine=_choose_engine(model))
         name = _unique_name(_display_name(model), pool.models)
         pool.models[name], sources[name] = ServedModel(name, predictor), model
     threading.Thread(target=_load_examples, args=(pool, sources), name="examples", daemon=True).start()
@@ -81,6 +84,13 @@ def _newest_model(runs: Path) -> list[str]:
 def _display_name(model: Run | ModelFile) -> str:
     """Returns a name for visitors of the page; it does not reveal where on the server a file is."""
     return model.name if isinstance(model, Run) else f"{model.path.absolute().parent.name}/{model.path.name}"
+
+
+def _choose_engine(model: Run | ModelFile) -> EngineName:
+    """Returns the engine of a model: measuring a large network would delay the start by up to a minute."""
+    if not isinstance(model, Run) or not model.weights_path.is_file():
+        return "torch"
+    return "auto" if model.weights_path.stat().st_size < _MAX_MEASURED_BYTES else "torch"
 
 
 def _unique_name(name: str, existing: Collection[str]) -> str:

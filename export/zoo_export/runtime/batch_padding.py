@@ -55,25 +55,6 @@ def make_padder(spec: Preprocess, *, name: str) -> MakeBatch:
     return pad
 
 
-def make_normaliser(spec: Preprocess) -> MakeBatch:
-    """Returns a function that normalises images, float32 ``(N, 3, h, w)``, for a graph that takes tensors.
-
-    A channel has 256 values; each is computed once, as `zoo.data.loading.augment.normalise` computes it.
-    """
-    # mode="clip" lets numpy write in place; no uint8 value is ever clipped.
-    mean, std = (np.array(values, dtype=np.float32)[:, None] * np.float32(255) for values in (spec.mean, spec.std))
-    levels = (np.arange(256, dtype=np.float32) - mean) / std
-
-    def normalise(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        batch = np.empty((len(images), 3, *spec.size), dtype=np.float32)
-        for planes, image in zip(batch, images, strict=True):
-            for channel in range(3):
-                np.take(levels[channel], image[..., channel], out=planes[channel], mode="clip")
-        return batch
-
-    return normalise
-
-
 def _overlap(side: int, wanted: int) -> tuple[slice, slice]:
     """Returns where a centre crop of length `wanted` overlaps an image of length `side`: in the image, in the crop."""
     if side >= wanted:

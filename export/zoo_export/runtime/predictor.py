@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoo.errors import ExportError
-from zoo.inference.predictor import PhotoPredictor
+from zoo.inference.predictor import PhotoPredictor, make_normaliser
 from zoo_export.model_card import KEY, OUTPUTS, ModelCard
-from zoo_export.runtime.batch_padding import MakeBatch, make_normaliser, make_padder
+from zoo_export.runtime.batch_padding import MakeBatch, make_padder
 from zoo_export.runtime.providers import CUDA
 from zoo_export.runtime.session import Session, open_session, run_session
 from zoo_export.security.encryption import SUFFIX, find_secret, read_decrypted

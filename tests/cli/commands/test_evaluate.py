@@ -14,7 +14,8 @@ def calls(make_run, monkeypatch):
     make_run()
     made = []
 
-    def evaluate(run, *, data, split, device, observer):
+    def evaluate(run, *, data, split, device, observer, engine):
+        assert engine == "auto"
         made.append((run.name, data, split, device))
         observer(Note(text="Mind the gap."))
         p = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.3, 0.7]])

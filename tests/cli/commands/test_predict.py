@@ -13,7 +13,13 @@ from zoo.inference.predictor import Prediction
 
 
 @pytest.fixture
-def photos(tmp_path, make_run, monkeypatch):
+def requests():
+    """The engine and the number of photos of each run that was opened."""
+    return []
+
+
+@pytest.fixture
+def photos(tmp_path, make_run, monkeypatch, requests):
     """A run, a folder of photos, and a predictor that finds every file readable that is not empty."""
     make_run()
     folder = tmp_path / "photos"
@@ -30,8 +36,9 @@ def photos(tmp_path, make_run, monkeypatch):
             else:
                 yield ImageError(f"{path}: cannot be read.")
 
-    def load(run, *, device, registry):
+    def load(run, *, device, registry, engine, images):
         assert device in ("auto", "cpu")
+        requests.append((engine, images))
         return SimpleNamespace(predict_files=predict_files, classes=run.classes, notes=("Mind the gap.",))
 
     monkeypatch.setattr(zoo.inference.run_predictor, "load", load)
@@ -50,6 +57,11 @@ def test_files_and_folders_at_any_depth_are_classified(run_zoo, photos):
     ]
 
 
+def test_the_number_of_photos_may_decide_on_the_engine(run_zoo, photos, requests):
+    run_zoo("predict", "tiny-linear-dogs-1", "photos", "photos/b.jpg", "nosuch.jpg")
+    assert requests == [("auto", 5)]
+
+
 def test_top_shows_more_classes_up_to_all(run_zoo, photos):
     out = run_zoo("predict", "tiny-linear-dogs-1", "photos/b.jpg", "--top", "5").out
     assert out.splitlines()[1].split() == ["photos/b.jpg", "dog", "75.0", "%", "cat", "25.0", "%"]
@@ -63,9 +75,9 @@ def test_unreadable_and_missing_files_are_reported_and_skipped(run_zoo, photos):
     assert "photos/a.PNG" in out
     assert "photos/below/c.jpeg" in out
     assert err.splitlines() == [
+        "error: photos/empty contains no photos.",
         "error: photos/b.jpg: cannot be read.",
         "error: nosuch.jpg: cannot be read.",
-        "error: photos/empty contains no photos.",
         "3 of 5 photos could not be read.",
     ]
 

@@ -6,7 +6,7 @@ import pytest
 from zoo.data.images.decode import preprocess
 from zoo.errors import ExportError
 from zoo.preprocess import Preprocess
-from zoo_export.runtime.batch_padding import make_normaliser, make_padder
+from zoo_export.runtime.batch_padding import make_padder
 
 SQUARE = Preprocess(size=(16, 16), resize=16)
 SPECS = [
@@ -48,14 +48,3 @@ def test_padding_that_cannot_be_reproduced_is_refused():
     with pytest.raises(ExportError, match=r"m\.onnx resizes photos to 12 pixels and pads them to 16 x 16") as caught:
         make_padder(Preprocess(size=(16, 16), resize=12), name="m.onnx")
     assert "--input tensor" in caught.value.hint
-
-
-def test_normalisation_equals_that_of_torch_bit_for_bit():
-    import torch
-
-    from zoo.data.loading.augment import normalise
-
-    images = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), dtype=np.uint8)
-    ours = make_normaliser(SQUARE)(list(images))
-    theirs = normalise(torch.from_numpy(images).permute(0, 3, 1, 2), SQUARE).contiguous().numpy()
-    np.testing.assert_array_equal(ours, theirs)

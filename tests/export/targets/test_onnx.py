@@ -6,12 +6,14 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 from fakes import CLASSES, FakePlugin, make_images, make_photo, make_registry, make_samples
 
 import zoo_export.graph.classifier
 from zoo.data.images.decode import decode
 from zoo.errors import ConfigError, DataError, ExportError
 from zoo.inference.run_predictor import load
+from zoo.models.classifier import Classifier
 from zoo_export.inspection import inspect_file
 from zoo_export.model_card import KEY, ModelCard
 from zoo_export.runtime.providers import cuda_obstacle
@@ -70,6 +72,20 @@ def test_input_tensor_takes_normalised_tensors(small_run, small_registry, tmp_pa
     assert exported.card.parity["photos"] == 3
     (value,) = inspect_file(exported.path).inputs
     assert (value.name, value.type, value.shape) == ("tensor", "float", ("batch", 3, 16, 16))
+
+
+def test_file_is_compared_with_torch_in_eager_mode(small_run, small_registry, tmp_path, monkeypatch):
+    """Neither with a graph nor with what another engine computes: both could share a fault of the exporter."""
+    forward = Classifier.forward
+
+    def answer_differently(classifier, images):
+        return forward(classifier, images) + (0 if torch.jit.is_tracing() else images.mean(dim=(1, 2, 3))[:, None] * 9)
+
+    monkeypatch.setattr(Classifier, "forward", answer_differently)
+    monkeypatch.setenv("ZOO_HOME", str(tmp_path / "home"))
+    load(small_run, device="cpu", registry=small_registry, engine="onnxruntime")  # caches a graph of the run
+    with pytest.raises(ExportError, match="The exported file and the run disagree"):
+        export_onnx(small_run, tmp_path / "m.onnx", device="cpu", registry=small_registry)
 
 
 def test_file_that_differs_is_not_written_and_the_worst_photo_is_named(

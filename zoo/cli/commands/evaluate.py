@@ -40,7 +40,7 @@ def command(run: str, data: str | None, split: str, device: str, runs: Path, qui
     from zoo.inference.evaluate import evaluate
 
     with display_events(quiet=quiet or as_json, next_steps=False) as observer:
-        evaluation = evaluate(model, data=data, split=split, device=device, observer=observer)
+        evaluation = evaluate(model, data=data, split=split, device=device, observer=observer, engine="auto")
     if as_json:
         console.write_json(evaluation.to_dict())
     else:

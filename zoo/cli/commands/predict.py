@@ -61,12 +61,13 @@ def command(
     model = find_model(run, runs=runs, ask=console.passphrase_prompt())
     failed: list[ZooError] = []
     with _open_csv(csv_file) as stream:
-        predictor = load_model(model, device=device)
+        photos = list(_find_photos(paths, failed))
+        predictor = load_model(model, device=device, engine="auto", images=len(photos))
         for note in () if quiet else predictor.notes:
             console.write_warning(note)
         write_row = _row_writer(stream, predictor.classes)
         predictions = []
-        for prediction in _skip_failures(predictor.predict_files(_find_photos(paths, failed)), failed):
+        for prediction in _skip_failures(predictor.predict_files(photos), failed):
             write_row(prediction)
             predictions.append(prediction)
     if as_json:
