@@ -16,6 +16,8 @@ INSTALL_WITH_UV = $(PYTHON) -m venv $(VENV) \
 	&& $(PIP) --retries 1 --only-binary uv --constraint constraints.txt uv 2>/dev/null \
 	&& $(BIN)/uv pip install --quiet --python $(BIN)/python $(PACKAGES)
 endif
+DRAWN := --data-option size=224
+NEW := runs/drawings
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --durations 10
 
 .PHONY: help setup quickstart test test-slow browser lint coverage bench clean
@@ -25,15 +27,21 @@ help:  ## List the commands
 
 setup: $(READY)  ## Create a virtual environment and install the versions that were tested together
 
-quickstart: $(READY)  ## Set up, then fine-tune on the built-in drawings: about two minutes on two cores
-	$(BIN)/zoo finetune resnet18 --data hotdog-cartoon --data-option images=600 --weights none --image-size 64 --epochs 14
+quickstart: $(READY)  ## Set up, then fine-tune on built-in drawings, export, and predict: under a minute once set up
+	$(BIN)/zoo finetune efficientnet_lite0 --data hotdog-cartoon $(DRAWN) --data-option images=150 --freeze all
 	@echo
-	@echo "You have trained a network from scratch on drawings. What to try next:"
-	@echo "  source $(BIN)/activate"
-	@echo "  zoo runs                                    # list the runs and their accuracy"
-	@echo "  zoo show hotdog-cartoon --augmented         # see what the network sees"
-	@echo "  zoo finetune resnet18 --data hotdog         # real photos, pretrained weights (downloads both)"
-	@echo "  zoo finetune resnet18 --data PATH           # your own photos: a folder with a folder for each class"
+	@echo "Now new drawings, which the run has not seen, the exported file, and what it says about two of them:"
+	@set -x; test -d $(NEW) || $(BIN)/zoo data check hotdog-cartoon $(DRAWN) --data-option images=10 \
+		--data-option seed=1 --fix-into $(NEW) --quiet
+	@run=$$(ls -td runs/efficientnet_lite0-linear-hotdog-cartoon-*/ | head -1 | sed 's,/$$,,'); set -ex; \
+		$(BIN)/zoo export $$run --quiet; \
+		$(BIN)/zoo predict $$run/model.onnx $(NEW)/test/hotdog/00000.ppm $(NEW)/test/not-hotdog/00000.ppm; \
+		set +x; echo; echo "What to try next:"; echo "  source $(BIN)/activate"; \
+		echo "  zoo demo $$run"
+	@echo "  zoo finetune --data PATH --freeze all    # your own photos: a folder with a folder for each class"
+	@echo "  zoo finetune --data PATH                 # trains the backbone too, which takes longer"
+	@echo "  zoo finetune resnet18 --data hotdog      # real photos (downloads them, and weights)"
+	@echo "  zoo list                                 # everything else there is"
 
 test: $(READY) browser  ## Set up, then run the tests: under six minutes on two cores
 	$(PYTEST) -m "not slow"
