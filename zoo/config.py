@@ -94,7 +94,7 @@ class FinetuneConfig:
     recipe: str = option(
         "default", help="Named set of values for all options not given: default, d2l.", group="Training"
     )
-    epochs: int = option(4, help="Passes over the training split.", minimum=1, group="Training")
+    epochs: int = option(5, help="Passes over the training split.", minimum=1, group="Training")
     patience: int | None = option(
         None,
         help="Stop after this many epochs in a row whose validation loss is not lower by more than its standard error; "
@@ -115,7 +115,7 @@ class FinetuneConfig:
         "with --freeze all also the full-batch solvers lbfgs and cg.",
         group="Training",
     )
-    lr: float = option(1.5e-4, help="Learning rate of the backbone.", minimum=0, group="Training")
+    lr: float = option(5e-4, help="Learning rate of the backbone.", minimum=0, group="Training")
     head_lr_multiplier: float = option(
         1.0, help="Learning rate of the head, as a multiple of the backbone's.", minimum=0, group="Training"
     )

@@ -82,6 +82,7 @@ def save_checkpoint(
             "stale_epochs": state.stale_epochs,
         },
         "best_losses": state.best_losses,
+        "lowest_losses": state.lowest_losses,
     }
     buffer = io.BytesIO()
     torch.save(content, buffer)
@@ -111,7 +112,7 @@ def load_checkpoint(
         if learner.average is not None:
             learner.average.load_state_dict(content["average"])
         own = process_states[processes.rank] if processes.rank < len(process_states) else None
-        learner.state.best_losses = content["best_losses"]
+        learner.state.best_losses, learner.state.lowest_losses = content["best_losses"], content["lowest_losses"]
         _restore(learner.state, metadata, own, content["scaler"], device)
     except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from zoo.training.job import Job
 
 STRENGTHS = (0.03, 0.01, 0.003, 0.001)  # of the penalty, to choose from; the best of all sets tried lie between
+_START = 0.03  # of the penalty, at least, for the head from which fine-tuning starts
 _STRENGTH = 0.1  # for heads without a linear output layer
 _MIRRORED = 1.2  # times the loss of photos as they are, above which mirrored ones are no further examples
 _MIN_PER_CLASS = 4  # photos of the smallest class, below which cross-validation decides nothing
@@ -82,6 +83,18 @@ def fit_probe(job: Job, state: TrainState) -> EpochResult:
     return result
 
 
+def fit_start(job: Job, state: TrainState) -> None:
+    """Fits the head of a probe again, with a penalty strong enough for fine-tuning to start from.
+
+    A head that fits the training photos perfectly leaves almost no loss whose gradient could train the backbone. Whether
+    fine-tuning pays shows in the validation loss from here on.
+    """
+    features, head = find_features(job), job.classifier.head
+    _solve(job, features.train, solver="lbfgs", strength=max(_START, job.record.probe["strength"]))
+    outputs = compute_outputs(HeadOnFeatures(head), features.val, job.precision)
+    state.lowest_losses = outputs.losses(head)
+
+
 def train_on_features(job: Job) -> Iterator[EpochResult]:
     """Trains the head of a job whose whole backbone is frozen; yields results as `zoo.training.train.train`."""
     config = job.config
@@ -108,16 +121,25 @@ def refit(job: Job) -> None:
 
     The job gets the head; the strength of the penalty stays.
     """
-    features, head = find_features(job), job.classifier.head
+    features = find_features(job)
     solver = job.config.optimizer if job.config.optimizer in SOLVERS else "lbfgs"
 
-    def fit_on_all() -> dict[str, Tensor]:
-        pooled = concatenate([features.train.features, features.val.features])
-        labels = torch.cat([features.train.labels, features.val.labels])
-        fit_head(head, pooled, labels, solver=solver, strength=job.record.probe["strength"])
+    pooled = concatenate([features.train.features, features.val.features])
+    labels = torch.cat([features.train.labels, features.val.labels])
+    _solve(
+        job, FeatureBatches(pooled, labels, batch_size=1, seed=0), solver=solver, strength=job.record.probe["strength"]
+    )
+
+
+def _solve(job: Job, features: FeatureBatches, *, solver: str, strength: float) -> None:
+    """Fits the head of a job on features; the main process does, for all."""
+    head = job.classifier.head
+
+    def solve() -> dict[str, Tensor]:
+        fit_head(head, features.features, features.labels, solver=solver, strength=strength)
         return head.state_dict()
 
-    head.load_state_dict(job.processes.broadcast(fit_on_all))
+    head.load_state_dict(job.processes.broadcast(solve))
 
 
 def _fit(job: Job, state: TrainState, *, epoch: int, solver: str, strength: float | str) -> EpochResult:

@@ -123,7 +123,7 @@ def parameter_groups(classifier: Classifier, config: FinetuneConfig) -> list[dic
         if parameter.requires_grad:
             scale = scale_of.get(name, config.head_lr_multiplier)
             decays = config.decay_norms or parameter.ndim > 1
-            groups.setdefault((scale, config.weight_decay if decays else 0.0), []).append(parameter)
+            groups.setdefault((scale, float(config.weight_decay) if decays else 0.0), []).append(parameter)
     return [{"params": ps, "weight_decay": decay, "lr_scale": scale} for (scale, decay), ps in groups.items()]
 
 

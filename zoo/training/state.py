@@ -73,7 +73,9 @@ class TrainState:
         best_accuracy: Its validation accuracy.
         best_loss: Its validation loss.
         best_losses: Its loss for every validation photo, float32.
-        stale_epochs: Epochs since the validation loss last fell by more than its standard error.
+        lowest_losses: The losses after the last epoch, or at the start, in which the mean fell by more than its
+            standard error.
+        stale_epochs: Epochs since then.
     """
 
     epoch: int = 0
@@ -84,6 +86,7 @@ class TrainState:
     best_accuracy: float = -1.0
     best_loss: float = float("inf")
     best_losses: Tensor | None = None
+    lowest_losses: Tensor | None = None
     stale_epochs: int = 0
 
     def improve(self, accuracy: float, loss: float, losses: Tensor) -> bool:
@@ -98,9 +101,14 @@ class TrainState:
             loss: Mean validation loss.
             losses: Negative log-likelihood of every validation photo, float32 ``(N,)``.
         """
-        lower = self.best_losses is None or is_lower(losses, self.best_losses)
-        self.stale_epochs = 0 if lower else self.stale_epochs + 1
-        better = lower if self.best_epoch == 0 else (accuracy, -loss) > (self.best_accuracy, -self.best_loss)
+        if self.lowest_losses is None or is_lower(losses, self.lowest_losses):
+            self.lowest_losses, self.stale_epochs = losses, 0
+        else:
+            self.stale_epochs += 1
+        if self.best_epoch == 0 and self.best_losses is not None:
+            better = is_lower(losses, self.best_losses)
+        else:
+            better = (accuracy, -loss) > (self.best_accuracy, -self.best_loss)
         if better and not math.isnan(loss):
             self.best_epoch, self.best_accuracy, self.best_loss = self.epoch, accuracy, loss
             self.best_losses = losses
@@ -122,5 +130,6 @@ def is_lower(losses: Tensor, others: Tensor, *, errors: float = 1.0) -> bool:
     """
     gains = (others - losses).double()
     if len(gains) < 2:  # no standard error
-        return bool(gains.sum() > 0)
-    return float(gains.mean()) > errors * float(gains.std()) / len(gains) ** 0.5
+        return float(gains.sum()) > 0
+    noise = float(gains.std()) / len(gains) ** 0.5
+    return float(gains.mean()) > errors * noise

@@ -21,7 +21,7 @@ from zoo.training.estimate import estimate_steps
 from zoo.training.finite import check_weights
 from zoo.training.frozen.policy import cache_frozen_stages, cached_views
 from zoo.training.job import build_average, build_compilation, build_optimizer, eval_batches, load_photos, save_epoch
-from zoo.training.linear_probe import fit_probe, train_on_features
+from zoo.training.linear_probe import fit_probe, fit_start, train_on_features
 from zoo.training.loop import Plan, fit
 from zoo.training.random_state import set_random_states
 from zoo.training.resume import DECIDED
@@ -57,6 +57,7 @@ def _train_on_photos(job: Job, *, resumed: bool) -> Iterator[EpochResult]:
     job.photos = {"train": train_photos, "val": (val_loader, val_loader.store.samples)}
     if config.probe and not resumed:
         yield save_epoch(job, fit_probe(job, state), job.classifier)
+        fit_start(job, state)
         loader.augmentation = Augmentation.from_config(job.config)
     config = job.config
     learner = Learner(network=job.classifier, optimizer=build_optimizer(job), state=state)
