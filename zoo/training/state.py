@@ -131,5 +131,5 @@ def is_lower(losses: Tensor, others: Tensor, *, errors: float = 1.0) -> bool:
     gains = (others - losses).double()
     if len(gains) < 2:  # no standard error
         return float(gains.sum()) > 0
-    noise = float(gains.std()) / len(gains) ** 0.5
+    noise = float(gains.std()) / math.sqrt(len(gains))
     return float(gains.mean()) > errors * noise
