@@ -90,7 +90,8 @@ def fit_start(job: Job, state: TrainState) -> None:
     fine-tuning pays shows in the validation loss from here on.
     """
     features, head = find_features(job), job.classifier.head
-    _solve(job, features.train, solver="lbfgs", strength=max(_START, job.record.probe["strength"]))
+    if job.record.probe["strength"] < _START:
+        _solve(job, features.train, solver="lbfgs", strength=_START)
     outputs = compute_outputs(HeadOnFeatures(head), features.val, job.precision)
     state.lowest_losses = outputs.losses(head)
 
