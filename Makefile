@@ -36,7 +36,7 @@ quickstart: $(READY)  ## Set up, then fine-tune on built-in drawings, export, an
 	@run=$$(ls -td runs/efficientnet_lite0-linear-hotdog-cartoon-*/ | head -1 | sed 's,/$$,,'); set -ex; \
 		$(BIN)/zoo export $$run --quiet; \
 		$(BIN)/zoo predict $$run/model.onnx $(NEW)/test/hotdog/00000.ppm $(NEW)/test/not-hotdog/00000.ppm; \
-		set +x; echo; echo "What to try next:"; echo "  source $(BIN)/activate"; \
+		{ set +x; } 2>/dev/null; echo; echo "What to try next:"; echo "  source $(BIN)/activate"; \
 		echo "  zoo demo $$run"
 	@echo "  zoo finetune --data PATH --freeze all    # your own photos: a folder with a folder for each class"
 	@echo "  zoo finetune --data PATH                 # trains the backbone too, which takes longer"
