@@ -1,3 +1,4 @@
+import dataclasses
 import random
 from pathlib import Path
 
@@ -58,12 +59,14 @@ def values_of(learner):
 @pytest.mark.parametrize("scale_loss", [False, True])
 def test_a_restored_learner_continues_as_the_saved_one(tmp_path, average, scale_loss):
     learner = make_learner(average=average, scale_loss=scale_loss)
-    learner.state.epoch, learner.state.best_accuracy, learner.state.best_loss = 2, 0.5, 0.7
+    best = {"best_epoch": 1, "best_accuracy": 0.5, "best_loss": 0.7, "stale_epochs": 1}
+    losses = torch.tensor([0.5, 0.9])
+    learner.state = dataclasses.replace(learner.state, epoch=2, best_losses=losses, **best)
     for _ in range(3):
         take_step(learner)
     save_checkpoint(tmp_path, learner, metadata=METADATA, device=CPU)
     metadata = describe_checkpoint(tmp_path)
-    assert metadata == {**METADATA, "epoch": 2, "step": 3, "best_accuracy": 0.5, "best_loss": 0.7}
+    assert metadata == {**METADATA, "epoch": 2, "step": 3, **best}
     take_step(learner)
 
     restored = make_learner(average=average, scale_loss=scale_loss)
@@ -71,7 +74,8 @@ def test_a_restored_learner_continues_as_the_saved_one(tmp_path, average, scale_
         seed(5)
     states = load_checkpoint(tmp_path, restored, device=CPU)
     assert (restored.state.epoch, restored.state.step, restored.state.meter.images) == (2, 3, 15)
-    assert (restored.state.best_accuracy, restored.state.best_loss) == (0.5, 0.7)
+    assert {name: getattr(restored.state, name) for name in best} == best
+    assert torch.equal(restored.state.best_losses, losses)
     set_random_states(states, CPU)
     take_step(restored)
     for value, expected in zip(values_of(restored), values_of(learner), strict=True):

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from zoo.training.state import Meter, TrainState
+from zoo.training.state import Meter, TrainState, is_lower
 
 CPU = torch.device("cpu")
 
@@ -36,14 +36,79 @@ def test_a_meter_on_a_gpu_has_its_state_on_the_cpu():
     assert resumed.read() == meter.read()
 
 
+def losses(*values):
+    return torch.tensor(values, dtype=torch.float32)
+
+
+def improve(state, epoch, accuracy, *values):
+    """Ends an epoch with the losses of some photos."""
+    state.epoch = epoch
+    return state.improve(accuracy, float(losses(*values).mean()), losses(*values))
+
+
 def test_the_best_epoch_has_the_highest_accuracy_and_then_the_lowest_loss():
     state = TrainState()
     epochs = [(0.5, 1.0), (0.5, 1.2), (0.5, 0.9), (0.7, 2.0), (0.6, 0.1), (0.7, 2.0)]
-    assert [state.improve(*epoch) for epoch in epochs] == [True, False, True, True, False, False]
-    assert (state.best_accuracy, state.best_loss) == (0.7, 2.0)
+    assert [improve(state, number, *epoch) for number, epoch in enumerate(epochs, start=1)] == [
+        True, False, True, True, False, False
+    ]  # fmt: skip
+    assert (state.best_epoch, state.best_accuracy, state.best_loss) == (4, 0.7, 2.0)
 
 
 def test_an_epoch_with_a_loss_of_nan_is_never_the_best():
     state = TrainState()
-    assert not state.improve(1.0, math.nan)
-    assert state.improve(0.5, 3.0)
+    assert not improve(state, 1, 1.0, math.nan)
+    assert state.best_epoch == -1
+    assert improve(state, 2, 0.5, 3.0)
+    assert not improve(state, 3, 1.0, math.nan)
+
+
+def test_a_probe_is_replaced_only_if_the_loss_is_lower_by_more_than_its_standard_error():
+    state = TrainState()
+    assert improve(state, 0, 0.5, 1.0, 1.0, 1.0, 1.0)
+    # Lower by 0.2 on average, with a standard error of 0.31; more accurate, too.
+    assert not improve(state, 1, 0.9, 0.2, 0.5, 1.0, 1.5)
+    assert (state.best_epoch, state.best_accuracy) == (0, 0.5)
+    # Lower by 0.2, with a standard error of 0.06; less accurate.
+    assert improve(state, 2, 0.4, 0.7, 0.7, 0.9, 0.9)
+    assert (state.best_epoch, state.best_accuracy, state.best_loss) == (2, 0.4, pytest.approx(0.8))
+    assert improve(state, 3, 0.5, 2.0, 2.0, 2.0, 2.0)  # no probe any more: the accuracy counts
+
+
+def test_an_epoch_is_stale_unless_its_loss_is_lower_than_that_of_the_best_epoch():
+    state, stale = TrainState(), []
+    epochs = [
+        (0.5, 1.0, 1.0, 1.0),
+        (0.5, 0.0, 1.0, 1.8),
+        (0.9, 1.1, 1.1, 1.1),
+        (0.9, 0.8, 0.8, 0.9),
+        (0.9, 0.8, 0.8, 0.9),
+        (0.9, 0.8, 0.8, 0.9),
+    ]
+    for number, epoch in enumerate(epochs):
+        improve(state, number, *epoch)
+        stale.append(state.stale_epochs)
+    assert stale == [0, 1, 2, 0, 1, 2]
+    assert state.best_epoch == 3
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "lower"),
+    [
+        ((1.0, 1.0), (1.2, 1.2), True),
+        ((1.0, 1.0), (1.0, 1.0), False),
+        ((1.0, 1.0), (2.0, 0.9), False),  # a mean difference of 0.45 +- 0.55
+        ((1.0, 5.0, 1.0), (1.1, 5.1, 1.2), True),  # photos differ more than the losses of a photo
+        ((1.0,), (1.1,), True),
+        ((1.1,), (1.0,), False),
+        ((1.0, math.nan), (1.2, 1.2), False),
+    ],
+)
+def test_losses_of_the_same_photos_are_compared_in_pairs(ours, theirs, lower):
+    assert is_lower(losses(*ours), losses(*theirs)) is lower
+
+
+def test_the_noise_is_a_number_of_standard_errors():
+    ours, theirs = losses(1.0, 1.0, 1.0, 1.0), losses(1.3, 1.1, 1.3, 1.1)  # 0.2 +- 0.058
+    assert is_lower(ours, theirs, errors=3)
+    assert not is_lower(ours, theirs, errors=4)

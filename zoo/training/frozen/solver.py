@@ -55,19 +55,13 @@ def fit_head(
         progress: Called with the number of evaluations so far, and with the most that there can be.
 
     Raises:
-        TrainingError: The minimum is not finite.
+        TrainingError: The loss is not finite.
     """
     training = head.training
-    problem = (
-        _LinearProblem(head.eval(), pooled, labels) if head.output_layer else _Problem(head.eval(), pooled, labels)
-    )
+    problem = (_LinearProblem if head.output_layer else _Problem)(head.eval(), pooled, labels)
     minimum = _minimise(problem, solver=solver, strength=strength, progress=progress)
     problem.finish()
     head.train(training)
-    if not math.isfinite(minimum):
-        raise TrainingError(
-            f"The solver '{solver}' ended with a loss of {minimum}.", hint="Raise --weight-decay, or use adamw."
-        )
     return minimum
 
 
@@ -85,6 +79,9 @@ def cross_validate(
         labels: int64 ``(N,)``.
         strengths: Strengths of the penalty. Each fit starts from the one before, so the strongest is best first.
         seed: Seeds the folds.
+
+    Raises:
+        TrainingError: The loss is not finite.
     """
     training = head.training
     order = torch.from_numpy(np.random.default_rng(seed).permutation(len(labels)))[:_CROSS_VALIDATED].to(labels.device)
@@ -119,9 +116,7 @@ class _Problem:
         self.parameters = [parameter for parameter in head.parameters() if parameter.requires_grad]
         self._pooled = pooled
         vectors = flatten_tensors(pooled)[0]
-        self.scale = float(
-            vectors.var(dim=0, correction=0).mean()
-        )  # makes the strength independent of that of features
+        self.scale = float(vectors.var(dim=0, correction=0).mean())  # makes the strength independent of their scale
         self._width = max(1, sum(tensor[0].numel() for tensor in flatten_tensors(pooled)))
 
     @property
@@ -233,6 +228,10 @@ def _minimise(
         for parameter in parameters:
             parameter.grad = None
         value = problem.evaluate(strength)
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"The solver '{solver}' ended with a loss of {value}.", hint="Raise --weight-decay, or use adamw."
+            )
         for parameter in parameters:
             parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
         return value
