@@ -127,9 +127,9 @@ class FinetuneConfig:
         group="Training",
     )
     weight_decay: float | Literal["auto"] = option(
-        0.05,
-        help="Weight decay; for lbfgs and cg, an L2 penalty in units of the features' variance; auto: for lbfgs and cg, "
-        "the strength of the lowest loss in cross-validation.",
+        AUTO,
+        help="Weight decay; auto: 0.05. For lbfgs and cg, an L2 penalty in units of the features' variance; auto: that of "
+        "the lowest loss in cross-validation.",
         minimum=0,
         group="Training",
     )
@@ -170,8 +170,8 @@ class FinetuneConfig:
     )
     refit: bool = option(
         True,
-        help="Fit the head of a probe that fine-tuning did not improve, or of --freeze all, once more at the end, on the "
-        "training and the validation photos.",
+        help="Fit the head of --freeze all, or of a probe that fine-tuning did not improve, once more on training and "
+        "validation photos together.",
         group="Training",
     )
     ema: float | None = option(
@@ -286,11 +286,6 @@ class FinetuneConfig:
             raise ConfigError(
                 f"{OWNER}: option 'optimizer' is {self.optimizer!r}, a full-batch solver for the head alone.",
                 hint="Pass --freeze all, or choose another optimizer.",
-            )
-        if self.weight_decay == AUTO and self.optimizer not in SOLVERS:
-            raise ConfigError(
-                f"{OWNER}: option 'weight_decay' is 'auto' with the optimizer {self.optimizer!r}.",
-                hint="Pass a number; only lbfgs and cg choose it themselves.",
             )
         if self.weights == "none" and self.freeze == "all":
             raise ConfigError(

@@ -44,7 +44,7 @@ DEFAULT = Recipe(
         "epochs": 5,
         "patience": None,
     },
-    frozen={"probe": False, "optimizer": "lbfgs", "weight_decay": "auto", "epochs": 1},
+    frozen={"probe": False, "optimizer": "lbfgs", "epochs": 1},
 )
 
 # The fine-tuning section of Dive into Deep Learning, https://d2l.ai/chapter_computer-vision/fine-tuning.html.

@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 STRENGTHS = (0.03, 0.01, 0.003, 0.001)  # of the penalty, to choose from; the best of all sets tried lie between
 _START = 0.03  # of the penalty, at least, for the head from which fine-tuning starts
 _STRENGTH = 0.1  # for heads without a linear output layer
-_MIRRORED = 1.2  # times the loss of photos as they are, above which mirrored ones are no further examples
+_MIRRORED = 1.1  # times the loss of photos as they are, above which mirrored ones are no further examples
 _MIN_PER_CLASS = 4  # photos of the smallest class, below which cross-validation decides nothing
 
 
@@ -86,8 +86,8 @@ def fit_probe(job: Job, state: TrainState) -> EpochResult:
 def fit_start(job: Job, state: TrainState) -> None:
     """Fits the head of a probe again, with a penalty strong enough for fine-tuning to start from.
 
-    A head that fits the training photos perfectly leaves almost no loss whose gradient could train the backbone. Whether
-    fine-tuning pays shows in the validation loss from here on.
+    A head that fits the training photos perfectly leaves almost no loss whose gradient could train the backbone.
+    Whether fine-tuning pays shows in the validation loss from here on.
     """
     features, head = find_features(job), job.classifier.head
     if job.record.probe["strength"] < _START:
@@ -210,7 +210,7 @@ def _choose_flips(job: Job, extract: _Extractor, number: int, plain: Outputs) ->
         HeadOnFeatures(head), FeatureBatches(features[number], labels, batch_size=1024, seed=0), job.precision
     )
     losses, others = plain.losses(head), mirrored.losses(head)
-    harmful = is_lower(losses, others, errors=2) and float(others.mean()) > _MIRRORED * float(losses.mean())
+    harmful = is_lower(losses, others) and float(others.mean()) > _MIRRORED * float(losses.mean())
     set_values(job, hflip=0.0 if harmful else 0.5)
     probe = {**job.record.probe, "loss": float(losses.mean()), "mirrored_loss": float(others.mean())}
     job.record = dataclasses.replace(job.record, probe=probe)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from zoo.config import AUTO
 from zoo.errors import ConfigError, close_matches
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from zoo.models.classifier import Classifier
 
 TORCH_OPTIMIZERS = ("sgd", "adam", "adamw", "adagrad", "adadelta", "nadam", "adamax", "rmsprop")
+_WEIGHT_DECAY = 0.05  # for weight_decay="auto"
 
 
 def make_optimizer(name: str, groups: list[dict[str, Any]], *, lr: float, momentum: float) -> torch.optim.Optimizer:
@@ -118,12 +120,13 @@ def parameter_groups(classifier: Classifier, config: FinetuneConfig) -> list[dic
         for depth, stage in enumerate(stages)
         for name in stage.parameters
     }
+    weight_decay = _WEIGHT_DECAY if config.weight_decay == AUTO else float(config.weight_decay)
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in classifier.named_parameters():
         if parameter.requires_grad:
             scale = scale_of.get(name, config.head_lr_multiplier)
             decays = config.decay_norms or parameter.ndim > 1
-            groups.setdefault((scale, float(config.weight_decay) if decays else 0.0), []).append(parameter)
+            groups.setdefault((scale, weight_decay if decays else 0.0), []).append(parameter)
     return [{"params": ps, "weight_decay": decay, "lr_scale": scale} for (scale, decay), ps in groups.items()]
 
 

@@ -92,9 +92,9 @@ class TrainState:
     def improve(self, accuracy: float, loss: float, losses: Tensor) -> bool:
         """Returns whether the last epoch is the best so far, and records it if so.
 
-        The best is the most accurate, and of two equally accurate ones that of the lower loss. But what replaces a probe
-        must have a loss that is lower by more than the standard error of the difference: a few validation photos more
-        or less are no reason to give up a fit that generalises well.
+        The best is the most accurate, and of two equally accurate ones that of the lower loss. But what replaces a
+        probe must have a loss that is lower by more than the standard error of the difference: a few validation photos
+        more or less are no reason to give up a fit that generalises well.
 
         Args:
             accuracy: Top-1 on the validation split, 0 to 1.
@@ -120,16 +120,14 @@ class TrainState:
         self.epoch, self.step, self.meter = self.epoch + 1, 0, None
 
 
-def is_lower(losses: Tensor, others: Tensor, *, errors: float = 1.0) -> bool:
-    """Returns whether the mean loss over some photos is lower than another, by more than the noise.
+def is_lower(losses: Tensor, others: Tensor) -> bool:
+    """Returns whether the mean loss over some photos is lower than another by more than the standard error.
 
     Args:
         losses: The loss of every photo, float32 ``(N,)``.
         others: The other losses of the same photos.
-        errors: The noise, in standard errors of the mean difference.
     """
     gains = (others - losses).double()
     if len(gains) < 2:  # no standard error
         return float(gains.sum()) > 0
-    noise = float(gains.std()) / math.sqrt(len(gains))
-    return float(gains.mean()) > errors * noise
+    return float(gains.mean()) > float(gains.std()) / math.sqrt(len(gains))

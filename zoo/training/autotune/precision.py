@@ -33,6 +33,7 @@ _MIN_SPEEDUP = 1.1  # of a less exact precision, to be worth it
 # The machine is idle enough if threads wait for a processor for less than this share of the time that they run, and if
 # the slowest step of a precision takes less than so many times as long as its fastest.
 _MAX_WAITING, _MAX_SPREAD = 0.2, 1.5
+_MAX_SLOWDOWN = 2.0  # of a precision on a busy machine, up to which it may be the faster one on an idle machine
 
 
 def fastest_precision(
@@ -65,13 +66,15 @@ def fastest_precision(
             raise
         reason = "not measured: the memory is too small for a copy of the network"
         return Precision(name=names[0], device=device, reason=reason), False
-    if device.type == "cpu" and _is_busy(before, read_thread_times()):
+    fastest = {name: min(times) for name, times in seconds.items()}
+    busy = device.type == "cpu" and _is_busy(before, read_thread_times())
+    if busy and fastest[names[0]] < _MAX_SLOWDOWN * fastest[names[-1]]:
         # Threads wait for the slowest of them, so the ratio differs from that of an idle machine.
         reason = f"probably faster than {names[-1]}; the machine is too busy to measure"
         return Precision(name=names[0], device=device, reason=reason), False
     # The minimum of each, because other work on the machine can only lengthen a step.
-    name, reason = select_precision({name: min(times) for name, times in seconds.items()})
-    reliable = all(max(times) < _MAX_SPREAD * min(times) for times in seconds.values())
+    name, reason = select_precision(fastest)
+    reliable = not busy and all(max(times) < _MAX_SPREAD * min(times) for times in seconds.values())
     return Precision(name=name, device=device, reason=reason), reliable
 
 

@@ -12,7 +12,6 @@ from zoo.data.loading.loader import Batch, split_steps
 from zoo.errors import TrainingError
 from zoo.models.features import measure_stages, random_features
 from zoo.models.nested import flatten_tensors, map_tensors
-from zoo.plugins.contracts import Backbone, Head
 from zoo.training.distributed.process_group import SINGLE_PROCESS
 from zoo.training.forward import in_micro_batches
 from zoo.training.micro_batches import MicroBatches, concatenate, select
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from zoo.models.precision import Precision
+    from zoo.plugins.contracts import Backbone, Head
     from zoo.training.distributed.process_group import ProcessGroup
 
 
