@@ -2,14 +2,24 @@ import pytest
 import torch
 from fakes import SmallBackbone, SmallHead, make_head_spec
 
+import zoo_heads
 from zoo.data.loading.loader import Batch
 from zoo.errors import TrainingError
+from zoo.models.classifier import Classifier
 from zoo.models.precision import choose_precision
 from zoo.plugins.calls import resolve_callable
 from zoo.plugins.contracts import Features
 from zoo.plugins.losses import Criterion
 from zoo.plugins.specs import HeadRequest
-from zoo.training.frozen.features import FeatureBatches, HeadOnFeatures, extract_features, uses_map
+from zoo.training.frozen.features import (
+    FeatureBatches,
+    FrozenClassifier,
+    HeadOnFeatures,
+    PooledBackbone,
+    extract_features,
+    tapped_by,
+    uses_map,
+)
 
 FP32 = choose_precision("fp32", torch.device("cpu"))
 
@@ -24,14 +34,23 @@ def make_head(what):
 
 
 def extract(backbone, head, batches, *, precision=FP32, progress=lambda done: None):
-    return extract_features(backbone, head, batches, precision=precision, batch_size=4, seed=0, progress=progress)
+    """Returns what one head caches of the images of some batches, in batches of 4."""
+    network = PooledBackbone(backbone, [head], image_size=(16, 16)).eval()
+    (features,), labels = extract_features(network, batches, precision=precision, progress=progress)
+    return FeatureBatches(features, labels, batch_size=4, seed=0)
+
+
+def make_built_in_head(name, **options):
+    spec = next(spec for spec in zoo_heads.zoo_heads() if spec.name == name)
+    stages = {"stem": (8, 8, 8), "layer1": (8, 4, 4), "layer2": (12, 2, 2)}
+    return resolve_callable(spec.build)(make_request(options=spec.options(**options), stages=stages))
 
 
 def test_a_head_that_uses_the_map_is_recognised():
     backbone = SmallBackbone()
     for what in ("map", "pooled"):
         head = make_head(what)
-        assert uses_map(head, backbone) == (what == "map")
+        assert uses_map(head, backbone, image_size=(16, 16)) == (what == "map")
         assert head.training
 
 
@@ -41,17 +60,16 @@ def test_a_head_that_uses_the_map_is_recognised():
         ("linear", {}, False),
         ("linear", {"pooling": "max"}, True),
         ("linear", {"pooling": "avgmax"}, True),
+        ("linear", {"pooling": "catavgmax"}, True),
+        ("linear", {"stages": 3}, False),
         ("mlp", {}, False),
         ("cosine", {}, False),
         ("attention", {}, True),
     ],
 )
 def test_built_in_heads_that_use_the_map_are_recognised(build, options, expected):
-    import zoo_heads
-
-    spec = next(spec for spec in zoo_heads.zoo_heads() if spec.name == build)
-    head = resolve_callable(spec.build)(make_request(options=spec.options(**options)))
-    assert uses_map(head, SmallBackbone()) == expected
+    head = make_built_in_head(build, **options)
+    assert uses_map(head, SmallBackbone(), image_size=(16, 16)) == expected
 
 
 @pytest.mark.parametrize("what", ["map", "pooled"])
@@ -61,13 +79,47 @@ def test_a_head_returns_the_same_logits_for_cached_features_as_for_images(what):
     progress = []
     cached = extract(backbone, head, images, progress=progress.append)
     assert progress == [4, 6]
-    assert not backbone.training
     assert cached.features.map.shape == ((6, 12, 2, 2) if what == "map" else (6, 12, 0, 0))
     head.eval()
-    expected = torch.cat([head(backbone(batch.images)) for batch in images])
+    expected = torch.cat([head(backbone.eval()(batch.images)) for batch in images])
     logits = torch.cat([HeadOnFeatures(head)(batch.images) for batch in cached])
     torch.testing.assert_close(logits, expected)
     assert torch.cat([batch.labels for batch in cached]).tolist() == [0, 1, 2, 3, 0, 1]
+
+
+def test_several_heads_share_the_backbone_and_each_caches_what_it_needs():
+    backbone, calls = SmallBackbone(dropout=0.5), []
+    backbone.body["stem"].register_forward_hook(lambda *call: calls.append(call))
+    heads = [
+        make_built_in_head("linear"),
+        make_built_in_head("linear", stages=3, pooling="catavgmax"),
+        make_built_in_head("linear", stages=2),
+        make_head("pooled"),
+    ]
+    assert tapped_by(heads) == ("stem", "layer1", "layer2")
+    network = PooledBackbone(backbone, heads, image_size=(16, 16)).eval()
+    assert backbone.tapped_stages == ("stem", "layer1", "layer2")
+    calls.clear()
+    images = torch.randn(6, 3, 16, 16)
+    pooled, labels = extract_features(
+        network, [Batch(images[:4], torch.arange(4)), Batch(images[4:], torch.arange(2))], precision=FP32,
+        progress=lambda done: None,
+    )  # fmt: skip
+    assert len(calls) == 2
+    assert [tensor.shape for tensor in pooled[:3]] == [(6, 12), (6, 56), (6, 20)]
+    assert type(pooled[3]) is Features
+    assert labels.tolist() == [0, 1, 2, 3, 0, 1]
+    for head, own in zip(heads, pooled, strict=True):
+        expected = Classifier(backbone, head.eval()).eval()(images)
+        torch.testing.assert_close(HeadOnFeatures(head)(own), expected)
+
+
+def test_a_frozen_classifier_takes_its_features_from_any_engine():
+    backbone, head = SmallBackbone(), make_built_in_head("linear", stages=2).eval()
+    network = PooledBackbone(backbone, [head], image_size=(16, 16)).eval()
+    images = torch.randn(3, 3, 16, 16)
+    classifier = FrozenClassifier(lambda images: network(images)[0], head)
+    torch.testing.assert_close(classifier(images), Classifier(backbone, head).eval()(images))
 
 
 def test_pooled_features_are_cached_in_float32_even_in_bf16():
