@@ -1,117 +1,242 @@
 import numpy as np
 import pytest
 import torch
-from fakes import FakePlugin, SmallBackbone, SmallHead, make_backbone_spec, make_registry
+from fakes import (
+    FakePlugin,
+    SmallBackbone,
+    SmallHead,
+    encode_png,
+    make_backbone_spec,
+    make_images,
+    make_registry,
+    make_samples,
+)
+from training_runs import EventRecorder, read_weights
 
+import zoo
+import zoo_heads
 from zoo.errors import TrainingError
+from zoo.events import EpochResult, Work
 from zoo.plugins.contracts import Features
-from zoo.plugins.losses import Criterion
-from zoo.plugins.specs import HeadRequest
-from zoo.training.frozen.features import FeatureBatches
-from zoo.training.linear_probe import solve_head
+from zoo.plugins.specs import ImageSet, Sample
+from zoo.training import linear_probe
+from zoo.training.frozen.solver import fit_head
+from zoo.training.linear_probe import STRENGTHS
+
+PROBE = {"probe": True, "epochs": 1, "head": "linear"}
+FROZEN = {"freeze": "all", "optimizer": "lbfgs", "weight_decay": "auto", "head": "linear", "epochs": 1}
 
 
-def make_head(loss="cross-entropy"):
-    request = HeadRequest(
-        pooled_width=12, map_width=12, outputs=3, dropout=0.5, criterion=Criterion(name=loss), options=None
-    )
-    return SmallHead(request)
+@pytest.fixture
+def plugin():
+    return FakePlugin(heads=[*zoo_heads.zoo_heads(), zoo.HeadSpec(name="flat", build=SmallHead)])
 
 
-def make_features(per_class=20):
-    """Returns features of three overlapping clouds of points."""
-    generator = torch.Generator().manual_seed(0)
-    labels = torch.arange(3).repeat(per_class)
-    pooled = torch.randn(3 * per_class, 12, generator=generator) + 0.7 * torch.eye(3, 12)[labels]
-    return FeatureBatches(Features(pooled, pooled[:, :, None, None][:, :, :0, :0]), labels, batch_size=8, seed=0)
+@pytest.fixture
+def fits(monkeypatch):
+    """The calls of the solver: head, number of photos, and strength of the penalty."""
+    calls = []
+
+    def record(head, pooled, labels, **values):
+        calls.append((head, len(labels), values["strength"]))
+        return fit_head(head, pooled, labels, **values)
+
+    monkeypatch.setattr(linear_probe, "fit_head", record)
+    return calls
 
 
-def variance(batches):
-    return batches.features.pooled.double().var(dim=0, correction=0).mean().item()
-
-
-def test_the_penalty_suits_features_of_any_scale():
-    heads = [make_head(), make_head()]
-    for head, scale in zip(heads, (1.0, 100.0), strict=True):
-        batches = make_features()
-        batches.features.pooled.mul_(scale)
-        solve_head(head, batches, solver="lbfgs", weight_decay=0.1)
-    torch.testing.assert_close(heads[0].linear.weight, 100 * heads[1].linear.weight, atol=5e-3, rtol=0)
-
-
-@pytest.mark.parametrize("loss", ["cross-entropy", "bce", "focal"])
-@pytest.mark.parametrize("solver", ["lbfgs", "cg"])
-def test_a_solved_head_is_at_its_optimum(solver, loss):
-    batches, head = make_features(), make_head(loss)
-    minimum = solve_head(head, batches, solver=solver, weight_decay=0.01)
-    head.eval().double()
-    features = Features(*(each.double() for each in batches.features))
-    penalty = 0.01 / 2 * variance(batches) * head.linear.weight.square().sum()
-    objective = head.loss(head(features), batches.labels) + penalty
-    objective.backward()
-    assert float(objective.detach()) == pytest.approx(minimum, abs=1e-6)
-    assert max(parameter.grad.abs().max().item() for parameter in head.parameters()) < 1e-3
-
-
-def test_a_solved_linear_head_is_logistic_regression():
-    from scipy.optimize import minimize
-    from scipy.special import logsumexp
-
-    batches, head = make_features(), make_head()
-    minimum = solve_head(head, batches, solver="lbfgs", weight_decay=0.1)
-    x, y = batches.features.pooled.double().numpy(), batches.labels.numpy()
-
-    def regularised_loss(flat):
-        weight, bias = flat[:36].reshape(3, 12), flat[36:]
-        logits = x @ weight.T + bias
-        log_likelihood = logits[np.arange(len(y)), y] - logsumexp(logits, axis=1)
-        return -log_likelihood.mean() + 0.05 * variance(batches) * np.square(weight).sum()
-
-    best = minimize(regularised_loss, np.zeros(39), method="BFGS", options={"gtol": 1e-7})
-    assert minimum == pytest.approx(best.fun, abs=1e-6)
-    np.testing.assert_allclose(head.linear.weight.detach(), best.x[:36].reshape(3, 12), atol=2e-3)
-
-
-def test_both_solvers_find_the_same_head():
-    heads = [make_head(), make_head()]
-    minima = [
-        solve_head(head, make_features(), solver=solver, weight_decay=0.01)
-        for head, solver in zip(heads, ("lbfgs", "cg"), strict=True)
+@pytest.mark.parametrize("values", [PROBE, FROZEN], ids=["probe", "frozen"])
+def test_the_head_and_the_penalty_of_the_lowest_loss_in_cross_validation_are_chosen(train, values):
+    run = train(**values)
+    probe = run.record.probe
+    compared = probe["compared"]
+    candidates = [{"stages": 1}, {"stages": 3}, {"stages": 3, "pooling": "catavgmax"}]
+    assert [(row["options"], row["strength"]) for row in compared] == [
+        (options, strength) for options in candidates for strength in STRENGTHS
     ]
-    assert minima[0] == pytest.approx(minima[1], abs=1e-5)
-    torch.testing.assert_close(heads[0].linear.weight, heads[1].linear.weight, atol=5e-3, rtol=0)
+    best = min(compared, key=lambda row: row["loss"])
+    assert (probe["options"], probe["strength"]) == (best["options"], best["strength"])
+    assert probe["reason"] == "the lowest loss in 5-fold cross-validation"
+    assert run.config["head_options"] == best["options"]
+    width = [12, 28, 56][candidates.index(best["options"])]
+    assert read_weights(run)["head.classifier.weight"].shape == (3, width)
 
 
-def test_a_solved_head_keeps_its_parameters_and_its_type():
-    head = make_head()
-    before = list(head.parameters())
-    solve_head(head, make_features(), solver="lbfgs", weight_decay=0.01)
-    assert all(now is then for now, then in zip(head.parameters(), before, strict=True))
-    assert {parameter.dtype for parameter in head.parameters()} == {torch.float32}
-    assert head.training
-    assert all(parameter.grad is None for parameter in head.parameters())
+@pytest.mark.parametrize(
+    ("given", "left"),
+    [
+        ({"stages": 2}, [{}]),  # every candidate sets the number of stages
+        ({"pooling": "max"}, [{"stages": 1}, {"stages": 3}]),
+        ({"stages": 3, "pooling": "avg"}, [{}]),
+    ],
+)
+def test_what_the_user_set_is_not_compared(train, given, left):
+    run = train(**PROBE, head_options=given)
+    compared = run.record.probe["compared"]
+    assert [row["options"] for row in compared[:: len(STRENGTHS)]] == left
+    assert run.config["head_options"] == {**given, **run.record.probe["options"]}
 
 
-def test_a_loss_that_is_not_finite_is_an_error_and_leaves_the_head_unchanged():
-    batches, head = make_features(), make_head()
-    batches.features.pooled[0] = torch.nan
-    before = head.linear.weight.clone()
-    with pytest.raises(TrainingError, match="The solver 'lbfgs' ended with a loss of nan"):
-        solve_head(head, batches, solver="lbfgs", weight_decay=0.01)
-    assert torch.equal(head.linear.weight, before)
+def test_a_given_penalty_is_kept_and_the_heads_compared(train):
+    run = train(**{**FROZEN, "weight_decay": 0.2})
+    assert {row["strength"] for row in run.record.probe["compared"]} == {0.2}
+    assert len(run.record.probe["compared"]) == 3
+    assert run.record.probe["strength"] == 0.2
 
 
-@pytest.mark.parametrize("values", [{"probe": True}, {"freeze": "all", "optimizer": "lbfgs", "weight_decay": 0.1}])
-def test_a_validation_loss_that_is_not_finite_after_the_head_was_fitted_is_an_error(train, values):
-    class BrokenInEvaluation(SmallBackbone):
-        """Returns NaN for batches of 12 photos, of which only the validation split has one."""
+def test_with_too_few_photos_of_a_class_nothing_is_compared(train, plugin):
+    few = tuple(sample for sample in make_samples("train", 12) if sample.label or sample.name < "train/red/2")
+    assert sum(sample.label == 0 for sample in few) == 4
+    plugin.dataset = make_images(train=few[1:])
+    run = train(**PROBE)
+    assert run.record.probe["options"] == {"stages": 1}
+    assert run.record.probe["strength"] == STRENGTHS[1]
+    assert run.record.probe["reason"] == "not compared: too few photos of a class"
+    assert "compared" not in run.record.probe
+    plugin.dataset = make_images(train=few)
+    assert "compared" in train(**PROBE).record.probe
 
+
+@pytest.mark.parametrize("head", ["flat", "mlp"])
+def test_a_head_without_candidates_or_output_layer_is_fitted_with_a_penalty_that_suits_most(train, head):
+    run = train(**{**PROBE, "head": head})
+    probe = run.record.probe
+    assert (probe["options"], probe["strength"], probe["reason"]) == ({}, 0.1, "not compared: no other candidate")
+
+
+def test_the_choice_depends_on_nothing_but_the_seed(train):
+    runs = [train(**PROBE), train(**PROBE)]
+    assert runs[0].record.probe == runs[1].record.probe
+    assert torch.equal(*(read_weights(run)["head.classifier.weight"] for run in runs))
+
+
+def test_the_probe_is_epoch_zero_and_its_progress_is_reported(train):
+    observer = EventRecorder()
+    run = train(**PROBE, observer=observer)
+    first = next(event for event in observer.events if isinstance(event, EpochResult))
+    assert (first.epoch, first.best) == (0, True)
+    assert run.metrics()[0]["val_loss"] == pytest.approx(first.val_loss)
+    work = [event for event in observer.events if isinstance(event, Work)]
+    for what, total in (
+        ("compute features of train", 36),
+        ("compute features of val", 12),
+        ("cross-validate heads", 3),
+    ):
+        assert [event.done for event in work if event.what == what and event.total == total][-1] == total
+
+
+# Flips
+
+
+def make_ramps(split, per_class):
+    """Returns noisy photos that become brighter to the right (class 0) or to the left (class 1)."""
+    samples = []
+    for number in range(2 * per_class):
+        random = np.random.default_rng([number, len(split)])
+        ramp = np.linspace(40, 200, 20) if number % 2 == 0 else np.linspace(200, 40, 20)
+        pixels = ramp[None, :, None] + random.normal(0, 8, (20, 20, 3))
+        samples.append(
+            Sample(encode_png(pixels.clip(0, 255).astype(np.uint8)), number % 2, f"{split}/{number % 2}/{number}.png")
+        )
+    return tuple(samples)
+
+
+def test_photos_of_classes_that_are_mirror_images_are_not_flipped(train, plugin):
+    plugin.dataset = ImageSet(
+        name="ramps",
+        classes=("right", "left"),
+        train=make_ramps("train", 16),
+        val=make_ramps("val", 8),
+        test=make_ramps("test", 8),
+    )
+    observer = EventRecorder()
+    run = train(**PROBE, observer=observer)
+    assert run.config["hflip"] == 0.0
+    assert run.record.probe["mirrored_loss"] > 1.2 * run.record.probe["loss"]
+    assert any("Mirrored photos are not recognised" in note for note in observer.notes)
+    explicit = train(**PROBE, hflip=0.5)
+    assert explicit.config["hflip"] == 0.5
+    assert "mirrored_loss" not in explicit.record.probe
+
+
+def test_photos_that_mean_the_same_in_the_mirror_are_flipped(train):
+    run = train(**PROBE)
+    assert run.config["hflip"] == 0.5
+    assert run.record.probe["mirrored_loss"] == pytest.approx(run.record.probe["loss"], rel=0.2)
+
+
+# Refit
+
+
+@pytest.mark.parametrize("values", [{**PROBE, "lr": 1e-9}, FROZEN], ids=["probe", "frozen"])
+def test_a_head_that_is_the_result_is_fitted_again_with_the_validation_photos(train, fits, values):
+    run = train(**values)
+    assert run.results["best_epoch"] == (0 if values["epochs"] and "probe" in values else 1)
+    photos = [count for _, count, _ in fits]
+    assert photos[0] == 36
+    assert photos[-1] == 36 + 12
+    head, _, strength = fits[-1]
+    assert strength == run.record.probe["strength"]
+    assert torch.equal(head.output_layer.weight.detach(), read_weights(run)["head.classifier.weight"])
+    best = run.metrics()[0]
+    assert run.results["val"]["loss"] == pytest.approx(best["val_loss"], rel=1e-3)  # of the head that had not seen them
+
+
+def test_the_refit_is_optional(train, fits):
+    refitted, not_refitted = train(**FROZEN), train(**FROZEN, refit=False)
+    assert [count for _, count, _ in fits] == [36, 48, 36]
+    weights = [read_weights(run)["head.classifier.weight"] for run in (refitted, not_refitted)]
+    assert not torch.equal(*weights)
+    assert refitted.results["val"] == not_refitted.results["val"]
+
+
+def test_fine_tuning_that_is_better_keeps_its_weights(train, fits):
+    run = train(**{**PROBE, "epochs": 6, "lr": 3e-3})
+    assert run.results["best_epoch"] > 0
+    assert 48 not in [count for _, count, _ in fits]
+
+
+def test_a_head_that_is_trained_in_steps_is_not_compared_or_refitted(train, fits):
+    run = train(freeze="all", optimizer="sgd", lr=0.1, head="linear", weight_decay=0.0)
+    assert dict(run.record.probe) == {}
+    assert fits == []
+
+
+# Errors
+
+
+@pytest.mark.parametrize("values", [PROBE, FROZEN], ids=["probe", "frozen"])
+def test_a_validation_loss_that_is_not_finite_after_the_head_was_fitted_is_an_error(train, plugin, values):
+    class BrokenInEvaluation(SmallHead):
+        """Returns NaN for the last 4 of the 12 validation photos, which are evaluated 8 at a time."""
+
+        def forward(self, features):
+            return super().forward(features) * (torch.nan if len(features.pooled) == 4 else 1)
+
+    plugin.heads = [zoo.HeadSpec(name="flat", build=BrokenInEvaluation)]
+    with pytest.raises(TrainingError, match="The validation loss became nan after the head was fitted") as caught:
+        train(registry=make_registry(plugin), **{**values, "head": "flat"})
+    assert "--precision fp32" in caught.value.hint
+
+
+@pytest.mark.parametrize("values", [PROBE, FROZEN], ids=["probe", "frozen"])
+def test_features_that_are_not_finite_are_an_error(train, plugin, values):
+    class Overflowing(SmallBackbone):
         def forward(self, images):
             features = super().forward(images)
             return features if len(images) != 12 else Features(features.pooled * torch.nan, features.map)
 
-    spec = make_backbone_spec(build=lambda request: BrokenInEvaluation())
-    registry = make_registry(FakePlugin(backbones=[spec]))
-    with pytest.raises(TrainingError, match="The validation loss became nan after the head was fitted") as caught:
-        train(registry=registry, **values)
-    assert "--precision fp32" in caught.value.hint
+    plugin.backbones = [make_backbone_spec(build=lambda request: Overflowing())]
+    with pytest.raises(TrainingError, match="The features of the backbone are not finite for 12 of 12 photos"):
+        train(registry=make_registry(plugin), **values)
+
+
+def test_candidates_that_do_not_fit_the_backbone_are_left_out(train, plugin):
+    class TwoStages(SmallBackbone):
+        def stage_modules(self):
+            modules = super().stage_modules()
+            return {name: modules[name] for name in ("layer1", "layer2")}
+
+    plugin.backbones = [make_backbone_spec(build=lambda request: TwoStages())]
+    run = train(registry=make_registry(plugin), **PROBE)
+    assert {row["options"]["stages"] for row in run.record.probe["compared"]} == {1}
