@@ -157,7 +157,13 @@ def export_one(backbone: Backbone, head: str, size: tuple[int, int], registry: R
 
     offer = registry.find(HEAD, head)
     module = build_head(
-        offer, backbone, image_size=size, outputs=_CLASSES, dropout=0.2, criterion=Criterion(), options=offer.spec.options()
+        offer,
+        backbone,
+        image_size=size,
+        outputs=_CLASSES,
+        dropout=0.2,
+        criterion=Criterion(),
+        options=offer.spec.options(),
     )
     with torch.no_grad():
         for parameter in module.parameters():  # the attention's queries start at zero

@@ -128,8 +128,8 @@ class FinetuneConfig:
     )
     weight_decay: float | Literal["auto"] = option(
         AUTO,
-        help="Weight decay; auto: 0.05. For lbfgs and cg, an L2 penalty in units of the features' variance; auto: that of "
-        "the lowest loss in cross-validation.",
+        help="Weight decay; for lbfgs and cg, an L2 penalty in units of the features' variance. auto: 0.05, and for "
+        "lbfgs and cg the strength of the lowest loss in cross-validation.",
         minimum=0,
         group="Training",
     )

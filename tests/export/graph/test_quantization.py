@@ -14,7 +14,8 @@ from zoo_export.validation.samples import decode_samples, preprocess_batch
 
 @pytest.fixture(scope="module")
 def network(small_run, small_registry):
-    return to_onnx(ExportableClassifier(rebuild_model(small_run, small_registry).classifier, (16, 16)), size=(16, 16), opset=18)
+    classifier = rebuild_model(small_run, small_registry).classifier
+    return to_onnx(ExportableClassifier(classifier, (16, 16)), size=(16, 16), opset=18)
 
 
 @pytest.fixture(scope="module")
