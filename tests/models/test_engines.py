@@ -184,6 +184,28 @@ def test_a_network_that_onnx_runtime_does_not_run_is_left_to_torch_with_the_reas
     assert "\n" not in engine.reason
 
 
+def test_a_network_that_fails_while_it_is_measured_is_left_to_torch():
+    class Greedy(nn.Module):
+        def forward(self, images):
+            raise torch.OutOfMemoryError("out of memory\nTried to allocate 2 TiB")
+
+    network = Greedy()
+    engine = choose(network)
+    assert (engine.name, engine.run, engine.reason) == ("torch", network, "measuring failed: out of memory")
+
+
+def test_a_checked_graph_is_handed_over_even_if_torch_is_faster(measure):
+    measure(onnxruntime=(2.0, 2.0))
+    graphs = []
+    engine = choose_engine(
+        small_network(), images=1000, image_size=SIZE, precision=FP32, key="small", save=graphs.append
+    )
+    assert engine.name == "torch"
+    assert len(graphs) == 1
+    session = engines.Session(graphs[0], torch.zeros(1))
+    assert session(torch.zeros(2, 3, *SIZE)).shape == (2, 4)
+
+
 def test_without_onnx_runtime_torch_is_used(measure, monkeypatch):
     measure()
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)

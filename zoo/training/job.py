@@ -14,7 +14,7 @@ from zoo.data.loading.loader import EvalLoader
 from zoo.data.loading.transform import EvalTransform
 from zoo.errors import DataError
 from zoo.events import Note, Work
-from zoo.models.engines import TORCH, Engine, choose_engine
+from zoo.models.engines import TORCH, UNSUPPORTED, Engine, choose_engine
 from zoo.runs.run import append_metrics
 from zoo.runs.weights import save_weights
 from zoo.training.compilation import UNDECIDED, Compilation
@@ -206,6 +206,8 @@ def find_engine(job: Job, network: nn.Module, *, what: str, images: int) -> Engi
     )
     if not recorded:
         job.record = job.record.with_hardware(engine=engine.describe())
+        if engine.reason.startswith(UNSUPPORTED):
+            job.observer(Note(text=f"{engine.reason}. It runs in torch."))
     return engine
 
 
