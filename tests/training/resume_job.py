@@ -22,6 +22,7 @@ from fakes import FakePlugin, make_backbone_spec, make_head_spec, make_images, m
 from training_runs import FAST, read_weights, without_times  # noqa: E402
 
 import zoo.cli.main  # noqa: E402
+import zoo_heads  # noqa: E402
 from zoo.plugins.entry_points import Candidate  # noqa: E402
 from zoo.runs.open import open_run  # noqa: E402
 
@@ -34,6 +35,9 @@ CASES = {
     "adaptive": {"optimizer": "rmsprop", "clip_grad": 1.0, "randaugment": 5, "cache": "off", "loss": "focal"},
     "solved": {"freeze": "all", "optimizer": "lbfgs", "weight_decay": 0.1},
     "on-features": {"freeze": "all", "ema": 0.9},
+    "stages": {"head": "linear", "freeze": "1", "probe": True, "ema": 0.9, "patience": 2, "epochs": 4},
+    "refitted": {"head": "linear", "probe": True, "lr": 1e-9, "patience": 1},
+    "compared": {"head": "linear", "freeze": "all", "optimizer": "lbfgs", "weight_decay": "auto"},
 }
 BY_TIME, IN_SAVE = "after a time", "in a save"  # ways to kill a training
 
@@ -42,7 +46,7 @@ def make_plugin():
     counts = {"train": 16, "val": 4, "test": 4}
     images = make_images(**{split: make_samples(split, count) for split, count in counts.items()})
     backbones = [make_backbone_spec(), make_backbone_spec("small-dropout", dropout=0.3)]
-    return FakePlugin(backbones=backbones, heads=[make_head_spec()], dataset=images)
+    return FakePlugin(backbones=backbones, heads=[make_head_spec(), *zoo_heads.zoo_heads()], dataset=images)
 
 
 def train(runs, case):

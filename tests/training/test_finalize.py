@@ -1,9 +1,13 @@
 import math
+from statistics import fmean
 
 import pytest
-from fakes import make_images
+from fakes import CLASSES, make_images
 from training_runs import EventRecorder
 
+import zoo_heads
+from zoo.inference.run_predictor import load
+from zoo.models import engines
 from zoo.training import finalize
 
 
@@ -53,3 +57,52 @@ def test_without_a_test_split_the_validation_split_is_evaluated_and_shown(train,
 def test_pictures_are_optional(train, pictures):
     train(epochs=1, pictures=False)
     assert pictures == []
+
+
+def test_training_that_stopped_early_is_explained(train, monkeypatch):
+    monkeypatch.setattr("zoo.training.state.is_lower", lambda losses, others, errors=1.0: False)
+    run = train(epochs=6, patience=2)
+    assert [row["epoch"] for row in run.metrics()] == [1, 2, 3]  # the first is the lowest so far, the next two are not
+    reason = "the validation loss did not fall by more than its standard error"
+    assert run.results["stopped"] == f"after epoch 3 of 6: {reason}"
+
+
+@pytest.mark.parametrize("values", [{"epochs": 3}, {"epochs": 1, "patience": 1}], ids=["no patience", "last epoch"])
+def test_training_that_took_all_its_epochs_has_not_stopped(train, monkeypatch, values):
+    monkeypatch.setattr("zoo.training.state.is_lower", lambda losses, others, errors=1.0: False)
+    run = train(**values)
+    assert len(run.metrics()) == values["epochs"]
+    assert "stopped" not in run.results
+
+
+@pytest.fixture
+def heads(plugin):
+    plugin.heads = [*zoo_heads.zoo_heads(), *plugin.heads]
+
+
+@pytest.mark.usefixtures("heads")
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"probe": True, "epochs": 1, "lr": 1e-9},
+        {"probe": False, "epochs": 2},
+        {"freeze": "all", "optimizer": "lbfgs", "weight_decay": "auto", "epochs": 1},
+    ],
+    ids=["probe", "fine-tuned", "frozen"],
+)
+@pytest.mark.parametrize("engine", ["torch", "onnxruntime"])
+def test_test_results_are_those_of_the_saved_weights(train, registry, plugin, values, engine, monkeypatch, tmp_path):
+    monkeypatch.setenv("ZOO_HOME", str(tmp_path / "home"))
+    seconds = {"torch": 10.0, "onnxruntime": 1.0 if engine == "onnxruntime" else 20.0}
+    monkeypatch.setattr(engines, "_time", lambda calls: {name: [seconds[name]] * 2 for name in calls})
+    run = train(**values, head="linear", head_options={"stages": 3})
+    assert run.record.hardware["engine"]["name"] == engine
+    assert (run.results["best_epoch"] == 0) == values.get("probe", False)
+    predictor = load(run, device="cpu", precision="fp32", registry=registry)
+    losses, right = [], []
+    for sample in plugin.dataset.test:
+        prediction = predictor.predict(sample.source)
+        losses.append(-math.log(prediction.probabilities[CLASSES[sample.label]]))
+        right.append(prediction.label == CLASSES[sample.label])
+    assert run.results["test"]["loss"] == pytest.approx(fmean(losses), rel=1e-3)
+    assert run.results["test"]["accuracy"] == pytest.approx(fmean(right))

@@ -11,7 +11,7 @@ import pytest
 
 JOB = Path(__file__).with_name("resume_job.py")
 KILLS = 4
-CASES = ("plain", "average", "views")
+CASES = ("plain", "average", "views", "stages")
 
 pytestmark = pytest.mark.slow
 
