@@ -98,7 +98,7 @@ class FinetuneConfig:
     patience: int | None = option(
         None,
         help="Stop after this many epochs in a row whose validation loss is not lower by more than its standard error; "
-        "none: never. The recipe default: 1, unless --epochs is given.",
+        "none: never. The recipe default: 1.",
         minimum=1,
         group="Training",
     )

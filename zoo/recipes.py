@@ -103,7 +103,4 @@ def recipe_values(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
         )
     from_scratch = recipe.from_scratch if given.get("weights") == "none" else _EMPTY
     frozen = recipe.frozen if given.get("freeze") == "all" else _EMPTY
-    values = {**recipe.values, **from_scratch, **frozen}
-    if "epochs" in given and "patience" in values:  # who names a number of epochs wants that many
-        values["patience"] = None
-    return values
+    return {**recipe.values, **from_scratch, **frozen}

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from zoo.plugins.contracts import Head
     from zoo.training.job import Job
 
-STRENGTHS = (0.03, 0.01, 0.003, 0.001)  # of the penalty, to choose from; the best of all sets tried lie between
+STRENGTHS = (0.1, 0.03, 0.01, 0.003, 0.001)  # of the penalty, to choose from; the best of all sets tried lie between
 _START = 0.03  # of the penalty, at least, for the head from which fine-tuning starts
 _STRENGTH = 0.1  # for heads without a linear output layer
 _MIRRORED = 1.1  # times the loss of photos as they are, above which mirrored ones are no further examples
@@ -248,7 +248,7 @@ def _choose(
     smallest = int(labels.bincount(minlength=len(job.images.classes)).min())
     linear = all(candidate.head.output_layer is not None for candidate in candidates)
     if not linear or len(candidates) * len(strengths) == 1 or smallest < _MIN_PER_CLASS:
-        default = STRENGTHS[1] if linear else _STRENGTH
+        default = _START if linear else _STRENGTH
         reason = "not compared: " + ("too few photos of a class" if smallest < _MIN_PER_CLASS else "no other candidate")
         chosen = default if isinstance(strength, str) else strength
         return 0, {"options": dict(candidates[0].options), "strength": chosen, "reason": reason}

@@ -32,6 +32,7 @@ _BLOCK = 2**24  # numbers computed at a time: 64 MiB
 _CROSS_VALIDATED = 4000  # photos at most: more do not change the choice
 _HISTORY = 10  # steps from which L-BFGS estimates the curvature
 _GRADIENT_TOLERANCE, _LOSS_TOLERANCE = 1e-5, 1e-7
+_COMPARED = 1e-5  # the tolerance of losses that are only compared
 _CONSTANT = 1e-6  # the standard deviation of a constant feature, as a share of the largest
 
 
@@ -70,14 +71,14 @@ def cross_validate(
 ) -> dict[float, float]:
     """Returns the mean validation loss of a head with a linear output layer, for several strengths of the penalty.
 
-    Every photo is in the validation part of one of five folds, which are stratified by class; all folds are fitted at
-    once. Of many photos, only some are used.
+    It ends after the first strength that is worse than one before. Every photo is in the validation part of one of five
+    folds, which are stratified by class; all folds are fitted at once. Of many photos, only some are used.
 
     Args:
         head: The head, on the device of the features; not changed.
         pooled: The result of `Head.pool` for all photos.
         labels: int64 ``(N,)``.
-        strengths: Strengths of the penalty. Each fit starts from the one before, so the strongest is best first.
+        strengths: Strengths of the penalty, from strong to weak. Each fit starts from the one before.
         seed: Seeds the folds.
 
     Raises:
@@ -88,10 +89,12 @@ def cross_validate(
     pooled, labels = pooled[order], labels[order]
     folds = _stratify(labels)
     problem = _LinearProblem(head.eval(), pooled, labels, folds=folds)
-    losses = {}
+    losses: dict[float, float] = {}
     for strength in strengths:
-        _minimise(problem, solver="lbfgs", strength=strength)
-        losses[strength] = problem.validation_loss()
+        _minimise(problem, solver="lbfgs", strength=strength, tolerance=_COMPARED)
+        losses[strength] = loss = problem.validation_loss()
+        if loss > min(losses.values()):
+            break
     head.train(training)
     return losses
 
@@ -215,6 +218,7 @@ def _minimise(
     *,
     solver: str,
     strength: float,
+    tolerance: float = _LOSS_TOLERANCE,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> float:
     """Minimises the objective of a problem, and returns the minimum."""
@@ -242,7 +246,7 @@ def _minimise(
             max_iter=limit,
             max_eval=limit,
             tolerance_grad=_GRADIENT_TOLERANCE,
-            tolerance_change=_LOSS_TOLERANCE,
+            tolerance_change=tolerance,
             history_size=_HISTORY,
             line_search_fn="strong_wolfe",
         )
