@@ -12,6 +12,7 @@ from zoo.models.runtime import float32_precision
 from zoo.report import Mistake, find_mistakes, write_pictures
 from zoo.runs.run import Run
 from zoo.runs.weights import load_weights, save_weights
+from zoo.training.distributed.process_group import SINGLE_PROCESS
 from zoo.training.forward import compute_outputs
 from zoo.training.frozen.features import FrozenClassifier, HeadOnFeatures, PooledBackbone
 from zoo.training.job import eval_batches, find_engine
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from zoo.data.loading.loader import Batch
     from zoo.metrics.classification import Evaluation
     from zoo.plugins.specs import Sample
+    from zoo.training.distributed.process_group import ProcessGroup
     from zoo.training.job import Job
 
 
@@ -52,7 +54,9 @@ def _evaluate_splits(job: Job, *, unchanged: bool) -> Iterator[tuple[str, tuple[
         unchanged: Whether the backbone still has the weights of the start, so that cached features are valid.
     """
     if unchanged:
-        yield "val", _evaluate(job, HeadOnFeatures(job.classifier.head), *_val_features(job))
+        features, samples = find_features(job).val, job.photos["val"][1]
+        head = HeadOnFeatures(job.classifier.head)
+        yield "val", _evaluate(job, head, features, samples, processes=SINGLE_PROCESS)  # each has all features
         if job.config.refit and job.record.probe:
             refit(job)
             if job.processes.is_main:
@@ -70,10 +74,6 @@ def _evaluate_splits(job: Job, *, unchanged: bool) -> Iterator[tuple[str, tuple[
         yield "test", _evaluate(job, network, loader, loader.store.samples)
 
 
-def _val_features(job: Job) -> tuple[Iterable[Batch], Sequence[Sample]]:
-    return find_features(job).val, job.photos["val"][1]
-
-
 def _in_fastest_engine(job: Job) -> FrozenClassifier:
     classifier = Classifier(job.classifier.backbone, job.classifier.head)  # not split
     folded = fold_classifier(classifier, image_size=job.preprocess.size, precision=job.precision)
@@ -87,9 +87,15 @@ def _best_row(run: Run) -> Mapping[str, Any]:
 
 
 def _evaluate(
-    job: Job, network: nn.Module, batches: Iterable[Batch], samples: Sequence[Sample]
+    job: Job,
+    network: nn.Module,
+    batches: Iterable[Batch],
+    samples: Sequence[Sample],
+    processes: ProcessGroup | None = None,
 ) -> tuple[Evaluation, tuple[Mistake, ...]]:
-    outputs = compute_outputs(network, batches, job.precision, micro_batches=job.micro_batches, processes=job.processes)
+    outputs = compute_outputs(
+        network, batches, job.precision, micro_batches=job.micro_batches, processes=processes or job.processes
+    )
     probabilities = outputs.probabilities(job.classifier.head).numpy()
     evaluation = evaluate_predictions(probabilities, outputs.labels.numpy(), job.images.classes)
     return evaluation, find_mistakes(probabilities, samples)
