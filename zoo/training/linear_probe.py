@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from zoo.config import AUTO, SOLVERS
-from zoo.errors import TrainingError
+from zoo.errors import ConfigError, TrainingError
 from zoo.events import EpochResult, Note, Work
 from zoo.models.build import build_head
 from zoo.models.classifier import Classifier
@@ -219,25 +220,33 @@ def _choose_flips(job: Job, extract: _Extractor, number: int, plain: Outputs) ->
 
 
 def _candidates(job: Job) -> list[_Candidate]:
-    """Returns the heads to choose from: the spec's candidates, unless the user set one of their options."""
+    """Returns the heads to choose from: the spec's candidates that fit the backbone.
+
+    A candidate is left out if the user set one of its options.
+    """
     spec, given = job.offers.head.spec, job.config.head_options
-    options = [each for each in spec.candidates if not each.keys() & given.keys()]
     candidates = []
     with restore_random_states():
-        for each in options:
-            offers = with_head_options(job.offers, {**given, **each})
-            torch.manual_seed(job.config.seed)
-            head = build_head(
-                offers.head,
-                job.classifier.backbone,
-                image_size=job.preprocess.size,
-                outputs=len(job.images.classes),
-                dropout=job.config.dropout,
-                criterion=job.classifier.head.criterion,
-                options=offers.head_options,
-            )
-            candidates.append(_Candidate(options=each, head=head.to(job.precision.device)))
+        for options in spec.candidates:
+            if not options.keys() & given.keys():
+                with suppress(ConfigError):  # a candidate of more stages than the backbone has
+                    candidates.append(_Candidate(options=options, head=_build_head(job, {**given, **options})))
     return candidates or [_Candidate(options={}, head=job.classifier.head)]
+
+
+def _build_head(job: Job, options: Mapping[str, Any]) -> Head:
+    torch.manual_seed(job.config.seed)
+    offers = with_head_options(job.offers, options)
+    head = build_head(
+        offers.head,
+        job.classifier.backbone,
+        image_size=job.preprocess.size,
+        outputs=len(job.images.classes),
+        dropout=job.config.dropout,
+        criterion=job.classifier.head.criterion,
+        options=offers.head_options,
+    )
+    return head.to(job.precision.device)
 
 
 def _choose(
