@@ -37,9 +37,9 @@ def test_given_values_take_precedence_over_the_recipe():
     assert config.batch_size == 128
 
 
-def test_the_default_recipe_equals_the_defaults_of_the_configuration():
+def test_the_default_recipe_equals_the_defaults_of_the_configuration_except_that_it_stops_early():
     config = make_config("resnet18", data="hotdog")
-    assert config == FinetuneConfig(backbone="resnet18", data="hotdog")
+    assert config == FinetuneConfig(backbone="resnet18", data="hotdog", patience=1)
     assert config.recipe == "default"
 
 

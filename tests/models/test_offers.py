@@ -5,7 +5,7 @@ from fakes import FakePlugin, make_registry
 
 from zoo.config import make_config
 from zoo.errors import ConfigError, UnknownNameError
-from zoo.models.offers import find_offers
+from zoo.models.offers import find_offers, with_head_options
 from zoo.plugins.options import option
 from zoo.plugins.specs import HeadSpec
 
@@ -28,6 +28,15 @@ def test_offers_come_with_validated_options():
         find_offers(a_config(head="wide", head_options={"height": 1}), registry)
     with pytest.raises(ConfigError, match="backbone small has no option 'depth'"):
         find_offers(a_config(head="wide", backbone_options={"depth": 1}), registry)
+
+
+def test_the_options_of_the_head_can_be_replaced():
+    registry = make_registry(FakePlugin(heads=[HeadSpec(name="wide", build=lambda request: None, options=Wide)]))
+    offers = find_offers(a_config(head="wide", head_options={"width": "5"}), registry)
+    assert with_head_options(offers, {"width": 7}).head_options == Wide(width=7)
+    assert offers.head_options == Wide(width=5)
+    with pytest.raises(ConfigError, match="head wide: option 'width' is 0, out of bounds"):
+        with_head_options(offers, {"width": 0})
 
 
 def test_an_unknown_name_lists_close_matches(registry):

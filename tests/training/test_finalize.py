@@ -67,7 +67,9 @@ def test_training_that_stopped_early_is_explained(train, monkeypatch):
     assert run.results["stopped"] == f"after epoch 3 of 6: {reason}"
 
 
-@pytest.mark.parametrize("values", [{"epochs": 3}, {"epochs": 1, "patience": 1}], ids=["no patience", "last epoch"])
+@pytest.mark.parametrize(
+    "values", [{"epochs": 3, "patience": None}, {"epochs": 1, "patience": 1}], ids=["no patience", "last epoch"]
+)
 def test_training_that_took_all_its_epochs_has_not_stopped(train, monkeypatch, values):
     monkeypatch.setattr("zoo.training.state.is_lower", lambda losses, others, errors=1.0: False)
     run = train(**values)

@@ -1,13 +1,16 @@
+import dataclasses
 from types import SimpleNamespace
 
 import pytest
 import torch
 
 from zoo.config import make_config
+from zoo.models.engines import Engine
 from zoo.models.precision import Precision
+from zoo.preprocess import Preprocess
 from zoo.runs.record import RunRecord
 from zoo.training.distributed.process_group import SINGLE_PROCESS, ProcessGroup
-from zoo.training.job import build_average, build_compilation
+from zoo.training.job import build_average, build_compilation, find_engine
 from zoo.training.micro_batches import MicroBatches
 
 
@@ -68,3 +71,53 @@ def test_the_configuration_decides_whether_weights_are_averaged():
         average.module.weight.fill_(1.0)
     average.update_parameters(network)
     assert average.module.weight.unique().tolist() == [0.25]
+
+
+def choose_for(job, monkeypatch, engine="onnxruntime"):
+    """Returns what `find_engine` returns, and the arguments of `choose_engine`."""
+    calls = []
+
+    def choose(network, **values):
+        calls.append(values)
+        return Engine(name=engine, reason="measured", run=network)
+
+    monkeypatch.setattr("zoo.training.job.choose_engine", choose)
+    return find_engine(job, torch.nn.Identity(), what="features", images=90), calls
+
+
+def make_engine_job(hardware=None, **values):
+    job = make_job(hardware, device="cpu", **values)
+    job.preprocess = Preprocess(size=(96, 64), resize=100)
+    job.record = dataclasses.replace(job.record, backbone="fake/small")
+    return job
+
+
+def test_the_first_choice_of_an_engine_is_recorded(monkeypatch):
+    job = make_engine_job()
+    engine, (call,) = choose_for(job, monkeypatch)
+    assert engine.name == "onnxruntime"
+    assert (call["images"], call["image_size"], call["name"]) == (90, (96, 64), "auto")
+    assert call["key"] == "fake/small, features, 96 x 64"
+    assert job.record.hardware["engine"] == {"name": "onnxruntime", "reason": "measured"}
+
+
+def test_a_run_goes_on_with_its_recorded_engine(monkeypatch):
+    recorded = {"engine": {"name": "torch", "reason": "measured before"}}
+    job = make_engine_job(recorded)
+    _, (call,) = choose_for(job, monkeypatch)
+    assert call["name"] == "torch"
+    assert job.record.hardware == recorded
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"processes": ProcessGroup(count=2)}, "several processes"),
+        ({"precision": "bf16"}, "--precision bf16"),
+    ],
+)
+def test_a_precision_that_was_asked_for_and_several_processes_need_torch(monkeypatch, values, reason):
+    job = make_engine_job(**values)
+    engine, calls = choose_for(job, monkeypatch)
+    assert (engine.name, engine.reason, calls) == ("torch", reason, [])
+    assert "engine" not in job.record.hardware

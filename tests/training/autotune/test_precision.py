@@ -127,11 +127,19 @@ def test_the_fastest_steps_decide_and_unsteady_ones_make_a_measurement_unreliabl
 def test_a_measurement_on_a_busy_machine_is_ignored(monkeypatch):
     times = iter([(10, 5), (110, 65)])
     monkeypatch.setattr(module, "read_thread_times", lambda: next(times))
-    monkeypatch.setattr(module, "time_steps", lambda *args: {"bf16": [2.0], "fp32": [1.0]})
+    monkeypatch.setattr(module, "time_steps", lambda *args: {"bf16": [1.9], "fp32": [1.0]})
     precision, reliable = fastest_precision(make_classifier(), (SIZE, SIZE), CPU, names=NAMES, freeze_norm_stats=True)
     assert precision.name == "bf16"
     assert precision.reason == "probably faster than fp32; the machine is too busy to measure"
     assert not reliable
+
+
+def test_a_precision_that_is_clearly_slower_on_a_busy_machine_is_not_used_but_measured_again(monkeypatch):
+    times = iter([(10, 5), (110, 65)])
+    monkeypatch.setattr(module, "read_thread_times", lambda: next(times))
+    monkeypatch.setattr(module, "time_steps", lambda *args: {"bf16": [2.1], "fp32": [1.0]})
+    precision, reliable = fastest_precision(make_classifier(), (SIZE, SIZE), CPU, names=NAMES, freeze_norm_stats=True)
+    assert (precision.name, reliable) == ("fp32", False)
 
 
 @pytest.mark.parametrize("times", [[(10, 5), (110, 15)], [None, None], [(10, 5), None]])
