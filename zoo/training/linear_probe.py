@@ -92,7 +92,7 @@ def fit_start(job: Job, state: TrainState) -> None:
     """
     features, head = find_features(job), job.classifier.head
     if job.record.probe["strength"] < _START:
-        _solve(job, features.train, solver="lbfgs", strength=_START)
+        _solve(job, features.train.features, features.train.labels, solver="lbfgs", strength=_START)
     outputs = compute_outputs(HeadOnFeatures(head), features.val, job.precision)
     state.lowest_losses = outputs.losses(head)
 
@@ -124,21 +124,18 @@ def refit(job: Job) -> None:
     The job gets the head; the strength of the penalty stays.
     """
     features = find_features(job)
-    solver = job.config.optimizer if job.config.optimizer in SOLVERS else "lbfgs"
-
     pooled = concatenate([features.train.features, features.val.features])
     labels = torch.cat([features.train.labels, features.val.labels])
-    _solve(
-        job, FeatureBatches(pooled, labels, batch_size=1, seed=0), solver=solver, strength=job.record.probe["strength"]
-    )
+    solver = job.config.optimizer if job.config.optimizer in SOLVERS else "lbfgs"
+    _solve(job, pooled, labels, solver=solver, strength=job.record.probe["strength"])
 
 
-def _solve(job: Job, features: FeatureBatches, *, solver: str, strength: float) -> None:
+def _solve(job: Job, pooled: Any, labels: Tensor, *, solver: str, strength: float) -> None:
     """Fits the head of a job on features; the main process does, for all."""
     head = job.classifier.head
 
     def solve() -> dict[str, Tensor]:
-        fit_head(head, features.features, features.labels, solver=solver, strength=strength)
+        fit_head(head, pooled, labels, solver=solver, strength=strength)
         return head.state_dict()
 
     head.load_state_dict(job.processes.broadcast(solve))
