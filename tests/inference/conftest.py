@@ -11,7 +11,9 @@ from zoo.training.finetune import finetune
 def trained_run(tmp_path_factory):
     runs, registry = tmp_path_factory.mktemp("runs"), make_registry(FakePlugin())
     values = {**FAST, "epochs": 2, "lr": 0.01}
-    return finetune("small", runs=runs, registry=registry, pictures=False, **values)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ZOO_HOME", str(tmp_path_factory.mktemp("home")))
+        return finetune("small", runs=runs, registry=registry, pictures=False, **values)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from zoo.data.images.decode import decode, preprocess
 from zoo.errors import ConfigError, RunError, UnknownNameError
 from zoo.inference import run_predictor
 from zoo.inference.evaluate import evaluate
-from zoo.inference.run_predictor import Predictor, load
+from zoo.inference.run_predictor import Predictor, cache_graph, load, rebuild_model
 from zoo.inference.session_predictor import SessionPredictor
 from zoo.models.build import resolve_preprocess
 from zoo.models.engines import Engine
@@ -201,6 +201,30 @@ def test_a_graph_is_exported_once_and_then_used_for_any_number_of_photos(trained
         predictor = load(trained_run, device="cpu", registry=registry, engine="auto", images=images)
         assert isinstance(predictor, SessionPredictor)
     assert len(calls) == 1
+
+
+def test_a_run_whose_graph_was_cached_opens_in_onnx_runtime_with_the_same_predictions(
+    trained_run, registry, home, predictor, chosen
+):
+    calls = chosen("torch")
+    cache_graph(trained_run, rebuild_model(trained_run, registry).classifier.train(), registry=registry)
+    cached = load(trained_run, device="cpu", registry=registry, engine="auto")
+    assert isinstance(cached, SessionPredictor)
+    assert not calls
+    batch = [preprocess(make_photo(label, 3), trained_run.preprocess) for label in range(3)]
+    for ours, theirs in zip(cached.explained(batch), predictor.explained(batch), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-4)
+
+
+def test_no_graph_is_cached_of_a_run_that_onnx_runtime_cannot_run_or_that_is_too_large(
+    trained_run, registry, home, predictor, monkeypatch
+):
+    with monkeypatch.context() as patch:
+        patch.setattr(run_predictor, "MAX_BYTES", trained_run.weights_path.stat().st_size - 1)
+        cache_graph(trained_run, predictor.classifier, registry=registry)
+    monkeypatch.setattr(torch.onnx, "export", lambda *_, **__: 1 / 0)
+    cache_graph(trained_run, predictor.classifier, registry=registry)
+    assert not (home / "graphs").exists()
 
 
 def test_where_onnx_runtime_fails_torch_is_used_with_a_note(trained_run, registry, home, chosen):

@@ -5,7 +5,14 @@ import functools
 import pytest
 from training_runs import FAST
 
+from zoo.inference import run_predictor
 from zoo.training import finetune
+
+
+@pytest.fixture(autouse=True)
+def _without_graphs(monkeypatch):
+    """Caches no graph of a finished run, which would take as long as its training."""
+    monkeypatch.setattr(run_predictor, "cache_graph", lambda *_, **__: None)
 
 
 @pytest.fixture

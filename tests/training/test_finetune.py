@@ -5,15 +5,19 @@ import sys
 
 import pytest
 import torch
-from fakes import CLASSES, FakePlugin, SmallBackbone, make_backbone_spec, make_images, make_registry
+from fakes import CLASSES, FakePlugin, SmallBackbone, make_backbone_spec, make_images, make_photo, make_registry
 from PIL import Image
 from training_runs import FAST, EventRecorder, assert_same_weights, latest_run, read_weights
 
 import zoo
 from zoo.config import make_config
+from zoo.data.images.decode import preprocess
 from zoo.data.loading import store
 from zoo.errors import ConfigError, DataError, PluginError, TrainingError, WeightsError, ZooError
 from zoo.events import EpochResult, Finished, Note, Started, StepResult
+from zoo.inference import run_predictor
+from zoo.inference.run_predictor import cache_graph, load
+from zoo.inference.session_predictor import open_cached
 from zoo.plugins.specs import DatasetSpec, Sample
 from zoo.runs.manifest import check_folder
 from zoo.training.finetune import finetune
@@ -77,6 +81,43 @@ def test_a_run_without_pictures_is_complete_too(train):
     run = train(epochs=1, pictures=False)
     assert not list(run.path.glob("*.png"))
     assert check_folder(run.path) == []
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pytest.param({}, id="whole"),
+        pytest.param({"freeze": "1", "ema": 0.9}, id="averaged"),
+        pytest.param({"freeze": "all", "optimizer": "lbfgs", "weight_decay": 0.1}, id="frozen"),
+    ],
+)
+def test_the_graph_of_a_finished_run_is_cached_before_the_end_is_reported(
+    train, registry, tmp_path, monkeypatch, values
+):
+    monkeypatch.setenv("ZOO_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(run_predictor, "cache_graph", cache_graph)
+    cached = []
+
+    def observe(event):
+        if isinstance(event, Finished):
+            cached.extend((tmp_path / "home" / "graphs").iterdir())
+
+    run = train(**values, observer=observe)
+
+    assert len(cached) == 1
+    predictor = open_cached(run, device="cpu", registry=registry)
+    assert predictor is not None
+    photos = [make_photo(label, 3) for label in range(3)]
+    images = [preprocess(photo, run.preprocess) for photo in photos]
+    expected = load(run, device="cpu", registry=registry).probabilities(images)
+    assert predictor.probabilities(images) == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_run_whose_graph_cannot_be_made_is_finished_all_the_same(train, monkeypatch):
+    monkeypatch.setattr(run_predictor, "cache_graph", lambda *_, **__: 1 / 0)
+    events = []
+    assert train(epochs=1, observer=events.append).finished
+    assert isinstance(events[-1], Finished)
 
 
 def test_training_learns(train):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args, overload
 
@@ -12,11 +13,11 @@ from torch import Tensor, nn
 
 from zoo.data.loading.augment import normalise
 from zoo.errors import ConfigError
-from zoo.inference.graph_cache import graph_key, write_graph
+from zoo.inference.graph_cache import MAX_BYTES, graph_key, write_graph
 from zoo.inference.predictor import EngineName, PhotoPredictor, Prediction
 from zoo.inference.session_predictor import SessionPredictor, open_cached
 from zoo.models.build import Model, assemble
-from zoo.models.engines import ONNX_RUNTIME, TORCH, UNSUPPORTED, choose_engine
+from zoo.models.engines import ONNX_RUNTIME, TORCH, UNSUPPORTED, UnsupportedError, choose_engine, export_session
 from zoo.models.heatmap import build_heatmap
 from zoo.models.offers import find_offers
 from zoo.models.precision import Precision, choose_device, choose_precision
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from zoo.plugins.registry import Registry
     from zoo.preprocess import Preprocess
 
-__all__ = ["Prediction", "Predictor", "load", "rebuild_model"]
+__all__ = ["Prediction", "Predictor", "cache_graph", "load", "rebuild_model"]
 
 ENGINES = get_args(EngineName)
 _MANY = 10_000  # photos that a process classifies if the number is unknown
@@ -181,6 +182,24 @@ def _use_fastest(
     if chosen.reason.startswith(UNSUPPORTED):
         predictor.notes = (f"{chosen.reason.rstrip('.')}. It runs in torch, which may be slower.",)
     return predictor
+
+
+def cache_graph(run: Run, classifier: Classifier, *, registry: Registry) -> None:
+    """Caches the graph of a run, so that `load` opens it in ONNX Runtime at once, without torch.
+
+    It caches nothing if ONNX Runtime cannot run the classifier, or if the run is too large for the cache.
+
+    Args:
+        run: A finished run.
+        classifier: The classifier, with the weights of the run. It is moved to the CPU and put into eval mode.
+        registry: The plugins.
+    """
+    key = graph_key(run, registry)
+    if key is None or run.weights_path.stat().st_size > MAX_BYTES:
+        return
+    predictor = Predictor(run, classifier, choose_precision("fp32", torch.device("cpu")), run.preprocess)
+    with suppress(UnsupportedError):
+        export_session(_PredictorOutputs(predictor), run.preprocess.size, partial(write_graph, key))
 
 
 class _PredictorOutputs(nn.Module):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,7 +74,8 @@ def finetune(
                 processes=processes,
                 started=started,
                 pictures=pictures,
-            )
+            ),
+            registry,
         )
 
 
@@ -129,7 +130,8 @@ def resume(
                 started=started,
                 pictures=pictures,
                 resume_point=point,
-            )
+            ),
+            registry,
         )
 
 
@@ -157,7 +159,7 @@ def _find_processes(config: FinetuneConfig) -> ProcessGroup:
     return processes
 
 
-def _run(request: TrainingRequest) -> Run:
+def _run(request: TrainingRequest, registry: Registry) -> Run:
     # Imported only now, so that a wrong name or path is reported without waiting for torch.
     from zoo.training.prepare import prepare
     from zoo.training.random_state import restore_random_states
@@ -169,7 +171,7 @@ def _run(request: TrainingRequest) -> Run:
             stack.enter_context(locked_run(job.folder, job.processes))
         resumed = request.resume_point is not None and request.resume_point.saved
         results = _train(job, request.names, resumed=resumed)
-        return _finish(job, results)
+        return _finish(job, results, registry)
 
 
 def _train(job: Job, names: ResolvedNames, *, resumed: bool) -> dict[str, Any]:
@@ -194,17 +196,30 @@ def _train(job: Job, names: ResolvedNames, *, resumed: bool) -> dict[str, Any]:
         raise
 
 
-def _finish(job: Job, results: dict[str, Any]) -> Run:
+def _finish(job: Job, results: dict[str, Any], registry: Registry) -> Run:
     results["seconds"] = time.perf_counter() - job.started
     job.record = dataclasses.replace(job.record, status="finished", saved={}, results=results)
     if not job.processes.is_main:
         return Run(job.folder, job.record)
     write_record(job.folder, job.record)
     seal(job.folder)
+    run = open_run(job.folder)
+    _cache_graph(job, run, registry)
     for text in job.record.data.leaks:  # once more, beside the results that they affect
         job.observer(Note(text=text, warning=True))
     job.observer(Finished(path=str(job.folder), results=results))
-    return open_run(job.folder)
+    return run
+
+
+def _cache_graph(job: Job, run: Run, registry: Registry) -> None:
+    """Prepares the first prediction on a CPU, which then needs neither torch nor an export."""
+    if not job.processes.is_single or job.precision.device.type != "cpu":
+        return
+    from zoo.inference.run_predictor import cache_graph
+    from zoo.models.classifier import Classifier
+
+    with suppress(Exception):  # of a plugin: the run is finished, and whoever predicts with it sees the failure
+        cache_graph(run, Classifier(job.classifier.backbone, job.classifier.head), registry=registry)
 
 
 def _save_interrupted(job: Job) -> None:

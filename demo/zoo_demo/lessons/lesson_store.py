@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from zoo.errors import ConfigError
 from zoo.inference.open import find_model, load_model
+from zoo.inference.session_predictor import open_cached
+from zoo.runs.open import open_run
 from zoo_demo.lessons.lesson import Lesson, list_lessons, open_lesson
 from zoo_demo.lessons.training_process import TrainingProcess
 from zoo_demo.models.served_model import ServedModel
@@ -14,6 +16,7 @@ from zoo_demo.models.served_model import ServedModel
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from zoo.inference.predictor import PhotoPredictor
     from zoo_demo.models.model_pool import ModelPool
 
 _MIN_PHOTOS = 2  # per class: one to train on, one to validate with
@@ -51,7 +54,7 @@ class LessonStore:
     def train(
         self, name: str, *, backbone: str, head: str, head_only: bool, pretrained: bool, epochs: int
     ) -> TrainingProcess:
-        """Starts a training; its model joins the pool when it is done.
+        """Starts a training; its model joins the pool when it is trained, and is replaced by the exported file.
 
         Args:
             name: The lesson.
@@ -76,13 +79,26 @@ class LessonStore:
             running = (each for each, training in self._trainings.items() if training.progress.running)
             if (busy := next(running, None)) is not None:
                 raise ConfigError(f"The lesson '{busy}' is training.", hint="Wait until it is done, or stop it.")
-            training = TrainingProcess(arguments, on_exported=lambda file: self._add_model(lesson, file))
+            training = TrainingProcess(
+                arguments,
+                on_trained=lambda run: self._add_run(lesson, run),
+                on_exported=lambda file: self._add_file(lesson, file),
+            )
             self._trainings[lesson.name] = training
             training.start()
         return training
 
-    def _add_model(self, lesson: Lesson, file: Path) -> None:
-        predictor = load_model(find_model(file, runs=self._pool.runs), device=self._pool.device)
+    def _add_run(self, lesson: Lesson, run: Path) -> bool:
+        """Adds a run if its graph is cached, because this process is to import no torch; returns whether it is."""
+        predictor = open_cached(open_run(run), device=self._pool.device, registry=self._pool.registry)
+        if predictor is not None:
+            self._add_model(lesson, predictor)
+        return predictor is not None
+
+    def _add_file(self, lesson: Lesson, file: Path) -> None:
+        self._add_model(lesson, load_model(find_model(file, runs=self._pool.runs), device=self._pool.device))
+
+    def _add_model(self, lesson: Lesson, predictor: PhotoPredictor) -> None:
         name = _model_name(lesson)
         previous = self._pool.models.get(name)
         self._pool.models[name] = ServedModel(name, predictor)

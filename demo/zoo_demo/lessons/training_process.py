@@ -39,6 +39,7 @@ class TrainingProgress:
         fraction: How much of the training is done, 0 to 1.
         run: The run folder, once training is finished.
         file: The exported file, once there is one.
+        usable: Whether the trained model can be tried.
         error: What went wrong.
     """
 
@@ -48,6 +49,7 @@ class TrainingProgress:
     fraction: float = 0.0
     run: Path | None = None
     file: Path | None = None
+    usable: bool = False
     error: str = ""
 
     @property
@@ -61,6 +63,8 @@ class TrainingProcess:
 
     Args:
         arguments: Arguments of ``zoo finetune``.
+        on_trained: Called with the run folder before the export, in the watching thread. Returns whether the run can be
+            used already; if it cannot, or a `ZooError` is raised, the model waits for the file.
         on_exported: Called with the exported file, in the watching thread. A `ZooError` that it raises is reported
             as the failure of the training.
 
@@ -68,9 +72,16 @@ class TrainingProcess:
         progress: The current state. Replaced as a whole, so any thread may read it at any time.
     """
 
-    def __init__(self, arguments: Sequence[str], *, on_exported: Callable[[Path], None] = lambda file: None) -> None:
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        *,
+        on_trained: Callable[[Path], bool] = lambda run: False,
+        on_exported: Callable[[Path], None] = lambda file: None,
+    ) -> None:
         self.progress = TrainingProgress()
         self._arguments = list(arguments)
+        self._on_trained = on_trained
         self._on_exported = on_exported
         self._epochs = 1
         self._estimate = ""
@@ -99,13 +110,21 @@ class TrainingProcess:
             self._run_command(["finetune", *self._arguments, "--json"], self._handle_event)
             run = self.progress.run
             if run is not None and not self._stopped:
-                self._update(status="exporting", message="Exporting to ONNX and comparing the file with the run ...")
                 self._run_command(["export", str(run)], lambda line: None)
                 if (run / "model.onnx").is_file():
                     self._finish(run / "model.onnx")
         finally:  # a lesson whose training seems to run could never train again
             if self.progress.running:
                 self._update(status="stopped", message="Stopped.")
+
+    def _open_run(self, run: Path) -> None:
+        try:
+            usable = self._on_trained(run)
+        except ZooError:
+            usable = False
+        exporting = "Exporting to ONNX and comparing the file with the run ..."
+        message = f"You can try the model below. {exporting}" if usable else exporting
+        self._update(status="exporting", message=message, run=run, usable=usable, fraction=1.0)
 
     def _finish(self, file: Path) -> None:
         self._update(file=file)
@@ -114,7 +133,7 @@ class TrainingProcess:
         except ZooError as error:
             self._update(status="failed", message="The model cannot be opened.", error=str(error))
         else:
-            self._update(status="finished", message="Done. Try the model below, or download it.")
+            self._update(status="finished", usable=True, message="Done. Try the model below, or download it.")
 
     def _run_command(self, command: list[str], on_line: Callable[[str], None]) -> None:
         """Runs a command of ours, hands on each line of its output, and reports its errors."""
@@ -140,9 +159,10 @@ class TrainingProcess:
             reader.join()
         if process.returncode and not self._stopped:
             text = "".join(errors).strip() or f"It exited with code {process.returncode}."
+            prefix = "You can try the model below, but " if self.progress.usable else ""
             self._update(
                 status="failed",
-                message=f"'zoo {command[0]}' failed:",
+                message=f"{prefix}'zoo {command[0]}' failed:",
                 error=re.sub(r"^error: ", "", text, flags=re.IGNORECASE),
             )
 
@@ -170,7 +190,7 @@ class TrainingProcess:
             case {"event": "EpochResult"}:
                 self._update(epochs=(*self.progress.epochs, event))
             case {"event": "Finished"}:
-                self._update(run=Path(event["path"]), fraction=1.0)
+                self._open_run(Path(event["path"]))
 
     def _update(self, **values: Any) -> None:
         self.progress = replace(self.progress, **values)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from zoo.errors import ConfigError
+from zoo.inference.predictor import PhotoPredictor
 from zoo.plugins.registry import Registry
 from zoo_demo.lessons import lesson_store
 from zoo_demo.lessons.lesson_store import LessonStore
@@ -15,7 +16,10 @@ from zoo_demo.lessons.training_process import TrainingProcess, TrainingProgress
 from zoo_demo.models.model_pool import ModelPool
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
 OPTIONS: dict[str, Any] = {"backbone": "resnet18", "head": "linear", "head_only": True, "pretrained": True, "epochs": 3}
 
@@ -36,6 +40,18 @@ class FakeTraining(TrainingProcess):
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LessonStore:
     monkeypatch.setattr(lesson_store, "TrainingProcess", FakeTraining)
     return LessonStore(ModelPool(models={}, runs=tmp_path, device="cpu", registry=Registry([])))
+
+
+class FakePredictor(PhotoPredictor):
+    """A model that is told apart by its runtime."""
+
+    classes = ("cat", "dog")
+
+    def __init__(self, runtime: str) -> None:
+        self.runtime = runtime
+
+    def probabilities(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        return np.zeros((len(images), 2), np.float32)
 
 
 def fill(store: LessonStore, name: str, **counts: int) -> None:
@@ -88,3 +104,33 @@ def test_the_choice_on_the_page_becomes_options_of_the_command(
     folder = str(tmp_path / "lessons" / "a")
     common = ("resnet18", "--data", folder, "--head", "linear", "--runs", str(tmp_path), "--device", "cpu")
     assert FakeTraining.arguments == (*common, "--epochs", "3", *options)
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_a_run_with_a_cached_graph_is_the_model_until_its_file_replaces_it(
+    store: LessonStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cached: bool
+) -> None:
+    opened: list[tuple[Path, str]] = []
+
+    def open_cached(run: Path, *, device: str, registry: Registry) -> PhotoPredictor | None:
+        opened.append((run, device))
+        return FakePredictor("run") if cached else None
+
+    monkeypatch.setattr(lesson_store, "open_run", lambda folder: folder)
+    monkeypatch.setattr(lesson_store, "open_cached", open_cached)
+    monkeypatch.setattr(lesson_store, "find_model", lambda file, runs: file)
+    monkeypatch.setattr(lesson_store, "load_model", lambda file, device: FakePredictor(file.name))
+    fill(store, "a", cat=2, dog=2)
+    training = store.train("a", **OPTIONS)
+
+    assert training._on_trained(tmp_path / "run") is cached
+
+    assert opened == [(tmp_path / "run", "cpu")]
+    model = store.model("a")
+    assert (model.predictor.runtime if model else None) == ("run" if cached else None)
+
+    training._on_exported(tmp_path / "model.onnx")
+
+    replacement = store.model("a")
+    assert replacement is not None
+    assert replacement.predictor.runtime == "model.onnx"

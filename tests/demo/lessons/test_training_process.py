@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 from typing import TYPE_CHECKING
@@ -10,12 +11,14 @@ import numpy as np
 import pytest
 
 from zoo.errors import RunError
+from zoo.inference.session_predictor import open_cached
+from zoo.plugins.registry import load_registry
 from zoo.runs.open import open_run
 from zoo_demo.lessons.lesson import open_lesson
 from zoo_demo.lessons.training_process import TrainingProcess
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -43,9 +46,16 @@ def wait(training: TrainingProcess, seconds: float = 240) -> None:
 
 @pytest.mark.slow
 def test_a_training_ends_with_a_run_and_an_exported_file(photos: Path, tmp_path: Path) -> None:
+    trained: list[tuple[Path, bool]] = []
     exported: list[Path] = []
 
-    training = TrainingProcess(arguments(photos, tmp_path / "runs"), on_exported=exported.append)
+    def open_trained(run: Path) -> bool:
+        cached = open_cached(open_run(run), device="cpu", registry=load_registry())
+        trained.append((run, cached is not None))
+        return True
+
+    options = [*arguments(photos, tmp_path / "runs"), "--device", "cpu"]
+    training = TrainingProcess(options, on_trained=open_trained, on_exported=exported.append)
     training.start()
     wait(training)
 
@@ -55,6 +65,7 @@ def test_a_training_ends_with_a_run_and_an_exported_file(photos: Path, tmp_path:
     assert progress.run is not None
     assert open_run(progress.run).finished
     assert progress.file == progress.run / "model.onnx"
+    assert trained == [(progress.run, True)]
     assert exported == [progress.file]
 
 
@@ -79,6 +90,40 @@ def test_a_model_that_cannot_be_opened_is_reported(tmp_path: Path) -> None:
     training._finish(tmp_path / "model.onnx")
 
     assert (training.progress.status, training.progress.error) == ("failed", "It is broken.\nMake it again.")
+
+
+def fail_to_open(run: Path) -> bool:
+    raise RunError("It is broken.")
+
+
+@pytest.mark.parametrize(
+    ("on_trained", "usable", "message", "failure"),
+    [
+        (
+            lambda run: True,
+            True,
+            "You can try the model below. Exporting",
+            "You can try the model below, but 'zoo export'",
+        ),
+        (lambda run: False, False, "Exporting to ONNX", "'zoo export' failed:"),
+        (fail_to_open, False, "Exporting to ONNX", "'zoo export' failed:"),
+    ],
+)
+def test_a_trained_run_can_be_tried_before_and_without_its_export(
+    on_trained: Callable[[Path], bool], usable: bool, message: str, failure: str, tmp_path: Path
+) -> None:
+    training = TrainingProcess([], on_trained=on_trained)
+    training._handle_event(json.dumps({"event": "Finished", "path": str(tmp_path)}))
+
+    progress = training.progress
+    assert (progress.status, progress.run, progress.usable, progress.file) == ("exporting", tmp_path, usable, None)
+    assert progress.message.startswith(message)
+
+    training._run_command(["export", str(tmp_path / "nothing")], lambda line: None)
+
+    assert (training.progress.status, training.progress.usable) == ("failed", usable)
+    assert training.progress.message.startswith(failure)
+    assert "nothing" in training.progress.error
 
 
 @pytest.fixture
