@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from zoo.plugins.contracts import Head
     from zoo.training.job import Job
 
-STRENGTHS = (0.3, 0.1, 0.03, 0.01, 0.003, 0.001)  # of the penalty, to choose from; the best of all sets tried lie between
+STRENGTHS = (0.3, 0.1, 0.03, 0.01, 0.003, 0.001)  # of the penalty; the best of all sets tried are among them
 _START = 0.03  # of the penalty, at least, for the head from which fine-tuning starts
 _STRENGTH = 0.1  # for heads without a linear output layer
 _MIRRORED = 1.1  # times the loss of photos as they are, above which mirrored ones are no further examples
