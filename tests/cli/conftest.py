@@ -28,7 +28,8 @@ def run(capsys):
 def commands(monkeypatch):
     """The built-in commands, without those of plugins and of earlier tests; a test may add more."""
     monkeypatch.setattr(cli, "commands", {})
-    monkeypatch.setattr(cli, "lazy", dict(cli.lazy))
+    built_in = {name: command for name, command in cli.lazy.items() if name not in cli._owners}
+    monkeypatch.setattr(cli, "lazy", built_in)
     monkeypatch.setattr(cli, "_plugins_added", True)
     monkeypatch.setattr(cli, "_owners", {})
     return cli.commands
