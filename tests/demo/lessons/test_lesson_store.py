@@ -43,7 +43,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LessonStore:
 
 
 class FakePredictor(PhotoPredictor):
-    """A model that is told apart by its runtime."""
+    """A model that tests identify by its runtime."""
 
     classes = ("cat", "dog")
 
