@@ -1,6 +1,6 @@
 """Makes ``python -m zoo`` the same as ``zoo``."""
 
-from zoo.cli.main import main
+from zoo.cli.main import run
 
 if __name__ == "__main__":
-    main()
+    run()

@@ -96,6 +96,37 @@ def test_python_dash_m_is_the_same():
     assert done.stdout.startswith("Usage: zoo [OPTIONS] COMMAND")
 
 
+PROCESS = """
+import atexit
+from zoo.cli.main import cli, run
+
+@cli.command()
+def bug():
+    raise ZeroDivisionError("a bug")
+
+@cli.command()
+def fine():
+    atexit.register(print, "at the end")
+
+class Slow:
+    def __del__(self):
+        print("torn down")
+
+slow = Slow()
+run()
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "out", "err"),
+    [("fine", 0, "at the end\n", ""), ("nothing", 2, "", "error:"), ("bug", 1, "", "ZeroDivisionError: a bug")],
+)
+def test_a_process_ends_without_a_teardown_but_with_its_output_and_exit_code(command, code, out, err):
+    done = subprocess.run([sys.executable, "-c", PROCESS, command], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (code, out)
+    assert err in done.stderr
+
+
 @pytest.mark.skipif(not hasattr(os, "wait4"), reason="processor time of a child process is read with os.wait4")
 def test_help_takes_at_most_one_and_a_half_times_as_long_as_bare_click(tmp_path):
     bare = tmp_path / "bare.py"

@@ -114,9 +114,10 @@ def test_a_run_goes_on_with_its_recorded_engine(monkeypatch):
     [
         ({"processes": ProcessGroup(count=2)}, "several processes"),
         ({"precision": "bf16"}, "--precision bf16"),
+        ({"compile": "yes"}, "--compile yes"),
     ],
 )
-def test_a_precision_that_was_asked_for_and_several_processes_need_torch(monkeypatch, values, reason):
+def test_what_was_asked_for_and_several_processes_need_torch(monkeypatch, values, reason):
     job = make_engine_job(**values)
     engine, calls = choose_for(job, monkeypatch)
     assert (engine.name, engine.reason, calls) == ("torch", reason, [])

@@ -47,6 +47,7 @@ class FrozenSplit:
         batch_sizes: The positions of values that equal the number of images.
         shapes: The shapes of the other values, per image.
         image_bytes: The size of the other values, per image, in bytes.
+        engine: What runs the frozen part instead of torch: maps images to the result of `FrozenPart`.
     """
 
     frozen: Backbone
@@ -56,6 +57,7 @@ class FrozenSplit:
     batch_sizes: tuple[int, ...]
     shapes: tuple[tuple[int, ...], ...]
     image_bytes: int
+    engine: Callable[[Tensor], tuple[Tensor, ...]] | None = None
 
     def __deepcopy__(self, memo: object) -> Self:
         """Returns the split itself: it never changes, and copies of a classifier share the frozen part."""
@@ -63,6 +65,8 @@ class FrozenSplit:
 
     def run_frozen(self, images: Tensor) -> CachedActivations:
         """Runs the frozen part, in eval mode, on normalised images ``(N, 3, H, W)`` float32."""
+        if self.engine is not None:
+            return CachedActivations(*self.engine(images))
         values = enumerate(self.frozen_function(self.frozen, images))
         implied = {*self.constants, *self.batch_sizes}
         return CachedActivations(*(value for position, value in values if position not in implied))
@@ -74,6 +78,19 @@ class FrozenSplit:
         for position in sorted(implied):
             values.insert(position, implied[position])
         return self.trainable_functions[backbone.training](backbone, *values)
+
+
+class FrozenPart(nn.Module):
+    """The frozen part of a backbone as a network of its own, for an engine."""
+
+    def __init__(self, split: FrozenSplit) -> None:
+        super().__init__()
+        self.frozen = split.frozen  # so that its weights are those of this network
+        self._split = split
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Maps normalised images ``(N, 3, H, W)`` float32 to the values that are cached of them."""
+        return tuple(self._split.run_frozen(images))
 
 
 class SplitClassifier(Classifier):

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from zoo.metrics.classification import evaluate_predictions
 from zoo.models.classifier import Classifier
 from zoo.models.fold_bn import fold_classifier
-from zoo.models.runtime import float32_precision
 from zoo.report import Mistake, find_mistakes, write_pictures
 from zoo.runs.run import Run
 from zoo.runs.weights import load_weights, save_weights
@@ -41,8 +40,7 @@ def finalize(job: Job) -> dict[str, Any]:
     if job.processes.is_main:
         load_weights(run, job.classifier)
     job.processes.sync_module(job.classifier)
-    with float32_precision(job.precision):  # as in the evaluations after epochs
-        evaluated = dict(_evaluate_splits(job, unchanged=job.config.freeze == "all" or _best_row(run)["epoch"] == 0))
+    evaluated = dict(_evaluate_splits(job, unchanged=job.config.freeze == "all" or _best_row(run)["epoch"] == 0))
     return job.processes.broadcast(lambda: _results(job, run, evaluated))
 
 

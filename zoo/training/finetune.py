@@ -175,10 +175,12 @@ def _run(request: TrainingRequest, registry: Registry) -> Run:
 
 
 def _train(job: Job, names: ResolvedNames, *, resumed: bool) -> dict[str, Any]:
+    from zoo.models.runtime import tuned_runtime
     from zoo.training.train import train
 
     try:
         with (
+            tuned_runtime(job.precision),
             plugin_errors(names.offers, job.classifier),
             memory_errors(),
             job.interrupts.handled(),

@@ -195,6 +195,8 @@ def find_engine(job: Job, network: nn.Module, *, what: str, images: int) -> Engi
         return Engine(name=TORCH, reason="several processes", run=network)
     if job.config.precision not in ("auto", "fp32"):
         return Engine(name=TORCH, reason=f"--precision {job.config.precision}", run=network)
+    if job.config.compile == "yes":  # of the whole network, frozen stages included
+        return Engine(name=TORCH, reason="--compile yes", run=network)
     recorded = job.record.hardware.get("engine")
     engine = choose_engine(
         network,

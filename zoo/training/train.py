@@ -13,7 +13,6 @@ from zoo.data.loading.transform import shrink_for_crops
 from zoo.errors import ConfigError
 from zoo.events import Note
 from zoo.models.classifier import set_training
-from zoo.models.runtime import tuned_runtime
 from zoo.training.checkpoint import Learner, load_checkpoint, save_checkpoint
 from zoo.training.checkpointer import Checkpointer
 from zoo.training.distributed.ddp import sync_batch_norm
@@ -44,8 +43,7 @@ def train(job: Job, *, resumed: bool = False) -> Iterator[EpochResult]:
     Raises:
         TrainingError: The loss is not finite, or the device's memory is too small for a single image.
     """
-    with tuned_runtime(job.precision):
-        yield from train_on_features(job) if job.config.freeze == "all" else _train_on_photos(job, resumed=resumed)
+    yield from train_on_features(job) if job.config.freeze == "all" else _train_on_photos(job, resumed=resumed)
 
 
 def _train_on_photos(job: Job, *, resumed: bool) -> Iterator[EpochResult]:

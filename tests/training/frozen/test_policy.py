@@ -47,6 +47,7 @@ def test_the_record_describes_the_cache(train):
         "val": True,
         "views": 3,
         "reason": "",
+        "engine": "torch",  # too little work to try another
     }
     work = [event for event in observer.events if isinstance(event, Work) and event.what.startswith("cache")]
     assert [event.what for event in work if event.done == event.total] == [
@@ -108,3 +109,20 @@ def test_a_resumed_run_with_cached_views_ends_with_the_same_weights(train, resum
     assert resumed.record.activation_cache["views"] == values["views"]
     assert losses_of(resumed) == losses_of(whole)
     assert_same_weights(resumed, whole)
+
+
+def test_the_frozen_stages_run_in_the_engine_of_the_run(train, monkeypatch):
+    plain = train(views=2)
+    monkeypatch.setattr("zoo.models.engines._MIN_SECONDS", 0.0)
+    monkeypatch.setattr("zoo.models.engines._MIN_GAIN", float("inf"))
+    run = train(views=2)
+    assert run.record.activation_cache["engine"] == "onnxruntime"
+    assert_close(plain, run)
+    monkeypatch.setattr(PhotoCache, "available_bytes", lambda cache: 0)  # the stages run at every step
+    assert_close(run, train(views=2))
+
+
+def test_frozen_stages_that_onnx_runtime_cannot_run_stay_in_torch(train, monkeypatch):
+    monkeypatch.setattr("zoo.models.engines._MIN_SECONDS", 0.0)
+    monkeypatch.setattr("zoo.models.engines._export", lambda *_: b"no graph")
+    assert train().record.activation_cache["engine"] == "torch"

@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from zoo.events import Note, Work
-from zoo.models.frozen_split import SplitClassifier, find_frozen_split
+from zoo.models.engines import TORCH
+from zoo.models.frozen_split import FrozenPart, SplitClassifier, find_frozen_split
 from zoo.models.tracing import UntraceableError
 from zoo.training.frozen.activation_cache import ActivationCache, CachedViews, LazyActivationCache, cache_activations
+from zoo.training.job import find_engine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -61,6 +63,7 @@ class _CacheRecord:
         val: Whether the activations of the validation photos are cached.
         views: Number of views of the training photos whose activations are cached.
         reason: Why no more is cached; empty if everything is.
+        engine: The engine that runs the frozen stages; empty if the backbone is not split.
     """
 
     values: list[list[int]] = field(default_factory=list)
@@ -68,6 +71,7 @@ class _CacheRecord:
     val: bool = False
     views: int = 0
     reason: str = ""
+    engine: str = ""
 
 
 def _cache(
@@ -80,8 +84,8 @@ def _cache(
         return train, val, _CacheRecord(reason="no stage is frozen")
     record = _CacheRecord()
     try:
-        split = _split(job)
-        record = _CacheRecord(values=[list(shape) for shape in split.shapes])
+        split, engine = _split(job, images=len(val.store) + len(train.store) * (train.views or job.config.epochs))
+        record = _CacheRecord(values=[list(shape) for shape in split.shapes], engine=engine)
         reason = _why_too_large(needed := split.image_bytes * len(val.store), job.cache.available_bytes())
     except UntraceableError as error:
         reason = f"the backbone cannot be split, because {error.message}"
@@ -122,16 +126,27 @@ def _has_frozen_stages(job: Job) -> bool:
     return not all(parameter.requires_grad for parameter in job.classifier.backbone.parameters())
 
 
-def _split(job: Job) -> FrozenSplit:
-    """Splits the classifier of a job at the end of its frozen stages."""
+def _split(job: Job, *, images: int) -> tuple[FrozenSplit, str]:
+    """Splits the classifier of a job at the end of its frozen stages.
+
+    Args:
+        job: The training.
+        images: How many images the frozen stages will run on.
+
+    Returns:
+        The split, and the name of the engine that runs its frozen part.
+    """
     split = find_frozen_split(
         job.classifier,
         image_size=job.preprocess.size,
         precision=job.precision,
         freeze_norm_stats=job.config.freeze_norm_stats,
     )
+    engine = find_engine(job, FrozenPart(split).eval(), what="frozen stages", images=images)
+    if engine.name != TORCH:
+        split = dataclasses.replace(split, engine=engine.run)
     job.classifier = SplitClassifier(job.classifier.backbone, job.classifier.head, split)
-    return split
+    return split, engine.name
 
 
 def _why_too_large(needed: int, free: int) -> str:
