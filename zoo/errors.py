@@ -100,7 +100,7 @@ class ExportError(ZooError):
 
 
 class IntegrityError(ZooError):
-    """A file differs from what was signed or encrypted, or the key or passphrase does not match."""
+    """A file differs from what was recorded, signed or encrypted, or the key or passphrase does not match."""
 
 
 def close_matches(name: str, known: Iterable[str], *, limit: int = 4) -> list[str]:

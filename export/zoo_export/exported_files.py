@@ -8,15 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zoo.errors import ExportError, RunError
-from zoo.runs.manifest import read_manifest, update_manifest
+from zoo.errors import ExportError, IntegrityError, RunError
+from zoo.runs.manifest import MANIFEST, read_manifest, update_manifest
 from zoo.runs.open import locate_path
 from zoo.runs.run import RUNS, is_run
-from zoo.utils.files import atomic_write
+from zoo.utils.files import atomic_write, read_regular_file
+from zoo_export.security.digest import check_digest, read_digests
 from zoo_export.security.encryption import SUFFIX as ENCRYPTED
+from zoo_export.security.encryption import find_secret, read_decrypted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from zoo_export.model_card import ModelCard
+    from zoo_export.security.digest import FileDigests
 
 FILE = "model.onnx"
 ONNX, ARCHIVE = ".onnx", ".pt2"
@@ -64,6 +69,52 @@ def find_file(reference: str | Path, *, runs: Path = RUNS) -> Path:
             hint=f"'zoo export {path}' writes it." if is_run(path) else "Pass the file, not the folder.",
         )
     return path / FILE
+
+
+def read_exported(
+    path: Path, *, ask: Callable[[str], str] | None = None, check: bool = True
+) -> tuple[bytes, FileDigests]:
+    """Returns the content of an exported file, and its digests.
+
+    Args:
+        path: The file. A file of ``zoo encrypt`` is decrypted into memory.
+        ask: Prompts for the passphrase of an encrypted file if no environment variable names its secret.
+        check: Whether to compare the file with the digest inside it, and with the manifest of its folder if that lists
+            it.
+
+    Raises:
+        ExportError: There is no such file, or it cannot be read.
+        IntegrityError: It was changed; or it is encrypted, and no key or passphrase opens it.
+    """
+    if not path.is_file():
+        raise ExportError(f"There is no file {path}.", hint="'zoo export RUN' writes one.")
+    try:
+        content = read_regular_file(path, max_bytes=None)
+    except OSError as error:
+        raise ExportError(f"{path} cannot be read: {error.strerror}.") from error
+    digests = read_digests(content)
+    if check:
+        _check_manifest(path, digests.whole)
+    if path.suffix.lower() == ENCRYPTED:
+        content = read_decrypted(path, find_secret(path, ask=ask))
+        digests = read_digests(content)
+    if check:
+        check_digest(digests, name=str(path))
+    return content, digests
+
+
+def _check_manifest(path: Path, sha256: str) -> None:
+    if not (path.parent / MANIFEST).is_file():
+        return
+    try:
+        entry = read_manifest(path.parent).get(path.name)
+    except RunError:  # of another program, or damaged: `zoo verify` says so
+        return
+    if entry is not None and entry.sha256 != sha256:
+        raise IntegrityError(
+            f"{path} was changed: its SHA-256 is not that of {MANIFEST} beside it.",
+            hint="Copy it again, or export the run again; 'zoo verify' lists everything that differs.",
+        )
 
 
 def check_target(target: Path, suffix: str) -> Path:

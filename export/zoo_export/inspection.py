@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import ExportError
-from zoo.utils.files import read_regular_file
+from zoo_export.exported_files import read_exported
 from zoo_export.model_card import KEY, MAX_TEXT, OUTPUTS, TENSOR, ModelCard
-from zoo_export.security.encryption import SUFFIX, find_secret, read_decrypted
+from zoo_export.security.digest import check_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,37 +73,37 @@ class Inspection:
         }
 
 
-def inspect_file(path: Path, *, ask: Callable[[str], str] | None = None) -> Inspection:
+def inspect_file(path: Path, *, ask: Callable[[str], str] | None = None, check: bool = True) -> Inspection:
     """Reads an ONNX file or an archive of `torch.export`. Requires the package onnx, but neither torch nor a runtime.
 
     Args:
         path: The file. A file of ``zoo encrypt`` is decrypted into memory.
         ask: Prompts for the passphrase of an encrypted file if no environment variable names its secret.
+        check: Whether to compare the file with the digest inside it, and with a manifest beside it.
 
     Raises:
         ExportError: The file cannot be read, is neither of the two, or has an invalid card.
-        IntegrityError: The file is encrypted and no key or passphrase opens it, or it was modified.
+        IntegrityError: The file was changed; or it is encrypted, and no key or passphrase opens it.
     """
-    try:
-        content = read_regular_file(path, max_bytes=None)
-    except OSError as error:
-        raise ExportError(
-            f"{path} cannot be read: {error.strerror}.", hint="'zoo export RUN' writes a file."
-        ) from error
-    size = len(content)
-    if path.suffix.lower() == SUFFIX:
-        content = read_decrypted(path, find_secret(path, ask=ask))
-    inspect = _inspect_archive if content.startswith(_ZIP) else _inspect_onnx
-    return replace(inspect(content, path), bytes=size)
+    content, digests = read_exported(path, ask=ask, check=check)
+    inspection = _inspect_archive(content, path) if content.startswith(_ZIP) else _inspect_onnx(content, path)
+    if check and inspection.card is not None:
+        check_digest(digests, name=str(path), expected=inspection.card.has_digest)
+    return replace(inspection, bytes=path.stat().st_size)
 
 
-def read_card(path: Path) -> ModelCard:
+def read_card(path: Path, *, check: bool = True) -> ModelCard:
     """Returns the card of an exported file.
+
+    Args:
+        path: The file.
+        check: As in `inspect_file`.
 
     Raises:
         ExportError: The file is damaged, or ``zoo export`` did not write it.
+        IntegrityError: It was changed since.
     """
-    card = inspect_file(path).card
+    card = inspect_file(path, check=check).card
     if card is None:
         raise ExportError(f"{path} has no model card.", hint="Pass a file that 'zoo export' wrote.")
     return card

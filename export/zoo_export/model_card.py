@@ -54,6 +54,7 @@ class ModelCard:
         exported: Date and time, in ISO 8601.
         parity: The report of the comparison with the run; ``"verified"`` is false if there was none.
         quantisation: Accuracy and speed compared with float32; None for fp32.
+        has_digest: Whether the file ends with its digest (`zoo_export.security.digest`).
     """
 
     classes: tuple[str, ...]
@@ -72,6 +73,7 @@ class ModelCard:
     exported: str
     parity: Mapping[str, Any]
     quantisation: Mapping[str, Any] | None = None
+    has_digest: bool = False
 
     @property
     def verified(self) -> bool:
@@ -139,6 +141,7 @@ def _parse_card(values: Mapping[str, Any]) -> ModelCard:
         exported=_parse_string(values["exported"], "exported"),
         parity=_parse_object(values["parity"], "parity"),
         quantisation=None if values["quantisation"] is None else _parse_object(values["quantisation"], "quantisation"),
+        has_digest=values.get("has_digest", False) is True,  # files of earlier versions have none
     )
 
 

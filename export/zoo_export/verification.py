@@ -10,9 +10,11 @@ from zoo.runs.manifest import MANIFEST, check_folder, hash_file, read_manifest
 from zoo.runs.open import locate_path, open_run
 from zoo.runs.run import RUNS, WEIGHTS, is_run
 from zoo.runs.tag_history import is_folder_name, is_tag
-from zoo.runs.tags import find_tag
+from zoo.runs.tags import find_tag, open_tagged
+from zoo.utils.files import read_regular_file
 from zoo_export.exported_files import ARCHIVE, ONNX, has_manifest
 from zoo_export.inspection import read_card
+from zoo_export.security.digest import read_digests
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,7 +28,7 @@ class VerificationResult:
     """The result of one comparison.
 
     Attributes:
-        about: ``"manifest"``, ``"tag"``, ``"weights"``, ``"signature"``.
+        about: ``"manifest"``, ``"tag"``, ``"digest"``, ``"weights"``, ``"signature"``.
         ok: Whether everything is unchanged.
         text: The result, in words.
         files: Every file that differs, and how: ``("model.onnx", "changed")``.
@@ -46,9 +48,9 @@ class VerificationResult:
 def verify(reference: str | Path, *, runs: Path = RUNS, key: Path | None = None) -> list[VerificationResult]:
     """Compares a run folder or a file with everything that is known about it.
 
-    A folder is compared with its manifest, and its exported files with its weights. A file is compared with the
-    manifest of its folder, and an exported file also with the weights of its run, if the run is available. Streams the
-    files; imports no torch.
+    A folder is compared with its manifest, and its exported files with the digests inside them and with its weights. A
+    file is compared with the manifest of its folder. An exported file is also compared with the digest inside it and,
+    if its run is available, with the manifest and the weights of the run. Imports no torch.
 
     Args:
         reference: A folder, a file, a run's name or a tag.
@@ -63,7 +65,7 @@ def verify(reference: str | Path, *, runs: Path = RUNS, key: Path | None = None)
         ExportError: An exported file cannot be read.
         IntegrityError: There is nothing to compare a file with, or the signature is missing, damaged or by another key.
     """
-    path = locate_path(reference, runs=runs)
+    path = _locate(reference, runs=runs)
     results = list(_verify_folder(path) if path.is_dir() else _verify_file(path, runs))
     if is_tag(str(reference)) and path.name != str(reference):
         results.append(_verify_tag(find_tag(str(reference), runs=runs), path))
@@ -77,11 +79,19 @@ def verify(reference: str | Path, *, runs: Path = RUNS, key: Path | None = None)
     return results
 
 
+def _locate(reference: str | Path, *, runs: Path) -> Path:
+    try:
+        return locate_path(reference, runs=runs)
+    except IntegrityError:  # a tag's run was changed, as the comparisons will show in full
+        return open_tagged(str(reference), runs=runs, check=False).path
+
+
 def _verify_folder(folder: Path) -> Iterator[VerificationResult]:
     if is_run(folder) or (folder / MANIFEST).exists():
         files = [(finding.file, finding.state) for finding in check_folder(folder)]
         yield _summarise("manifest", files, good=f"all {len(read_manifest(folder))} files are unchanged")
     for file in sorted(path for path in folder.iterdir() if path.suffix in (ONNX, ARCHIVE)):
+        yield from _verify_digest(file)
         if (folder / WEIGHTS).is_file():
             yield _verify_weights(file, folder / WEIGHTS)
 
@@ -91,25 +101,56 @@ def _verify_file(file: Path, runs: Path) -> Iterator[VerificationResult]:
     if listed and (entry := read_manifest(file.parent).get(file.name)):
         files = [] if hash_file(file) == entry.sha256 else [(file.name, "changed")]
         yield _summarise("manifest", files, good=f"{file.name} is unchanged")
-    if file.suffix in (ONNX, ARCHIVE) and (weights := _find_weights(file, runs)):
-        yield _verify_weights(file, weights)
-
-
-def _find_weights(file: Path, runs: Path) -> Path | None:
-    """Returns the weights beside an exported file, or those of the run that it names."""
+    if file.suffix not in (ONNX, ARCHIVE):
+        return
+    yield from _verify_digest(file)
     if is_run(file.parent):
-        return file.parent / WEIGHTS
-    origin = read_card(file).run
+        yield _verify_weights(file, file.parent / WEIGHTS)
+    elif run := _find_run(file, runs):
+        if (run / MANIFEST).is_file():
+            yield from _verify_copy(file, run)
+        yield _verify_weights(file, run / WEIGHTS)
+
+
+def _find_run(file: Path, runs: Path) -> Path | None:
+    """Returns the folder of the run that an exported file names, if it is available."""
+    origin = read_card(file, check=False).run
     name = str(origin.get("name"))
     if not is_folder_name(name) or not is_run(runs / name):
-        return None  # the run is not here
-    run = open_run(runs / name)
-    return run.weights_path if run.record.created == origin.get("created") else None
+        return None
+    return runs / name if open_run(runs / name).record.created == origin.get("created") else None
+
+
+def _verify_digest(file: Path) -> Iterator[VerificationResult]:
+    """Compares an exported file with the digest inside it; yields nothing for a file that has none."""
+    try:
+        digests = read_digests(read_regular_file(file, max_bytes=None))
+        has_digest = read_card(file, check=False).has_digest
+    except (ExportError, OSError):
+        return  # the comparison of the weights says so
+    if has_digest or digests.recorded is not None:
+        same = digests.agree(expected=has_digest)
+        text = "is what 'zoo export' wrote" if same else "is not what 'zoo export' wrote"
+        yield VerificationResult(about="digest", ok=same, text=f"{file.name} {text}")
+
+
+def _verify_copy(file: Path, run: Path) -> Iterator[VerificationResult]:
+    """Compares a copy of an exported file with the manifest of its run.
+
+    Nothing in the manifest means nothing for a file that contains its digest: it may have been exported to where it is,
+    or the run may have been exported again since.
+    """
+    digest, entries = hash_file(file), read_manifest(run)
+    original = next((name for name, entry in entries.items() if entry.sha256 == digest), None)
+    if original is not None:
+        yield VerificationResult(about="manifest", ok=True, text=f"{file.name} is a copy of {run / original}")
+    elif file.name in entries and not read_card(file, check=False).has_digest:
+        yield _summarise("manifest", [(file.name, "changed")], good="")
 
 
 def _verify_weights(file: Path, weights: Path) -> VerificationResult:
     try:
-        same = hash_file(weights) == read_card(file).weights_sha256
+        same = hash_file(weights) == read_card(file, check=False).weights_sha256
     except (ExportError, RunError) as error:
         return VerificationResult(about="weights", ok=False, text=error.message.rstrip("."))
     verb = "was exported from" if same else "was not exported from"

@@ -13,6 +13,7 @@ from onnx import TensorProto, helper
 from zoo.errors import ExportError, IntegrityError
 from zoo_export.inspection import TensorInfo, inspect_file, read_card
 from zoo_export.model_card import KEY
+from zoo_export.security.digest import with_digest
 from zoo_export.security.encryption import encrypt_file
 
 
@@ -66,7 +67,7 @@ def test_truncated_file_is_refused(exported, tmp_path):
     file.write_bytes(exported.path.read_bytes()[:-100])
     with pytest.raises(ExportError, match="is not an ONNX file, or is truncated"):
         inspect_file(file)
-    with pytest.raises(ExportError, match="cannot be read"):
+    with pytest.raises(ExportError, match="There is no file"):
         inspect_file(tmp_path / "none.onnx")
 
 
@@ -81,7 +82,7 @@ def make_archive(entries):
 def test_archive_of_torch(exported, tmp_path):
     card = replace(exported.card, input="tensor", opset=0)
     file = tmp_path / "m.pt2"
-    file.write_bytes(make_archive([("m/models/model.json", "{}"), (f"m/extra/{KEY}", card.to_json())]))
+    file.write_bytes(with_digest(make_archive([("m/models/model.json", "{}"), (f"m/extra/{KEY}", card.to_json())])))
     inspection = inspect_file(file)
     assert inspection.card == card
     assert inspection.inputs == (TensorInfo("tensor", "float", ("batch", 3, *card.preprocess.size)),)
@@ -145,5 +146,5 @@ def test_read_card_refuses_files_without_a_card(exported, tmp_path):
         (tmp_path / "broken.onnx").write_bytes(content)
         with pytest.raises(ExportError, match=r"broken\.onnx"):
             read_card(tmp_path / "broken.onnx")
-    with pytest.raises(ExportError, match="No such file"):
+    with pytest.raises(ExportError, match="There is no file"):
         read_card(tmp_path / "nowhere.onnx")

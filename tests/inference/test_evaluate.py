@@ -67,6 +67,21 @@ def test_photos_that_have_changed_since_training_are_reported(trained_run, regis
     assert recorder.notes == [f"The test photos are not those that {trained_run.name} was trained with."]
 
 
+def test_photos_of_the_same_name_with_another_content_or_label_are_reported(trained_run, registry, plugin):
+    test = list(make_images().test)
+    test[3] = test[3]._replace(source=test[4].source)
+    plugin.dataset = make_images(test=tuple(test))
+    recorder = EventRecorder()
+    evaluate_run(trained_run, registry, observer=recorder)
+    assert recorder.notes == [
+        f"1 of {len(test)} test photos have changed since {trained_run.name} was trained; the first: {test[3].name}."
+    ]
+    test[5] = test[5]._replace(label=(test[5].label + 1) % 3)
+    plugin.dataset = make_images(test=tuple(test))
+    evaluate_run(trained_run, registry, observer=recorder)
+    assert f"2 of {len(test)} test photos have changed" in recorder.notes[1]
+
+
 def test_the_folder_that_a_record_names_is_reported_before_it_is_read(trained_run, registry, tmp_path):
     """A trained_run from elsewhere may name any."""
     folder = write_folder(tmp_path / "photos", make_images().test)

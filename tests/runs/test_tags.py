@@ -6,7 +6,8 @@ from concurrent.futures import ProcessPoolExecutor
 import pytest
 from run_files import write_json_record
 
-from zoo.errors import RunError
+from zoo.errors import IntegrityError, RunError
+from zoo.runs.manifest import write_manifest
 from zoo.runs.open import locate_path, open_run
 from zoo.runs.tag_history import TAGS, is_tag, read_history
 from zoo.runs.tags import find_tag, has_run, list_tags, open_tagged, tag_run, tags_by_run, untag
@@ -173,6 +174,23 @@ def test_a_deleted_and_a_replaced_run_are_errors(runs):
     with pytest.raises(RunError, match=r"but the one in .* is of 2030"):
         open_run("hotdog@1", runs=runs)
     assert tags_by_run(runs) == {"r-2": ["hotdog@2"]}
+
+
+def test_a_tagged_run_that_was_changed_is_refused(runs):
+    write_manifest(runs / "r-1")
+    tag(runs, "r-1", "hotdog@1")
+    assert open_run("hotdog@1", runs=runs).name == "r-1"
+    record = runs / "r-1" / "run.json"
+    record.write_text(record.read_text() + " ")
+    with pytest.raises(IntegrityError, match=r"is not what was tagged hotdog@1: run\.json changed"):
+        open_run("hotdog@1", runs=runs)
+    write_manifest(runs / "r-1")
+    (runs / "r-1" / "model.safetensors").write_bytes(b"others")
+    for open_it in (open_run, locate_path):
+        with pytest.raises(IntegrityError, match=r"is not what was tagged hotdog@1: model\.safetensors changed"):
+            open_it("hotdog@1", runs=runs)
+    assert open_run("r-1", runs=runs).name == "r-1"  # by its own name it is whatever it is
+    assert open_tagged("hotdog@1", runs=runs, check=False).name == "r-1"
 
 
 AN_ENTRY = {"name": "hotdog@1", "run": "r-1", "created": "", "weights": "", "at": "", "by": ""}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from zoo.data.sources.fingerprint import find_changed
 from zoo.data.sources.load import load_source, load_splits
 from zoo.data.sources.resolve import resolve_data
 from zoo.errors import ConfigError, DataError, ImageError, did_you_mean
@@ -13,6 +14,7 @@ from zoo.inference.open import ModelFile, find_model, load_model
 from zoo.plugins.registry import load_registry
 from zoo.runs.open import load_config
 from zoo.runs.run import Run
+from zoo.utils.text import printable
 
 if TYPE_CHECKING:
     import os
@@ -110,11 +112,15 @@ def load_run_splits(
     images = load_splits(source, config, observer)
     for text in run.leaks if "test" in splits else ():
         observer(Note(text=text, warning=True))
-    names = run.photos().names
+    photos, found = run.photos(), {}
     for split in splits:
-        if tuple(sample.name for sample in getattr(images, split)) != names.get(split):
+        if tuple(sample.name for sample in getattr(images, split)) != photos.names.get(split):
             observer(Note(text=f"The {split} photos are not those that {run.name} was trained with.", warning=True))
-    return {split: _select(images, split, other=False, classes=run.classes, name=run.name) for split in splits}
+        samples = found[split] = _select(images, split, other=False, classes=run.classes, name=run.name)
+        if changed := find_changed(samples, photos.by_name(split)):
+            text = f"{len(changed)} of {len(samples)} {split} photos have changed since {run.name} was trained"
+            observer(Note(text=f"{text}; the first: {printable(changed[0])}.", warning=True))
+    return found
 
 
 def evaluate_predictor(

@@ -35,6 +35,7 @@ def open_run(reference: str | os.PathLike[str], *, runs: Path = RUNS) -> Run:
 
     Raises:
         RunError: There is no such run, or its record cannot be read; the hint lists close matches.
+        IntegrityError: The run of the tag was changed.
     """
     for folder in (_to_path(reference), runs / reference):
         if is_run(folder):

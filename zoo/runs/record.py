@@ -167,6 +167,11 @@ class PhotoRecord:
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     hashes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
+    def by_name(self, split: str) -> dict[str, str]:
+        """Returns the short hash of each photo of a split by its name; empty text if the hash was not recorded."""
+        names, hashes = self.names.get(split, ()), self.hashes.get(split, ())
+        return {name: hashes[index] if index < len(hashes) else "" for index, name in enumerate(names)}
+
 
 def write_record(folder: Path, record: RunRecord) -> None:
     """Writes ``run.json`` atomically.

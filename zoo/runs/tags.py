@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from zoo.errors import RunError, did_you_mean
-from zoo.runs.manifest import hash_file
-from zoo.runs.run import RUNS, Run, is_run, read_run
+from zoo.errors import IntegrityError, RunError, did_you_mean
+from zoo.runs.manifest import MANIFEST, hash_file, read_manifest
+from zoo.runs.record import RECORD
+from zoo.runs.run import RUNS, WEIGHTS, Run, is_run, read_run
 from zoo.runs.tag_history import (
     NAME,
     NUMBER,
@@ -89,13 +90,36 @@ def find_tag(name: str, *, runs: Path = RUNS) -> Tag:
     return _find(name, read_history(runs), runs)
 
 
-def open_tagged(name: str, *, runs: Path = RUNS) -> Run:
+def open_tagged(name: str, *, runs: Path = RUNS, check: bool = True) -> Run:
     """Returns the run of a tag.
+
+    Args:
+        name: The tag.
+        runs: The folder of the runs.
+        check: Whether to compare the run's weights with those that were tagged, and its record with its manifest.
 
     Raises:
         RunError: There is no such tag, or its run was deleted or replaced by another one.
+        IntegrityError: The run was changed.
     """
-    return _open(find_tag(name, runs=runs), runs)
+    tag = find_tag(name, runs=runs)
+    run = _open(tag, runs)
+    if check and (changed := _find_changed(tag, run)):
+        raise IntegrityError(
+            f"{run.path} is not what was tagged {tag.name}: {' and '.join(changed)} changed.",
+            hint=f"Restore the folder, or tag it again: 'zoo runs tag {run.name} {tag.model}'.",
+        )
+    return run
+
+
+def _find_changed(tag: Tag, run: Run) -> list[str]:
+    """Returns the files of a tagged run that determine its predictions, and were changed."""
+    changed = [] if hash_file(run.weights_path) == tag.weights else [WEIGHTS]
+    if (run.path / MANIFEST).is_file():
+        record = read_manifest(run.path).get(RECORD)
+        if record is not None and hash_file(run.path / RECORD) != record.sha256:
+            changed.append(RECORD)
+    return changed
 
 
 def has_run(tag: Tag, *, runs: Path = RUNS) -> bool:

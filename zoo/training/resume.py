@@ -187,18 +187,13 @@ def _data_changes(then: RunRecord, now: RunRecord, photos_then: PhotoRecord, pho
     if then.classes != now.classes:
         found.append(f"classes: were {', '.join(then.classes)}, are {', '.join(now.classes)}")
     for split in photos_now.names:
-        before, after = _hashes(photos_then, split), _hashes(photos_now, split)
+        before, after = photos_then.by_name(split), photos_now.by_name(split)
         found += _list_names(f"new {split} photos", after.keys() - before.keys())
         found += _list_names(f"missing {split} photos", before.keys() - after.keys())
         both = before.keys() & after.keys()
         changed = {name for name in both if before[name] != after[name]}
         found += _list_names(f"{split} photos with other content or another label", changed)
     return found or [f"fingerprint of the data: was {then.data.fingerprint[:12]}, is {now.data.fingerprint[:12]}"]
-
-
-def _hashes(photos: PhotoRecord, split: str) -> dict[str, str]:
-    names, hashes = photos.names.get(split, ()), photos.hashes.get(split, ())
-    return {name: hashes[index] if index < len(hashes) else "" for index, name in enumerate(names)}
 
 
 def _list_names(what: str, names: Iterable[str]) -> list[str]:

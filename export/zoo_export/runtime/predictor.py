@@ -10,11 +10,12 @@ import numpy as np
 
 from zoo.errors import ExportError
 from zoo.inference.predictor import PhotoPredictor, make_normaliser
+from zoo_export.exported_files import read_exported
 from zoo_export.model_card import KEY, OUTPUTS, ModelCard
 from zoo_export.runtime.batch_padding import MakeBatch, make_padder
 from zoo_export.runtime.providers import CUDA
 from zoo_export.runtime.session import Session, open_session, run_session
-from zoo_export.security.encryption import SUFFIX, find_secret, read_decrypted
+from zoo_export.security.digest import check_digest, read_digests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -120,14 +121,17 @@ def load(
 
     Raises:
         ConfigError: There is no such device.
-        IntegrityError: The file is encrypted and no key or passphrase opens it, or it was modified.
+        IntegrityError: The file was changed; or it is encrypted, and no key or passphrase opens it.
         ExportError: The file is damaged or not a file of ``zoo export``, or CUDA was requested and does not work.
     """
     source = Path(model) if isinstance(model, str) else model
     name = str(source) if isinstance(source, Path) else "The model"
-    if isinstance(source, Path) and source.suffix.lower() == SUFFIX:
-        source = read_decrypted(source, find_secret(source, ask=ask))
-    predictor = _create_predictor(name, open_session(source, name=name, device=device, threads=threads))
+    if isinstance(source, Path):
+        content, digests = read_exported(source, ask=ask)
+    else:
+        content, digests = source, read_digests(source)
+    predictor = _create_predictor(name, open_session(content, name=name, device=device, threads=threads))
+    check_digest(digests, name=name, expected=predictor.card.has_digest)
     if predictor.provider != CUDA:
         return predictor
     try:
@@ -135,7 +139,7 @@ def load(
     except ExportError as error:
         if device != "auto":
             raise
-        session = open_session(source, name=name, device="cpu", threads=threads)
+        session = open_session(content, name=name, device="cpu", threads=threads)
         return _create_predictor(name, Session(runtime=session.runtime, provider=session.provider, note=error.message))
     return predictor
 

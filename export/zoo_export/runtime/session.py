@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import onnxruntime
 
 from zoo.errors import ConfigError, ExportError
-from zoo.utils.files import read_regular_file
 from zoo.utils.machine import usable_cpus
 from zoo_export.runtime.external_data import has_external_data
 from zoo_export.runtime.providers import CPU, CUDA, Obstacle, cuda_obstacle, package_conflict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    Model = Path | bytes
 
 _DEVICE = re.compile(r"auto|cpu|cuda(?::(\d{1,3}))?")
 _FATAL = 4  # the log level: exceptions report everything else
@@ -42,7 +38,7 @@ class Session:
 
 
 def open_session(
-    model: Model,
+    model: bytes,
     *,
     name: str,
     device: str = "auto",
@@ -51,7 +47,7 @@ def open_session(
     """Opens a session.
 
     Args:
-        model: An ONNX file, or its bytes.
+        model: The content of an ONNX file.
         name: The name of the model in messages.
         device: ``"auto"`` chooses CUDA if it works, otherwise the CPU; ``"cpu"``; ``"cuda"`` or ``"cuda:1"``, which is
             CUDA or an error.
@@ -121,7 +117,7 @@ def _cuda_options(index: int) -> dict[str, str]:
     }
 
 
-def _open_on_cuda(model: Model, name: str, options: onnxruntime.SessionOptions, index: int) -> Session | Obstacle:
+def _open_on_cuda(model: bytes, name: str, options: onnxruntime.SessionOptions, index: int) -> Session | Obstacle:
     """Returns a session, or the obstacle. Raises `ExportError` if the file cannot be opened on the CPU either."""
     try:
         session = _open(model, name, options, [(CUDA, _cuda_options(index)), CPU])
@@ -133,31 +129,25 @@ def _open_on_cuda(model: Model, name: str, options: onnxruntime.SessionOptions, 
     return Session(runtime=session, provider=CUDA)
 
 
-def _open_on_cpu(model: Model, name: str, options: onnxruntime.SessionOptions, note: str = "") -> Session:
+def _open_on_cpu(model: bytes, name: str, options: onnxruntime.SessionOptions, note: str = "") -> Session:
     return Session(runtime=_open(model, name, options, [CPU]), provider=CPU, note=note)
 
 
 def _open(
-    model: Model, name: str, options: onnxruntime.SessionOptions, providers: list[Any]
+    model: bytes, name: str, options: onnxruntime.SessionOptions, providers: list[Any]
 ) -> onnxruntime.InferenceSession:
-    if isinstance(model, Path) and not model.is_file():
-        raise ExportError(f"There is no file {name}.", hint="'zoo export RUN' writes one.")
     _refuse_external_data(model, name)
     try:
         # With fallback, the default, a run that fails on CUDA is repeated on the CPU, and so are all later ones.
-        return onnxruntime.InferenceSession(
-            str(model) if isinstance(model, Path) else model, options, providers=providers, enable_fallback=0
-        )
+        return onnxruntime.InferenceSession(model, options, providers=providers, enable_fallback=0)
     except Exception as error:  # the exceptions of ONNX Runtime have no common base
         raise ExportError(f"{name} cannot be opened: {_reason(error)}", hint=_FOREIGN) from error
 
 
-def _refuse_external_data(model: Model, name: str) -> None:
+def _refuse_external_data(model: bytes, name: str) -> None:
     """Raises `ExportError` for a file that stores tensors in other files: it could name any file of this machine."""
     try:
-        external = has_external_data(model if isinstance(model, bytes) else read_regular_file(model, max_bytes=None))
-    except OSError as error:
-        raise ExportError(f"{name} cannot be opened: {error.strerror}.") from error
+        external = has_external_data(model)
     except ValueError:
         raise ExportError(f"{name} cannot be opened: it is not an ONNX file.", hint=_FOREIGN) from None
     if external:

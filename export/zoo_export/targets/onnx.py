@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.events import Work, ignore
 from zoo.plugins.registry import load_registry
 from zoo_export.exported_files import FILE, ONNX, check_target, write_exported
+from zoo_export.security.digest import with_digest
 from zoo_export.validation.samples import find_export_samples
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def _devices(device: str) -> list[str]:
 
 
 def _serialise(network: onnx.ModelProto, card: ModelCard) -> bytes:
-    """Returns the content of the file: the network, its preprocessing if the card says so, and the card."""
+    """Returns the content of the file: the network, its preprocessing if the card says so, the card and the digest."""
     import onnx
 
     from zoo.plugins.entry_points import DISTRIBUTION
@@ -141,4 +142,4 @@ def _serialise(network: onnx.ModelProto, card: ModelCard) -> bytes:
     proto.producer_name, proto.producer_version = DISTRIBUTION, card.versions[DISTRIBUTION]
     proto.doc_string = f"{card.backbone} with {card.head}: {', '.join(card.classes[:20])}"
     onnx.helper.set_model_props(proto, properties)
-    return bytes(proto.SerializeToString())
+    return with_digest(proto.SerializeToString())

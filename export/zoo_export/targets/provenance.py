@@ -41,6 +41,7 @@ def build_card(run: Run, classifier: Classifier, *, input: InputKind, opset: int
         opset=opset,
         exported=datetime.now(UTC).isoformat(timespec="seconds"),
         parity={"verified": False},
+        has_digest=True,
     )
 
 

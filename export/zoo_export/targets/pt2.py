@@ -16,6 +16,7 @@ from zoo_export.exported_files import ARCHIVE, check_target, write_exported
 from zoo_export.graph.classifier import ExportableClassifier
 from zoo_export.graph.converters import conversion, silence
 from zoo_export.model_card import KEY, TENSOR
+from zoo_export.security.digest import with_digest
 from zoo_export.targets.onnx import PHOTOS
 from zoo_export.targets.provenance import build_card
 from zoo_export.validation.parity import Backend, compare, with_report
@@ -77,7 +78,7 @@ def _serialise(program: torch.export.ExportedProgram, card: ModelCard) -> bytes:
     buffer = io.BytesIO()
     with silence():
         torch.export.save(program, buffer, extra_files={KEY: card.to_json()})
-    return buffer.getvalue()
+    return with_digest(buffer.getvalue())
 
 
 def _load_backend(content: bytes) -> Backend:

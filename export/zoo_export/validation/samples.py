@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zoo.data.images.decode import decode, preprocess
+from zoo.data.sources.fingerprint import find_changed
 from zoo.errors import DataError, ExportError, ImageError
 from zoo.events import Note
 from zoo.inference.evaluate import load_run_splits, load_samples
@@ -112,14 +113,15 @@ def _find_other(run: Run, data: str, registry: Registry, observer: Observer) -> 
 
 
 def _select_known(run: Run, splits: Mapping[str, Sequence[Sample]]) -> dict[str, list[Sample]]:
-    """Returns the samples that were in the same split when the run was trained.
+    """Returns the samples that were in the same split when the run was trained, and have not changed.
 
     Data that has changed since then is split differently: a test photo may now be among the training photos.
     """
     known_samples = {}
-    recorded = run.photos().names
+    photos = run.photos()
     for split, samples in splits.items():
-        known = set(recorded.get(split, ()))
+        recorded = photos.by_name(split)
+        known = recorded.keys() - find_changed(samples, recorded)
         known_samples[split] = [sample for sample in samples if sample.name in known]
         if not known_samples[split]:
             raise _no_scores(run, DataError(f"None of its {split} photos is in the {split} split of its data now."))

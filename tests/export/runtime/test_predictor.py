@@ -15,7 +15,6 @@ from PIL import Image
 import zoo_export
 from zoo.errors import ConfigError, ExportError, ImageError, IntegrityError
 from zoo.preprocess import Preprocess
-from zoo_export.runtime import predictor as predictor_module
 from zoo_export.runtime.predictor import load
 from zoo_export.security import encryption
 
@@ -170,7 +169,7 @@ def test_passphrase_is_asked_for_on_a_terminal(file, monkeypatch):
         secrets.append(secret)
         return path.read_bytes()
 
-    monkeypatch.setattr(predictor_module, "read_decrypted", read_decrypted)
+    monkeypatch.setattr("zoo_export.exported_files.read_decrypted", read_decrypted)
     encrypted = file.rename(file.parent / "model.onnx.AGE")
     assert load(encrypted, device="cpu", ask=lambda what: f"of {what}").classes == CLASSES
     assert secrets[0].passphrase == "of model.onnx.AGE"

@@ -11,7 +11,7 @@ from zoo.errors import ImageError
 from zoo.events import no_progress
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from zoo.events import Progress
     from zoo.plugins.specs import ImageSet, Sample
@@ -61,6 +61,27 @@ def hash_sample(sample: Sample) -> str:
         ImageError: The file cannot be read.
     """
     return _shorten(sample.label, _digest(sample))
+
+
+def find_changed(samples: Sequence[Sample], recorded: Mapping[str, str]) -> list[str]:
+    """Returns the names of the samples whose content or label is not what was recorded.
+
+    Files that cannot be read, and samples without a recorded hash, are left out.
+
+    Args:
+        samples: The samples.
+        recorded: Short hashes, as in `fingerprint_images`, by sample name.
+    """
+    known = [sample for sample in samples if recorded.get(sample.name)]
+
+    def is_changed(sample: Sample) -> bool:
+        try:
+            return hash_sample(sample) != recorded[sample.name]
+        except ImageError:
+            return False
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return [sample.name for sample, changed in zip(known, pool.map(is_changed, known), strict=True) if changed]
 
 
 def _shorten(label: int, digest: str) -> str:
