@@ -253,12 +253,13 @@ def build_compilation(job: Job, *, images: int) -> Compilation:
 
 
 def save_epoch(job: Job, result: EpochResult, classifier: nn.Module) -> EpochResult:
-    """Saves the weights of an epoch if it is the best so far, then its metrics; returns the result.
+    """Saves the metrics of an epoch, then its weights if it is the best so far; returns the result.
 
     The checkpoint is written afterwards: a run that is killed in between repeats the epoch, with the same result.
+    Weights without metrics would look damaged (`zoo.training.recovery`).
     """
     if job.processes.is_main:
+        append_metrics(job.folder, result.to_dict())
         if result.best:
             save_weights(job.folder, classifier)
-        append_metrics(job.folder, result.to_dict())
     return result

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import RunError
@@ -13,6 +14,7 @@ from zoo.runs.manifest import write_manifest
 from zoo.runs.record import RECORD, PhotoRecord, RunRecord, rename_hardware
 from zoo.runs.run import CHECKPOINT, FILES, METRICS, WEIGHTS
 from zoo.training.distributed.process_group import SINGLE_PROCESS
+from zoo.training.recovery import check_remains, clear_remains
 from zoo.utils.files import remove_temporary_files, sync_files
 
 if TYPE_CHECKING:
@@ -119,7 +121,7 @@ def resume_record(
         processes: The processes that train together.
 
     Raises:
-        RunError: Data, configuration or code has changed, and `point.anyway` is false.
+        RunError: Data, configuration or code has changed, and `point.anyway` is false; or a file of the run is damaged.
     """
     from zoo.training.checkpoint import describe_checkpoint
 
@@ -134,6 +136,10 @@ def resume_record(
             f"{run.path} cannot be resumed: this has changed since it was started:\n{listed}",
             hint="Undo the changes, or pass --resume-anyway; the record then lists them.",
         )
+    if checkpoint is None:
+        processes.broadcast(partial(clear_remains, run.path))
+    else:
+        processes.broadcast(partial(check_remains, run.path, checkpoint, observer))
     decided = {"micro_batch_size": None} if checkpoint is None else rename_hardware(checkpoint["machine"])
     hardware = {name: value for name, value in run.record.hardware.items() if name not in DECIDED} | decided
     saved = {} if checkpoint is None else {name: checkpoint[name] for name in ("epoch", "step")}

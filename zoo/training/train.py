@@ -13,7 +13,8 @@ from zoo.data.loading.transform import shrink_for_crops
 from zoo.errors import ConfigError
 from zoo.events import Note
 from zoo.models.classifier import set_training
-from zoo.training.checkpoint import Learner, load_checkpoint, save_checkpoint
+from zoo.runs.weights import save_weights
+from zoo.training.checkpoint import Learner, describe_checkpoint, load_checkpoint, save_checkpoint
 from zoo.training.checkpointer import Checkpointer
 from zoo.training.distributed.ddp import sync_batch_norm
 from zoo.training.estimate import estimate_steps
@@ -23,11 +24,14 @@ from zoo.training.job import build_average, build_compilation, build_optimizer, 
 from zoo.training.linear_probe import fit_probe, fit_start, train_on_features
 from zoo.training.loop import Plan, fit
 from zoo.training.random_state import set_random_states
+from zoo.training.recovery import describe_files, has_lost_weights
 from zoo.training.resume import DECIDED
 from zoo.training.state import TrainState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from torch import nn
 
     from zoo.events import EpochResult
     from zoo.training.job import Job
@@ -62,6 +66,8 @@ def _train_on_photos(job: Job, *, resumed: bool) -> Iterator[EpochResult]:
     if resumed:
         learner.average = build_average(config, job.classifier)
         random_states = load_checkpoint(job.folder, learner, device=job.precision.device, processes=job.processes)
+        if job.processes.is_main and has_lost_weights(job.folder, describe_checkpoint(job.folder)):
+            save_weights(job.folder, _averaged(learner))
     checkpointer = Checkpointer(
         lambda: _save(job, learner),
         every=None if config.save_every is None else 60 * config.save_every,
@@ -98,13 +104,18 @@ def _train_on_photos(job: Job, *, resumed: bool) -> Iterator[EpochResult]:
         set_random_states(random_states, job.precision.device)  # last, because the code above may draw numbers
     with checkpointer.active():
         for result in results:
-            save_epoch(job, result, job.classifier if learner.average is None else learner.average.module)
+            save_epoch(job, result, _averaged(learner))
             checkpointer.end_epoch()
             yield result
             checkpointer.exit_if_requested()
     if plan.is_over(state) and state.epoch < plan.epochs:
         reason = "the validation loss did not fall by more than its standard error"
         job.stopped = f"after epoch {state.epoch} of {plan.epochs}: {reason}"
+
+
+def _averaged(learner: Learner) -> nn.Module:
+    """Returns the network that is evaluated and saved."""
+    return learner.network if learner.average is None else learner.average.module
 
 
 def _make_loaders(job: Job) -> tuple[TrainLoader, EvalLoader]:
@@ -131,6 +142,7 @@ def _save(job: Job, learner: Learner) -> None:
         "config": json.loads(json.dumps(job.record.config)),  # with the types that 'run.json' has
         "seconds": time.perf_counter() - job.started,
         "machine": {name: hardware[name] for name in DECIDED if name in hardware},
+        **(describe_files(job.folder) if job.processes.is_main else {}),
     }
     save_checkpoint(job.folder, learner, metadata=metadata, device=job.precision.device, processes=job.processes)
     job.record = dataclasses.replace(job.record, saved={"epoch": state.epoch, "step": state.step})
