@@ -6,6 +6,7 @@ from fakes import CLASSES, make_images
 from training_runs import EventRecorder
 
 import zoo_heads
+from zoo.events import EpochResult
 from zoo.inference.run_predictor import load
 from zoo.models import engines
 from zoo.training import finalize
@@ -108,3 +109,25 @@ def test_test_results_are_those_of_the_saved_weights(train, registry, plugin, va
         right.append(prediction.label == CLASSES[sample.label])
     assert run.results["test"]["loss"] == pytest.approx(fmean(losses), rel=1e-3)
     assert run.results["test"]["accuracy"] == pytest.approx(fmean(right))
+
+
+@pytest.mark.parametrize(("cache", "notes"), [("off", 1), ("memory", 0)])
+def test_photos_that_change_while_they_are_decoded_again_and_again_are_reported(train, tmp_path, cache, notes):
+    samples = make_images().train
+    for number, sample in enumerate(samples):
+        path = tmp_path / "photos" / str(sample.label) / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(sample.source)
+
+    class Replace(EventRecorder):
+        def __call__(self, event):
+            super().__call__(event)
+            if isinstance(event, EpochResult) and event.epoch == 1:
+                for photo in (tmp_path / "photos").glob("*/*.png"):
+                    photo.write_bytes(samples[-1].source)
+
+    observer = Replace()
+    run = train(data=str(tmp_path / "photos"), cache=cache, epochs=2, observer=observer)
+    found = [note for note in observer.notes if "train photos changed during training; the first: " in note]
+    assert len(found) == notes
+    assert ("train" in run.record.data.changed) == bool(notes)

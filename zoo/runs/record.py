@@ -44,6 +44,7 @@ class DataRecord:
         check: The result of the data check: ``near`` and ``findings``.
         cache: Where the decoded photos of each split were cached, and why there.
         unreadable: A message for each photo that could not be read, by split.
+        changed: The names of the photos that changed during training, by split.
     """
 
     name: str = ""
@@ -54,6 +55,7 @@ class DataRecord:
     check: Mapping[str, Any] = field(default_factory=dict)
     cache: Mapping[str, Any] = field(default_factory=dict)
     unreadable: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    changed: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def leaks(self) -> tuple[str, ...]:
@@ -300,6 +302,7 @@ def _data(read: _Reader) -> DataRecord:
         check=read.get("check", dict, {}),
         cache=read.get("cache", dict, {}),
         unreadable=read.get("unreadable", dict, {}),
+        changed=read.get("changed", dict, {}),
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from zoo.data.sources.fingerprint import find_changed
+from zoo.events import Note
 from zoo.metrics.classification import evaluate_predictions
 from zoo.models.classifier import Classifier
 from zoo.models.fold_bn import fold_classifier
@@ -17,6 +19,7 @@ from zoo.training.frozen.features import FrozenClassifier, HeadOnFeatures, Poole
 from zoo.training.job import eval_batches, find_engine
 from zoo.training.linear_probe import find_features, refit
 from zoo.training.record import summarise
+from zoo.utils.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -99,7 +102,21 @@ def _evaluate(
     return evaluation, find_mistakes(probabilities, samples)
 
 
+def _check_photos(job: Job, run: Run) -> None:
+    """Reports and records the photos that changed during training: those that were decoded again and again may have."""
+    changed = {}
+    for split, placement in job.cache.placements.items():
+        samples = getattr(job.images, split)
+        if placement["kept"] < placement["photos"] and (names := find_changed(samples, run.photos().by_name(split))):
+            changed[split] = names
+            text = f"{len(names)} of {len(samples)} {split} photos changed during training; the first: "
+            job.observer(Note(text=f"{text}{printable(names[0])}.", warning=True))
+    if changed:
+        job.record = job.record.with_data(changed=changed)
+
+
 def _results(job: Job, run: Run, evaluated: Mapping[str, tuple[Evaluation, tuple[Mistake, ...]]]) -> dict[str, Any]:
+    _check_photos(job, run)
     rows = run.metrics()
     if job.pictures:
         split = "test" if "test" in evaluated else "val"
