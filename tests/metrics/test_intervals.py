@@ -6,7 +6,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zoo.metrics.intervals import format_mean, mean_interval, wilson_interval
+from zoo.metrics.intervals import format_mean, mean_interval, paired_loss_bound, paired_loss_p, wilson_interval
 
 
 def test_wilson_interval_of_800_photos():
@@ -56,3 +56,24 @@ def test_mean_interval_matches_scipy(values):
 )
 def test_format_mean_replaces_the_interval_of_too_few_runs_by_a_remark(accuracies, text):
     assert format_mean(accuracies) == text
+
+
+@pytest.mark.parametrize(("lost", "gained"), [(0, 0), (5, 0), (8, 1), (30, 22), (3, 9)])
+def test_paired_test_matches_scipy(lost, gained):
+    expected = scipy.stats.binomtest(lost, lost + gained, 0.5, alternative="greater").pvalue if lost + gained else 1
+    assert paired_loss_p(lost, gained) == pytest.approx(expected)
+
+
+def test_a_bound_without_any_difference_is_near_the_rule_of_three():
+    """With n photos and no event, the upper 95 % bound of its probability is 3 / n (Hanley and Lippman-Hand 1983)."""
+    for count in (71, 800, 3000):
+        assert 0.6 * 3 / count < paired_loss_bound(0, 0, count) < 1.1 * 3 / count
+
+
+@pytest.mark.parametrize("count", [71, 400])
+@pytest.mark.parametrize(("lost", "gained"), [(0.01, 0.01), (0.03, 0.01), (0.1, 0.05)])
+def test_a_bound_covers_the_true_loss_in_at_least_19_of_20_samples(count, lost, gained):
+    random = np.random.default_rng(0)
+    samples = random.multinomial(count, [lost, gained, 1 - lost - gained], size=4000)
+    covered = [paired_loss_bound(int(a), int(b), count) >= lost - gained for a, b, _ in samples]
+    assert np.mean(covered) > 0.94

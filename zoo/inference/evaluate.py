@@ -137,8 +137,22 @@ def evaluate_predictor(
     Raises:
         DataError: No photo is readable.
     """
-    from zoo.inference.predictor import read_ahead
     from zoo.metrics.classification import evaluate_predictions
+
+    rows, labels = predict_samples(predictor, samples, split=split, observer=observer)
+    return evaluate_predictions(rows, labels, predictor.classes)
+
+
+def predict_samples(
+    predictor: PhotoPredictor, samples: Sequence[Sample], *, split: str, observer: Observer
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Returns the probabilities ``(N, classes)`` of all readable samples, and their labels ``(N,)``.
+
+    Arguments and errors are those of `evaluate_predictor`.
+    """
+    import numpy as np
+
+    from zoo.inference.predictor import read_ahead
 
     rows, labels, failures = [], [], []
     for batch in read_ahead(partial(_try_read, predictor), samples):
@@ -151,7 +165,7 @@ def evaluate_predictor(
         raise DataError(f"None of {len(failures)} photos is readable; the first: {failures[0].message}")
     for failure in failures:
         observer(Note(text=f"Left out: {failure.message}", warning=True))
-    return evaluate_predictions(rows, labels, predictor.classes)
+    return np.stack(rows), np.array(labels, dtype=np.int64)
 
 
 def _try_read(predictor: PhotoPredictor, sample: Sample) -> NDArray[np.uint8] | ImageError:

@@ -1,4 +1,4 @@
-"""95 % confidence intervals: of an accuracy over photos, and of a mean over runs."""
+"""Statistics of accuracies: intervals over photos and over runs, and two classifiers on the same photos."""
 
 from __future__ import annotations
 
@@ -30,6 +30,35 @@ def wilson_interval(correct: int, count: int) -> tuple[float, float]:
     half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count)) / shrink
     # At 0 and 1 one bound is exact in theory; rounding would move it.
     return (0.0 if correct == 0 else middle - half), (1.0 if correct == count else middle + half)
+
+
+def paired_loss_p(lost: int, gained: int) -> float:
+    """Returns the p-value of McNemar's exact one-sided test that a second classifier is less accurate than a first.
+
+    https://doi.org/10.1007/BF02295996. It is the probability of at least `lost` heads in ``lost + gained`` tosses.
+
+    Args:
+        lost: Number of photos that only the first classifies correctly.
+        gained: Number of photos that only the second classifies correctly.
+    """
+    count = lost + gained
+    return float(sum(math.comb(count, heads) for heads in range(lost, count + 1)) / 2**count)
+
+
+def paired_loss_bound(lost: int, gained: int, count: int) -> float:
+    """Returns the upper 95 % bound of how much less accurate a second classifier is, as a share of all photos.
+
+    The adjusted Wald interval of Bonett and Price 2012, https://doi.org/10.3102/1076998611411915, which keeps its level
+    for few photos and few differences.
+
+    Args:
+        lost: As in `paired_loss_p`.
+        gained: As in `paired_loss_p`.
+        count: Number of all photos, at least 1.
+    """
+    first, second = (lost + 1) / (count + 2), (gained + 1) / (count + 2)
+    deviation = math.sqrt((first + second - (first - second) ** 2) / (count + 2))
+    return min(1.0, first - second + NormalDist().inv_cdf(CONFIDENCE) * deviation)
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float | None]:

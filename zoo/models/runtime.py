@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _TRIM_THRESHOLD, _DEFAULT_TRIM_THRESHOLD = -1, 128 << 10
 _MMAP_MAX, _DEFAULT_MMAP_MAX = -4, 65536
 _NEVER_TRIM = 2**31 - 1
+_MAX_WAITING = 0.2  # of the time that threads ran, above which a measurement on a CPU says little
 # https://docs.kernel.org/scheduler/sched-stats.html
 _TASKS = Path("/proc/self/task")
 
@@ -70,6 +71,14 @@ def read_thread_times() -> tuple[int, int] | None:
     except (OSError, ValueError, IndexError):  # a thread has just ended, or the kernel keeps no statistics
         return None
     return (ran, waited) if ran else None
+
+
+def waited_long(before: tuple[int, int] | None, after: tuple[int, int] | None) -> bool:
+    """Returns whether other work kept the threads of this process waiting between two calls of `read_thread_times`."""
+    if before is None or after is None:
+        return False
+    ran, waited = after[0] - before[0], after[1] - before[1]
+    return waited > _MAX_WAITING * ran
 
 
 @contextmanager

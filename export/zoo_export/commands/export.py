@@ -70,7 +70,7 @@ _ONNX_ONLY = ("input", "precision", "max_drop", "opset", "device")
     default=MAX_DROP,
     show_default=True,
     metavar="X",
-    help="Percentage points of validation accuracy that fp16 or int8 may lose.",
+    help="Percentage points of accuracy that fp16 or int8 may lose.",
 )
 @click.option(
     "--opset", type=int, default=DEFAULT_OPSET, show_default=True, metavar="N", help="Version of the ONNX operators."
@@ -79,7 +79,8 @@ _ONNX_ONLY = ("input", "precision", "max_drop", "opset", "device")
 @click.option(
     "--data",
     metavar="DATA",
-    help="Photos to compare on: a dataset, a folder or a CSV file.  [default: the run's validation photos]",
+    help="Photos to compare on: a dataset, a folder or a CSV file; fp16 and int8 are scored on them, too.  "
+    "[default: the run's validation photos]",
 )
 @click.option(
     "--photos",
@@ -145,8 +146,8 @@ def _refuse_unused_options(ctx: click.Context, *, to: str, precision: str, no_ve
     for where, applies, names in (
         ("with --to pt2", to == "pt2", _ONNX_ONLY),
         ("without --to triton", to != "triton", ("name",)),
-        ("with --no-verify", no_verify, ("data", "photos")),
-        ("with --no-verify", no_verify and not reduced, ("device",)),
+        ("with --no-verify", no_verify, ("photos",)),
+        ("with --no-verify", no_verify and not reduced, ("data", "device")),
         ("in fp32", not reduced, ("max_drop",)),
     ):
         for name in names if applies else ():

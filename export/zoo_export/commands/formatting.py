@@ -15,7 +15,9 @@ def format_parity(parity: Mapping[str, Any]) -> str:
     photos, providers = parity.get("photos"), parity.get("providers")
     batches = ", ".join(map(str, _list(parity.get("batches"))))
     reports = "; ".join(_format_provider(each) for each in _list(providers) if isinstance(each, dict))
-    return f"{photos} photos, in batches of {batches}: {reports} (tolerance {_number(parity.get('tolerance'))})"
+    tolerance = parity.get("tolerance")
+    limit = "" if tolerance is None else f" (tolerance {_number(tolerance)})"
+    return f"{photos} photos, in batches of {batches}: {reports}{limit}"
 
 
 def format_gain(quantisation: Mapping[str, Any] | None) -> str:
@@ -24,10 +26,15 @@ def format_gain(quantisation: Mapping[str, Any] | None) -> str:
         return ""
     before, after, speedup = (quantisation.get(key) for key in ("fp32_accuracy", "accuracy", "speedup"))
     photos = quantisation.get("photos", "?")
-    return (
-        f"validation accuracy {_percent(after)} on {photos} photos (fp32: {_percent(before)}); "
-        f"{_number(speedup)} times the throughput on {_provider_name(quantisation)}"
-    )
+    text = f"accuracy {_percent(after)} on {photos} photos (fp32: {_percent(before)})"
+    if isinstance(possible := quantisation.get("points_possible"), int | float):  # absent in files of earlier versions
+        same, mean = quantisation.get("same_top1"), quantisation.get("mean_difference")
+        text += (
+            f"; a drop of up to {max(0.0, possible):.1f} points cannot be excluded with {photos} photos; "
+            f"the same class in {same}, probabilities within {_number(mean)} on average"
+        )
+    busy = " (measured while other work ran)" if quantisation.get("busy") is True else ""
+    return f"{text}; {_number(speedup)} times the throughput on {_provider_name(quantisation)}{busy}"
 
 
 def _format_provider(report: Mapping[str, Any]) -> str:

@@ -88,11 +88,15 @@ def export_onnx(
     observer(Work(what="convert the network to ONNX", done=0, total=None))
     network = to_onnx(ExportableClassifier(classifier, run.preprocess.size), size=run.preprocess.size, opset=opset)
     card = build_card(run, classifier, input=input, opset=opset)
-    if verify:
+
+    def compared(network: onnx.ModelProto, card: ModelCard) -> ModelCard:
         from zoo_export.validation.parity import compare, onnx_backends, with_report
 
         backends = onnx_backends(_serialise(network, card), card, _devices(device))
-        card = with_report(card, compare(backends, card, classifier, samples.comparison, observer), data)
+        return with_report(card, compare(backends, card, classifier, samples.comparison, observer), data)
+
+    if verify:
+        card = compared(network, card)
     if reduced:
         from zoo_export.validation.precision_gate import reduce_precision
 
@@ -106,6 +110,8 @@ def export_onnx(
             finish=_serialise,
             observer=observer,
         )
+        if verify:
+            card = compared(network, card)  # a report of its own
     return write_exported(target, _serialise(network, card), card, started=started)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -116,7 +117,8 @@ class Parity:
         photos: Number of photos; each is also compared alone.
         batches: The batch sizes.
         spread: Standard deviation of the logits of the run.
-        tolerance: The largest difference of a logit that passes: a share of the spread.
+        tolerance: The largest difference of a logit that passes: a share of the spread; None in reduced precision,
+            where `zoo_export.validation.precision_gate` decides.
         providers: One report for each provider.
         verified: True.
     """
@@ -124,7 +126,7 @@ class Parity:
     photos: int
     batches: tuple[int, ...]
     spread: float
-    tolerance: float
+    tolerance: float | None
     providers: tuple[ProviderParity, ...]
     verified: bool = field(default=True)
 
@@ -154,7 +156,11 @@ def onnx_backends(model: bytes, card: ModelCard, devices: Sequence[str]) -> list
 
 
 def compare(
-    backends: Sequence[Backend], card: ModelCard, classifier: Classifier, photos: Sequence[Sample], observer: Observer
+    backends: Sequence[Backend],
+    card: ModelCard,
+    classifier: Classifier,
+    photos: Sequence[Sample],
+    observer: Observer,
 ) -> Parity:
     """Compares the logits of an exported file with those of the run's classifier, in float32 on the CPU.
 
@@ -188,7 +194,7 @@ def compare(
     for batch in _batches(for_batches):
         _compare_batch(batch, card, classifier, backends, outcomes)
     spread = max(float(np.std([each.expected for each in outcomes[0]])), _MIN_SPREAD)
-    tolerance = TOLERANCE * spread
+    tolerance = TOLERANCE * spread if card.precision == "fp32" else None
     reports = [_summarise(b.provider, o, tolerance) for b, o in zip(backends, outcomes, strict=True)]
     return Parity(photos=compared, batches=BATCHES, spread=spread, tolerance=tolerance, providers=tuple(reports))
 
@@ -259,8 +265,27 @@ def _largest(differences: NDArray[np.float32]) -> float:
     return worst if np.isfinite(worst) else float("inf")
 
 
-def _summarise(provider: str, outcome: Sequence[Comparison], tolerance: float) -> ProviderParity:
+def _summarise(provider: str, outcome: Sequence[Comparison], tolerance: float | None) -> ProviderParity:
     """Returns the report of a provider; raises `ExportError` if it differs too much."""
+    worst = max(outcome, key=lambda each: each.difference)
+    if tolerance is not None:
+        _check_differences(provider, outcome, tolerance)
+    elif not math.isfinite(worst.difference):
+        raise ExportError(
+            f"The exported file returns NaN or infinity for {worst.name} on {provider}.",
+            hint="Nothing was written. Export it in fp32.",
+        )
+    return ProviderParity(
+        provider=provider,
+        compared=len(outcome),
+        same_top1=sum(each.same_top1 for each in outcome),
+        max_difference=worst.difference,
+        mean_difference=float(np.mean([each.difference for each in outcome])),
+        worst=worst.name,
+    )
+
+
+def _check_differences(provider: str, outcome: Sequence[Comparison], tolerance: float) -> None:
     worst = max(outcome, key=lambda each: each.difference)
     if worst.difference > tolerance:
         raise ExportError(
@@ -278,11 +303,3 @@ def _summarise(provider: str, outcome: Sequence[Comparison], tolerance: float) -
     # A margin larger than the tolerance of both logits leaves no room for another class.
     other = [each for each in outcome if not each.same_top1 and each.margin > 2 * tolerance]
     assert not other, other
-    return ProviderParity(
-        provider=provider,
-        compared=len(outcome),
-        same_top1=sum(each.same_top1 for each in outcome),
-        max_difference=worst.difference,
-        mean_difference=float(np.mean([each.difference for each in outcome])),
-        worst=worst.name,
-    )

@@ -35,12 +35,13 @@ class ExportSamples:
     Attributes:
         comparison: Go through both the run and the file; empty without verification.
         train: Training photos of the run, to calibrate int8; empty in fp32.
-        val: Validation photos of the run, to score the reduced precision; empty in fp32.
+        scored: Photos that the run was not trained on, to score the reduced precision: its validation photos, and those
+            that the user passes; empty in fp32.
     """
 
     comparison: list[Sample]
     train: list[Sample]
-    val: list[Sample]
+    scored: list[Sample]
 
 
 def find_export_samples(
@@ -52,7 +53,7 @@ def find_export_samples(
         run: The run to export.
         verify: Whether to compare the file with the run.
         reduced: Whether to reduce the precision.
-        data: Data to compare on; the validation photos of the run by default.
+        data: Data to compare and score on; the validation photos of the run by default.
         photos: How many photos to compare, evenly spaced.
         registry: The plugins that provide datasets.
         observer: Receives progress and notes.
@@ -67,12 +68,11 @@ def find_export_samples(
             splits = load_run_splits(run, needed, registry=registry, observer=observer)
         except DataError as error:
             raise (_no_scores if reduced else _no_comparison)(run, error) from error
-    comparison: list[Sample] = []
-    if verify:
-        found = splits["val"] if data is None else _find_other(run, data, registry, observer)
-        comparison = take_evenly(found, photos)
+    other = [] if data is None else _find_other(run, data, registry, observer)
+    comparison = take_evenly(splits["val"] if data is None else other, photos) if verify else []
     own = _select_known(run, splits) if reduced else {}
-    return ExportSamples(comparison=comparison, train=own.get("train", []), val=own.get("val", []))
+    scored = [*own["val"], *other] if reduced else []
+    return ExportSamples(comparison=comparison, train=own.get("train", []), scored=scored)
 
 
 def take_evenly(samples: Sequence[Sample], count: int) -> list[Sample]:
@@ -124,7 +124,8 @@ def _select_known(run: Run, splits: Mapping[str, Sequence[Sample]]) -> dict[str,
         known = recorded.keys() - find_changed(samples, recorded)
         known_samples[split] = [sample for sample in samples if sample.name in known]
         if not known_samples[split]:
-            raise _no_scores(run, DataError(f"None of its {split} photos is in the {split} split of its data now."))
+            reason = f"None of its {split} photos is still the same, and in the {split} split of its data."
+            raise _no_scores(run, DataError(reason))
     return known_samples
 
 

@@ -36,6 +36,13 @@ def test_int8_has_a_scale_per_channel_and_unsigned_activations(network, tensors)
     assert values[weight.input[1]].shape == (8,)
 
 
+def test_int8_weights_have_7_bits(network, tensors):
+    """So that the sum of two products fits into 16 bits, as processors without VNNI need it."""
+    weights = [onnx.numpy_helper.to_array(each) for each in to_int8(network, tensors).graph.initializer]
+    largest = max(int(abs(each.astype(int)).max()) for each in weights if each.dtype == "int8" and each.size > 1)
+    assert 32 < largest <= 64
+
+
 def test_int8_leaves_the_heat_map_in_float32(network, tensors):
     quantised = to_int8(network, tensors)
     before, after = ([node.op_type for node in proto.graph.node] for proto in (network, quantised))

@@ -13,7 +13,7 @@ from zoo.events import Work
 from zoo.models.classifier import set_training
 from zoo.models.measurements import machine_key, read_cached, write_cached
 from zoo.models.precision import Precision, candidates, choose_precision
-from zoo.models.runtime import float32_precision, read_thread_times, tuned_runtime
+from zoo.models.runtime import float32_precision, read_thread_times, tuned_runtime, waited_long
 from zoo.training.memory_errors import is_out_of_memory
 
 if TYPE_CHECKING:
@@ -30,9 +30,8 @@ _IMAGES = 8  # per step; the ratios were the same with 32 (docs/performance.md)
 _MIN_ROUNDS, _MAX_ROUNDS = 3, 7  # after one to warm up; fewer only if twice the time is up
 _SECONDS = {"cpu": 2.0, "cuda": 0.5}  # after which no further round starts
 _MIN_SPEEDUP = 1.1  # of a less exact precision, to be worth it
-# The machine is idle enough if threads wait for a processor for less than this share of the time that they run, and if
-# the slowest step of a precision takes less than so many times as long as its fastest.
-_MAX_WAITING, _MAX_SPREAD = 0.2, 1.5
+# The machine is idle enough if the slowest step of a precision takes less than so many times as long as its fastest.
+_MAX_SPREAD = 1.5
 _MAX_SLOWDOWN = 2.0  # of a precision on a busy machine, up to which it may be the faster one on an idle machine
 
 
@@ -67,7 +66,7 @@ def fastest_precision(
         reason = "not measured: the memory is too small for a copy of the network"
         return Precision(name=names[0], device=device, reason=reason), False
     fastest = {name: min(times) for name, times in seconds.items()}
-    busy = device.type == "cpu" and _is_busy(before, read_thread_times())
+    busy = device.type == "cpu" and waited_long(before, read_thread_times())
     if busy and fastest[names[0]] < _MAX_SLOWDOWN * fastest[names[-1]]:
         # Threads wait for the slowest of them, so the ratio differs from that of an idle machine.
         reason = f"probably faster than {names[-1]}; the machine is too busy to measure"
@@ -90,13 +89,6 @@ def select_precision(seconds: Mapping[str, float]) -> tuple[str, str]:
     if ratio >= _MIN_SPEEDUP:
         return fastest, f"{ratio:.1f} x as fast as {exact}, measured"
     return exact, f"{fastest} is only {ratio:.2f} x as fast, measured"
-
-
-def _is_busy(before: tuple[int, int] | None, after: tuple[int, int] | None) -> bool:
-    if before is None or after is None:
-        return False
-    ran, waited = after[0] - before[0], after[1] - before[1]
-    return waited > _MAX_WAITING * ran
 
 
 def time_steps(
