@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 KEY = "zoo"  # in `metadata_props`
 FORMAT = 1
 PIXELS, TENSOR = "image", "tensor"  # the name of the input, by its kind
+# Names in a graph that takes raw pixels: the start of those of the resize, and its result, float32 planes.
+RESIZE, RESIZED = "preprocess/resize", "preprocess/resized"
 OUTPUTS = ("probabilities", "logits", "heatmap")
 
 InputKind = Literal["pixels", "tensor"]

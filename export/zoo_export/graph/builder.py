@@ -8,8 +8,6 @@ import numpy as np
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
 
@@ -30,23 +28,6 @@ class GraphBuilder:
         name = f"{self.prefix}/{operator}_{len(self.nodes)}"
         self.nodes.append(helper.make_node(operator, inputs, [output or name], name=name, **attributes))
         return output or name
-
-    def if_else(
-        self, condition: str, then: Callable[[GraphBuilder], str], otherwise: Callable[[GraphBuilder], str]
-    ) -> str:
-        """Adds two branches, of which the runtime computes one; returns the name of the result.
-
-        Args:
-            condition: The name of a boolean scalar.
-            then: Adds the first branch to the builder it is given, and returns the name of its result.
-            otherwise: Adds the second branch, likewise.
-        """
-        branches = {}
-        for name, write in (("then_branch", then), ("else_branch", otherwise)):
-            inner = GraphBuilder(f"{self.prefix}/{name}")
-            result = helper.make_empty_tensor_value_info(write(inner))
-            branches[name] = helper.make_graph(inner.nodes, name, [], [result], inner.initializers)
-        return self("If", condition, **branches)
 
     def constant(self, values: NDArray[Any]) -> str:
         """Adds a constant, and returns its name."""

@@ -6,6 +6,9 @@ and they give the same result on every device. The operator Resize does not: it 
 from Pillow (https://onnx.ai/onnx/operators/onnx__Resize.html: ``exclude_outside`` is for cubic only), rounds
 differently, varies between devices, and computes all of a long strip before the crop.
 
+There is no control flow: OpenVINO answered wrongly after each compilation of a graph with an If, and OpenCV, tract and
+onnx2tf refuse it. `zoo_export.runtime.second_entry` leaves the resize out for images that need none.
+
 Pillow's weights are integers in units of 2**-22, and its sums have 30 bits, more than float32 can hold. So each weight
 is split into a high and a low part of 11 bits, and each part has its own product. These products are exact: they have
 at most 24 bits, and their factors at most 11, which even TF32 keeps.
@@ -19,7 +22,7 @@ import numpy as np
 from onnx import TensorProto, helper
 
 from zoo_export.graph.builder import GraphBuilder
-from zoo_export.model_card import PIXELS
+from zoo_export.model_card import PIXELS, RESIZE, RESIZED
 
 if TYPE_CHECKING:
     from onnx import GraphProto
@@ -53,53 +56,19 @@ class _Axis(NamedTuple):
 def prepend_preprocessing(graph: GraphProto, spec: Preprocess) -> None:
     """Makes a graph take raw pixels, ``image``, uint8 RGB ``(N, H, W, 3)``, in place of a normalised batch."""
     network_input = graph.input[0].name
-    builder = GraphBuilder("preprocess")
-    _normalise(builder, _resize(builder, spec), spec, output=network_input)
+    resize, normalise = GraphBuilder(RESIZE), GraphBuilder("preprocess/normalise")
+    _resize_and_crop(resize, spec, output=RESIZED)
+    _normalise(normalise, RESIZED, spec, output=network_input)
     existing = list(graph.node)
     del graph.node[:], graph.input[:]
-    graph.node.extend([*builder.nodes, *existing])
-    graph.initializer.extend(builder.initializers)
+    graph.node.extend([*resize.nodes, *normalise.nodes, *existing])
+    graph.initializer.extend([*resize.initializers, *normalise.initializers])
     graph.input.append(helper.make_tensor_value_info(PIXELS, TensorProto.UINT8, ["batch", "height", "width", 3]))
 
 
-def _resize(op: GraphBuilder, spec: Preprocess) -> str:
-    """Adds resize and crop; returns an image with integer values from 0 to 255, float32 ``(N, 3, *spec.size)``.
-
-    Photos that already have the right size are only cropped, at a tenth of the cost. Whatever only the resize needs is
-    in its branch: even the smallest operator costs microseconds.
-    """
-    lengths = op("Shape", PIXELS, start=1, end=3)
-    return op.if_else(
-        _needs_no_resize(op, lengths, spec),
-        lambda inner: _crop(inner, lengths, spec),
-        lambda inner: _resize_and_crop(inner, lengths, spec),
-    )
-
-
-def _needs_no_resize(op: GraphBuilder, lengths: str, spec: Preprocess) -> str:
-    """Adds a boolean scalar: the resize changes nothing, and the crop lies inside the photo."""
-    if spec.resize_mode == "squash":
-        difference = op("Abs", op("Sub", lengths, op.int_vector(*spec.size)))
-        return op("Equal", op("ReduceMax", difference, op.int_vector(0), keepdims=0), op.int_scalar(0))
-    same = op("Equal", _reference_side(op, lengths, spec, keepdims=0), op.int_scalar(spec.resize))
-    if not _may_pad(spec):
-        return same
-    margin = op("ReduceMin", op("Sub", lengths, op.int_vector(*spec.size)), op.int_vector(0), keepdims=0)
-    return op("And", same, op("GreaterOrEqual", margin, op.int_scalar(0)))
-
-
-def _reference_side(op: GraphBuilder, lengths: str, spec: Preprocess, *, keepdims: int) -> str:
+def _reference_side(op: GraphBuilder, lengths: str, spec: Preprocess) -> str:
     """Adds the length of the side that the resize makes `spec.resize` long."""
-    reduction = "ReduceMin" if spec.resize_mode == "shorter" else "ReduceMax"
-    return op(reduction, lengths, op.int_vector(0), keepdims=keepdims)
-
-
-def _crop(op: GraphBuilder, lengths: str, spec: Preprocess) -> str:
-    if spec.resize_mode == "squash":
-        return _to_planes(op, PIXELS)
-    size = op.int_vector(*spec.size)
-    start = _half(op, op("Sub", lengths, size))
-    return _to_planes(op, op("Slice", PIXELS, start, op("Add", start, size), op.int_vector(1, 2)))
+    return op("ReduceMin" if spec.resize_mode == "shorter" else "ReduceMax", lengths, op.int_vector(0), keepdims=1)
 
 
 def _to_planes(op: GraphBuilder, pixels: str) -> str:
@@ -107,25 +76,36 @@ def _to_planes(op: GraphBuilder, pixels: str) -> str:
     return op("Cast", op("Transpose", pixels, perm=[0, 3, 1, 2]), to=TensorProto.FLOAT)
 
 
-def _resize_and_crop(op: GraphBuilder, lengths: str, spec: Preprocess) -> str:
-    rows, columns = _axes(op, lengths, spec)
+def _resize_and_crop(op: GraphBuilder, spec: Preprocess, *, output: str) -> None:
+    """Adds resize and crop of the photos: integer values from 0 to 255, float32 ``(N, 3, *spec.size)``.
+
+    Pillow rounds after each of its two passes, so their order matters. Both orders are computed, the wrong one from a
+    single pixel of each photo.
+    """
+    rows, columns = _axes(op, op("Shape", PIXELS, start=1, end=3), spec)
     first, end = (op("Concat", a, b, axis=0) for a, b in ((rows.first, columns.first), (rows.end, columns.end)))
-    source = op("Slice", PIXELS, first, end, op.int_vector(1, 2))
-    pixels = _to_planes(op, source)
     column_weights, row_weights = _weights(op, columns, spec, along=0), _weights(op, rows, spec, along=1)
+    tall, single = _is_tall(op, rows, columns), op("Add", first, op.int_vector(1))
 
-    def horizontally(inner: GraphBuilder, value: str) -> str:
-        return _round_pass(inner, *(inner("MatMul", value, part) for part in column_weights))
+    def resize(end: str, *, vertically_first: bool) -> str:
+        pixels = _to_planes(op, op("Slice", PIXELS, first, end, op.int_vector(1, 2)))
+        lengths = op("Sub", end, first)
+        height, width = (op("Slice", lengths, op.int_vector(i), op.int_vector(i + 1)) for i in range(2))
+        zero, one = op.int_vector(0), op.int_vector(1)
+        for vertical in (vertically_first, not vertically_first):
+            if vertical:
+                parts = (op("MatMul", op("Slice", part, zero, height, one), pixels) for part in row_weights)
+            else:
+                parts = (op("MatMul", pixels, op("Slice", part, zero, width, zero)) for part in column_weights)
+            pixels = _round_pass(op, *parts)
+        return pixels
 
-    def vertically(inner: GraphBuilder, value: str) -> str:
-        return _round_pass(inner, *(inner("MatMul", part, value) for part in row_weights))
-
-    resized = op.if_else(
-        _is_tall(op, rows, columns),
-        lambda inner: horizontally(inner, vertically(inner, pixels)),
-        lambda inner: vertically(inner, horizontally(inner, pixels)),
-    )
-    return _pad(op, resized, rows, columns, spec) if _may_pad(spec) else resized
+    tall_result = resize(op("Where", tall, end, single), vertically_first=True)
+    usual_result = resize(op("Where", tall, single, end), vertically_first=False)
+    if spec.resize_mode == "longer":
+        _pad(op, op("Where", tall, tall_result, usual_result), rows, columns, spec, output=output)
+    else:  # elsewhere the padding already is black
+        op("Where", tall, tall_result, usual_result, output=output)
 
 
 def _is_tall(op: GraphBuilder, rows: _Axis, columns: _Axis) -> str:
@@ -143,7 +123,7 @@ def _axes(op: GraphBuilder, lengths: str, spec: Preprocess) -> tuple[_Axis, _Axi
     if spec.resize_mode == "squash":
         resized = size
     else:
-        reference = _reference_side(op, lengths, spec, keepdims=1)
+        reference = _reference_side(op, lengths, spec)
         resized = op("Max", op.int_vector(1), op("Div", op("Mul", op.int_vector(spec.resize), lengths), reference))
     start = _crop_start(op, op("Sub", resized, size))
     bounds = (lengths, resized, start, *_source_bounds(op, lengths, resized, start, size))
@@ -261,12 +241,10 @@ def _inside(op: GraphBuilder, axis: _Axis) -> str:
     return op("And", op("GreaterOrEqual", places, op.int_vector(0)), op("Less", places, axis.resized))
 
 
-def _pad(op: GraphBuilder, resized: str, rows: _Axis, columns: _Axis, spec: Preprocess) -> str:
-    """Adds padding of the mean colour in mode ``"longer"``; in the other modes the padding already is black."""
-    if spec.resize_mode != "longer":
-        return resized
+def _pad(op: GraphBuilder, resized: str, rows: _Axis, columns: _Axis, spec: Preprocess, *, output: str) -> None:
+    """Adds padding of the mean colour."""
     inside = op("And", *(op("Unsqueeze", _inside(op, axis), op.int_vector(i)) for axis, i in ((rows, 1), (columns, 0))))
-    return op("Where", inside, resized, op.constant(_channels(*(round(255 * mean) for mean in spec.mean))))
+    op("Where", inside, resized, op.constant(_channels(*(round(255 * mean) for mean in spec.mean))), output=output)
 
 
 def _normalise(op: GraphBuilder, resized: str, spec: Preprocess, *, output: str) -> None:

@@ -6,16 +6,11 @@ directory; how far it follows such a path depends on its version. ``zoo export``
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    Fields = dict[int, str]
+from zoo_export.runtime.protobuf import read_fields
 
 # The messages that may contain tensors, each with the field numbers that lead to the next message:
 # https://github.com/onnx/onnx/blob/main/onnx/onnx.proto3
-_MESSAGES: dict[str, Fields] = {
+_MESSAGES: dict[str, dict[int, str]] = {
     "model": {7: "graph", 20: "training", 25: "function"},
     "graph": {1: "node", 5: "tensor", 15: "sparse"},
     "node": {5: "attribute"},
@@ -25,7 +20,6 @@ _MESSAGES: dict[str, Fields] = {
     "function": {7: "node", 11: "attribute"},
 }
 _EXTERNAL_DATA, _DATA_LOCATION = 13, 14  # fields of a tensor
-_VARINT, _FIXED_64, _BYTES, _FIXED_32 = 0, 1, 2, 5
 
 
 def has_external_data(content: bytes) -> bool:
@@ -40,7 +34,7 @@ def has_external_data(content: bytes) -> bool:
     pending = [("model", memoryview(content))]
     while pending:
         kind, message = pending.pop()
-        for field, value in _fields(message):
+        for field, value in read_fields(message):
             if kind == "tensor":
                 if field == _EXTERNAL_DATA or (field == _DATA_LOCATION and value != 0):
                     return True
@@ -49,38 +43,3 @@ def has_external_data(content: bytes) -> bool:
                     raise ValueError("a number in place of a message")
                 pending.append((inner, value))
     return False
-
-
-def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Yields the number and the value of each field (https://protobuf.dev/programming-guides/encoding)."""
-    position, end = 0, len(message)
-    while position < end:
-        key, position = _varint(message, position)
-        if key >> 32:  # C++ readers drop the upper bits, and would see a different field
-            raise ValueError("a field number that is too large")
-        kind = key & 7
-        if kind == _VARINT:
-            value, position = _varint(message, position)
-            yield key >> 3, value
-            continue
-        length = {_FIXED_64: 8, _FIXED_32: 4}.get(kind)
-        if kind == _BYTES:
-            length, position = _varint(message, position)
-        if length is None or position + length > end:
-            raise ValueError("a field that is truncated or of an unknown type")
-        yield key >> 3, message[position : position + length]
-        position += length
-
-
-def _varint(message: memoryview, position: int) -> tuple[int, int]:
-    """Returns an integer of variable length, and the position after it."""
-    value = 0
-    for shift in range(0, 70, 7):
-        if position >= len(message):
-            break
-        byte = message[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, position
-    raise ValueError("an integer that does not end")

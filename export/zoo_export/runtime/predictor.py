@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,8 @@ from zoo_export.exported_files import read_exported
 from zoo_export.model_card import KEY, OUTPUTS, ModelCard
 from zoo_export.runtime.batch_padding import MakeBatch, make_padder
 from zoo_export.runtime.providers import CUDA
-from zoo_export.runtime.session import Session, open_session, run_session
+from zoo_export.runtime.second_entry import without_resize
+from zoo_export.runtime.session import open_session, run_session
 from zoo_export.security.digest import check_digest, read_digests
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from zoo.plugins.specs import FormatRequest
+    from zoo_export.runtime.session import Session
 
 _PROBABILITIES, _, _HEATMAP = OUTPUTS
 _Value = tuple[str, list[Any]]  # type and shape of an input or output
@@ -32,13 +35,19 @@ _TYPES = {"pixels": "tensor(uint8)", "tensor": "tensor(float)"}
 class OnnxPredictor(PhotoPredictor):
     """An exported classifier, opened by `load`. Several threads may use it at the same time.
 
+    Args:
+        name: Its name in messages.
+        card: The card of the file.
+        session: The session.
+        resizes: Whether the graph of the session resizes photos.
+
     Attributes:
         card: The card of the file.
-        session: The session that runs the graph.
+        session: The session that runs the graph, without the resize: photos are preprocessed before they share a batch.
         notes: What the user should know: why CUDA is not used, that the file was never compared with its run.
     """
 
-    def __init__(self, name: str, card: ModelCard, session: Session) -> None:
+    def __init__(self, name: str, card: ModelCard, session: Session, *, resizes: bool = False) -> None:
         self.name = name
         self.card = card
         self.session = session
@@ -47,10 +56,10 @@ class OnnxPredictor(PhotoPredictor):
         self.runtime = f"ONNX Runtime, {session.provider.removesuffix('ExecutionProvider')}, {card.precision}"
         unverified = "" if card.verified else f"{name} was never compared with the run that it was exported from."
         self.notes = tuple(filter(None, (session.note, unverified)))
-        pixels = card.input == "pixels"
-        self._make_batch: MakeBatch = (
-            make_padder(card.preprocess, name=name) if pixels else make_normaliser(card.preprocess)
-        )
+        if card.input == "tensor":
+            self._make_batch: MakeBatch = make_normaliser(card.preprocess)
+        else:
+            self._make_batch = make_padder(card.preprocess, name=name) if resizes else np.stack
 
     @property
     def provider(self) -> str:
@@ -130,7 +139,14 @@ def load(
         content, digests = read_exported(source, ask=ask)
     else:
         content, digests = source, read_digests(source)
-    predictor = _create_predictor(name, open_session(content, name=name, device=device, threads=threads))
+    entry = _second_entry(content)
+    resizes = entry is None
+
+    def open_on(device: str, *, note: str = "") -> OnnxPredictor:
+        session = open_session(entry or content, name=name, device=device, threads=threads)
+        return _create_predictor(name, replace(session, note=note or session.note), resizes=resizes)
+
+    predictor = open_on(device)
     check_digest(digests, name=name, expected=predictor.card.has_digest)
     if predictor.provider != CUDA:
         return predictor
@@ -139,9 +155,15 @@ def load(
     except ExportError as error:
         if device != "auto":
             raise
-        session = open_session(content, name=name, device="cpu", threads=threads)
-        return _create_predictor(name, Session(runtime=session.runtime, provider=session.provider, note=error.message))
+        return open_on("cpu", note=error.message)
     return predictor
+
+
+def _second_entry(content: bytes) -> bytes | None:
+    try:
+        return without_resize(content)
+    except ValueError:  # no ONNX file, as opening it will show
+        return None
 
 
 def load_request(request: FormatRequest) -> OnnxPredictor:
@@ -149,7 +171,7 @@ def load_request(request: FormatRequest) -> OnnxPredictor:
     return load(request.path, device=request.device, ask=request.ask)
 
 
-def _create_predictor(name: str, session: Session) -> OnnxPredictor:
+def _create_predictor(name: str, session: Session, *, resizes: bool) -> OnnxPredictor:
     try:
         text = session.runtime.get_modelmeta().custom_metadata_map.get(KEY)
         inputs, outputs = (
@@ -163,7 +185,7 @@ def _create_predictor(name: str, session: Session) -> OnnxPredictor:
     card = ModelCard.from_json(text, where=name)
     if reason := _find_contradiction(card, inputs, outputs):
         raise ExportError(f"{name}: {reason}.", hint="Another tool may have changed the file: export the run again.")
-    return OnnxPredictor(name, card, session)
+    return OnnxPredictor(name, card, session, resizes=resizes)
 
 
 def _find_contradiction(card: ModelCard, inputs: Mapping[str, _Value], outputs: Mapping[str, _Value]) -> str:
