@@ -8,6 +8,7 @@ import onnxruntime
 import pytest
 import torch
 from fakes import CLASSES, FakePlugin, make_images, make_photo, make_registry, make_samples
+from onnx.reference import ReferenceEvaluator
 
 import zoo_export.graph.classifier
 from zoo.data.images.decode import decode
@@ -170,3 +171,19 @@ def test_unknown_device_fails_early(small_run, small_registry, tmp_path, monkeyp
     monkeypatch.delattr(zoo_export.graph.classifier, "to_onnx")
     with pytest.raises(ConfigError, match="There is no device 'tpu'"):
         export_onnx(small_run, tmp_path / "m.onnx", device="tpu", registry=small_registry)
+
+
+@pytest.mark.parametrize("size", [(16, 16), (37, 53), (201, 2)], ids=str)
+def test_the_reference_implementation_of_onnx_gives_the_same(exported, size):
+    """It computes every operator by the letter of the standard: whatever else conforms gives the same, too."""
+    photo = np.random.default_rng(0).integers(0, 256, (*size, 3)).astype(np.uint8)
+    feed, names = {"image": photo[None]}, ["probabilities", "logits", "heatmap"]
+    expected = open_plainly(exported.path).run(names, feed)
+    actual = ReferenceEvaluator(onnx.load(exported.path)).run(names, feed)
+    for one, other in zip(expected, actual, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_the_graph_has_no_control_flow(exported):
+    """Runtimes refuse it, or answer wrongly."""
+    assert {node.op_type for node in onnx.load(exported.path).graph.node}.isdisjoint({"If", "Loop", "Scan"})
