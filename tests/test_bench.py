@@ -110,6 +110,13 @@ def test_export_families(tmp_path):
 
 
 @pytest.mark.slow
+def test_runtimes(tmp_path):
+    rows = {row["runtime"]: row for row in run_benchmark("runtimes", folder=tmp_path)}
+    assert rows["onnx, reference"]["same class"] == rows["onnx, reference"]["photos"] > 0
+    assert all(row["all"] < 0.01 for row in rows.values())
+
+
+@pytest.mark.slow
 def test_inference(tmp_path):
     rows = {row["what"]: row for row in run_benchmark("inference", folder=tmp_path)}
     raw, ours = rows["ONNX Runtime, plain graph, fp32"], rows["predictor, raw pixels, fp32"]
