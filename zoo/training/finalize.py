@@ -55,9 +55,9 @@ def _evaluate_splits(job: Job, *, unchanged: bool) -> Iterator[tuple[str, tuple[
         unchanged: Whether the backbone still has the weights of the start, so that cached features are valid.
     """
     if unchanged:
-        features, samples = find_features(job).val, job.photos["val"][1]
-        head = HeadOnFeatures(job.classifier.head)
-        yield "val", _evaluate(job, head, features, samples, processes=SINGLE_PROCESS)  # each has all features
+        head, features = HeadOnFeatures(job.classifier.head), find_features(job).val
+        photos = eval_batches(job, "val").store.samples
+        yield "val", _evaluate(job, head, features, photos, processes=SINGLE_PROCESS)  # each has all features
         if job.config.refit and job.record.probe:
             refit(job)
             if job.processes.is_main:
@@ -71,7 +71,7 @@ def _evaluate_splits(job: Job, *, unchanged: bool) -> Iterator[tuple[str, tuple[
         network = (
             FrozenClassifier(find_features(job).run, job.classifier.head) if unchanged else _in_fastest_engine(job)
         )
-        loader = eval_batches(job, "test", job.images.test)
+        loader = eval_batches(job, "test")
         yield "test", _evaluate(job, network, loader, loader.store.samples)
 
 

@@ -25,7 +25,7 @@ from zoo.training.optimizer import make_optimizer, optimizer_kernels, parameter_
 from zoo.utils.interrupts import Interrupts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from torch import Tensor, nn
@@ -83,7 +83,6 @@ class Job:
         cache: The cache of decoded photos.
         micro_batches: How many images the network processes at a time.
         stopped: When and why training ended before the last epoch; empty if it did not.
-        photos: The photos of each split in batches, as evaluation sees them, to compute features once.
         features: Features of the backbone as it was before training.
         evaluated: Splits whose batches can be evaluated again, each with its readable samples.
     """
@@ -103,7 +102,6 @@ class Job:
     interrupts: Interrupts = field(init=False)
     cache: PhotoCache = field(init=False)
     micro_batches: MicroBatches = field(init=False)
-    photos: Mapping[str, tuple[Iterable[Batch], Sequence[Sample]]] = field(default_factory=dict)
     features: FrozenFeatures | None = None
     stopped: str = ""
     evaluated: dict[str, tuple[Iterable[Batch], Sequence[Sample]]] = field(default_factory=dict)
@@ -137,20 +135,23 @@ def set_values(job: Job, **values: Any) -> None:
 
 
 def load_photos(job: Job, split: str, samples: Sequence[Sample], transform: Transform) -> PhotoStore:
-    """Returns the photos of a split, decoded into the cache. Reports, records and leaves out unreadable ones.
+    """Returns the photos of a split, decoded into the cache; leaves out unreadable ones.
+
+    What it finds when a split is loaded for the first time is reported and recorded.
 
     Raises:
         DataError: No photo is readable, or the processes cannot read the same ones.
     """
+    loaded_before = split in job.cache.placements
     store = job.cache.load(
         split,
         samples,
         transform,
         progress=lambda done, total: job.observer(Work(what=f"decode {split}", done=done, total=total)),
     )
-    placement = job.cache.placements[split]
-    if job.record.data.cache.get(split) is placement:  # loaded and reported before
+    if loaded_before:
         return store
+    placement = job.cache.placements[split]
     job.record = job.record.with_data(cache={**job.record.data.cache, split: placement})
     messages = [failure.message for failure in store.failures]
     for message in messages:
@@ -170,10 +171,10 @@ def load_photos(job: Job, split: str, samples: Sequence[Sample], transform: Tran
     return store
 
 
-def eval_batches(job: Job, split: str, samples: Sequence[Sample]) -> EvalLoader:
+def eval_batches(job: Job, split: str) -> EvalLoader:
     """Returns the photos of a split, preprocessed for evaluation, in batches."""
     return EvalLoader(
-        load_photos(job, split, samples, EvalTransform(job.preprocess)),
+        load_photos(job, split, getattr(job.images, split), EvalTransform(job.preprocess)),
         preprocess=job.preprocess,
         batch_size=_EVAL_BATCH,
         device=job.precision.device,

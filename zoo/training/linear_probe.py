@@ -100,8 +100,6 @@ def fit_start(job: Job, state: TrainState) -> None:
 def train_on_features(job: Job) -> Iterator[EpochResult]:
     """Trains the head of a job whose whole backbone is frozen; yields results as `zoo.training.train.train`."""
     config = job.config
-    loaders = {"train": eval_batches(job, "train", job.images.train), "val": eval_batches(job, "val", job.images.val)}
-    job.photos = {split: (loader, loader.store.samples) for split, loader in loaders.items()}
     if config.optimizer in SOLVERS:
         result = _fit(job, TrainState(), epoch=1, solver=config.optimizer, strength=config.weight_decay)
         yield save_epoch(job, result, job.classifier)
@@ -310,14 +308,14 @@ class _Extractor:
         backbone.tapped_stages = tapped_by(heads)  # before the backbone is traced
         folded = fold_batch_norm(backbone, image_size=size, precision=job.precision)
         network = PooledBackbone(folded, heads, image_size=size).eval()
-        images = sum(len(samples) for _, samples in job.photos.values()) + len(job.images.test)
+        images = len(job.images.train) + len(job.images.val) + len(job.images.test)
         self.run = find_engine(job, network, what="features", images=images).run
         self._job = job
 
     def __call__(self, split: str, *, flipped: bool = False) -> tuple[tuple[Any, ...], Tensor]:
         """Returns what each head caches of the photos, mirrored if `flipped`, and their labels, int64 ``(N,)``."""
-        job, (batches, samples) = self._job, self._job.photos[split]
-        total, estimate = len(samples), FeatureEstimate(job)
+        job, batches = self._job, eval_batches(self._job, split)
+        total, estimate = len(batches.store), FeatureEstimate(job)
 
         def report(done: int) -> None:
             done = min(total, done * job.processes.count)

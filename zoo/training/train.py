@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.data.loading.augment_params import Augmentation
 from zoo.data.loading.loader import EvalLoader, TrainLoader
-from zoo.data.loading.transform import shrink_for_crops
+from zoo.data.loading.transform import EvalTransform, shrink_for_crops
 from zoo.errors import ConfigError
 from zoo.events import Note
 from zoo.models.classifier import set_training
@@ -55,11 +55,10 @@ def _train_on_photos(job: Job, *, resumed: bool) -> Iterator[EpochResult]:
     loader, val_loader = _make_loaders(job)
     _sync_batch_norm(job, min_images=loader.min_images)
     state = TrainState(scaler=job.precision.loss_scaler())
-    train_photos = loader.unaugmented(), loader.store.samples
-    job.photos = {"train": train_photos, "val": (val_loader, val_loader.store.samples)}
     if config.probe and not resumed:
         yield save_epoch(job, fit_probe(job, state), job.classifier)
         fit_start(job, state)
+        job.cache.release("train", EvalTransform(job.preprocess))
         loader.augmentation = Augmentation.from_config(job.config)
     config = job.config
     learner = Learner(network=job.classifier, optimizer=build_optimizer(job), state=state)
@@ -131,7 +130,7 @@ def _make_loaders(job: Job) -> tuple[TrainLoader, EvalLoader]:
         rank=job.processes.rank,
         world_size=job.processes.count,
     )
-    return loader, eval_batches(job, "val", job.images.val)
+    return loader, eval_batches(job, "val")
 
 
 def _save(job: Job, learner: Learner) -> None:

@@ -111,10 +111,9 @@ def test_labels_are_those_of_the_photos():
         assert batch.images.mean(dim=(2, 3)).argmax(dim=1).tolist() == batch.labels.tolist()
 
 
-def test_unaugmented_photos_come_in_order():
-    loader = Numbered()
-    batches = list(loader.unaugmented())
-    mirrored = list(loader.unaugmented(flipped=True))
+def test_the_photos_of_a_view_come_in_order():
+    batches = list(Numbered(augmentation=Augmentation()).view(0))
+    mirrored = list(Numbered(augmentation=Augmentation(hflip=1.0)).view(0))
     assert torch.cat([batch.labels for batch in batches]).tolist() == list(range(11))
     for plain, flipped in zip(batches, mirrored, strict=True):
         torch.testing.assert_close(flipped.images, plain.images.flip(3), atol=1e-4, rtol=0)
@@ -125,7 +124,7 @@ def test_unaugmented_photos_match_evaluation_within_half_a_pixel():
     photos = [Sample(encode_png(ramp.astype(np.uint8)), 0, "ramp.png")]
     stores = [fill(photos, each) for each in (UNCHANGED, EvalTransform(PREPROCESS))]
     options = {"preprocess": PREPROCESS, "batch_size": 1, "device": CPU}
-    unaugmented = next(TrainLoader(stores[0], augmentation=AUGMENTATION, seed=0, **options).unaugmented()).images
+    unaugmented = next(TrainLoader(stores[0], augmentation=Augmentation(), seed=0, **options).view(0)).images
     (exact,) = (batch.images for batch in EvalLoader(stores[1], **options))
     assert (unaugmented - exact).abs().max() < (0.5 * (5 + 3) * 24 / 18 + 1) / 255 / 0.25
 
@@ -187,7 +186,6 @@ def test_fewer_images_than_processes_are_refused(count, batch_size):
 def test_the_shards_of_all_processes_are_in_order():
     for make in (
         lambda **world: eval_loader(11, **world),
-        lambda **world: Numbered(11, **world).unaugmented(),
         lambda **world: Numbered(11, **world).view(4),
     ):
         whole = torch.cat([batch.images for batch in make()])
@@ -210,6 +208,6 @@ def test_shards_differ_by_one_at_most_and_cover_everything():
 def test_padding_does_not_change_a_photo():
     loader = Numbered(6, batch_size=6, augmentation=Augmentation())
     alone = Numbered(6, batch_size=1, augmentation=Augmentation())
-    together = next(loader.unaugmented()).images
-    one_by_one = torch.cat([batch.images for batch in alone.unaugmented()])
+    together = next(loader.view(0)).images
+    one_by_one = torch.cat([batch.images for batch in alone.view(0)])
     np.testing.assert_allclose(together, one_by_one, atol=1e-4)

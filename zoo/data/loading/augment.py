@@ -51,7 +51,7 @@ def augmented_views(
 
 
 def crop_photos(photos: Iterable[NDArray[np.uint8]], params: AugmentParams, spec: Preprocess) -> NDArray[np.uint8]:
-    """Crops each photo, resizes the crop to `spec.size` (antialiased, bilinear) and flips it. Thread-safe.
+    """Crops each photo, resizes the crop to `spec.size` with the interpolation of `spec`, and flips it. Thread-safe.
 
     The mean colour fills the part of the window outside the photo.
 
@@ -67,14 +67,12 @@ def crop_photos(photos: Iterable[NDArray[np.uint8]], params: AugmentParams, spec
     lists = (each.tolist() for each in (params.box, params.resized, params.corner, params.hflip, params.vflip))
     for image, photo, box, resized, corner, hflip, vflip in zip(images, photos, *lists, strict=True):
         target = image[:: -1 if vflip else 1, :: -1 if hflip else 1]
-        _copy_window(_crop(photo, box, resized), corner, target, fill_colour(spec))
+        top, left, height, width = box
+        crop = photo[top : top + height, left : left + width]
+        if [height, width] != resized:
+            crop = resize(crop, resized, mode=spec.interpolation)
+        _copy_window(crop, corner, target, fill_colour(spec))
     return images
-
-
-def _crop(photo: NDArray[np.uint8], box: list[int], size: list[int]) -> NDArray[np.uint8]:
-    top, left, height, width = box
-    crop = photo[top : top + height, left : left + width]
-    return crop if [height, width] == size else resize(crop, size)
 
 
 def _copy_window(
@@ -114,8 +112,9 @@ def crop_batch(pixels: Tensor, starts: Tensor, widths: Tensor, params: AugmentPa
     y = top + torch.arange(most_rows, device=pixels.device).minimum(height - 1)
     x = left + torch.arange(most_columns, device=pixels.device).minimum(width - 1)
     boxes = pixels[(start + y * photo_width)[:, :, None] + x[:, None, :]].permute(0, 3, 1, 2)
-    row_weights, row_inside = _resize_matrix(height, rows, row, most_rows, spec.size[0], vflip)
-    column_weights, column_inside = _resize_matrix(width, columns, column, most_columns, spec.size[1], hflip)
+    kernel = _cubic if spec.interpolation == "bicubic" else _triangle
+    row_weights, row_inside = _resize_matrix(height, rows, row, most_rows, spec.size[0], vflip, kernel)
+    column_weights, column_inside = _resize_matrix(width, columns, column, most_columns, spec.size[1], hflip, kernel)
     images = row_weights[:, None] @ boxes.float() @ column_weights.transpose(1, 2)[:, None]
     inside = row_inside[:, None, :, None] & column_inside[:, None, None, :]
     fill = to_device(torch.tensor(fill_colour(spec), dtype=torch.uint8), pixels.device).view(1, 3, 1, 1)
@@ -123,12 +122,17 @@ def crop_batch(pixels: Tensor, starts: Tensor, widths: Tensor, params: AugmentPa
 
 
 def _resize_matrix(
-    length: Tensor, resized: Tensor, corner: Tensor, source: int, target: int, flip: Tensor
+    length: Tensor,
+    resized: Tensor,
+    corner: Tensor,
+    source: int,
+    target: int,
+    flip: Tensor,
+    kernel: Callable[[Tensor], Tensor],
 ) -> tuple[Tensor, Tensor]:
     """Returns weights ``(N, target, source)``, row i for target pixel i, and bool ``(N, target)``: inside the photo.
 
-    The weights are the triangle filter of Pillow and of torch's antialiased bilinear resize, restricted to the box.
-    All tensors are ``(N, 1)``.
+    The weights are those of Pillow and of torch's antialiased resize, restricted to the box. Tensors are ``(N, 1)``.
     """
     index = torch.arange(target, device=length.device)
     index = torch.where(flip.bool(), target - 1 - index, index) + corner
@@ -136,8 +140,19 @@ def _resize_matrix(
     scale = (length / resized)[:, :, None]
     pixel = torch.arange(source, device=length.device) + 0.5
     distance = pixel - (index[:, :, None] + 0.5) * scale
-    weights = (1 - distance.abs_() / scale.clamp(min=1)).clamp_(min=0) * (pixel < length)[:, None]
+    weights = kernel(distance.abs_() / scale.clamp(min=1)) * (pixel < length)[:, None]
     return weights / weights.sum(dim=2, keepdim=True).clamp_(min=1e-6), inside
+
+
+def _triangle(distance: Tensor) -> Tensor:
+    return (1 - distance).clamp_(min=0)
+
+
+def _cubic(distance: Tensor) -> Tensor:
+    """The cubic convolution kernel of Keys 1981 with a = -1/2, as in Pillow."""
+    near = (1.5 * distance - 2.5) * distance**2 + 1
+    far = ((2.5 - 0.5 * distance) * distance - 4) * distance + 2
+    return torch.where(distance < 1, near, torch.where(distance < 2, far, 0))
 
 
 def augment(images: Tensor, params: AugmentParams, spec: Preprocess, augmentation: Augmentation) -> Tensor:

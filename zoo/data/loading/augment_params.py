@@ -116,13 +116,12 @@ def draw_params(
     )
 
 
-def centre_params(sizes: Tensor, spec: Preprocess, *, flipped: bool = False) -> AugmentParams:
-    """Returns the parameters that show each photo as evaluation does, mirrored if `flipped`.
+def centre_params(sizes: Tensor, spec: Preprocess) -> AugmentParams:
+    """Returns the parameters that show each photo as evaluation does.
 
     Args:
         sizes: As in `draw_params`.
         spec: The network's preprocessing.
-        flipped: Whether to mirror the photos.
     """
     count = len(sizes)
     windows = [centre_window(size, spec) for size in sizes.tolist()]
@@ -131,7 +130,7 @@ def centre_params(sizes: Tensor, spec: Preprocess, *, flipped: bool = False) -> 
         box=box,
         resized=resized,
         corner=corner,
-        hflip=torch.full((count,), flipped),
+        hflip=torch.zeros(count, dtype=torch.bool),
         vflip=torch.zeros(count, dtype=torch.bool),
         rotation=torch.zeros(count),
         shear=torch.zeros(count),

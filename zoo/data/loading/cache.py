@@ -115,14 +115,10 @@ class PhotoCache:
             path = pixel_file_path(samples, transform) if self._mode in ("auto", "device", "disk") else None
             reason = self._fill(store, path, progress)
             reason = self._move(store) or reason
+            if all(loaded != split for loaded, _ in self._stores):  # else prepared in another way as well
+                placement = {"tier": store.tier, "photos": len(store), "kept": store.cached, "bytes": store.nbytes}
+                self.placements[split] = {**placement, "reason": reason}
             self._stores[key] = store
-            self.placements[split] = {
-                "tier": store.tier,
-                "photos": len(store),
-                "kept": store.cached,
-                "bytes": store.nbytes,
-                "reason": reason,
-            }
         return self._stores[key]
 
     def available_bytes(self) -> int:
@@ -133,10 +129,16 @@ class PhotoCache:
         """Reserves bytes where the network is, for other values of a split, until the split is released."""
         self._reserved[split] = self._reserved.get(split, 0) + size
 
-    def release(self, split: str) -> None:
-        """Releases the photos and the reservations of a split; their share of the budget is free again."""
-        self._reserved.pop(split, None)
-        for key in [key for key in self._stores if key[0] == split]:
+    def release(self, split: str, transform: Transform | None = None) -> None:
+        """Releases the photos of a split; their share of the budget is free again.
+
+        Args:
+            split: Name of the split.
+            transform: Release only the photos that were transformed by it; None for all, and the reservations.
+        """
+        if transform is None:
+            self._reserved.pop(split, None)
+        for key in [key for key in self._stores if key[0] == split and (transform is None or key[1] == transform.key)]:
             self._stores.pop(key).release()
 
     def _fill(self, store: PhotoStore, path: Path | None, progress: Callable[[int, int], None]) -> str:

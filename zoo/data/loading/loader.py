@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from zoo.data.loading.augment import augment, crop_batch, crop_photos, normalise
-from zoo.data.loading.augment_params import Augmentation, centre_params, draw_params, make_generator
+from zoo.data.loading.augment_params import draw_params, make_generator
 from zoo.data.loading.pipeline import prefetch_images, to_device
 from zoo.errors import ConfigError
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from zoo.data.loading.augment_params import AugmentParams
+    from zoo.data.loading.augment_params import Augmentation, AugmentParams
     from zoo.data.loading.store import PhotoStore
     from zoo.preprocess import Preprocess
 
@@ -134,25 +134,15 @@ class TrainLoader:
         Args:
             number: Of the view. Only it and the seed decide the augmentation of every photo.
         """
-        return self._in_order(self._view_params(number), self.augmentation)
-
-    def unaugmented(self, *, flipped: bool = False) -> Iterator[Batch]:
-        """Yields this process's `shard` of all photos, in order, as evaluation sees them.
-
-        Args:
-            flipped: Whether to mirror them.
-        """
-        return self._in_order(centre_params(self._sizes, self.preprocess, flipped=flipped), Augmentation())
+        mine = torch.arange(len(self.store))[shard(len(self.store), self.rank, self.world_size)]
+        params = self._view_params(number)
+        return self._batches(((indices, params[indices]) for indices in mine.split(self.batch_size)), self.augmentation)
 
     def _view_params(self, number: int) -> AugmentParams:
         return self._draw(torch.arange(len(self.store)), make_generator(self.seed, 0, number, 0))
 
     def _draw(self, indices: Tensor, generator: torch.Generator) -> AugmentParams:
         return draw_params(self._sizes[indices], self.preprocess, self.augmentation, generator)
-
-    def _in_order(self, params: AugmentParams, augmentation: Augmentation) -> Iterator[Batch]:
-        mine = torch.arange(len(self.store))[shard(len(self.store), self.rank, self.world_size)]
-        return self._batches(((indices, params[indices]) for indices in mine.split(self.batch_size)), augmentation)
 
     def _batches(self, plan: Iterable[tuple[Tensor, AugmentParams]], augmentation: Augmentation) -> Iterator[Batch]:
         crops = self._crop_on_device(plan) if self.store.on_device else self._crop_in_threads(plan)
