@@ -46,13 +46,20 @@ def improve(state, epoch, accuracy, *values):
     return state.improve(accuracy, float(losses(*values).mean()), losses(*values))
 
 
-def test_the_best_epoch_has_the_highest_accuracy_and_then_the_lowest_loss():
+def test_the_best_epoch_has_the_lower_loss_beyond_noise_and_then_the_higher_accuracy():
     state = TrainState()
-    epochs = [(0.5, 1.0), (0.5, 1.2), (0.5, 0.9), (0.7, 2.0), (0.6, 0.1), (0.7, 2.0)]
+    epochs = [
+        (0.5, 1.0, 1.0, 1.0, 1.0),
+        (0.5, 1.1, 1.3, 1.0, 1.0),  # a higher loss
+        (0.7, 1.5, 0.6, 1.2, 0.9),  # more accurate; the loss is higher by less than its standard error
+        (0.6, 0.3, 0.2, 0.4, 0.3),  # a much lower loss
+        (0.9, 2.0, 2.0, 2.0, 2.0),  # more accurate, but with a much higher loss
+        (0.6, 0.3, 0.2, 0.4, 0.3),  # the same again
+    ]
     assert [improve(state, number, *epoch) for number, epoch in enumerate(epochs, start=1)] == [
         True, False, True, True, False, False
     ]  # fmt: skip
-    assert (state.best_epoch, state.best_accuracy, state.best_loss) == (4, 0.7, 2.0)
+    assert (state.best_epoch, state.best_accuracy, state.best_loss) == (4, 0.6, pytest.approx(0.3))
 
 
 def test_an_epoch_with_a_loss_of_nan_is_never_the_best():
@@ -63,16 +70,18 @@ def test_an_epoch_with_a_loss_of_nan_is_never_the_best():
     assert not improve(state, 3, 1.0, math.nan)
 
 
-def test_a_probe_is_replaced_only_if_the_loss_is_lower_by_more_than_its_standard_error():
+def test_a_probe_is_replaced_only_if_the_loss_is_lower_beyond_doubt():
     state = TrainState()
     assert improve(state, 0, 0.5, 1.0, 1.0, 1.0, 1.0)
     # Lower by 0.2 on average, with a standard error of 0.31; more accurate, too.
     assert not improve(state, 1, 0.9, 0.2, 0.5, 1.0, 1.5)
     assert (state.best_epoch, state.best_accuracy) == (0, 0.5)
+    # Lower by 0.2, with a standard error of 0.16.
+    assert not improve(state, 1, 0.9, 0.4, 0.7, 1.1, 1.0)
     # Lower by 0.2, with a standard error of 0.06; less accurate.
     assert improve(state, 2, 0.4, 0.7, 0.7, 0.9, 0.9)
     assert (state.best_epoch, state.best_accuracy, state.best_loss) == (2, 0.4, pytest.approx(0.8))
-    assert improve(state, 3, 0.5, 2.0, 2.0, 2.0, 2.0)  # no probe any more: the accuracy counts
+    assert improve(state, 3, 0.5, 0.7, 0.7, 0.8, 0.9)  # no probe any more: one standard error is enough
 
 
 def test_an_epoch_is_stale_unless_its_loss_is_lower_than_that_of_the_best_epoch():

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from zoo.training.distributed.process_group import ProcessGroup
 
+_DOUBT = 1.64  # standard errors: 19 of 20 such differences are no chance
+
 
 class Meter:
     """Sums losses and correct predictions on the device, so that the loop does not wait for it at every step.
@@ -92,9 +94,10 @@ class TrainState:
     def improve(self, accuracy: float, loss: float, losses: Tensor) -> bool:
         """Returns whether the last epoch is the best so far, and records it if so.
 
-        The best is the most accurate, and of two equally accurate ones that of the lower loss. But what replaces a
-        probe must have a loss that is lower by more than the standard error of the difference: a few validation photos
-        more or less are no reason to give up a fit that generalises well.
+        The better of two epochs is the one whose loss is lower by more than the standard error of the difference; if
+        that says nothing, the more accurate one, and of two equally accurate ones that of the lower loss. But what
+        replaces a probe must have a lower loss beyond doubt: a few validation photos more or less are no reason to give
+        up a fit that generalises well.
 
         Args:
             accuracy: Top-1 on the validation split, 0 to 1.
@@ -105,8 +108,12 @@ class TrainState:
             self.lowest_losses, self.stale_epochs = losses, 0
         else:
             self.stale_epochs += 1
-        if self.best_epoch == 0 and self.best_losses is not None:
-            better = is_lower(losses, self.best_losses)
+        if self.best_losses is None:
+            better = True
+        elif self.best_epoch == 0:
+            better = is_lower(losses, self.best_losses, by=_DOUBT)
+        elif is_lower(losses, self.best_losses) or is_lower(self.best_losses, losses):
+            better = loss < self.best_loss
         else:
             better = (accuracy, -loss) > (self.best_accuracy, -self.best_loss)
         if better and not math.isnan(loss):
@@ -120,14 +127,15 @@ class TrainState:
         self.epoch, self.step, self.meter = self.epoch + 1, 0, None
 
 
-def is_lower(losses: Tensor, others: Tensor) -> bool:
-    """Returns whether the mean loss over some photos is lower than another by more than the standard error.
+def is_lower(losses: Tensor, others: Tensor, *, by: float = 1.0) -> bool:
+    """Returns whether the mean loss over some photos is lower than another by more than `by` standard errors.
 
     Args:
         losses: The loss of every photo, float32 ``(N,)``.
         others: The other losses of the same photos.
+        by: The number of standard errors.
     """
     gains = (others - losses).double()
     if len(gains) < 2:  # no standard error
         return float(gains.sum()) > 0
-    return float(gains.mean()) > float(gains.std()) / math.sqrt(len(gains))
+    return float(gains.mean()) > by * float(gains.std()) / math.sqrt(len(gains))
