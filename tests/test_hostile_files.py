@@ -17,7 +17,7 @@ from zoo.runs.open import open_run
 from zoo.runs.record import PHOTOS, RECORD
 from zoo.runs.run import METRICS, list_runs
 from zoo.runs.tag_history import TAGS
-from zoo.runs.tags import list_tags, tags_by_run
+from zoo.runs.tags import list_tags, open_tagged, tags_by_run
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=8),
@@ -77,7 +77,7 @@ READERS = {
     MANIFEST: (lambda runs: check_folder(runs / "r-1"),),
     TAGS: (
         lambda runs: (list_tags(runs), tags_by_run(runs)),
-        lambda runs: open_run("hotdog@1", runs=runs),
+        lambda runs: open_tagged("hotdog@1", runs=runs, check=False),
         read_listing,
     ),
 }

@@ -277,7 +277,7 @@ def test_a_run_that_runs_out_of_memory_continues_in_micro_batches(train):
     assert run.record.hardware["micro_batch_size"] == 2
     assert [note for note in observer.notes if note.startswith("Out of memory")] == [
         f"Out of memory: continuing with {size} images at a time. Each step still uses the whole batch."
-        for size in (4, 2)
+        for size in (18, 9, 4, 2)
     ]
     assert run.config["batch_size"] == 8
 
@@ -312,14 +312,16 @@ def test_the_place_of_cached_photos_does_not_change_the_weights(train, monkeypat
         assert not any("decoded again" in note for note in observers[name].notes)
 
 
-def test_photos_are_decoded_once(train, monkeypatch):
+@pytest.mark.parametrize("probe", [True, False])
+def test_photos_are_decoded_once_and_for_a_probe_once_more(train, monkeypatch, probe):
     decoded = []
     decode = store.decode
     monkeypatch.setattr(
         store, "decode", lambda source, **kwargs: decoded.append(kwargs["name"]) or decode(source, **kwargs)
     )
-    train(epochs=2)
-    assert len(decoded) == len(set(decoded)) == 36 + 12 + 18
+    train(epochs=2, probe=probe)
+    assert len(set(decoded)) == 36 + 12 + 18
+    assert len(decoded) == len(set(decoded)) + (36 if probe else 0)
 
 
 def test_a_configuration_excludes_other_values(tmp_path, registry):

@@ -114,12 +114,17 @@ def open_tagged(name: str, *, runs: Path = RUNS, check: bool = True) -> Run:
 
 def _find_changed(tag: Tag, run: Run) -> list[str]:
     """Returns the files of a tagged run that determine its predictions, and were changed."""
-    changed = [] if hash_file(run.weights_path) == tag.weights else [WEIGHTS]
-    if (run.path / MANIFEST).is_file():
-        record = read_manifest(run.path).get(RECORD)
-        if record is not None and hash_file(run.path / RECORD) != record.sha256:
-            changed.append(RECORD)
-    return changed
+    expected = {WEIGHTS: tag.weights}
+    if (run.path / MANIFEST).is_file() and (record := read_manifest(run.path).get(RECORD)) is not None:
+        expected[RECORD] = record.sha256
+    return [name for name, digest in expected.items() if _hash(run.path / name) != digest]
+
+
+def _hash(path: Path) -> str:
+    try:
+        return hash_file(path)
+    except RunError:  # missing, too
+        return ""
 
 
 def has_run(tag: Tag, *, runs: Path = RUNS) -> bool:
