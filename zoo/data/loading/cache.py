@@ -47,7 +47,7 @@ def check_cache(mode: Cache, device: torch.device | None) -> None:
 
 
 class PhotoCache:
-    """The photos of a job; each split is decoded once.
+    """The photos of a job; each split is decoded once for each way of preparing it.
 
     Of several processes on a machine, the first decodes and writes a file that all of them map, instead of one copy per
     process. Only with ``memory`` and ``off`` does each process decode for itself.
