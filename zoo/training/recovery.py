@@ -44,7 +44,7 @@ def check_remains(folder: Path, metadata: Mapping[str, Any], observer: Observer)
     Args:
         folder: The run folder.
         metadata: The metadata of its checkpoint.
-        observer: Is told what was restored.
+        observer: Receives a note on what was restored.
 
     Raises:
         RunError: A file is damaged, and the checkpoint does not contain what was in it.
