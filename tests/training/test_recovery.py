@@ -107,3 +107,21 @@ def test_a_checkpoint_of_an_earlier_version_needs_its_metrics(stop):
     damage(run.path / "metrics.jsonl", "empty")
     with pytest.raises(RunError, match=r"metrics\.jsonl is damaged: it has no row for epoch 1"):
         check_remains(run.path, metadata, lambda event: None)
+
+
+def test_a_probe_that_was_fitted_once_more_before_the_run_was_killed_is_no_damage(train, resume, runs, monkeypatch):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    whole = train(probe=True, refit=True, lr=1e-9, epochs=2)
+    assert whole.results["best_epoch"] == 0, "choose options with which the probe stays"
+    with monkeypatch.context() as patch:
+        patch.setattr("zoo.training.finalize._results", killed)  # after the probe was fitted and saved again
+        with pytest.raises(KeyboardInterrupt):
+            train(probe=True, refit=True, lr=1e-9, epochs=2)
+    run = latest_run(runs)
+    assert resume(run.path).finished
+    metadata = {"epoch": 1, "step": 0, "best_epoch": 0, **describe_files(run.path)}
+    assert not has_lost_weights(run.path, {**metadata, "weights": "0" * 64})
+    damage(run.path / "model.safetensors", "torn")
+    assert has_lost_weights(run.path, metadata)

@@ -67,7 +67,7 @@ def has_lost_weights(folder: Path, metadata: Mapping[str, Any]) -> bool:
     """Returns whether the file with the weights of the best epoch is missing or damaged.
 
     After the checkpoint a better epoch may have replaced it: then the metrics have a row for that epoch, which was
-    written first.
+    written first. A probe may have been fitted once more, in the last moments of a run: then the file is whole.
     """
     recorded = metadata.get("weights")
     if recorded is None:
@@ -75,8 +75,20 @@ def has_lost_weights(folder: Path, metadata: Mapping[str, Any]) -> bool:
     with suppress(RunError):  # missing, or no regular file
         if hash_file(folder / WEIGHTS) == recorded:
             return False
+    if metadata["best_epoch"] == 0:
+        return not _is_whole(folder / WEIGHTS)
     later = (row for row in _read_metrics(folder) if row["epoch"] > metadata["epoch"])
     return not (any(row.get("best") is True for row in later) and (folder / WEIGHTS).is_file())
+
+
+def _is_whole(path: Path) -> bool:
+    import safetensors
+
+    try:
+        with safetensors.safe_open(path, framework="numpy"):  # reads the header, and compares the size with it
+            return True
+    except (OSError, safetensors.SafetensorError):
+        return False
 
 
 def _contains_best(metadata: Mapping[str, Any]) -> bool:
