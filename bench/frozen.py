@@ -78,7 +78,7 @@ def measure(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     row: dict[str, Any] = {"backbone": name, "precision": precision.name}
     started = time.perf_counter()
     try:
-        split = find_frozen_split(classifier, image_size=(size, size), precision=precision, freeze_norm_stats=True)
+        split = find_frozen_split(classifier, image_sizes=[(size, size)], precision=precision, freeze_norm_stats=True)
     except UntraceableError as error:
         return {**row, **dict.fromkeys(_COLUMNS), "cached of an image": error.message}
     found = time.perf_counter() - started

@@ -182,6 +182,14 @@ class FinetuneConfig:
         group="Training",
     )
 
+    train_size: float = option(
+        0.86,
+        help="Size of the training images, as a fraction of the size in evaluation, rounded to a multiple of 32 "
+        "pixels; 1 where the network accepts no other size.",
+        minimum=0.1,
+        maximum=1,
+        group="Augmentation",
+    )
     crop_scale: float = option(
         0.6,
         help="Smallest fraction of a photo's area in a random resized crop; 1: no random crop.",

@@ -46,17 +46,27 @@ class Preprocess:
             return self
         return replace(self, size=size, resize=round(self.resize * min(size) / min(self.size)))
 
+    def for_training(self, fraction: float) -> Preprocess:
+        """Returns the same preprocessing at this fraction of the size, rounded to a multiple of 32 pixels.
+
+        Smaller random crops in training show objects as large as evaluation does (Touvron et al. 2019,
+        https://arxiv.org/abs/1906.06423), and are faster. 32 pixels is the stride of most networks.
+        """
+        height, width = (min(side, max(_STRIDE, round(fraction * side / _STRIDE) * _STRIDE)) for side in self.size)
+        return self.at_size((height, width))
+
     def with_crop(self, share: float) -> Preprocess:
         """Returns the same preprocessing with a centre crop that keeps this share of the photo's shorter side.
 
         Random crops in training make objects look larger than centre crops do; keeping more of a photo at test time
-        compensates for that (Touvron et al. 2019, https://arxiv.org/abs/1906.06423). ``"squash"`` does not crop.
+        compensates for that, as `for_training` does. ``"squash"`` does not crop.
         """
         return self if self.resize_mode == "squash" else replace(self, resize=round(min(self.size) / share))
 
 
 # Records may come from strangers: three numbers in one must not be able to exhaust the memory.
 MAX_SIDE = 4_096  # of the network's input, in pixels
+_STRIDE = 32  # pixels
 _MAX_RESIZE = 4  # longest `resize`, as a multiple of MAX_SIDE
 
 

@@ -43,6 +43,7 @@ DEFAULT = Recipe(
         "ema": None,
         "epochs": 5,
         "patience": None,
+        "train_size": 1.0,
     },
     frozen={"probe": False, "optimizer": "lbfgs", "epochs": 1},
 )
@@ -73,6 +74,7 @@ D2L = Recipe(
         "freeze_norm_stats": False,
         "probe": False,
         "ema": None,
+        "train_size": 1.0,
         "crop_scale": 0.08,
         "eval_crop": None,
         "hflip": 0.5,

@@ -42,7 +42,7 @@ def split_at(split, classifier):
 
 
 def split_of(classifier, *, precision=FP32, freeze_norm_stats=False):
-    return find_frozen_split(classifier, image_size=SIZE, precision=precision, freeze_norm_stats=freeze_norm_stats)
+    return find_frozen_split(classifier, image_sizes=[SIZE], precision=precision, freeze_norm_stats=freeze_norm_stats)
 
 
 class Staged(StagedBackbone):

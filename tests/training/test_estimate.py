@@ -21,7 +21,14 @@ def make_job(**config):
     values = {"freeze": "none", "hflip": "auto", "epochs": 4, "patience": 1, **config}
     counts = {"train": 300, "val": 30, "test": 90}
     record = SimpleNamespace(data=SimpleNamespace(counts=counts))
-    return SimpleNamespace(observer=events.append, config=SimpleNamespace(**values), record=record), events
+    job = SimpleNamespace(
+        observer=events.append,
+        config=SimpleNamespace(**values),
+        record=record,
+        preprocess=SimpleNamespace(size=(64, 64)),
+        train_preprocess=SimpleNamespace(size=(32, 32)),
+    )
+    return job, events
 
 
 def make_step(seconds_left, epoch=1):
@@ -58,8 +65,9 @@ def test_the_first_steps_tell_the_time_of_the_rest(now, patience, at_most):
     steps = {100.0: make_step(90.0), 101.0: make_step(84.0), 102.0: make_step(80.0), 103.0: make_step(79.0)}
     for now[0], step in steps.items():
         observe(step)
-    # Evaluations: 5 x 30 + 90 photos forward, at a third of the time of the 4 x 300 that are trained on.
+    # Evaluations: 5 x 30 + 90 photos forward, at a third of the time of the 4 x 300 that are trained on, which have a
+    # quarter of the pixels.
     expected = Estimate(
-        seconds=pytest.approx(80.0 * (1 + 240 / 1200 / 3)), work="epochs 1 to 4, 10 steps each", at_most=at_most
+        seconds=pytest.approx(80.0 * (1 + 240 * 4 / 1200 / 3)), work="epochs 1 to 4, 10 steps each", at_most=at_most
     )
     assert events == [*list(steps.values())[:3], expected, make_step(79.0)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
@@ -16,7 +16,7 @@ from zoo.models.nested import flatten_tensors
 from zoo.models.tracing import EXAMPLE, Tracer, UntraceableError, get_attribute
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container
+    from collections.abc import Callable, Container, Mapping, Sequence
 
     from zoo.models.precision import Precision
     from zoo.plugins.contracts import Backbone, Features, Head
@@ -47,7 +47,8 @@ class FrozenSplit:
         batch_sizes: The positions of values that equal the number of images.
         shapes: The shapes of the other values, per image.
         image_bytes: The size of the other values, per image, in bytes.
-        engine: What runs the frozen part instead of torch: maps images to the result of `FrozenPart`.
+        engines: What runs the frozen part instead of torch, by (height, width) of the images: maps images to the
+            result of `FrozenPart`.
     """
 
     frozen: Backbone
@@ -57,7 +58,7 @@ class FrozenSplit:
     batch_sizes: tuple[int, ...]
     shapes: tuple[tuple[int, ...], ...]
     image_bytes: int
-    engine: Callable[[Tensor], tuple[Tensor, ...]] | None = None
+    engines: Mapping[tuple[int, int], Callable[[Tensor], tuple[Tensor, ...]]] = field(default_factory=dict)
 
     def __deepcopy__(self, memo: object) -> Self:
         """Returns the split itself: it never changes, and copies of a classifier share the frozen part."""
@@ -65,8 +66,9 @@ class FrozenSplit:
 
     def run_frozen(self, images: Tensor) -> CachedActivations:
         """Runs the frozen part, in eval mode, on normalised images ``(N, 3, H, W)`` float32."""
-        if self.engine is not None:
-            return CachedActivations(*self.engine(images))
+        height, width = images.shape[-2:]
+        if engine := self.engines.get((height, width)):
+            return CachedActivations(*engine(images))
         values = enumerate(self.frozen_function(self.frozen, images))
         implied = {*self.constants, *self.batch_sizes}
         return CachedActivations(*(value for position, value in values if position not in implied))
@@ -121,7 +123,7 @@ class SplitClassifier(Classifier):
 
 @torch.no_grad()
 def find_frozen_split(
-    classifier: Classifier, *, image_size: tuple[int, int], precision: Precision, freeze_norm_stats: bool
+    classifier: Classifier, *, image_sizes: Sequence[tuple[int, int]], precision: Precision, freeze_norm_stats: bool
 ) -> FrozenSplit:
     """Finds where the frozen part of a backbone ends, and verifies the split on random images in train and eval mode.
 
@@ -131,7 +133,7 @@ def find_frozen_split(
 
     Args:
         classifier: A classifier on its device. Parameters that require no gradient are frozen. It is not changed.
-        image_size: (height, width) in pixels.
+        image_sizes: Every (height, width) in pixels that images may have. The split is found at the first.
         precision: Precision of the forward passes.
         freeze_norm_stats: As for `zoo.models.classifier.set_training`.
 
@@ -139,23 +141,28 @@ def find_frozen_split(
         UntraceableError: The backbone cannot be split without changing its output; the message says why.
     """
     cuda = [precision.device] if precision.device.type == "cuda" else []
-    frozen = fold_batch_norm(classifier.backbone, image_size=image_size, precision=precision)
-    noise = torch.randn(3, 3, *image_size, generator=torch.Generator().manual_seed(0))
-    images = noise.to(precision.device).contiguous(memory_format=torch.channels_last)
+    frozen = fold_batch_norm(classifier.backbone, image_size=image_sizes[0], precision=precision)
+    images = [_noise(size, precision.device) for size in image_sizes]
     try:
         with precision.autocast(), torch.random.fork_rng(cuda):
             trial = copy.deepcopy(classifier)  # because running in train mode changes statistics
             to_train = partial(set_training, trial, freeze_norm_stats=freeze_norm_stats)
-            split = _split(trial, frozen, images, to_train)
+            split = _split(trial, frozen, images[0], to_train)
             for mode in (trial.eval, to_train):
                 mode()
-                _verify(split, trial.backbone, images[1:], _TOLERANCE[precision.name])
+                for each in images:
+                    _verify(split, trial.backbone, each[1:], _TOLERANCE[precision.name])
     except UntraceableError:
         raise
     except Exception as error:  # tracing runs arbitrary code of the network with proxies instead of tensors
         reason = str(error).strip().partition("\n")[0]
         raise UntraceableError(f"it cannot be traced: {type(error).__name__}: {reason}") from error
     return split
+
+
+def _noise(size: tuple[int, int], device: torch.device) -> Tensor:
+    noise = torch.randn(3, 3, *size, generator=torch.Generator().manual_seed(0))
+    return noise.to(device).contiguous(memory_format=torch.channels_last)
 
 
 def _split(trial: Classifier, frozen: Backbone, images: Tensor, to_train: Callable[[], object]) -> FrozenSplit:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING
 
@@ -81,5 +82,5 @@ def _feature_photos(job: Job) -> int:
 def _evaluation_share(job: Job) -> float:
     """Returns the time of the evaluations, as a share of that of all training steps."""
     counts, epochs = job.record.data.counts, job.config.epochs
-    evaluated = (epochs + 1) * counts["val"] + counts.get("test", 0)
-    return _FORWARD_SHARE * evaluated / (epochs * counts["train"])
+    evaluated = math.prod(job.preprocess.size) * ((epochs + 1) * counts["val"] + counts.get("test", 0))
+    return _FORWARD_SHARE * evaluated / (math.prod(job.train_preprocess.size) * epochs * counts["train"])

@@ -122,6 +122,11 @@ class Job:
         size = self.record.hardware.get("micro_batch_size")
         self.micro_batches = MicroBatches(size, on_change=self._record_micro_batches)
 
+    @property
+    def train_preprocess(self) -> Preprocess:
+        """How pixels become the input of a training step, which may be smaller."""
+        return self.preprocess.for_training(self.config.train_size)
+
     def _record_micro_batches(self, size: int) -> None:
         self.record = self.record.with_hardware(micro_batch_size=size)
         text = f"Out of memory: continuing with {size} images at a time. Each step still uses the whole batch."
@@ -183,7 +188,9 @@ def eval_batches(job: Job, split: str) -> EvalLoader:
     )
 
 
-def find_engine(job: Job, network: nn.Module, *, what: str, images: int) -> Engine:
+def find_engine(
+    job: Job, network: nn.Module, *, what: str, images: int, image_size: tuple[int, int] | None = None
+) -> Engine:
     """Returns the engine that runs a network without gradients; records the first decision, which holds for the run.
 
     Args:
@@ -191,7 +198,9 @@ def find_engine(job: Job, network: nn.Module, *, what: str, images: int) -> Engi
         network: As for `zoo.models.engines.choose_engine`.
         what: Names the part of the network.
         images: How many images it will run on.
+        image_size: (height, width) in pixels; by default that of evaluation.
     """
+    height, width = image_size or job.preprocess.size
     if not job.processes.is_single:
         return Engine(name=TORCH, reason="several processes", run=network)
     if job.config.precision not in ("auto", "fp32"):
@@ -202,9 +211,9 @@ def find_engine(job: Job, network: nn.Module, *, what: str, images: int) -> Engi
     engine = choose_engine(
         network,
         images=images,
-        image_size=job.preprocess.size,
+        image_size=(height, width),
         precision=job.precision,
-        key=f"{job.record.backbone}, {what}, {job.preprocess.size[0]} x {job.preprocess.size[1]}",
+        key=f"{job.record.backbone}, {what}, {height} x {width}",
         name=recorded["name"] if recorded else "auto",
     )
     if not recorded:

@@ -66,6 +66,7 @@ def prepare(request: TrainingRequest) -> Job:
         precision = recorded_precision(point.run.record.hardware, device)
     else:
         precision, config, hardware = _autotune(request, model, images=len(images.train), device=device)
+    config = _check_train_size(config, model, device, observer)
     record, photos = start_record(
         config, offers=offers, images=images, model=model, precision=precision, processes=processes, report=report
     )
@@ -124,6 +125,22 @@ def _place(classifier: Classifier, config: FinetuneConfig, device: torch.device,
     processes.sync_module(classifier)
     freeze(classifier, config.frozen_stages(len(classifier.backbone.stages())))
     classifier.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def _check_train_size(config: FinetuneConfig, model: Model, device: torch.device, observer: Observer) -> FinetuneConfig:
+    """Returns the configuration with full-size training images if the network accepts no smaller ones."""
+    height, width = model.preprocess.for_training(config.train_size).size
+    if config.freeze == "all" or (height, width) == model.preprocess.size:
+        return config
+    try:
+        with torch.no_grad():
+            model.classifier.eval()(torch.zeros(1, 3, height, width, device=device))
+    except Exception as error:  # of a plugin; that its network runs at the size of evaluation is checked already
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        text = f"Training images have the size of evaluation: the network does not accept {height} x {width} pixels"
+        observer(Note(text=f"{text} ({reason})."))
+        return dataclasses.replace(config, train_size=1.0)
+    return config
 
 
 def _autotune(

@@ -118,10 +118,10 @@ def _averaged(learner: Learner) -> nn.Module:
 
 
 def _make_loaders(job: Job) -> tuple[TrainLoader, EvalLoader]:
-    config = job.config
+    config, preprocess = job.config, job.train_preprocess
     loader = TrainLoader(
-        load_photos(job, "train", job.images.train, shrink_for_crops(job.preprocess, crop_scale=config.crop_scale)),
-        preprocess=job.preprocess,
+        load_photos(job, "train", job.images.train, shrink_for_crops(preprocess, crop_scale=config.crop_scale)),
+        preprocess=preprocess,
         augmentation=Augmentation.from_config(config),
         batch_size=config.images_per_step,
         seed=config.seed,

@@ -70,7 +70,7 @@ def test_the_output_of_frozen_stages_can_be_cached(name, size, shapes):
     classifier = Classifier(backbone, OverPooled(Criterion()))
     freeze(classifier, int(0.6 * len(backbone.stages())))
     precision = choose_precision("fp32", torch.device("cpu"))
-    split = find_frozen_split(classifier, image_size=size, precision=precision, freeze_norm_stats=False)
+    split = find_frozen_split(classifier, image_sizes=[size], precision=precision, freeze_norm_stats=False)
     assert split.shapes == shapes
 
 

@@ -14,7 +14,7 @@ def make_split_classifier():
     classifier = make_classifier(dropout=0.3)
     freeze(classifier, 2)
     classifier.to(memory_format=torch.channels_last)
-    split = find_frozen_split(classifier, image_size=(16, 16), precision=FP32, freeze_norm_stats=False)
+    split = find_frozen_split(classifier, image_sizes=[(16, 16)], precision=FP32, freeze_norm_stats=False)
     return SplitClassifier(classifier.backbone, classifier.head, split)
 
 

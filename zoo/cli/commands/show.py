@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _FIELDS = (
     *("data_options", "image_size", "recipe", "seed"),
-    *("crop_scale", "hflip", "vflip", "rotation", "shear", "color_jitter", "randaugment"),
+    *("train_size", "crop_scale", "hflip", "vflip", "rotation", "shear", "color_jitter", "randaugment"),
 )
 _COUNT, _COUNT_AUGMENTED = 24, 6
 _DEFAULT_PREPROCESS = Preprocess(size=(224, 224), resize=256)  # that of most backbones
@@ -93,4 +93,6 @@ def command(
 
 def _preprocess(config: FinetuneConfig, backbone: str | None, registry: Registry) -> Preprocess:
     preprocess = get_card(registry.find(BACKBONE, backbone)).preprocess if backbone else _DEFAULT_PREPROCESS
-    return preprocess if config.image_size is None else preprocess.at_size((config.image_size, config.image_size))
+    if config.image_size is not None:
+        preprocess = preprocess.at_size((config.image_size, config.image_size))
+    return preprocess.for_training(config.train_size)

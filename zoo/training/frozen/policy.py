@@ -7,6 +7,7 @@ under ``activation_cache``.
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from zoo.training.frozen.activation_cache import ActivationCache, CachedViews, L
 from zoo.training.job import find_engine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from zoo.data.loading.loader import Batch, EvalLoader, TrainLoader
     from zoo.models.frozen_split import FrozenSplit
@@ -59,7 +60,7 @@ class _CacheRecord:
 
     Attributes:
         values: Shapes of the activations of an image.
-        bytes: Size of the cache.
+        bytes: Size of the cache, at most: training images may be smaller.
         val: Whether the activations of the validation photos are cached.
         views: Number of views of the training photos whose activations are cached.
         reason: Why no more is cached; empty if everything is.
@@ -84,7 +85,9 @@ def _cache(
         return train, val, _CacheRecord(reason="no stage is frozen")
     record = _CacheRecord()
     try:
-        split, engine = _split(job, images=len(val.store) + len(train.store) * (train.views or job.config.epochs))
+        images = Counter({val.preprocess.size: len(val.store)})
+        images[train.preprocess.size] += len(train.store) * (train.views or job.config.epochs)
+        split, engine = _split(job, images)
         record = _CacheRecord(values=[list(shape) for shape in split.shapes], engine=engine)
         reason = _why_too_large(needed := split.image_bytes * len(val.store), job.cache.available_bytes())
     except UntraceableError as error:
@@ -126,27 +129,30 @@ def _has_frozen_stages(job: Job) -> bool:
     return not all(parameter.requires_grad for parameter in job.classifier.backbone.parameters())
 
 
-def _split(job: Job, *, images: int) -> tuple[FrozenSplit, str]:
+def _split(job: Job, images: Mapping[tuple[int, int], int]) -> tuple[FrozenSplit, str]:
     """Splits the classifier of a job at the end of its frozen stages.
 
     Args:
         job: The training.
-        images: How many images the frozen stages will run on.
+        images: How many images of each (height, width) the frozen stages will run on.
 
     Returns:
         The split, and the name of the engine that runs its frozen part.
     """
     split = find_frozen_split(
         job.classifier,
-        image_size=job.preprocess.size,
+        image_sizes=list(images),
         precision=job.precision,
         freeze_norm_stats=job.config.freeze_norm_stats,
     )
-    engine = find_engine(job, FrozenPart(split).eval(), what="frozen stages", images=images)
-    if engine.name != TORCH:
-        split = dataclasses.replace(split, engine=engine.run)
+    frozen = FrozenPart(split).eval()
+    engines = {
+        size: find_engine(job, frozen, what="frozen stages", images=count, image_size=size)
+        for size, count in images.items()
+    }
+    split = dataclasses.replace(split, engines={size: each.run for size, each in engines.items() if each.name != TORCH})
     job.classifier = SplitClassifier(job.classifier.backbone, job.classifier.head, split)
-    return split, engine.name
+    return split, engines[job.preprocess.size].name
 
 
 def _why_too_large(needed: int, free: int) -> str:
