@@ -22,6 +22,18 @@ def test_a_crop_keeps_its_share_of_the_shorter_side():
     assert squash.with_crop(0.75) is squash
 
 
+@pytest.mark.parametrize(
+    ("fraction", "size"), [(1.0, (224, 192)), (0.85, (192, 192)), (0.7, (160, 160)), (0.1, (32, 32))]
+)
+def test_training_images_have_a_fraction_of_the_size_in_steps_of_32_pixels(fraction, size):
+    assert PREPROCESS.for_training(fraction) == PREPROCESS.at_size(size)
+
+
+@pytest.mark.parametrize("side", [16, 32, 48])
+def test_training_images_are_never_larger_than_those_of_evaluation(side):
+    assert PREPROCESS.at_size((side, side)).for_training(0.85).size == (side, side)
+
+
 def test_plain_values_survive_json():
     values = json.loads(json.dumps(preprocess_to_dict(PREPROCESS)))
     assert preprocess_from_dict(values, where="here") == PREPROCESS

@@ -183,8 +183,8 @@ class FinetuneConfig:
     )
 
     train_size: float = option(
-        0.86,
-        help="Size of the training images, as a fraction of the size in evaluation, rounded to a multiple of 32 "
+        0.85,
+        help="Size of the training images, as a fraction of the size in evaluation, rounded up to a multiple of 32 "
         "pixels; 1 where the network accepts no other size.",
         minimum=0.1,
         maximum=1,

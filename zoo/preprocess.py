@@ -47,12 +47,12 @@ class Preprocess:
         return replace(self, size=size, resize=round(self.resize * min(size) / min(self.size)))
 
     def for_training(self, fraction: float) -> Preprocess:
-        """Returns the same preprocessing at this fraction of the size, rounded to a multiple of 32 pixels.
+        """Returns the same preprocessing at this fraction of the size, rounded up to a multiple of 32 pixels.
 
         Smaller random crops in training show objects as large as evaluation does (Touvron et al. 2019,
         https://arxiv.org/abs/1906.06423), and are faster. 32 pixels is the stride of most networks.
         """
-        height, width = (min(side, max(_STRIDE, round(fraction * side / _STRIDE) * _STRIDE)) for side in self.size)
+        height, width = (min(side, math.ceil(fraction * side / _STRIDE) * _STRIDE) for side in self.size)
         return self.at_size((height, width))
 
     def with_crop(self, share: float) -> Preprocess:

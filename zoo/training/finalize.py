@@ -43,8 +43,17 @@ def finalize(job: Job) -> dict[str, Any]:
     if job.processes.is_main:
         load_weights(run, job.classifier)
     job.processes.sync_module(job.classifier)
-    evaluated = dict(_evaluate_splits(job, unchanged=job.config.freeze == "all" or _best_row(run)["epoch"] == 0))
-    return job.processes.broadcast(lambda: _results(job, run, evaluated))
+    unchanged = job.config.freeze == "all" or _best_row(run)["epoch"] == 0
+    evaluated = dict(_evaluate_splits(job, unchanged=unchanged))
+    results = job.processes.broadcast(lambda: _results(job, run, evaluated))
+    if _is_refitted(job, unchanged=unchanged) and job.processes.is_main:
+        # Last: a run that is killed before evaluates its validation photos with a head that has not seen them.
+        save_weights(job.folder, job.classifier)
+    return results
+
+
+def _is_refitted(job: Job, *, unchanged: bool) -> bool:
+    return unchanged and job.config.refit and bool(job.record.probe)
 
 
 def _evaluate_splits(job: Job, *, unchanged: bool) -> Iterator[tuple[str, tuple[Evaluation, tuple[Mistake, ...]]]]:
@@ -58,10 +67,8 @@ def _evaluate_splits(job: Job, *, unchanged: bool) -> Iterator[tuple[str, tuple[
         head, features = HeadOnFeatures(job.classifier.head), find_features(job).val
         photos = eval_batches(job, "val").store.samples
         yield "val", _evaluate(job, head, features, photos, processes=SINGLE_PROCESS)  # each has all features
-        if job.config.refit and job.record.probe:
+        if _is_refitted(job, unchanged=unchanged):
             refit(job)
-            if job.processes.is_main:
-                save_weights(job.folder, job.classifier)
     else:
         batches, samples = job.evaluated["val"]
         folded = fold_classifier(job.classifier, image_size=job.preprocess.size, precision=job.precision)
