@@ -176,6 +176,18 @@ def _expensive() -> list[Problem]:
         "comment.gif": (make_gif_with_comment(2 << 20), "more than 1 MiB between its frames"),
         "text.ppm": (text, "slow to decode"),
         "chunks.png": (make_png(1, 1, b"", chunks=110_000), "more than 100,000 chunks"),
+        **{f"stray-{name}.jpg": (content, "more than 1 MiB of stray data") for name, content in _stray_jpegs().items()},
+        "metadata.jpg": (b"\xff\xd8" + (b"\xff\xed\xff\xff" + bytes(65_533)) * 600, "more than 32 MiB of metadata"),
+        "segments.jpg": (b"\xff\xd8" + b"\xff\xfe\0\2" * 110_000, "more than 100,000 segments"),
+        "blocks.gif": (make_gif_with_blocks(3_100_000), "more than 3,000,000 blocks"),
+        "spaces.ppm": (b"P6" + b" " * 70_000 + b"1 1 255\n\0\0\0", "a header of more than 64 KiB"),
+        "comment.ppm": (b"P6\n1 1 #" + b"c" * 70_000 + b"\n255\n\0\0\0", "a header of more than 64 KiB"),
+        "photo.ico": (make_icon(make_png(13_000, 13_000, b"")), "13000 x 13000 pixels in an icon"),
+        "bitmap.ico": (make_icon(struct.pack("<LllHH", 40, 9000, 18000, 1, 24)), "9000 x 9000 pixels in an icon"),
+        "chunks.ico": (make_icon(make_png(1, 1, b"", chunks=110_000)), "more than 100,000 chunks"),
+        "boxes.jp2": (_jp2_with(b"\0\0\0\x08free" * 110_000), "more than 100,000 boxes or segments"),
+        "header.jp2": (_jp2_with(struct.pack(">L", 5 << 20) + b"jp2h" + bytes(5 << 20)), "a header box of more than 4"),
+        "segments.j2k": (_j2k_with(b"\xff\x30\0\2" * 110_000), "more than 100,000 boxes or segments"),
     }
     return [Problem(name, content, refused=why, expensive=True) for name, (content, why) in files.items()]
 
@@ -229,3 +241,65 @@ def make_gif_with_comment(length: int) -> bytes:
     gif = encode(make_scene(), "GIF")
     behind = 13 + 3 * (2 << (gif[10] & 7))
     return gif[:behind] + b"!\xfe" + (b"\xff" + b"c" * 255) * (length // 255) + b"\0" + gif[behind:]
+
+
+def _stray_jpegs() -> dict[str, bytes]:
+    """Returns JPEGs that consist of what Pillow passes over byte by byte, looking for a marker."""
+    count = 2 << 20
+    return {
+        "zeros": b"\xff\xd8\xff" + bytes(count),
+        "fill": b"\xff\xd8\xff" + b"\xff" * count,
+        "escaped": b"\xff\xd8\xff\0" + b"\xff\0" * (count // 2),
+        "restarts": b"\xff\xd8" + b"\xff\xd0" * (count // 2),
+        "end": b"\xff\xd8\xff\xd9" + bytes(count),
+        "extensions": b"\xff\xd8" + (b"\xff\xf0" + b"\1" * 65_000) * (count // 65_000),
+        "behind": encode(make_scene(), "JPEG")[:20] + b"\xff\xd9" + bytes(count),
+    }
+
+
+def make_gif_with_blocks(count: int) -> bytes:
+    """Returns a GIF whose frame consists of blocks of one byte."""
+    gif = encode(make_scene(), "GIF")
+    frame = gif.index(b",", 13 + 3 * (2 << (gif[10] & 7)))
+    return gif[: frame + 10] + b"\x08" + b"\1\0" * count + b"\0;"
+
+
+def make_icon(content: bytes) -> bytes:
+    """Returns an icon of 32 x 32 pixels, as it claims, with this image."""
+    return struct.pack("<HHHBBBBHHLL", 0, 1, 1, 32, 32, 0, 0, 1, 32, len(content), 22) + content
+
+
+def _jp2_with(boxes: bytes) -> bytes:
+    jp2 = encode(make_scene(), "JPEG2000")
+    return jp2[:12] + boxes + jp2[12:]
+
+
+def _j2k_with(segments: bytes) -> bytes:
+    j2k = encode(make_scene(), "JPEG2000", no_jp2=True)
+    coding = j2k.index(b"\xff\x52")
+    return j2k[:coding] + segments + j2k[coding:]
+
+
+def make_jpeg2000(side: int, *, block: int = 32, layers: int = 1) -> bytes:
+    """Returns the headers of a square JPEG 2000 image, in blocks of this side and precincts of twice that, and no data.
+
+    Source: ITU-T T.800, annex A.
+    """
+    size = struct.pack(">HLLLLLLLLH", 0, side, side, 0, 0, side, side, 0, 0, 3) + b"\7\1\1" * 3
+    exponent = block.bit_length() - 1
+    coding = struct.pack(">BBHB", 1, 0, layers, 0) + bytes([5, exponent - 2, exponent - 2, 0, 1])
+    coding += bytes([(exponent + 1) * 0x11] * 6)
+    quantization = b"\x40" + bytes([0x40, 0x48, 0x48, 0x50] + [0x48] * 12)
+    segments = {0x51: size, 0x52: coding, 0x5C: quantization}
+    header = b"".join(b"\xff%c" % kind + struct.pack(">H", 2 + len(body)) + body for kind, body in segments.items())
+    part = b"\xff\x90" + struct.pack(">HHLBB", 10, 0, 0, 0, 1) + b"\xff\x93"
+    return b"\xff\x4f" + header + part + b"\0\xff\xd9"
+
+
+def make_tiff_with_tile(side: int) -> bytes:
+    """Returns a TIFF of one pixel, in a tile of this side."""
+    longs = {322: side, 323: side, 324: 8, 325: 8}
+    shorts = {256: 1, 257: 1, 258: 8, 259: 8, 262: 1, 277: 1}
+    tags = {**{tag: (3, value) for tag, value in shorts.items()}, **{tag: (4, value) for tag, value in longs.items()}}
+    entries = b"".join(struct.pack("<HHLL", tag, tags[tag][0], 1, tags[tag][1]) for tag in sorted(tags))
+    return b"II*\0" + struct.pack("<LH", 8, len(tags)) + entries + bytes(4)

@@ -1,5 +1,6 @@
 import json
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -20,7 +21,8 @@ def test_metrics_match_a_case_computed_by_hand():
     result = evaluate_predictions(PROBABILITIES, LABELS, CLASSES)
     assert result.count == 5
     assert result.accuracy == 0.6
-    assert result.confusion == ((2, 1, 0), (0, 1, 0), (0, 1, 0))
+    assert result.confusion.tolist() == [[2, 1, 0], [0, 1, 0], [0, 1, 0]]
+    assert result.pairs.tolist() == [[0, 0, 2], [0, 1, 1], [1, 1, 1], [2, 1, 1]]
     cat, dog, bird = result.per_class
     assert (cat.name, cat.precision, cat.recall, cat.f1, cat.support) == ("cat", 1.0, pytest.approx(2 / 3), 0.8, 3)
     assert (dog.name, dog.precision, dog.recall, dog.f1, dog.support) == ("dog", pytest.approx(1 / 3), 1.0, 0.5, 1)
@@ -38,7 +40,7 @@ def test_macro_f1_leaves_out_classes_that_neither_occur_nor_are_predicted():
 
 
 def test_the_first_of_equal_probabilities_is_predicted():
-    assert evaluate_predictions([[0.5, 0.5]], [1], ("a", "b")).confusion == ((0, 0), (1, 0))
+    assert evaluate_predictions([[0.5, 0.5]], [1], ("a", "b")).confusion.tolist() == [[0, 0], [1, 0]]
 
 
 def test_probabilities_need_not_sum_to_one():
@@ -59,6 +61,11 @@ def test_to_dict_returns_the_same_values_as_json():
     assert values["interval"] == list(result.interval)
     assert values["confusion"] == [[2, 1, 0], [0, 1, 0], [0, 1, 0]]
     assert values["per_class"][1]["support"] == 1
+    assert values["most_confused"] == [
+        {"true": "cat", "predicted": "dog", "count": 1, "support": 3},
+        {"true": "bird", "predicted": "dog", "count": 1, "support": 1},
+    ]
+    assert "pairs" not in values
     assert values["classes"] == list(CLASSES)
 
 
@@ -100,7 +107,7 @@ def test_metrics_are_consistent(probabilities, random):
     count, classes = probabilities.shape
     labels = [random.randrange(classes) for _ in range(count)]
     result = evaluate_predictions(probabilities, labels, [str(index) for index in range(classes)])
-    confusion = np.array(result.confusion)
+    confusion = result.confusion
     assert confusion.sum() == count
     assert result.accuracy == pytest.approx(np.trace(confusion) / count)
     assert result.interval[0] <= result.accuracy <= result.interval[1]
@@ -126,3 +133,30 @@ def test_calibration_bins_are_open_below_and_closed_above():
 def test_a_calibrated_confidence_of_70_percent_has_no_error():
     assert calibration_error([0.7] * 10, [True] * 7 + [False] * 3) == pytest.approx(0)
     assert calibration_error([0.7] * 10, [True] * 10) == pytest.approx(0.3)
+
+
+def test_the_most_confused_pairs_come_first():
+    labels, predicted = [0, 0, 1, 1, 1, 2, 2], [1, 1, 0, 2, 2, 1, 2]
+    result = evaluate_predictions(np.eye(3)[predicted], labels, CLASSES)
+    pairs = [(each.true, each.predicted, each.count, each.support) for each in result.most_confused()]
+    assert pairs == [("cat", "dog", 2, 2), ("dog", "bird", 2, 3), ("dog", "cat", 1, 3), ("bird", "dog", 1, 2)]
+    assert [each.count for each in result.most_confused(1)] == [2]
+    assert evaluate_predictions(np.eye(3), [0, 1, 2], CLASSES).most_confused() == ()
+
+
+def test_thousands_of_classes_take_neither_time_nor_memory():
+    """A matrix of 40,000 classes would have 1.6 billion numbers."""
+    classes = 40_000
+    labels = np.arange(200)
+    probabilities = np.zeros((200, classes), np.float32)
+    probabilities[labels, labels % 7 * 5_000] = 1
+    tracemalloc.start()
+    result = evaluate_predictions(probabilities, labels, [str(index) for index in range(classes)])
+    text = json.dumps(result.to_dict())
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(result.pairs) == 200
+    assert json.loads(text)["confusion"] is None
+    assert len(json.loads(text)["most_confused"]) == 100
+    assert peak < 64 << 20
+    assert len(text) < 250 * classes

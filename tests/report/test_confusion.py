@@ -71,6 +71,18 @@ def test_many_classes_get_a_list_of_the_most_common_confusions(tmp_path, figures
     assert "2 of 3: k0 → k5\n1 of 3: k10 → k11" in texts_of(figures[0])
 
 
+def test_thousands_of_classes_get_the_list_without_a_matrix(tmp_path, figures):
+    names = [f"class {index}" for index in range(1001)]
+    evaluation = evaluate([5, 5, 5, 6, 7], [6, 6, 5, 5, 7], names)
+    path = write_confusion(tmp_path / "c.png", evaluation, title="r-1, test")
+    assert_nothing_is_cut_off(path)
+    texts = texts_of(figures[0])
+    assert "Confusions: r-1, test" in texts
+    assert "2 of 5 correct: 40.0 % (95 % interval 11.8 to 76.9)" in texts
+    assert "2 of 3: class 5 → class 6\n1 of 1: class 6 → class 5" in texts
+    assert not figures[0].axes[0].images
+
+
 def test_many_classes_without_confusions_say_so(tmp_path, figures):
     write_confusion(tmp_path / "c.png", evaluate_ring(20, wrong=0))
     assert "No confusions" in texts_of(figures[0])

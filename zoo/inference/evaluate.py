@@ -154,18 +154,21 @@ def predict_samples(
 
     from zoo.inference.predictor import read_ahead
 
-    rows, labels, failures = [], [], []
+    rows = np.empty((len(samples), len(predictor.classes)), dtype=np.float32)
+    labels: list[int] = []
+    failures: list[ImageError] = []
     for batch in read_ahead(partial(_try_read, predictor), samples):
         readable = [(sample, image) for sample, image in batch if not isinstance(image, ImageError)]
         failures += [error for _, error in batch if isinstance(error, ImageError)]
+        if readable:
+            rows[len(labels) : len(labels) + len(readable)] = predictor.probabilities([image for _, image in readable])
         labels += [sample.label for sample, _ in readable]
-        rows += list(predictor.probabilities([image for _, image in readable]) if readable else ())
         observer(Work(what=f"evaluate {split}", done=len(labels) + len(failures), total=len(samples)))
     if not labels:
         raise DataError(f"None of {len(failures)} photos is readable; the first: {failures[0].message}")
     for failure in failures:
         observer(Note(text=f"Left out: {failure.message}", warning=True))
-    return np.stack(rows), np.array(labels, dtype=np.int64)
+    return rows[: len(labels)], np.array(labels, dtype=np.int64)
 
 
 def _try_read(predictor: PhotoPredictor, sample: Sample) -> NDArray[np.uint8] | ImageError:

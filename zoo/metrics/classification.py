@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 BINS = 15
-_Floats = npt.NDArray[np.float64]
+MAX_MATRIX, MAX_CONFUSIONS = 100, 100  # classes of the matrix that `to_dict` returns, and pairs
 _Ints = npt.NDArray[np.int64]
 
 
@@ -40,6 +40,23 @@ class ClassMetrics:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Confusion:
+    """The photos of one class that were predicted as one other.
+
+    Attributes:
+        true: The name of their class.
+        predicted: The name of the predicted class.
+        count: Number of these photos.
+        support: Number of all photos of the class.
+    """
+
+    true: str
+    predicted: str
+    count: int
+    support: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
     """The metrics of a classifier on labelled photos. Every float is finite.
 
@@ -52,7 +69,8 @@ class Evaluation:
         calibration_error: The expected calibration error (`calibration_error`).
         loss: Mean negative log-likelihood of the true classes, in nats; probabilities below 1e-12 count as 1e-12.
         per_class: The scores of each class.
-        confusion: Counts: ``confusion[i][j]`` photos of class i were predicted as class j.
+        pairs: The pairs of a true and a predicted class that occur, and the number of their photos: ``(K, 3)``. Unlike
+            a matrix, it grows with the photos, not with the square of the classes. Not compared by ``==``.
     """
 
     classes: tuple[str, ...]
@@ -63,11 +81,47 @@ class Evaluation:
     calibration_error: float
     loss: float
     per_class: tuple[ClassMetrics, ...]
-    confusion: tuple[tuple[int, ...], ...]
+    pairs: _Ints = field(compare=False)
+
+    @property
+    def confusion(self) -> _Ints:
+        """The confusion matrix ``(C, C)``: ``confusion[i, j]`` photos of class i were predicted as class j."""
+        matrix = np.zeros((len(self.classes), len(self.classes)), dtype=np.int64)
+        matrix[self.pairs[:, 0], self.pairs[:, 1]] = self.pairs[:, 2]
+        return matrix
+
+    def most_confused(self, most: int = MAX_CONFUSIONS) -> tuple[Confusion, ...]:
+        """Returns the mistakes by pair of classes, the most common first.
+
+        Args:
+            most: Number of pairs.
+        """
+        wrong = self.pairs[self.pairs[:, 0] != self.pairs[:, 1]]
+        common = wrong[np.argsort(-wrong[:, 2], kind="stable")[:most]].tolist()
+        return tuple(
+            Confusion(
+                true=self.classes[true],
+                predicted=self.classes[predicted],
+                count=count,
+                support=self.per_class[true].support,
+            )
+            for true, predicted, count in common
+        )
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the fields as plain values for JSON."""
-        return asdict(self)
+        """Returns plain values for JSON: the fields, the most common confusions, and the matrix of up to 100 classes.
+
+        The matrix, ``"confusion"``, is None for more classes: that of 5,000 has 25 million numbers.
+        """
+        plain = {
+            each.name: getattr(self, each.name) for each in fields(self) if each.name not in ("per_class", "pairs")
+        }
+        return {
+            **plain,
+            "per_class": [asdict(scores) for scores in self.per_class],
+            "most_confused": [asdict(confusion) for confusion in self.most_confused()],
+            "confusion": self.confusion.tolist() if len(self.classes) <= MAX_MATRIX else None,
+        }
 
 
 def evaluate_predictions(probabilities: npt.ArrayLike, labels: npt.ArrayLike, classes: Sequence[str]) -> Evaluation:
@@ -85,21 +139,19 @@ def evaluate_predictions(probabilities: npt.ArrayLike, labels: npt.ArrayLike, cl
         ValueError: The shapes do not match, or a label is out of range.
     """
     p, y = _validate(probabilities, labels, len(classes))
-    predicted = p.argmax(axis=1)
+    predicted, confidence = p.argmax(axis=1), p.max(axis=1).astype(np.float64)
     correct = predicted == y
-    confusion = np.bincount(y * len(classes) + predicted, minlength=len(classes) ** 2).reshape(len(classes), -1)
-    per_class = _per_class(confusion, classes)
-    occurring = (confusion.sum(axis=0) + confusion.sum(axis=1)) > 0
+    per_class, occurring = _per_class(y, predicted, classes)
     return Evaluation(
         classes=tuple(classes),
         count=len(y),
         accuracy=float(correct.mean()),
         interval=wilson_interval(int(correct.sum()), len(y)),
         macro_f1=fmean(scores.f1 for scores, occurs in zip(per_class, occurring, strict=True) if occurs),
-        calibration_error=calibration_error(p.max(axis=1), correct),
-        loss=float(np.abs(np.log(np.clip(p[np.arange(len(y)), y], 1e-12, 1))).mean()),
+        calibration_error=calibration_error(confidence, correct),
+        loss=float(np.abs(np.log(np.clip(p[np.arange(len(y)), y].astype(np.float64), 1e-12, 1))).mean()),
         per_class=per_class,
-        confusion=tuple(map(tuple, confusion.tolist())),
+        pairs=_count_pairs(y, predicted, len(classes)),
     )
 
 
@@ -120,15 +172,16 @@ def calibration_error(confidence: npt.ArrayLike, correct: npt.ArrayLike) -> floa
     return float(np.abs(gaps).sum() / p.size)
 
 
-def _validate(probabilities: npt.ArrayLike, labels: npt.ArrayLike, classes: int) -> tuple[_Floats, _Ints]:
-    p, y = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
+def _validate(probabilities: npt.ArrayLike, labels: npt.ArrayLike, classes: int) -> tuple[npt.NDArray[Any], _Ints]:
+    p, y = np.asarray(probabilities), np.asarray(labels)
     if p.shape != (len(y), classes):
         raise ValueError(f"probabilities have shape {p.shape}, not {(len(y), classes)}")
     if len(y) == 0:
         raise DataError("There are no photos to evaluate.", hint="Pass data with at least one readable photo.")
     if not np.issubdtype(y.dtype, np.integer) or y.min() < 0 or y.max() >= classes:
         raise ValueError(f"labels must be integers from 0 to {classes - 1}")
-    if diverged := int((~np.isfinite(p)).any(axis=1).sum()):
+    # NaN is the lowest and the highest of its row; no array of the size of all probabilities is necessary.
+    if diverged := int((~np.isfinite(p.max(axis=1)) | ~np.isfinite(p.min(axis=1))).sum()):
         raise TrainingError(
             f"The network returns NaN or infinite outputs for {diverged} of {len(y)} photos.",
             hint="Its training diverged. Lower the learning rate, or pass --precision fp32.",
@@ -136,14 +189,25 @@ def _validate(probabilities: npt.ArrayLike, labels: npt.ArrayLike, classes: int)
     return p, y.astype(np.int64)
 
 
-def _per_class(confusion: _Ints, classes: Sequence[str]) -> tuple[ClassMetrics, ...]:
-    hits, predicted, support = np.diag(confusion), confusion.sum(axis=0), confusion.sum(axis=1)
+def _count_pairs(labels: _Ints, predicted: _Ints, classes: int) -> _Ints:
+    """Returns the pairs of label and predicted class that occur, in ascending order, and their counts: ``(K, 3)``."""
+    keys, counts = np.unique(labels * classes + predicted, return_counts=True)
+    return np.stack([*np.divmod(keys, classes), counts], axis=1)
+
+
+def _per_class(
+    labels: _Ints, predicted_labels: _Ints, classes: Sequence[str]
+) -> tuple[tuple[ClassMetrics, ...], npt.NDArray[np.bool_]]:
+    """Returns the scores of each class, and whether it is that of a photo or was predicted."""
+    right = labels[labels == predicted_labels]
+    hits, predicted, support = (np.bincount(each, minlength=len(classes)) for each in (right, predicted_labels, labels))
     # 2 TP / (predicted + support) equals the harmonic mean, and is defined even where precision or recall is not.
     columns = (_ratio(hits, predicted), _ratio(hits, support), _ratio(2 * hits, predicted + support), support.tolist())
-    return tuple(
+    scores = tuple(
         ClassMetrics(name=name, precision=precision, recall=recall, f1=f1, support=count)
         for name, precision, recall, f1, count in zip(classes, *columns, strict=True)
     )
+    return scores, predicted + support > 0
 
 
 def _ratio(numerator: _Ints, denominator: _Ints) -> list[float]:

@@ -1,4 +1,4 @@
-"""The confusion matrix as a picture, from one class to hundreds."""
+"""The confusion matrix as a picture, from one class to a thousand; of more, the most common confusions."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from zoo.metrics.classification import Evaluation
 
 # Cells show count and share up to MAX_SHARES classes, the count alone up to MAX_COUNTS; up to MAX_NAMES the axes show
-# the names of the classes.
-MAX_SHARES, MAX_COUNTS, MAX_NAMES = 12, 40, 100
+# the names of the classes. A cell of more than MAX_MATRIX classes would be smaller than a pixel.
+MAX_SHARES, MAX_COUNTS, MAX_NAMES, MAX_MATRIX = 12, 40, 100, 1000
 MAX_CONFUSIONS = 15
+_MAX_LISTED = 40  # confusions without a matrix
 _COLOURS = "Blues"
 
 _Counts = npt.NDArray[np.int64]
@@ -33,7 +34,8 @@ def write_confusion(path: Path, evaluation: Evaluation, *, title: str = "") -> P
     """Writes a confusion matrix: a row per true class, a column per predicted class, coloured by the share of the row.
 
     Each cell shows its count and the share of its row (up to 12 classes), or its count (up to 40). Beside the matrix of
-    more than 12 classes stands a list of the most common confusions. More than 100 classes are numbered, not named.
+    more than 12 classes stands a list of the most common confusions. More than 100 classes are numbered, not named. Of
+    more than 1,000 classes there is only the list.
 
     Args:
         path: The file to write.
@@ -46,8 +48,10 @@ def write_confusion(path: Path, evaluation: Evaluation, *, title: str = "") -> P
     Raises:
         RunError: The file cannot be written.
     """
-    counts = np.array(evaluation.confusion)
-    classes = len(counts)
+    classes = len(evaluation.classes)
+    if classes > MAX_MATRIX:
+        return _write_list(path, evaluation, title)
+    counts = evaluation.confusion
     side, size = _matrix_size(classes)
     # The figure is the matrix; everything else hangs over its edges, and the picture grows to hold it.
     with picture(path, width=side, height=side) as figure:
@@ -59,7 +63,17 @@ def write_confusion(path: Path, evaluation: Evaluation, *, title: str = "") -> P
             _write_cells(axes, counts, size=size)
         if classes > MAX_SHARES:
             _draw_scale(axes, side)
-            _list_confusions(axes, evaluation)
+            _list_confusions(axes, evaluation, place=(1, 1), indent=14, most=MAX_CONFUSIONS)
+    return path
+
+
+def _write_list(path: Path, evaluation: Evaluation, title: str) -> Path:
+    """Writes the most common confusions without a matrix."""
+    with picture(path, width=6, height=0.1) as figure:
+        headline(figure, f"Confusions: {title}" if title else "Confusions", _summary(evaluation))
+        axes = figure.add_axes((0, 0, 1, 1))
+        axes.set_axis_off()
+        _list_confusions(axes, evaluation, place=(0, 1), indent=0, most=_MAX_LISTED)
     return path
 
 
@@ -73,7 +87,7 @@ def _matrix_size(classes: int) -> tuple[float, float]:
 
 
 def _summary(evaluation: Evaluation) -> str:
-    correct = sum(row[index] for index, row in enumerate(evaluation.confusion))
+    correct = round(evaluation.accuracy * evaluation.count)
     low, high = (100 * bound for bound in evaluation.interval)
     accuracy = f"{100 * evaluation.accuracy:.1f} % (95 % interval {low:.1f} to {high:.1f})"
     return f"{correct} of {evaluation.count} correct: {accuracy}"
@@ -142,16 +156,16 @@ def _draw_scale(axes: Axes, side: float) -> None:
     scale.set_title("of the row", size=7.5, color=MUTED, loc="left", pad=6)
 
 
-def _list_confusions(axes: Axes, evaluation: Evaluation) -> None:
-    """Writes the most common confusions beside the matrix, level with its top."""
-    counts, labels = (
-        np.array(evaluation.confusion),
-        [fit(label, 1.5, size=8) for label in class_labels(evaluation.classes)],
-    )
-    wrong = counts * ~np.eye(len(counts), dtype=bool)
-    order = np.argsort(-wrong, axis=None, kind="stable")[:MAX_CONFUSIONS]
-    pairs = [divmod(int(index), len(counts)) for index in order if wrong.flat[index]]
-    lines = [f"{wrong[pair]} of {counts[pair[0]].sum()}: {labels[pair[0]]} → {labels[pair[1]]}" for pair in pairs]
-    place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "va": "top"}
-    axes.annotate("Most common confusions" if lines else "No confusions", (1, 1), (14, 0), size=10, **place)
-    axes.annotate("\n".join(lines), (1, 1), (14, -18), size=8, linespacing=1.6, **place)
+def _list_confusions(
+    axes: Axes, evaluation: Evaluation, *, place: tuple[float, float], indent: float, most: int
+) -> None:
+    """Writes the most common confusions below a place of the axes, beside the matrix or alone."""
+    labels = dict(zip(evaluation.classes, class_labels(evaluation.classes), strict=True))
+    lines = [
+        f"{pair.count} of {pair.support}: {fit(labels[pair.true], 1.5, size=8)} → "
+        f"{fit(labels[pair.predicted], 1.5, size=8)}"
+        for pair in evaluation.most_confused(most)
+    ]
+    where: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "va": "top"}
+    axes.annotate("Most common confusions" if lines else "No confusions", place, (indent, 0), size=10, **where)
+    axes.annotate("\n".join(lines), place, (indent, -18), size=8, linespacing=1.6, **where)

@@ -39,6 +39,18 @@ def test_metrics_classes_and_confusion_matrix(run_zoo, calls):
     assert [line.split() for line in lines[-3:]] == [["cat", "dog"], ["cat", "1", "0"], ["dog", "1", "2"]]
 
 
+def test_more_classes_than_fit_a_matrix_get_the_most_common_confusions(run_zoo, calls, monkeypatch):
+    names = [f"k{index}" for index in range(13)]
+    evaluation = evaluate_predictions(np.eye(13)[[1, 1, 0, 2]], np.array([0, 0, 0, 2]), names)
+    monkeypatch.setattr(zoo.inference.evaluate, "evaluate", lambda *args, **kwargs: evaluation)
+    lines = run_zoo("evaluate", "tiny-linear-dogs-1").out.splitlines()
+    assert lines[-3:] == [
+        "Most common confusions",
+        "true class  predicted class  photos  of",
+        "k0          k1                    2   3",
+    ]
+
+
 def test_other_data_and_another_split(run_zoo, calls):
     run_zoo("evaluate", "tiny-linear-dogs-1", "--data", "./new", "--split", "val", "--device", "cpu")
     assert calls == [("tiny-linear-dogs-1", "./new", "val", "cpu")]

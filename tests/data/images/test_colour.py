@@ -1,4 +1,5 @@
 import struct
+import time
 import zlib
 
 import numpy as np
@@ -108,6 +109,43 @@ def test_deep_grey_is_converted_in_bands_without_a_seam(monkeypatch):
     values = np.linspace(-3, 70_000, 40 * 50).astype(np.float32).reshape(40, 50)
     data = encode(Image.fromarray(values), "TIFF")
     whole = decode(data)
-    monkeypatch.setattr("zoo.data.images.colour._BAND", 120)
+    monkeypatch.setattr("zoo.data.images.colour.BAND", 120)
     assert np.array_equal(decode(data), whole)
     assert np.abs(np.diff(whole[..., 0].ravel().astype(int))).max() <= 1
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "I;16", "RGB"])
+def test_every_conversion_in_bands_is_the_same_without_a_seam(mode, monkeypatch):
+    rng = np.random.default_rng(0)
+    if mode == "I;16":
+        data = encode(Image.fromarray(rng.integers(0, 65_536, (40, 50), np.uint16)))
+    elif mode == "P":
+        data = encode(Image.fromarray(rng.integers(0, 256, (40, 50, 3), np.uint8)).quantize(8), transparency=3)
+    else:
+        data = encode(Image.fromarray(rng.integers(0, 256, (40, 50, 4), np.uint8), "RGBA").convert(mode))
+    whole = decode(data)
+    monkeypatch.setattr("zoo.data.images.colour.BAND", 120)
+    assert np.array_equal(decode(data), whole)
+
+
+def make_profile(stages: int) -> bytes:
+    """Returns an RGB profile that calculates in stages, which all share the same bytes. Source: ICC.1:2022."""
+    matrix = b"matf\0\0\0\0" + struct.pack(">HH12f", 3, 3, 0.5, 0.1, 0.1, 0.1, 0.5, 0.1, 0.1, 0.1, 0.5, 0, 0, 0)
+    calculation = b"mpet\0\0\0\0" + struct.pack(">HHL", 3, 3, stages)
+    calculation += struct.pack(">LL", 16 + 8 * stages, len(matrix)) * stages + matrix
+    white = b"XYZ \0\0\0\0" + struct.pack(">LLL", 0xF6D6, 0x10000, 0xD32D)
+    table = struct.pack(">L4sLL4sLL", 2, b"wtpt", 156, 20, b"D2B0", 176, len(calculation))
+    head = struct.pack(
+        ">L4sL4s4s4s12x4s", 176 + len(calculation), b"lcms", 0x04300000, b"mntr", b"RGB ", b"XYZ ", b"acsp"
+    )
+    return head.ljust(68, b"\0") + white[8:] + bytes(48) + table + white + calculation
+
+
+def test_an_icc_profile_that_calculates_for_minutes_is_ignored():
+    image = Image.new("RGB", (20, 10), (200, 100, 50))
+    converted = decode(encode(image, icc_profile=make_profile(3)))
+    assert np.abs(converted.astype(int) - [200, 100, 50]).max() > 20
+    started = time.process_time()
+    for profile in (make_profile(65), make_profile(20_000), make_profile(3) + bytes(9 << 20), b"\0" * 140, b"mpet"):
+        assert np.array_equal(decode(encode(image, "TIFF", icc_profile=profile)), np.asarray(image))
+    assert time.process_time() - started < 1

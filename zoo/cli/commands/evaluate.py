@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from zoo.metrics.classification import Evaluation
 
 _MAX_CLASSES = 12  # of a confusion matrix that fits a terminal
+_MAX_CONFUSIONS = 20
 
 
 @click.command(name="evaluate")
@@ -33,8 +34,8 @@ _MAX_CLASSES = 12  # of a confusion matrix that fits a terminal
 def command(run: str, data: str | None, split: str, device: str, runs: Path, quiet: bool, as_json: bool) -> None:
     """Measure the accuracy of a run or an exported file.
 
-    Prints the accuracy with its 95 % interval, the metrics of each class, the confusion matrix and the calibration
-    error.
+    Prints the accuracy with its 95 % interval, the metrics of each class, the confusion matrix (of more than 12
+    classes, the most common confusions) and the calibration error.
     """
     model = find_model(run, runs=runs, ask=console.passphrase_prompt())
     from zoo.inference.evaluate import evaluate
@@ -66,6 +67,11 @@ def _write(evaluation: Evaluation) -> None:
     if len(evaluation.classes) <= _MAX_CLASSES:
         console.echo("\nConfusion matrix: one row per true class, one column per predicted class")
         table = [
-            (name, *map(str, counts)) for name, counts in zip(evaluation.classes, evaluation.confusion, strict=True)
+            (name, *map(str, counts))
+            for name, counts in zip(evaluation.classes, evaluation.confusion.tolist(), strict=True)
         ]
         console.write_table(("", *evaluation.classes), table, right=range(1, len(evaluation.classes) + 1))
+    elif confusions := evaluation.most_confused(_MAX_CONFUSIONS):
+        console.echo("\nMost common confusions")
+        pairs = [(each.true, each.predicted, str(each.count), str(each.support)) for each in confusions]
+        console.write_table(("true class", "predicted class", "photos", "of"), pairs, right=(2, 3))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import struct
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,13 +19,15 @@ BACKGROUND = (255, 255, 255)
 _TIFF_BITS_PER_SAMPLE = 258
 _TIFF_PHOTOMETRIC = 262
 _WHITE_IS_ZERO = 0
-_BAND = 4_000_000  # pixels converted at a time
+BAND = 4_000_000  # pixels converted at a time
+_MAX_PROFILE = 8 << 20  # bytes; those of printers have up to three million
+_MAX_STAGES = 64  # of a calculation in an ICC profile, each of which lcms applies to tens of thousands of colours
 Values = npt.NDArray[Any]  # uint16, int32 or float32 (H, W)
 Grey = npt.NDArray[np.uint8]
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Returns a loaded image in mode RGB.
+    """Returns a loaded image in mode RGB, the same one if nothing has to be converted.
 
     Scales deep grey (12, 16 and 32 bits, floats) by the range that its format declares, without clipping; composites
     transparency over white; applies the embedded ICC profile of an RGB or CMYK image, and ignores a broken one, as
@@ -32,15 +35,26 @@ def to_rgb(image: Image.Image) -> Image.Image:
     """
     if image.mode == "F" or image.mode.startswith("I"):
         return _deep_grey(image)
+    profile = image.info.get("icc_profile")
     if image.has_transparency_data:
-        profile = image.info.get("icc_profile")
         image = _flatten(image)
-    else:
-        profile = image.info.get("icc_profile")
-        image = image if image.mode in ("RGB", "CMYK") else image.convert("RGB")
+    elif image.mode not in ("RGB", "CMYK"):
+        image = image.convert("RGB")
     if isinstance(profile, bytes) and (transform := _to_srgb(profile, image.mode)) is not None:
         return ImageCms.applyTransform(image, transform) or image
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def split_rows(size: tuple[int, int]) -> Iterator[slice]:
+    """Yields slices of the rows of an image of this width and height, to bound the memory of what is computed."""
+    width, height = size
+    step = max(1, BAND // max(1, width))
+    yield from (slice(start, min(start + step, height)) for start in range(0, height, step))
+
+
+def crop_rows(image: Image.Image, rows: slice) -> Image.Image:
+    """Returns a copy of some rows of an image."""
+    return image.crop((0, rows.start, image.width, rows.stop))
 
 
 def _flatten(image: Image.Image) -> Image.Image:
@@ -48,29 +62,28 @@ def _flatten(image: Image.Image) -> Image.Image:
     if image.mode == "RGB" and isinstance(key, tuple) and max(key) > 255:
         # In a 16-bit PNG Pillow keeps the high byte of the pixels, but both bytes of the transparent colour.
         image.info["transparency"] = tuple(value >> 8 for value in key)
-    background = Image.new("RGBA", image.size, BACKGROUND)
-    return Image.alpha_composite(background, image.convert("RGBA")).convert("RGB")
+    flat = Image.new("RGB", image.size)
+    for rows in split_rows(image.size):
+        band = crop_rows(image, rows).convert("RGBA")
+        background = Image.new("RGBA", band.size, BACKGROUND)
+        flat.paste(Image.alpha_composite(background, band).convert("RGB"), (0, rows.start))
+    return flat
 
 
 def _deep_grey(image: Image.Image) -> Image.Image:
-    values = np.asarray(image)
     tags = getattr(image, "tag_v2", {})
-    to_8_bits = _shift(tags) if image.mode.startswith("I;16") else _scale(values)
+    to_8_bits = _shift(tags) if image.mode.startswith("I;16") else _scale(image)
     key = image.info.get("transparency")
-    grey = np.empty(values.shape, np.uint8)
-    for rows in _bands(values.shape):
-        grey[rows] = to_8_bits(values[rows])
+    grey = Image.new("L", image.size)
+    for rows in split_rows(image.size):
+        values = np.asarray(crop_rows(image, rows))
+        band = to_8_bits(values)
         if tags.get(_TIFF_PHOTOMETRIC) == _WHITE_IS_ZERO:
-            grey[rows] = 255 - grey[rows]
+            band = 255 - band
         if isinstance(key, int):
-            grey[rows][values[rows] == key] = 255
-    return Image.fromarray(grey).convert("RGB")
-
-
-def _bands(shape: tuple[int, ...]) -> Iterator[slice]:
-    """Yields slices of rows, to bound the memory for pixels in double precision."""
-    step = max(1, _BAND // max(1, shape[1]))
-    yield from (slice(start, start + step) for start in range(0, shape[0], step))
+            band[values == key] = 255
+        grey.paste(Image.fromarray(band), (0, rows.start))
+    return grey.convert("RGB")
 
 
 def _shift(tags: Mapping[int, Any]) -> Callable[[Values], Grey]:
@@ -78,10 +91,11 @@ def _shift(tags: Mapping[int, Any]) -> Callable[[Values], Grey]:
     return lambda values: np.minimum(values >> (bits - 8), 255).astype(np.uint8)
 
 
-def _scale(values: Values) -> Callable[[Values], Grey]:
+def _scale(image: Image.Image) -> Callable[[Values], Grey]:
     """Scales 32-bit integers and floats. No format declares their white: 1, 255, 65535, or the brightest pixel."""
-    whole = values.dtype.kind == "i"
-    ranges = [(float(real.min()), float(real.max())) for rows in _bands(values.shape) for real in [_real(values[rows])]]
+    whole = image.mode != "F"
+    bands = (_real(np.asarray(crop_rows(image, rows))) for rows in split_rows(image.size))
+    ranges = [(float(band.min()), float(band.max())) for band in bands]
     black, peak = min(0.0, *(low for low, _ in ranges)), max(high for _, high in ranges)
     white = next((white for white in (255.0, 65535.0) if peak <= white), peak) if whole or peak > 1 else 1.0
     return lambda values: ((_real(values) - black) * (255 / (white - black))).round().clip(0, 255).astype(np.uint8)
@@ -94,6 +108,8 @@ def _real(values: Values) -> npt.NDArray[np.float64]:
 @functools.lru_cache(maxsize=16)
 def _to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
     """Returns the transform from an ICC profile to sRGB; None if there is nothing to do or the profile is unusable."""
+    if len(profile) > _MAX_PROFILE or _count_stages(profile) > _MAX_STAGES:
+        return None
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         if source.profile.xcolor_space.strip() != mode or "sRGB" in ImageCms.getProfileDescription(source):
@@ -101,3 +117,14 @@ def _to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
         return ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
     except (ImageCms.PyCMSError, OSError, ValueError):
         return None
+
+
+def _count_stages(profile: bytes) -> int:
+    """Returns the stages of the longest calculation in an ICC profile (ICC.1:2022, section 10.16); 0 if it has none.
+
+    Stages may share their bytes, so that a small profile can have millions.
+    """
+    count = min(int.from_bytes(profile[128:132]), max(0, len(profile) - 132) // 12)
+    tags = struct.iter_unpack(">4sLL", profile[132 : 132 + 12 * count])
+    starts = [start for _, start, _ in tags if profile.startswith(b"mpet", start)]
+    return max((int.from_bytes(profile[start + 12 : start + 16]) for start in starts), default=0)

@@ -10,6 +10,7 @@ import io
 import stat
 import threading
 import warnings
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,17 +18,23 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-from zoo.data.images.colour import to_rgb
-from zoo.data.images.limits import ExpensiveImageError, PixelBudget, check_bytes, check_opened
+from zoo.data.images.colour import crop_rows, split_rows, to_rgb
+from zoo.data.images.limits import ExpensiveImageError, check_bytes, check_opened
+from zoo.data.images.workload import MAX_MEMORY, MemoryBudget, default_budget, estimate_workload
 from zoo.errors import ImageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from zoo.data.images.workload import Workload
     from zoo.preprocess import Preprocess
 
 MAX_PIXELS = 100_000_000
 MAX_BYTES = 256 * 2**20
-# For all threads together. Decoding and conversion take up to 20 bytes per pixel, so 8 GB.
-_budget = PixelBudget(400_000_000)
+# For all threads together: what decoders take, and the files themselves. A thread never waits for a file while it holds
+# memory of the first kind, so the two cannot block each other.
+_decoders, _files = MemoryBudget(default_budget()), MemoryBudget(4 * MAX_BYTES)
+_LOADED_BYTES = 20  # of a pixel, to convert an image that another program has opened
 # Deliberately without formats whose Pillow plugin starts another program (EPS) or that contain no photos.
 _FORMATS = "JPEG MPO PNG GIF WEBP AVIF HEIF BMP DIB TIFF PPM JPEG2000 ICO TGA".split()  # noqa: SIM905
 _ORIENTATION = 0x0112
@@ -66,7 +73,8 @@ def decode(
     Raises:
         ImageError: Not an image, truncated, corrupt, empty or too large; the message names the file and the reason.
     """
-    return np.array(open_image(source, name=name, max_pixels=max_pixels, min_side=min_side))
+    with _opened(source, name=name, max_pixels=max_pixels, min_side=min_side, approximate=False) as image:
+        return _to_array(_to_upright_rgb(image))
 
 
 def open_image(
@@ -82,35 +90,73 @@ def open_image(
     With `approximate`, for thumbnails and the like, `min_side` applies to JPEGs of any size, although the content then
     shifts by up to half a pixel.
     """
+    with _opened(source, name=name, max_pixels=max_pixels, min_side=min_side, approximate=approximate) as image:
+        rgb = _to_upright_rgb(image)
+        return image.copy() if rgb is image else rgb  # no image of the file's format, which holds its bytes
+
+
+@contextmanager
+def _opened(
+    source: Path | bytes, *, name: str | None, max_pixels: int, min_side: int | None, approximate: bool
+) -> Iterator[Image.Image]:
+    """Yields a loaded image while the memory for its conversion is reserved; explains errors of the block, too."""
     name = name or (str(source) if isinstance(source, Path) else "image")
-    data = read_bytes(source, name=name)
-    try:
-        with open_header(data) as image:
-            if image.width * image.height > max_pixels:
-                raise _too_large(name, f"{image.width} x {image.height} pixels", f"{max_pixels:,} pixels")
-            if min_side is not None and (divisor := _divisor(image.size, min_side, approximate=approximate)) > 1:
-                image.draft(None, (image.width // divisor, image.height // divisor))  # affects JPEGs only
-            with _budget.reserve(image.width * image.height):
+    with _files.reserve(_file_size(source)):
+        data = read_bytes(source, name=name)
+        try:
+            with open_header(data) as image:
+                size = image.size
+                if image.width * image.height > max_pixels:
+                    raise _too_large(name, f"{image.width} x {image.height} pixels", f"{max_pixels:,} pixels")
+                if min_side is not None and (divisor := _divisor(size, min_side, approximate=approximate)) > 1:
+                    image.draft(None, (size[0] // divisor, size[1] // divisor))  # affects JPEGs only
                 check_opened(image, data)
-                image.load()
-                return _to_upright_rgb(image)
-    except ImageError:
-        raise
-    except UnidentifiedImageError:
-        hint = "Supported formats include JPEG, PNG, WebP, GIF, BMP and TIFF."
-        raise ImageError(f"{name}: {_guess_content(data)}.", hint=hint) from None
-    except ExpensiveImageError as error:
+                with _decoders.reserve(_check_workload(name, estimate_workload(image, data, size))):
+                    image.load()
+                    yield image
+        except ImageError:
+            raise
+        except UnidentifiedImageError:
+            hint = "Supported formats include JPEG, PNG, WebP, GIF, BMP and TIFF."
+            raise ImageError(f"{name}: {_guess_content(data)}.", hint=hint) from None
+        except ExpensiveImageError as error:
+            raise ImageError(
+                f"{name}: it appears crafted to be expensive to decode: {error}.",
+                hint="Save it again in another program.",
+            ) from None
+        except Image.DecompressionBombError:
+            raise _too_large(name, "far too many pixels", f"{max_pixels:,} pixels") from None
+        except MemoryError:
+            raise ImageError(f"{name}: not enough memory to decode it.", hint="Make the image smaller.") from None
+        # Pillow's decoders raise almost anything on broken files: SyntaxError, struct.error, IndexError, ...
+        except Exception as error:
+            reason = str(error).rstrip(".") or type(error).__name__
+            raise ImageError(f"{name}: the image is broken ({reason}).", hint="Replace or delete the file.") from error
+
+
+def _check_workload(name: str, workload: Workload) -> int:
+    """Returns the memory that decoding takes; raises `ImageError` if it takes too much, or too long."""
+    hint = "Save it as JPEG or PNG, or make the image smaller."
+    if workload.memory > MAX_MEMORY:
+        needed, limit = workload.memory / 2**30, MAX_MEMORY / 2**30
+        raise ImageError(f"{name}: decoding it takes {needed:.1f} GiB, more than the limit of {limit:.0f}.", hint=hint)
+    if workload.seconds > workload.limit:
         raise ImageError(
-            f"{name}: it appears crafted to be expensive to decode: {error}.", hint="Save it again in another program."
-        ) from None
-    except Image.DecompressionBombError:
-        raise _too_large(name, "far too many pixels", f"{max_pixels:,} pixels") from None
-    except MemoryError:
-        raise ImageError(f"{name}: not enough memory to decode it.", hint="Make the image smaller.") from None
-    # Pillow's decoders raise almost anything on broken files: SyntaxError, struct.error, IndexError, ...
-    except Exception as error:
-        reason = str(error).rstrip(".") or type(error).__name__
-        raise ImageError(f"{name}: the image is broken ({reason}).", hint="Replace or delete the file.") from error
+            f"{name}: decoding it takes about {workload.seconds:,.0f} s, more than the limit of {workload.limit:.0f} s "
+            "for a file of its size.",
+            hint=hint,
+        )
+    return workload.memory
+
+
+def _file_size(source: Path | bytes) -> int:
+    """Returns the bytes that reading a file takes; 0 if there is nothing to read, or nothing that can be."""
+    if isinstance(source, bytes):
+        return 0
+    try:
+        return source.stat().st_size
+    except (OSError, ValueError):  # reading it says what is wrong
+        return 0
 
 
 def convert_image(image: Image.Image, *, name: str = "image", max_pixels: int = MAX_PIXELS) -> Pixels:
@@ -132,9 +178,9 @@ def convert_image(image: Image.Image, *, name: str = "image", max_pixels: int = 
             raise ImageError(f"{name}: the image is empty.", hint="Pass an image that has pixels.")
         if image.width * image.height > max_pixels:
             raise _too_large(name, f"{image.width} x {image.height} pixels", f"{max_pixels:,} pixels")
-        with _budget.reserve(image.width * image.height):
+        with _decoders.reserve(_LOADED_BYTES * image.width * image.height):
             image.load()
-            return np.array(_to_upright_rgb(image))
+            return _to_array(_to_upright_rgb(image))
     except ImageError:
         raise
     except MemoryError:
@@ -148,6 +194,14 @@ def _to_upright_rgb(image: Image.Image) -> Image.Image:
     turn = _UPRIGHT.get(read_orientation(image))
     rgb = to_rgb(image)
     return rgb if turn is None else rgb.transpose(turn)
+
+
+def _to_array(image: Image.Image) -> Pixels:
+    """Returns the pixels of an RGB image, in bands of rows, to avoid the two more copies that Pillow makes of all."""
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    for rows in split_rows(image.size):
+        pixels[rows] = np.asarray(crop_rows(image, rows))
+    return pixels
 
 
 def _divisor(size: Size, min_side: int, *, approximate: bool) -> int:
