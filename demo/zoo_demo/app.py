@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from zoo_demo.temp_files import sweep_forever, temp_folder
+from zoo_demo.temp_files import SweepAfterUploads, TempFiles, TempLimits, temp_folder, upload_folder
 
 # gradio reads some of its settings while it is imported.
 # Do not look for new versions, and do not report usage.
@@ -16,17 +17,20 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 # gradio keeps its last 10,000 events and rebuilds a table of them after each one. Keep one, and never rebuild.
 os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")
 os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "1000000000")
-# Put uploads where they are swept.
-os.environ["GRADIO_TEMP_DIR"] = str(temp_folder() / "gradio")
+# Put uploads where they are swept, and serve the other files there too: gradio calls them a cache of examples.
+os.environ["GRADIO_TEMP_DIR"] = os.environ["GRADIO_EXAMPLES_CACHE"] = str(temp_folder() / "gradio")
 
 import gradio as gr
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
+from gradio import route_utils
 from starlette.middleware.authentication import AuthenticationMiddleware
+from starlette.routing import Mount
 
 from zoo_demo.page.theme import CSS, HEAD, THEME
 from zoo_demo.page.uploads import guard_files
-from zoo_demo.server.access import LOOPBACK_HOSTS, BasicAuth, OriginGuard, reject_unauthenticated
-from zoo_demo.server.api import make_router
+from zoo_demo.server.access import LOOPBACK_HOSTS, BasicAuth, OriginGuard, PageGuard, reject_unauthenticated
+from zoo_demo.server.api import PREDICT, make_router
+from zoo_demo.server.proxies import ReverseProxies, route_path
 from zoo_demo.server.request_limits import RequestLimits
 from zoo_demo.tabs import batch, compare, predict, teach
 
@@ -37,7 +41,9 @@ if TYPE_CHECKING:
     from zoo_demo.models.model_pool import ModelPool
 
 _TITLE = "Zoo"
-_MAX_CONCURRENT_EVENTS, _MAX_QUEUED_EVENTS = 8, 256  # per function of the page; of all functions together
+_UPLOAD = "/gradio_api/upload"
+_MAX_CONCURRENT_EVENTS, _MAX_QUEUED_EVENTS = 8, 128  # per function of the page; of all functions together
+_UNUSED_SHARE, _ALL_SHARE = 4, 16  # requests of the largest size that uploads nobody uses, and all files, may take
 _TABS = {
     "Predict": predict.build,
     "Live": predict.build_live,
@@ -52,13 +58,17 @@ class Settings:
     """Settings of the application.
 
     Attributes:
-        loopback: Whether the server listens on loopback only; it then answers to loopback's host names only.
+        hosts: Host names that the server answers to; None for all.
+        root_path: Path below which reverse proxies serve the page, such as ``/app``.
+        trusted_proxies: Addresses and networks of the proxies whose ``X-Forwarded-`` headers are believed.
         auth: User and password; None for no authentication.
         max_upload: Largest request body, in bytes.
-        temp_seconds: How long to keep uploads and files made from them.
+        temp_seconds: How long to keep uploads and files made from them. Uploads that nobody uses: a sixth of it.
     """
 
-    loopback: bool = True
+    hosts: frozenset[str] | None = LOOPBACK_HOSTS
+    root_path: str = ""
+    trusted_proxies: tuple[str, ...] = ()
     auth: tuple[str, str] | None = None
     max_upload: int = 64 << 20
     temp_seconds: float = 3600
@@ -67,9 +77,11 @@ class Settings:
 def make_app(pool: ModelPool, settings: Settings) -> FastAPI:
     """Returns the application: the page at ``/``, the API below ``/api/v1``, its schema at ``/openapi.json``."""
     # FastAPI's documentation pages load scripts from other servers; nothing here leaves the machine.
-    app = FastAPI(title=_TITLE, docs_url=None, redoc_url=None, lifespan=_sweep_while_running(settings.temp_seconds))
+    files = TempFiles(temp_folder(), upload_folder(), _temp_limits(settings))
+    app = FastAPI(title=_TITLE, docs_url=None, redoc_url=None, lifespan=_sweep_while_running(files))
     app.include_router(make_router(pool.models))
     guard_files()
+    route_utils.get_root_url = _root_url
     gr.mount_gradio_app(
         app,
         make_page(pool),
@@ -83,13 +95,17 @@ def make_app(pool: ModelPool, settings: Settings) -> FastAPI:
         css=CSS,
         head=HEAD,
     )
+    _gradio_app(app).uploaded_file_dir = str(upload_folder())
     # The last one added handles a request first.
+    app.add_middleware(SweepAfterUploads, is_upload=lambda scope: route_path(scope) == _UPLOAD, files=files)
+    app.add_middleware(PageGuard)
     if settings.auth is not None:
         user, password = settings.auth
         backend = BasicAuth(user=user, password=password)
         app.add_middleware(AuthenticationMiddleware, backend=backend, on_error=reject_unauthenticated)
-    app.add_middleware(RequestLimits, max_bytes=settings.max_upload)
-    app.add_middleware(OriginGuard, hosts=LOOPBACK_HOSTS if settings.loopback else None)
+    app.add_middleware(RequestLimits, max_bytes=settings.max_upload, photo_paths=(PREDICT, _UPLOAD))
+    app.add_middleware(OriginGuard, hosts=settings.hosts)
+    app.add_middleware(ReverseProxies, root_path=settings.root_path, trusted=settings.trusted_proxies)
     return app
 
 
@@ -106,10 +122,37 @@ def make_page(pool: ModelPool) -> gr.Blocks:
     return page
 
 
-def _sweep_while_running(seconds: float) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+def _root_url(request: Request, route_path: str, root_path: str | None) -> str:
+    """Returns the address of the page, from which gradio makes those of files: the path alone.
+
+    Gradio itself makes a whole URL. It would have to know the scheme and the host that the browser uses, and believes
+    the ``X-Forwarded-`` headers of anyone.
+    """
+    return str(request.scope.get("app_root_path", request.scope["root_path"]))
+
+
+def _gradio_app(app: FastAPI) -> Any:
+    """Returns the application of the page, the last one mounted."""
+    mount = app.routes[-1]
+    assert isinstance(mount, Mount)
+    return mount.app
+
+
+def _temp_limits(settings: Settings) -> TempLimits:
+    """Returns limits that leave half of the disk free."""
+    most = min(_ALL_SHARE * settings.max_upload, shutil.disk_usage(temp_folder()).free // 2)
+    return TempLimits(
+        seconds=settings.temp_seconds,
+        unused_seconds=settings.temp_seconds / 6,
+        max_bytes=most,
+        max_unused_bytes=most * _UNUSED_SHARE // _ALL_SHARE,
+    )
+
+
+def _sweep_while_running(files: TempFiles) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        task = asyncio.create_task(sweep_forever(seconds=seconds))
+        task = asyncio.create_task(files.sweep_forever())
         yield
         task.cancel()
 

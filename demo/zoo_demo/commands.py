@@ -16,6 +16,21 @@ from zoo.cli.terminal import console
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=7860, show_default=True, help="Port to listen on; 0: any free one."
 )
+@click.option(
+    "--allow-host",
+    "allow_hosts",
+    multiple=True,
+    metavar="NAME",
+    help="Answer to this host name too, which a reverse proxy passes on; may be repeated.",
+)
+@click.option("--root-path", default="", metavar="PATH", help="Path below which a reverse proxy serves the page.")
+@click.option(
+    "--trusted-proxy",
+    "trusted_proxies",
+    multiple=True,
+    metavar="ADDRESS",
+    help="Believe X-Forwarded headers from this address or network; may be repeated.",
+)
 @device_option
 @click.option(
     "--auth",
@@ -38,6 +53,9 @@ def command(
     models: tuple[str, ...],
     host: str,
     port: int,
+    allow_hosts: tuple[str, ...],
+    root_path: str,
+    trusted_proxies: tuple[str, ...],
     device: str,
     auth: Path | None,
     max_upload: int,
@@ -51,14 +69,25 @@ def command(
     """
     from zoo.utils.text import printable
     from zoo_demo.models.model_pool import load_model_pool
-    from zoo_demo.server.serve import bind, is_loopback, serve, url_of
+    from zoo_demo.server.proxies import check_host, check_proxy, check_root_path
+    from zoo_demo.server.serve import bind, serve, url_of
 
     credentials = None if auth is None else _read_credentials(auth)
+    root_path = check_root_path(root_path)
+    proxies = tuple(map(check_proxy, trusted_proxies))
+    names = frozenset(map(check_host, allow_hosts))
     sock = bind(host, port)
     pool = load_model_pool(models, runs=runs, device=device)
     from zoo_demo.app import Settings, make_app
 
-    app = make_app(pool, Settings(loopback=is_loopback(host), auth=credentials, max_upload=max_upload << 20))
+    settings = Settings(
+        hosts=_hosts(host, names),
+        root_path=root_path,
+        trusted_proxies=proxies,
+        auth=credentials,
+        max_upload=max_upload << 20,
+    )
+    app = make_app(pool, settings)
 
     def announce() -> None:
         if quiet:
@@ -71,6 +100,17 @@ def command(
             click.launch(url_of(sock))
 
     serve(app, sock, on_ready=announce)
+
+
+def _hosts(address: str, names: frozenset[str]) -> frozenset[str] | None:
+    """Returns the host names to answer to; None for all, on a network where no names are given."""
+    from zoo_demo.server.access import LOOPBACK_HOSTS
+    from zoo_demo.server.serve import is_loopback
+
+    if not names and not is_loopback(address):
+        return None
+    own = f"[{address}]" if ":" in address else address.lower()
+    return LOOPBACK_HOSTS | names | ({own} - {"0.0.0.0", "[::]"})
 
 
 def _read_credentials(file: Path) -> tuple[str, str]:

@@ -237,6 +237,70 @@ def test_without_the_password_only_the_health_is_public(tmp_path: Path) -> None:
         assert client.get("/openapi.json", auth=ACCOUNT).status_code == 200
 
 
+def test_uploads_that_nobody_uses_are_capped_in_all(tmp_path: Path) -> None:
+    photo = make_png("red")
+    with serve_app(tmp_path, max_upload=1 << 20) as client:  # unused uploads may take four times as much
+        used = {"path": upload(client, "red.png", photo), "meta": FILE}
+        assert "event: complete" in call(client, "predict", used, "redness")
+        paths = [Path(upload(client, "red.png", photo + bytes([number]) * 900_000)) for number in range(8)]
+
+        deadline = time.monotonic() + 10
+        while paths[3].exists() and time.monotonic() < deadline:  # the sweep follows the response
+            time.sleep(0.01)
+        assert [path.exists() for path in paths] == [False] * 4 + [True] * 4
+        assert client.get(f"/gradio_api/file={used['path']}").content == photo
+        answer = call(client, "predict", {"path": str(paths[0]), "meta": FILE}, "redness")
+        assert "The server no longer has this upload. Upload it again." in answer
+        assert "event: error" in call(client, "batch", [{"path": str(paths[0]), "meta": FILE}], "redness")
+
+
+def test_photos_go_to_uploads_and_other_requests_are_small(client: httpx.Client) -> None:
+    url = "data:image/png;base64," + "A" * (5 << 20)
+    photo = {"data": [{"url": url, "path": None, "meta": FILE}, "redness"]}
+    for path in ("call/predict", "queue/join", "run/predict", "component_server"):
+        answer = client.post(f"/gradio_api/{path}", json=photo)
+        assert (answer.status_code, answer.json()["error"]["hint"]) == (413, "Send fewer or smaller photos."), path
+    assert client.post("/gradio_api/process_recording", files={"video": b"x"}).status_code == 404
+
+
+def test_a_model_that_is_named_often_is_asked_once(client: httpx.Client) -> None:
+    file = {"path": upload(client, "red.png", make_png("red")), "meta": FILE}
+
+    assert call(client, "compare", file, ["redness"] * 50).count("red, 100.0%") == 1
+
+
+@pytest.mark.parametrize("cut_off", [True, False])
+def test_below_the_path_of_a_proxy_page_api_and_files_are_found(tmp_path: Path, *, cut_off: bool) -> None:
+    hosts = frozenset({"photos.example.org"})
+    with serve_app(tmp_path, root_path="/app", hosts=hosts, auth=ACCOUNT) as direct:
+        prefix = "" if cut_off else "/app"
+        base = f"{str(direct.base_url).rstrip('/')}{prefix}"
+        with httpx.Client(base_url=base, auth=ACCOUNT, headers={"host": "photos.example.org"}, timeout=20) as client:
+            assert client.get("/healthz", auth=None).json() == {"status": "ok"}
+            assert client.get("/config").json()["root"] == "/app"
+            assert client.get("/openapi.json").json()["servers"] == [{"url": "/app"}]
+            assert client.post("/api/v1/predict", content=make_png()).status_code == 200
+            file = {"path": upload(client, "red.png", make_png()), "meta": FILE}
+            answer = call(client, "predict", file, "redness")
+            assert '"url": "/app/gradio_api/file=' in answer
+            answer = client.post("/gradio_api/run/predict", json={"data": [file, "redness"]}).json()
+            assert answer["data"][2]["url"].startswith("/app/gradio_api/file=")
+            assert client.get(answer["data"][2]["url"].removeprefix("/app")).status_code == 200
+            assert client.get("/config", headers={"host": "localhost"}).status_code == 421
+
+
+def test_forwarded_headers_change_nothing_unless_the_proxy_is_trusted(tmp_path: Path) -> None:
+    evil = {"x-forwarded-host": "evil.example", "x-forwarded-prefix": "/evil", "x-gradio-server": "http://evil.example"}
+    with serve_app(tmp_path) as client:
+        for path in ("/", "/config", "/gradio_api/info"):
+            answer = client.get(path, headers=evil)
+            assert answer.status_code == 200
+            assert "evil" not in answer.text
+    with serve_app(tmp_path, trusted_proxies=("127.0.0.1",)) as client:
+        assert client.get("/config", headers=evil).status_code == 421
+        assert client.get("/config", headers={"x-forwarded-prefix": "/app"}).json()["root"] == "/app"
+
+
 @pytest.mark.slow
 def test_uploads_and_files_made_from_them_are_deleted_after_a_while(tmp_path: Path) -> None:
     with serve_app(tmp_path, temp_seconds=5.0) as client:

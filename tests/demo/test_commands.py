@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., str]:
+def settings() -> list[app.Settings]:
+    """The settings of the applications that `start` makes."""
+    return []
+
+
+@pytest.fixture
+def start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, settings: list[app.Settings]) -> Callable[..., str]:
     """Runs the command without serving; returns its output."""
 
     def announce_only(application: object, sock: socket.socket, *, on_ready: Callable[[], None]) -> None:
@@ -31,7 +37,7 @@ def start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., str]
         arguments = ["--port", "0", "--no-open", "--runs", str(tmp_path), *options]
         return CliRunner().invoke(command, arguments, catch_exceptions=False).output
 
-    monkeypatch.setattr(app, "make_app", lambda pool, settings: None)
+    monkeypatch.setattr(app, "make_app", lambda pool, made: settings.append(made))
     monkeypatch.setattr(serve, "serve", announce_only)
     return start
 
@@ -61,3 +67,39 @@ def test_a_file_without_user_and_password_is_an_error(
 def test_a_missing_password_file_is_an_error(start: Callable[..., str], tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="nowhere cannot be read"):
         start("--auth", str(tmp_path / "nowhere"))
+
+
+LOOPBACK = {"localhost", "127.0.0.1", "[::1]"}
+
+
+@pytest.mark.parametrize(
+    ("options", "hosts"),
+    [
+        ([], LOOPBACK),
+        (["--host", "0.0.0.0"], None),
+        (
+            ["--allow-host", "photos.example.org", "--allow-host", "b.example"],
+            {*LOOPBACK, "photos.example.org", "b.example"},
+        ),
+        (["--host", "0.0.0.0", "--allow-host", "photos.example.org"], {*LOOPBACK, "photos.example.org"}),
+    ],
+)
+def test_the_server_answers_to_loopback_and_to_the_names_given(
+    start: Callable[..., str], settings: list[app.Settings], options: list[str], hosts: set[str] | None
+) -> None:
+    start(*options)
+
+    assert settings[0].hosts == hosts
+
+
+def test_the_path_and_the_addresses_of_proxies_are_passed_on(
+    start: Callable[..., str], settings: list[app.Settings]
+) -> None:
+    start("--root-path", "/app/", "--trusted-proxy", "127.0.0.1", "--trusted-proxy", "10.0.0.0/8")
+
+    assert (settings[0].root_path, settings[0].trusted_proxies) == ("/app", ("127.0.0.1", "10.0.0.0/8"))
+
+
+def test_a_root_path_that_is_none_is_an_error(start: Callable[..., str]) -> None:
+    with pytest.raises(ConfigError, match="--root-path 'app' is not a path"):
+        start("--root-path", "app")

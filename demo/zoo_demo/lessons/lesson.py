@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 _MAX_SIDE = 1024  # pixels; networks use far fewer, and phones deliver far more
 _JPEG_QUALITY = 92
 _NAME = re.compile(r"[\w][\w +-]{0,59}")
-_MAX_PHOTOS = 5_000
+_MAX_PHOTOS = 5_000  # of a lesson
+_MAX_ALL_PHOTOS, _MAX_ALL_CLASSES = 20_000, 1_000  # of all lessons: 6 GB at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +58,14 @@ class Lesson:
         """Creates a class unless it exists, and returns its name without superfluous spaces.
 
         Raises:
-            ConfigError: The name is empty, too long, or not fit for a folder.
+            ConfigError: The name is empty, too long, or not fit for a folder; or there are too many classes.
         """
         folder = self._class_folder(label)
+        if not folder.is_dir() and _count(self.folder.parent, "*/*") >= _MAX_ALL_CLASSES:
+            raise ConfigError(
+                f"The lessons have {_MAX_ALL_CLASSES:,} classes together, which is the limit.",
+                hint=f"Remove classes, or delete lessons in {self.folder.parent.name} on the server.",
+            )
         folder.mkdir(parents=True, exist_ok=True)
         return folder.name
 
@@ -77,14 +83,18 @@ class Lesson:
 
         Raises:
             ImageError: The photo cannot be read.
-            ConfigError: There is no such class, or the lesson is full.
+            ConfigError: There is no such class, or this lesson or all lessons together are full.
         """
         folder = self._class_folder(label)
         if not folder.is_dir():
             raise ConfigError(f"There is no class '{label}'.", hint="Add it first.")
-        if sum(self.classes().values()) >= _MAX_PHOTOS:
+        if _count(self.folder, "*/*.jpg") >= _MAX_PHOTOS:
             raise ConfigError(
                 f"A lesson holds at most {_MAX_PHOTOS:,} photos.", hint="Use 'zoo finetune' on a folder for more."
+            )
+        if _count(self.folder.parent, "*/*/*.jpg") >= _MAX_ALL_PHOTOS:
+            raise ConfigError(
+                f"All lessons together hold at most {_MAX_ALL_PHOTOS:,} photos.", hint="Remove photos or classes."
             )
         image = open_image(photo, name=name) if isinstance(photo, (Path, bytes)) else Image.fromarray(photo)
         image.thumbnail((_MAX_SIDE, _MAX_SIDE))
@@ -123,6 +133,10 @@ def open_lesson(lessons: Path, name: str) -> Lesson:
 def list_lessons(lessons: Path) -> list[str]:
     """Returns the names of the lessons in a folder."""
     return sorted(each.name for each in lessons.iterdir() if each.is_dir()) if lessons.is_dir() else []
+
+
+def _count(folder: Path, pattern: str) -> int:
+    return sum(1 for _ in folder.glob(pattern))
 
 
 def _list_photos(folder: Path) -> list[Path]:

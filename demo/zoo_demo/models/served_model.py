@@ -16,16 +16,18 @@ from zoo.utils.machine import usable_cpus
 from zoo_demo.models.batcher import Batcher
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
     from zoo.inference.predictor import Photo, PhotoPredictor, Prediction
 
     Outcome = Prediction | ImageError
+    PhotoSource = Photo | Callable[[], Photo]
 
 # All models share the threads that decode: more threads than processors would only take turns.
 _decoders = ThreadPoolExecutor(usable_cpus(), thread_name_prefix="decode")
+_DECODES_PER_CALL = 2 * usable_cpus()  # that wait or run at a time, so that one call with many photos delays no other
 _DIMMED = 0.3  # brightness that remains where the heat map is 0
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
 
@@ -76,8 +78,12 @@ class ServedModel:
         self.predictor = predictor
         self.batcher = Batcher(predictor.probabilities)
 
-    async def predict(self, photos: Sequence[tuple[str, Photo]]) -> TimedOutcomes:
+    async def predict(self, photos: Sequence[tuple[str, PhotoSource]]) -> TimedOutcomes:
         """Classifies photos; each comes with the name that error messages call it.
+
+        Args:
+            photos: Names and photos. A photo may be a function that returns it: it is called in the thread that
+                decodes, so that few photos are in memory at a time. It may raise `ImageError`.
 
         Raises:
             BusyError: Too many images are waiting.
@@ -85,9 +91,13 @@ class ServedModel:
         """
         started = time.perf_counter()
         loop = asyncio.get_running_loop()
-        images = await asyncio.gather(
-            *(loop.run_in_executor(_decoders, self._read, name, photo) for name, photo in photos)
-        )
+        places = asyncio.Semaphore(_DECODES_PER_CALL)
+
+        async def read(name: str, photo: PhotoSource) -> NDArray[np.uint8] | ImageError:
+            async with places:
+                return await loop.run_in_executor(_decoders, self._read, name, photo)
+
+        images = await asyncio.gather(*(read(name, photo) for name, photo in photos))
         decoded = time.perf_counter()
         futures = self.batcher.submit([each for each in images if not isinstance(each, ImageError)])
         rows = iter(await asyncio.gather(*map(asyncio.wrap_future, futures)))
@@ -120,9 +130,9 @@ class ServedModel:
             model_ms=1000 * (done - decoded),
         )
 
-    def _read(self, name: str, photo: Photo) -> NDArray[np.uint8] | ImageError:
+    def _read(self, name: str, photo: PhotoSource) -> NDArray[np.uint8] | ImageError:
         try:
-            return self.predictor.read(photo, name=name)
+            return self.predictor.read(photo() if callable(photo) else photo, name=name)
         except ImageError as error:
             return error
 

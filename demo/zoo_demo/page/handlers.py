@@ -82,20 +82,6 @@ def require_model(pool: ModelPool, name: str | None) -> ServedModel:
     return pool.models[name]
 
 
-async def predict_photos(model: ServedModel, photos: Sequence[tuple[str, Photo]]) -> TimedOutcomes:
-    """Classifies photos, each with the name that error messages call it.
-
-    Raises:
-        UserError: The server is busy, or the model failed.
-    """
-    try:
-        return await model.predict(photos)
-    except BusyError:
-        raise UserError("The server is busy. Try again in a second.", title="Busy") from None
-    except ZooError as error:
-        raise UserError.from_error(error) from error
-
-
 async def predict_photo(
     model: ServedModel, photo: Photo, *, name: str = "The photo"
 ) -> tuple[Prediction, TimedOutcomes]:
@@ -104,7 +90,12 @@ async def predict_photo(
     Raises:
         UserError: The photo cannot be read, the server is busy, or the model failed.
     """
-    result = await predict_photos(model, [(name, photo)])
+    try:
+        result = await model.predict([(name, photo)])
+    except BusyError:
+        raise UserError("The server is busy. Try again in a second.", title="Busy") from None
+    except ZooError as error:
+        raise UserError.from_error(error) from error
     outcome = result.outcomes[0]
     if isinstance(outcome, ImageError):
         raise UserError.from_error(outcome)

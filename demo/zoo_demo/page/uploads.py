@@ -12,6 +12,7 @@ from gradio import processing_utils
 from gradio.utils import get_upload_folder
 
 from zoo_demo.page.handlers import UserError
+from zoo_demo.temp_files import mark_used
 
 if TYPE_CHECKING:
     from gradio.data_classes import ImageData
@@ -42,15 +43,19 @@ def guard_files() -> None:
 
 
 def uploaded_file(path: str) -> str:
-    """Returns the path of a file that was uploaded, or that the page has shown.
+    """Returns the path of a file that was uploaded, or that the page has shown, and notes that it is in use.
 
     Gradio checks only paths that claim to be its own files.
 
     Raises:
-        UserError: It is another file.
+        UserError: It is another file, or was deleted meanwhile.
     """
-    if not Path(path).resolve().is_relative_to(Path(get_upload_folder()).resolve()):
+    file = Path(path).resolve()
+    if not file.is_relative_to(Path(get_upload_folder()).resolve()):
         raise UserError("Files of the server are not accessible. Upload the photo instead.", title="No photo")
+    if not file.is_file():
+        raise UserError("The server no longer has this upload. Upload it again.", title="Upload expired")
+    mark_used(file)
     return path
 
 

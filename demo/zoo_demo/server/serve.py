@@ -10,6 +10,7 @@ import socket
 import sys
 from typing import TYPE_CHECKING, Any
 
+import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 HEADER_SECONDS = 20.0  # for the headers of a request to arrive
 _SHUTDOWN_SECONDS = 2  # for open requests to finish once the server stops
+_MAX_CONNECTIONS = 8192  # if the system allows as many open files; often its default is 1024
+_MAX_SMALL_PIECES, _SMALL_PIECE = 4096, 64  # pieces of a body that may be smaller than this on average, in bytes
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -74,10 +77,12 @@ def serve(app: FastAPI, sock: socket.socket, *, on_ready: Callable[[], None]) ->
         log_level="warning",
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # see `zoo_demo.server.proxies`
         timeout_keep_alive=30,
         timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
     )
     server = _Server(config, on_ready)
+    _allow_connections()
     # uvicorn shuts down and then raises the signal again, which would end the process on the spot. SystemExit lets
     # exit handlers run: they delete uploads and let trainings save.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
@@ -89,10 +94,15 @@ class PromptProtocol(H11Protocol):
     """uvicorn's HTTP protocol with a deadline: the headers of a request must arrive within `HEADER_SECONDS`.
 
     uvicorn waits forever, even if a byte arrives only now and then: a client that opens many such connections takes
-    every one there is (https://en.wikipedia.org/wiki/Slowloris_(cyber_attack)).
+    every one there is (https://en.wikipedia.org/wiki/Slowloris_(cyber_attack)). Bodies of many tiny pieces are
+    rejected; see `_Connection`.
     """
 
     _deadline: asyncio.TimerHandle | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.conn = _Connection(h11.SERVER)
 
     def connection_made(self, transport: Any) -> None:
         """Starts the deadline of the first request."""
@@ -119,6 +129,39 @@ class PromptProtocol(H11Protocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+
+class _Connection(h11.Connection):
+    """An HTTP connection that rejects bodies of many tiny pieces.
+
+    A chunk of one byte takes six on the wire, and as much time in the event loop as one of 64 KiB.
+    """
+
+    _pieces = _bytes = 0
+
+    def next_event(self) -> Any:
+        """Returns the next event; raises `h11.RemoteProtocolError` if the pieces of the body are too small."""
+        event = super().next_event()
+        if isinstance(event, h11.Request):
+            self._pieces = self._bytes = 0
+        elif isinstance(event, h11.Data):
+            self._pieces, self._bytes = self._pieces + 1, self._bytes + len(event.data)
+            if self._pieces > _MAX_SMALL_PIECES and self._bytes < _SMALL_PIECE * self._pieces:
+                raise h11.RemoteProtocolError("The pieces of the body are too small.")
+        return event
+
+
+def _allow_connections() -> None:
+    """Raises the limit on open files towards `_MAX_CONNECTIONS`: a server that has reached it answers nobody."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MAX_CONNECTIONS if hard == resource.RLIM_INFINITY else min(_MAX_CONNECTIONS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 class _Server(uvicorn.Server):

@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
+import functools
 import uuid
-import zipfile
-import zlib
 from collections import Counter
-from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
 
 import gradio as gr
 
-from zoo.data.images.decode import MAX_BYTES
-from zoo.data.sources.folder import IMAGE_SUFFIXES
-from zoo.errors import ImageError
-from zoo_demo.page.handlers import PRIVATE, UserError, escape_markup, predict_photos, require_model, select_model
+from zoo.errors import ImageError, ZooError
+from zoo_demo.models.batcher import BusyError
+from zoo_demo.page.handlers import PRIVATE, UserError, escape_markup, require_model, select_model, show_errors
 from zoo_demo.page.uploads import uploaded_file
+from zoo_demo.tabs.archives import PhotoReader, find_photos
 from zoo_demo.temp_files import temp_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from zoo_demo.models.model_pool import ModelPool
     from zoo_demo.models.served_model import Outcome, ServedModel
+    from zoo_demo.tabs.archives import UploadedPhoto
 
 _BATCH = 32
-_MAX_PHOTOS = 10_000
 _MAX_ROWS = 500  # in the table
+_SECONDS_BETWEEN_TRIES = 0.5  # while the server is busy
 _HEADERS = ["photo", "prediction", "probability"]
 
 
@@ -55,14 +56,16 @@ def build(pool: ModelPool, page: gr.Blocks, tab: gr.Tab) -> None:
         if not files:
             raise UserError("Add photos first.", title="No photos")
         served = require_model(pool, model)
-        photos = list(_find_photos([uploaded_file(file) for file in files]))
-        outcomes: list[Outcome] = []
-        for start in range(0, len(photos), _BATCH):
-            progress((start, len(photos)), desc="Classifying", unit="photos")
-            outcomes += await _classify(served, photos[start : start + _BATCH])
-        rows = [_row(photo.name, outcome) for photo, outcome in zip(photos, outcomes, strict=True)]
-        file = _write_csv([photo.name for photo in photos], outcomes, served.predictor.classes)
-        return _summarize(outcomes), rows[:_MAX_ROWS], file
+        paths = [Path(uploaded_file(file)) for file in files]
+        photos = await asyncio.to_thread(show_errors(find_photos), paths)
+        report = await asyncio.to_thread(BatchReport, served.predictor.classes)
+        with report, PhotoReader() as reader:
+            for start in range(0, len(photos), _BATCH):
+                progress((start, len(photos)), desc="Classifying", unit="photos")
+                chunk = photos[start : start + _BATCH]
+                outcomes = await classify_photos(served, chunk, reader)
+                await asyncio.to_thread(report.add, [photo.name for photo in chunk], outcomes)
+        return report.summary(), report.rows, str(report.file)
 
     classified = button.click(
         classify,
@@ -75,83 +78,75 @@ def build(pool: ModelPool, page: gr.Blocks, tab: gr.Tab) -> None:
     classified.success(lambda: gr.DownloadButton(visible=True), None, download, **PRIVATE)
 
 
-class _PhotoFile(NamedTuple):
-    """A photo in a file of its own, or a member of an archive."""
-
-    name: str
-    file: Path
-    member: str | None = None
-
-
-def _find_photos(paths: Sequence[str]) -> Iterator[_PhotoFile]:
-    """Yields every photo. Archives are read in place; nothing is unpacked to disk."""
-    count = 0
-    for file in map(Path, paths):
-        found = list(_members(file)) if zipfile.is_zipfile(file) else [_PhotoFile(file.name, file)]
-        count += len(found)
-        if count > _MAX_PHOTOS:
-            message = f"There are more than {_MAX_PHOTOS:,} photos. Use 'zoo predict FOLDER' instead."
-            raise UserError(message, title="Too many photos")
-        yield from found
+async def classify_photos(
+    model: ServedModel, photos: Sequence[UploadedPhoto], reader: PhotoReader
+) -> Sequence[Outcome]:
+    """Classifies photos; waits while the server is busy, so that photos classified before are not lost."""
+    sources = [(photo.name, functools.partial(reader.read, photo)) for photo in photos]
+    while True:
+        try:
+            return (await model.predict(sources)).outcomes
+        except BusyError:
+            await asyncio.sleep(_SECONDS_BETWEEN_TRIES)
+        except ZooError as error:
+            raise UserError.from_error(error) from error
 
 
-def _members(file: Path) -> Iterator[_PhotoFile]:
-    with zipfile.ZipFile(file) as archive:
-        for info in sorted(archive.infolist(), key=lambda info: info.filename):
-            path = PurePosixPath(info.filename)
-            hidden = any(part.startswith((".", "__MACOSX")) and part != ".." for part in path.parts)
-            if path.suffix.lower() in IMAGE_SUFFIXES and not info.is_dir() and not hidden:
-                yield _PhotoFile(f"{file.name}/{info.filename}", file, info.filename)
+class BatchReport:
+    """The predictions of a batch: written to a CSV file as they come, counted, and the first of them for the table.
 
+    Use it as a context manager, which closes the file.
 
-async def _classify(model: ServedModel, photos: Sequence[_PhotoFile]) -> list[Outcome]:
-    contents = [_read(photo) for photo in photos]
-    readable = [(p.name, c) for p, c in zip(photos, contents, strict=True) if not isinstance(c, ImageError)]
-    outcomes = iter((await predict_photos(model, readable)).outcomes)
-    return [each if isinstance(each, ImageError) else next(outcomes) for each in contents]
+    Args:
+        classes: The model's classes.
 
+    Attributes:
+        file: The CSV file.
+        rows: The first rows, as the table shows them.
+    """
 
-def _read(photo: _PhotoFile) -> Path | bytes | ImageError:
-    if photo.member is None:
-        return photo.file
-    try:
-        with zipfile.ZipFile(photo.file) as archive, archive.open(photo.member) as stream:
-            return stream.read(MAX_BYTES + 1)  # one byte more than the decoder accepts: stops decompression bombs
-    except (zipfile.BadZipFile, RuntimeError, OSError, EOFError, zlib.error) as error:  # RuntimeError: encrypted
-        return ImageError(f"{photo.name}: it cannot be unpacked: {error}.", hint="Create the archive again.")
+    def __init__(self, classes: Sequence[str]) -> None:
+        self.file = temp_folder() / "tables" / uuid.uuid4().hex / "predictions.csv"
+        self.rows: list[list[str]] = []
+        self._classes = classes
+        self._labels: Counter[str] = Counter()
+        self._failed = 0
+        self.file.parent.mkdir(parents=True)
+        self._stream = self.file.open("w", newline="", encoding="utf-8")
+        self._writer = csv.writer(self._stream)
+        self._writer.writerow(map(_escape_formula, ["photo", "label", "probability", *classes, "error"]))
 
+    def __enter__(self) -> Self:
+        return self
 
-def _row(name: str, outcome: Outcome) -> list[str]:
-    if isinstance(outcome, ImageError):
-        return [name, outcome.message.removeprefix(f"{name}: "), ""]
-    return [name, outcome.label, f"{outcome.probability:.1%}"]
+    def __exit__(self, *_: object) -> None:
+        self._stream.close()
 
-
-def _summarize(outcomes: Sequence[Outcome]) -> str:
-    failed = sum(isinstance(outcome, ImageError) for outcome in outcomes)
-    counts = Counter(outcome.label for outcome in outcomes if not isinstance(outcome, ImageError))
-    parts = [f"**{count}** {escape_markup(label)}" for label, count in counts.most_common(10)]
-    if failed:
-        parts.append(f"**{failed}** unreadable")
-    more = f" The table shows the first {_MAX_ROWS}; the CSV file contains all." if len(outcomes) > _MAX_ROWS else ""
-    photos = "1 photo" if len(outcomes) == 1 else f"{len(outcomes)} photos"
-    return f"{photos}: {', '.join(parts)}.{more}"
-
-
-def _write_csv(names: Sequence[str], outcomes: Sequence[Outcome], classes: Sequence[str]) -> str:
-    file = temp_folder() / "tables" / uuid.uuid4().hex / "predictions.csv"
-    file.parent.mkdir(parents=True)
-    with file.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(map(_escape_formula, ["photo", "label", "probability", *classes, "error"]))
+    def add(self, names: Sequence[str], outcomes: Sequence[Outcome]) -> None:
+        """Adds photos with their outcomes."""
         for name, outcome in zip(names, outcomes, strict=True):
             if isinstance(outcome, ImageError):
-                cells = [name, "", "", *[""] * len(classes), outcome.message]
+                self._failed += 1
+                row = [name, outcome.message.removeprefix(f"{name}: "), ""]
+                cells = [name, "", "", *[""] * len(self._classes), outcome.message]
             else:
-                by_class = [f"{outcome.probabilities[each]:.6f}" for each in classes]
+                self._labels[outcome.label] += 1
+                row = [name, outcome.label, f"{outcome.probability:.1%}"]
+                by_class = [f"{outcome.probabilities[each]:.6f}" for each in self._classes]
                 cells = [name, outcome.label, f"{outcome.probability:.6f}", *by_class, ""]
-            writer.writerow(map(_escape_formula, cells))
-    return str(file)
+            if len(self.rows) < _MAX_ROWS:
+                self.rows.append(row)
+            self._writer.writerow(map(_escape_formula, cells))
+
+    def summary(self) -> str:
+        """Returns Markdown that counts the photos of each class."""
+        count = self._labels.total() + self._failed
+        parts = [f"**{number}** {escape_markup(label)}" for label, number in self._labels.most_common(10)]
+        if self._failed:
+            parts.append(f"**{self._failed}** unreadable")
+        more = f" The table shows the first {_MAX_ROWS}; the CSV file contains all." if count > _MAX_ROWS else ""
+        photos = "1 photo" if count == 1 else f"{count} photos"
+        return f"{photos}: {', '.join(parts)}.{more}"
 
 
 def _escape_formula(cell: str) -> str:

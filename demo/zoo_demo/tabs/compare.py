@@ -42,7 +42,7 @@ def build(pool: ModelPool, page: gr.Blocks, tab: gr.Tab) -> None:
         if photo is None:
             return rows
         # One after another: models that ran at the same time would share the processors and distort the times.
-        for name in models:
+        for name in dict.fromkeys(models):  # a request may repeat names
             model = require_model(pool, name)
             prediction, times = await predict_photo(model, photo)
             result = f"{prediction.label}, {prediction.probability:.1%}"

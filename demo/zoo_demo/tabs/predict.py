@@ -83,7 +83,8 @@ def build(pool: ModelPool, page: gr.Blocks, tab: gr.Tab) -> None:
             if model is None or model in pool.examples:
                 break
             await asyncio.sleep(0.2)
-        items = [(_web_copy(each), _caption(each)) for each in pool.examples.get(model or "", ())]
+        examples = pool.examples.get(model or "", ())
+        items = await asyncio.to_thread(lambda: [(_web_copy(each), _caption(each)) for each in examples])
         return gr.Markdown(visible=bool(items)), items
 
     def choose_example(model: str | None, event: gr.SelectData) -> str:

@@ -11,6 +11,7 @@ from PIL import Image
 
 from zoo.data.sources.folder import read_folder
 from zoo.errors import ConfigError, ImageError
+from zoo_demo.lessons import lesson as lesson_module
 from zoo_demo.lessons.lesson import list_lessons, open_lesson
 
 if TYPE_CHECKING:
@@ -84,3 +85,22 @@ def test_only_photos_and_classes_of_the_lesson_are_removed(tmp_path: Path) -> No
 
     lesson.remove_class("x")
     assert lesson.classes() == {}
+
+
+def test_all_lessons_together_are_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lesson_module, "_MAX_ALL_PHOTOS", 2)
+    monkeypatch.setattr(lesson_module, "_MAX_ALL_CLASSES", 2)
+    first, second = open_lesson(tmp_path, "first"), open_lesson(tmp_path, "second")
+    for lesson, colour in ((first, "red"), (second, "blue")):
+        lesson.add_class("x")
+        lesson.add("x", jpeg(colour))
+
+    with pytest.raises(ConfigError, match="All lessons together hold at most 2 photos"):
+        second.add("x", jpeg("green"))
+    for lesson, label in ((second, "y"), (open_lesson(tmp_path, "third"), "x")):
+        with pytest.raises(ConfigError, match="The lessons have 2 classes together"):
+            lesson.add_class(label)
+    assert list_lessons(tmp_path) == ["first", "second"]
+    assert second.add_class("x") == "x"
+    first.remove_class("x")
+    assert second.add("x", jpeg("green")).exists()

@@ -22,9 +22,14 @@ def test_files_that_were_not_uploaded_are_rejected(path: str) -> None:
 
 
 def test_uploads_and_frames_are_passed_on_unchanged() -> None:
-    uploaded = str(Path(get_upload_folder()) / "abc" / "photo.png")
+    uploaded = Path(get_upload_folder()) / "abc" / "photo.png"
+    uploaded.parent.mkdir(parents=True, exist_ok=True)
+    uploaded.write_bytes(b"hallo")
 
-    assert photo_input().preprocess(ImageData(path=uploaded)) == uploaded
+    assert photo_input().preprocess(ImageData(path=str(uploaded))) == str(uploaded)
+    uploaded.unlink()
+    with pytest.raises(gr.Error, match="no longer has this upload"):
+        photo_input().preprocess(ImageData(path=str(uploaded)))
     assert photo_input().preprocess(ImageData(url="data:image/png;base64,aGFsbG8=")) == b"hallo"
     assert photo_input().preprocess(None) is None
     with pytest.raises(gr.Error, match="not valid base64"):

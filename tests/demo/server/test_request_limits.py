@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
 
 MIB = 1 << 20
+PHOTOS = "/photos"  # accepts photos
 
 
 class Reader:
@@ -38,25 +39,26 @@ class Reader:
         await send({"type": "http.response.body", "body": b""})
 
 
-async def post(app: RequestLimits, *, mib: float) -> int:
+async def post(app: RequestLimits, *, mib: float, path: str = PHOTOS, piece: bytes = bytes(MIB // 2)) -> int:
     """Sends a body in pieces, without its length; returns the status."""
-    pieces = [bytes(MIB // 2)] * int(2 * mib)
+    pieces = [piece] * int(mib * MIB / len(piece))
     statuses: list[int] = []
 
     async def receive() -> Message:
+        await asyncio.sleep(0)  # others send too
         return {"type": "http.request", "body": pieces.pop(), "more_body": bool(pieces)}
 
     async def send(message: Message) -> None:
         statuses.append(message.get("status", 0))
 
-    await app({"type": "http", "headers": [(b"host", b"localhost")]}, receive, send)
+    await app({"type": "http", "path": path, "headers": [(b"host", b"localhost")]}, receive, send)
     return statuses[0]
 
 
 def test_large_bodies_share_a_limit_and_small_ones_are_accepted_beyond_it() -> None:
     async def work() -> None:
         reader = Reader()
-        app = RequestLimits(reader, max_bytes=2 * MIB)
+        app = RequestLimits(reader, max_bytes=2 * MIB, photo_paths=[PHOTOS])
         held = [asyncio.create_task(post(app, mib=2)) for _ in range(8)]
         while reader.bodies < 8:
             await asyncio.sleep(0)
@@ -68,6 +70,105 @@ def test_large_bodies_share_a_limit_and_small_ones_are_accepted_beyond_it() -> N
         assert await post(app, mib=2) == 200
 
     asyncio.run(work())
+
+
+def test_of_a_flood_as_many_are_served_as_there_is_room_for() -> None:
+    async def work() -> None:
+        reader = Reader()
+        app = RequestLimits(reader, max_bytes=4 * MIB, photo_paths=[PHOTOS])  # room for 32 MiB
+        flood = [asyncio.create_task(post(app, mib=4)) for _ in range(20)]
+        while sum(task.done() for task in flood) < 12:
+            await asyncio.sleep(0.01)
+        reader.release.set()
+
+        assert sorted(await asyncio.gather(*flood)) == [200] * 8 + [503] * 12
+        assert await post(app, mib=4) == 200
+
+    asyncio.run(work())
+
+
+def test_a_flood_of_small_bodies_is_limited_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(request_limits, "_MAX_SMALL_BODIES", 4)
+
+    async def work() -> None:
+        reader = Reader()
+        app = RequestLimits(reader, max_bytes=4 * MIB, photo_paths=[PHOTOS])
+        flood = [asyncio.create_task(post(app, mib=1)) for _ in range(10)]
+        while sum(task.done() for task in flood) < 6:
+            await asyncio.sleep(0.01)
+        reader.release.set()
+
+        assert sorted(await asyncio.gather(*flood)) == [200] * 4 + [503] * 6
+
+    asyncio.run(work())
+
+
+def test_a_stalled_body_makes_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(request_limits, "_STALLED_SECONDS", 0.05)
+
+    async def stall(app: RequestLimits) -> int:
+        pieces = [{"type": "http.request", "body": bytes(2 * MIB), "more_body": True}]
+        statuses: list[int] = []
+
+        async def receive() -> Message:
+            return pieces.pop() if pieces else await asyncio.Future()
+
+        async def send(message: Message) -> None:
+            statuses.append(message.get("status", 0))
+
+        await app({"type": "http", "path": PHOTOS, "headers": []}, receive, send)
+        return statuses[0]
+
+    async def work() -> None:
+        reader = Reader()
+        reader.release.set()
+        app = RequestLimits(reader, max_bytes=2 * MIB, photo_paths=[PHOTOS])
+        stalled = [asyncio.create_task(stall(app)) for _ in range(8)]
+        await asyncio.sleep(0.01)
+        assert await post(app, mib=2) == 503
+        await asyncio.sleep(0.1)
+
+        assert await post(app, mib=2) == 200
+        await asyncio.sleep(0.01)
+        done = [task for task in stalled if task.done()]
+        assert [task.result() for task in done] == [408]
+        for task in set(stalled) - set(done):
+            task.cancel()
+
+    asyncio.run(work())
+
+
+def test_an_application_that_reports_the_rejection_as_its_own_error_is_overruled() -> None:
+    async def report(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            while (await receive()).get("more_body"):
+                pass
+        except Exception:
+            await send({"type": "http.response.start", "status": 500, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+            raise
+
+    assert asyncio.run(post(RequestLimits(report, max_bytes=MIB, photo_paths=[PHOTOS]), mib=2)) == 413
+
+
+@pytest.mark.parametrize(
+    ("mib", "piece", "status"),
+    [
+        (4, b"x" * MIB, 200),
+        (4.5, b"x" * (MIB // 2), 413),
+        (0.25, b"[],x" * 1024, 413),  # 131,072 values
+        (0.125, b"[],x" * 1024, 200),
+    ],
+)
+def test_json_is_limited_in_size_and_in_the_number_of_values(mib: float, piece: bytes, status: int) -> None:
+    async def work() -> int:
+        reader = Reader()
+        reader.release.set()
+        app = RequestLimits(reader, max_bytes=64 * MIB, photo_paths=[PHOTOS])
+        assert await post(app, mib=mib, piece=piece) == 200
+        return await post(app, mib=mib, piece=piece, path="/gradio_api/queue/join")
+
+    assert asyncio.run(work()) == status
 
 
 @pytest.fixture
@@ -110,7 +211,7 @@ def test_an_endless_body_is_drained_for_a_limited_time(monkeypatch: pytest.Monke
             statuses.append(message.get("status", 0))
 
         app = RequestLimits(Reader(), max_bytes=MIB)
-        await app({"type": "http", "headers": [(b"content-length", b"9999999")]}, receive, send)
+        await app({"type": "http", "path": PHOTOS, "headers": [(b"content-length", b"9999999")]}, receive, send)
         return statuses
 
     assert asyncio.run(work())[0] == 413
@@ -128,7 +229,9 @@ def test_a_body_that_does_not_arrive_in_time_is_rejected() -> None:
         async def send(message: Message) -> None:
             statuses.append(message.get("status", 0))
 
-        await RequestLimits(Reader(), max_bytes=MIB, seconds=0.05)({"type": "http", "headers": []}, receive, send)
+        await RequestLimits(Reader(), max_bytes=MIB, seconds=0.05)(
+            {"type": "http", "path": PHOTOS, "headers": []}, receive, send
+        )
         return statuses
 
     assert asyncio.run(work())[0] == 408

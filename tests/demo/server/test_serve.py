@@ -112,6 +112,38 @@ def test_body_and_response_may_take_longer_and_so_may_the_next_request(client: s
     assert seconds_until_closed(client) > DEADLINE / 2
 
 
+def test_a_body_of_tiny_pieces_is_rejected(client: socket.socket) -> None:
+    """Each takes as much time as a large one."""
+    client.sendall(b"POST / HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n")
+    client.sendall(b"1\r\nx\r\n" * 4096)
+    time.sleep(DEADLINE / 2)
+    client.sendall(b"1\r\nx\r\n")
+
+    assert client.recv(1000).startswith(b"HTTP/1.1 400")
+
+
+def test_a_body_of_many_pieces_is_accepted(client: socket.socket) -> None:
+    client.sendall(b"POST / HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n")
+    client.sendall((b"80\r\n" + b"x" * 128 + b"\r\n") * 5000 + b"0\r\n\r\n")
+
+    assert client.recv(1000).startswith(OK)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on open files")
+def test_the_limit_on_open_files_is_raised_and_never_lowered() -> None:
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))
+        serve._allow_connections()
+        raised = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        serve._allow_connections()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == raised > 256
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
 @pytest.mark.slow
 def test_a_terminated_server_leaves_nothing_behind(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "zoo", "demo", "--runs", str(tmp_path / "runs"), "--port", "0", "--no-open"]
