@@ -1,10 +1,20 @@
 import dataclasses
 import json
+import random
 
 import numpy as np
 import pytest
 import torch
-from fakes import CLASSES, FakePlugin, encode_png, make_backbone_spec, make_images, make_photo, make_registry
+from fakes import (
+    CLASSES,
+    FakePlugin,
+    SmallBackbone,
+    encode_png,
+    make_backbone_spec,
+    make_images,
+    make_photo,
+    make_registry,
+)
 from run_files import write_json_record
 
 from zoo.config import FinetuneConfig
@@ -16,6 +26,7 @@ from zoo.inference.run_predictor import Predictor, cache_graph, load, rebuild_mo
 from zoo.inference.session_predictor import SessionPredictor
 from zoo.models.build import resolve_preprocess
 from zoo.models.engines import Engine
+from zoo.models.random_state import random_states
 from zoo.runs.open import open_run
 from zoo.runs.record import write_record
 from zoo.runs.weights import save_weights
@@ -94,6 +105,29 @@ def test_a_run_is_loaded_by_object_path_or_name(trained_run, registry):
     assert load(trained_run.name, runs=runs, device="cpu", registry=registry).run.path == trained_run.path
     with pytest.raises(RunError, match="There is no run 'none-such'"):
         load("none-such", runs=runs, registry=registry)
+
+
+class DrawingBackbone(SmallBackbone):
+    """Draws from all global generators, when it is built and when it runs."""
+
+    def __init__(self):
+        np.random.seed(0)
+        random.seed(0)
+        super().__init__()
+
+    def forward(self, images):
+        return super().forward(images + 1e-3 * torch.rand(()) * np.random.rand() * random.random())
+
+
+def test_loading_predicting_and_evaluating_leave_the_random_generators_as_they_were(trained_run):
+    drawing = registry_with(lambda request: DrawingBackbone())
+    photo = preprocess(make_photo(1, 3), trained_run.preprocess)
+    before = str(random_states(torch.device("cpu")))
+    predictor = load(trained_run, device="cpu", registry=drawing)
+    predictor.probabilities([photo])
+    predictor.explained([photo])
+    evaluate(trained_run, device="cpu", registry=drawing)
+    assert str(random_states(torch.device("cpu"))) == before
 
 
 def test_a_name_that_the_plugin_no_longer_offers_is_an_error(trained_run):

@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from zoo.errors import RunError
+from zoo.models.random_state import set_random_states
 from zoo.runs.weights import save_weights
 from zoo.training.checkpoint import Learner, describe_checkpoint, load_checkpoint, save_checkpoint
 from zoo.training.ema import WeightAverage
-from zoo.training.random_state import set_random_states
 from zoo.training.state import Meter, TrainState
 from zoo.utils import files
 

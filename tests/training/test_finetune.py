@@ -18,6 +18,7 @@ from zoo.events import EpochResult, Finished, Note, Started, StepResult
 from zoo.inference import run_predictor
 from zoo.inference.run_predictor import cache_graph, load
 from zoo.inference.session_predictor import open_cached
+from zoo.models.random_state import random_states
 from zoo.plugins.specs import DatasetSpec, Sample
 from zoo.runs.manifest import check_folder
 from zoo.training.finetune import finetune
@@ -118,6 +119,12 @@ def test_a_run_whose_graph_cannot_be_made_is_finished_all_the_same(train, monkey
     events = []
     assert train(epochs=1, observer=events.append).finished
     assert isinstance(events[-1], Finished)
+
+
+def test_training_leaves_the_random_generators_of_the_caller_as_they_were(train):
+    before = str(random_states(torch.device("cpu")))
+    train("small-dropout", epochs=1)
+    assert str(random_states(torch.device("cpu"))) == before
 
 
 def test_training_learns(train):

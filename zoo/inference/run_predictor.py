@@ -21,6 +21,7 @@ from zoo.models.engines import ONNX_RUNTIME, TORCH, UNSUPPORTED, UnsupportedErro
 from zoo.models.heatmap import build_heatmap
 from zoo.models.offers import find_offers
 from zoo.models.precision import Precision, choose_device, choose_precision
+from zoo.models.random_state import restore_random_states
 from zoo.models.runtime import float32_precision
 from zoo.plugins.registry import load_registry
 from zoo.runs.open import explained_missing_plugin, load_config, open_run
@@ -65,6 +66,7 @@ class Predictor(PhotoPredictor):
         self.classifier: Classifier = classifier.eval().to(precision.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.heatmap = build_heatmap(self.classifier, preprocess.size)
 
+    @restore_random_states()
     @torch.inference_mode()
     def probabilities(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Returns probabilities ``(N, classes)`` float32 of preprocessed images, each uint8 ``(h, w, 3)``."""
@@ -72,6 +74,7 @@ class Predictor(PhotoPredictor):
         probabilities: NDArray[np.float32] = self.classifier.head.probabilities(logits).cpu().numpy()
         return probabilities
 
+    @restore_random_states()
     @torch.inference_mode()
     def explained(self, images: Sequence[NDArray[np.uint8]]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         """Returns probabilities ``(N, classes)`` and heat maps ``(N, rows, columns)``, float32."""
@@ -116,6 +119,7 @@ def load(
     engine: EngineName,
     images: int | None = None,
 ) -> PhotoPredictor: ...
+@restore_random_states()
 def load(
     run: str | Path | Run,
     *,
@@ -216,6 +220,7 @@ class _PredictorOutputs(nn.Module):
         return self.classifier.head.probabilities(logits), self.heatmap(features, logits.float())
 
 
+@restore_random_states()
 def rebuild_model(run: Run, registry: Registry) -> Model:
     """Builds the classifier of a run, with its trained weights, on the CPU.
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from zoo.errors import RunError
+from zoo.models.random_state import random_states
 from zoo.runs.run import CHECKPOINT, METRICS, WEIGHTS
 from zoo.training.distributed.process_group import SINGLE_PROCESS
-from zoo.training.random_state import random_states
 from zoo.training.state import Meter, TrainState
 from zoo.utils.files import atomic_write, require_regular_file, sync_files
 
@@ -98,7 +98,7 @@ def load_checkpoint(
     """Restores a learner from the checkpoint of a run.
 
     Returns:
-        The states of the random generators: pass them to `zoo.training.random_state.set_random_states` just before
+        The states of the random generators: pass them to `zoo.models.random_state.set_random_states` just before
         training continues. None for a process that the run did not have before.
 
     Raises:

@@ -161,8 +161,8 @@ def _find_processes(config: FinetuneConfig) -> ProcessGroup:
 
 def _run(request: TrainingRequest, registry: Registry) -> Run:
     # Imported only now, so that a wrong name or path is reported without waiting for torch.
+    from zoo.models.random_state import restore_random_states
     from zoo.training.prepare import prepare
-    from zoo.training.random_state import restore_random_states
 
     with restore_random_states(), ExitStack() as stack:
         with memory_errors():

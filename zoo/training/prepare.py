@@ -16,6 +16,7 @@ from zoo.events import Note, Work
 from zoo.models.build import assemble, resolve_preprocess
 from zoo.models.classifier import freeze
 from zoo.models.precision import choose_precision
+from zoo.models.random_state import seed_all
 from zoo.plugins.registry import get_card
 from zoo.runs.record import RunRecord, write_photos, write_record
 from zoo.runs.run import Run, create_run
@@ -24,7 +25,6 @@ from zoo.training.autotune.precision import autotune_precision, recorded_precisi
 from zoo.training.distributed.device import device_for
 from zoo.training.job import Job
 from zoo.training.optimizer import check_optimizer
-from zoo.training.random_state import seed_all
 from zoo.training.record import start_record
 from zoo.training.resume import resume_record
 
