@@ -30,6 +30,7 @@ T = TypeVar("T")
 WEIGHTS = "model.safetensors"
 METRICS = "metrics.jsonl"
 CHECKPOINT = "checkpoint.pt"
+LOCK = ".lock"  # held by the process that trains the run
 PICTURES = ("curves.png", "confusion.png", "mistakes.png")
 FILES = (RECORD, PHOTOS, WEIGHTS, METRICS, CHECKPOINT, *PICTURES, "manifest.json")
 RUNS = Path("runs")
@@ -97,6 +98,12 @@ class Run:
         return self.record.results
 
     @property
+    def status(self) -> str:
+        """The status of the record; ``"stopped"`` if that is ``"training"``, but no process trains the run any more."""
+        stopped = self.record.status == "training" and not _is_locked(self.path / LOCK)
+        return "stopped" if stopped else self.record.status
+
+    @property
     def finished(self) -> bool:
         """Whether training is finished."""
         return self.record.status == "finished"
@@ -145,6 +152,19 @@ class Run:
         raise RunError(
             f"{self.path / RECORD} has no '{key}'.", hint="It may have been edited by hand, or by another program."
         )
+
+
+def _is_locked(lock: Path) -> bool:
+    """Returns whether a process holds a lock; the operating system releases those of processes that are gone."""
+    import filelock
+
+    if not lock.exists():
+        return False
+    try:
+        with filelock.FileLock(lock, timeout=0):
+            return False
+    except (OSError, NotImplementedError):  # held, or in a folder that only others can write to
+        return True
 
 
 def read_run(folder: Path) -> Run:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.config import AUTO, make_config
-from zoo.errors import ConfigError
+from zoo.errors import ConfigError, RunError
 from zoo.events import Note, ignore
 from zoo.models.backbone_choice import choose_backbone
 from zoo.models.offers import find_offers
@@ -18,9 +18,11 @@ from zoo.runs.run import RUNS
 from zoo.training.distributed.process_group import ProcessGroup
 from zoo.training.finetune import finetune
 from zoo.utils.files import atomic_write
+from zoo.utils.paths import parse_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from zoo.config import FinetuneConfig
     from zoo.events import Observer
@@ -55,8 +57,8 @@ class Comparison:
 
     Attributes:
         variants: The variants, in the order of the grid.
-        picture: Path of ``comparison.png``.
-        table: Path of ``comparison.json``.
+        picture: Path of ``comparison.png``, or of ``comparison-2.png`` if there was one already.
+        table: Path of the table, which has the same name and ends in ``.json``.
     """
 
     variants: tuple[Variant, ...]
@@ -85,13 +87,14 @@ def compare(
         common: Fields with the same value in all variants.
         seeds: The seeds; each variant is trained once with each.
         runs: The folder in which the run folders are created.
-        output: The folder for picture and table; by default `runs`.
+        output: The folder for picture and table; by default `runs`. Earlier ones are kept.
         observer: Called with events.
         registry: The plugins; by default those of the environment.
 
     Raises:
         ConfigError: A value is wrong; all are checked before the first run starts.
         UnknownNameError: No plugin offers one of the backbones or heads.
+        RunError: `output` cannot be written to.
     """
     registry = registry or load_registry()
     if backbone == AUTO:
@@ -99,6 +102,7 @@ def compare(
     plan = _plan(backbone, data, grid, dict(common or {}), seeds)
     for configs in plan.values():
         find_offers(configs[0], registry)
+    folder = _make_folder(parse_path(runs if output is None else output))
     finished: dict[str, list[Run]] = {}
     total = sum(map(len, plan.values()))
     for name, configs in plan.items():
@@ -106,8 +110,6 @@ def compare(
             number = 1 + sum(map(len, finished.values()))
             observer(Note(text=f"Run {number} of {total}: {name}, seed {config.seed}."))
             finished.setdefault(name, []).append(finetune(config, runs=runs, observer=observer, registry=registry))
-    folder = Path(runs if output is None else output)
-    folder.mkdir(parents=True, exist_ok=True)
     return _write_comparison(finished, folder, title=f"{backbone} on {data}")
 
 
@@ -133,17 +135,47 @@ def _plan(
     return plan
 
 
+def _make_folder(folder: Path) -> Path:
+    """Creates a folder before hours of training, unless it exists, and checks that it can be written to."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(
+            f"Cannot create the folder {folder}: {error.strerror}.", hint="Pass another folder with --output."
+        ) from error
+    if not os.access(folder, os.W_OK):
+        raise RunError(f"The folder {folder} is not writable.", hint="Pass another folder with --output.")
+    return folder
+
+
+def _reserve_names(folder: Path) -> tuple[Path, Path]:
+    """Returns the names of a picture and of a table that do not exist yet, and creates the table."""
+    for number in itertools.count(1):
+        stem = "comparison" if number == 1 else f"comparison-{number}"
+        picture, table = folder / f"{stem}.png", folder / f"{stem}.json"
+        if picture.exists():
+            continue
+        try:
+            table.touch(exist_ok=False)  # no other process takes the name
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise RunError(f"Cannot write {table}: {error.strerror}.", hint="Is the disk full?") from error
+        return picture, table
+    raise AssertionError("unreachable")
+
+
 def _write_comparison(finished: Mapping[str, Sequence[Run]], folder: Path, *, title: str) -> Comparison:
     from zoo.report import write_comparison
 
     variants = tuple(_variant(name, runs) for name, runs in finished.items())
-    picture = write_comparison(
-        folder / "comparison.png",
+    picture, table = _reserve_names(folder)
+    write_comparison(
+        picture,
         {name: [run.metrics() for run in runs] for name, runs in finished.items()},
         title=title,
         test=_test_accuracies(finished),
     )
-    table = folder / "comparison.json"
     with atomic_write(table) as aside:
         aside.write_text(json.dumps([asdict(variant) for variant in variants], indent=2) + "\n", encoding="utf-8")
     return Comparison(variants=variants, picture=picture, table=table)
