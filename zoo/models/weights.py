@@ -16,6 +16,7 @@ from torch import Tensor
 
 from zoo.errors import WeightsError
 from zoo.plugins.servers import WEIGHTS_HINT
+from zoo.utils.files import LFS_HINT, LFS_POINTER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +32,6 @@ _WRAPPER_PREFIXES = ("module.", "_orig_mod.", "model.")
 _RUN_PREFIX = "backbone."
 # A file with a smaller share of the parameter values belongs to another network, even if some names are equal.
 _MIN_SHARE = 0.5
-_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 # How files of other kinds begin: what they are, and what to do about them.
 _SIGNATURES = (
     (b"\x1f\x8b", "a gzip archive", "Unpack it with 'gunzip' first."),
@@ -169,8 +169,8 @@ def _identify(path: Path) -> tuple[str, str]:
     text = start.lstrip().lower()
     if not start:
         return "an empty file", "Copy or download it again."
-    if start.startswith(_LFS_POINTER):
-        return "a Git LFS pointer", "Run 'git lfs pull' in its repository to download the weights."
+    if start.startswith(LFS_POINTER):
+        return "a Git LFS pointer", LFS_HINT
     if text.startswith((b"<!doctype html", b"<html")):
         return "a web page", "Its address is that of a page; download the file that the page links to."
     if _is_torchscript(path):

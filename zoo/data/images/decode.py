@@ -20,6 +20,7 @@ from PIL import Image, UnidentifiedImageError
 from zoo.data.images.colour import to_rgb
 from zoo.data.images.limits import ExpensiveImageError, PixelBudget, check_bytes, check_opened
 from zoo.errors import ImageError
+from zoo.utils.files import LFS_POINTER
 
 if TYPE_CHECKING:
     from zoo.preprocess import Preprocess
@@ -303,6 +304,8 @@ def _guess_content(data: bytes) -> str:
     head = data[:512].lstrip().lower()
     if data[4:8] == b"ftyp" and data[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"heif"):
         return "HEIC is not supported; save it as JPEG"
+    if head.startswith(LFS_POINTER):
+        return "it is a Git LFS pointer; 'git lfs pull' downloads the photo"
     if head.startswith((b"<!doctype html", b"<html")):
         return "it is a web page, not an image"
     if b"<svg" in head:
