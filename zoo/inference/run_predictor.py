@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import contextmanager, suppress
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args, overload
 
 import numpy as np
@@ -23,19 +22,20 @@ from zoo.models.offers import find_offers
 from zoo.models.precision import Precision, choose_device, choose_precision
 from zoo.models.random_state import restore_random_states
 from zoo.models.runtime import float32_precision
-from zoo.plugins.registry import load_registry
+from zoo.plugins.registry import REGISTRY, Registry, load_registry
 from zoo.runs.open import explained_missing_plugin, load_config, open_run
 from zoo.runs.run import RUNS, Run
 from zoo.runs.weights import load_weights
+from zoo.utils.arguments import PATH, TEXT, WHOLE_NUMBER, Accepted, accepts
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from zoo.models.classifier import Classifier
     from zoo.plugins.contracts import Features
-    from zoo.plugins.registry import Registry
     from zoo.preprocess import Preprocess
 
 __all__ = ["Prediction", "Predictor", "cache_graph", "load", "rebuild_model"]
@@ -99,9 +99,9 @@ class Predictor(PhotoPredictor):
 
 @overload
 def load(
-    run: str | Path | Run,
+    run: str | os.PathLike[str] | Run,
     *,
-    runs: str | Path = RUNS,
+    runs: str | os.PathLike[str] = RUNS,
     device: str = "auto",
     precision: str = "fp32",
     registry: Registry | None = None,
@@ -110,20 +110,29 @@ def load(
 ) -> Predictor: ...
 @overload
 def load(
-    run: str | Path | Run,
+    run: str | os.PathLike[str] | Run,
     *,
-    runs: str | Path = RUNS,
+    runs: str | os.PathLike[str] = RUNS,
     device: str = "auto",
     precision: str = "fp32",
     registry: Registry | None = None,
     engine: EngineName,
     images: int | None = None,
 ) -> PhotoPredictor: ...
+@accepts(
+    run=PATH | Accepted("a zoo.Run", (Run,)),
+    runs=PATH,
+    device=TEXT,
+    precision=TEXT,
+    registry=REGISTRY | None,
+    engine=TEXT,
+    images=WHOLE_NUMBER | None,
+)
 @restore_random_states()
 def load(
-    run: str | Path | Run,
+    run: str | os.PathLike[str] | Run,
     *,
-    runs: str | Path = RUNS,
+    runs: str | os.PathLike[str] = RUNS,
     device: str = "auto",
     precision: str = "fp32",
     registry: Registry | None = None,
@@ -150,7 +159,7 @@ def load(
     """
     if engine not in ENGINES:
         raise ConfigError(f"There is no engine {engine!r}.", hint=f"The engines are {', '.join(ENGINES)}.")
-    opened = run if isinstance(run, Run) else open_run(run, runs=Path(runs))
+    opened = run if isinstance(run, Run) else open_run(run, runs=runs)
     registry = registry or load_registry()
     chosen_precision = choose_precision(precision, choose_device(device))
     use_torch = engine == TORCH or chosen_precision.device.type != "cpu" or chosen_precision.name != "fp32"

@@ -15,6 +15,7 @@ from zoo.runs.record import RECORD
 from zoo.runs.run import RUNS, Run, is_run, read_run
 from zoo.runs.tag_history import is_tag
 from zoo.runs.tags import open_tagged
+from zoo.utils.paths import missing_path_advice, parse_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,11 +23,12 @@ if TYPE_CHECKING:
     from zoo.plugins.registry import Registry
 
 _LISTED_RUNS = 5  # in the hint of an error
+_MAX_QUOTED = 200  # characters of a name in a message
 _DISTRIBUTION = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _VERSION = re.compile(r"[0-9A-Za-z.+!_-]*")
 
 
-def open_run(reference: str | os.PathLike[str], *, runs: Path = RUNS) -> Run:
+def open_run(reference: str | os.PathLike[str], *, runs: str | os.PathLike[str] = RUNS) -> Run:
     """Returns a run.
 
     Args:
@@ -37,17 +39,24 @@ def open_run(reference: str | os.PathLike[str], *, runs: Path = RUNS) -> Run:
         RunError: There is no such run, or its record cannot be read; the hint lists close matches.
         IntegrityError: The run of the tag was changed.
     """
-    for folder in (_to_path(reference), runs / reference):
+    path, runs = _to_path(reference), parse_path(runs)
+    for folder in (path, runs / reference):
         if is_run(folder):
             return read_run(folder)
     name = os.fspath(reference)
     if is_tag(name):
         return open_tagged(name, runs=runs)
+    if _is_file(path):
+        raise RunError(
+            f"{path} is a file, not a run folder.",
+            hint="Exported files are opened by 'zoo predict' and 'zoo evaluate', and in Python by zoo_export.load().",
+        )
     known = sorted(record.parent.name for record in runs.glob(f"*/{RECORD}"))
-    hint = did_you_mean(Path(name).name, known)
+    hint = missing_path_advice(name) or did_you_mean(Path(name).name, known)
     if known and not hint:
         hint = f"The last runs there are {', '.join(known[-_LISTED_RUNS:])}."
-    raise RunError(f"There is no run '{name}', neither as a folder nor in {runs}/.", hint=hint)
+    shown = name if len(name) <= _MAX_QUOTED else f"{name[:_MAX_QUOTED]}..."
+    raise RunError(f"There is no run '{shown}', neither as a folder nor in {runs}/.", hint=hint)
 
 
 def locate_path(reference: str | os.PathLike[str], *, runs: Path = RUNS) -> Path:
@@ -110,8 +119,15 @@ def _find_recorded_plugin(run: Run, qualifier: str) -> tuple[str, str] | None:
     return None
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # as in `_exists`
+        return False
+
+
 def _to_path(reference: str | os.PathLike[str]) -> Path:
-    if not isinstance(reference, str | os.PathLike):
+    if not isinstance(reference, str | os.PathLike) or not isinstance(os.fspath(reference), str):
         raise RunError(
             f"A run cannot be opened by {type(reference).__name__}.",
             hint="Pass the path of its folder, its name or a tag.",

@@ -20,8 +20,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from zoo.errors import RunError
 from zoo.runs.record import PHOTOS, RECORD, PhotoRecord, RunRecord, read_photos, read_record, replace_nonfinite
 from zoo.utils.files import atomic_write, read_regular_file
+from zoo.utils.paths import parse_path
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping
 
     from zoo.preprocess import Preprocess
@@ -184,13 +186,13 @@ def is_run(folder: Path) -> bool:
         return False
 
 
-def list_runs(runs: Path = RUNS) -> list[Run]:
+def list_runs(runs: str | os.PathLike[str] = RUNS) -> list[Run]:
     """Returns the runs in a folder, oldest first, without those whose record cannot be read.
 
     In a listing, values of the wrong type are replaced by their defaults; opening the run by name reports them.
     """
     found = []
-    for record in runs.glob(f"*/{RECORD}"):
+    for record in parse_path(runs).glob(f"*/{RECORD}"):
         try:
             found.append(Run(record.parent, read_record(record.parent, strict=False)))
         except RunError:

@@ -13,10 +13,11 @@ from zoo.errors import ConfigError, RunError
 from zoo.events import Note, ignore
 from zoo.models.backbone_choice import choose_backbone
 from zoo.models.offers import find_offers
-from zoo.plugins.registry import load_registry
+from zoo.plugins.registry import REGISTRY, Registry, load_registry
 from zoo.runs.run import RUNS
 from zoo.training.distributed.process_group import ProcessGroup
 from zoo.training.finetune import finetune
+from zoo.utils.arguments import DICT, FUNCTION, LIST, PATH, TEXT, accepts
 from zoo.utils.files import atomic_write
 from zoo.utils.paths import parse_path
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from zoo.config import FinetuneConfig
     from zoo.events import Observer
-    from zoo.plugins.registry import Registry
+    from zoo.plugins.specs import ImageSet
     from zoo.runs.run import Run
 
 
@@ -66,15 +67,25 @@ class Comparison:
     table: Path
 
 
+@accepts(
+    backbone=TEXT,
+    grid=DICT,
+    common=DICT | None,
+    seeds=LIST,
+    runs=PATH,
+    output=PATH | None,
+    observer=FUNCTION,
+    registry=REGISTRY | None,
+)
 def compare(
     backbone: str,
     *,
-    data: str,
+    data: str | os.PathLike[str] | ImageSet,
     grid: Mapping[str, Sequence[Any]],
     common: Mapping[str, Any] | None = None,
     seeds: Sequence[int] = (0,),
-    runs: str | Path = RUNS,
-    output: str | Path | None = None,
+    runs: str | os.PathLike[str] = RUNS,
+    output: str | os.PathLike[str] | None = None,
     observer: Observer = ignore,
     registry: Registry | None = None,
 ) -> Comparison:
@@ -82,7 +93,7 @@ def compare(
 
     Args:
         backbone: A name from the registry, or ``"auto"`` as in `zoo.training.finetune.finetune`.
-        data: The name of a dataset, a folder or a CSV.
+        data: The name of a dataset, a folder, a CSV or an `ImageSet`.
         grid: Fields of `FinetuneConfig`, each with the values to try: ``{"weights": ["pretrained", "none"]}``.
         common: Fields with the same value in all variants.
         seeds: The seeds; each variant is trained once with each.
@@ -110,11 +121,15 @@ def compare(
             number = 1 + sum(map(len, finished.values()))
             observer(Note(text=f"Run {number} of {total}: {name}, seed {config.seed}."))
             finished.setdefault(name, []).append(finetune(config, runs=runs, observer=observer, registry=registry))
-    return _write_comparison(finished, folder, title=f"{backbone} on {data}")
+    return _write_comparison(finished, folder, title=f"{backbone} on {next(iter(plan.values()))[0].to_dict()['data']}")
 
 
 def _plan(
-    backbone: str, data: str, grid: Mapping[str, Sequence[Any]], common: dict[str, Any], seeds: Sequence[int]
+    backbone: str,
+    data: str | os.PathLike[str] | ImageSet,
+    grid: Mapping[str, Sequence[Any]],
+    common: dict[str, Any],
+    seeds: Sequence[int],
 ) -> dict[str, list[FinetuneConfig]]:
     if not seeds:
         raise ConfigError("compare needs at least one seed.")
@@ -125,6 +140,12 @@ def _plan(
         )
     if both := sorted(set(grid) & set(common)):
         raise ConfigError(f"compare: '{both[0]}' is both varied and fixed.")
+    for name, choices in grid.items():
+        if not LIST.matches(choices):
+            raise ConfigError(
+                f"compare: the values of '{name}' cannot be of type {type(choices).__name__}.",
+                hint=f"Pass a list of values: grid={{'{name}': [...]}}.",
+            )
     plan = {}
     for values in itertools.product(*grid.values()):
         varied = dict(zip(grid, values, strict=True))

@@ -51,7 +51,7 @@ def prepare(request: TrainingRequest) -> Job:
     device = _check_device(config, processes)
     with processes.local_first():
         images = load_splits(request.names.source, config, observer)
-    report = _check_data(images, data=config.data, observer=observer) if processes.is_main else None
+    report = _check_data(images, config, observer) if processes.is_main else None
     model = assemble(
         config,
         offers,
@@ -156,20 +156,14 @@ def _check_same_photos(record: RunRecord, processes: ProcessGroup) -> None:
         )
 
 
-def _check_data(images: ImageSet, *, data: str, observer: Observer) -> DataReport:
-    """Checks the photos with `zoo.data.check.examine.check_quickly`, and reports problems and warnings.
-
-    Args:
-        images: The splits of the training.
-        data: The data as the user named it.
-        observer: Receives the findings.
-    """
+def _check_data(images: ImageSet, config: FinetuneConfig, observer: Observer) -> DataReport:
+    """Checks the photos with `zoo.data.check.examine.check_quickly`, and reports problems and warnings."""
     report = check_quickly(images, progress=lambda what, done, total: observer(Work(what=what, done=done, total=total)))
     # Unreadable photos are reported by name as they are decoded.
     findings = [finding for finding in report.findings if finding.level != "note" and finding.kind != "unreadable"]
     for finding in findings:
         observer(Note(text=finding.text, warning=True))
-    if any(finding.pairs for finding in findings):
-        text = f"'zoo data check {data} --html page.html' shows them; --fix lists what to leave out."
+    if any(finding.pairs for finding in findings) and isinstance(config.data, str):
+        text = f"'zoo data check {config.data} --html page.html' shows them; --fix lists what to leave out."
         observer(Note(text=text))
     return report

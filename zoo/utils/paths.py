@@ -68,6 +68,15 @@ def parse_path(text: str | os.PathLike[str]) -> Path:
     return path
 
 
+def path_text(path: os.PathLike[str]) -> str:
+    """Returns a path as text that is not taken for the name of something: ``Path("photos")`` becomes ``"./photos"``.
+
+    Raises:
+        ConfigError: As for `parse_path`.
+    """
+    return os.path.join(os.curdir, parse_path(path))  # noqa: PTH118  pathlib drops the dot
+
+
 def missing_path_advice(text: str | os.PathLike[str]) -> str:
     """Returns what to do about a path that does not exist, if it has a common mistake; otherwise an empty string."""
     path = os.fsdecode(text)

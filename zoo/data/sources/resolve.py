@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.data.sources.exclusions import read_exclusions
+from zoo.data.sources.image_set import check_image_set
 from zoo.errors import AmbiguousNameError, ConfigError, DataError, UnknownNameError
 from zoo.plugins.kinds import DATASET
 from zoo.plugins.options import make_options
-from zoo.utils.paths import cache_folder, parse_path
+from zoo.plugins.specs import UNSTORED, ImageSet
+from zoo.utils.paths import cache_folder, parse_path, path_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,17 +27,19 @@ class DataSource:
     """Where a dataset comes from; `zoo.data.sources.load` loads it.
 
     Attributes:
-        data: What the user passed: ``"hotdog"``, ``"./photos"``.
-        path: The folder or the CSV file; None for a dataset of a plugin.
-        offer: The dataset of a plugin; None for a path.
+        data: What the user passed: ``"hotdog"``, ``"./photos"``, an `ImageSet`.
+        path: The folder or the CSV file; None for a dataset of a plugin, and for an `ImageSet`.
+        offer: The dataset of a plugin; None for a path, and for an `ImageSet`.
+        images: The `ImageSet` that the user passed, checked; None for anything else.
         options: An instance of the dataset's options; None for a path.
         exclude: The exclusion list, or None.
         exclusions: The photos on that list, each with the reason.
     """
 
-    data: str
+    data: str | ImageSet
     path: Path | None = None
     offer: Offer[DatasetSpec] | None = None
+    images: ImageSet | None = None
     options: Any = None
     exclude: Path | None = None
     exclusions: Mapping[str, str] = field(default_factory=dict)
@@ -55,7 +60,11 @@ class DataSource:
 
 
 def resolve_data(
-    data: str, *, registry: Registry, options: Mapping[str, Any], exclude: str | Path | None = None
+    data: str | os.PathLike[str] | ImageSet,
+    *,
+    registry: Registry,
+    options: Mapping[str, Any],
+    exclude: str | os.PathLike[str] | None = None,
 ) -> DataSource:
     """Finds the dataset, checks its options and reads the exclusion list. Loads no photo and imports no torch.
 
@@ -63,29 +72,49 @@ def resolve_data(
     of a dataset. Anything else is the name of a dataset first: ``./name`` is the folder of the same name.
 
     Args:
-        data: ``"hotdog"``, ``"acme/cats"``, ``"./photos"``, ``"photos.csv"``.
+        data: ``"hotdog"``, ``"acme/cats"``, ``"./photos"``, ``"photos.csv"``, ``Path("photos")``; or an `ImageSet`.
         registry: Where datasets are looked up.
         options: Options of the dataset, as the user wrote them.
         exclude: A list of photos to leave out.
 
     Raises:
         UnknownNameError: There is no dataset and no folder of that name.
-        ConfigError: An option is unknown or has a wrong value.
-        DataError: The path does not exist, or the exclusion list cannot be read.
+        ConfigError: An option is unknown or has a wrong value, or `data` has another type.
+        DataError: The path does not exist, the `ImageSet` is inconsistent, or the exclusion list cannot be read.
     """
     listed = None if exclude is None else parse_path(exclude)
     exclusions = {} if listed is None else read_exclusions(listed)
+    if isinstance(data, ImageSet):
+        _refuse_options(options, "An ImageSet")
+        return DataSource(data=data, images=check_image_set(data), exclude=listed, exclusions=exclusions)
+    if isinstance(data, os.PathLike):
+        data = path_text(data)
+    if not isinstance(data, str):
+        raise DataError(
+            f"The data cannot be of type {type(data).__name__}.",
+            hint="Pass the name of a dataset, a folder, a CSV file of path,label, or in Python a zoo.ImageSet.",
+        )
+    if data.startswith(UNSTORED):
+        name = data.removeprefix(UNSTORED)
+        raise DataError(
+            f"The photos of '{name}' were passed in Python as a zoo.ImageSet, which is not stored.",
+            hint="Pass the same zoo.ImageSet again in Python: data=images.",
+        )
     offer = _find_offer(data, registry)
     if offer is not None:
         parsed = make_options(offer.spec.options, options, owner=f"dataset {data}")
         return DataSource(data=data, offer=offer, options=parsed, exclude=listed, exclusions=exclusions)
-    if options:
-        raise ConfigError(f"{data} is a path and has no options, but got {', '.join(options)}.", hint="Leave them out.")
+    _refuse_options(options, f"{data} is a path and")
     source = DataSource(data=data, path=parse_path(data), exclude=listed, exclusions=exclusions)
     if source.path is not None and not source.path.exists():
         kind = "file" if source.is_table else "folder"
         raise DataError(f"The {kind} {source.path} does not exist.", hint="Check the path passed as data.")
     return source
+
+
+def _refuse_options(options: Mapping[str, Any], owner: str) -> None:
+    if options:
+        raise ConfigError(f"{owner} has no options, but got {', '.join(options)}.", hint="Leave them out.")
 
 
 def dataset_folder(offer: Offer[DatasetSpec]) -> Path:
