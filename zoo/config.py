@@ -18,6 +18,7 @@ from zoo.plugins.losses import LossName
 from zoo.plugins.options import check_value, describe_options, option
 from zoo.plugins.specs import UNSTORED, ImageSet
 from zoo.utils.paths import path_text
+from zoo.utils.text import short_repr
 
 OWNER = "finetune"
 AUTO = "auto"  # as the name of the backbone
@@ -285,7 +286,7 @@ class FinetuneConfig:
             object.__setattr__(self, name, _check_mapping(name, getattr(self, name)))
         if not re.fullmatch(r"none|all|[0-9]+|([0-9]|[1-9][0-9])%", self.freeze):
             raise ConfigError(
-                f"{OWNER}: option 'freeze' is {self.freeze!r}.",
+                f"{OWNER}: option 'freeze' is {short_repr(self.freeze)}.",
                 hint="Pass none, all, a number of stages or a share below 100%; 'zoo info BACKBONE' lists the stages.",
             )
         if self.optimizer in SOLVERS and self.freeze != "all":
@@ -344,7 +345,7 @@ def make_config(
     from zoo.recipes import recipe_values
 
     given = _parse_fields({"backbone": backbone, "data": data, "recipe": recipe, **values})
-    return FinetuneConfig(**{**recipe_values(recipe, given), **given})
+    return FinetuneConfig(**{**recipe_values(given["recipe"], given), **given})
 
 
 def _parse_fields(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -375,6 +376,7 @@ def _to_plain(name: str, value: Any) -> Any:
 def _check_mapping(name: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise ConfigError(
-            f"{OWNER}: '{name}' is {value!r}, not a dict of options.", hint=f'For example: {name}={{"name": 1}}'
+            f"{OWNER}: '{name}' is {short_repr(value)}, not a dict of options.",
+            hint=f'For example: {name}={{"name": 1}}',
         )
     return dict(value)

@@ -15,7 +15,7 @@ from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union
 
 from zoo.errors import ConfigError, did_you_mean
-from zoo.utils.text import one_line
+from zoo.utils.text import short_repr
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _MISSING = dataclasses.MISSING
 _TYPES = (int, float, str, bool)
-_MAX_QUOTED = 60  # characters of a wrong value in a message
 _BOOLS = dict.fromkeys(("true", "yes", "on", "1"), True) | dict.fromkeys(("false", "no", "off", "0"), False)
 
 
@@ -152,7 +151,7 @@ def check_value(info: OptionInfo, value: Any, *, owner: str) -> Any:
         return value.lower()
     if info.objects and isinstance(value, info.objects):
         return value
-    given = f"{owner}: option '{info.name}' is {_shorten(value)}"
+    given = f"{owner}: option '{info.name}' is {short_repr(value)}"
     try:
         parsed = _parse(info.type, value)
     except (ValueError, OverflowError):
@@ -215,13 +214,6 @@ def _describe(field: dataclasses.Field[Any], hint: Any) -> OptionInfo | None:
         literals=literals,
         objects=objects,
     )
-
-
-def _shorten(value: Any) -> str:
-    """Returns the representation of a value in one line of moderate length."""
-    text = one_line(value if isinstance(value, str) else f"{value!r}")
-    text = text if len(text) <= _MAX_QUOTED else f"{text[:_MAX_QUOTED]}..."
-    return repr(text) if isinstance(value, str) else text
 
 
 def _parse(kind: type[Any], value: Any) -> Any:
