@@ -143,7 +143,27 @@ def test_a_plugin_that_is_not_installed_is_named_with_its_distribution(trained_r
     assert caught.value.message == (
         f"The run {name} needs the backbone 'fake/small' of the plugin fake 1.2, which is not installed."
     )
-    assert caught.value.hint == "If you trust the run, install the plugin: pip install fake"
+    assert caught.value.hint == "If you trust the run, install the plugin: pip install fake==1.2"
+
+
+def test_a_plugin_of_another_version_that_lacks_the_name_is_named_with_both_versions(trained_run, tmp_path):
+    record = dataclasses.replace(trained_run.record, plugins={"fake:fake": "0.9"})
+    write_record(tmp_path, record)
+    others = make_registry(FakePlugin(backbones=[make_backbone_spec("other")]))
+    with pytest.raises(UnknownNameError, match=r"of the plugin fake 0\.9, but 1\.2 is installed") as caught:
+        load(tmp_path, device="cpu", registry=others)
+    assert caught.value.hint.endswith("pip install fake==0.9")
+
+
+def test_the_plugin_of_a_dataset_is_named_with_its_distribution(trained_run, registry, tmp_path):
+    config = {**trained_run.config, "data": "others/pets"}
+    write_record(tmp_path, dataclasses.replace(trained_run.record, config=config, plugins={"others:pets": "2"}))
+    with pytest.raises(UnknownNameError) as caught:
+        evaluate(tmp_path, registry=registry)
+    assert caught.value.message == (
+        f"The run {tmp_path.name} needs the dataset 'others/pets' of the plugin others 2, which is not installed."
+    )
+    assert caught.value.hint == "If you trust the run, install the plugin: pip install others==2"
 
 
 def test_missing_weights_are_an_error(trained_run, registry, tmp_path):

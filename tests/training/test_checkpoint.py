@@ -107,6 +107,14 @@ def test_a_missing_or_damaged_checkpoint_is_an_error(tmp_path):
             describe_checkpoint(tmp_path)
 
 
+def test_a_checkpoint_that_would_run_code_is_refused_without_advice_to_run_it(tmp_path):
+    torch.save({"state": print}, tmp_path / "checkpoint.pt")
+    with pytest.raises(RunError, match="it contains print besides weights, which could run code") as caught:
+        describe_checkpoint(tmp_path)
+    assert "weights_only" not in str(caught.value)
+    assert "--resume" in caught.value.hint
+
+
 def test_a_checkpoint_of_another_network_is_an_error(tmp_path):
     save_checkpoint(tmp_path, make_learner(5), metadata=METADATA, device=CPU)
     with pytest.raises(RunError, match=r"does not fit the network that 'run\.json' describes"):

@@ -13,7 +13,7 @@ from zoo.events import Note, Work, ignore
 from zoo.inference.open import ModelFile, find_model, load_model
 from zoo.plugins.registry import REGISTRY, Registry, load_registry
 from zoo.plugins.specs import UNSTORED, ImageSet
-from zoo.runs.open import load_config
+from zoo.runs.open import explained_missing_plugin, load_config
 from zoo.runs.run import Run
 from zoo.utils.arguments import FUNCTION, PATH, TEXT, Accepted, accepts
 from zoo.utils.text import printable
@@ -131,9 +131,10 @@ def load_run_splits(
     """
     config = load_config(run)
     try:
-        source = resolve_data(
-            data or config.data, registry=registry, options=config.data_options, exclude=config.exclude
-        )
+        with explained_missing_plugin(run, registry):
+            source = resolve_data(
+                data or config.data, registry=registry, options=config.data_options, exclude=config.exclude
+            )
     except DataError as error:  # the path comes from the record, not from the user
         message = f"{error.message} The record of {run.name} names it."
         raise DataError(message, hint="Pass the location of the data with --data.") from None

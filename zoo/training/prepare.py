@@ -67,7 +67,14 @@ def prepare(request: TrainingRequest) -> Job:
     else:
         precision, config, hardware = _autotune(request, model, images=len(images.train), device=device)
     record, photos = start_record(
-        config, offers=offers, images=images, model=model, precision=precision, processes=processes, report=report
+        config,
+        offers=offers,
+        images=images,
+        model=model,
+        precision=precision,
+        processes=processes,
+        report=report,
+        dataset=request.names.source.offer,
     )
     _check_same_photos(record, processes)
     record = record.with_hardware(**hardware)

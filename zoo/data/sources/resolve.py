@@ -8,18 +8,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.data.sources.exclusions import read_exclusions
+from zoo.data.sources.folder import IMAGE_SUFFIXES, LAYOUTS
 from zoo.data.sources.image_set import check_image_set
 from zoo.errors import AmbiguousNameError, ConfigError, DataError, UnknownNameError
 from zoo.plugins.kinds import DATASET
 from zoo.plugins.options import make_options
 from zoo.plugins.specs import UNSTORED, ImageSet
-from zoo.utils.paths import cache_folder, parse_path, path_text
+from zoo.utils.paths import cache_folder, missing_path_advice, parse_path, path_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from zoo.plugins.registry import Offer, Registry
     from zoo.plugins.specs import DatasetSpec
+
+
+_TEXT_SUFFIXES = (".tsv", ".tab", ".txt", ".dat", ".psv")
+_ARCHIVE_SUFFIXES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")
+# The function of pandas that reads each kind of table.
+_TABLE_READERS = {
+    **dict.fromkeys((".xlsx", ".xls", ".xlsm", ".ods"), "read_excel"),
+    **dict.fromkeys((".parquet", ".pq"), "read_parquet"),
+    **dict.fromkeys((".feather", ".arrow"), "read_feather"),
+    **dict.fromkeys((".json", ".jsonl"), "read_json"),
+    **dict.fromkeys((".pkl", ".pickle"), "read_pickle"),
+    **dict.fromkeys((".h5", ".hdf5"), "read_hdf"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,8 +122,28 @@ def resolve_data(
     source = DataSource(data=data, path=parse_path(data), exclude=listed, exclusions=exclusions)
     if source.path is not None and not source.path.exists():
         kind = "file" if source.is_table else "folder"
-        raise DataError(f"The {kind} {source.path} does not exist.", hint="Check the path passed as data.")
+        hint = missing_path_advice(data) or "Check the path passed as data."
+        raise DataError(f"The {kind} {source.path} does not exist.", hint=hint)
+    if source.path is not None and source.path.is_file() and not source.is_table:
+        raise _wrong_file(source.path)
     return source
+
+
+def _wrong_file(path: Path) -> DataError:
+    """Returns the error for a file that is neither a folder nor a CSV file, with what to do about its kind."""
+    suffix, csv = path.suffix.lower(), path.with_suffix(".csv").name
+    if suffix in _TEXT_SUFFIXES:
+        return DataError(
+            f"{path} does not end in .csv, as tables of photos do.",
+            hint=f"Rename it to {csv}; its columns may be separated by commas, semicolons or tabs.",
+        )
+    if suffix in _TABLE_READERS:
+        convert = f"pandas.{_TABLE_READERS[suffix]}('{path.name}').to_csv('{csv}', index=False)"
+        return DataError(f"{path} is a table, but not a CSV file.", hint=f"Save it as CSV of path,label: {convert}.")
+    if suffix in _ARCHIVE_SUFFIXES:
+        return DataError(f"{path} is an archive.", hint="Unpack it, and pass the folder that contains the photos.")
+    kind = "a single photo" if suffix in IMAGE_SUFFIXES else "a file, but neither a folder nor a CSV file"
+    return DataError(f"{path} is {kind}.", hint=LAYOUTS)
 
 
 def _refuse_options(options: Mapping[str, Any], owner: str) -> None:
