@@ -1,7 +1,10 @@
 import dataclasses
 import json
+from pathlib import Path
 
+import numpy as np
 import pytest
+from fakes import make_images
 
 from zoo.config import FinetuneConfig, make_config
 from zoo.errors import ConfigError
@@ -126,3 +129,38 @@ def test_every_option_has_a_help_text_and_a_heading():
 
 def test_the_backbone_is_chosen_unless_it_is_named():
     assert make_config(data="d").backbone == FinetuneConfig(data="d").backbone == "auto"
+
+
+def test_values_that_are_natural_in_python_are_those_of_the_command_line():
+    made = config(weights=None, freeze=None, data=Path("hotdog"), exclude=Path("list.csv"))
+    assert (made.weights, made.freeze, made.data, made.exclude) == ("none", "none", "./hotdog", "list.csv")
+    made = config(epochs=np.int64(3), lr=np.float32(0.5), batch_size=np.float64(8), freeze=2, limit=None)
+    assert (made.epochs, made.lr, made.batch_size, made.freeze, made.limit) == (3, 0.5, 8, "2", None)
+    assert (type(made.epochs), type(made.lr), type(made.batch_size)) == (int, float, int)
+    assert json.loads(json.dumps(made.to_dict())) == made.to_dict()
+
+
+def test_an_image_set_is_data_and_recorded_by_its_name():
+    images = make_images()
+    made = config(data=images)
+    assert made.data is images
+    assert made.to_dict()["data"] == "ImageSet:colours"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("data", 3, "option 'data' is 3, not text or ImageSet."),
+        ("data", None, "option 'data' cannot be none."),
+        ("weights", b"x", "option 'weights' is b'x', not text."),
+        ("recipe", Path("no" * 100), "option 'recipe' is 'nono"),
+        ("freeze", "x\ny" * 100, "option 'freeze' is 'x y"),
+        ("epochs", np.zeros((40, 40)), "not a whole number."),
+    ],
+)
+def test_a_wrong_value_is_shown_in_one_short_line(name, value, message):
+    with pytest.raises(ConfigError) as caught:
+        config(**{name: value})
+    assert message in caught.value.message
+    assert len(caught.value.message) < 150
+    assert "\n" not in caught.value.message

@@ -7,6 +7,7 @@ these fields.
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,9 @@ from typing import Any, Literal
 from zoo.errors import ConfigError, did_you_mean
 from zoo.plugins.losses import LossName
 from zoo.plugins.options import check_value, describe_options, option
+from zoo.plugins.specs import UNSTORED, ImageSet
+from zoo.utils.paths import path_text
+from zoo.utils.text import short_repr
 
 OWNER = "finetune"
 AUTO = "auto"  # as the name of the backbone
@@ -51,7 +55,9 @@ class FinetuneConfig:
     backbone_options: Mapping[str, Any] = field(default_factory=dict)
     head_options: Mapping[str, Any] = field(default_factory=dict)
 
-    data: str = option(help="Dataset: a name from 'zoo list', a folder, or a CSV file of path,label.", group="Data")
+    data: str | ImageSet = option(
+        help="Dataset: a name from 'zoo list', a folder, or a CSV file of path,label.", group="Data"
+    )
     data_options: Mapping[str, Any] = field(default_factory=dict)
     image_size: int | None = option(
         None,
@@ -282,12 +288,13 @@ class FinetuneConfig:
 
     def __post_init__(self) -> None:
         for info in describe_options(FinetuneConfig):
-            object.__setattr__(self, info.name, check_value(info, getattr(self, info.name), owner=OWNER))
+            value = _to_plain(info.name, getattr(self, info.name))
+            object.__setattr__(self, info.name, check_value(info, value, owner=OWNER))
         for name in _OPTIONS:
             object.__setattr__(self, name, _check_mapping(name, getattr(self, name)))
         if not re.fullmatch(r"none|all|[0-9]+|([0-9]|[1-9][0-9])%", self.freeze):
             raise ConfigError(
-                f"{OWNER}: option 'freeze' is {self.freeze!r}.",
+                f"{OWNER}: option 'freeze' is {short_repr(self.freeze)}.",
                 hint="Pass none, all, a number of stages or a share below 100%; 'zoo info BACKBONE' lists the stages.",
             )
         if self.optimizer in SOLVERS and self.freeze != "all":
@@ -321,17 +328,21 @@ class FinetuneConfig:
         return self.batch_size
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the fields as plain values, fit for JSON."""
+        """Returns the fields as plain values, fit for JSON. Of an `ImageSet` only the name is kept."""
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        if isinstance(self.data, ImageSet):
+            values["data"] = f"{UNSTORED}{self.data.name}"
         return {name: dict(value) if isinstance(value, Mapping) else value for name, value in values.items()}
 
 
-def make_config(backbone: str = AUTO, *, data: str, recipe: str = "default", **values: Any) -> FinetuneConfig:
+def make_config(
+    backbone: str = AUTO, *, data: str | os.PathLike[str] | ImageSet, recipe: str = "default", **values: Any
+) -> FinetuneConfig:
     """Returns a validated configuration: the values of a recipe, overridden by those given.
 
     Args:
         backbone: Name of a backbone, or ``"auto"``.
-        data: Name of a dataset, a folder or a CSV file.
+        data: Name of a dataset, a folder or a CSV file; or an `ImageSet`.
         recipe: Name of a recipe in `zoo.recipes.RECIPES`.
         **values: Fields of `FinetuneConfig`; text is parsed as on the command line.
 
@@ -341,10 +352,8 @@ def make_config(backbone: str = AUTO, *, data: str, recipe: str = "default", **v
     """
     from zoo.recipes import recipe_values
 
-    if isinstance(values.get("freeze"), int) and not isinstance(values["freeze"], bool):
-        values["freeze"] = str(values["freeze"])
     given = _parse_fields({"backbone": backbone, "data": data, "recipe": recipe, **values})
-    return FinetuneConfig(**{**recipe_values(recipe, given), **given})
+    return FinetuneConfig(**{**recipe_values(given["recipe"], given), **given})
 
 
 def _parse_fields(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -352,7 +361,7 @@ def _parse_fields(values: Mapping[str, Any]) -> dict[str, Any]:
     parsed: dict[str, Any] = {}
     for name, value in values.items():
         if name in infos:
-            parsed[name] = check_value(infos[name], value, owner=OWNER)
+            parsed[name] = check_value(infos[name], _to_plain(name, value), owner=OWNER)
         elif name in _OPTIONS:
             parsed[name] = _check_mapping(name, value)
         else:
@@ -363,9 +372,19 @@ def _parse_fields(values: Mapping[str, Any]) -> dict[str, Any]:
     return parsed
 
 
+def _to_plain(name: str, value: Any) -> Any:
+    """Returns what the command line has for a value that is natural in Python: None, a number of stages, a path."""
+    if value is None and name in ("weights", "freeze"):
+        return "none"
+    if name == "data" and isinstance(value, os.PathLike):
+        return path_text(value)
+    return str(value) if name == "freeze" and isinstance(value, int) and not isinstance(value, bool) else value
+
+
 def _check_mapping(name: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise ConfigError(
-            f"{OWNER}: '{name}' is {value!r}, not a dict of options.", hint=f'For example: {name}={{"name": 1}}'
+            f"{OWNER}: '{name}' is {short_repr(value)}, not a dict of options.",
+            hint=f'For example: {name}={{"name": 1}}',
         )
     return dict(value)

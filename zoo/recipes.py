@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from zoo.errors import ConfigError, did_you_mean
+from zoo.utils.text import short_repr
 
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
@@ -100,7 +101,7 @@ def recipe_values(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     recipe = RECIPES.get(name)
     if recipe is None:
         raise ConfigError(
-            f"finetune: option 'recipe' is {name!r}; there is no such recipe.",
+            f"finetune: option 'recipe' is {short_repr(name)}; there is no such recipe.",
             hint=f"{did_you_mean(name, RECIPES)} Recipes: {', '.join(RECIPES)}.".strip(),
         )
     from_scratch = recipe.from_scratch if given.get("weights") == "none" else _EMPTY

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import pickle
 import re
 import sys
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from zoo.errors import ConfigError, PluginError, WeightsError
 from zoo.models.features import image_size_error, measure_widths, tokens_to_map
+from zoo.models.weights import describe_pickle_error
 from zoo.plugins.contracts import Backbone, Features, Stage
 from zoo.plugins.servers import WEIGHTS_HINT
 from zoo_timm.pretrained import card, fetch_weights, weights_config
@@ -182,10 +184,10 @@ def _create(name: str, request: BackboneRequest, hint: str) -> nn.Module:
         raise image_size_error(name, request.image_size, error, hint=hint) from error
     except (AssertionError, ValueError, ZeroDivisionError) as error:
         raise image_size_error(name, request.image_size, error, hint=hint) from error
-    except (RuntimeError, OSError, KeyError, safetensors.SafetensorError) as error:
+    except (RuntimeError, OSError, KeyError, EOFError, pickle.UnpicklingError, safetensors.SafetensorError) as error:
         if not request.pretrained:
             raise image_size_error(name, request.image_size, error, hint=hint) from error
-        reason = str(error).strip().partition("\n")[0]
+        reason = describe_pickle_error(error)
         problem = f"The pretrained weights of {name} cannot be loaded: {reason}."
         raise WeightsError(problem, hint=WEIGHTS_HINT) from error
     return net.train()

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from zoo.errors import ConfigError, RunError
 from zoo.inference.run_predictor import load
+from zoo.models.random_state import restore_random_states
 from zoo.runs.manifest import MANIFEST, update_manifest
 from zoo.utils.files import atomic_write
 from zoo_timm.backbone import TimmBackbone
@@ -27,6 +28,7 @@ TOLERANCE = 1e-4
 _IMAGES = 4  # random images on which both networks must agree
 
 
+@restore_random_states()
 def convert_to_timm(run: Run, folder: Path) -> Path:
     """Writes ``config.json`` and ``model.safetensors``, and verifies that timm computes the same logits from them.
 

@@ -13,6 +13,7 @@ from torchvision.models import get_model_weights
 from torchvision.transforms import InterpolationMode
 
 from zoo.errors import WeightsError
+from zoo.models.weights import describe_pickle_error
 from zoo.plugins.servers import WEIGHTS_HINT, require_server
 from zoo.plugins.specs import BackboneCard, WeightsInfo
 from zoo.preprocess import Preprocess
@@ -67,6 +68,6 @@ def fetch_state_dict(name: str) -> dict[str, Tensor]:
         raise WeightsError(f"{what} cannot be downloaded: {error}.", hint=WEIGHTS_HINT, offline=True) from error
     # A wrong hash, a full disk, a file that another program left truncated.
     except (RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        reason = str(error).partition("\n")[0]
+        reason = describe_pickle_error(error)
         hint = f"Delete {cached} and try again. {WEIGHTS_HINT}" if cached.exists() else WEIGHTS_HINT
         raise WeightsError(f"{what} are not usable: {reason}.", hint=hint) from error

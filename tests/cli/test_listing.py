@@ -84,9 +84,13 @@ def test_only_the_included_kinds_are_listed():
 
 def test_an_unfinished_run_has_no_results(tmp_path):
     config = {"backbone": "tiny", "head": "linear", "data": "./photos/dogs", "recipe": "d2l"}
-    row = summarize_run(Run(tmp_path / "tiny-1", record_of(status="training", config=config)))
-    assert (row.status, row.accuracy, row.interval, row.seconds, row.split) == ("training", None, None, None, "")
+    row = summarize_run(Run(tmp_path / "tiny-1", record_of(status="interrupted", config=config)))
+    assert (row.status, row.accuracy, row.interval, row.seconds, row.split) == ("interrupted", None, None, None, "")
     assert row.data == "./photos/dogs"
+
+
+def test_a_run_whose_process_is_gone_is_listed_as_stopped(tmp_path):
+    assert summarize_run(Run(tmp_path, record_of(status="training"))).status == "stopped"
 
 
 def test_runs_are_matched_in_any_case(tmp_path):

@@ -135,36 +135,79 @@ def test_pillow_images_of_any_mode_are_predicted_like_files(predictor, mode):
 
 @pytest.mark.parametrize(
     "value",
-    [None, 3, ["photo.jpg"], ("photo.jpg",), {"photo": 1}, 1.5, object()],
+    [None, 3, {"photo": 1}, {"photo.jpg"}, iter(()), 1.5, object()],
     ids=lambda value: type(value).__name__,
 )
 def test_a_photo_of_another_type_is_refused_with_the_accepted_types(predictor, value):
     for call in (predictor.predict, predictor.explain):
         with pytest.raises(ImageError, match=f"a photo cannot be of type {type(value).__name__}") as caught:
             call(value)
-        for accepted in ("path", "bytes", "file", "Pillow", r"(H, W, 3)"):
+        for accepted in ("path", "bytes", "file", "Pillow", r"(H, W, 3)", "a list of these"):
             assert accepted in caught.value.hint
 
 
 def test_a_tensor_is_refused_with_the_accepted_types(predictor):
-    torch = pytest.importorskip("torch")
-    with pytest.raises(ImageError, match="a photo cannot be of type Tensor"):
+    with pytest.raises(ImageError, match="a photo cannot be of type Tensor") as caught:
         predictor.predict(torch.zeros(3, 16, 16))
+    assert "numpy.asarray()" in caught.value.hint
+
+
+def test_a_list_of_photos_gives_a_list(predictor, photo):
+    red, green = make_photo(0, 1), encode_png(make_photo(1, 1))
+    for photos in ([photo, red, green], (photo, red, green)):
+        predictions = predictor.predict(photos)
+        assert [each.name for each in predictions] == [str(photo), "photo 2", "photo 3"]
+        assert [each.label for each in predictions] == ["blue", "red", "green"]
+        assert [each for each, heatmap in predictor.explain(photos) if heatmap is None] == predictions
+    assert predictor.predict([]) == predictor.explain([]) == []
+    (only,) = predictor.predict([photo])
+    assert only == predictor.predict(photo)
+
+
+def test_a_long_list_is_predicted_in_batches(predictor):
+    predictions = predictor.predict([make_photo(number % 3, number) for number in range(70)])
+    assert [each.label for each in predictions] == [CLASSES[number % 3] for number in range(70)]
+    assert max(predictor.batches) == 32
+
+
+def test_a_list_with_something_else_names_its_place(predictor):
+    with pytest.raises(ImageError, match="photo 2: a photo cannot be of type NoneType"):
+        predictor.predict([make_photo(0, 1), None])
+    with pytest.raises(ImageError, match="a photo cannot be of type list"):
+        predictor.predict([[make_photo(0, 1)]])
+
+
+def test_gray_pixels_and_pixels_with_alpha_are_predicted_like_images(predictor):
+    pixels = make_photo(2, 7)
+    for mode in ("L", "LA", "RGBA"):
+        image = Image.fromarray(pixels).convert(mode)
+        if mode != "L":
+            image.putalpha(120)
+        expected = predictor.predict(image).probabilities
+        assert predictor.predict(np.asarray(image)).probabilities == expected
+        assert predictor.predict(np.asfortranarray(image)).probabilities == expected
+    gray = np.asarray(Image.fromarray(pixels).convert("L"))
+    assert predictor.predict(gray[..., None]).probabilities == predictor.predict(gray).probabilities
 
 
 @pytest.mark.parametrize(
-    "array",
+    ("array", "advice"),
     [
-        np.zeros((4, 4, 3), dtype=np.float32),
-        np.zeros((4, 4), dtype=np.uint8),
-        np.zeros((4, 4, 4), dtype=np.uint8),
-        np.zeros((1, 4, 4, 3), dtype=np.uint8),
-        np.zeros((0, 4, 3), dtype=np.uint8),
+        (np.zeros((4, 4, 3), dtype=np.float32), "(255 * array).round().astype('uint8')"),
+        (np.zeros((4, 4, 3), dtype=np.int64), "from 0 to 255"),
+        (np.zeros((4, 4), dtype=bool), "from 0 to 255"),
+        (np.zeros((3, 8, 9), dtype=np.uint8), "array.transpose(1, 2, 0)"),
+        (np.zeros((4, 4, 5), dtype=np.uint8), "gray (H, W) or with alpha (H, W, 4)"),
+        (np.zeros((1, 4, 4, 3), dtype=np.uint8), "list(array)"),
+        (np.zeros((0, 4, 3), dtype=np.uint8), "from 0 to 255"),
+        (np.zeros(5, dtype=np.uint8), "from 0 to 255"),
+        (np.zeros((), dtype=np.uint8), "from 0 to 255"),
     ],
 )
-def test_an_array_of_another_shape_or_dtype_is_refused(predictor, array):
-    with pytest.raises(ImageError, match=r"not uint8 \(H, W, 3\)"):
+def test_an_array_of_another_shape_or_dtype_is_refused(predictor, array, advice):
+    with pytest.raises(ImageError, match=r"not uint8 \(H, W, 3\)") as caught:
         predictor.predict(array)
+    assert advice in caught.value.hint
 
 
 def test_broken_content_is_refused_whatever_holds_it(predictor, photo, tmp_path):
@@ -191,6 +234,34 @@ def test_broken_content_is_refused_whatever_holds_it(predictor, photo, tmp_path)
         predictor.predict(Image.new("RGB", (0, 4)))
     with pytest.raises(ImageError, match=r"~nobody-of-this-name/x\.jpg: cannot be read"):
         predictor.predict("~nobody-of-this-name/x.jpg")
+
+
+@pytest.mark.parametrize(
+    ("path", "advice"),
+    [
+        ("https://example.org/a.jpg", "download it first"),
+        (r"photos\a.jpg", "It has backslashes"),
+        ("missing.jpg", "Check the path and its permissions."),
+    ],
+)
+def test_the_advice_fits_a_path_that_does_not_exist(predictor, path, advice):
+    with pytest.raises(ImageError, match="cannot be read") as caught:
+        predictor.predict(path)
+    assert advice in caught.value.hint
+
+
+def test_a_file_object_that_fails_is_an_error(predictor):
+    class Lost:
+        def read(self, size):
+            raise RuntimeError("the connection was lost")
+
+    with pytest.raises(ImageError, match="the connection was lost"):
+        predictor.predict(Lost())
+
+
+def test_a_git_lfs_pointer_is_named(predictor):
+    with pytest.raises(ImageError, match="it is a Git LFS pointer; 'git lfs pull'"):
+        predictor.predict(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 46\n")
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
@@ -264,9 +335,20 @@ def test_only_unreadable_files_and_no_files_are_allowed(predictor, tmp_path):
     assert predictor.batches == []
 
 
-@pytest.mark.parametrize("path", ["photo.jpg", Path("photo.jpg")])
-def test_a_single_path_in_place_of_a_list_is_refused(predictor, path):
-    with pytest.raises(ImageError, match=r"takes a list of paths, not .*photo\.jpg") as caught:
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("photo.jpg", r".*photo\.jpg"),
+        (Path("photo.jpg"), r".*photo\.jpg"),
+        (make_photo(0, 1), "ndarray"),
+        (b"x", "bytes"),
+        (io.BytesIO(b"x"), "BytesIO"),
+        (None, "NoneType"),
+        (3, "int"),
+    ],
+)
+def test_a_single_photo_in_place_of_a_list_is_refused(predictor, path, name):
+    with pytest.raises(ImageError, match=f"takes a list of paths, not {name}") as caught:
         list(predictor.predict_files(path))
     assert caught.value.hint == "Use predict() for one photo."
 

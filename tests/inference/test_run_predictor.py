@@ -1,10 +1,20 @@
 import dataclasses
 import json
+import random
 
 import numpy as np
 import pytest
 import torch
-from fakes import CLASSES, FakePlugin, encode_png, make_backbone_spec, make_images, make_photo, make_registry
+from fakes import (
+    CLASSES,
+    FakePlugin,
+    SmallBackbone,
+    encode_png,
+    make_backbone_spec,
+    make_images,
+    make_photo,
+    make_registry,
+)
 from run_files import write_json_record
 
 from zoo.config import FinetuneConfig
@@ -16,6 +26,7 @@ from zoo.inference.run_predictor import Predictor, cache_graph, load, rebuild_mo
 from zoo.inference.session_predictor import SessionPredictor
 from zoo.models.build import resolve_preprocess
 from zoo.models.engines import Engine
+from zoo.models.random_state import random_states
 from zoo.runs.open import open_run
 from zoo.runs.record import write_record
 from zoo.runs.weights import save_weights
@@ -96,6 +107,29 @@ def test_a_run_is_loaded_by_object_path_or_name(trained_run, registry):
         load("none-such", runs=runs, registry=registry)
 
 
+class DrawingBackbone(SmallBackbone):
+    """Draws from all global generators, when it is built and when it runs."""
+
+    def __init__(self):
+        np.random.seed(0)
+        random.seed(0)
+        super().__init__()
+
+    def forward(self, images):
+        return super().forward(images + 1e-3 * torch.rand(()) * np.random.rand() * random.random())
+
+
+def test_loading_predicting_and_evaluating_leave_the_random_generators_as_they_were(trained_run):
+    drawing = registry_with(lambda request: DrawingBackbone())
+    photo = preprocess(make_photo(1, 3), trained_run.preprocess)
+    before = str(random_states(torch.device("cpu")))
+    predictor = load(trained_run, device="cpu", registry=drawing)
+    predictor.probabilities([photo])
+    predictor.explained([photo])
+    evaluate(trained_run, device="cpu", registry=drawing)
+    assert str(random_states(torch.device("cpu"))) == before
+
+
 def test_a_name_that_the_plugin_no_longer_offers_is_an_error(trained_run):
     others = make_registry(FakePlugin(backbones=[make_backbone_spec("other")]))
     with pytest.raises(UnknownNameError, match="There is no backbone 'fake/small'"):
@@ -109,7 +143,27 @@ def test_a_plugin_that_is_not_installed_is_named_with_its_distribution(trained_r
     assert caught.value.message == (
         f"The run {name} needs the backbone 'fake/small' of the plugin fake 1.2, which is not installed."
     )
-    assert caught.value.hint == "If you trust the run, install the plugin: pip install fake"
+    assert caught.value.hint == "If you trust the run, install the plugin: pip install fake==1.2"
+
+
+def test_a_plugin_of_another_version_that_lacks_the_name_is_named_with_both_versions(trained_run, tmp_path):
+    record = dataclasses.replace(trained_run.record, plugins={"fake:fake": "0.9"})
+    write_record(tmp_path, record)
+    others = make_registry(FakePlugin(backbones=[make_backbone_spec("other")]))
+    with pytest.raises(UnknownNameError, match=r"of the plugin fake 0\.9, but 1\.2 is installed") as caught:
+        load(tmp_path, device="cpu", registry=others)
+    assert caught.value.hint.endswith("pip install fake==0.9")
+
+
+def test_the_plugin_of_a_dataset_is_named_with_its_distribution(trained_run, registry, tmp_path):
+    config = {**trained_run.config, "data": "others/pets"}
+    write_record(tmp_path, dataclasses.replace(trained_run.record, config=config, plugins={"others:pets": "2"}))
+    with pytest.raises(UnknownNameError) as caught:
+        evaluate(tmp_path, registry=registry)
+    assert caught.value.message == (
+        f"The run {tmp_path.name} needs the dataset 'others/pets' of the plugin others 2, which is not installed."
+    )
+    assert caught.value.hint == "If you trust the run, install the plugin: pip install others==2"
 
 
 def test_missing_weights_are_an_error(trained_run, registry, tmp_path):

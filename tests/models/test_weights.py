@@ -1,8 +1,11 @@
+import argparse
 import io
 import os
+import pickle
 import struct
 from pathlib import Path
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -66,6 +69,53 @@ def test_a_pickle_that_would_run_code_is_refused_by_name(tmp_path):
     with pytest.raises(WeightsError, match=r"w\.pth contains .*Settings besides weights") as caught:
         read_state_dict(tmp_path / "w.pth")
     assert "model.state_dict()" in caught.value.hint
+
+
+class Hostile:
+    """Runs a command where a pickle of it is loaded without care."""
+
+    def __init__(self, function, *arguments):
+        self.function, self.arguments = function, arguments
+
+    def __reduce__(self):
+        return self.function, self.arguments
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda file: torch.save(Hostile(os.system, "exit"), file),
+        lambda file: torch.save({"state_dict": Hostile(eval, "1")}, file),
+        lambda file: torch.save(Hostile(os.system, "exit"), file, _use_new_zipfile_serialization=False),
+        lambda file: torch.save({"w": torch.zeros(1), "args": argparse.Namespace(a=1)}, file),
+        lambda file: torch.save({"w": torch.zeros(1), "best": np.float64(1)}, file),
+        lambda file: torch.save(torch.nn.Linear(1, 1), file),
+        lambda file: file.write_bytes(pickle.dumps(Hostile(os.system, "exit"), protocol=0)),
+        lambda file: file.write_bytes(b"cos\nsystem\n(S'exit'\ntR."),
+    ],
+)
+def test_a_checkpoint_that_would_run_code_is_refused_without_advice_to_run_it(tmp_path, write):
+    write(tmp_path / "w.pth")
+    with pytest.raises(WeightsError, match="reading it would run code of its author") as caught:
+        read_state_dict(tmp_path / "w.pth")
+    assert "truncated" not in str(caught.value)
+    assert "weights_only" not in str(caught.value)
+
+
+@pytest.mark.parametrize("protocol", [3, 4, 5])
+def test_a_pickle_that_torch_did_not_write_is_named(refusal, protocol):
+    for content in (Hostile(os.system, "exit"), {"w": [1.0]}):
+        error = refusal("w.pth", pickle.dumps(content, protocol=protocol))
+        assert error.message.endswith("w.pth is a pickle of another program, not a file of weights.")
+        assert "torch.save(state_dict" in error.hint
+
+
+@pytest.mark.parametrize("content", [b"\x80\x02U\x01aQ.", b"\x80\x02}q\x00(", b"PK\x03\x04", b"text"])
+def test_no_error_has_the_advice_of_torch(tmp_path, content):
+    (tmp_path / "w.pth").write_bytes(content)
+    with pytest.raises(WeightsError) as caught:
+        read_state_dict(tmp_path / "w.pth")
+    assert "weights_only" not in str(caught.value)
 
 
 @pytest.fixture

@@ -96,6 +96,7 @@ def test_an_invalid_configuration_is_named(tmp_path, config):
     [
         ({"acme:nets": "1.0", "finetune-zoo:heads": "0.1"}, True),
         ({"acme:nets": ""}, True),
+        ({"other:sets": "3", "acme:nets": "1.0"}, True),
         ({"heads:linear": "1"}, False),
         ({"other:nets": "1.0"}, False),
         ({"acme; rm -rf ~:nets": "1.0"}, False),
@@ -112,6 +113,7 @@ def test_a_missing_plugin_is_named_if_the_record_has_a_valid_name(tmp_path, regi
         assert f"needs the backbone 'acme/tiny' of the plugin acme{' 1.0' * (plugins['acme:nets'] != '')}," in (
             caught.value.message
         )
-        assert caught.value.hint == "If you trust the run, install the plugin: pip install acme"
+        release = "==1.0" if plugins["acme:nets"] else ""
+        assert caught.value.hint == f"If you trust the run, install the plugin: pip install acme{release}"
     else:
         assert caught.value.message == "There is no backbone 'acme/tiny'."

@@ -1,6 +1,8 @@
 import errno
 import math
 import multiprocessing
+import subprocess
+import sys
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -11,7 +13,8 @@ from zoo.errors import RunError
 from zoo.preprocess import Preprocess, preprocess_to_dict
 from zoo.runs.open import open_run
 from zoo.runs.record import RunRecord, write_record
-from zoo.runs.run import Run, append_metrics, create_run, list_runs
+from zoo.runs.run import LOCK, Run, append_metrics, create_run, list_runs
+from zoo.training.resume import locked_run
 
 PREPROCESS = Preprocess(size=(224, 192), resize=256, interpolation="bicubic")
 
@@ -53,6 +56,33 @@ def test_an_unfinished_run_has_no_results(tmp_path):
     run = open_run(a_run(tmp_path, "r-1", status="training"))
     assert run.results == {}
     assert not run.finished
+
+
+TRAIN = """
+import pathlib, sys, time
+from zoo.training.resume import locked_run
+with locked_run(pathlib.Path(sys.argv[1])):
+    print("training", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_run_whose_process_was_killed_is_stopped(tmp_path):
+    run = open_run(a_run(tmp_path, "r-1", status="training"))
+    assert run.status == "stopped"
+    with subprocess.Popen([sys.executable, "-c", TRAIN, run.path], stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline().strip() == b"training"
+        assert run.status == "training"
+        process.kill()
+    assert (run.path / LOCK).exists()
+    assert run.status == "stopped"
+    with locked_run(run.path):
+        assert run.status == "training"
+
+
+@pytest.mark.parametrize("status", ["interrupted", "finished"])
+def test_a_process_that_ended_by_itself_has_recorded_the_status(tmp_path, status):
+    assert open_run(a_run(tmp_path, "r-1", status=status)).status == status
 
 
 @pytest.mark.parametrize(

@@ -1,19 +1,31 @@
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import pytest
+import torch
 from contract_offers import (
+    IMAGES,
+    GoodHead,
+    Net,
     backbone_spec,
+    dataset_spec,
+    head_spec,
     violation,
 )
 from plugin_helpers import raising
 
+from zoo.models.random_state import random_states
 from zoo.plugins.options import option
 from zoo.plugins.specs import Spec
-from zoo.testing import check_backbone
+from zoo.testing import check_backbone, check_dataset, check_head
 from zoo.testing.contract import Contract, check_local, check_spec
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -93,3 +105,19 @@ def test_is_local_returns_a_boolean() -> None:
     assert message == "backbone net: is_local() must return True or False, not 1"
     message = violation(lambda: check_local(contract, raising(OSError("no disk"))))
     assert message == "backbone net: is_local() raised OSError: no disk"
+
+
+def reseeded(value: Any) -> Any:
+    """Returns a value as a plugin does that seeds the generators of everyone."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
+    return value
+
+
+def test_the_checks_leave_all_random_generators_as_they_were(tmp_path: Path) -> None:
+    before = str(random_states(torch.device("cpu")))
+    check_backbone(backbone_spec(lambda: reseeded(Net())))
+    check_head(head_spec(lambda request: reseeded(GoodHead(request))))
+    check_dataset(dataset_spec(lambda request: reseeded(IMAGES)), cache=tmp_path)
+    assert str(random_states(torch.device("cpu"))) == before

@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from zoo.errors import RunError
+from zoo.models.random_state import set_random_states
 from zoo.runs.weights import save_weights
 from zoo.training.checkpoint import Learner, describe_checkpoint, load_checkpoint, save_checkpoint
 from zoo.training.ema import WeightAverage
-from zoo.training.random_state import set_random_states
 from zoo.training.state import Meter, TrainState
 from zoo.utils import files
 
@@ -105,6 +105,14 @@ def test_a_missing_or_damaged_checkpoint_is_an_error(tmp_path):
             load_checkpoint(tmp_path, make_learner(), device=CPU)
         with pytest.raises(RunError, match=r"checkpoint\.pt cannot be read"):
             describe_checkpoint(tmp_path)
+
+
+def test_a_checkpoint_that_would_run_code_is_refused_without_advice_to_run_it(tmp_path):
+    torch.save({"state": print}, tmp_path / "checkpoint.pt")
+    with pytest.raises(RunError, match="it contains print besides weights, which could run code") as caught:
+        describe_checkpoint(tmp_path)
+    assert "weights_only" not in str(caught.value)
+    assert "--resume" in caught.value.hint
 
 
 def test_a_checkpoint_of_another_network_is_an_error(tmp_path):

@@ -6,7 +6,7 @@ from fakes import FakePlugin, make_backbone_spec, make_registry
 from PIL import Image
 from training_runs import EventRecorder
 
-from zoo.errors import ConfigError, UnknownNameError
+from zoo.errors import ConfigError, RunError, UnknownNameError
 from zoo.runs.open import open_run
 from zoo.runs.run import list_runs
 from zoo.training import finalize
@@ -64,6 +64,28 @@ def test_without_a_grid_there_is_one_variant_and_one_seed_has_no_interval(tmp_pa
     assert variant.name == "small"
     assert variant.half_width is None
     assert comparison.picture == tmp_path / "comparison.png"
+
+
+def test_an_earlier_comparison_is_kept(tmp_path, registry):
+    def run_compare():
+        return compare("small", data="colours", grid={}, common=FAST, runs=tmp_path, registry=registry)
+
+    first = run_compare()
+    picture, table = first.picture.read_bytes(), first.table.read_bytes()
+    (tmp_path / "comparison-2.png").write_bytes(b"of someone else")
+    second = run_compare()
+    assert (second.picture.name, second.table.name) == ("comparison-3.png", "comparison-3.json")
+    assert (first.picture.read_bytes(), first.table.read_bytes()) == (picture, table)
+    assert (tmp_path / "comparison-2.png").read_bytes() == b"of someone else"
+    assert not (tmp_path / "comparison-2.json").exists()
+
+
+def test_a_folder_that_cannot_be_created_is_an_error_before_the_first_run(tmp_path, registry):
+    (tmp_path / "file").touch()
+    for output in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(RunError, match=f"Cannot create the folder {output}"):
+            compare("small", data="colours", grid={}, common=FAST, runs=tmp_path, output=output, registry=registry)
+    assert list_runs(tmp_path) == []
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,16 @@ import sys
 
 import pytest
 import torch
-from fakes import CLASSES, FakePlugin, SmallBackbone, make_backbone_spec, make_images, make_photo, make_registry
+from fakes import (
+    CLASSES,
+    FakePlugin,
+    SmallBackbone,
+    make_backbone_spec,
+    make_images,
+    make_photo,
+    make_registry,
+    make_samples,
+)
 from PIL import Image
 from training_runs import FAST, EventRecorder, assert_same_weights, latest_run, read_weights
 
@@ -18,6 +27,7 @@ from zoo.events import EpochResult, Finished, Note, Started, StepResult
 from zoo.inference import run_predictor
 from zoo.inference.run_predictor import cache_graph, load
 from zoo.inference.session_predictor import open_cached
+from zoo.models.random_state import random_states
 from zoo.plugins.specs import DatasetSpec, Sample
 from zoo.runs.manifest import check_folder
 from zoo.training.finetune import finetune
@@ -118,6 +128,12 @@ def test_a_run_whose_graph_cannot_be_made_is_finished_all_the_same(train, monkey
     events = []
     assert train(epochs=1, observer=events.append).finished
     assert isinstance(events[-1], Finished)
+
+
+def test_training_leaves_the_random_generators_of_the_caller_as_they_were(train):
+    before = str(random_states(torch.device("cpu")))
+    train("small-dropout", epochs=1)
+    assert str(random_states(torch.device("cpu"))) == before
 
 
 def test_training_learns(train):
@@ -322,6 +338,49 @@ def test_photos_are_decoded_once_and_for_a_probe_once_more(train, monkeypatch, p
     train(epochs=2, probe=probe)
     assert len(set(decoded)) == 36 + 12 + 18
     assert len(decoded) == len(set(decoded)) + (36 if probe else 0)
+
+
+def test_an_image_set_is_trained_on_evaluated_and_resumed(train, runs, registry, resume):
+    images = make_images(val=(), test=())
+    with pytest.raises(KeyboardInterrupt):
+        train(data=images, observer=EventRecorder(lambda event: isinstance(event, EpochResult)))
+    run = latest_run(runs)
+    assert run.config["data"] == "ImageSet:colours"
+    with pytest.raises(DataError, match="were passed in Python"):
+        resume(run)
+    resumed = resume(run, data=images)
+    assert_same_weights(resumed, train(data=images))
+    with pytest.raises(DataError, match=f"The record of {run.name} names it"):
+        zoo.evaluate(resumed, registry=registry)
+    # Split as in training, not evaluated as a whole.
+    evaluation = zoo.evaluate(resumed, data=images, registry=registry)
+    assert evaluation.count == resumed.results["test"]["count"] < len(images.train)
+    other = make_images(train=make_samples("other", 2), val=(), test=())
+    assert zoo.evaluate(resumed, data=other, registry=registry).count == len(other.train)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"backbone": None},
+        {"recipe": None},
+        {"runs": 3},
+        {"pictures": "yes"},
+        {"observer": None},
+        {"registry": "plugins"},
+        {"data": 3},
+        {"data": b"photos"},
+        {"epochs": "many"},
+        {"weights": ["a"]},
+        {"head_options": "none"},
+    ],
+    ids=str,
+)
+def test_a_value_of_another_type_is_an_error_with_advice(train, values):
+    with pytest.raises(ZooError) as caught:
+        train(**values)
+    assert next(iter(values)) in caught.value.message
+    assert caught.value.hint
 
 
 def test_a_configuration_excludes_other_values(tmp_path, registry):

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from zoo.errors import ConfigError
-from zoo.utils.paths import cache_folder, home, parse_path
+from zoo.utils.paths import cache_folder, home, missing_path_advice, parse_path
 
 
 def test_home_follows_the_environment_variable(monkeypatch, tmp_path):
@@ -45,6 +45,27 @@ def test_cache_folder_rejects_a_name_that_leaves_it(name):
 def test_parse_path_expands_the_tilde():
     assert parse_path("~/photos") == Path.home() / "photos"
     assert parse_path("~nobody-by-this-name/photos") == Path("~nobody-by-this-name/photos")
+
+
+@pytest.mark.parametrize("value", [None, 3, b"photos", ["photos"], {}])
+def test_parse_path_rejects_other_types_with_what_can_be_passed(value):
+    with pytest.raises(ConfigError, match=f"A path cannot be of type {type(value).__name__}") as caught:
+        parse_path(value)
+    assert caught.value.hint == "Pass a path as text or as a pathlib.Path."
+
+
+def test_missing_paths_with_a_common_mistake_get_advice(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a").touch()
+    (tmp_path / r"b\c").touch()
+    assert missing_path_advice(r"photos\a") == (
+        "It has backslashes, as on Windows. Separate the parts by slashes: photos/a."
+    )
+    assert missing_path_advice(r"photos\b") == "It has backslashes, as on Windows. Separate the parts by slashes."
+    assert "download it first" in missing_path_advice("https://example.org/photos.zip")
+    for path in (r"b\c", "photos", "missing", "C:/photos", "a\0b"):
+        assert missing_path_advice(path) == ""
 
 
 @pytest.mark.parametrize(("text", "reason"), [("a\0b", "contains a null byte"), ("x" * 5000, "is too long")])

@@ -61,7 +61,7 @@ class RunSummary:
     Attributes:
         name: Name of the run folder.
         path: Path of the run folder.
-        status: ``"finished"``, or another status of ``run.json``.
+        status: As in `Run.status`: ``"finished"``, ``"training"``, ``"interrupted"`` or ``"stopped"``.
         backbone: As requested by the user.
         head: As requested by the user.
         data: Name of the dataset.
@@ -160,7 +160,7 @@ def summarize_run(run: Run, tags: Iterable[str] = ()) -> RunSummary:
     return RunSummary(
         name=run.name,
         path=str(run.path),
-        status=record.status,
+        status=run.status,
         backbone=str(config.get("backbone", "?")),
         head=str(config.get("head", "?")),
         data=record.data.name or str(config.get("data", "?")),

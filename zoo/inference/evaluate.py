@@ -11,9 +11,11 @@ from zoo.data.sources.resolve import resolve_data
 from zoo.errors import ConfigError, DataError, ImageError, did_you_mean
 from zoo.events import Note, Work, ignore
 from zoo.inference.open import ModelFile, find_model, load_model
-from zoo.plugins.registry import load_registry
-from zoo.runs.open import load_config
+from zoo.plugins.registry import REGISTRY, Registry, load_registry
+from zoo.plugins.specs import UNSTORED, ImageSet
+from zoo.runs.open import explained_missing_plugin, load_config
 from zoo.runs.run import Run
+from zoo.utils.arguments import FUNCTION, PATH, TEXT, Accepted, accepts
 from zoo.utils.text import printable
 
 if TYPE_CHECKING:
@@ -26,16 +28,24 @@ if TYPE_CHECKING:
     from zoo.events import Observer
     from zoo.inference.predictor import EngineName, PhotoPredictor
     from zoo.metrics.classification import Evaluation
-    from zoo.plugins.registry import Registry
-    from zoo.plugins.specs import ImageSet, Sample
+    from zoo.plugins.specs import Sample
 
 SPLITS = ("test", "val", "train")
 
 
+@accepts(
+    model=PATH | Accepted("a zoo.Run", (Run, ModelFile)),
+    split=TEXT,
+    device=TEXT,
+    observer=FUNCTION,
+    registry=REGISTRY | None,
+    part=TEXT | None,
+    engine=TEXT,
+)
 def evaluate(
     model: Run | ModelFile | str | os.PathLike[str],
     *,
-    data: str | None = None,
+    data: str | os.PathLike[str] | ImageSet | None = None,
     split: str = "test",
     device: str = "auto",
     observer: Observer = ignore,
@@ -47,7 +57,8 @@ def evaluate(
 
     Args:
         model: A run or a file, as an object or by its path or name (see `zoo.inference.open.find_model`).
-        data: A dataset, a folder or a CSV file; by default the data of the run, with the same splits as in training.
+        data: A dataset, a folder, a CSV file or an `ImageSet`; by default the data of the run, with the same splits as
+            in training. So is the `ImageSet` that the run was trained with.
         split: ``"test"``, ``"val"`` or ``"train"``. Other data that has no splits is evaluated as a whole.
         device: As in `FinetuneConfig`.
         observer: Receives progress, and warnings about unreadable photos.
@@ -78,16 +89,32 @@ def evaluate(
     return evaluate_predictor(predictor, samples, split=split, observer=observer)
 
 
-def load_samples(run: Run, *, split: str, data: str | None, registry: Registry, observer: Observer) -> list[Sample]:
+def load_samples(
+    run: Run,
+    *,
+    split: str,
+    data: str | os.PathLike[str] | ImageSet | None,
+    registry: Registry,
+    observer: Observer,
+) -> list[Sample]:
     """Returns a split of the data of a run, or of other data, with the labels of the run; see `evaluate`."""
-    if data is None:
-        return load_run_splits(run, (split,), registry=registry, observer=observer)[split]
+    own = data if isinstance(data, ImageSet) and _is_data_of(run, data) else None
+    if data is None or own is not None:
+        return load_run_splits(run, (split,), registry=registry, observer=observer, data=own)[split]
     images = load_source(resolve_data(data, registry=registry, options={}))
     return _select(images, split, other=True, classes=run.classes, name=run.name)
 
 
+def _is_data_of(run: Run, images: ImageSet) -> bool:
+    """Returns whether photos include all those that a run was given as an `ImageSet`, by their names."""
+    if not str(run.config.get("data")).startswith(UNSTORED):
+        return False
+    names = {sample.name for samples in (images.train, images.val, images.test) for sample in samples}
+    return all(names.issuperset(recorded) for recorded in run.photos().names.values())
+
+
 def load_run_splits(
-    run: Run, splits: Sequence[str], *, registry: Registry, observer: Observer
+    run: Run, splits: Sequence[str], *, registry: Registry, observer: Observer, data: ImageSet | None = None
 ) -> dict[str, list[Sample]]:
     """Loads the data of a run once, and returns several of its splits with the labels of the run.
 
@@ -96,6 +123,7 @@ def load_run_splits(
         splits: Some of `SPLITS`.
         registry: The plugins.
         observer: Receives warnings: leaks of test photos, photos that have changed since training.
+        data: The data, for a run that was given an `ImageSet`, which is not stored.
 
     Raises:
         DataError: The data is missing, does not have a split, or has a class that the run does not know.
@@ -103,7 +131,10 @@ def load_run_splits(
     """
     config = load_config(run)
     try:
-        source = resolve_data(config.data, registry=registry, options=config.data_options, exclude=config.exclude)
+        with explained_missing_plugin(run, registry):
+            source = resolve_data(
+                data or config.data, registry=registry, options=config.data_options, exclude=config.exclude
+            )
     except DataError as error:  # the path comes from the record, not from the user
         message = f"{error.message} The record of {run.name} names it."
         raise DataError(message, hint="Pass the location of the data with --data.") from None

@@ -5,37 +5,35 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections import deque
+from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import numpy as np
-from PIL import Image
 
-from zoo.data.images.decode import MAX_BYTES, convert_image, decode, preprocess
+from zoo.data.images.decode import preprocess
+from zoo.data.images.photo import decode_photo, is_photo, photo_name
 from zoo.errors import ImageError
 from zoo.utils.machine import usable_cpus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
+    from zoo.data.images.photo import Photo
     from zoo.preprocess import Preprocess
 
-    Photo = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | Image.Image | NDArray[np.uint8]
+    Photos = list[Any] | tuple[Any, ...]  # each a `Photo`
+    Explained = tuple["Prediction", NDArray[np.float32] | None]
 
 T = TypeVar("T")
 R = TypeVar("R")
 EngineName = Literal["torch", "onnxruntime", "auto"]
 _BATCH = 32
 _BATCHES_AHEAD = 1  # that are read while the network runs
-_ACCEPTED = (
-    "Pass a path, the bytes of an image file, a file opened in binary mode, a Pillow image, or an array of RGB pixels, "
-    "uint8 (H, W, 3)."
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,41 +89,64 @@ class PhotoPredictor(ABC):
         """
         return self.probabilities(images), None
 
-    def explain(self, photo: Photo) -> tuple[Prediction, NDArray[np.float32] | None]:
+    @overload
+    def explain(self, photo: Photos) -> list[Explained]: ...
+    @overload
+    def explain(self, photo: Photo) -> Explained: ...
+    def explain(self, photo: Photo | Photos) -> Explained | list[Explained]:
         """Returns the prediction for a photo, and its heat map ``(rows, columns)``, which covers the output of `read`.
 
         Args:
-            photo: As for `predict`.
+            photo: As for `predict`. For a list, the result is a list.
 
         Raises:
-            ImageError: The photo cannot be read.
+            ImageError: A photo cannot be read, or is of another type.
         """
-        name = photo_name(photo)
-        probabilities, heatmaps = self.explained([self.read(photo, name=name)])
-        return self.prediction(name, probabilities[0]), None if heatmaps is None else heatmaps[0]
+        if not isinstance(photo, list | tuple):
+            return self.explain([photo])[0]
+        return [
+            (self.prediction(name, row), None if heatmaps is None else heatmaps[index])
+            for names, images in self._read_batches(photo)
+            for rows, heatmaps in [self.explained(images)]
+            for index, (name, row) in enumerate(zip(names, rows, strict=True))
+        ]
 
-    def predict(self, photo: Photo) -> Prediction:
-        """Returns the prediction for a photo.
+    @overload
+    def predict(self, photo: Photos) -> list[Prediction]: ...
+    @overload
+    def predict(self, photo: Photo) -> Prediction: ...
+    def predict(self, photo: Photo | Photos) -> Prediction | list[Prediction]:
+        """Returns the prediction for a photo, or those for a list of photos.
 
         Args:
             photo: A path (``~`` is expanded), the bytes of an image file, a file opened in binary mode, a Pillow image,
-                or RGB pixels, uint8 ``(H, W, 3)``. The EXIF orientation of files and of Pillow images is applied.
+                or pixels, uint8: RGB ``(H, W, 3)``, gray ``(H, W)`` or with alpha ``(H, W, 4)``. The EXIF orientation
+                of files and of Pillow images is applied. Or a list or tuple of these.
 
         Raises:
-            ImageError: The photo cannot be read, or is of another type.
+            ImageError: A photo cannot be read, or is of another type. `predict_files` continues with the next photo.
         """
-        name = photo_name(photo)
-        return self.prediction(name, self.probabilities([self.read(photo, name=name)])[0])
+        if not isinstance(photo, list | tuple):
+            return self.predict([photo])[0]
+        return [
+            self.prediction(name, row)
+            for names, images in self._read_batches(photo)
+            for name, row in zip(names, self.probabilities(images), strict=True)
+        ]
 
-    def predict_files(self, paths: Iterable[str | os.PathLike[str]]) -> Iterator[Prediction | ImageError]:
+    def predict_files(self, paths: Iterable[Photo]) -> Iterator[Prediction | ImageError]:
         """Yields the prediction for each file, in order, or the error that says why the file cannot be read.
 
+        Args:
+            paths: The paths, or other photos as for `predict`.
+
         Raises:
-            ImageError: `paths` is a single path.
+            ImageError: `paths` is a single photo, or nothing that can be iterated over.
         """
-        if isinstance(paths, str | bytes | os.PathLike):
+        if is_photo(paths) or not isinstance(paths, Iterable):
+            given = repr(paths) if isinstance(paths, str | os.PathLike) else type(paths).__name__
             raise ImageError(
-                f"predict_files() takes a list of paths, not {paths!r}.", hint="Use predict() for one photo."
+                f"predict_files() takes a list of paths, not {given}.", hint="Use predict() for one photo."
             )
         for batch in read_ahead(self._try_read, paths):
             images = [image for _, image in batch if not isinstance(image, ImageError)]
@@ -145,9 +166,19 @@ class PhotoPredictor(ABC):
         Raises:
             ImageError: The photo cannot be read, or is of another type; the message starts with `name`.
         """
-        return preprocess(_decode_photo(photo, name=name), self.preprocess)
+        return preprocess(decode_photo(photo, name=name), self.preprocess)
 
-    def _try_read(self, path: str | os.PathLike[str]) -> NDArray[np.uint8] | ImageError:
+    def _read_batches(self, photos: Photos) -> Iterator[tuple[list[str], list[NDArray[np.uint8]]]]:
+        """Yields the names of photos with what the network sees of them, in batches."""
+        if len(photos) == 1:  # without threads
+            name = photo_name(photos[0])
+            yield [name], [self.read(photos[0], name=name)]
+            return
+        named = ((photo_name(photo, f"photo {number}"), photo) for number, photo in enumerate(photos, start=1))
+        for batch in read_ahead(lambda pair: self.read(pair[1], name=pair[0]), named):
+            yield [name for (name, _), _ in batch], [image for _, image in batch]
+
+    def _try_read(self, path: Photo) -> NDArray[np.uint8] | ImageError:
         try:
             return self.read(path, name=photo_name(path))
         except ImageError as error:
@@ -188,47 +219,3 @@ def make_normaliser(spec: Preprocess) -> Callable[[Sequence[NDArray[np.uint8]]],
         return batch
 
     return normalise
-
-
-def photo_name(photo: Photo) -> str:
-    """Returns the name of a photo in messages: its path, or ``"photo"``."""
-    if isinstance(photo, str | os.PathLike):
-        return os.fsdecode(photo)
-    path = getattr(photo, "filename", "") if isinstance(photo, Image.Image) else getattr(photo, "name", "")
-    return path if isinstance(path, str) and path else "photo"
-
-
-def _decode_photo(photo: Any, *, name: str) -> NDArray[np.uint8]:
-    match photo:
-        case np.ndarray():
-            if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3 or not photo.size:
-                raise ImageError(
-                    f"{name}: the array is {photo.dtype} {photo.shape}, not uint8 (H, W, 3).",
-                    hint="Pass RGB pixels from 0 to 255.",
-                )
-            return photo
-        case Image.Image():
-            return convert_image(photo, name=name)
-        case str() | os.PathLike():
-            # Not Path.expanduser, which raises if there is no such user.
-            return decode(Path(os.path.expanduser(os.fsdecode(photo))), name=name)  # noqa: PTH111
-        case bytes() | bytearray() | memoryview():
-            return decode(bytes(photo), name=name)
-        case _ if callable(getattr(photo, "read", None)):
-            return decode(_read_file(photo, name=name), name=name)
-    raise ImageError(f"{name}: a photo cannot be of type {type(photo).__name__}.", hint=_ACCEPTED)
-
-
-def _read_file(file: Any, *, name: str) -> bytes:
-    try:
-        if callable(getattr(file, "seek", None)) and file.seekable():
-            file.seek(0)  # as Pillow does: a buffer that was just written is at its end
-        content = file.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:  # ValueError: it is closed, or not UTF-8
-        reason = getattr(error, "strerror", None) or str(error)
-        raise ImageError(f"{name}: cannot be read ({reason}).", hint=_ACCEPTED) from error
-    if not isinstance(content, bytes):
-        raise ImageError(
-            f"{name}: the file returns {type(content).__name__}, not bytes.", hint="Open it with mode 'rb'."
-        )
-    return content

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import contextmanager, suppress
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args, overload
 
 import numpy as np
@@ -21,20 +20,22 @@ from zoo.models.engines import ONNX_RUNTIME, TORCH, UNSUPPORTED, UnsupportedErro
 from zoo.models.heatmap import build_heatmap
 from zoo.models.offers import find_offers
 from zoo.models.precision import Precision, choose_device, choose_precision
+from zoo.models.random_state import restore_random_states
 from zoo.models.runtime import float32_precision
-from zoo.plugins.registry import load_registry
+from zoo.plugins.registry import REGISTRY, Registry, load_registry
 from zoo.runs.open import explained_missing_plugin, load_config, open_run
 from zoo.runs.run import RUNS, Run
 from zoo.runs.weights import load_weights
+from zoo.utils.arguments import PATH, TEXT, WHOLE_NUMBER, Accepted, accepts
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from zoo.models.classifier import Classifier
     from zoo.plugins.contracts import Features
-    from zoo.plugins.registry import Registry
     from zoo.preprocess import Preprocess
 
 __all__ = ["Prediction", "Predictor", "cache_graph", "load", "rebuild_model"]
@@ -65,6 +66,7 @@ class Predictor(PhotoPredictor):
         self.classifier: Classifier = classifier.eval().to(precision.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.heatmap = build_heatmap(self.classifier, preprocess.size)
 
+    @restore_random_states()
     @torch.inference_mode()
     def probabilities(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Returns probabilities ``(N, classes)`` float32 of preprocessed images, each uint8 ``(h, w, 3)``."""
@@ -72,6 +74,7 @@ class Predictor(PhotoPredictor):
         probabilities: NDArray[np.float32] = self.classifier.head.probabilities(logits).cpu().numpy()
         return probabilities
 
+    @restore_random_states()
     @torch.inference_mode()
     def explained(self, images: Sequence[NDArray[np.uint8]]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         """Returns probabilities ``(N, classes)`` and heat maps ``(N, rows, columns)``, float32."""
@@ -96,9 +99,9 @@ class Predictor(PhotoPredictor):
 
 @overload
 def load(
-    run: str | Path | Run,
+    run: str | os.PathLike[str] | Run,
     *,
-    runs: str | Path = RUNS,
+    runs: str | os.PathLike[str] = RUNS,
     device: str = "auto",
     precision: str = "fp32",
     registry: Registry | None = None,
@@ -107,19 +110,29 @@ def load(
 ) -> Predictor: ...
 @overload
 def load(
-    run: str | Path | Run,
+    run: str | os.PathLike[str] | Run,
     *,
-    runs: str | Path = RUNS,
+    runs: str | os.PathLike[str] = RUNS,
     device: str = "auto",
     precision: str = "fp32",
     registry: Registry | None = None,
     engine: EngineName,
     images: int | None = None,
 ) -> PhotoPredictor: ...
+@accepts(
+    run=PATH | Accepted("a zoo.Run", (Run,)),
+    runs=PATH,
+    device=TEXT,
+    precision=TEXT,
+    registry=REGISTRY | None,
+    engine=TEXT,
+    images=WHOLE_NUMBER | None,
+)
+@restore_random_states()
 def load(
-    run: str | Path | Run,
+    run: str | os.PathLike[str] | Run,
     *,
-    runs: str | Path = RUNS,
+    runs: str | os.PathLike[str] = RUNS,
     device: str = "auto",
     precision: str = "fp32",
     registry: Registry | None = None,
@@ -146,7 +159,7 @@ def load(
     """
     if engine not in ENGINES:
         raise ConfigError(f"There is no engine {engine!r}.", hint=f"The engines are {', '.join(ENGINES)}.")
-    opened = run if isinstance(run, Run) else open_run(run, runs=Path(runs))
+    opened = run if isinstance(run, Run) else open_run(run, runs=runs)
     registry = registry or load_registry()
     chosen_precision = choose_precision(precision, choose_device(device))
     use_torch = engine == TORCH or chosen_precision.device.type != "cpu" or chosen_precision.name != "fp32"
@@ -216,6 +229,7 @@ class _PredictorOutputs(nn.Module):
         return self.classifier.head.probabilities(logits), self.heatmap(features, logits.float())
 
 
+@restore_random_states()
 def rebuild_model(run: Run, registry: Registry) -> Model:
     """Builds the classifier of a run, with its trained weights, on the CPU.
 

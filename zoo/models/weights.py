@@ -16,6 +16,7 @@ from torch import Tensor
 
 from zoo.errors import WeightsError
 from zoo.plugins.servers import WEIGHTS_HINT
+from zoo.utils.files import LFS_HINT, LFS_POINTER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +32,6 @@ _WRAPPER_PREFIXES = ("module.", "_orig_mod.", "model.")
 _RUN_PREFIX = "backbone."
 # A file with a smaller share of the parameter values belongs to another network, even if some names are equal.
 _MIN_SHARE = 0.5
-_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 # How files of other kinds begin: what they are, and what to do about them.
 _SIGNATURES = (
     (b"\x1f\x8b", "a gzip archive", "Unpack it with 'gunzip' first."),
@@ -169,8 +169,8 @@ def _identify(path: Path) -> tuple[str, str]:
     text = start.lstrip().lower()
     if not start:
         return "an empty file", "Copy or download it again."
-    if start.startswith(_LFS_POINTER):
-        return "a Git LFS pointer", "Run 'git lfs pull' in its repository to download the weights."
+    if start.startswith(LFS_POINTER):
+        return "a Git LFS pointer", LFS_HINT
     if text.startswith((b"<!doctype html", b"<html")):
         return "a web page", "Its address is that of a page; download the file that the page links to."
     if _is_torchscript(path):
@@ -180,6 +180,8 @@ def _identify(path: Path) -> tuple[str, str]:
         return "a pickled checkpoint", "Rename it to end in .pth."
     if path.suffix.lower() != ".safetensors" and start[8:10] == b'{"':
         return "a safetensors file", "Rename it to end in .safetensors."
+    if start[:1] == b"\x80" and start[1:2] not in b"\x02":  # torch writes protocol 2, of which it reads a safe part
+        return "a pickle of another program", "Save the weights with torch: torch.save(state_dict, 'weights.pth')."
     return next(((kind, hint) for signature, kind, hint in _SIGNATURES if start.startswith(signature)), ("", ""))
 
 
@@ -204,17 +206,30 @@ def _read_pickle(path: Path) -> Any:
             # torch warns about unusual pickle protocols; files that it cannot read are errors below.
             warnings.simplefilter("ignore", UserWarning)
             return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        refused = re.search(r"Unsupported (?:global|class): (?:GLOBAL )?(\S+)", str(error))
-        if refused is None:
-            raise unreadable_weights(path, "it is not a pickled checkpoint") from error
-        raise WeightsError(
-            f"{path} contains {refused[1]} besides weights; reading it would run code of its author.",
-            hint="If you trust the file, save the weights alone: torch.save(model.state_dict(), 'weights.pth').",
-        ) from error
     # torch.load raises almost anything for a truncated or foreign file, depending on where the damage is.
     except Exception as error:
-        raise unreadable_weights(path, str(error)) from error
+        if (refused := _find_refused(error)) and not _identify(path)[0]:
+            raise WeightsError(
+                f"{path} contains {refused}; reading it would run code of its author.",
+                hint="If you trust the file, save the weights alone: torch.save(model.state_dict(), 'weights.pth').",
+            ) from error
+        raise unreadable_weights(path, describe_pickle_error(error)) from error
+
+
+def describe_pickle_error(error: Exception) -> str:
+    """Returns why ``torch.load(weights_only=True)`` failed, without torch's advice to load the file unsafely."""
+    if refused := _find_refused(error):
+        return f"it contains {refused}, which could run code"
+    first_line = str(error).strip().partition("\n")[0].rstrip(".")
+    if "weights_only" in first_line or isinstance(error, pickle.UnpicklingError):
+        return "it is not a pickled checkpoint"
+    return first_line or type(error).__name__
+
+
+def _find_refused(error: Exception) -> str:
+    """Returns what ``torch.load(weights_only=True)`` refused in a pickle; empty if it failed for another reason."""
+    match = re.search(r"[Uu]nsupported (?:global: GLOBAL|global:|GLOBAL|class:?) (\S+)", str(error))
+    return f"{match[1]} besides weights" if match else ""
 
 
 def _unwrap(content: Any, path: Path) -> dict[str, Tensor]:

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import types
 import typing
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union
 
 from zoo.errors import ConfigError, did_you_mean
+from zoo.utils.text import short_repr
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 T = TypeVar("T")
 _MISSING = dataclasses.MISSING
+_TYPES = (int, float, str, bool)
 _BOOLS = dict.fromkeys(("true", "yes", "on", "1"), True) | dict.fromkeys(("false", "no", "off", "0"), False)
 
 
@@ -43,6 +47,7 @@ class OptionInfo:
         help: One line.
         group: The heading under which the command line lists the option.
         literals: Allowed words besides the values of the type: ``"auto"``.
+        objects: Classes whose instances are allowed besides, in Python only.
     """
 
     name: str
@@ -56,6 +61,7 @@ class OptionInfo:
     help: str
     group: str
     literals: tuple[str, ...] = ()
+    objects: tuple[Any, ...] = ()
 
     def describe(self) -> str:
         """Returns ``hidden (int >= 1, default 512): width of the hidden layer``."""
@@ -93,7 +99,8 @@ def describe_options(options: type[Any]) -> list[OptionInfo]:
     """Returns the options of a dataclass, in the order of its fields.
 
     An option has the type ``int``, ``float``, ``str``, ``bool``, ``Literal[...]`` or ``int | Literal["auto"]``, each of
-    them with or without ``| None``. Fields of other types can be set in Python only.
+    them with or without ``| None`` and other classes, whose instances can be passed in Python only. So can fields that
+    have no such type.
     """
     hints = typing.get_type_hints(options)
     infos = (_describe(field, hints[field.name]) for field in dataclasses.fields(options) if field.init)
@@ -142,17 +149,20 @@ def check_value(info: OptionInfo, value: Any, *, owner: str) -> Any:
         raise ConfigError(f"{owner}: option '{info.name}' cannot be none.", hint=info.describe())
     if isinstance(value, str) and value.lower() in info.literals:
         return value.lower()
+    if info.objects and isinstance(value, info.objects):
+        return value
+    given = f"{owner}: option '{info.name}' is {short_repr(value)}"
     try:
         parsed = _parse(info.type, value)
     except (ValueError, OverflowError):
-        kinds = " or ".join((_describe_type(info.type), *info.literals))
-        raise ConfigError(f"{owner}: option '{info.name}' is {value!r}, not {kinds}.", hint=info.describe()) from None
+        kinds = " or ".join((_describe_type(info.type), *info.literals, *(each.__name__ for each in info.objects)))
+        raise ConfigError(f"{given}, not {kinds}.", hint=info.describe()) from None
     if info.choices and parsed not in info.choices:
         near = did_you_mean(str(parsed), [str(c) for c in info.choices])
-        raise ConfigError(f"{owner}: option '{info.name}' is {value!r}.", hint=f"{near} {info.describe()}".strip())
+        raise ConfigError(f"{given}.", hint=f"{near} {info.describe()}".strip())
     low, high = info.minimum, info.maximum
     if (low is not None and parsed < low) or (high is not None and parsed > high):
-        raise ConfigError(f"{owner}: option '{info.name}' is {value!r}, out of bounds.", hint=info.describe())
+        raise ConfigError(f"{given}, out of bounds.", hint=info.describe())
     return parsed
 
 
@@ -177,13 +187,16 @@ def parse_pairs(pairs: tuple[str, ...], *, flag: str) -> dict[str, str]:
 
 def _describe(field: dataclasses.Field[Any], hint: Any) -> OptionInfo | None:
     parts = typing.get_args(hint) if typing.get_origin(hint) in (Union, types.UnionType) else (hint,)
-    kinds = [part for part in parts if part is not type(None)]
+    kinds = [part for part in parts if part in _TYPES or typing.get_origin(part) is Literal]
+    objects = tuple(part for part in parts if part not in kinds and isinstance(part, type) and part is not type(None))
     literals: tuple[str, ...] = ()
     if len(kinds) == 2 and kinds[0] in (int, float) and typing.get_origin(kinds[1]) is Literal:
         literals = typing.get_args(kinds.pop())
+    if not kinds:
+        return None
     choices = typing.get_args(kinds[0]) if typing.get_origin(kinds[0]) is Literal else ()
     kind = type(choices[0]) if choices else kinds[0]
-    if len(kinds) != 1 or kind not in (int, float, str, bool):
+    if len(kinds) != 1 or kind not in _TYPES:
         return None
     default = field.default_factory() if field.default_factory is not _MISSING else field.default
     required = default is _MISSING
@@ -199,6 +212,7 @@ def _describe(field: dataclasses.Field[Any], hint: Any) -> OptionInfo | None:
         help=field.metadata.get("help", ""),
         group=field.metadata.get("group", ""),
         literals=literals,
+        objects=objects,
     )
 
 
@@ -210,9 +224,12 @@ def _parse(kind: type[Any], value: Any) -> Any:
             return _BOOLS[value.lower()]
         raise ValueError
     if kind is str:
+        value = os.fspath(value) if isinstance(value, os.PathLike) else value
         if not isinstance(value, str):
             raise ValueError
         return value
+    if isinstance(value, Real) and not isinstance(value, bool):  # numbers of NumPy, too
+        value = float(value) if kind is float or not isinstance(value, Integral) else int(value)
     if isinstance(value, bool) or (kind is int and isinstance(value, float) and not value.is_integer()):
         raise ValueError
     if not isinstance(value, (int, float, str)):

@@ -13,6 +13,7 @@ from zoo.plugins.discovery import load_plugins
 from zoo.plugins.entry_points import Candidate, blocked_names, find_plugins, warn_unused_blocks
 from zoo.plugins.kinds import FORMAT, Kind
 from zoo.plugins.specs import BackboneCard, BackboneFamily, BackboneSpec, FormatSpec, Spec
+from zoo.utils.arguments import DICT, Accepted, accepts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -154,6 +155,10 @@ class Registry:
         return names
 
 
+REGISTRY = Accepted("a zoo.Registry", (Registry,))  # as an argument of public functions
+
+
+@accepts(extra=DICT | None)
 def load_registry(extra: Mapping[str, object] | None = None) -> Registry:
     """Returns a new registry of all plugins that are installed in this environment.
 

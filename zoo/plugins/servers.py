@@ -11,11 +11,13 @@ import urllib.request
 
 from zoo.errors import WeightsError
 from zoo.plugins.specs import Finding
+from zoo.utils.arguments import NUMBER, TEXT, accepts
 
 TIMEOUT = 4.0
 WEIGHTS_HINT = "Pass a file (--weights FILE) or a run (--weights RUN), or start from random values (--weights none)."
 
 
+@accepts(url=TEXT, about=TEXT, timeout=NUMBER)
 def check_server(url: str, *, about: str, timeout: float = TIMEOUT) -> Finding:
     """Returns a finding for ``zoo doctor``: no answer is a warning, because earlier downloads still work.
 

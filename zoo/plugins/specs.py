@@ -181,9 +181,12 @@ class Sample(NamedTuple):
     name: str
 
 
+UNSTORED = "ImageSet:"  # begins what a record has as its data, followed by a name, if that was an `ImageSet`
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageSet:
-    """A set of labelled images with explicit splits.
+    """A set of labelled images with explicit splits: what datasets load, and what Python code may pass as data.
 
     Attributes:
         name: A short name that is valid as a file name.

@@ -15,18 +15,21 @@ from zoo.runs.record import RECORD
 from zoo.runs.run import RUNS, Run, is_run, read_run
 from zoo.runs.tag_history import is_tag
 from zoo.runs.tags import open_tagged
+from zoo.utils.paths import missing_path_advice, parse_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from zoo.plugins.registry import Registry
 
 _LISTED_RUNS = 5  # in the hint of an error
+_MAX_QUOTED = 200  # characters of a name in a message
 _DISTRIBUTION = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _VERSION = re.compile(r"[0-9A-Za-z.+!_-]*")
+_RELEASE = re.compile(r"[0-9]+(\.[0-9]+)*")  # other versions are often on no index
 
 
-def open_run(reference: str | os.PathLike[str], *, runs: Path = RUNS) -> Run:
+def open_run(reference: str | os.PathLike[str], *, runs: str | os.PathLike[str] = RUNS) -> Run:
     """Returns a run.
 
     Args:
@@ -37,17 +40,24 @@ def open_run(reference: str | os.PathLike[str], *, runs: Path = RUNS) -> Run:
         RunError: There is no such run, or its record cannot be read; the hint lists close matches.
         IntegrityError: The run of the tag was changed.
     """
-    for folder in (_to_path(reference), runs / reference):
+    path, runs = _to_path(reference), parse_path(runs)
+    for folder in (path, runs / reference):
         if is_run(folder):
             return read_run(folder)
     name = os.fspath(reference)
     if is_tag(name):
         return open_tagged(name, runs=runs)
+    if _is_file(path):
+        raise RunError(
+            f"{path} is a file, not a run folder.",
+            hint="Exported files are opened by 'zoo predict' and 'zoo evaluate', and in Python by zoo_export.load().",
+        )
     known = sorted(record.parent.name for record in runs.glob(f"*/{RECORD}"))
-    hint = did_you_mean(Path(name).name, known)
+    hint = missing_path_advice(name) or did_you_mean(Path(name).name, known)
     if known and not hint:
         hint = f"The last runs there are {', '.join(known[-_LISTED_RUNS:])}."
-    raise RunError(f"There is no run '{name}', neither as a folder nor in {runs}/.", hint=hint)
+    shown = name if len(name) <= _MAX_QUOTED else f"{name[:_MAX_QUOTED]}..."
+    raise RunError(f"There is no run '{shown}', neither as a folder nor in {runs}/.", hint=hint)
 
 
 def locate_path(reference: str | os.PathLike[str], *, runs: Path = RUNS) -> Path:
@@ -77,7 +87,7 @@ def explained_missing_plugin(run: Run, registry: Registry) -> Iterator[None]:
     """Makes an `UnknownNameError` in the block say which distribution to install, if a plugin of the run is missing.
 
     Args:
-        run: The run whose backbone and head are looked up in the block.
+        run: The run whose backbone, head or dataset is looked up in the block.
         registry: The plugins.
 
     Raises:
@@ -86,32 +96,60 @@ def explained_missing_plugin(run: Run, registry: Registry) -> Iterator[None]:
     try:
         yield
     except UnknownNameError as error:
-        installed = {plugin.qualifier for plugin in registry.plugins}
-        for kind, name in (("backbone", run.backbone), ("head", run.head)):
-            plugin = _find_recorded_plugin(run, name.partition("/")[0])
-            if plugin is not None and plugin[0] not in installed:
-                needed = f"{kind} '{name}' of the plugin {' '.join(plugin).strip()}"
-                raise UnknownNameError(
-                    f"The run {run.name} needs the {needed}, which is not installed.",
-                    hint=f"If you trust the run, install the plugin: pip install {plugin[0]}",
-                ) from error
+        installed = {plugin.qualifier: plugin for plugin in registry.plugins}
+        for distribution, version in _recorded_plugins(run).items():
+            plugin, needed = installed.get(distribution), _describe_need(run, distribution, installed)
+            if not needed:
+                continue
+            if plugin is None:
+                reason = "which is not installed"
+            elif not plugin.error and version not in ("", plugin.version):
+                reason = f"but {plugin.version} is installed"
+            else:
+                continue
+            requirement = f"{distribution}=={version}" if _RELEASE.fullmatch(version) else distribution
+            raise UnknownNameError(
+                f"The run {run.name} needs the {needed} of the plugin {distribution} {version}".rstrip()
+                + f", {reason}.",
+                hint=f"If you trust the run, install the plugin: pip install {requirement}",
+            ) from error
         raise
 
 
-def _find_recorded_plugin(run: Run, qualifier: str) -> tuple[str, str] | None:
-    """Returns name and version of a third-party distribution that a run was made with, by its qualifier."""
-    if qualifier in BUILT_IN:
-        return None
+def _describe_need(run: Run, qualifier: str, installed: Collection[str]) -> str:
+    """Returns what a run needs of a plugin, ``"backbone 'acme/net'"``; empty if that is unknown.
+
+    A plugin that offers neither the backbone nor the head offers the dataset.
+    """
+    names = {
+        name.partition("/")[0]: f"{kind} '{name}'" for kind, name in (("head", run.head), ("backbone", run.backbone))
+    }
+    if qualifier in names:
+        return names[qualifier]
+    complete = all(name in BUILT_IN or name in installed for name in names)
+    return f"dataset '{run.record.config.get('data')}'" if complete else ""
+
+
+def _recorded_plugins(run: Run) -> dict[str, str]:
+    """Returns the versions of the third-party distributions that a run was made with, by their names."""
+    found = {}
     for key, version in run.record.plugins.items():
         distribution = key.partition(":")[0]
         # Nothing but a name may get into the command of the hint: the record may come from a stranger.
-        if distribution == qualifier and _DISTRIBUTION.fullmatch(distribution) and _VERSION.fullmatch(str(version)):
-            return distribution, str(version)
-    return None
+        if distribution not in BUILT_IN and _DISTRIBUTION.fullmatch(distribution) and _VERSION.fullmatch(str(version)):
+            found[distribution] = str(version)
+    return found
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # as in `_exists`
+        return False
 
 
 def _to_path(reference: str | os.PathLike[str]) -> Path:
-    if not isinstance(reference, str | os.PathLike):
+    if not isinstance(reference, str | os.PathLike) or not isinstance(os.fspath(reference), str):
         raise RunError(
             f"A run cannot be opened by {type(reference).__name__}.",
             hint="Pass the path of its folder, its name or a tag.",

@@ -20,8 +20,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from zoo.errors import RunError
 from zoo.runs.record import PHOTOS, RECORD, PhotoRecord, RunRecord, read_photos, read_record, replace_nonfinite
 from zoo.utils.files import atomic_write, read_regular_file
+from zoo.utils.paths import parse_path
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping
 
     from zoo.preprocess import Preprocess
@@ -30,6 +32,7 @@ T = TypeVar("T")
 WEIGHTS = "model.safetensors"
 METRICS = "metrics.jsonl"
 CHECKPOINT = "checkpoint.pt"
+LOCK = ".lock"  # held by the process that trains the run
 PICTURES = ("curves.png", "confusion.png", "mistakes.png")
 FILES = (RECORD, PHOTOS, WEIGHTS, METRICS, CHECKPOINT, *PICTURES, "manifest.json")
 RUNS = Path("runs")
@@ -97,6 +100,12 @@ class Run:
         return self.record.results
 
     @property
+    def status(self) -> str:
+        """The status of the record; ``"stopped"`` if that is ``"training"``, but no process trains the run any more."""
+        stopped = self.record.status == "training" and not _is_locked(self.path / LOCK)
+        return "stopped" if stopped else self.record.status
+
+    @property
     def finished(self) -> bool:
         """Whether training is finished."""
         return self.record.status == "finished"
@@ -147,6 +156,19 @@ class Run:
         )
 
 
+def _is_locked(lock: Path) -> bool:
+    """Returns whether a process holds a lock; the operating system releases those of processes that are gone."""
+    import filelock
+
+    if not lock.exists():
+        return False
+    try:
+        with filelock.FileLock(lock, timeout=0):
+            return False
+    except (OSError, NotImplementedError):  # held, or in a folder that only others can write to
+        return True
+
+
 def read_run(folder: Path) -> Run:
     """Returns the run in a folder.
 
@@ -164,13 +186,13 @@ def is_run(folder: Path) -> bool:
         return False
 
 
-def list_runs(runs: Path = RUNS) -> list[Run]:
+def list_runs(runs: str | os.PathLike[str] = RUNS) -> list[Run]:
     """Returns the runs in a folder, oldest first, without those whose record cannot be read.
 
     In a listing, values of the wrong type are replaced by their defaults; opening the run by name reports them.
     """
     found = []
-    for record in runs.glob(f"*/{RECORD}"):
+    for record in parse_path(runs).glob(f"*/{RECORD}"):
         try:
             found.append(Run(record.parent, read_record(record.parent, strict=False)))
         except RunError:

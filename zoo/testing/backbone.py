@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zoo.models.features import measure_stages
+from zoo.models.random_state import restore_random_states
 from zoo.plugins.calls import resolve_callable
 from zoo.plugins.contracts import Backbone, Features, Stage
 from zoo.plugins.specs import BackboneCard, BackboneRequest, BackboneSpec
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 BATCH = 3
 
 
+@restore_random_states()
 def check_backbone(
     spec: BackboneSpec, *, size: tuple[int, int] | None = None, options: Mapping[str, Any] | None = None
 ) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import io
 from typing import TYPE_CHECKING
 
+from zoo.models.random_state import restore_random_states
 from zoo.plugins.calls import resolve_callable
 from zoo.plugins.specs import Finding
 from zoo.testing.contract import Contract
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from zoo.plugins.specs import CheckSpec
 
 
+@restore_random_states()
 def check_findings(spec: CheckSpec) -> None:
     """Runs a check of the installation, and checks its findings.
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.errors import ConfigError
+from zoo.models.random_state import restore_random_states, seed_all
 from zoo.plugins.calls import resolve_callable
 from zoo.plugins.options import check_value, describe_options, make_options
 
@@ -49,9 +50,9 @@ class Contract:
 
 @contextlib.contextmanager
 def seeded() -> Iterator[None]:
-    """Seeds torch inside the block, and restores the random state of the caller afterwards."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    """Seeds all generators inside the block, and restores those of the caller afterwards."""
+    with restore_random_states():
+        seed_all(0)
         yield
 
 

@@ -6,6 +6,7 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoo.models.random_state import restore_random_states
 from zoo.plugins.calls import resolve_callable
 from zoo.plugins.specs import DatasetRequest, DatasetSpec, ImageSet, Sample
 from zoo.testing.contract import Contract, check_local, check_options
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+@restore_random_states()
 def check_dataset(spec: DatasetSpec, *, cache: Path, options: Mapping[str, Any] | None = None) -> None:
     """Checks a dataset by loading it twice.
 

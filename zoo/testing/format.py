@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoo.errors import ZooError
+from zoo.models.random_state import restore_random_states
 from zoo.plugins.calls import resolve_callable
 from zoo.plugins.specs import FormatRequest
 from zoo.testing.contract import Contract
@@ -22,6 +23,7 @@ _BROKEN_FILES = {
 }
 
 
+@restore_random_states()
 def check_format(spec: FormatSpec) -> None:
     """Checks that a format raises a `ZooError` for broken and missing files.
 

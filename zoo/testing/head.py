@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from zoo.models.nested import flatten_tensors
+from zoo.models.random_state import restore_random_states
 from zoo.plugins.calls import resolve_callable
 from zoo.plugins.contracts import Features, Head
 from zoo.plugins.losses import LOSSES, Criterion
@@ -25,6 +26,7 @@ POOLED_WIDTH, MAP_WIDTH = 48, 32
 STAGES = {"first": (8, 12, 8), "second": (16, 6, 4), "third": (24, 6, 4), "last": (MAP_WIDTH, 3, 2)}
 
 
+@restore_random_states()
 def check_head(spec: HeadSpec, *, options: Mapping[str, Any] | None = None) -> None:
     """Checks a head on random features, with every choice of its options and every loss.
 

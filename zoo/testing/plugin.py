@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zoo.models.random_state import restore_random_states
 from zoo.plugins.calls import resolve_callable
 from zoo.plugins.discovery import Plugin, load_plugins
 from zoo.plugins.entry_points import Candidate, import_target
@@ -44,6 +45,7 @@ print(*sorted(set(sys.modules) & set({HEAVY})))
 """
 
 
+@restore_random_states()
 def check_plugin(
     plugin: object,
     *,

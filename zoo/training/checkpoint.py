@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from zoo.errors import RunError
+from zoo.models.random_state import random_states
+from zoo.models.weights import describe_pickle_error
 from zoo.runs.run import CHECKPOINT, METRICS, WEIGHTS
 from zoo.training.distributed.process_group import SINGLE_PROCESS
-from zoo.training.random_state import random_states
 from zoo.training.state import Meter, TrainState
 from zoo.utils.files import atomic_write, require_regular_file, sync_files
 
@@ -98,7 +99,7 @@ def load_checkpoint(
     """Restores a learner from the checkpoint of a run.
 
     Returns:
-        The states of the random generators: pass them to `zoo.training.random_state.set_random_states` just before
+        The states of the random generators: pass them to `zoo.models.random_state.set_random_states` just before
         training continues. None for a process that the run did not have before.
 
     Raises:
@@ -162,7 +163,10 @@ def _read(folder: Path, *, mmap: bool = False) -> dict[str, Any]:
     except FileNotFoundError:
         raise RunError(f"The run {folder} has no {CHECKPOINT}: it is finished, or was not saved yet.") from None
     except Exception as error:  # torch raises half a dozen types for a damaged file
-        raise RunError(f"{folder / CHECKPOINT} cannot be read: {error}.") from error
+        reason = describe_pickle_error(error)
+        raise RunError(
+            f"{folder / CHECKPOINT} cannot be read: {reason}.", hint="Without it, --resume starts the run again."
+        ) from error
     if not isinstance(content, dict):
         raise RunError(f"{folder / CHECKPOINT} cannot be read: it is not a checkpoint.")
     return content

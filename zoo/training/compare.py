@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.config import AUTO, make_config
-from zoo.errors import ConfigError
+from zoo.errors import ConfigError, RunError
 from zoo.events import Note, ignore
 from zoo.models.backbone_choice import choose_backbone
 from zoo.models.offers import find_offers
-from zoo.plugins.registry import load_registry
+from zoo.plugins.registry import REGISTRY, Registry, load_registry
 from zoo.runs.run import RUNS
 from zoo.training.distributed.process_group import ProcessGroup
 from zoo.training.finetune import finetune
+from zoo.utils.arguments import DICT, FUNCTION, LIST, PATH, TEXT, accepts
 from zoo.utils.files import atomic_write
+from zoo.utils.paths import parse_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from zoo.config import FinetuneConfig
     from zoo.events import Observer
-    from zoo.plugins.registry import Registry
+    from zoo.plugins.specs import ImageSet
     from zoo.runs.run import Run
 
 
@@ -55,8 +58,8 @@ class Comparison:
 
     Attributes:
         variants: The variants, in the order of the grid.
-        picture: Path of ``comparison.png``.
-        table: Path of ``comparison.json``.
+        picture: Path of ``comparison.png``, or of ``comparison-2.png`` if there was one already.
+        table: Path of the table, which has the same name and ends in ``.json``.
     """
 
     variants: tuple[Variant, ...]
@@ -64,15 +67,25 @@ class Comparison:
     table: Path
 
 
+@accepts(
+    backbone=TEXT,
+    grid=DICT,
+    common=DICT | None,
+    seeds=LIST,
+    runs=PATH,
+    output=PATH | None,
+    observer=FUNCTION,
+    registry=REGISTRY | None,
+)
 def compare(
     backbone: str,
     *,
-    data: str,
+    data: str | os.PathLike[str] | ImageSet,
     grid: Mapping[str, Sequence[Any]],
     common: Mapping[str, Any] | None = None,
     seeds: Sequence[int] = (0,),
-    runs: str | Path = RUNS,
-    output: str | Path | None = None,
+    runs: str | os.PathLike[str] = RUNS,
+    output: str | os.PathLike[str] | None = None,
     observer: Observer = ignore,
     registry: Registry | None = None,
 ) -> Comparison:
@@ -80,18 +93,19 @@ def compare(
 
     Args:
         backbone: A name from the registry, or ``"auto"`` as in `zoo.training.finetune.finetune`.
-        data: The name of a dataset, a folder or a CSV.
+        data: The name of a dataset, a folder, a CSV or an `ImageSet`.
         grid: Fields of `FinetuneConfig`, each with the values to try: ``{"weights": ["pretrained", "none"]}``.
         common: Fields with the same value in all variants.
         seeds: The seeds; each variant is trained once with each.
         runs: The folder in which the run folders are created.
-        output: The folder for picture and table; by default `runs`.
+        output: The folder for picture and table; by default `runs`. Earlier ones are kept.
         observer: Called with events.
         registry: The plugins; by default those of the environment.
 
     Raises:
         ConfigError: A value is wrong; all are checked before the first run starts.
         UnknownNameError: No plugin offers one of the backbones or heads.
+        RunError: `output` cannot be written to.
     """
     registry = registry or load_registry()
     if backbone == AUTO:
@@ -99,6 +113,7 @@ def compare(
     plan = _plan(backbone, data, grid, dict(common or {}), seeds)
     for configs in plan.values():
         find_offers(configs[0], registry)
+    folder = _make_folder(parse_path(runs if output is None else output))
     finished: dict[str, list[Run]] = {}
     total = sum(map(len, plan.values()))
     for name, configs in plan.items():
@@ -106,13 +121,15 @@ def compare(
             number = 1 + sum(map(len, finished.values()))
             observer(Note(text=f"Run {number} of {total}: {name}, seed {config.seed}."))
             finished.setdefault(name, []).append(finetune(config, runs=runs, observer=observer, registry=registry))
-    folder = Path(runs if output is None else output)
-    folder.mkdir(parents=True, exist_ok=True)
-    return _write_comparison(finished, folder, title=f"{backbone} on {data}")
+    return _write_comparison(finished, folder, title=f"{backbone} on {next(iter(plan.values()))[0].to_dict()['data']}")
 
 
 def _plan(
-    backbone: str, data: str, grid: Mapping[str, Sequence[Any]], common: dict[str, Any], seeds: Sequence[int]
+    backbone: str,
+    data: str | os.PathLike[str] | ImageSet,
+    grid: Mapping[str, Sequence[Any]],
+    common: dict[str, Any],
+    seeds: Sequence[int],
 ) -> dict[str, list[FinetuneConfig]]:
     if not seeds:
         raise ConfigError("compare needs at least one seed.")
@@ -123,6 +140,12 @@ def _plan(
         )
     if both := sorted(set(grid) & set(common)):
         raise ConfigError(f"compare: '{both[0]}' is both varied and fixed.")
+    for name, choices in grid.items():
+        if not LIST.matches(choices):
+            raise ConfigError(
+                f"compare: the values of '{name}' cannot be of type {type(choices).__name__}.",
+                hint=f"Pass a list of values: grid={{'{name}': [...]}}.",
+            )
     plan = {}
     for values in itertools.product(*grid.values()):
         varied = dict(zip(grid, values, strict=True))
@@ -133,17 +156,47 @@ def _plan(
     return plan
 
 
+def _make_folder(folder: Path) -> Path:
+    """Creates a folder before hours of training, unless it exists, and checks that it can be written to."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(
+            f"Cannot create the folder {folder}: {error.strerror}.", hint="Pass another folder with --output."
+        ) from error
+    if not os.access(folder, os.W_OK):
+        raise RunError(f"The folder {folder} is not writable.", hint="Pass another folder with --output.")
+    return folder
+
+
+def _reserve_names(folder: Path) -> tuple[Path, Path]:
+    """Returns the names of a picture and of a table that do not exist yet, and creates the table."""
+    for number in itertools.count(1):
+        stem = "comparison" if number == 1 else f"comparison-{number}"
+        picture, table = folder / f"{stem}.png", folder / f"{stem}.json"
+        if picture.exists():
+            continue
+        try:
+            table.touch(exist_ok=False)  # no other process takes the name
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise RunError(f"Cannot write {table}: {error.strerror}.", hint="Is the disk full?") from error
+        return picture, table
+    raise AssertionError("unreachable")
+
+
 def _write_comparison(finished: Mapping[str, Sequence[Run]], folder: Path, *, title: str) -> Comparison:
     from zoo.report import write_comparison
 
     variants = tuple(_variant(name, runs) for name, runs in finished.items())
-    picture = write_comparison(
-        folder / "comparison.png",
+    picture, table = _reserve_names(folder)
+    write_comparison(
+        picture,
         {name: [run.metrics() for run in runs] for name, runs in finished.items()},
         title=title,
         test=_test_accuracies(finished),
     )
-    table = folder / "comparison.json"
     with atomic_write(table) as aside:
         aside.write_text(json.dumps([asdict(variant) for variant in variants], indent=2) + "\n", encoding="utf-8")
     return Comparison(variants=variants, picture=picture, table=table)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import time
 from contextlib import ExitStack, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.config import AUTO, FinetuneConfig, make_config
 from zoo.errors import ConfigError, RunError, ZooError
 from zoo.events import Finished, Note, Started, ignore
-from zoo.plugins.registry import load_registry
+from zoo.plugins.registry import REGISTRY, Registry, load_registry
+from zoo.plugins.specs import ImageSet
 from zoo.runs.manifest import MANIFEST
 from zoo.runs.open import explained_missing_plugin, load_config, open_run
 from zoo.runs.record import write_record
@@ -21,20 +21,31 @@ from zoo.training.memory_errors import memory_errors
 from zoo.training.plugin_errors import plugin_errors
 from zoo.training.request import TrainingRequest, resolve_names, suggested_offline_command
 from zoo.training.resume import describe_place, find_resume_point, locked_run, seal
+from zoo.utils.arguments import FLAG, FUNCTION, PATH, TEXT, Accepted, accepts
+from zoo.utils.paths import parse_path
 
 if TYPE_CHECKING:
+    import os
+
     from zoo.events import Observer
-    from zoo.plugins.registry import Registry
     from zoo.training.job import Job
     from zoo.training.request import ResolvedNames
 
 
+@accepts(
+    backbone=TEXT | Accepted("a zoo.FinetuneConfig", (FinetuneConfig,)),
+    recipe=TEXT,
+    runs=PATH,
+    pictures=FLAG,
+    observer=FUNCTION,
+    registry=REGISTRY | None,
+)
 def finetune(
     backbone: str | FinetuneConfig = AUTO,
     *,
-    data: str | None = None,
+    data: str | os.PathLike[str] | ImageSet | None = None,
     recipe: str = "default",
-    runs: str | Path = RUNS,
+    runs: str | os.PathLike[str] = RUNS,
     pictures: bool = True,
     observer: Observer = ignore,
     registry: Registry | None = None,
@@ -45,7 +56,7 @@ def finetune(
     Args:
         backbone: A name from the registry; or a whole configuration, without `data`, `recipe` and `values`. By default
             the best backbone whose pretrained weights are on this machine (docs/recipes.md).
-        data: The name of a dataset, a folder, or a CSV of path,label.
+        data: The name of a dataset, a folder, a CSV of path,label, or an `ImageSet` with photos of any origin.
         recipe: The recipe, which gives the values that are not passed.
         runs: The folder in which the run folder is created.
         pictures: Whether to write ``curves.png``, ``confusion.png`` and ``mistakes.png`` at the end.
@@ -64,12 +75,12 @@ def finetune(
     config = _make_config(backbone, data, recipe, values)
     processes, registry = _find_processes(config), registry or load_registry()
     with processes.session(), suggested_offline_command(config, registry):
-        names = resolve_names(config, registry=registry, runs=Path(runs), processes=processes)
+        names = resolve_names(config, registry=registry, runs=parse_path(runs), processes=processes)
         return _run(
             TrainingRequest(
                 config=names.config,
                 names=names,
-                runs=Path(runs),
+                runs=parse_path(runs),
                 observer=observer if processes.is_main else ignore,
                 processes=processes,
                 started=started,
@@ -79,10 +90,20 @@ def finetune(
         )
 
 
+@accepts(
+    reference=PATH | Accepted("a zoo.Run", (Run,)),
+    data=Accepted("the zoo.ImageSet of the run", (ImageSet,)) | None,
+    runs=PATH,
+    anyway=FLAG,
+    pictures=FLAG,
+    observer=FUNCTION,
+    registry=REGISTRY | None,
+)
 def resume(
-    reference: str | Path,
+    reference: str | os.PathLike[str] | Run,
     *,
-    runs: str | Path = RUNS,
+    data: ImageSet | None = None,
+    runs: str | os.PathLike[str] = RUNS,
     anyway: bool = False,
     pictures: bool = True,
     observer: Observer = ignore,
@@ -94,7 +115,8 @@ def resume(
     that was not saved yet starts again in its folder, and so does one with a frozen backbone, which trains only a head.
 
     Args:
-        reference: A run folder, or the name of a run below `runs`.
+        reference: A run, its folder, or its name below `runs`.
+        data: The photos, for a run that was given an `ImageSet`, which is not stored.
         runs: The folder in which a run is looked up by name.
         anyway: Whether to resume even if data, configuration or code have changed; the record then lists the changes.
         pictures: As in `finetune`.
@@ -106,8 +128,10 @@ def resume(
         ZooError: As `finetune`.
     """
     started = time.perf_counter()
-    run = open_run(reference, runs=Path(runs))
+    run = reference if isinstance(reference, Run) else open_run(reference, runs=runs)
     config, processes = load_config(run), ProcessGroup.from_environment()
+    if data is not None:
+        config = dataclasses.replace(config, data=data)
     if run.finished and not (run.path / MANIFEST).exists():  # killed while its folder was being completed
         if processes.is_main:
             seal(run.path)
@@ -119,12 +143,12 @@ def resume(
     registry = registry or load_registry()
     with processes.session(), locked_run(run.path, processes):
         with explained_missing_plugin(run, registry):
-            names = resolve_names(config, registry=registry, runs=Path(runs))
+            names = resolve_names(config, registry=registry, runs=parse_path(runs))
         return _run(
             TrainingRequest(
                 config=config,
                 names=names,
-                runs=Path(runs),
+                runs=parse_path(runs),
                 observer=observer if processes.is_main else ignore,
                 processes=processes,
                 started=started,
@@ -136,7 +160,10 @@ def resume(
 
 
 def _make_config(
-    backbone: str | FinetuneConfig, data: str | None, recipe: str, values: dict[str, Any]
+    backbone: str | FinetuneConfig,
+    data: str | os.PathLike[str] | ImageSet | None,
+    recipe: str,
+    values: dict[str, Any],
 ) -> FinetuneConfig:
     if isinstance(backbone, FinetuneConfig):
         if data is not None or values:
@@ -161,8 +188,8 @@ def _find_processes(config: FinetuneConfig) -> ProcessGroup:
 
 def _run(request: TrainingRequest, registry: Registry) -> Run:
     # Imported only now, so that a wrong name or path is reported without waiting for torch.
+    from zoo.models.random_state import restore_random_states
     from zoo.training.prepare import prepare
-    from zoo.training.random_state import restore_random_states
 
     with restore_random_states(), ExitStack() as stack:
         with memory_errors():

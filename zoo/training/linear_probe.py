@@ -18,6 +18,7 @@ from zoo.models.build import build_head
 from zoo.models.classifier import Classifier
 from zoo.models.fold_bn import fold_batch_norm
 from zoo.models.offers import with_head_options
+from zoo.models.random_state import restore_random_states
 from zoo.runs.record import write_record
 from zoo.training.estimate import FeatureEstimate
 from zoo.training.forward import Outputs, compute_outputs
@@ -41,7 +42,6 @@ from zoo.training.job import (
 )
 from zoo.training.loop import Plan, fit
 from zoo.training.micro_batches import concatenate
-from zoo.training.random_state import restore_random_states
 from zoo.training.state import TrainState, is_lower
 
 if TYPE_CHECKING:

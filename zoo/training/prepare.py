@@ -16,6 +16,7 @@ from zoo.events import Note, Work
 from zoo.models.build import assemble, resolve_preprocess
 from zoo.models.classifier import freeze
 from zoo.models.precision import choose_precision
+from zoo.models.random_state import seed_all
 from zoo.plugins.registry import get_card
 from zoo.runs.record import RunRecord, write_photos, write_record
 from zoo.runs.run import Run, create_run
@@ -24,7 +25,6 @@ from zoo.training.autotune.precision import autotune_precision, recorded_precisi
 from zoo.training.distributed.device import device_for
 from zoo.training.job import Job
 from zoo.training.optimizer import check_optimizer
-from zoo.training.random_state import seed_all
 from zoo.training.record import start_record
 from zoo.training.resume import resume_record
 
@@ -51,7 +51,7 @@ def prepare(request: TrainingRequest) -> Job:
     device = _check_device(config, processes)
     with processes.local_first():
         images = load_splits(request.names.source, config, observer)
-    report = _check_data(images, data=config.data, observer=observer) if processes.is_main else None
+    report = _check_data(images, config, observer) if processes.is_main else None
     model = assemble(
         config,
         offers,
@@ -68,7 +68,14 @@ def prepare(request: TrainingRequest) -> Job:
         precision, config, hardware = _autotune(request, model, images=len(images.train), device=device)
     config = _check_train_size(config, model, device, observer)
     record, photos = start_record(
-        config, offers=offers, images=images, model=model, precision=precision, processes=processes, report=report
+        config,
+        offers=offers,
+        images=images,
+        model=model,
+        precision=precision,
+        processes=processes,
+        report=report,
+        dataset=request.names.source.offer,
     )
     _check_same_photos(record, processes)
     record = record.with_hardware(**hardware)
@@ -173,20 +180,14 @@ def _check_same_photos(record: RunRecord, processes: ProcessGroup) -> None:
         )
 
 
-def _check_data(images: ImageSet, *, data: str, observer: Observer) -> DataReport:
-    """Checks the photos with `zoo.data.check.examine.check_quickly`, and reports problems and warnings.
-
-    Args:
-        images: The splits of the training.
-        data: The data as the user named it.
-        observer: Receives the findings.
-    """
+def _check_data(images: ImageSet, config: FinetuneConfig, observer: Observer) -> DataReport:
+    """Checks the photos with `zoo.data.check.examine.check_quickly`, and reports problems and warnings."""
     report = check_quickly(images, progress=lambda what, done, total: observer(Work(what=what, done=done, total=total)))
     # Unreadable photos are reported by name as they are decoded.
     findings = [finding for finding in report.findings if finding.level != "note" and finding.kind != "unreadable"]
     for finding in findings:
         observer(Note(text=finding.text, warning=True))
-    if any(finding.pairs for finding in findings):
-        text = f"'zoo data check {data} --html page.html' shows them; --fix lists what to leave out."
+    if any(finding.pairs for finding in findings) and isinstance(config.data, str):
+        text = f"'zoo data check {config.data} --html page.html' shows them; --fix lists what to leave out."
         observer(Note(text=text))
     return report

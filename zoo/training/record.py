@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from zoo.models.build import Model
     from zoo.models.offers import Offers
     from zoo.models.precision import Precision
-    from zoo.plugins.specs import ImageSet
+    from zoo.plugins.registry import Offer
+    from zoo.plugins.specs import DatasetSpec, ImageSet
     from zoo.training.distributed.process_group import ProcessGroup
 
 _MAX_PAIRS = 200  # of a finding; 'zoo data check' lists all
@@ -38,6 +39,7 @@ def start_record(
     precision: Precision,
     processes: ProcessGroup = SINGLE_PROCESS,
     report: DataReport | None = None,
+    dataset: Offer[DatasetSpec] | None = None,
 ) -> tuple[RunRecord, PhotoRecord]:
     """Returns the record of a run that is about to start, and the record of its photos.
 
@@ -49,6 +51,7 @@ def start_record(
         precision: The precision of forward passes, and the device.
         processes: The processes that train together.
         report: The report of the data check, which contains the digests of the photos; without it, they are computed.
+        dataset: The dataset, if a plugin offers it.
     """
     data, photos = describe_data(images, report)
     record = RunRecord(
@@ -61,7 +64,11 @@ def start_record(
         weights=model.weights,
         data=data,
         packages={name: importlib.metadata.version(name) for name in _PACKAGES},
-        plugins={offer.plugin.key: offer.plugin.version for offer in (offers.backbone, offers.head)},
+        plugins={
+            offer.plugin.key: offer.plugin.version
+            for offer in (offers.backbone, offers.head, dataset)
+            if offer is not None
+        },
         sources=code_digests(*map(resolve_callable, (offers.backbone.spec.build, offers.head.spec.build))),
         hardware=describe_hardware(precision, processes),
     )

@@ -156,6 +156,8 @@ def suggested_offline_command(config: FinetuneConfig, registry: Registry) -> Ite
 def _offline_command(config: FinetuneConfig, registry: Registry) -> str:
     """Returns a command as similar to a training as possible that needs no download; empty if there is none."""
     backbone, weights = config.backbone, config.weights
+    if not isinstance(config.data, str):  # an `ImageSet`, which no command can name
+        return ""
     if weights == "pretrained" and not _has_local_weights(backbone, registry):
         local = list_local_backbones(registry)
         weights = "pretrained" if local else "none"
@@ -177,7 +179,7 @@ def _local_data(config: FinetuneConfig, registry: Registry) -> str:
     """Returns the data of a configuration if it is on this machine; otherwise the first dataset that is, or nothing."""
     with contextlib.suppress(ZooError):
         if resolve_data(config.data, registry=registry, options=config.data_options).is_local:
-            return config.data
+            return str(config.data)
     for name, offer in shortest_names(registry.offers(DATASET)).items():
         with contextlib.suppress(PluginError):
             if is_local_dataset(offer):

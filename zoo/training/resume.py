@@ -12,7 +12,7 @@ from zoo.errors import RunError
 from zoo.events import Note
 from zoo.runs.manifest import write_manifest
 from zoo.runs.record import RECORD, PhotoRecord, RunRecord, rename_hardware
-from zoo.runs.run import CHECKPOINT, FILES, METRICS, WEIGHTS
+from zoo.runs.run import CHECKPOINT, FILES, LOCK, METRICS, WEIGHTS
 from zoo.training.distributed.process_group import SINGLE_PROCESS
 from zoo.training.recovery import check_remains, clear_remains
 from zoo.utils.files import remove_temporary_files, sync_files
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from zoo.runs.run import Run
     from zoo.training.distributed.process_group import ProcessGroup
 
-_LOCK = ".lock"
+_LOCK_TIMEOUT = 0.5  # seconds: listing the runs holds a lock for an instant
 # Values of the record's ``hardware`` that are decided during training, and on which the rounding of results depends:
 # every checkpoint stores them.
 DECIDED = ("micro_batch_size", "compile", "compile_reason", "engine")
@@ -75,7 +75,7 @@ def seal(folder: Path) -> None:
         RunError: The folder cannot be written to.
     """
     sync_files(folder, (RECORD, WEIGHTS, METRICS))  # before the checkpoint is deleted, which could restore them
-    for name in (CHECKPOINT, _LOCK):
+    for name in (CHECKPOINT, LOCK):
         (folder / name).unlink(missing_ok=True)
     remove_temporary_files(folder, FILES)
     write_manifest(folder)
@@ -93,7 +93,7 @@ def locked_run(folder: Path, processes: ProcessGroup = SINGLE_PROCESS) -> Iterat
         return
     import filelock
 
-    lock = filelock.FileLock(folder / _LOCK, timeout=0)
+    lock = filelock.FileLock(folder / LOCK, timeout=_LOCK_TIMEOUT)
     try:
         lock.acquire()
     except filelock.Timeout:
@@ -104,7 +104,7 @@ def locked_run(folder: Path, processes: ProcessGroup = SINGLE_PROCESS) -> Iterat
         remove_temporary_files(folder, FILES)
         yield
     finally:
-        (folder / _LOCK).unlink(missing_ok=True)
+        (folder / LOCK).unlink(missing_ok=True)
         lock.release()
 
 

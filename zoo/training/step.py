@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from zoo.errors import PluginError
+from zoo.models.random_state import set_torch_states, torch_states
 from zoo.training.compilation import Compilation
 from zoo.training.distributed.ddp import gradient_sync, wrap_ddp
 from zoo.training.distributed.process_group import SINGLE_PROCESS
 from zoo.training.micro_batches import Attempt, MicroBatches
-from zoo.training.random_state import set_torch_states, torch_states
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,6 +13,7 @@ from zoo.data.loading.transform import EvalTransform, shrink_for_crops
 from zoo.errors import ConfigError
 from zoo.events import Note
 from zoo.models.classifier import set_training
+from zoo.models.random_state import set_random_states
 from zoo.runs.weights import save_weights
 from zoo.training.checkpoint import Learner, describe_checkpoint, load_checkpoint, save_checkpoint
 from zoo.training.checkpointer import Checkpointer
@@ -23,7 +24,6 @@ from zoo.training.frozen.policy import cache_frozen_stages, cached_views
 from zoo.training.job import build_average, build_compilation, build_optimizer, eval_batches, load_photos, save_epoch
 from zoo.training.linear_probe import fit_probe, fit_start, train_on_features
 from zoo.training.loop import Plan, fit
-from zoo.training.random_state import set_random_states
 from zoo.training.recovery import describe_files, has_lost_weights
 from zoo.training.resume import DECIDED
 from zoo.training.state import TrainState

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 # The record of a run lists every photo by name: some 400 MB for ten million.
 MAX_BYTES = 512 << 20
+# How the small text file begins that Git LFS leaves in place of a file until 'git lfs pull' downloads it.
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+LFS_HINT = "Run 'git lfs pull' in its repository to download the content."
 
 
 @contextmanager

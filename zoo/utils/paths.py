@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from pathlib import Path
 
 import platformdirs
@@ -43,13 +44,18 @@ def cache_folder(kind: str, name: str) -> Path:
     return home().joinpath(kind, *parts)
 
 
-def parse_path(text: str | Path) -> Path:
+def parse_path(text: str | os.PathLike[str]) -> Path:
     """Returns a path that a user wrote, with ``~`` expanded; it need not exist.
 
     Raises:
-        ConfigError: The text is too long for a path, or contains a null byte.
+        ConfigError: The path is of another type, too long, or contains a null byte.
     """
-    path = Path(os.path.expanduser(text))  # noqa: PTH111  pathlib raises if there is no such user
+    plain = os.fspath(text) if isinstance(text, str | os.PathLike) else None
+    if not isinstance(plain, str):
+        raise ConfigError(
+            f"A path cannot be of type {type(text).__name__}.", hint="Pass a path as text or as a pathlib.Path."
+        )
+    path = Path(os.path.expanduser(plain))  # noqa: PTH111  pathlib raises if there is no such user
     try:
         path.stat()
     except ValueError:
@@ -60,3 +66,26 @@ def parse_path(text: str | Path) -> Path:
         if error.errno == errno.ENAMETOOLONG:
             raise ConfigError(f"'{str(text)[:_MAX_QUOTED]}...' is not a valid path: it is too long.") from None
     return path
+
+
+def path_text(path: os.PathLike[str]) -> str:
+    """Returns a path as text that is not taken for the name of something: ``Path("photos")`` becomes ``"./photos"``.
+
+    Raises:
+        ConfigError: As for `parse_path`.
+    """
+    return os.path.join(os.curdir, parse_path(path))  # noqa: PTH118  pathlib drops the dot
+
+
+def missing_path_advice(text: str | os.PathLike[str]) -> str:
+    """Returns what to do about a path that does not exist, if it has a common mistake; otherwise an empty string."""
+    path = os.fsdecode(text)
+    if os.path.exists(path):  # noqa: PTH110  pathlib raises if there is a null byte
+        return ""
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", path):
+        return "It is an address, not a path: download it first, and pass the path of the file."
+    if "\\" in path and os.sep == "/":
+        turned = path.replace("\\", "/")
+        found = f": {turned}" if os.path.exists(turned) else ""  # noqa: PTH110
+        return f"It has backslashes, as on Windows. Separate the parts by slashes{found}."
+    return ""

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+_MAX_QUOTED = 60  # characters
+
 
 def printable(text: str) -> str:
     """Returns `text` with its control characters escaped, such as those of a file name."""
     return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def short_repr(value: object) -> str:
+    """Returns the representation of a wrong value for a message: in one line of moderate length."""
+    text = one_line(value if isinstance(value, str) else repr(value))
+    text = text if len(text) <= _MAX_QUOTED else f"{text[:_MAX_QUOTED]}..."
+    return repr(text) if isinstance(value, str) else text
 
 
 def one_line(text: str) -> str:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from zoo.inference.predictor import Photo, PhotoPredictor, Prediction
+    from zoo.data.images.photo import Photo
+    from zoo.inference.predictor import PhotoPredictor, Prediction
 
     Outcome = Prediction | ImageError
     PhotoSource = Photo | Callable[[], Photo]

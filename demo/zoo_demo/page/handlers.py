@@ -14,7 +14,8 @@ from zoo_demo.models.batcher import BusyError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from zoo.inference.predictor import Photo, Prediction
+    from zoo.data.images.photo import Photo
+    from zoo.inference.predictor import Prediction
     from zoo_demo.models.model_pool import ModelPool
     from zoo_demo.models.served_model import ServedModel, TimedOutcomes
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zoo.errors import ExportError
+from zoo.errors import ConfigError, ExportError
 from zoo.inference.predictor import PhotoPredictor, make_normaliser
+from zoo.utils.arguments import FUNCTION, PATH, TEXT, WHOLE_NUMBER, Accepted, accepts
+from zoo.utils.paths import parse_path
 from zoo_export.exported_files import read_exported
 from zoo_export.model_card import KEY, OUTPUTS, ModelCard
 from zoo_export.runtime.batch_padding import MakeBatch, make_padder
@@ -112,8 +115,14 @@ class OnnxPredictor(PhotoPredictor):
         return outputs
 
 
+@accepts(
+    model=PATH | Accepted("the bytes of the file", (bytes, bytearray, memoryview)),
+    device=TEXT,
+    threads=WHOLE_NUMBER | None,
+    ask=FUNCTION | None,
+)
 def load(
-    model: str | Path | bytes,
+    model: str | os.PathLike[str] | bytes | bytearray | memoryview,
     *,
     device: str = "auto",
     threads: int | None = None,
@@ -133,7 +142,9 @@ def load(
         IntegrityError: The file was changed; or it is encrypted, and no key or passphrase opens it.
         ExportError: The file is damaged or not a file of ``zoo export``, or CUDA was requested and does not work.
     """
-    source = Path(model) if isinstance(model, str) else model
+    if threads is not None and threads < 1:
+        raise ConfigError(f"load: argument 'threads' is {threads}.", hint="Pass at least 1.")
+    source = parse_path(model) if isinstance(model, str | os.PathLike) else bytes(model)
     name = str(source) if isinstance(source, Path) else "The model"
     if isinstance(source, Path):
         content, digests = read_exported(source, ask=ask)

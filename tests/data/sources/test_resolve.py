@@ -88,3 +88,38 @@ def test_a_path_is_local_and_a_dataset_if_its_plugin_says_so(dataset_registry, t
     spec = dataclasses.replace(source.offer.spec, is_local=lambda cache: asked.append(cache) or True)
     assert dataclasses.replace(source, offer=dataclasses.replace(source.offer, spec=spec)).is_local
     assert asked == [dataset_folder(source.offer)] == [tmp_path / "datasets" / "hotdog"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message", "advice"),
+    [
+        ("photos.tsv", "does not end in .csv", "Rename it to photos.csv; its columns may be separated by"),
+        ("photos.TXT", "does not end in .csv", "Rename it to photos.csv"),
+        ("photos.xlsx", "is a table, but not a CSV file", "pandas.read_excel('photos.xlsx').to_csv('photos.csv'"),
+        ("photos.parquet", "is a table, but not a CSV file", "pandas.read_parquet('photos.parquet')"),
+        ("photos.jsonl", "is a table, but not a CSV file", "pandas.read_json('photos.jsonl')"),
+        ("photos.zip", "is an archive", "Unpack it"),
+        ("photos.tar.gz", "is an archive", "Unpack it"),
+        ("cat.jpg", "is a single photo", "class folders"),
+        ("model.onnx", "is a file, but neither a folder nor a CSV file", "class folders"),
+    ],
+)
+def test_a_file_of_another_kind_is_refused_with_what_to_do(tmp_path, registry, name, message, advice):
+    (tmp_path / name).touch()
+    with pytest.raises(DataError, match=message) as caught:
+        resolve_data(str(tmp_path / name), registry=registry, options={})
+    assert advice in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("data", "advice"),
+    [
+        ("https://example.org/photos.zip", "download it first"),
+        (r"my\photos", "It has backslashes"),
+        ("./nowhere", "Check the path passed as data."),
+    ],
+)
+def test_the_advice_fits_a_path_that_does_not_exist(registry, data, advice):
+    with pytest.raises(DataError, match="does not exist") as caught:
+        resolve_data(data, registry=registry, options={})
+    assert advice in caught.value.hint

@@ -80,6 +80,47 @@ def test_an_invalid_table_is_refused(table, text, message):
         read_csv(table(text))
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name,label,is_it\n1.jpg,a,no\n", "no column is named path; the header has 'name', 'label', 'is_it'"),
+        ("image_id,breed\n1.jpg,a\n", "no column is named path; the header has 'image_id', 'breed'"),
+        ("path,breed\n1.jpg,a\n", "no column is named label; the header has 'path', 'breed'"),
+        ("a,b,c,d,e\n1.jpg,a,1,2,3\n", "no column is named path; the header has 'a', 'b', 'c', 'd', 'e'"),
+        ("1.jpg,a,1,2\n", "has 4 columns and no header names them"),
+    ],
+)
+def test_an_unknown_header_is_refused_with_the_names_of_columns(table, text, message):
+    with pytest.raises(DataError, match=message) as caught:
+        read_csv(table(text))
+    for name in ("path", "filename", "label", "class", "split"):
+        assert name in caught.value.hint
+
+
+def test_backslashes_are_named(table):
+    (table("").parent / "cat").mkdir()
+    (table("").parent / "cat" / "1.jpg").touch()
+    with pytest.raises(DataError, match="line 2: there is no file") as caught:
+        read_csv(table("path,label\ncat\\1.jpg,a\n"))
+    assert caught.value.hint.startswith("It has backslashes, as on Windows. Separate the parts by slashes: ")
+
+
+@pytest.mark.parametrize(
+    ("content", "message", "hint"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 46\n", "a Git LFS pointer", "git lfs pull"),
+        (b"PK\x03\x04\xff\xff", "a spreadsheet or an archive, not a CSV file", "Save it as CSV in UTF-8."),
+        (b"PAR1\xff\xff", "a Parquet file, not a CSV file", "Save it as CSV in UTF-8."),
+        ("path,label\n".encode("utf-16"), "UTF-16 text, not UTF-8", "Save it as CSV in UTF-8."),
+    ],
+)
+def test_a_file_of_another_kind_is_named(tmp_path, content, message, hint):
+    (tmp_path / "photos.csv").write_bytes(content)
+    with pytest.raises(DataError, match=f"is {message}") as caught:
+        read_csv(tmp_path / "photos.csv")
+    assert hint in caught.value.hint
+
+
 def test_a_file_that_is_not_text_is_refused(table, tmp_path):
     with pytest.raises(DataError, match="is not UTF-8 text"):
         read_csv(table("1.jpg,caf\xe9\n", encoding="latin-1"))

@@ -18,6 +18,7 @@ import zoo
 from zoo.data.loading.loader import Batch, shard
 from zoo.errors import ConfigError, OtherProcessError
 from zoo.models.precision import Precision
+from zoo.models.random_state import set_random_states
 from zoo.plugins.losses import Criterion
 from zoo.runs.open import open_run
 from zoo.training import checkpointer
@@ -26,7 +27,6 @@ from zoo.training.distributed.process_group import SINGLE_PROCESS, ProcessGroup,
 from zoo.training.forward import compute_outputs
 from zoo.training.micro_batches import MicroBatches
 from zoo.training.mixup import MixedBatch
-from zoo.training.random_state import set_random_states
 from zoo.training.state import TrainState
 from zoo.training.step import Step
 

@@ -15,18 +15,19 @@ from zoo.data.sources.exclusions import apply_exclusions
 from zoo.data.sources.load import load_source
 from zoo.data.sources.resolve import resolve_data
 from zoo.data.sources.splits import make_splits
-from zoo.errors import DataError
+from zoo.errors import ConfigError, DataError
 from zoo.events import no_progress
-from zoo.plugins.registry import load_registry
+from zoo.plugins.registry import REGISTRY, Registry, load_registry
+from zoo.utils.arguments import DICT, FUNCTION, NUMBER, PATH, WHOLE_NUMBER, accepts
 from zoo.utils.machine import usable_cpus
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from zoo.data.check.report import CheckedPhoto
     from zoo.events import Progress
-    from zoo.plugins.registry import Registry
     from zoo.plugins.specs import ImageSet, Sample
 
 # Up to this size per processor the quick check decodes photos to find near duplicates: about a second.
@@ -35,15 +36,26 @@ _QUICK_BYTES = 12 << 20
 _COMPLETE_ONLY = ("skipped", "hidden-photos", "small", "large", "long", "treatment")
 
 
+@accepts(
+    registry=REGISTRY | None,
+    options=DICT | None,
+    test_fraction=NUMBER,
+    val_fraction=NUMBER,
+    seed=WHOLE_NUMBER,
+    exclude=PATH | None,
+    near=WHOLE_NUMBER,
+    threads=WHOLE_NUMBER | None,
+    progress=FUNCTION,
+)
 def check_data(
-    data: str,
+    data: str | os.PathLike[str] | ImageSet,
     *,
     registry: Registry | None = None,
     options: Mapping[str, str] | None = None,
     test_fraction: float = 0.2,
     val_fraction: float = 0.1,
     seed: int = 0,
-    exclude: Path | None = None,
+    exclude: str | os.PathLike[str] | None = None,
     near: int = RADIUS,
     threads: int | None = None,
     progress: Progress = no_progress,
@@ -53,7 +65,7 @@ def check_data(
     Data that training refuses, such as an empty class, is a finding.
 
     Args:
-        data: A dataset's name, a folder, or a CSV of path,label.
+        data: A dataset's name, a folder, a CSV of path,label, or an `ImageSet`.
         registry: Where datasets are looked up; the plugins of the environment by default.
         options: Options of the dataset.
         test_fraction: As in `zoo.config.FinetuneConfig`.
@@ -68,6 +80,8 @@ def check_data(
         UnknownNameError: There is no dataset of that name.
         DataError: The data does not exist or has an unsupported layout.
     """
+    if threads is not None and threads < 1:
+        raise ConfigError(f"check_data: argument 'threads' is {threads}.", hint="Pass at least 1.")
     source = resolve_data(data, registry=registry or load_registry(), options=options or {}, exclude=exclude)
     images = load_source(source, progress=progress, strict=False)
     findings: list[DataFinding] = []

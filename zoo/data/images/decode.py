@@ -22,6 +22,7 @@ from zoo.data.images.colour import crop_rows, split_rows, to_rgb
 from zoo.data.images.limits import ExpensiveImageError, check_bytes, check_opened
 from zoo.data.images.workload import MAX_MEMORY, MemoryBudget, default_budget, estimate_workload
 from zoo.errors import ImageError
+from zoo.utils.files import LFS_POINTER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -357,6 +358,8 @@ def _guess_content(data: bytes) -> str:
     head = data[:512].lstrip().lower()
     if data[4:8] == b"ftyp" and data[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"heif"):
         return "HEIC is not supported; save it as JPEG"
+    if head.startswith(LFS_POINTER):
+        return "it is a Git LFS pointer; 'git lfs pull' downloads the photo"
     if head.startswith((b"<!doctype html", b"<html")):
         return "it is a web page, not an image"
     if b"<svg" in head:

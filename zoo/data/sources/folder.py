@@ -28,7 +28,7 @@ SPLIT_NAMES = {
 IMAGE_SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .jfif .png .gif .webp .avif .bmp .dib .tif .tiff .ppm .pgm .pbm .pnm .jp2 .tga .ico".split()  # noqa: SIM905
 )
-_LAYOUTS = (
+LAYOUTS = (
     "Supported layouts: class folders (PATH/cat/1.jpg, PATH/dog/2.jpg), class folders below train, val and test "
     "(PATH/train/cat/1.jpg), and a CSV file of path,label."
 )
@@ -192,7 +192,7 @@ def _find_splits(root: Path, folders: Iterable[Path]) -> dict[str, Path]:
             splits[split] = folder
     if splits and "train" not in splits:
         names = ", ".join(folder.name for folder in splits.values())
-        raise DataError(f"{root} contains {names}, but no train folder.", hint=_LAYOUTS)
+        raise DataError(f"{root} contains {names}, but no train folder.", hint=LAYOUTS)
     return {split: splits[split] for split in ("train", "val", "test") if split in splits}
 
 
@@ -223,7 +223,7 @@ def _read_classes(
     direct = [file for file in files if _has_image_suffix(file)]
     if not classes:
         content = f"{len(direct)} images ({direct[0].name}, ...)" if direct else "no images"
-        raise DataError(f"{folder} contains {content} and no class folders.", hint=_LAYOUTS)
+        raise DataError(f"{folder} contains {content} and no class folders.", hint=LAYOUTS)
     walk.skip_all(files)
     labelled: dict[str, list[tuple[Path, str]]] = {}
     for inner in classes:
@@ -237,7 +237,7 @@ def _check(labelled: LabelledFiles, numbers: Mapping[str, int], where: str) -> N
     for split, images in labelled.items():
         _check_split(split, images, numbers, where)
     if len(numbers) < 2:
-        raise DataError(f"{where}: a classifier needs two classes, but there is only '{min(numbers)}'.", hint=_LAYOUTS)
+        raise DataError(f"{where}: a classifier needs two classes, but there is only '{min(numbers)}'.", hint=LAYOUTS)
 
 
 def _check_split(

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def load_source(source: DataSource, *, progress: Progress = no_progress, strict: bool = True) -> ImageSet:
-    """Reads a folder or a CSV file, or asks the plugin for its dataset. Applies no exclusions.
+    """Reads a folder or a CSV file, asks the plugin for its dataset, or returns a passed `ImageSet`. Excludes nothing.
 
     Args:
         source: What `zoo.data.sources.resolve.resolve_data` returned.
@@ -35,6 +35,8 @@ def load_source(source: DataSource, *, progress: Progress = no_progress, strict:
         DataError: The data is not available or is inconsistent.
         PluginError: The plugin that provides the dataset fails.
     """
+    if source.images is not None:
+        return source.images
     if source.offer is not None:
         return _load_offer(source.offer, source, progress)
     assert source.path is not None
@@ -78,7 +80,7 @@ def _load_offer(offer: Offer[DatasetSpec], source: DataSource, progress: Progres
     request = DatasetRequest(cache=dataset_folder(offer), options=source.options, progress=progress)
     images = offer.call("loading", offer.spec.load, request)
     _check_images(images, offer.name)
-    if Path(source.data).exists():
+    if Path(str(source.data)).exists():
         note = f"This is the dataset '{source.data}'; the folder of the same name is ./{source.data}."
         return dataclasses.replace(images, note=f"{images.note} {note}".strip())
     return images

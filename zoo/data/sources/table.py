@@ -6,15 +6,23 @@ import csv
 import io
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zoo.data.sources.folder import SPLIT_NAMES, LabelledFiles, build_image_set, escape_undecodable, slugify
+from zoo.data.sources.folder import (
+    IMAGE_SUFFIXES,
+    SPLIT_NAMES,
+    LabelledFiles,
+    build_image_set,
+    escape_undecodable,
+    slugify,
+)
 from zoo.errors import DataError
-from zoo.utils.files import read_regular_file
+from zoo.utils.files import LFS_HINT, LFS_POINTER, read_regular_file
+from zoo.utils.paths import missing_path_advice
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from zoo.plugins.specs import ImageSet
 
@@ -24,6 +32,21 @@ _SPLIT_HEADERS = ("split", "part", "subset", "set")
 _HINT = (
     "Each line is path,label or path,label,split. Paths are relative to the CSV file; the split is train, val or test."
 )
+
+
+_HEADER_HINT = (
+    f"The header names the columns: {_PATH_HEADERS[0]} (or {', '.join(_PATH_HEADERS[1:])}), {_LABEL_HEADERS[0]} (or "
+    f"{', '.join(_LABEL_HEADERS[1:])}) and, if there are splits, {_SPLIT_HEADERS[0]} "
+    f"(or {', '.join(_SPLIT_HEADERS[1:])})."
+)
+# How files of other kinds begin.
+_OTHER_KINDS = {
+    b"PK": "a spreadsheet or an archive, not a CSV file",
+    b"\xd0\xcf\x11\xe0": "a spreadsheet, not a CSV file",
+    b"PAR1": "a Parquet file, not a CSV file",
+    b"\xff\xfe": "UTF-16 text, not UTF-8",
+    b"\xfe\xff": "UTF-16 text, not UTF-8",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +80,7 @@ def read_csv(path: Path, *, strict: bool = True) -> ImageSet:
         where = f"{path}, line {line}"
         file, label, split = _parse_row(where, row, columns, path.parent)
         if strict and not os.path.isfile(file):  # noqa: PTH113  pathlib raises where a name is too long
-            raise DataError(f"{where}: there is no file {file}.", hint=_HINT)
+            raise DataError(f"{where}: there is no file {file}.", hint=missing_path_advice(file) or _HINT)
         if (first := lines.setdefault(file, line)) != line:
             raise DataError(f"{where}: {file.name} is already listed in line {first}.", hint="Delete one of the two.")
         labelled.setdefault(split, {}).setdefault(label, []).append((file, _sample_name(file, path.parent)))
@@ -68,15 +91,20 @@ def read_csv(path: Path, *, strict: bool = True) -> ImageSet:
 
 def _read_rows(path: Path) -> list[tuple[int, list[str]]]:
     """Returns the line number and the cells of each row that is not blank."""
+    content = b""
     try:
+        content = read_regular_file(path)
+        if content.startswith(LFS_POINTER):
+            raise DataError(f"{path} is a Git LFS pointer, not a CSV file.", hint=LFS_HINT)
         # utf-8-sig: spreadsheets start the file with a byte order mark.
-        text = read_regular_file(path).decode("utf-8-sig")
+        text = content.decode("utf-8-sig")
         first = next((line for line in text.splitlines() if line.strip()), "")
         delimiter = next((mark for mark in "\t,;" if mark in first), ",")
         reader = csv.reader(io.StringIO(text, newline=None), delimiter=delimiter, strict=True)
         return [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(map(str.strip, row))]
     except UnicodeDecodeError:
-        raise DataError(f"{path} is not UTF-8 text.", hint="Save it as CSV in UTF-8.") from None
+        kind = next((kind for start, kind in _OTHER_KINDS.items() if content.startswith(start)), "not UTF-8 text")
+        raise DataError(f"{path} is {kind}.", hint="Save it as CSV in UTF-8.") from None
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}).", hint="Check the path passed as data.") from None
     except csv.Error as error:
@@ -91,9 +119,24 @@ def _find_columns(
     places = [_find_header(first, names) for names in (_PATH_HEADERS, _LABEL_HEADERS, _SPLIT_HEADERS)]
     if places[0] is not None and places[1] is not None:
         return _Columns(places[0], places[1], places[2]), rows[1:]
+    if _is_unknown_header(path, rows[0][1]):
+        missing = "path" if places[0] is None else "label"
+        names = ", ".join(f"'{cell}'" for cell in rows[0][1])
+        raise DataError(
+            f"{path}, line {rows[0][0]}: no column is named {missing}; the header has {names}.", hint=_HEADER_HINT
+        )
     if len(first) not in (2, 3):
-        raise DataError(f"{path}, line {rows[0][0]} has {len(first)} columns and no header names them.", hint=_HINT)
+        text = f"{path}, line {rows[0][0]} has {len(first)} columns and no header names them."
+        raise DataError(text, hint=_HEADER_HINT)
     return _Columns(0, 1, 2 if len(first) == 3 else None), rows
+
+
+def _is_unknown_header(path: Path, cells: list[str]) -> bool:
+    """Returns whether the first row cannot be a photo: none of its cells is a path, or has the suffix of a photo."""
+    return not any(
+        Path(cell).suffix.lower() in IMAGE_SUFFIXES or os.path.exists(path.parent / cell)  # noqa: PTH110  as above
+        for cell in cells
+    )
 
 
 def _find_header(header: list[str], names: tuple[str, ...]) -> int | None:

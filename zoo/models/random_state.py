@@ -63,7 +63,7 @@ def set_random_states(states: dict[str, Any], device: torch.device) -> None:
 
 @contextmanager
 def restore_random_states() -> Iterator[None]:
-    """Restores all generators after a block, so that training does not change the random numbers of the caller."""
+    """Restores all generators after a block or a function, whose caller then draws the same numbers as without it."""
     device = torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     states, seed = random_states(device), torch.initial_seed()
     cuda_states = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None

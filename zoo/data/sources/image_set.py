@@ -1,0 +1,82 @@
+"""Checks the `ImageSet` that Python code passes as data."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections import Counter
+from numbers import Integral
+from typing import TYPE_CHECKING, Any
+
+from zoo.data.sources.folder import slugify
+from zoo.errors import DataError
+from zoo.plugins.specs import ImageSet, Sample
+from zoo.utils.paths import parse_path
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_SAMPLE_HINT = (
+    "Each photo is a zoo.Sample(source, label, name): a path or the bytes of an image file, an index into classes, and "
+    "a name of its own."
+)
+
+
+def check_image_set(images: ImageSet) -> ImageSet:
+    """Returns an `ImageSet` with its lists as tuples, the paths of its photos as absolute paths, and a file name.
+
+    Raises:
+        DataError: A class or a photo is not what `ImageSet` and `Sample` describe; the message names it.
+    """
+    classes = _as_tuple(images.classes, "classes", hint="Pass the names of the classes, in the order of the labels.")
+    for name, count in Counter(map(repr, classes)).items():
+        if count > 1:
+            raise DataError(f"The ImageSet has the class {name} twice.", hint="Every class needs a name of its own.")
+    for name in classes:
+        if not isinstance(name, str) or not name:
+            raise DataError(f"The ImageSet has the class {name!r:.60}.", hint="The names of the classes are text.")
+    train, val, test = (_check_split(images, split, len(classes)) for split in ("train", "val", "test"))
+    _check_names([sample.name for sample in (*train, *val, *test)])
+    name = slugify(str(images.name))
+    return dataclasses.replace(images, name=name, classes=classes, train=train, val=val, test=test)
+
+
+def _as_tuple(values: Any, what: str, *, hint: str) -> tuple[Any, ...]:
+    if isinstance(values, list | tuple):
+        return tuple(values)
+    raise DataError(f"The {what} of the ImageSet cannot be of type {type(values).__name__}.", hint=hint)
+
+
+def _check_split(images: ImageSet, split: str, classes: int) -> tuple[Sample, ...]:
+    samples = _as_tuple(getattr(images, split), f"{split} split", hint=_SAMPLE_HINT)
+    return tuple(_check_sample(sample, f"{split}[{index}]", classes) for index, sample in enumerate(samples))
+
+
+def _check_sample(sample: Any, where: str, classes: int) -> Sample:
+    if not isinstance(sample, Sample):
+        raise DataError(f"{where} of the ImageSet cannot be of type {type(sample).__name__}.", hint=_SAMPLE_HINT)
+    if not isinstance(sample.name, str) or not sample.name:
+        raise DataError(f"{where} of the ImageSet has the name {sample.name!r:.60}.", hint=_SAMPLE_HINT)
+    label = sample.label
+    if not isinstance(label, Integral) or isinstance(label, bool) or not 0 <= label < classes:
+        raise DataError(
+            f"{where} of the ImageSet, {sample.name}, has the label {label!r:.60}, but there are {classes} classes.",
+            hint=_SAMPLE_HINT,
+        )
+    return Sample(_check_source(sample.source, f"{where} of the ImageSet, {sample.name},"), int(label), sample.name)
+
+
+def _check_source(source: Any, where: str) -> Path | bytes:
+    if isinstance(source, bytes | bytearray | memoryview):
+        return bytes(source)
+    if isinstance(source, str | os.PathLike):
+        return parse_path(source)
+    raise DataError(f"{where} has a source of type {type(source).__name__}.", hint=_SAMPLE_HINT)
+
+
+def _check_names(names: list[str]) -> None:
+    if not names:
+        raise DataError("The ImageSet has no photos.", hint=_SAMPLE_HINT)
+    name, count = Counter(names).most_common(1)[0]
+    if count > 1:
+        raise DataError(f"{count} photos of the ImageSet are named '{name}'.", hint=_SAMPLE_HINT)
