@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import time
 
 import pytest
 import safetensors.torch
@@ -140,6 +141,16 @@ def test_a_file_larger_than_the_limit_is_not_read(folder, name):
         READERS[name](folder)
 
 
+@pytest.mark.parametrize("name", [RECORD, METRICS, MANIFEST, TAGS])
+@pytest.mark.parametrize("content", [b"[" + b"[]," * 5_000_000 + b"[]]", b"\n" * 6_000_000], ids=["lists", "lines"])
+def test_a_file_of_more_values_than_fit_into_memory_is_not_parsed(folder, name, content):
+    ((folder.parent if name == TAGS else folder) / name).write_bytes(content)
+    started = time.process_time()
+    with pytest.raises(RunError, match="it has more than 5,000,000 values"):
+        READERS[name](folder)
+    assert time.process_time() - started < 1
+
+
 def test_a_link_to_another_file_does_not_reveal_its_content(folder, tmp_path):
     secret = tmp_path / "id_rsa"
     secret.write_text("-----BEGIN-----\nsecret\n-----END-----\n")
@@ -211,9 +222,10 @@ def test_a_hostile_reference_is_an_error_without_control_characters(folder, name
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("preprocess", {"size": [10**6, 10**6]}, "more than 4096 pixels"),
-        ("preprocess", {"size": [10**400, 8]}, "more than 4096 pixels"),
-        ("preprocess", {"resize": 10**9}, "more than 4096 pixels"),
+        ("preprocess", {"size": [10**6, 10**6]}, "more than 2048 pixels"),
+        ("preprocess", {"size": [10**400, 8]}, "more than 2048 pixels"),
+        ("preprocess", {"size": [4096, 4096]}, "more than 2048 pixels"),
+        ("preprocess", {"resize": 10**9}, "more than 2048 pixels"),
         ("config", {"image_size": 10**9}, "out of bounds"),
         ("config", {"backbone_options": {"module": "os"}}, "has no option 'module'"),
         ("config", {"head_options": "module=os"}, "'head_options' is 'module=os', not a dict"),

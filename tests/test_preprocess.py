@@ -5,7 +5,7 @@ import math
 import pytest
 
 from zoo.errors import RunError
-from zoo.preprocess import Preprocess, preprocess_from_dict, preprocess_to_dict
+from zoo.preprocess import MAX_SIDE, Preprocess, photos_per_batch, preprocess_from_dict, preprocess_to_dict
 
 PREPROCESS = Preprocess(size=(224, 192), resize=256, interpolation="bicubic")
 
@@ -67,3 +67,10 @@ def test_a_missing_field_is_named():
         preprocess_from_dict({}, where="run.json")
     with pytest.raises(RunError, match="is invalid"):
         preprocess_from_dict(3, where="run.json")
+
+
+def test_fewer_large_photos_are_computed_at_a_time():
+    """At 2,048 pixels, 32 photos would take resnet18 30 GB."""
+    sizes = [(224, 224), (384, 384), (512, 512), (1024, 1024), (MAX_SIDE, MAX_SIDE)]
+    assert [photos_per_batch(size) for size in sizes] == [32, 32, 18, 4, 1]
+    assert photos_per_batch((8, 8), most=8) == 8

@@ -17,6 +17,7 @@ from zoo.errors import ConfigError, did_you_mean
 from zoo.plugins.losses import LossName
 from zoo.plugins.options import check_value, describe_options, option
 from zoo.plugins.specs import UNSTORED, ImageSet
+from zoo.preprocess import MAX_SIDE
 from zoo.utils.paths import path_text
 from zoo.utils.text import short_repr
 
@@ -63,7 +64,7 @@ class FinetuneConfig:
         None,
         help="Side length of the network's square input in pixels; none: that of the weights.",
         minimum=8,
-        maximum=4096,
+        maximum=MAX_SIDE,
         group="Data",
     )
     eval_crop: float | None = option(

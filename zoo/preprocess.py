@@ -65,9 +65,20 @@ class Preprocess:
 
 
 # Records may come from strangers: three numbers in one must not be able to exhaust the memory.
-MAX_SIDE = 4_096  # of the network's input, in pixels
+MAX_SIDE = 2_048  # of the network's input, in pixels
 _STRIDE = 32  # pixels
 _MAX_RESIZE = 4  # longest `resize`, as a multiple of MAX_SIDE
+_BATCH_PIXELS = 32 * 384 * 384
+
+
+def photos_per_batch(size: tuple[int, int], *, most: int = 32) -> int:
+    """Returns how many photos a network should compute at a time: fewer large ones, because its memory is limited.
+
+    Args:
+        size: Input size of the network, (height, width) in pixels.
+        most: The number of small photos.
+    """
+    return max(1, min(most, _BATCH_PIXELS // (size[0] * size[1])))
 
 
 def preprocess_to_dict(preprocess: Preprocess) -> dict[str, Any]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 FILE = "model.onnx"
 ONNX, ARCHIVE = ".onnx", ".pt2"
+_MAX_ONNX = 2 << 30  # bytes, as in every protobuf message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +90,7 @@ def read_exported(
     if not path.is_file():
         raise ExportError(f"There is no file {path}.", hint="'zoo export RUN' writes one.")
     try:
-        content = read_regular_file(path, max_bytes=None)
+        content = read_regular_file(path, max_bytes=_MAX_ONNX if path.suffix == ONNX else None)
     except OSError as error:
         raise ExportError(f"{path} cannot be read: {error.strerror}.") from error
     digests = read_digests(content)

@@ -9,8 +9,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import ExportError
+from zoo.utils.fetch.unzip import open_zip
 from zoo_export.exported_files import read_exported
 from zoo_export.model_card import KEY, MAX_TEXT, OUTPUTS, TENSOR, ModelCard
+from zoo_export.runtime.external_data import OversizedError, has_external_data
 from zoo_export.security.digest import check_digest
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 _ZIP = b"PK\x03\x04"
 _CARD_IN_ARCHIVE = f"/extra/{KEY}"
+_MAX_ENTRIES = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +116,12 @@ def _inspect_onnx(content: bytes, path: Path) -> Inspection:
     import onnx
 
     try:
+        has_external_data(content)
+    except OversizedError as error:
+        raise ExportError(f"{path} cannot be read: {error}.", hint="Pass a file that 'zoo export' wrote.") from None
+    except ValueError:  # no ONNX file, as its package will say
+        pass
+    try:
         proto = onnx.load_model_from_string(content)
     except Exception as error:  # an exception of protobuf, whose module depends on the version
         raise ExportError(f"{path} is not an ONNX file, or is truncated.") from error
@@ -134,7 +143,7 @@ def _inspect_onnx(content: bytes, path: Path) -> Inspection:
 def _inspect_archive(content: bytes, path: Path) -> Inspection:
     """Reads the card in an archive of `torch.export`; only torch could read the network itself."""
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        with open_zip(io.BytesIO(content), most=_MAX_ENTRIES) as archive:
             (name,) = (each for each in archive.namelist() if each.endswith(_CARD_IN_ARCHIVE))
             with archive.open(name) as file:
                 text = file.read(MAX_TEXT + 1).decode("utf-8")

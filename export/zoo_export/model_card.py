@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from zoo.errors import ExportError, RunError
 from zoo.preprocess import preprocess_from_dict
 from zoo.runs.record import MAX_CLASSES
+from zoo.utils.files import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,6 +33,7 @@ PrecisionName = Literal["fp32", "fp16", "int8"]
 MAX_TEXT = 16 * 2**20
 _MAX_NAME = 1_000
 _MAX_DEPTH = 16
+_MAX_VALUES = 500_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +117,7 @@ class ModelCard:
 def _parse_json(text: str) -> dict[str, Any]:
     if len(text) > MAX_TEXT:
         raise ValueError(f"it is longer than {MAX_TEXT // 2**20} MiB")
-    values = json.loads(text, parse_constant=_refuse_constant)
+    values = parse_json(text, most=_MAX_VALUES, parse_constant=_refuse_constant)
     if not isinstance(values, dict):
         raise ValueError("it is not a JSON object")
     if type(values["format"]) is not int or values["format"] != FORMAT:

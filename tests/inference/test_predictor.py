@@ -313,6 +313,14 @@ def test_the_next_batch_is_read_meanwhile_and_no_more():
     assert sorted(read) == [*range(320)]
 
 
+def test_fewer_items_are_read_ahead_in_smaller_batches():
+    seen = []
+    batches = read_ahead(str, (seen.append(item) or item for item in range(7)), batch=2)
+    assert next(batches) == [(0, "0"), (1, "1")]
+    assert len(seen) == 4
+    assert [len(batch) for batch in batches] == [2, 2, 1]
+
+
 def test_an_iteration_that_is_given_up_stops_the_threads():
     batches = read_ahead(str, range(320))
     next(batches)

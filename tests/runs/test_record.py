@@ -126,7 +126,9 @@ def test_only_a_request_for_photos_reads_them(tmp_path, monkeypatch):
     write_photos(folder, PhotoRecord(names={"train": names}, hashes={"train": ("00000001",) * len(names)}))
     files = []
     read = zoo.runs.record._read_json
-    monkeypatch.setattr(zoo.runs.record, "_read_json", lambda path: files.append(path.name) or read(path))
+    monkeypatch.setattr(
+        zoo.runs.record, "_read_json", lambda path, **most: files.append(path.name) or read(path, **most)
+    )
     (listed,) = list_runs(tmp_path)
     assert (folder / "run.json").stat().st_size < 10_000
     with pytest.raises(RunError, match="There is no run 'r-9'"):

@@ -4,6 +4,8 @@ import pytest
 
 from zoo.utils.files import (
     atomic_write,
+    check_json,
+    parse_json,
     read_regular_file,
     remove_temporary_files,
     require_regular_file,
@@ -63,3 +65,21 @@ def test_pipes_and_folders_are_no_regular_files(tmp_path):
             check(tmp_path / "pipe")
         with pytest.raises(OSError, match=r"Is a directory|Not a regular file"):
             check(tmp_path)
+
+
+def test_json_of_too_many_values_is_refused_before_it_is_parsed(monkeypatch):
+    assert parse_json(b'{"a": [1, "2,3"]}') == parse_json('{"a": [1, "2,3"]}') == {"a": [1, "2,3"]}
+    assert parse_json(b"[1,2,3]", most=3) == [1, 2, 3]
+    monkeypatch.setattr("json.loads", lambda *args, **kwargs: pytest.fail("It was parsed."))
+    for text in ("[1,2,3,4]", "[[[[", '{"a":{"b":{"c":{}}}}', "\n\n\n\n"):
+        with pytest.raises(ValueError, match="it has more than 3 values"):
+            parse_json(text.encode(), most=3)
+        with pytest.raises(ValueError, match="it has more than 3 values"):
+            check_json(text.encode(), most=3)
+
+
+def test_json_that_is_no_utf8_is_refused():
+    with pytest.raises(UnicodeDecodeError):
+        parse_json(b'"\xff"')
+    with pytest.raises(ValueError, match="no"):
+        parse_json("[NaN]", parse_constant=lambda name: (_ for _ in ()).throw(ValueError("no")))

@@ -13,6 +13,7 @@ from zoo.events import Note, Work, ignore
 from zoo.inference.open import ModelFile, find_model, load_model
 from zoo.plugins.registry import REGISTRY, Registry, load_registry
 from zoo.plugins.specs import UNSTORED, ImageSet
+from zoo.preprocess import photos_per_batch
 from zoo.runs.open import explained_missing_plugin, load_config
 from zoo.runs.run import Run
 from zoo.utils.arguments import FUNCTION, PATH, TEXT, Accepted, accepts
@@ -188,7 +189,7 @@ def predict_samples(
     rows = np.empty((len(samples), len(predictor.classes)), dtype=np.float32)
     labels: list[int] = []
     failures: list[ImageError] = []
-    for batch in read_ahead(partial(_try_read, predictor), samples):
+    for batch in read_ahead(partial(_try_read, predictor), samples, batch=photos_per_batch(predictor.preprocess.size)):
         readable = [(sample, image) for sample, image in batch if not isinstance(image, ImageError)]
         failures += [error for _, error in batch if isinstance(error, ImageError)]
         if readable:

@@ -16,6 +16,7 @@ import numpy as np
 from zoo.data.images.decode import preprocess
 from zoo.data.images.photo import decode_photo, is_photo, photo_name
 from zoo.errors import ImageError
+from zoo.preprocess import photos_per_batch
 from zoo.utils.machine import usable_cpus
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 R = TypeVar("R")
 EngineName = Literal["torch", "onnxruntime", "auto"]
-_BATCH = 32
 _BATCHES_AHEAD = 1  # that are read while the network runs
 
 
@@ -148,7 +148,7 @@ class PhotoPredictor(ABC):
             raise ImageError(
                 f"predict_files() takes a list of paths, not {given}.", hint="Use predict() for one photo."
             )
-        for batch in read_ahead(self._try_read, paths):
+        for batch in read_ahead(self._try_read, paths, batch=photos_per_batch(self.preprocess.size)):
             images = [image for _, image in batch if not isinstance(image, ImageError)]
             rows = iter(self.probabilities(images) if images else ())
             for path, image in batch:
@@ -185,17 +185,18 @@ class PhotoPredictor(ABC):
             return error
 
 
-def read_ahead(read: Callable[[T], R], items: Iterable[T]) -> Iterator[list[tuple[T, R]]]:
+def read_ahead(read: Callable[[T], R], items: Iterable[T], *, batch: int = 32) -> Iterator[list[tuple[T, R]]]:
     """Yields items with what was read of them, in order and in batches; threads read the next batch meanwhile.
 
     Args:
         read: Reads an item, in any thread.
         items: Consumed a few batches ahead.
+        batch: The number of items in a batch.
     """
     items, pending = iter(items), deque[list[tuple[T, Future[R]]]]()
     with ThreadPoolExecutor(usable_cpus()) as pool:
-        while batch := list(islice(items, _BATCH)):
-            pending.append([(item, pool.submit(read, item)) for item in batch])
+        while taken := list(islice(items, batch)):
+            pending.append([(item, pool.submit(read, item)) for item in taken])
             if len(pending) > _BATCHES_AHEAD:
                 yield [(item, future.result()) for item, future in pending.popleft()]
         for last in pending:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from zoo.models.measurements import machine_key, read_cached, write_cached
 from zoo.models.nested import flatten_tensors, map_tensors
+from zoo.preprocess import photos_per_batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -112,11 +113,12 @@ def _choose(
 ) -> Engine:
     key = f"{machine_key(precision.device)} | engine for {key}, {precision.name}"
     stored = _read(key)
-    example = torch.randn(_IMAGES, 3, *image_size, generator=torch.Generator().manual_seed(0))
+    count = photos_per_batch(image_size, most=_IMAGES)
+    example = torch.randn(count, 3, *image_size, generator=torch.Generator().manual_seed(0))
     example = example.contiguous(memory_format=torch.channels_last)
     if stored is None:
         torch_times = _time({TORCH: lambda: _run_torch(network, example, precision)})[TORCH]
-        torch_seconds = images * min(torch_times) / _IMAGES
+        torch_seconds = images * min(torch_times) / count
         if torch_seconds < _MIN_SECONDS:
             reason = f"{images} images take torch {torch_seconds:.1f} s, too little to try another engine"
             return Engine(name=TORCH, reason=reason, run=network)
@@ -130,7 +132,7 @@ def _choose(
     if stored is not None:
         return Engine(name=ONNX_RUNTIME, reason=_explain(stored, images), run=session)
     times = _time({TORCH: lambda: _run_torch(network, example, precision), ONNX_RUNTIME: lambda: session(example)})
-    measured = {name: min(seconds) / _IMAGES for name, seconds in times.items()}
+    measured = {name: min(seconds) / count for name, seconds in times.items()}
     if all(max(seconds) < _MAX_SPREAD * min(seconds) for seconds in times.values()):
         _write(key, {**measured, "export": exported})
     # The graph exists now, so what it cost no longer counts.

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from zoo.errors import WeightsError
 from zoo.plugins.servers import WEIGHTS_HINT
+from zoo.utils.fetch.unzip import open_zip
 from zoo.utils.files import LFS_HINT, LFS_POINTER
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ _SIGNATURES = (
     (b"\x89HDF\r\n", "an HDF5 file, as written by Keras", "Convert it to a PyTorch state dict first."),
 )
 _PICKLE_SIGNATURES = (b"PK", b"\x80\x02")
+_MAX_ENTRIES = 100_000  # of an archive of torch.save
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,7 +189,7 @@ def _identify(path: Path) -> tuple[str, str]:
 
 def _is_torchscript(path: Path) -> bool:
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_zip(path, most=_MAX_ENTRIES) as archive:
             return any(name.endswith("/constants.pkl") for name in archive.namelist())
     except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError):
         return False

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from zoo.errors import RunError
-from zoo.utils.files import atomic_write, read_regular_file
+from zoo.utils.files import atomic_write, parse_json, read_regular_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -109,7 +109,7 @@ def read_manifest(folder: Path) -> Mapping[str, Entry]:
     """
     path = folder / MANIFEST
     try:
-        content = json.loads(read_regular_file(path).decode("utf-8"))
+        content = parse_json(read_regular_file(path))
     except FileNotFoundError:
         raise RunError(
             f"{folder} has no {MANIFEST}.",

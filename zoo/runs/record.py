@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from zoo.errors import RunError
 from zoo.preprocess import Preprocess, preprocess_from_dict
-from zoo.utils.files import atomic_write, read_regular_file
+from zoo.utils.files import MAX_VALUES, atomic_write, parse_json, read_regular_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +28,7 @@ RECORD = "run.json"
 PHOTOS = "photos.json"
 HASH_DIGITS = 8  # hex digits of a photo's hash; see `zoo.data.sources.fingerprint`
 MAX_CLASSES = 100_000
+_MAX_PHOTO_VALUES = 25_000_000  # of photos.json: each photo has a name
 _EDITED = "It may have been edited by hand, or by another program."
 
 
@@ -223,7 +224,7 @@ def read_photos(folder: Path) -> PhotoRecord:
     path = folder / PHOTOS
     if not path.exists():  # format 1
         path = folder / RECORD
-    values = _read_json(path)
+    values = _read_json(path, most=_MAX_PHOTO_VALUES)
     if path.name == RECORD:
         values = values["data"] if isinstance(values.get("data"), dict) else {}
     split, joined = (values[key] if isinstance(values.get(key), dict) else {} for key in ("split", "digests"))
@@ -312,9 +313,9 @@ def _to_json(value: Any) -> Any:
     return replace_nonfinite(value)
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path, *, most: int = MAX_VALUES) -> dict[str, Any]:
     try:
-        values = json.loads(read_regular_file(path).decode("utf-8"))
+        values = parse_json(read_regular_file(path), most=most)
     except (OSError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, not JSON, a number beyond reason
         raise RunError(f"{path} cannot be read: {error}.", hint="It may be truncated or edited by hand.") from error
     if not isinstance(values, dict) or values.get("format") not in READABLE:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from zoo.errors import RunError
 from zoo.runs.record import PHOTOS, RECORD, PhotoRecord, RunRecord, read_photos, read_record, replace_nonfinite
-from zoo.utils.files import atomic_write, read_regular_file
+from zoo.utils.files import atomic_write, check_json, read_regular_file
 from zoo.utils.paths import parse_path
 
 if TYPE_CHECKING:
@@ -131,10 +131,12 @@ class Run:
         """
         path = self.path / METRICS
         try:
-            lines = read_regular_file(path).decode("utf-8").splitlines()
+            content = read_regular_file(path)
+            check_json(content)
+            lines = content.decode("utf-8").splitlines()
         except FileNotFoundError:
             return []
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:  # ValueError: not UTF-8, or too many values
             raise RunError(f"{path} cannot be read: {error}.") from error
         rows = []
         for number, line in enumerate(lines, start=1):

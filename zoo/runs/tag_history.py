@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import RunError
-from zoo.utils.files import atomic_write, read_regular_file
+from zoo.utils.files import atomic_write, parse_json, read_regular_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -81,7 +81,7 @@ def read_history(runs: Path) -> list[Tag]:
     """
     path = runs / TAGS
     try:
-        content = json.loads(read_regular_file(path).decode("utf-8"))
+        content = parse_json(read_regular_file(path))
     except FileNotFoundError:
         return []
     except (OSError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, not JSON, a number beyond reason

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import stat
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zoo.errors import RunError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 # The record of a run lists every photo by name: some 400 MB for ten million.
 MAX_BYTES = 512 << 20
 # How the small text file begins that Git LFS leaves in place of a file until 'git lfs pull' downloads it.
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 LFS_HINT = "Run 'git lfs pull' in its repository to download the content."
+MAX_VALUES = 5_000_000  # of a JSON file: half a gigabyte as Python objects, whatever they are
 
 
 @contextmanager
@@ -92,6 +94,41 @@ def read_regular_file(path: Path, *, max_bytes: int | None = MAX_BYTES) -> bytes
         if max_bytes is not None and info.st_size > max_bytes:
             raise OSError(errno.EFBIG, f"Larger than {max_bytes >> 20} MiB", str(path))
         return file.read()
+
+
+def parse_json(
+    content: str | bytes, *, most: int = MAX_VALUES, parse_constant: Callable[[str], Any] | None = None
+) -> Any:
+    """Returns the value of a JSON text that may come from a stranger.
+
+    Args:
+        content: The text, in UTF-8.
+        most: As in `check_json`.
+        parse_constant: As in `json.loads`.
+
+    Raises:
+        ValueError: The text is not UTF-8, not JSON, or has more values.
+        RecursionError: It is nested too deeply.
+    """
+    check_json(content.encode("utf-8", "replace") if isinstance(content, str) else content, most=most)
+    text = content if isinstance(content, str) else content.decode("utf-8")
+    return json.loads(text, parse_constant=parse_constant)
+
+
+def check_json(content: bytes, *, most: int = MAX_VALUES) -> None:
+    """Checks that the values of a JSON text, or of lines of JSON, fit into memory.
+
+    A list takes 56 bytes of memory, but 3 of text, so that a limit on the bytes of the text does not suffice.
+
+    Args:
+        content: The text.
+        most: Number of values, lists, objects and lines; commas and brackets in texts count, too.
+
+    Raises:
+        ValueError: It has more.
+    """
+    if content.count(b",") + content.count(b"[") + content.count(b"{") + content.count(b"\n") > most:
+        raise ValueError(f"it has more than {most:,} values")
 
 
 def require_regular_file(path: Path) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from zoo.errors import ImageError
+from zoo.preprocess import photos_per_batch
 from zoo.utils.machine import usable_cpus
 from zoo_demo.models.batcher import Batcher
 
@@ -77,7 +78,7 @@ class ServedModel:
     def __init__(self, name: str, predictor: PhotoPredictor) -> None:
         self.name = name
         self.predictor = predictor
-        self.batcher = Batcher(predictor.probabilities)
+        self.batcher = Batcher(predictor.probabilities, max_batch=photos_per_batch(predictor.preprocess.size))
 
     async def predict(self, photos: Sequence[tuple[str, PhotoSource]]) -> TimedOutcomes:
         """Classifies photos; each comes with the name that error messages call it.

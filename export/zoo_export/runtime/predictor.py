@@ -19,7 +19,7 @@ from zoo_export.model_card import KEY, OUTPUTS, ModelCard
 from zoo_export.runtime.batch_padding import MakeBatch, make_padder
 from zoo_export.runtime.providers import CUDA
 from zoo_export.runtime.second_entry import without_resize
-from zoo_export.runtime.session import open_session, run_session
+from zoo_export.runtime.session import check_content, open_session, run_session
 from zoo_export.security.digest import check_digest, read_digests
 
 if TYPE_CHECKING:
@@ -150,7 +150,8 @@ def load(
         content, digests = read_exported(source, ask=ask)
     else:
         content, digests = source, read_digests(source)
-    entry = _second_entry(content)
+    check_content(content, name=name)
+    entry = without_resize(content)
     resizes = entry is None
 
     def open_on(device: str, *, note: str = "") -> OnnxPredictor:
@@ -168,13 +169,6 @@ def load(
             raise
         return open_on("cpu", note=error.message)
     return predictor
-
-
-def _second_entry(content: bytes) -> bytes | None:
-    try:
-        return without_resize(content)
-    except ValueError:  # no ONNX file, as opening it will show
-        return None
 
 
 def load_request(request: FormatRequest) -> OnnxPredictor:

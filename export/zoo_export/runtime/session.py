@@ -10,7 +10,7 @@ import onnxruntime
 
 from zoo.errors import ConfigError, ExportError
 from zoo.utils.machine import usable_cpus
-from zoo_export.runtime.external_data import has_external_data
+from zoo_export.runtime.external_data import OversizedError, has_external_data
 from zoo_export.runtime.providers import CPU, CUDA, Obstacle, cuda_obstacle, package_conflict
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def _open_on_cpu(model: bytes, name: str, options: onnxruntime.SessionOptions, n
 def _open(
     model: bytes, name: str, options: onnxruntime.SessionOptions, providers: list[Any]
 ) -> onnxruntime.InferenceSession:
-    _refuse_external_data(model, name)
+    check_content(model, name=name)
     try:
         # With fallback, the default, a run that fails on CUDA is repeated on the CPU, and so are all later ones.
         return onnxruntime.InferenceSession(model, options, providers=providers, enable_fallback=0)
@@ -144,10 +144,21 @@ def _open(
         raise ExportError(f"{name} cannot be opened: {_reason(error)}", hint=_FOREIGN) from error
 
 
-def _refuse_external_data(model: bytes, name: str) -> None:
-    """Raises `ExportError` for a file that stores tensors in other files: it could name any file of this machine."""
+def check_content(model: bytes, *, name: str) -> None:
+    """Checks an ONNX file before anything else reads it.
+
+    Args:
+        model: The content of the file.
+        name: The name of the model in messages.
+
+    Raises:
+        ExportError: It is no ONNX file, is crafted to be expensive to read, or stores tensors in other files: it could
+            name any file of this machine.
+    """
     try:
         external = has_external_data(model)
+    except OversizedError as error:
+        raise ExportError(f"{name} cannot be opened: {error}.", hint=_FOREIGN) from None
     except ValueError:
         raise ExportError(f"{name} cannot be opened: it is not an ONNX file.", hint=_FOREIGN) from None
     if external:

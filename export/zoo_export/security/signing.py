@@ -8,7 +8,6 @@ network. The package is part of the extra ``finetune-zoo[sign]``.
 from __future__ import annotations
 
 import base64
-import json
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.errors import IntegrityError
 from zoo.runs.manifest import MANIFEST, SIGNATURE_SUFFIX, check_folder, write_manifest
 from zoo.runs.run import is_run
-from zoo.utils.files import atomic_write
+from zoo.utils.files import atomic_write, parse_json, read_regular_file
 from zoo_export.security.encryption import write_private
 
 if TYPE_CHECKING:
@@ -170,7 +169,7 @@ def _load_key(key: Path, use: Callable[[bytes | None], Any], passphrase: Callabl
 
 def _differences(package: Any, path: Path, signature: Path) -> list[tuple[str, str]]:
     """Compares the files with an authenticated signature, in the format of in-toto statements."""
-    payload = json.loads(base64.b64decode(json.loads(signature.read_bytes())["dsseEnvelope"]["payload"]))
+    payload = parse_json(base64.b64decode(parse_json(read_regular_file(signature))["dsseEnvelope"]["payload"]))
     signed = {each["name"]: each["digest"] for each in payload["predicate"]["resources"]}
     present = {
         each.identifier: each.digest.digest_hex

@@ -134,3 +134,12 @@ def test_a_named_pipe_as_table_is_refused_without_waiting(tmp_path):
     os.mkfifo(tmp_path / "photos.csv")
     with pytest.raises(DataError, match="Not a regular file"):
         read_csv(tmp_path / "photos.csv")
+
+
+def test_a_table_of_more_cells_than_fit_into_memory_is_not_read(table, monkeypatch):
+    path = table("1.jpg,dog\n" + "," * 40_000)
+    monkeypatch.setattr("zoo.data.sources.table._MAX_CELLS", 30_000)
+    monkeypatch.setattr("csv.reader", lambda *args, **kwargs: pytest.fail("It was read."))
+    with pytest.raises(DataError, match="has more than 30,000 cells") as caught:
+        read_csv(path)
+    assert caught.value.hint == "Keep only the columns that are read."

@@ -1,13 +1,18 @@
 """External data is found wherever an ONNX file may have a tensor."""
 
 import random
+import time
 
+import numpy as np
 import onnx
 import pytest
 from external_data_models import MODELS_WITH_EXTERNAL_DATA
 from onnx_files import make_card, make_model
 
-from zoo_export.runtime.external_data import _MESSAGES, has_external_data
+from zoo.errors import ExportError
+from zoo_export.inspection import inspect_file
+from zoo_export.runtime.external_data import _MESSAGES, OversizedError, has_external_data
+from zoo_export.runtime.predictor import load
 
 
 @pytest.mark.parametrize("model", MODELS_WITH_EXTERNAL_DATA.values(), ids=MODELS_WITH_EXTERNAL_DATA)
@@ -74,3 +79,36 @@ def test_invalid_bytes_raise_nothing_but_value_error():
         except ValueError:
             outcomes["refused"] += 1
     assert all(outcomes.values())
+
+
+SMALL = make_model(make_card()).SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (SMALL + b"\x28\0" * 10_001, "more than 10,000 fields"),
+        (SMALL + b"\x72\x06\x0a\x01a\x12\x01b" * 10_001, "more than 10,000 fields"),
+        (SMALL + b"\x32\x81\x80\x80\x10" + bytes((32 << 20) + 1), "more than 32 MiB of text and metadata"),
+        (SMALL + b"\x72\x81\x80\x80\x10" + bytes((32 << 20) + 1), "more than 32 MiB of text and metadata"),
+    ],
+    ids=["numbers", "properties", "documentation", "property"],
+)
+def test_what_is_too_much_to_read_is_refused_at_once(content, message, tmp_path, monkeypatch):
+    monkeypatch.setattr("zoo_export.runtime.external_data.MAX_FIELDS", 10_000)
+    with pytest.raises(OversizedError, match=message):
+        has_external_data(content)
+    started = time.process_time()
+    with pytest.raises(ExportError, match=f"cannot be opened: it has {message}"):
+        load(content, device="cpu")
+    (tmp_path / "m.onnx").write_bytes(content)
+    with pytest.raises(ExportError, match=f"cannot be read: it has {message}"):
+        inspect_file(tmp_path / "m.onnx")
+    assert time.process_time() - started < 2
+
+
+def test_the_numbers_of_tensors_are_no_text():
+    model = make_model(make_card())
+    tensor = model.graph.initializer.add()
+    tensor.CopyFrom(onnx.numpy_helper.from_array(np.zeros(9 << 20, np.float32), "large"))
+    assert not has_external_data(model.SerializeToString())

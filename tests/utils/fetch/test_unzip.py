@@ -1,11 +1,14 @@
+import io
 import os
 import stat
+import struct
+import tracemalloc
 import zipfile
 
 import pytest
 
 from zoo.errors import DataError
-from zoo.utils.fetch.unzip import ZipLimits, extract_zip
+from zoo.utils.fetch.unzip import TooManyEntriesError, ZipLimits, extract_zip, open_zip
 
 
 def make_zip(path, entries, *, compression=zipfile.ZIP_DEFLATED):
@@ -92,7 +95,7 @@ def test_bombs_are_rejected_by_ratio_total_and_count(tmp_path):
         extract_zip(archive, tmp_path / "out", limits=ZipLimits(ratio=0.1))
     with pytest.raises(DataError, match="'bomb': the archive grows far beyond its size"):
         extract_zip(archive, tmp_path / "out", limits=ZipLimits(total=2**20))
-    with pytest.raises(DataError, match="'bomb': the archive has more than 1 entries"):
+    with pytest.raises(DataError, match=r"a\.zip is rejected: it has more than 1 entries"):
         extract_zip(archive, tmp_path / "out", limits=ZipLimits(files=1))
     assert_nothing_left(tmp_path, archive)
 
@@ -121,7 +124,7 @@ def test_an_archive_inside_an_archive_stays_a_file(tmp_path):
 
 def test_folders_count_as_entries(tmp_path):
     archive = make_zip(tmp_path / "a.zip", [(f"{number}/", b"") for number in range(50)])
-    with pytest.raises(DataError, match="the archive has more than 20 entries"):
+    with pytest.raises(DataError, match="it has more than 20 entries"):
         extract_zip(archive, tmp_path / "out", limits=ZipLimits(files=20))
     assert_nothing_left(tmp_path, archive)
 
@@ -159,3 +162,36 @@ def test_an_existing_folder_is_not_touched(tmp_path):
     with pytest.raises(DataError, match="out exists already"):
         extract_zip(archive, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def make_zip_with_entries(count: int) -> bytes:
+    """Returns an archive that lists one empty folder this many times, in the ZIP64 format."""
+    local = struct.pack("<IHHHHHIIIHH", 0x04034B50, 20, 0, 0, 0, 0, 0, 0, 0, 1, 0) + b"a"
+    entry = struct.pack("<IHHHHHHIIIHHHHHII", 0x02014B50, 20, 20, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0) + b"a"
+    listing, start = entry * count, len(local)
+    end = struct.pack("<IQHHIIQQQQ", 0x06064B50, 44, 45, 45, 0, 0, count, count, len(listing), start)
+    end += struct.pack("<IIQI", 0x07064B50, 0, start + len(listing), 1)
+    return local + listing + end + struct.pack("<IHHHHIIH", 0x06054B50, 0, 0, 0xFFFF, 0xFFFF, 2**32 - 1, 2**32 - 1, 0)
+
+
+def test_more_entries_than_allowed_are_not_even_listed(tmp_path):
+    content = make_zip_with_entries(200_000)
+    (tmp_path / "a.zip").write_bytes(content)
+    tracemalloc.start()
+    for archive in (tmp_path / "a.zip", io.BytesIO(content)):
+        with pytest.raises(TooManyEntriesError, match="more than 100,000 entries"), open_zip(archive, most=100_000):
+            pytest.fail("It was opened.")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3 * len(content)
+    with open_zip(io.BytesIO(make_zip_with_entries(300)), most=300) as archive:
+        assert len(archive.infolist()) == 300
+
+
+def test_an_archive_inside_an_archive_is_no_list_of_entries(tmp_path):
+    inner = make_zip_with_entries(50)
+    archive = make_zip(tmp_path / "a.zip", [("inner.zip", inner)], compression=zipfile.ZIP_STORED)
+    with open_zip(archive, most=1) as opened:
+        assert opened.read("inner.zip") == inner
+    with pytest.raises(zipfile.BadZipFile), open_zip(io.BytesIO(b"PK nothing"), most=1):
+        pass

@@ -6,6 +6,7 @@ import csv
 import io
 import os
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,13 +23,14 @@ from zoo.utils.files import LFS_HINT, LFS_POINTER, read_regular_file
 from zoo.utils.paths import missing_path_advice
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator
 
     from zoo.plugins.specs import ImageSet
 
 _PATH_HEADERS = ("path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "img")
 _LABEL_HEADERS = ("label", "class", "class_name", "category", "target")
 _SPLIT_HEADERS = ("split", "part", "subset", "set")
+_MAX_CELLS = 50_000_000  # ten million photos with a few columns
 _HINT = (
     "Each line is path,label or path,label,split. Paths are relative to the CSV file; the split is train, val or test."
 )
@@ -71,9 +73,11 @@ def read_csv(path: Path, *, strict: bool = True) -> ImageSet:
             (see `zoo.data.sources.folder.build_image_set`). The message names the line.
     """
     rows = _read_rows(path)
-    if not rows:
+    first = next(rows, None)
+    if first is None:
         raise DataError(f"{path} lists no images.", hint=_HINT)
-    columns, body = _find_columns(path, rows)
+    columns, has_header = _find_columns(path, first)
+    body = rows if has_header else chain([first], rows)
     labelled: LabelledFiles = {}
     lines: dict[Path, int] = {}
     for line, row in body:
@@ -81,27 +85,31 @@ def read_csv(path: Path, *, strict: bool = True) -> ImageSet:
         file, label, split = _parse_row(where, row, columns, path.parent)
         if strict and not os.path.isfile(file):  # noqa: PTH113  pathlib raises where a name is too long
             raise DataError(f"{where}: there is no file {file}.", hint=missing_path_advice(file) or _HINT)
-        if (first := lines.setdefault(file, line)) != line:
-            raise DataError(f"{where}: {file.name} is already listed in line {first}.", hint="Delete one of the two.")
+        if (earlier := lines.setdefault(file, line)) != line:
+            raise DataError(f"{where}: {file.name} is already listed in line {earlier}.", hint="Delete one of the two.")
         labelled.setdefault(split, {}).setdefault(label, []).append((file, _sample_name(file, path.parent)))
     if "train" not in labelled:
         raise DataError(f"{path} lists no images of the split 'train'.", hint=_HINT)
     return build_image_set(name=slugify(path.stem), labelled=labelled, skipped=(), where=str(path), strict=strict)
 
 
-def _read_rows(path: Path) -> list[tuple[int, list[str]]]:
-    """Returns the line number and the cells of each row that is not blank."""
+def _read_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yields the line number and the cells of each row that is not blank."""
     content = b""
     try:
         content = read_regular_file(path)
         if content.startswith(LFS_POINTER):
             raise DataError(f"{path} is a Git LFS pointer, not a CSV file.", hint=LFS_HINT)
+        if sum(content.count(mark) for mark in (b"\n", b"\r", b",", b";", b"\t")) > _MAX_CELLS:
+            raise DataError(f"{path} has more than {_MAX_CELLS:,} cells.", hint="Keep only the columns that are read.")
         # utf-8-sig: spreadsheets start the file with a byte order mark.
         text = content.decode("utf-8-sig")
-        first = next((line for line in text.splitlines() if line.strip()), "")
+        first = next((line for line in io.StringIO(text, newline=None) if line.strip()), "")
         delimiter = next((mark for mark in "\t,;" if mark in first), ",")
         reader = csv.reader(io.StringIO(text, newline=None), delimiter=delimiter, strict=True)
-        return [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(map(str.strip, row))]
+        for row in reader:
+            if any(map(str.strip, row)):
+                yield reader.line_num, [cell.strip() for cell in row]
     except UnicodeDecodeError:
         kind = next((kind for start, kind in _OTHER_KINDS.items() if content.startswith(start)), "not UTF-8 text")
         raise DataError(f"{path} is {kind}.", hint="Save it as CSV in UTF-8.") from None
@@ -111,24 +119,22 @@ def _read_rows(path: Path) -> list[tuple[int, list[str]]]:
         raise DataError(f"{path} is not a CSV file ({error}).", hint=_HINT) from None
 
 
-def _find_columns(
-    path: Path, rows: Sequence[tuple[int, list[str]]]
-) -> tuple[_Columns, Sequence[tuple[int, list[str]]]]:
-    """Returns where the columns are, and the rows below the header."""
-    first = [cell.lower() for cell in rows[0][1]]
-    places = [_find_header(first, names) for names in (_PATH_HEADERS, _LABEL_HEADERS, _SPLIT_HEADERS)]
+def _find_columns(path: Path, first: tuple[int, list[str]]) -> tuple[_Columns, bool]:
+    """Returns where the columns are, and whether the first row is a header."""
+    line, cells = first[0], [cell.lower() for cell in first[1]]
+    places = [_find_header(cells, names) for names in (_PATH_HEADERS, _LABEL_HEADERS, _SPLIT_HEADERS)]
     if places[0] is not None and places[1] is not None:
-        return _Columns(places[0], places[1], places[2]), rows[1:]
-    if _is_unknown_header(path, rows[0][1]):
+        return _Columns(places[0], places[1], places[2]), True
+    if _is_unknown_header(path, first[1]):
         missing = "path" if places[0] is None else "label"
-        names = ", ".join(f"'{cell}'" for cell in rows[0][1])
+        names = ", ".join(f"'{cell}'" for cell in first[1])
         raise DataError(
-            f"{path}, line {rows[0][0]}: no column is named {missing}; the header has {names}.", hint=_HEADER_HINT
+            f"{path}, line {line}: no column is named {missing}; the header has {names}.", hint=_HEADER_HINT
         )
-    if len(first) not in (2, 3):
-        text = f"{path}, line {rows[0][0]} has {len(first)} columns and no header names them."
+    if len(cells) not in (2, 3):
+        text = f"{path}, line {line} has {len(cells)} columns and no header names them."
         raise DataError(text, hint=_HEADER_HINT)
-    return _Columns(0, 1, 2 if len(first) == 3 else None), rows
+    return _Columns(0, 1, 2 if len(cells) == 3 else None), False
 
 
 def _is_unknown_header(path: Path, cells: list[str]) -> bool:

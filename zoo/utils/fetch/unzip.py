@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import lzma
 import re
 import stat
@@ -9,6 +10,7 @@ import tempfile
 import unicodedata
 import zipfile
 import zlib
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,9 +19,13 @@ from zoo.errors import DataError
 from zoo.events import no_progress
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import BinaryIO
+
     from zoo.events import Progress
 
 _CHUNK = 1 << 20
+_ENTRY = b"PK\1\2"  # the start of each entry of the list
 _HINT = "Nothing was extracted. Download the archive from its publisher again."
 
 
@@ -36,6 +42,56 @@ class ZipLimits:
     files: int = 2_000_000
     total: int = 200 * 2**30
     ratio: float = 100.0
+
+
+class _LimitedListing(io.RawIOBase):
+    """A ZIP archive in which `zipfile` may list only so many entries: it keeps half a kilobyte of each.
+
+    `zipfile` reads the list at once, before it makes anything of it; the number that an archive states is not reliable.
+    """
+
+    def __init__(self, file: BinaryIO, most: int) -> None:
+        self._file, self._most = file, most
+        self.listed = False
+
+    def read(self, size: int = -1) -> bytes:
+        content = self._file.read(size)
+        if not self.listed and content.count(_ENTRY) > self._most:
+            raise TooManyEntriesError(f"more than {self._most:,} entries")
+        return content
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def seekable(self) -> bool:
+        return True
+
+
+class TooManyEntriesError(zipfile.BadZipFile):
+    """A ZIP archive has more entries than allowed; the message says how many are."""
+
+
+@contextmanager
+def open_zip(archive: Path | BinaryIO, *, most: int) -> Iterator[zipfile.ZipFile]:
+    """Opens a ZIP archive for reading, and closes it after the block.
+
+    Args:
+        archive: The archive, or an open file, which stays open.
+        most: Maximum number of entries.
+
+    Raises:
+        TooManyEntriesError: It has more; none was listed.
+        zipfile.BadZipFile: It is not a ZIP archive.
+        OSError: It cannot be read.
+    """
+    with archive.open("rb") if isinstance(archive, Path) else nullcontext(archive) as file:
+        limited = _LimitedListing(file, most)
+        with zipfile.ZipFile(limited) as opened:
+            limited.listed = True
+            yield opened
 
 
 def extract_zip(
@@ -77,13 +133,13 @@ def extract_zip(
 def _extract_all(archive: Path, folder: Path, limits: ZipLimits, progress: Progress) -> None:
     budget = min(limits.total, int(100 * 2**20 + limits.ratio * archive.stat().st_size))
     try:
-        with zipfile.ZipFile(archive) as file:
+        with open_zip(archive, most=limits.files) as file:
             entries = file.infolist()
             for count, entry in enumerate(entries, start=1):
-                if count > limits.files:
-                    raise _rejection(archive, entry, f"the archive has more than {limits.files:,} entries")
                 budget -= _extract_entry(archive, file, entry, folder, budget)
                 progress(f"unpack {archive.name}", count, len(entries))
+    except TooManyEntriesError as error:
+        raise DataError(f"{archive.name} is rejected: it has {error}.", hint=_HINT) from None
     # RuntimeError: an entry that is encrypted, or compressed by an unknown method. ValueError: a name that is no UTF-8.
     except (zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, RuntimeError, ValueError) as error:
         raise DataError(f"{archive} is no ZIP archive, or damaged ({error}).", hint=_HINT) from None
