@@ -43,8 +43,8 @@ _REFUSED = {
     "exportable": "'zoo export' exports a run.",
     "no_jit": "'zoo export' exports a run.",
 }
-# timm takes any other text for the default.
-_CHOICES = {"pad_type": ("", "same", "valid")}
+# timm takes any other value for the default, or rounds it.
+_CHOICES: dict[str, tuple[Any, ...]] = {"pad_type": ("", "same", "valid"), "output_stride": (8, 16, 32)}
 _PLAIN = (bool, int, float, str)
 
 
