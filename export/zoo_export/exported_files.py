@@ -12,7 +12,7 @@ from zoo.errors import ExportError, IntegrityError, RunError
 from zoo.runs.manifest import MANIFEST, read_manifest, update_manifest
 from zoo.runs.open import locate_path
 from zoo.runs.run import RUNS, is_run
-from zoo.utils.files import atomic_write, read_regular_file
+from zoo.utils.files import LFS_HINT, LFS_POINTER, atomic_write, read_regular_file
 from zoo_export.security.digest import check_digest, read_digests
 from zoo_export.security.encryption import SUFFIX as ENCRYPTED
 from zoo_export.security.encryption import find_secret, read_decrypted
@@ -93,6 +93,8 @@ def read_exported(
         content = read_regular_file(path, max_bytes=_MAX_ONNX if path.suffix == ONNX else None)
     except OSError as error:
         raise ExportError(f"{path} cannot be read: {error.strerror}.") from error
+    if content.startswith(LFS_POINTER):
+        raise ExportError(f"{path} is a Git LFS pointer, not an exported file.", hint=LFS_HINT)
     digests = read_digests(content)
     if check:
         _check_manifest(path, digests.whole)

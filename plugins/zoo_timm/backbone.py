@@ -6,6 +6,7 @@ import itertools
 import pickle
 import re
 import sys
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import safetensors
@@ -13,11 +14,12 @@ import timm
 from timm.models import group_parameters
 from torch import Tensor, nn
 
-from zoo.errors import ConfigError, PluginError, WeightsError
+from zoo.errors import ConfigError, PluginError, WeightsError, ZooError
 from zoo.models.features import image_size_error, measure_widths, tokens_to_map
 from zoo.models.weights import describe_pickle_error
 from zoo.plugins.contracts import Backbone, Features, Stage
 from zoo.plugins.servers import WEIGHTS_HINT
+from zoo_timm.arguments import given_arguments
 from zoo_timm.pretrained import card, fetch_weights, weights_config
 
 if TYPE_CHECKING:
@@ -38,13 +40,17 @@ class TimmBackbone(Backbone):
         net: The network, whose output layers this removes.
         use_intermediates: Whether to compute the map with ``forward_intermediates``, for networks whose
             ``forward_features`` returns no map, because they keep branches apart or drop all but the class token.
+        arguments: The arguments that the network was created with, for whoever creates it again.
 
     Attributes:
         net: The network without its output layers.
     """
 
-    def __init__(self, net: Any, *, use_intermediates: bool = False) -> None:
+    def __init__(
+        self, net: Any, *, use_intermediates: bool = False, arguments: Mapping[str, Any] = MappingProxyType({})
+    ) -> None:
         super().__init__()
+        self.arguments = dict(arguments)
         self.several_outputs = _remove_outputs(net) > 1
         self.net: Any = net  # Any: this class calls methods of timm's networks that nn.Module lacks
         self.use_intermediates = use_intermediates
@@ -144,18 +150,21 @@ def build(name: str, request: BackboneRequest) -> Backbone:
     """Builds a network of timm as a backbone; see `zoo.plugins.specs.BackboneSpec.build`.
 
     Raises:
-        ConfigError: The network does not accept the requested image size, or has no stochastic depth.
+        ConfigError: The network does not accept the requested image size or an argument, or has no stochastic depth.
         PluginError: The network's features have no spatial layout.
         WeightsError: The requested pretrained weights are not available.
     """
     hint = "Its weights were trained at {0} x {1} pixels: pass --image-size {0}.".format(*card(name).preprocess.size)
-    net = _create(name, request, hint)
+    arguments = given_arguments(request.options)
+    if arguments:
+        hint = f"Omit {_join(arguments)}, which may not fit. {hint}"
+    net = _create(name, request, arguments, hint)
     try:
-        return _with_widths(TimmBackbone(net), name, request, hint)
+        return _with_widths(TimmBackbone(net, arguments=arguments), name, request, hint)
     except PluginError:
         if not hasattr(net, "forward_intermediates"):
             raise
-    return _with_widths(TimmBackbone(net, use_intermediates=True), name, request, hint)
+    return _with_widths(TimmBackbone(net, use_intermediates=True, arguments=arguments), name, request, hint)
 
 
 def _with_widths(backbone: TimmBackbone, name: str, request: BackboneRequest, hint: str) -> TimmBackbone:
@@ -163,10 +172,10 @@ def _with_widths(backbone: TimmBackbone, name: str, request: BackboneRequest, hi
     return backbone
 
 
-def _create(name: str, request: BackboneRequest, hint: str) -> nn.Module:
-    arguments: dict[str, Any] = {}
+def _create(name: str, request: BackboneRequest, given: Mapping[str, Any], hint: str) -> nn.Module:
+    arguments: dict[str, Any] = dict(given)
     if request.pretrained:
-        arguments = {"pretrained": True, "pretrained_cfg_overlay": fetch_weights(name)}
+        arguments |= {"pretrained": True, "pretrained_cfg_overlay": fetch_weights(name)}
     cfg = weights_config(name)
     if cfg.fixed_input_size and request.image_size != tuple(cfg.input_size[1:]):
         arguments["img_size"] = request.image_size
@@ -174,23 +183,48 @@ def _create(name: str, request: BackboneRequest, hint: str) -> nn.Module:
         arguments["drop_path_rate"] = request.options.drop_path
     try:
         net: nn.Module = timm.create_model(name, **arguments)
-    except TypeError as error:
-        if "drop_path_rate" in str(error):
-            raise ConfigError(
-                f"{name} has no stochastic depth: option 'drop_path' does not apply.", hint="Omit it."
-            ) from error
-        if "img_size" not in arguments:
+    except Exception as error:
+        replacement = _creation_error(name, request, arguments, error, hint)
+        if given and not isinstance(error, MemoryError):
+            advice = "Weights that do not fit the changed network are left out with --weights none."
+            replacement = ConfigError(
+                f"timm cannot build {name} with {_join(given)}: {describe_pickle_error(error)}.",
+                hint=advice if request.pretrained else f"'zoo info timm/{name}' lists the options.",
+            )
+        if replacement is None:
             raise
-        raise image_size_error(name, request.image_size, error, hint=hint) from error
-    except (AssertionError, ValueError, ZeroDivisionError) as error:
-        raise image_size_error(name, request.image_size, error, hint=hint) from error
-    except (RuntimeError, OSError, KeyError, EOFError, pickle.UnpicklingError, safetensors.SafetensorError) as error:
-        if not request.pretrained:
-            raise image_size_error(name, request.image_size, error, hint=hint) from error
-        reason = describe_pickle_error(error)
-        problem = f"The pretrained weights of {name} cannot be loaded: {reason}."
-        raise WeightsError(problem, hint=WEIGHTS_HINT) from error
+        raise replacement from error
     return net.train()
+
+
+def _creation_error(
+    name: str, request: BackboneRequest, arguments: Mapping[str, Any], error: Exception, hint: str
+) -> ZooError | None:
+    """Returns what is raised in place of an exception of timm; None for one that the user cannot put right."""
+    match error:
+        case TypeError() if "drop_path_rate" in str(error):
+            return ConfigError(f"{name} has no stochastic depth: option 'drop_path' does not apply.", hint="Omit it.")
+        case TypeError() if "img_size" not in arguments:
+            return None
+        case TypeError() | AssertionError() | ValueError() | ZeroDivisionError():
+            return image_size_error(name, request.image_size, error, hint=hint)
+        case (
+            RuntimeError()
+            | OSError()
+            | KeyError()
+            | EOFError()
+            | pickle.UnpicklingError()
+            | safetensors.SafetensorError()
+        ):
+            if not request.pretrained:
+                return image_size_error(name, request.image_size, error, hint=hint)
+            problem = f"The pretrained weights of {name} cannot be loaded: {describe_pickle_error(error)}."
+            return WeightsError(problem, hint=WEIGHTS_HINT)
+    return None
+
+
+def _join(arguments: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in arguments.items())
 
 
 def _remove_outputs(net: Any) -> int:

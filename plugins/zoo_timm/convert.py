@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from zoo.inference.run_predictor import Predictor
-    from zoo.preprocess import Preprocess
     from zoo.runs.run import Run
 
 TOLERANCE = 1e-4
@@ -48,7 +47,7 @@ def convert_to_timm(run: Run, folder: Path) -> Path:
         raise ConfigError(f"{folder} exists and is not empty.", hint="Pass a new folder with --output.")
     predictor = load(run, device="cpu")
     name = _architecture(predictor)
-    arguments = _arguments(name, predictor.preprocess)
+    arguments = _arguments(name, predictor)
     network = _load_into_timm(predictor, name, arguments)
     _write(folder, network, predictor, name, arguments)
     _verify(folder, predictor)
@@ -77,9 +76,11 @@ def _architecture(predictor: Predictor) -> str:
     return name
 
 
-def _arguments(name: str, preprocess: Preprocess) -> dict[str, Any]:
+def _arguments(name: str, predictor: Predictor) -> dict[str, Any]:
+    backbone = predictor.classifier.backbone
+    given = backbone.arguments if isinstance(backbone, TimmBackbone) else {}
     fixed = timm.get_pretrained_cfg_value(name, "fixed_input_size")
-    return {"img_size": list(preprocess.size)} if fixed else {}
+    return {**given, "img_size": list(predictor.preprocess.size)} if fixed else given
 
 
 def _load_into_timm(predictor: Predictor, name: str, arguments: dict[str, Any]) -> nn.Module:
@@ -128,7 +129,7 @@ def _write(folder: Path, network: nn.Module, predictor: Predictor, name: str, ar
         "model_args": arguments,
         "pretrained_cfg": {
             "input_size": [3, *preprocess.size],
-            "fixed_input_size": bool(arguments),
+            "fixed_input_size": "img_size" in arguments,
             "interpolation": preprocess.interpolation,
             "crop_pct": 1.0 if crop_mode == "squash" else min(preprocess.size) / preprocess.resize,
             "crop_mode": crop_mode,

@@ -38,6 +38,7 @@ def resolve(name: str) -> BackboneSpec | None:
         card=lazy("zoo_timm.pretrained:card", name),
         check_pretrained=lazy("zoo_timm.checks:check_pretrained", name),
         is_local=lazy("zoo_timm.cache:is_cached", repositories[name]),
+        all_options=lazy("zoo_timm.arguments:all_options", name),
         summary=f"timm's {name}",
         options=TimmOptions,
     )

@@ -1,11 +1,12 @@
 import dataclasses
 
 import pytest
-from fakes import FakePlugin, make_registry
+from fakes import FakePlugin, make_backbone_spec, make_registry
 
 from zoo.config import make_config
-from zoo.errors import ConfigError, UnknownNameError
-from zoo.models.offers import find_offers, with_head_options
+from zoo.errors import ConfigError, PluginError, UnknownNameError
+from zoo.models.offers import find_offers, find_options, with_head_options
+from zoo.plugins.kinds import BACKBONE
 from zoo.plugins.options import option
 from zoo.plugins.specs import HeadSpec
 
@@ -43,3 +44,31 @@ def test_an_unknown_name_lists_close_matches(registry):
     with pytest.raises(UnknownNameError, match="There is no backbone 'smalll'") as caught:
         find_offers(a_config("smalll"), registry)
     assert "fake/small" in caught.value.hint
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class WideAndDeep(Wide):
+    depth: int = option(2, minimum=1, help="depth")
+
+
+def registry_with_options(all_options):
+    spec = dataclasses.replace(make_backbone_spec(), options=Wide, all_options=all_options)
+    return make_registry(FakePlugin(backbones=[spec]))
+
+
+def test_more_options_are_asked_for_only_if_one_is_given_or_all_are_listed():
+    given = []
+    registry = registry_with_options(lambda names: given.append(set(names)) or WideAndDeep)
+    assert find_offers(a_config(backbone_options={"width": 4}), registry).backbone_options == Wide(width=4)
+    assert given == []
+    offers = find_offers(a_config(backbone_options={"width": 4, "depth": "5"}), registry)
+    assert offers.backbone_options == WideAndDeep(width=4, depth=5)
+    assert find_options(registry.find(BACKBONE, "small")) is WideAndDeep
+    assert given == [{"width", "depth"}, set()]
+    with pytest.raises(ConfigError, match="backbone small has no option 'height'"):
+        find_offers(a_config(backbone_options={"height": 1}), registry)
+
+
+def test_more_options_extend_the_others():
+    with pytest.raises(PluginError, match="all_options did not return a dataclass that extends its options"):
+        find_offers(a_config(backbone_options={"depth": 1}), registry_with_options(lambda names: dict))

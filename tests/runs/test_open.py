@@ -5,10 +5,11 @@ import pytest
 from run_files import VALID_FILES, write_json_record
 
 from zoo.config import make_config
-from zoo.errors import RunError, UnknownNameError
+from zoo.errors import ConfigError, RunError, UnknownNameError, ZooError
 from zoo.models.offers import find_offers
 from zoo.runs.open import explained_missing_plugin, load_config, locate_path, open_run
 from zoo.runs.record import RECORD
+from zoo.runs.run import list_runs
 
 
 def a_run(runs, name):
@@ -89,6 +90,40 @@ def test_an_invalid_configuration_is_named(tmp_path, config):
     write_json_record(tmp_path, {"config": config})
     with pytest.raises(RunError, match=r"'config' in run\.json is not readable"):
         load_config(open_run(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("reference", "message", "advice"),
+    [
+        ("model.onnx", "is a file, not a run folder", "zoo_export.load()"),
+        (r"my\run", "There is no run", "It has backslashes"),
+        ("https://example.org/run", "There is no run", "download it first"),
+        ("x" * 3000, r"There is no run 'x{200}\.\.\.'", ""),
+    ],
+)
+def test_the_advice_fits_what_was_passed(tmp_path, monkeypatch, reference, message, advice):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model.onnx").touch()
+    with pytest.raises(RunError, match=message) as caught:
+        open_run(reference)
+    assert advice in caught.value.hint
+
+
+@pytest.mark.parametrize("value", [None, 3, b"runs", ["runs"]])
+def test_a_reference_or_folder_of_another_type_is_refused(tmp_path, value):
+    with pytest.raises(ZooError, match=f"of type? ?{type(value).__name__}|by {type(value).__name__}"):
+        open_run(value)
+    with pytest.raises(ConfigError, match=f"A path cannot be of type {type(value).__name__}"):
+        open_run("run", runs=value)
+    with pytest.raises(ConfigError, match=f"A path cannot be of type {type(value).__name__}"):
+        list_runs(value)
+
+
+def test_a_record_that_is_a_git_lfs_pointer_is_named(tmp_path):
+    (tmp_path / RECORD).write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 46\n")
+    with pytest.raises(RunError, match="is a Git LFS pointer") as caught:
+        open_run(tmp_path)
+    assert "git lfs pull" in caught.value.hint
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.data.sources.resolve import dataset_folder
 from zoo.data.sources.resolve import is_local as is_local_dataset
 from zoo.errors import ConfigError, UnknownNameError, did_you_mean
+from zoo.models.offers import find_options
 from zoo.plugins.calls import resolve_callable
 from zoo.plugins.kinds import BACKBONE, DATASET, KINDS, Kind
 from zoo.plugins.options import OptionInfo, describe_options, make_options
@@ -159,7 +160,7 @@ def describe_backbone(offer: Offer[BackboneSpec]) -> BackboneDescription:
     """Describes a backbone. Imports its library and torch."""
     card = get_card(offer)
     return BackboneDescription(
-        **_common(BACKBONE, offer),
+        **_common(BACKBONE, offer) | {"options": tuple(describe_options(find_options(offer)))},
         preprocess=card.preprocess,
         weights=card.weights,
         local=is_local(offer),

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoo.errors import RunError, ZooError
-from zoo.models.offers import find_offers
 from zoo.plugins.calls import resolve_callable
 from zoo.plugins.code_digests import code_digests
+from zoo.plugins.kinds import BACKBONE, HEAD
 from zoo.runs.manifest import hash_file
 from zoo.runs.open import load_config
 from zoo.utils.files import atomic_write, read_regular_file
@@ -35,8 +35,9 @@ def graph_key(run: Run, registry: Registry) -> str | None:
     the plugins, and the versions of all installed packages.
     """
     try:
-        offers = find_offers(load_config(run, backbone=run.backbone, head=run.head), registry)
-        builders = [resolve_callable(offer.spec.build) for offer in (offers.backbone, offers.head)]
+        load_config(run)
+        offers = registry.find(BACKBONE, run.backbone), registry.find(HEAD, run.head)
+        builders = [resolve_callable(offer.spec.build) for offer in offers]
         values = {
             "weights": hash_file(run.weights_path),
             "run": [run.backbone, run.head, dict(run.config), run.classes, asdict(run.preprocess)],

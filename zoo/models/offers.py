@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from zoo.errors import PluginError
 from zoo.plugins.kinds import BACKBONE, HEAD
-from zoo.plugins.options import make_options
+from zoo.plugins.options import describe_options, make_options
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from zoo.config import FinetuneConfig
     from zoo.plugins.registry import Offer, Registry
@@ -34,7 +35,9 @@ class Offers:
 
 
 def find_offers(config: FinetuneConfig, registry: Registry) -> Offers:
-    """Returns the backbone and the head that a configuration names, with validated options. Does not import torch.
+    """Returns the backbone and the head that a configuration names, with validated options.
+
+    Does not import torch, unless the library of the backbone is needed to know an option (`BackboneSpec.all_options`).
 
     Raises:
         UnknownNameError: No plugin offers the backbone or the head.
@@ -45,10 +48,33 @@ def find_offers(config: FinetuneConfig, registry: Registry) -> Offers:
         backbone=backbone,
         head=head,
         backbone_options=make_options(
-            backbone.spec.options, config.backbone_options, owner=f"backbone {config.backbone}"
+            find_options(backbone, config.backbone_options),
+            config.backbone_options,
+            owner=f"backbone {config.backbone}",
         ),
         head_options=make_options(head.spec.options, config.head_options, owner=f"head {config.head}"),
     )
+
+
+def find_options(offer: Offer[BackboneSpec], given: Collection[str] | None = None) -> type[Any]:
+    """Returns the options of a backbone that the user may pass.
+
+    Args:
+        offer: The backbone.
+        given: The names of those that the user passes; None for all that there are, which may import its library.
+
+    Raises:
+        ConfigError: The backbone refuses one of them.
+    """
+    spec, names = offer.spec, {name.replace("-", "_") for name in given or ()}
+    if spec.all_options is None or (
+        given is not None and names <= {each.name for each in describe_options(spec.options)}
+    ):
+        return spec.options
+    options = offer.call("listing the options of", spec.all_options, names)
+    if not isinstance(options, type) or not issubclass(options, spec.options):
+        raise PluginError(f"{offer.name}: all_options did not return a dataclass that extends its options.")
+    return options
 
 
 def with_head_options(offers: Offers, options: Mapping[str, Any]) -> Offers:

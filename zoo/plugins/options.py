@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _MISSING = dataclasses.MISSING
 _TYPES = (int, float, str, bool)
+_MAX_DESCRIBED = 12  # options in a hint; of more only the names
 _BOOLS = dict.fromkeys(("true", "yes", "on", "1"), True) | dict.fromkeys(("false", "no", "off", "0"), False)
 
 
@@ -124,7 +125,8 @@ def make_options(options: type[T], values: Mapping[str, Any], *, owner: str) -> 
     for name, value in values.items():
         info = known.get(name.replace("-", "_"))
         if info is None:
-            listing = "; ".join(each.describe() for each in known.values())
+            many = len(known) > _MAX_DESCRIBED
+            listing = ", ".join(known) if many else "; ".join(each.describe() for each in known.values())
             listing = f"Its options: {listing}." if listing else "It has no options."
             raise ConfigError(f"{owner} has no option '{name}'.", hint=f"{did_you_mean(name, known)} {listing}".strip())
         parsed[info.name] = check_value(info, value, owner=owner)

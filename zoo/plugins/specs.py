@@ -6,7 +6,7 @@ request when it needs the object. Heavy imports belong inside that callable.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -101,12 +101,16 @@ class BackboneSpec(Spec):
             without a network learns it at once. Imports nothing heavy and returns within five seconds.
         is_local: Returns whether the pretrained weights are on this machine. Imports nothing heavy, uses no network and
             takes milliseconds, because ``zoo list`` calls it for every backbone. By default, no.
+        all_options: For a library whose networks have options that are unknown before it is imported. Returns a
+            dataclass that extends `options`, or raises a `ConfigError` that says why it refuses one of the names that
+            the user passes, which are its argument. Called if `options` lacks one of them, and with none to list all.
     """
 
     build: Callable[[BackboneRequest], Backbone] | str
     card: Callable[[], BackboneCard] | str
     check_pretrained: Callable[[], None] | str = no_check
     is_local: Callable[[], bool] | str = _is_unknown
+    all_options: Callable[[Collection[str]], type[Any]] | str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from zoo.errors import RunError
 from zoo.preprocess import Preprocess, preprocess_from_dict
-from zoo.utils.files import MAX_VALUES, atomic_write, parse_json, read_regular_file
+from zoo.utils.files import LFS_HINT, LFS_POINTER, MAX_VALUES, atomic_write, parse_json, read_regular_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -314,9 +314,13 @@ def _to_json(value: Any) -> Any:
 
 
 def _read_json(path: Path, *, most: int = MAX_VALUES) -> dict[str, Any]:
+    content = b""
     try:
-        values = parse_json(read_regular_file(path), most=most)
+        content = read_regular_file(path)
+        values = parse_json(content, most=most)
     except (OSError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, not JSON, a number beyond reason
+        if content.startswith(LFS_POINTER):
+            raise RunError(f"{path} is a Git LFS pointer, not the record of a run.", hint=LFS_HINT) from error
         raise RunError(f"{path} cannot be read: {error}.", hint="It may be truncated or edited by hand.") from error
     if not isinstance(values, dict) or values.get("format") not in READABLE:
         known = " or ".join(map(str, READABLE))

@@ -38,7 +38,13 @@ def check_backbone(
         AssertionError: The backbone violates its contract; the message says what the contract requires.
     """
     contract = Contract(f"backbone {spec.name}")
-    instance = check_options(contract, spec.options, options or {})
+    with contract.calling("all_options()"):
+        kinds = spec.options if spec.all_options is None else resolve_callable(spec.all_options)(tuple(options or ()))
+    contract.require(
+        isinstance(kinds, type) and issubclass(kinds, spec.options),
+        "all_options() must return a class that extends options",
+    )
+    instance = check_options(contract, kinds, options or {})
     card = _check_card(contract, spec)
     check_local(contract, spec.is_local)
     request = BackboneRequest(pretrained=False, image_size=size or card.preprocess.size, options=instance)

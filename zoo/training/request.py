@@ -20,7 +20,7 @@ from zoo.plugins.registry import is_local, shortest_names
 from zoo.runs.open import open_run
 from zoo.runs.run import RUNS
 from zoo.training.distributed.process_group import SINGLE_PROCESS
-from zoo.utils.paths import parse_path
+from zoo.utils.paths import missing_path_advice, parse_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -133,7 +133,8 @@ def find_weights(config: FinetuneConfig, *, runs: Path = RUNS) -> Path | Run | N
     if path.is_file():
         return path
     if path.suffix in _WEIGHT_SUFFIXES:
-        raise WeightsError(f"There is no weights file {path}.", hint="Check the path given with --weights.")
+        hint = missing_path_advice(config.weights) or "Check the path given with --weights."
+        raise WeightsError(f"There is no weights file {path}.", hint=hint)
     return open_run(config.weights, runs=runs)
 
 

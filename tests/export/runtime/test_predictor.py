@@ -191,6 +191,39 @@ def test_other_content_is_refused(content, tmp_path):
     assert "The model cannot be opened: " in load_error(content)
 
 
+def test_every_way_to_pass_a_model_is_accepted(file, tmp_path, monkeypatch, photos):
+    expected = load(file).predict(photos[0]).probabilities
+    monkeypatch.setenv("HOME", str(file.parent))
+    content = file.read_bytes()
+    for model in (str(file), f"~/{file.name}", content, bytearray(content), memoryview(content)):
+        assert load(model).predict(photos[0]).probabilities == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"model": None}, "argument 'model' cannot be of type NoneType"),
+        ({"model": 3}, "argument 'model' cannot be of type int"),
+        ({"model": ["a.onnx"]}, "argument 'model' cannot be of type list"),
+        ({"device": None}, "argument 'device' cannot be of type NoneType"),
+        ({"threads": "2"}, "argument 'threads' cannot be of type str"),
+        ({"threads": 0}, "argument 'threads' is 0"),
+        ({"ask": "secret"}, "argument 'ask' cannot be of type str"),
+    ],
+)
+def test_an_argument_of_another_type_is_refused(file, arguments, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        load(**{"model": file, **arguments})
+    assert caught.value.hint.startswith("Pass ")
+
+
+def test_a_git_lfs_pointer_is_named(tmp_path):
+    (tmp_path / "model.onnx").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 46\n")
+    with pytest.raises(ExportError, match="is a Git LFS pointer") as caught:
+        load(tmp_path / "model.onnx")
+    assert "git lfs pull" in caught.value.hint
+
+
 def test_missing_file_and_folder_are_refused(tmp_path):
     assert "There is no file" in load_error(tmp_path / "missing.onnx")
     assert "There is no file" in load_error(tmp_path)
