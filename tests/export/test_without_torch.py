@@ -60,7 +60,9 @@ def site(tmp_path_factory):
 @pytest.fixture
 def python(site, tmp_path):
     """Runs Python with that folder; returns its output, or its errors if it is expected to fail."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "COVERAGE", "ZOO_"))}
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "COVERAGE", "ZOO_"))
+    }
     variables = inherited | {"PYTHONPATH": str(site), "ZOO_HOME": str(tmp_path / "home")}
 
     def run(*arguments, code=0):
@@ -113,7 +115,9 @@ def test_it_verifies_and_tags(python, photos):
 
 
 def test_python_loads_a_file(python, photos):
-    program = "import sys, zoo_export; print(zoo_export.load('runs/r-1/model.onnx').predict('photos/green/a.png').label)"
+    program = (
+        "import sys, zoo_export; print(zoo_export.load('runs/r-1/model.onnx').predict('photos/green/a.png').label)"
+    )
     assert python("-c", f"{program}; assert 'torch' not in sys.modules") == "green\n"
 
 
