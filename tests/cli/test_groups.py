@@ -8,6 +8,7 @@ from zoo.cli.groups import _ONLY_COMPLETE, _WITHOUT_COMMANDS, LazyGroup, _comman
 from zoo.cli.main import cli
 from zoo.plugins import distributions
 from zoo.plugins.entry_points import find_plugins
+from zoo.plugins.registry import load_registry  # imported before a test replaces find_plugins
 
 
 @pytest.mark.parametrize(("typed", "near"), [("fintune", "finetune"), ("lst", "list"), ("new_plugin", "new-plugin")])
@@ -96,9 +97,6 @@ def test_a_command_that_cannot_be_imported_is_the_plugins_fault(run, install_plu
 
 
 def test_plugins_that_are_skipped_have_no_commands():
-    from zoo.cli.groups import _WITHOUT_COMMANDS
-    from zoo.plugins.registry import load_registry
-
     skipped = {p.key.partition(":")[2]: p for p in load_registry().plugins if p.built_in}
     assert {entry for entry in _WITHOUT_COMMANDS if skipped[entry].add_commands} == set()
 
