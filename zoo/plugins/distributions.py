@@ -1,7 +1,7 @@
 """The two distributions of the zoo, and what to install if only the smaller one is there.
 
-`finetune-zoo-runtime` contains this package, the exporter and the datasets, and requires what exported files need. Its
-modules that train import torch, which only `finetune-zoo` requires, together with the plugins for it.
+`finetune-zoo-runtime` contains the packages zoo, zoo_export and zoo_datasets, and requires what exported files need.
+Training and exporting need torch, which only `finetune-zoo` requires.
 """
 
 from __future__ import annotations
