@@ -132,7 +132,10 @@ def test_only_what_is_installed_is_listed(python):
 def test_the_doctor_finds_no_problem(python):
     findings = json.loads(python("-m", "zoo", "doctor", "--json"))
     (torch,) = [each for each in findings if each["about"] == "torch"]
-    assert (torch["status"], torch["advice"]) == ("warning", "To train, export or serve: pip install finetune-zoo")
+    assert (torch["status"], torch["advice"]) == (
+        "warning",
+        "To train, export or serve, install torch with the rest of the zoo: pip install finetune-zoo",
+    )
     assert "problem" not in {each["status"] for each in findings}
 
 

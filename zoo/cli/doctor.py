@@ -101,7 +101,7 @@ def check_torch() -> list[Finding]:
         if error.name != "torch":
             return [_broken_torch(error)]
         text = "not installed: exported files work, training does not"
-        advice = "To train, export or serve: pip install finetune-zoo"
+        advice = "To train, export or serve, install torch with the rest of the zoo: pip install finetune-zoo"
         return [Finding(about="torch", status="warning", text=text, advice=advice)]
     except (ImportError, OSError, RuntimeError) as error:
         return [_broken_torch(error)]
