@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-PACKAGES := --constraint constraints.txt --editable . --group dev
+PACKAGES := --constraint constraints.txt --editable ./export --editable . --group dev
 RUNTIMES := --constraint constraints.txt --group runtimes
 PIP := $(BIN)/python -m pip install --quiet
 # uv installs several times as fast as pip. Without one on the path, the environment gets its own.
@@ -79,7 +79,7 @@ bench: $(READY)  ## Run every benchmark in its quick form: a minute or two
 clean:  ## Remove the virtual environment
 	rm -rf $(VENV)
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml export/pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "finetune-zoo needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1)."; \
 		echo "Choose another one: make $(firstword $(MAKECMDGOALS)) PYTHON=python3.12"; exit 1; }

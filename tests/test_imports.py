@@ -90,4 +90,4 @@ def test_type_checkers_see_the_same_names_as_the_table_of_exports():
 
 
 def test_the_version_is_that_of_the_distribution():
-    assert zoo.__version__ == version("finetune-zoo")
+    assert zoo.__version__ == version("finetune-zoo-runtime") == version("finetune-zoo")

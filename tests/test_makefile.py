@@ -74,7 +74,10 @@ def test_setup_falls_back_to_pip(setup, tmp_path, missing):
     (tmp_path / missing).touch()
     output, log = setup("")
     assert output.count(FALLBACK) == 1
-    assert log[-1] == "python -m pip install --quiet --constraint constraints.txt --editable . --group dev"
+    assert (
+        log[-1]
+        == "python -m pip install --quiet --constraint constraints.txt --editable ./export --editable . --group dev"
+    )
 
 
 def test_setup_falls_back_to_pip_where_the_uv_on_the_path_fails(setup, tmp_path):

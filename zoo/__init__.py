@@ -109,7 +109,7 @@ def __getattr__(name: str) -> Any:
     if name == "__version__":
         from importlib.metadata import version
 
-        return version("finetune-zoo")
+        return version("finetune-zoo-runtime")  # which contains this package
     raise AttributeError(f"module 'zoo' has no attribute '{name}'")
 
 

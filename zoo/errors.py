@@ -12,6 +12,7 @@ The tree::
     ├── WeightsError           weights that are unavailable or do not fit the network
     ├── RunError               a run folder that is missing, damaged or incomplete
     ├── TrainingError          training that cannot continue (NaN loss, out of memory)
+    ├── MissingPackageError    a package that only `finetune-zoo` installs, not `finetune-zoo-runtime`
     ├── OtherProcessError      another process of the same job failed and reports the reason
     ├── ExportError            a run that cannot be exported, or an exported file that cannot be used
     └── IntegrityError         a file that differs from what was signed or encrypted, or the wrong key
@@ -86,6 +87,13 @@ class RunError(ZooError):
 
 class TrainingError(ZooError):
     """Training cannot continue; the progress made so far is kept."""
+
+
+class MissingPackageError(ZooError):
+    """A package is missing that `finetune-zoo` requires and `finetune-zoo-runtime` does not."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, hint="Install it with the rest of the zoo: pip install finetune-zoo")
 
 
 class OtherProcessError(ZooError):

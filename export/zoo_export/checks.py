@@ -61,5 +61,5 @@ def _check_exporter() -> Finding:
     missing = [name for name in ("onnx", "onnxscript", "torch") if importlib.util.find_spec(name) is None]
     if missing:
         text = f"exporting runs needs packages that are not installed: {', '.join(missing)}"
-        return Finding(about="ONNX export", status="warning", text=text, advice="pip install onnx onnxscript torch")
+        return Finding(about="ONNX export", status="warning", text=text, advice="pip install finetune-zoo")
     return Finding(about="ONNX export", status="ok", text="onnx, onnxscript and torch are installed")

@@ -1,8 +1,14 @@
+import tomllib
+from pathlib import Path
+
 import click
 import pytest
 
-from zoo.cli.groups import LazyGroup
+from zoo.cli.groups import _ONLY_COMPLETE, _WITHOUT_COMMANDS, LazyGroup, _commands_of
 from zoo.cli.main import cli
+from zoo.plugins import distributions
+from zoo.plugins.entry_points import find_plugins
+from zoo.plugins.registry import load_registry  # imported before a test replaces find_plugins
 
 
 @pytest.mark.parametrize(("typed", "near"), [("fintune", "finetune"), ("lst", "list"), ("new_plugin", "new-plugin")])
@@ -91,9 +97,6 @@ def test_a_command_that_cannot_be_imported_is_the_plugins_fault(run, install_plu
 
 
 def test_plugins_that_are_skipped_have_no_commands():
-    from zoo.cli.groups import _WITHOUT_COMMANDS
-    from zoo.plugins.registry import load_registry
-
     skipped = {p.key.partition(":")[2]: p for p in load_registry().plugins if p.built_in}
     assert {entry for entry in _WITHOUT_COMMANDS if skipped[entry].add_commands} == set()
 
@@ -120,3 +123,34 @@ def test_built_in_plugins_list_their_commands_in_sections(commands, monkeypatch)
     cli.list_commands(click.Context(cli))
     assert {"demo", "export", "convert"} <= set(cli.lazy)
     assert {command.section for command in cli.lazy.values()} <= set(LazyGroup.sections)
+
+
+def test_the_commands_that_only_the_complete_distribution_has_are_listed():
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8"))
+    entries = {*project["project"]["entry-points"]["zoo"]} - {*_WITHOUT_COMMANDS}
+    groups = [_commands_of(plugin) for plugin in find_plugins() if plugin.built_in and plugin.entry in entries]
+    assert sorted(name for group in groups for name in [*group.lazy, *group.commands]) == sorted(_ONLY_COMPLETE)
+
+
+def test_a_command_of_the_complete_distribution_says_what_to_install(run, commands, monkeypatch):
+    assert run("demo", "x")[0] == 2  # unknown: nothing is missing
+    monkeypatch.setattr(distributions, "is_complete", lambda: False)
+    code, _, err = run("demo", "x")
+    assert (code, err.splitlines()) == (
+        1,
+        [
+            "error: 'zoo demo' is part of finetune-zoo, which is not installed.",
+            "Install it with the rest of the zoo: pip install finetune-zoo",
+        ],
+    )
+
+
+def test_a_missing_module_is_a_bug_only_if_everything_is_installed(run, commands, monkeypatch):
+    def need():
+        raise ModuleNotFoundError("No module named 'nosuch.part'", name="nosuch.part")
+
+    cli.add_command(click.Command("need", callback=need))
+    with pytest.raises(ModuleNotFoundError):
+        cli.main(["need"], standalone_mode=False)
+    monkeypatch.setattr(distributions, "is_complete", lambda: False)
+    assert run("need")[2].startswith("error: 'zoo need' needs nosuch, which is not installed.\n")

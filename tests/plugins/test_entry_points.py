@@ -30,10 +30,23 @@ def targets(candidates):
 
 
 def test_it_finds_what_importlib_metadata_finds():
-    expected = {(e.dist.name, e.dist.version, e.name, e.value) for e in importlib.metadata.entry_points(group="zoo")}
+    expected = {
+        (e.dist.name.removesuffix("-runtime"), e.dist.version, e.name, e.value)
+        for e in importlib.metadata.entry_points(group="zoo")
+    }
     found = find_plugins()
     assert {(c.distribution, c.version, c.entry, c.load.args[0]) for c in found} == expected
     assert any(candidate.key == "finetune-zoo:heads" for candidate in found)
+
+
+def test_the_plugins_of_both_distributions_of_the_zoo_are_built_in(tmp_path):
+    install(tmp_path, "finetune_zoo", "0.1.0", "[zoo]\nheads = zoo_heads\n")
+    install(tmp_path, "finetune_zoo_runtime", "0.1.0", "[zoo]\nexport = zoo_export\n")
+    found = find_plugins("zoo", [str(tmp_path)])
+    assert [(each.key, each.qualifier, each.built_in) for each in found] == [
+        ("finetune-zoo:heads", "heads", True),
+        ("finetune-zoo:export", "export", True),
+    ]
 
 
 def test_only_the_group_is_read(tmp_path):

@@ -10,6 +10,7 @@ from zoo.data.sources.resolve import is_local as is_local_dataset
 from zoo.errors import ConfigError, UnknownNameError, did_you_mean
 from zoo.models.offers import find_options
 from zoo.plugins.calls import resolve_callable
+from zoo.plugins.distributions import is_complete
 from zoo.plugins.kinds import BACKBONE, DATASET, KINDS, Kind
 from zoo.plugins.options import OptionInfo, describe_options, make_options
 from zoo.plugins.registry import get_card, is_local
@@ -146,9 +147,10 @@ def describe(name: str, registry: Registry) -> list[Description]:
                 hint = hint or error.hint
     known = [offer.name for kind in selectable if not registry.families(kind) for offer in registry.offers(kind)]
     names = ", ".join(kind.name for kind in selectable)
-    raise UnknownNameError(
-        f"There is no {names} or recipe '{name}'.", hint=did_you_mean(name, [*known, *RECIPES]) or hint
-    )
+    hint = did_you_mean(name, [*known, *RECIPES]) or hint
+    if not hint and not is_complete():
+        hint = "Backbones and heads are installed with the rest of the zoo: pip install finetune-zoo"
+    raise UnknownNameError(f"There is no {names} or recipe '{name}'.", hint=hint)
 
 
 def _describe_offer(kind: Kind[Any], offer: Offer[Any]) -> Description:

@@ -100,7 +100,8 @@ def check_torch() -> list[Finding]:
     except ModuleNotFoundError as error:
         if error.name != "torch":
             return [_broken_torch(error)]
-        text, advice = "not installed: exported files work, training does not", "To train, install torch."
+        text = "not installed: exported files work, training does not"
+        advice = "To train, export or serve, install torch with the rest of the zoo: pip install finetune-zoo"
         return [Finding(about="torch", status="warning", text=text, advice=advice)]
     except (ImportError, OSError, RuntimeError) as error:
         return [_broken_torch(error)]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import click
 
 from zoo.cli.terminal.stdout import reserved_stdout
-from zoo.errors import PluginError, did_you_mean
+from zoo.errors import MissingPackageError, PluginError, did_you_mean
 from zoo.plugins.entry_points import DISTRIBUTION
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 ARGUMENTS = "zoo.arguments"  # key in the context of a command: the command line behind ``zoo``
 # These built-in plugins have no commands: a help page need not import them.
 _WITHOUT_COMMANDS = ("torchvision", "efficientnet_lite", "heads", "datasets")
+# Commands of plugins that finetune-zoo installs, and finetune-zoo-runtime does not.
+_ONLY_COMPLETE = ("convert", "demo")
 
 
 class UsageError(click.UsageError):
@@ -132,12 +135,16 @@ class ZooGroup(LazyGroup):
 
         Raises:
             PluginError: The command of a plugin cannot be imported.
+            MissingPackageError: The command is part of `finetune-zoo`, which is not installed.
         """
         if cmd_name not in self.lazy:
             self._add_plugins()
         owner = self._owners.get(cmd_name)
         if owner is None:
-            return super().get_command(ctx, cmd_name)
+            found = super().get_command(ctx, cmd_name)
+            if found is None and cmd_name in _ONLY_COMPLETE:
+                _require_complete(f"'zoo {cmd_name}'")
+            return found
         try:
             return super().get_command(ctx, cmd_name)
         except (Exception, SystemExit) as error:
@@ -155,7 +162,7 @@ class ZooGroup(LazyGroup):
         third_party = not self._owners.get(name, DISTRIBUTION).startswith(DISTRIBUTION)
         if third_party or not {"-h", "--help"}.isdisjoint(arguments):  # click prints help pages itself
             return super().invoke(ctx)
-        with reserved_stdout():
+        with reserved_stdout(), _explained_missing_modules(f"'zoo {name}'"):
             return super().invoke(ctx)
 
     def _add_plugins(self) -> None:
@@ -182,6 +189,26 @@ class ZooGroup(LazyGroup):
                     self.lazy[name] = added.lazy[name]
                 else:
                     self.commands[name] = added.commands[name]
+
+
+def _require_complete(task: str) -> None:
+    from zoo.plugins.distributions import is_complete
+
+    if not is_complete():
+        raise MissingPackageError(f"{task} is part of finetune-zoo, which is not installed.")
+
+
+@contextlib.contextmanager
+def _explained_missing_modules(task: str) -> Iterator[None]:
+    """Makes a failed import in the block say what to install, if only the runtime is installed."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        from zoo.plugins.distributions import explain_missing_module
+
+        if (explained := explain_missing_module(error, task)) is None:
+            raise
+        raise explained from error
 
 
 def _plugins_with_commands() -> Iterator[Candidate]:

@@ -130,6 +130,6 @@ def _load_run(run: Run, *, device: str, registry: Registry, engine: EngineName, 
     except ModuleNotFoundError as error:
         raise RunError(
             f"The run {run.name} cannot be used, because {error.name} is not installed.",
-            hint="Install it, or use the file that 'zoo export' writes on a machine where it is installed.",
+            hint="Install it (pip install finetune-zoo), or use the file of 'zoo export', which needs no torch.",
         ) from error
     return load(run, device=device, registry=registry, engine=engine, images=images)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 GROUP = "zoo"
 DISTRIBUTION = "finetune-zoo"
+RUNTIME = "finetune-zoo-runtime"  # the part of it that needs no torch: export/pyproject.toml
 # Bare names resolve in this order, then to third-party plugins.
 BUILT_IN = ("torchvision", "efficientnet_lite", "timm", "heads", "datasets")
 BLOCK_VARIABLE = "ZOO_BLOCK_PLUGINS"
@@ -35,7 +36,8 @@ class Candidate(NamedTuple):
 
     Attributes:
         entry: Name of the entry point, left of the equals sign.
-        distribution: Normalised name of the distribution that declares it: ``finetune-zoo``.
+        distribution: Normalised name of the distribution that declares it: ``acme-nets``. All built-in plugins have
+            the one name ``finetune-zoo``, so that a plugin's key does not depend on what else is installed.
         version: Version of the distribution.
         load: Imports and returns the plugin; raises whatever the import raises.
     """
@@ -52,7 +54,7 @@ class Candidate(NamedTuple):
 
     @property
     def built_in(self) -> bool:
-        """Whether the plugin is part of this distribution."""
+        """Whether the plugin is part of the zoo."""
         return self.distribution == DISTRIBUTION
 
     @property
@@ -85,10 +87,11 @@ def find_plugins(group: str = GROUP, folders: Iterable[str] | None = None) -> li
             distribution = normalise(match["name"]) if match else ""
             if match and distribution not in seen:
                 seen.add(distribution)
+                project = DISTRIBUTION if distribution == RUNTIME else distribution
                 for entry, target in _read_section(os.path.join(folder, name, "entry_points.txt"), group):  # noqa: PTH118  pathlib is slow
                     load = functools.partial(import_target, target)
                     found.append(
-                        Candidate(entry=entry, distribution=distribution, version=match["version"] or "", load=load)
+                        Candidate(entry=entry, distribution=project, version=match["version"] or "", load=load)
                     )
     return sorted(found, key=_sort_key)
 

@@ -13,6 +13,7 @@ from zoo.errors import ConfigError, RunError
 from zoo.events import Note, ignore
 from zoo.models.backbone_choice import choose_backbone
 from zoo.models.offers import find_offers
+from zoo.plugins.distributions import require_torch
 from zoo.plugins.registry import REGISTRY, Registry, load_registry
 from zoo.runs.run import RUNS
 from zoo.training.distributed.process_group import ProcessGroup
@@ -103,10 +104,12 @@ def compare(
         registry: The plugins; by default those of the environment.
 
     Raises:
+        MissingPackageError: torch is not installed.
         ConfigError: A value is wrong; all are checked before the first run starts.
         UnknownNameError: No plugin offers one of the backbones or heads.
         RunError: `output` cannot be written to.
     """
+    require_torch("Fine-tuning")
     registry = registry or load_registry()
     if backbone == AUTO:
         backbone = choose_backbone(registry).name

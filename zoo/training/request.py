@@ -15,6 +15,7 @@ from zoo.data.sources.resolve import resolve_data
 from zoo.errors import ConfigError, PluginError, UnknownNameError, WeightsError, ZooError
 from zoo.models.backbone_choice import FROM_SCRATCH, choose_backbone, list_local_backbones
 from zoo.models.offers import find_offers
+from zoo.plugins.distributions import require_torch
 from zoo.plugins.kinds import BACKBONE, DATASET
 from zoo.plugins.registry import is_local, shortest_names
 from zoo.runs.open import open_run
@@ -94,8 +95,10 @@ def resolve_names(
         processes: The processes that train together. The main one, which loads the weights, chooses a backbone for all.
 
     Raises:
+        MissingPackageError: torch is not installed.
         ZooError: A name is unknown, an option is wrong, or a file is missing.
     """
+    require_torch("Fine-tuning")
     config, reason = _resolve_backbone(config, registry, processes)
     offers = find_offers(config, registry)
     weights = find_weights(config, runs=runs)

@@ -28,7 +28,7 @@ from zoo_export.verification import VerificationResult, verify
 def sign_command(path: str | None, key: Path | None, new_key: Path | None, runs: Path, quiet: bool) -> None:
     """Sign all files of a run, or one file; the signature is written beside them.
 
-    'zoo verify RUN-OR-FILE --key FILE.pub' verifies it. Requires the extra finetune-zoo[sign].
+    'zoo verify RUN-OR-FILE --key FILE.pub' verifies it. Requires the extra finetune-zoo-runtime[sign].
     """
     if (key is None) == (new_key is None):
         raise click.UsageError("Pass the key to sign with: either --key FILE, or --new-key FILE to create one.")

@@ -2,7 +2,7 @@
 
 A signature covers the hash of every file; it is a Sigstore bundle beside the files. The package's own command line,
 ``model_signing verify key``, verifies the same signatures. Keys are elliptic-curve keys in PEM files; nothing uses the
-network. The package is part of the extra ``finetune-zoo[sign]``.
+network. The package is part of the extra ``finetune-zoo-runtime[sign]``.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def _import_package() -> Any:
     except ImportError as error:
         raise IntegrityError(
             f"Signatures need a package that is not installed: {error.name}.",
-            hint="Install the extra: pip install 'finetune-zoo[sign]'.",
+            hint="Install the extra: pip install 'finetune-zoo-runtime[sign]'.",
         ) from error
     return model_signing
 

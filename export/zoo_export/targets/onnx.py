@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from zoo.events import Work, ignore
+from zoo.plugins.distributions import require_torch
 from zoo.plugins.registry import load_registry
 from zoo_export.exported_files import FILE, ONNX, check_target, write_exported
 from zoo_export.security.digest import with_digest
@@ -66,11 +67,13 @@ def export_onnx(
         registry: The plugins to use; by default those of the environment.
 
     Raises:
+        MissingPackageError: torch is not installed.
         ExportError: The run cannot be exported, the file differs from the run, or the reduced precision does not pay
             off; nothing is written.
         RunError: The files of the run are damaged, or the target is not writable.
     """
     started = time.monotonic()
+    require_torch("The export of a run")
     registry = registry or load_registry()
     reduced = precision != "fp32"
     target = check_target(target or run.path / (f"model-{precision}.onnx" if reduced else FILE), ONNX)

@@ -179,7 +179,7 @@ def test_missing_package_is_an_error_that_names_the_extra(run, keys, monkeypatch
     ):
         with pytest.raises(IntegrityError, match="a package that is not installed") as caught:
             attempt()
-        assert "finetune-zoo[sign]" in caught.value.hint
+        assert "finetune-zoo-runtime[sign]" in caught.value.hint
 
 
 @pytest.mark.slow
