@@ -133,16 +133,22 @@ def write_detail(line: str) -> None:
     echo(" " * (_STATUS_WIDTH + _ABOUT_WIDTH) + line)
 
 
+def write_message(text: str) -> None:
+    """Prints a line to stderr that is not a result."""
+    # Not err=True: where stderr is ASCII, click would write to the stream behind it.
+    click.echo(text, file=sys.stderr)
+
+
 def write_error(message: str, hint: str = "") -> None:
     """Prints an error to stderr, and on a second line what to do about it."""
-    click.echo(f"{click.style('error:', fg='red', bold=True)} {format_message(message)}", err=True)
+    write_message(f"{click.style('error:', fg='red', bold=True)} {format_message(message)}")
     if hint:
-        click.echo(format_message(hint), err=True)
+        write_message(format_message(hint))
 
 
 def write_warning(text: str) -> None:
     """Prints a warning to stderr, in one line."""
-    click.echo(f"{click.style('warning:', fg='yellow', bold=True)} {one_line(text)}", err=True)
+    write_message(f"{click.style('warning:', fg='yellow', bold=True)} {one_line(text)}")
 
 
 def format_message(text: str) -> str:
