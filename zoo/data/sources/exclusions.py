@@ -8,6 +8,7 @@ import io
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zoo.errors import DataError
+from zoo.utils.csv_rows import CsvWriter, unquote_formula
 from zoo.utils.files import atomic_write, read_regular_file
 
 if TYPE_CHECKING:
@@ -48,11 +49,11 @@ def write_exclusions(target: Path, exclusions: Iterable[Exclusion]) -> Path:
     """
     check_list_target(target)
     text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(_HEADER)
-    writer.writerows(exclusions)
+    writer = CsvWriter(text)
+    for row in (_HEADER, *exclusions):
+        writer.write_row(row)
     with atomic_write(target) as aside:
-        aside.write_bytes(text.getvalue().encode())
+        aside.write_bytes(text.getvalue().encode("utf-8", "surrogateescape"))
     return target
 
 
@@ -74,7 +75,10 @@ def read_exclusions(path: Path) -> dict[str, str]:
         DataError: The list cannot be read.
     """
     try:
-        text = read_regular_file(path).decode("utf-8-sig")  # no newline translation: a name may contain a line break
+        content = read_regular_file(path)
+        # 'write_exclusions' writes names that are not UTF-8 as they are; in any other file they are a mistake.
+        text = content.decode("utf-8-sig", errors="surrogateescape" if _has_header(content) else "strict")
+        # No newline translation: a name may contain a line break.
         rows = [row for row in csv.reader(io.StringIO(text, newline="")) if row and row[0].strip()]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or str(error)
@@ -82,7 +86,7 @@ def read_exclusions(path: Path) -> dict[str, str]:
     if rows and rows[0][0] == _HEADER[0]:
         header, *rows = rows
         column = header.index("reason") if "reason" in header else len(header)
-        return {row[0]: row[column] if column < len(row) else "" for row in rows}
+        return {unquote_formula(row[0]): row[column] if column < len(row) else "" for row in rows}
     return {row[0]: "" for row in rows}
 
 
@@ -119,7 +123,10 @@ def _check_classes(images: ImageSet, train: Collection[Sample]) -> None:
 def _is_list(path: Path) -> bool:
     try:
         with path.open("rb") as file:
-            start = file.read(64)
+            return _has_header(file.read(64))
     except OSError:
         return False
+
+
+def _has_header(start: bytes) -> bool:
     return any(start.startswith(",".join(header).encode()) for header in (_HEADER, _OLD_HEADER))
