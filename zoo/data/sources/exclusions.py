@@ -53,7 +53,7 @@ def write_exclusions(target: Path, exclusions: Iterable[Exclusion]) -> Path:
     for row in (_HEADER, *exclusions):
         writer.write_row(row)
     with atomic_write(target) as aside:
-        aside.write_bytes(text.getvalue().encode("utf-8", "surrogateescape"))
+        aside.write_bytes(text.getvalue().encode("utf-8", "backslashreplace"))
     return target
 
 
@@ -75,10 +75,7 @@ def read_exclusions(path: Path) -> dict[str, str]:
         DataError: The list cannot be read.
     """
     try:
-        content = read_regular_file(path)
-        # 'write_exclusions' writes names that are not UTF-8 as they are; in any other file they are a mistake.
-        text = content.decode("utf-8-sig", errors="surrogateescape" if _has_header(content) else "strict")
-        # No newline translation: a name may contain a line break.
+        text = read_regular_file(path).decode("utf-8-sig")  # no newline translation: a name may contain a line break
         rows = [row for row in csv.reader(io.StringIO(text, newline="")) if row and row[0].strip()]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or str(error)
@@ -123,10 +120,7 @@ def _check_classes(images: ImageSet, train: Collection[Sample]) -> None:
 def _is_list(path: Path) -> bool:
     try:
         with path.open("rb") as file:
-            return _has_header(file.read(64))
+            start = file.read(64)
     except OSError:
         return False
-
-
-def _has_header(start: bytes) -> bool:
     return any(start.startswith(",".join(header).encode()) for header in (_HEADER, _OLD_HEADER))
