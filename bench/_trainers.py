@@ -144,10 +144,10 @@ def train_zoo(
     finished = next(event for event in reversed(events) if event["event"] == "Finished")
     run, file = Path(finished["path"]), folder / "predictions.csv"
     predict = zoo_command("predict", str(run), str(data / "test"), "--csv", str(file), "--quiet")
-    run_process(predict, environment, allowed=1)  # 1: it skipped photos that it cannot read
+    run_process(predict, environment, allowed=1)  # 1: it cannot read some photos
     with file.open(encoding="utf-8", newline="") as lines:
         rows = list(csv.reader(lines))[1:]
-    predictions = {Path(photo).relative_to(data / "test").as_posix(): label for photo, label, *_ in rows}
+    predictions = {Path(photo).relative_to(data / "test").as_posix(): label for photo, label, *_ in rows if label}
     test = finished["results"]["test"]
     if len(predictions) != test["count"]:
         raise RunError(f"{len(predictions)} photos were predicted, but {test['count']} were evaluated")

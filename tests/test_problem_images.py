@@ -214,9 +214,9 @@ def test_command_names_refused_images_and_predicts_the_rest(paths, tmp_path, mon
     result = CliRunner().invoke(command, [str(model_path), *files, "--device", "cpu", "--json"], catch_exceptions=False)
     refused = [problem for problem in GENERATED if problem.refused]
     assert result.exit_code == 1
-    predictions = json.loads(result.stdout)
-    assert [each["name"] for each in predictions] == [
-        str(tmp_path / each.name) for each in GENERATED if not each.refused
+    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [(row["name"], "error" in row) for row in rows] == [
+        (str(tmp_path / each.name), bool(each.refused)) for each in GENERATED
     ]
     lines = result.stderr.splitlines()
     assert lines[-1] == f"{len(refused)} of {len(GENERATED)} photos could not be read."

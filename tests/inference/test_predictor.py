@@ -329,6 +329,21 @@ def test_an_iteration_that_is_given_up_stops_the_threads():
     assert threading.active_count() < before
 
 
+def test_photos_that_nobody_awaits_any_more_are_not_read():
+    read, given_up = [], threading.Event()
+
+    def slow_read(item):
+        if item >= 32:  # of the second batch, which is read ahead
+            given_up.wait(10)
+        read.append(item)
+
+    batches = read_ahead(slow_read, range(320))
+    next(batches)
+    threading.Timer(0.1, given_up.set).start()
+    batches.close()
+    assert 32 <= len(read) < 64
+
+
 def test_normalised_pixels_are_those_of_training():
     spec = Preprocess(size=(5, 7), resize=5, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))
     images = np.random.default_rng(0).integers(0, 256, (3, 5, 7, 3)).astype(np.uint8)

@@ -193,7 +193,7 @@ def main():
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a process in the background ignores it
     folder = arguments.folder.resolve()
     os.chdir(folder)
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         print(json.dumps({"case": number.name, **signal_command(number, folder / number.name)}), flush=True)
     for case in arguments.case or CASES:
         counts = run_case(case, kills=arguments.kills, seed=arguments.seed, runs=folder)

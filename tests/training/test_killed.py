@@ -39,7 +39,7 @@ def test_a_run_that_is_killed_at_any_moment_ends_with_the_same_weights_and_resul
     assert outcomes[case]["different"] == 0, outcomes[case]
 
 
-@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
 def test_at_a_signal_the_command_saves_and_says_how_to_resume(outcomes, name, code):
     assert outcomes[name]["code"] == code
     line = r"[Ww]arning: Stopped\. 'zoo finetune --resume (runs/[\w-]+)' resumes it after (step \d+ of )?epoch \d+\."

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import os
 import random
 import signal
 import threading
@@ -19,8 +20,9 @@ from training_runs import (
 )
 
 import zoo
+from zoo.cli.terminal.stdout import OutputError
 from zoo.errors import RunError, TrainingError
-from zoo.events import Finished, Started
+from zoo.events import EpochResult, Finished, Started
 from zoo.inference.evaluate import evaluate
 from zoo.models.precision import Precision
 from zoo.runs.manifest import check_folder
@@ -82,7 +84,7 @@ def interrupt(monkeypatch):
         monkeypatch.setattr(CountingHead, "steps", 0)
         with monkeypatch.context() as patch:
             patch.setattr(CountingHead, when, lambda step: signal.raise_signal(by) if step == at else None)
-            with pytest.raises(Terminated if by == signal.SIGTERM else KeyboardInterrupt):
+            with pytest.raises(KeyboardInterrupt if by == signal.SIGINT else Terminated):
                 work(observer=observer)
         return observer.notes
 
@@ -106,6 +108,11 @@ def stop(train, interrupt, runs):
         ({"at": 2, "by": signal.SIGINT}, "after step 2 of epoch 1"),
         ({"at": STEPS + 3, "by": signal.SIGTERM}, "after step 3 of epoch 2"),
         ({"at": STEPS, "when": "on_evaluation"}, "after step 5 of epoch 1"),
+        pytest.param(
+            {"at": 3, "by": getattr(signal, "SIGHUP", None)},
+            "after step 3 of epoch 1",
+            marks=pytest.mark.skipif(os.name != "posix", reason="Windows has no SIGHUP"),
+        ),
     ],
 )
 def test_a_signal_saves_at_the_next_safe_point_and_the_run_can_be_resumed(
@@ -193,6 +200,19 @@ def test_training_works_in_a_thread_where_signals_cannot_be_handled(train):
     thread.join()
     assert runs[0].finished
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError(), OutputError(OSError(28, "No space left on device"))])
+def test_an_output_that_cannot_be_written_saves_at_the_next_safe_point(train, resume, runs, error):
+    def fail():
+        raise error
+
+    observer = EventRecorder(lambda event: isinstance(event, EpochResult), fail)
+    with pytest.raises(type(error)):
+        train(observer=observer)
+    run = latest_run(runs)
+    assert (run.record.status, run.record.saved) == ("interrupted", {"epoch": 1, "step": 1})
+    assert_same_results(resume(run.path), train())
 
 
 def test_signal_handlers_are_restored(stop):

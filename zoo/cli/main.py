@@ -1,8 +1,8 @@
 """The command line: its commands, and the one place where errors become messages and exit codes.
 
 Exit codes: 0; 1 for a `ZooError`; 2 for wrong usage; 3 if another process of the same job failed, which prints its own
-message; 130 for Ctrl-C and 143 for SIGTERM. Any other exception is a bug and shows its traceback. Nothing slow is
-imported here: a help page must cost little more than click itself.
+message; 130 for Ctrl-C, 143 for SIGTERM and 129 for SIGHUP. Any other exception is a bug and shows its traceback.
+Nothing slow is imported here: a help page must cost little more than click itself.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import signal
 import sys
 import warnings
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -17,9 +18,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from zoo.cli.groups import ZooGroup, unknown_command
-from zoo.cli.terminal.stdout import OutputError, checked_stdout, discard_stdout
+from zoo.cli.terminal.stdout import OutputError, checked_stderr, checked_stdout, discard_stdout
 from zoo.errors import OtherProcessError, PluginWarning, ZooError, did_you_mean
-from zoo.utils.interrupts import Terminated
+from zoo.utils.interrupts import Interrupts, Terminated
 from zoo.utils.lazy_dynamo import defer_dynamo_import
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def main(args: list[str] | None = None) -> NoReturn:
     warnings.showwarning = _show_warning
     defer_dynamo_import()
     _shorten_thread_spinning()
-    with checked_stdout():
+    with checked_stderr(), checked_stdout():
         status = _run(args)
     if status and "WORLD_SIZE" in os.environ:
         from zoo.training.distributed.process_group import end
@@ -125,7 +126,7 @@ def run() -> NoReturn:
 def _run(args: list[str] | None) -> int:
     """Runs a command, prints its error, and returns its exit code."""
     try:
-        with _process_session():
+        with Interrupts().handled(), _process_session():
             status = cli.main(args, prog_name="zoo", standalone_mode=False)
         sys.stdout.flush()  # while an error can still be caught
     except OtherProcessError:
@@ -139,7 +140,8 @@ def _run(args: list[str] | None) -> int:
         _print_click_error(error)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt) as stop:  # click turns an interrupt into Abort
-        return 143 if any(isinstance(each, Terminated) for each in (stop, stop.__cause__)) else 130
+        number = next((each.number for each in (stop, stop.__cause__) if isinstance(each, Terminated)), signal.SIGINT)
+        return 128 + number
     except BrokenPipeError:  # the reader is gone, as in `zoo list | head`
         discard_stdout()
         return 1
@@ -209,5 +211,4 @@ def _spellings(command: click.Command) -> list[str]:
 def _print_error(message: str, hint: str) -> None:
     from zoo.cli.terminal import console
 
-    with contextlib.suppress(OSError):  # there is nowhere left to report it
-        console.write_error(message, hint)
+    console.write_error(message, hint)

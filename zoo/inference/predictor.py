@@ -156,9 +156,10 @@ class PhotoPredictor(ABC):
 
     def prediction(self, name: str, probabilities: NDArray[np.float32]) -> Prediction:
         """Returns the prediction for a row ``(classes,)`` of `probabilities`; `name` is the name of the photo."""
-        ranked = sorted(zip(self.classes, probabilities.tolist(), strict=True), key=lambda pair: -pair[1])
-        label, probability = ranked[0]
-        return Prediction(name=name, label=label, probability=probability, probabilities=dict(ranked))
+        order = np.argsort(-probabilities, kind="stable")
+        labels, values = [self.classes[index] for index in order.tolist()], probabilities[order].tolist()
+        ranked = dict(zip(labels, values, strict=True))
+        return Prediction(name=name, label=labels[0], probability=values[0], probabilities=ranked)
 
     def read(self, photo: Photo, *, name: str) -> NDArray[np.uint8]:
         """Returns a photo as the network sees it, uint8 ``(h, w, 3)``; arguments as for `predict`.
@@ -194,13 +195,16 @@ def read_ahead(read: Callable[[T], R], items: Iterable[T], *, batch: int = 32) -
         batch: The number of items in a batch.
     """
     items, pending = iter(items), deque[list[tuple[T, Future[R]]]]()
-    with ThreadPoolExecutor(usable_cpus()) as pool:
+    pool = ThreadPoolExecutor(usable_cpus())
+    try:
         while taken := list(islice(items, batch)):
             pending.append([(item, pool.submit(read, item)) for item in taken])
             if len(pending) > _BATCHES_AHEAD:
                 yield [(item, future.result()) for item, future in pending.popleft()]
         for last in pending:
             yield [(item, future.result()) for item, future in last]
+    finally:
+        pool.shutdown(cancel_futures=True)  # if the caller stops: what it does not want is not read
 
 
 def make_normaliser(spec: Preprocess) -> Callable[[Sequence[NDArray[np.uint8]]], NDArray[np.float32]]:

@@ -70,6 +70,7 @@ class Checkpointer:
 
         Raises:
             KeyboardInterrupt: A signal arrived.
+            Exception: The error that the interrupts deferred.
         """
         if not self._active:
             return
@@ -87,12 +88,13 @@ class Checkpointer:
 
         Raises:
             KeyboardInterrupt: Both are so.
+            Exception: The error that the interrupts deferred.
         """
         if self._stopping:
             self._interrupts.raise_requested()
 
     def _save_if_due(self, *, at_end: bool) -> None:
-        self._stopping, due = self._exchange(self._interrupts.requested is not None, self._is_due(at_end=at_end))
+        self._stopping, due = self._exchange(self._interrupts.pending, self._is_due(at_end=at_end))
         if due or self._stopping:
             started = self._clock()
             self._save()

@@ -220,7 +220,7 @@ def _train(job: Job, names: ResolvedNames, *, resumed: bool) -> dict[str, Any]:
             from zoo.training.finalize import finalize
 
             return finalize(job)
-    except (KeyboardInterrupt, ZooError):
+    except (KeyboardInterrupt, ZooError, OSError):  # OSError: the reader of the output is gone, for example
         _save_interrupted(job)
         raise
 
@@ -256,13 +256,17 @@ def _save_interrupted(job: Job) -> None:
     if not job.processes.is_main:
         return
     job.record = dataclasses.replace(job.record, status="interrupted")
+    texts = []
     try:
         write_record(job.folder, job.record)
     except RunError as error:  # a full disk, which may be what ended the run
-        job.observer(Note(text=error.message, warning=True))
+        texts.append(error.message)
     place = describe_place(job.record)
     effect = f"resumes it {place}" if place else "starts it again: nothing was saved yet"
-    job.observer(Note(text=f"Stopped. 'zoo finetune --resume {job.folder}' {effect}.", warning=True))
+    texts.append(f"Stopped. 'zoo finetune --resume {job.folder}' {effect}.")
+    with suppress(ZooError, OSError):  # the output cannot be written, which may be what ended the run
+        for text in texts:
+            job.observer(Note(text=text, warning=True))
 
 
 def _report_start(job: Job, names: ResolvedNames) -> None:

@@ -75,11 +75,11 @@ class Job:
         preprocess: How pixels become its input.
         precision: The precision of forward passes, and the device.
         record: The content of ``run.json`` so far; replaced as training proceeds.
-        observer: Called with events.
+        observer: Called with events. What it raises in an epoch ends the training as a signal does: after a save.
         processes: The processes that train together; only the main one writes to the folder.
         started: Start time by `time.perf_counter`; for a resumed run, as if it had never been stopped.
         pictures: Whether to write the pictures of the finished run.
-        interrupts: Ctrl-C and SIGTERM.
+        interrupts: Ctrl-C, SIGTERM and SIGHUP, and errors of the observer.
         cache: The cache of decoded photos.
         micro_batches: How many images the network processes at a time.
         stopped: When and why training ended before the last epoch; empty if it did not.
@@ -118,6 +118,7 @@ class Job:
             barrier=self.processes.barrier,
         )
         self.interrupts = Interrupts(defer_repeats=not self.processes.is_single)
+        self.observer = self.interrupts.defer_errors(self.observer)
         # A resumed run continues with the size that fitted into memory.
         size = self.record.hardware.get("micro_batch_size")
         self.micro_batches = MicroBatches(size, on_change=self._record_micro_batches)

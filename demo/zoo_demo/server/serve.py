@@ -15,10 +15,11 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from zoo.errors import ConfigError
+from zoo.utils.interrupts import HANGUP, SIGNALS
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from fastapi import FastAPI
 
@@ -85,7 +86,9 @@ def serve(app: FastAPI, sock: socket.socket, *, on_ready: Callable[[], None]) ->
     _allow_connections()
     # uvicorn shuts down and then raises the signal again, which would end the process on the spot. SystemExit lets
     # exit handlers run: they delete uploads and let trainings save.
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    for each in SIGNALS:
+        if each != signal.SIGINT and signal.getsignal(each) != signal.SIG_IGN:
+            signal.signal(each, lambda number, frame: sys.exit(128 + number))
     with contextlib.suppress(KeyboardInterrupt):
         server.run(sockets=[sock])
 
@@ -168,6 +171,20 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
         super().__init__(config)
         self._on_ready = on_ready
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        # uvicorn's own list of signals lacks SIGHUP.
+        with super().capture_signals():
+            before = None if HANGUP is None else signal.getsignal(HANGUP)
+            if HANGUP is None or before == signal.SIG_IGN:
+                yield
+                return
+            signal.signal(HANGUP, self.handle_exit)
+            try:
+                yield
+            finally:
+                signal.signal(HANGUP, before)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)

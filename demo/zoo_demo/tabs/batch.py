@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import csv
 import functools
 import uuid
 from collections import Counter
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 import gradio as gr
 
 from zoo.errors import ImageError, ZooError
+from zoo.inference.prediction_csv import PredictionCsv
 from zoo_demo.models.batcher import BusyError
 from zoo_demo.page.handlers import PRIVATE, UserError, escape_markup, require_model, select_model, show_errors
 from zoo_demo.page.uploads import uploaded_file
@@ -108,13 +108,11 @@ class BatchReport:
     def __init__(self, classes: Sequence[str]) -> None:
         self.file = temp_folder() / "tables" / uuid.uuid4().hex / "predictions.csv"
         self.rows: list[list[str]] = []
-        self._classes = classes
         self._labels: Counter[str] = Counter()
         self._failed = 0
         self.file.parent.mkdir(parents=True)
-        self._stream = self.file.open("w", newline="", encoding="utf-8")
-        self._writer = csv.writer(self._stream)
-        self._writer.writerow(map(_escape_formula, ["photo", "label", "probability", *classes, "error"]))
+        self._stream = self.file.open("w", newline="", encoding="utf-8", errors="backslashreplace")
+        self._table = PredictionCsv(self._stream, classes)
 
     def __enter__(self) -> Self:
         return self
@@ -128,15 +126,12 @@ class BatchReport:
             if isinstance(outcome, ImageError):
                 self._failed += 1
                 row = [name, outcome.message.removeprefix(f"{name}: "), ""]
-                cells = [name, "", "", *[""] * len(self._classes), outcome.message]
             else:
                 self._labels[outcome.label] += 1
                 row = [name, outcome.label, f"{outcome.probability:.1%}"]
-                by_class = [f"{outcome.probabilities[each]:.6f}" for each in self._classes]
-                cells = [name, outcome.label, f"{outcome.probability:.6f}", *by_class, ""]
             if len(self.rows) < _MAX_ROWS:
                 self.rows.append(row)
-            self._writer.writerow(map(_escape_formula, cells))
+            self._table.write(name, outcome)
 
     def summary(self) -> str:
         """Returns Markdown that counts the photos of each class."""
@@ -147,11 +142,3 @@ class BatchReport:
         more = f" The table shows the first {_MAX_ROWS}; the CSV file contains all." if count > _MAX_ROWS else ""
         photos = "1 photo" if count == 1 else f"{count} photos"
         return f"{photos}: {', '.join(parts)}.{more}"
-
-
-def _escape_formula(cell: str) -> str:
-    """Returns a cell that no spreadsheet evaluates: file names may be an attacker's.
-
-    Source: https://owasp.org/www-community/attacks/CSV_Injection
-    """
-    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell

@@ -76,7 +76,7 @@ def encrypt_command(
     if new_key is not None:
         recipients.append(create_key(new_key))
         if not quiet:
-            click.echo(f"public key: {recipients[-1]}", err=True)
+            console.write_message(f"public key: {recipients[-1]}")
     if source is None:
         return
     target = output or source.with_name(f"{source.name}{SUFFIX}")

@@ -38,7 +38,7 @@ def sign_command(path: str | None, key: Path | None, new_key: Path | None, runs:
     if new_key is not None:
         public = create_key(new_key)
         if not quiet:
-            click.echo(f"public key: {public}", err=True)
+            console.write_message(f"public key: {public}")
     if located is not None and (private := key or new_key) is not None:
         console.echo(sign(located, key=private, passphrase=console.passphrase_prompt()))
 

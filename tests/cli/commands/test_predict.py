@@ -1,14 +1,17 @@
 import csv
 import io
 import json
+import os
+import signal
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from PIL import Image
 
 import zoo.inference.run_predictor
-from zoo.errors import ImageError
+from zoo.errors import ExportError, ImageError
 from zoo.inference.predictor import Prediction
 
 
@@ -50,10 +53,10 @@ def test_files_and_folders_at_any_depth_are_classified(run_zoo, photos):
     assert (code, err) == (0, "warning: Mind the gap.\n")
     assert run_zoo("predict", "tiny-linear-dogs-1", "photos", "--quiet") == (0, out, "")
     assert out.splitlines() == [
-        "photo                class  probability",
-        "photos/a.PNG         dog         75.0 %",
-        "photos/b.jpg         dog         75.0 %",
-        "photos/below/c.jpeg  dog         75.0 %",
+        "photo                class  probability  class  probability",
+        "photos/a.PNG         dog         75.0 %  cat         25.0 %",
+        "photos/b.jpg         dog         75.0 %  cat         25.0 %",
+        "photos/below/c.jpeg  dog         75.0 %  cat         25.0 %",
     ]
 
 
@@ -62,18 +65,31 @@ def test_the_number_of_photos_may_decide_on_the_engine(run_zoo, photos, requests
     assert requests == [("auto", 5)]
 
 
-def test_top_shows_more_classes_up_to_all(run_zoo, photos):
-    out = run_zoo("predict", "tiny-linear-dogs-1", "photos/b.jpg", "--top", "5").out
-    assert out.splitlines()[1].split() == ["photos/b.jpg", "dog", "75.0", "%", "cat", "25.0", "%"]
+@pytest.mark.parametrize(("top", "classes"), [("1", ["dog"]), ("2", ["dog", "cat"]), ("all", ["dog", "cat"])])
+def test_top_is_the_number_of_classes(run_zoo, photos, top, classes):
+    out = run_zoo("predict", "tiny-linear-dogs-1", "photos/b.jpg", "--top", top).out
+    assert out.splitlines()[1].split()[1::3] == classes
+    out = run_zoo("predict", "tiny-linear-dogs-1", "photos/b.jpg", "--top", top, "--json").out
+    assert list(json.loads(out)["probabilities"]) == classes
 
 
-def test_unreadable_and_missing_files_are_reported_and_skipped(run_zoo, photos):
+@pytest.mark.parametrize("top", ["0", "-1", "every"])
+def test_any_other_number_of_classes_is_wrong_usage(run_zoo, photos, top):
+    assert run_zoo("predict", "tiny-linear-dogs-1", "photos/b.jpg", "--top", top).code == 2
+
+
+def test_unreadable_and_missing_files_have_a_row_and_an_error(run_zoo, photos):
     (photos / "b.jpg").write_bytes(b"")
     (photos / "empty").mkdir()
     code, out, err = run_zoo("predict", "tiny-linear-dogs-1", "photos", "nosuch.jpg", "photos/empty", "--quiet")
     assert code == 1
-    assert "photos/a.PNG" in out
-    assert "photos/below/c.jpeg" in out
+    assert [line.split()[:2] for line in out.splitlines()[1:]] == [
+        ["photos/a.PNG", "dog"],
+        ["photos/b.jpg", "error:"],
+        ["photos/below/c.jpeg", "dog"],
+        ["nosuch.jpg", "error:"],
+    ]
+    assert out.endswith("nosuch.jpg           error: cannot be read.\n")
     assert err.splitlines() == [
         "error: photos/empty contains no photos.",
         "error: photos/b.jpg: cannot be read.",
@@ -82,14 +98,17 @@ def test_unreadable_and_missing_files_are_reported_and_skipped(run_zoo, photos):
     ]
 
 
-def test_json(run_zoo, photos):
-    (prediction,) = json.loads(run_zoo("predict", "tiny-linear-dogs-1", "photos/b.jpg", "--json").out)
-    assert prediction == {
-        "name": "photos/b.jpg",
-        "label": "dog",
-        "probability": 0.75,
-        "probabilities": {"dog": 0.75, "cat": 0.25},
-    }
+def test_json_is_one_object_per_line(run_zoo, photos):
+    lines = run_zoo("predict", "tiny-linear-dogs-1", "photos/b.jpg", "nosuch.jpg", "--json").out.splitlines()
+    assert [json.loads(line) for line in lines] == [
+        {
+            "name": "photos/b.jpg",
+            "label": "dog",
+            "probability": 0.75,
+            "probabilities": {"dog": 0.75, "cat": 0.25},
+        },
+        {"name": "nosuch.jpg", "error": "nosuch.jpg: cannot be read."},
+    ]
 
 
 def test_csv_to_a_file_and_to_stdout(run_zoo, photos, tmp_path):
@@ -98,7 +117,121 @@ def test_csv_to_a_file_and_to_stdout(run_zoo, photos, tmp_path):
     assert [row["photo"] for row in rows] == ["photos/a.PNG", "photos/b.jpg", "photos/below/c.jpeg"]
     assert rows[0]["cat"] == "0.250000"
     out = run_zoo("predict", "tiny-linear-dogs-1", "photos/b.jpg", "--csv", "-").out
-    assert out == "photo,label,probability,cat,dog\nphotos/b.jpg,dog,0.750000,0.250000,0.750000\n"
+    assert out == "photo,label,probability,cat,dog,error\nphotos/b.jpg,dog,0.750000,0.250000,0.750000,\n"
+    assert run_zoo("predict", "tiny-linear-dogs-1", "photos/b.jpg", "--csv", "/dev/stdout").out == out
+
+
+def test_json_and_csv_cannot_both_go_to_stdout(run_zoo, photos, tmp_path):
+    assert run_zoo("predict", "tiny-linear-dogs-1", "photos", "--csv", "-", "--json").code == 2
+    out = run_zoo("predict", "tiny-linear-dogs-1", "photos", "--csv", "out.csv", "--json").out
+    assert len(out.splitlines()) == len((tmp_path / "out.csv").read_text().splitlines()) - 1 == 3
+
+
+def test_the_csv_has_a_row_for_a_file_that_cannot_be_read(run_zoo, photos):
+    out = run_zoo("predict", "tiny-linear-dogs-1", "nosuch.jpg", "photos/b.jpg", "--csv", "-").out
+    first, second = csv.DictReader(io.StringIO(out))
+    assert first == {
+        "photo": "nosuch.jpg",
+        **dict.fromkeys(("label", "probability", "cat", "dog"), ""),
+        "error": "nosuch.jpg: cannot be read.",
+    }
+    assert second["error"] == ""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems allow only names that are text")
+def test_names_that_are_no_text_are_escaped_in_every_format(run_zoo, photos, tmp_path):
+    bad = os.fsencode(photos) + b"/b\xff.jpg"
+    Path(os.fsdecode(bad)).write_bytes(b"photo")
+    assert "photos/b\\udcff.jpg   dog" in run_zoo("predict", "tiny-linear-dogs-1", "photos").out
+    assert run_zoo("predict", "tiny-linear-dogs-1", "photos", "--csv", "out.csv").code == 0
+    assert "photos/b\\udcff.jpg,dog," in (tmp_path / "out.csv").read_text("utf-8")
+    rows = run_zoo("predict", "tiny-linear-dogs-1", "photos", "--json").out.splitlines()
+    assert "photos/b\udcff.jpg" in [json.loads(row)["name"] for row in rows]
+
+
+def test_cells_that_a_spreadsheet_would_run_are_quoted(run_zoo, photos, monkeypatch):
+    monkeypatch.chdir(photos)
+    Path("=HYPERLINK(1).jpg").write_bytes(b"photo")
+    Path("-2+3.jpg").write_bytes(b"")
+    out = run_zoo("predict", "../runs/tiny-linear-dogs-1", "=HYPERLINK(1).jpg", "./-2+3.jpg", "--csv", "-").out
+    assert out.splitlines()[1].startswith("'=HYPERLINK(1).jpg,dog,")
+    assert out.splitlines()[2].split(",")[-1].startswith("'-2+3.jpg")
+
+
+@pytest.fixture
+def stopping(photos, monkeypatch):
+    """Lets something happen between two photos of the folder; returns the list of it."""
+    happens = []
+
+    def load(run, **options):
+        def predict_files(paths):
+            for number, path in enumerate(paths):
+                if number == 2:
+                    happens.pop()()
+                yield Prediction(name=str(path), label="dog", probability=1.0, probabilities={"dog": 1.0, "cat": 0.0})
+
+        return SimpleNamespace(predict_files=predict_files, classes=run.classes, notes=())
+
+    monkeypatch.setattr(zoo.inference.run_predictor, "load", load)
+    return happens
+
+
+@pytest.fixture
+def _ctrl_c():
+    """Restores Ctrl-C, which processes in the background ignore."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def fail():
+    raise ExportError("The model fails.")
+
+
+@pytest.mark.parametrize(
+    ("event", "code"),
+    [
+        (lambda: signal.raise_signal(signal.SIGINT), 130),
+        (lambda: signal.raise_signal(signal.SIGTERM), 143),
+        pytest.param(
+            lambda: signal.raise_signal(signal.SIGHUP),
+            129,
+            marks=pytest.mark.skipif(os.name != "posix", reason="Windows has no SIGHUP"),
+        ),
+        (fail, 1),
+    ],
+)
+@pytest.mark.usefixtures("_ctrl_c")
+def test_what_was_done_is_kept_when_a_signal_or_an_error_stops_it(run_zoo, stopping, tmp_path, event, code):
+    stopping += [event, event]
+    stopped, _, err = run_zoo("predict", "tiny-linear-dogs-1", "photos", "--csv", "out.csv")
+    assert stopped == code
+    assert "warning: Stopped after 2 of 3 photos; out.csv contains them." in err
+    rows = (tmp_path / "out.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows] == ["photo", "photos/a.PNG", "photos/b.jpg"]
+    assert not list(tmp_path.glob(".out.csv*"))
+    out = run_zoo("predict", "tiny-linear-dogs-1", "photos").out
+    assert len(out.splitlines()) == 3
+
+
+def test_each_row_is_written_before_the_next_photo_is_awaited(run_zoo, stopping, tmp_path):
+    seen = []
+
+    def look():
+        (aside,) = tmp_path.glob(".out.csv*")
+        seen.extend(aside.read_text().splitlines())
+
+    stopping.append(look)
+    assert run_zoo("predict", "tiny-linear-dogs-1", "photos", "--csv", "out.csv").code == 0
+    assert len(seen) == 3
+    assert len((tmp_path / "out.csv").read_text().splitlines()) == 4
+
+
+def test_an_earlier_csv_is_kept_if_nothing_was_done(run_zoo, photos, tmp_path, monkeypatch):
+    (tmp_path / "out.csv").write_text("earlier")
+    monkeypatch.setattr(zoo.inference.run_predictor, "load", lambda *_, **__: fail())
+    assert run_zoo("predict", "tiny-linear-dogs-1", "photos", "--csv", "out.csv").code == 1
+    assert (tmp_path / "out.csv").read_text() == "earlier"
 
 
 def test_a_csv_that_cannot_be_written_is_an_error(run_zoo, photos):
@@ -139,7 +272,7 @@ def box(plugins, opener, tmp_path):
 def test_a_file_is_opened_by_its_plugin(run_zoo, box):
     code, out, err = run_zoo("predict", "model.box", "photo.png", "--top", "2", "--csv", "-", "--device", "cpu")
     assert (code, err) == (0, "")
-    assert out == "photo,label,probability,cat,dog\nphoto.png,dog,0.750000,0.250000,0.750000\n"
+    assert out == "photo,label,probability,cat,dog,error\nphoto.png,dog,0.750000,0.250000,0.750000,\n"
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,15 @@
+import errno
+import io
 import json
 import math
+import sys
 from dataclasses import replace
 
 import pytest
 
 from zoo.cli.terminal import console, observers
 from zoo.cli.terminal.observers import LineDisplay, display_events
+from zoo.cli.terminal.stdout import CheckedStream, OutputError
 from zoo.events import EpochResult, Estimate, Finished, Note, Started, StepResult, Work
 
 STARTED = Started(
@@ -188,6 +192,25 @@ def test_an_interrupt_frees_the_terminal(terminal):
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert displays[0]._progress is None
+
+
+@pytest.mark.parametrize("event", [STEP, Note(text="A line.")])
+def test_a_bar_on_a_terminal_that_is_gone_ends_the_work_and_not_the_thread_that_draws_it(terminal, monkeypatch, event):
+    class Hung(io.StringIO):
+        failing = False
+
+        def write(self, text):
+            if self.failing:
+                raise OSError(errno.EIO, "Input/output error")
+            return super().write(text)
+
+    stream = Hung()
+    monkeypatch.setattr(sys, "stdout", CheckedStream(stream))
+    with pytest.raises(OutputError, match="Input/output error"), display_events() as display:  # noqa: PT012
+        display(STEP)
+        stream.failing = True
+        display._progress.refresh()  # as the thread does
+        display(event)
 
 
 def test_mixup_has_no_training_accuracy():

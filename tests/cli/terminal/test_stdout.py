@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from zoo.cli.terminal import console
-from zoo.cli.terminal.stdout import CheckedStream, OutputError, checked_stdout
+from zoo.cli.terminal.stdout import CheckedStream, OutputError, QuietStream, checked_stderr, checked_stdout
 
 ZOO = [sys.executable, "-m", "zoo"]
 
@@ -31,6 +31,18 @@ def test_a_failing_stream_is_an_output_error_and_a_broken_pipe_stays_one(use):
         use(CheckedStream(Failing(OSError(errno.ENOSPC, "No space left on device"))))
     with pytest.raises(BrokenPipeError):
         use(CheckedStream(Failing(BrokenPipeError(errno.EPIPE, "Broken pipe"))))
+
+
+def test_a_quiet_stream_goes_on_and_keeps_the_first_error():
+    first = OSError(errno.EIO, "Input/output error")
+    failing = Failing(first)
+    stream = QuietStream(CheckedStream(failing))
+    assert stream.error is None
+    assert stream.write("x") == 1
+    failing.error = BrokenPipeError()
+    stream.flush()
+    assert isinstance(stream.error, OutputError)
+    assert stream.error.__cause__ is first
 
 
 def test_the_rest_of_the_stream_is_as_before():
@@ -56,6 +68,22 @@ def test_json_is_ascii_where_stdout_is_not_unicode(monkeypatch):
         console.write_json({"name": "热狗 ±"})
     assert stream.buffer.getvalue().isascii()
     assert json.loads(stream.buffer.getvalue()) == {"name": "热狗 ±"}
+
+
+@pytest.mark.parametrize("errors", ["strict", "surrogateescape"])
+def test_stderr_escapes_them_too_and_is_restored(monkeypatch, errors):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors=errors)
+    monkeypatch.setattr(sys, "stderr", stream)
+    with checked_stderr():
+        console.write_error("热狗 is no photo.", hint="\udcff")
+    assert sys.stderr is stream
+    assert stream.buffer.getvalue().splitlines() == [rb"error: \u70ed\u72d7 is no photo.", rb"\udcff"]
+
+
+def test_a_message_that_cannot_be_written_is_dropped(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Failing(OSError(errno.ENOSPC, "No space left on device")))
+    with checked_stderr():
+        console.write_warning("This is lost.")
 
 
 @pytest.fixture
@@ -96,6 +124,36 @@ def test_a_closed_stdout_is_an_error_of_two_lines(tmp_path):
         "error: Cannot write the output: Bad file descriptor.",
         "Redirect it to another file or device.",
     ]
+
+
+STDERR = """
+import os, sys
+from zoo.cli.terminal.stdout import checked_stderr, checked_stdout
+with checked_stderr(), checked_stdout():
+    opened = os.open(os.devnull, os.O_RDONLY)
+    sys.stderr.write("lost")
+    sys.stderr.flush()
+    os.write(2, b"also lost")
+    os.fstat(0), os.fstat(1)
+sys.exit(opened)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a descriptor is closed by a shell")
+def test_no_file_is_opened_in_place_of_a_closed_stream():
+    code = 'exec "$@" <&- >&- 2>&-'
+    done = subprocess.run(["/bin/sh", "-c", code, "sh", sys.executable, "-c", STDERR], check=False)
+    assert done.returncode == 3
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a device that is always full")  # noqa: PTH110
+def test_results_are_printed_where_stderr_is_full(tmp_path):
+    command = [*ZOO, "list", "--kind", "heads"]
+    environment = {**os.environ, "ZOO_HOME": str(tmp_path), "ZOO_BLOCK_PLUGINS": "nosuch"}  # which warns
+    with open("/dev/full", "wb") as full:  # noqa: PTH123
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=full, env=environment, check=False)
+    assert done.returncode == 0
+    assert b"linear" in done.stdout
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes break with a signal of their own elsewhere")

@@ -23,6 +23,13 @@ def test_a_written_list_is_read_back(tmp_path):
     assert len(read_exclusions(path)) == 1
 
 
+def test_names_that_a_spreadsheet_would_run_are_quoted_and_read_back(tmp_path):
+    names = ["=1+1.jpg", "'=1+1.jpg", "-1/a.jpg", "a.jpg"]
+    path = write_exclusions(tmp_path / "out.csv", [Exclusion(name, label="@cat") for name in names])
+    assert path.read_text().splitlines()[1] == "'=1+1.jpg,,'@cat,,"
+    assert list(read_exclusions(path)) == names
+
+
 def test_a_list_may_be_written_by_hand(tmp_path):
     path = tmp_path / "list.txt"
     path.write_text("\ufeffa/1.jpg\n\na/2.jpg,blurred\n", "utf-8")

@@ -145,7 +145,8 @@ def test_the_limit_on_open_files_is_raised_and_never_lowered() -> None:
 
 
 @pytest.mark.slow
-def test_a_terminated_server_leaves_nothing_behind(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_terminated_server_leaves_nothing_behind(tmp_path: Path, number: int) -> None:
     command = [sys.executable, "-m", "zoo", "demo", "--runs", str(tmp_path / "runs"), "--port", "0", "--no-open"]
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, encoding="utf-8", env=environment) as process:
@@ -154,7 +155,8 @@ def test_a_terminated_server_leaves_nothing_behind(tmp_path: Path) -> None:
         assert "Train a model on the Teach tab." in process.stdout.readline()
         assert len(list(tmp_path.glob("zoo-demo-*"))) == 1
 
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(number)
+        process.send_signal(number)  # as shell and terminal do
 
-        assert process.wait(20) == 128 + signal.SIGTERM
+        assert process.wait(20) == 128 + number
     assert list(tmp_path.iterdir()) == []

@@ -103,18 +103,35 @@ def test_the_error_of_one_process_is_printed_once(start, tmp_path):
 
 
 @pytest.mark.slow
-def test_an_interrupt_ends_all_processes_and_keeps_the_checkpoint(start, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_an_interrupt_ends_all_processes_and_keeps_the_checkpoint(start, tmp_path, number):
     process = start("zoo", *UNFROZEN, "--epochs", "100", "--devices", "2", FAULT="slow")
     checkpoint = tmp_path / "runs/small-flat-colours-1/checkpoint.pt"
     deadline = time.monotonic() + 250
     while not checkpoint.exists() and time.monotonic() < deadline:
         time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, err = process.communicate(timeout=250)
-    assert process.returncode == 130
+    assert process.returncode == 128 + number
     assert (out, err.strip()) == ("", "")
     assert open_run(checkpoint.parent).record.status == "interrupted"
     # The pipes are closed, so no process that would write to them is left.
+
+
+def test_the_launcher_leaves_an_ignored_hangup_ignored(monkeypatch):
+    variable = "TORCHELASTIC_SIGNALS_TO_HANDLE"
+    for name in (variable, "OMP_NUM_THREADS", "TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "TORCH_CPP_LOG_LEVEL"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        launch._prepare_environment(2)
+        assert "SIGHUP" not in os.environ.pop(variable).split(",")
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        launch._prepare_environment(2)
+        assert variable not in os.environ
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def failure(exitcode, reported=False):

@@ -3,25 +3,42 @@
 from __future__ import annotations
 
 import contextlib
-import csv
+import os
+import sys
+from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from zoo.cli.commands.options import device_option, json_option, quiet_option, runs_option
+from zoo.cli.groups import UsageError
 from zoo.cli.terminal import console
 from zoo.cli.terminal.formatting import format_percent
-from zoo.cli.terminal.stdout import results_stream
-from zoo.errors import RunError, ZooError
+from zoo.errors import ZooError
 from zoo.inference.open import find_model, load_model
+from zoo.inference.prediction_csv import PredictionCsv
+from zoo.utils.csv_rows import open_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from zoo.inference.predictor import Prediction
+    from zoo.inference.predictor import PhotoPredictor, Prediction
+    from zoo.utils.csv_rows import TextSink
 
-_STDOUT = "-"
+    WriteRow = Callable[[str, Prediction | ZooError], None]
+
+_STDOUT = ("-", "/dev/stdout", "/dev/fd/1")  # descriptor 1 is that of stderr while a command runs
+_ALL = sys.maxsize
+_MAX_CLASS_WIDTH = 32  # of a column; longer names make their row longer
+
+
+class _Top(click.IntRange):
+    name = "K|all"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        return _ALL if value == "all" else int(super().convert(value, param, ctx))
 
 
 @click.command(name="predict")
@@ -29,15 +46,13 @@ _STDOUT = "-"
 @click.argument("paths", nargs=-1, required=True, metavar="FILE-OR-DIR...", type=click.Path(path_type=Path))
 @click.option(
     "--top",
-    type=click.IntRange(min=1),
-    default=1,
+    type=_Top(min=1),
+    default=5,
     show_default=True,
-    metavar="K",
-    help="Number of classes to show, the most likely first.",
+    metavar="K|all",
+    help="Number of classes to show, the most likely first, or all.",
 )
-@click.option(
-    "--csv", "csv_file", metavar="FILE", help="Write all probabilities to a CSV file, or to stdout if FILE is -."
-)
+@click.option("--csv", "csv_file", metavar="FILE", help="Write a CSV file, or CSV to stdout if FILE is -.")
 @device_option
 @runs_option
 @quiet_option
@@ -56,35 +71,54 @@ def command(
 ) -> None:
     """Classify photos with a run or an exported file. Folders are searched recursively.
 
-    A photo that cannot be read is reported on stderr and skipped; the exit code is then 1.
+    Every photo is a row, printed as soon as it is classified; --json prints one JSON object per line. The row of a
+    photo that cannot be read says why, stderr does too, and the exit code is then 1.
     """
+    if as_json and csv_file in _STDOUT:
+        raise UsageError("--json and --csv - both write to stdout.", hint="Pass one of them, or --csv FILE.")
     model = find_model(run, runs=runs, ask=console.passphrase_prompt())
     failed: list[ZooError] = []
-    with _open_csv(csv_file) as stream:
+    with _open_csv(csv_file) as csv_rows:
         photos = list(_find_photos(paths, failed))
         predictor = load_model(model, device=device, engine="auto", images=len(photos))
         for note in () if quiet else predictor.notes:
             console.write_warning(note)
-        write_row = _row_writer(stream, predictor.classes)
-        predictions = []
-        for prediction in _skip_failures(predictor.predict_files(photos), failed):
-            write_row(prediction)
-            predictions.append(prediction)
-    if as_json:
-        console.write_json([_to_dict(prediction, top) for prediction in predictions])
-    elif csv_file is None and predictions:
-        _write_table(predictions, top)
+        writers: list[WriteRow] = []
+        if csv_rows is not None:
+            writers.append(PredictionCsv(csv_rows, predictor.classes, top=top).write)
+        if as_json:
+            writers.append(partial(_print_json, top=top))
+        elif csv_file is None:
+            writers.append(_table_printer(photos, predictor.classes, top=top))
+        total = len(failed) + _classify(predictor, photos, writers, failed, csv_file=csv_file)
     if failed:
-        click.echo(f"{len(failed)} of {len(failed) + len(predictions)} photos could not be read.", err=True)
+        console.write_message(f"{len(failed)} of {total} photos could not be read.")
         ctx.exit(1)
 
 
-def _skip_failures(outcomes: Iterable[Prediction | ZooError], failed: list[ZooError]) -> Iterator[Prediction]:
-    for outcome in outcomes:
-        if isinstance(outcome, ZooError):
-            _report(outcome, failed)
-        else:
-            yield outcome
+def _classify(
+    predictor: PhotoPredictor,
+    photos: Sequence[Path],
+    writers: Sequence[WriteRow],
+    failed: list[ZooError],
+    *,
+    csv_file: str | None,
+) -> int:
+    """Writes the row of each photo as soon as it is classified, and returns their number."""
+    done = 0
+    try:
+        for photo, outcome in zip(photos, predictor.predict_files(photos), strict=True):
+            for write_row in writers:
+                write_row(os.fsdecode(photo), outcome)
+            if isinstance(outcome, ZooError):
+                _report(outcome, failed)
+            done += 1
+    except (KeyboardInterrupt, ZooError):
+        if done:
+            kept = f"; {csv_file} contains them" if csv_file not in (None, *_STDOUT) else ""
+            console.write_warning(f"Stopped after {done} of {len(photos)} photos{kept}.")
+        raise
+    return done
 
 
 def _find_photos(paths: Iterable[Path], failed: list[ZooError]) -> Iterator[Path]:
@@ -107,47 +141,43 @@ def _report(error: ZooError, failed: list[ZooError]) -> None:
     console.write_error(error.message)
 
 
-def _write_table(predictions: Sequence[Prediction], top: int) -> None:
-    top = min(top, len(predictions[0].probabilities))
-    header = ["photo"] + ["class", "probability"] * top
-    rows = []
-    for prediction in predictions:
-        ranked = list(prediction.probabilities.items())[:top]
-        rows.append([prediction.name, *(cell for name, p in ranked for cell in (name, format_percent(p)))])
-    console.write_table(header, rows, right=range(2, 2 * top + 1, 2))
+def _print_json(name: str, outcome: Prediction | ZooError, *, top: int) -> None:
+    row: dict[str, Any]
+    if isinstance(outcome, ZooError):
+        row = {"name": name, "error": outcome.message}
+    else:
+        probabilities = dict(islice(outcome.probabilities.items(), top))
+        row = {"name": name, "label": outcome.label, "probability": outcome.probability, "probabilities": probabilities}
+    console.echo(console.format_json(row))
 
 
-def _to_dict(prediction: Prediction, top: int) -> dict[str, Any]:
-    return {
-        "name": prediction.name,
-        "label": prediction.label,
-        "probability": prediction.probability,
-        "probabilities": dict(list(prediction.probabilities.items())[: top if top > 1 else None]),
-    }
+def _table_printer(photos: Sequence[Path], classes: Sequence[str], *, top: int) -> WriteRow:
+    """Prints the header of a table, and returns a function that prints a row of it."""
+    top = min(top, len(classes))
+    columns = ["class", "probability"] * top
+    name_width = max((console.text_width(os.fsdecode(photo)) for photo in photos), default=0)
+    class_width = min(max(map(console.text_width, classes)), _MAX_CLASS_WIDTH)
+    widths = [max(name_width, len("photo")), *[max(class_width, len("class")), len("probability")] * top]
+    right = range(2, 2 * top + 1, 2)
+    if photos:
+        console.write_row(["photo", *columns], widths, right=right)
 
+    def print_row(name: str, outcome: Prediction | ZooError) -> None:
+        if isinstance(outcome, ZooError):
+            cells = [f"error: {outcome.message.removeprefix(f'{name}: ')}"]
+        else:
+            ranked = islice(outcome.probabilities.items(), top)
+            cells = [cell for label, value in ranked for cell in (label, format_percent(value))]
+        console.write_row([name, *cells], widths, right=right)
 
-def _row_writer(stream: IO[str] | None, classes: Sequence[str]) -> Callable[[Prediction], None]:
-    """Returns a function that writes a prediction as a row of the CSV, or does nothing without a stream."""
-    if stream is None:
-        return lambda prediction: None
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["photo", "label", "probability", *classes])
-
-    def write_row(prediction: Prediction) -> None:
-        by_class = (f"{prediction.probabilities[name]:.6f}" for name in classes)
-        writer.writerow([prediction.name, prediction.label, f"{prediction.probability:.6f}", *by_class])
-
-    return write_row
+    return print_row
 
 
 @contextlib.contextmanager
-def _open_csv(file: str | None) -> Iterator[IO[str] | None]:
+def _open_csv(file: str | None) -> Iterator[TextSink | None]:
     """Opens the CSV file, before any slow work; None if there is none to write."""
-    if file is None or file == _STDOUT:
-        yield results_stream() if file else None
+    if file is None or file in _STDOUT:
+        yield console.LineSink() if file else None
         return
-    try:
-        with Path(file).open("w", encoding="utf-8", newline="") as stream:
-            yield stream
-    except OSError as error:
-        raise RunError(f"Cannot write {file}: {error.strerror}.", hint="Choose another file with --csv.") from error
+    with open_rows(Path(file)) as rows:
+        yield rows

@@ -87,11 +87,42 @@ def write_table(
         return
     widths = [max(map(len, column)) for column in zip(header, *table, strict=True)]
     for row in (header, *table):
-        cells = (
-            cell.rjust(width) if i in right else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        echo((" " * indent + "  ".join(cells)).rstrip())
+        write_row(row, widths, right=right, indent=indent)
+
+
+def write_row(cells: Sequence[str], widths: Sequence[int], *, right: Collection[int] = (), indent: int = 0) -> None:
+    """Prints a row of a table whose columns have given widths; a longer cell moves those behind it.
+
+    Args:
+        cells: Cells. A row may be shorter than the table.
+        widths: The widths of all columns, as `text_width` counts them.
+        right: Indices of right-aligned columns.
+        indent: Number of spaces before the row.
+    """
+    padded = []
+    for number, (cell, width) in enumerate(zip(map(printable, cells), widths, strict=False)):
+        space = " " * (width - text_width(cell))
+        padded.append(space + cell if number in right else cell + space)
+    echo((" " * indent + "  ".join(padded)).rstrip())
+
+
+def text_width(text: str) -> int:
+    """Returns how many columns a text takes on stdout: on a terminal, some characters take two."""
+    text = printable(text)
+    if text.isascii() or not on_terminal():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
+
+
+class LineSink:
+    """Prints lines of CSV as results. On a terminal, control characters of names are escaped."""
+
+    def write(self, line: str, /) -> None:
+        """Prints a line, which ends with a line break."""
+        line = line.removesuffix("\n")
+        echo(printable(line) if on_terminal() else line)
 
 
 def write_pairs(pairs: Iterable[tuple[str, str]], *, indent: int = 0) -> None:
@@ -133,16 +164,22 @@ def write_detail(line: str) -> None:
     echo(" " * (_STATUS_WIDTH + _ABOUT_WIDTH) + line)
 
 
+def write_message(text: str) -> None:
+    """Prints a line to stderr that is not a result."""
+    # Not err=True: where stderr is ASCII, click would write to the stream behind it.
+    click.echo(text, file=sys.stderr)
+
+
 def write_error(message: str, hint: str = "") -> None:
     """Prints an error to stderr, and on a second line what to do about it."""
-    click.echo(f"{click.style('error:', fg='red', bold=True)} {format_message(message)}", err=True)
+    write_message(f"{click.style('error:', fg='red', bold=True)} {format_message(message)}")
     if hint:
-        click.echo(format_message(hint), err=True)
+        write_message(format_message(hint))
 
 
 def write_warning(text: str) -> None:
     """Prints a warning to stderr, in one line."""
-    click.echo(f"{click.style('warning:', fg='yellow', bold=True)} {one_line(text)}", err=True)
+    write_message(f"{click.style('warning:', fg='yellow', bold=True)} {one_line(text)}")
 
 
 def format_message(text: str) -> str:

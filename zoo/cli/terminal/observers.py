@@ -23,7 +23,7 @@ from zoo.cli.terminal.formatting import (
     format_estimate,
     format_percent,
 )
-from zoo.cli.terminal.stdout import results_stream
+from zoo.cli.terminal.stdout import QuietStream, results_stream
 from zoo.events import EpochResult, Estimate, Finished, Note, Started, StepResult, Work, ignore
 from zoo.utils.text import one_line
 
@@ -202,6 +202,7 @@ class LiveDisplay(LineDisplay):
     def __init__(self, *, next_steps: bool = True) -> None:
         super().__init__(next_steps=next_steps)
         self._progress: Progress | None = None
+        self._stream: QuietStream | None = None  # of the bar, which a thread draws
         self._task: TaskID | None = None
         self._what = ""
 
@@ -215,6 +216,7 @@ class LiveDisplay(LineDisplay):
     def write(self, line: str = "", **style: Any) -> None:
         """Prints one line above the bar, wrapped between words; a longer word, such as a path, stays whole."""
         for row in _wrap(one_line(line), shutil.get_terminal_size().columns):
+            self._raise_stream_error()
             if self._progress is None:
                 super().write(row, **style)
             else:
@@ -243,6 +245,7 @@ class LiveDisplay(LineDisplay):
         super().on_finished(event)
 
     def _update_bar(self, what: str, done: int, total: int | None, details: str) -> None:
+        self._raise_stream_error()
         what, progress = one_line(what), self._progress or self._start_bar()
         if what != self._what or self._task is None:
             if self._task is not None:
@@ -255,12 +258,15 @@ class LiveDisplay(LineDisplay):
         from rich.progress import BarColumn, Progress, TextColumn
 
         columns = (TextColumn("{task.description}", markup=False), BarColumn(16), TextColumn("{task.fields[details]}"))
-        self._progress, self._task = (
-            Progress(*columns, console=Console(file=results_stream(), highlight=False), transient=True),
-            None,
-        )
+        self._stream = stream = QuietStream(results_stream())
+        console: Any = Console(file=stream, highlight=False)  # type: ignore[arg-type]
+        self._progress, self._task = Progress(*columns, console=console, transient=True), None
         self._progress.start()
         return self._progress
+
+    def _raise_stream_error(self) -> None:
+        if self._stream is not None and self._stream.error is not None:
+            raise self._stream.error
 
 
 def format_step(event: StepResult) -> str:

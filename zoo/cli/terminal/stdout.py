@@ -1,4 +1,7 @@
-"""Stdout for the results of a command alone: it escapes what it cannot encode, and reports what it cannot write."""
+"""Stdout for the results of a command alone, and stderr for messages: both escape what they cannot encode.
+
+A failure of stdout is reported; one of stderr is ignored.
+"""
 
 from __future__ import annotations
 
@@ -25,57 +28,87 @@ class OutputError(ZooError):
         super().__init__(f"Cannot write the output: {reason}.", hint="Redirect it to another file or device.")
 
 
-class CheckedStream:
-    """A text stream whose OSErrors become `OutputError`s, so that they are not mistaken for those of other files.
-
-    A broken pipe stays a BrokenPipeError: the reader is gone, and needs no message.
-    """
+class _Stream:
+    """A text stream that handles its own errors; everything else is that of the stream behind it."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Writes text.
-
-        Raises:
-            OutputError: It cannot be written.
-        """
+        """Writes text."""
         try:
             return int(self._stream.write(text))
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            raise OutputError(error) from error
+        except (OSError, OutputError) as error:
+            self._handle(error)
+            return len(text)
 
     def flush(self) -> None:
-        """Writes what is buffered.
-
-        Raises:
-            OutputError: It cannot be written.
-        """
+        """Writes what is buffered."""
         try:
             self._stream.flush()
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            raise OutputError(error) from error
+        except (OSError, OutputError) as error:
+            self._handle(error)
+
+    def _handle(self, error: OSError | OutputError) -> None:
+        raise NotImplementedError
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+
+class CheckedStream(_Stream):
+    """A text stream whose OSErrors become `OutputError`s, so that they are not mistaken for those of other files.
+
+    A broken pipe stays a BrokenPipeError: the reader is gone, and needs no message.
+    """
+
+    def _handle(self, error: OSError | OutputError) -> None:
+        raise error if isinstance(error, BrokenPipeError | OutputError) else OutputError(error) from error
+
+
+class QuietStream(_Stream):
+    """A text stream that goes on after an error.
+
+    Attributes:
+        error: The first error, for whoever wants to know; or None.
+    """
+
+    error: OSError | OutputError | None = None
+
+    def _handle(self, error: OSError | OutputError) -> None:
+        self.error = self.error or error
 
 
 @contextlib.contextmanager
 def checked_stdout() -> Iterator[None]:
     """Replaces stdout for a while: failures are `OutputError`s, characters that it cannot encode become escapes."""
     before: Any = sys.stdout
-    stream = _closed_stream() if before is None else before
-    if getattr(stream, "errors", None) == "strict":
-        stream.reconfigure(errors="backslashreplace")
+    # For reading only, so that writing fails.
+    stream = _open_null(1, os.O_RDONLY) if before is None else before
+    _escape_unencodable(stream)
     sys.stdout = CheckedStream(stream)
     try:
         yield
     finally:
         sys.stdout = before
+
+
+@contextlib.contextmanager
+def checked_stderr() -> Iterator[None]:
+    """Replaces stderr for a while: failures are ignored, as there is nowhere to report them; escapes as on stdout.
+
+    A message that cannot be written must not stop a command that works.
+    """
+    if sys.stdin is None:
+        _open_null(0, os.O_RDONLY)
+    before: Any = sys.stderr
+    stream = _open_null(2, os.O_WRONLY) if before is None else before
+    _escape_unencodable(stream)
+    sys.stderr = QuietStream(stream)
+    try:
+        yield
+    finally:
+        sys.stderr = before
 
 
 @contextlib.contextmanager
@@ -153,10 +186,20 @@ def discard_stdout() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _closed_stream() -> Any:
-    """Returns a stream on descriptor 1 that refuses to be written, as it is open for reading only.
+def _escape_unencodable(stream: Any) -> None:
+    """Makes a stream write characters that it cannot encode as escapes; streams of tests have no encoding."""
+    if getattr(stream, "errors", None) in ("strict", "surrogateescape"):
+        stream.reconfigure(errors="backslashreplace")
 
-    Without it, the next file that is opened would become descriptor 1, and libraries would print into it.
+
+def _open_null(descriptor: int, flags: int) -> Any:
+    """Opens the null device as a standard stream that is closed, and returns a text stream on it.
+
+    Without it, the next file that is opened would become that descriptor, and libraries would print into it.
     """
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 1)
-    return open(1, "w", encoding="utf-8", closefd=False)
+    opened = os.open(os.devnull, flags)
+    if opened != descriptor:
+        os.dup2(opened, descriptor)
+        os.close(opened)
+    os.set_inheritable(descriptor, True)
+    return open(descriptor, "r" if descriptor == 0 else "w", encoding="utf-8", closefd=False)

@@ -8,6 +8,7 @@ import io
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zoo.errors import DataError
+from zoo.utils.csv_rows import CsvWriter, unquote_formula
 from zoo.utils.files import atomic_write, read_regular_file
 
 if TYPE_CHECKING:
@@ -48,11 +49,11 @@ def write_exclusions(target: Path, exclusions: Iterable[Exclusion]) -> Path:
     """
     check_list_target(target)
     text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(_HEADER)
-    writer.writerows(exclusions)
+    writer = CsvWriter(text)
+    for row in (_HEADER, *exclusions):
+        writer.write_row(row)
     with atomic_write(target) as aside:
-        aside.write_bytes(text.getvalue().encode())
+        aside.write_bytes(text.getvalue().encode("utf-8", "backslashreplace"))
     return target
 
 
@@ -82,7 +83,7 @@ def read_exclusions(path: Path) -> dict[str, str]:
     if rows and rows[0][0] == _HEADER[0]:
         header, *rows = rows
         column = header.index("reason") if "reason" in header else len(header)
-        return {row[0]: row[column] if column < len(row) else "" for row in rows}
+        return {unquote_formula(row[0]): row[column] if column < len(row) else "" for row in rows}
     return {row[0]: "" for row in rows}
 
 

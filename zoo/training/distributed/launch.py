@@ -11,6 +11,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 from zoo.errors import TrainingError
+from zoo.utils.interrupts import HANGUP
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -72,6 +73,8 @@ def _prepare_environment(devices: int) -> None:
 
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, torch.get_num_threads() // devices)))
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", _SECONDS_TO_SAVE)
+    if HANGUP is not None and signal.getsignal(HANGUP) == signal.SIG_IGN:  # as under nohup: the agent would handle it
+        os.environ.setdefault("TORCHELASTIC_SIGNALS_TO_HANDLE", "SIGTERM,SIGINT,SIGQUIT")
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # else a connection that closes at the end is reported
 
 

@@ -17,6 +17,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from zoo.errors import ConfigError, OtherProcessError
+from zoo.utils.interrupts import HANGUP, SIGNALS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -199,7 +200,7 @@ class ProcessGroup:
     def ignore_signals(self) -> None:
         """Ignores signals from here on, so that none interrupts a process while it saves and ends."""
         if not self.is_single and _in_main_thread():
-            for each in (signal.SIGINT, signal.SIGTERM):
+            for each in SIGNALS:
                 signal.signal(each, signal.SIG_IGN)
 
     @contextmanager
@@ -208,12 +209,12 @@ class ProcessGroup:
         if not _in_main_thread():  # elsewhere Python allows no handlers
             yield
             return
-        before = {
-            signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler if self.is_main else signal.SIG_IGN),
-            signal.SIGTERM: signal.signal(
-                signal.SIGTERM, signal.default_int_handler if self.is_main else signal.SIG_DFL
-            ),
-        }
+        before = {}
+        for each in SIGNALS:
+            if each == HANGUP and signal.getsignal(each) == signal.SIG_IGN:  # as under nohup
+                continue
+            elsewhere = signal.SIG_IGN if each == signal.SIGINT else signal.SIG_DFL
+            before[each] = signal.signal(each, signal.default_int_handler if self.is_main else elsewhere)
         yield  # nothing to restore after an error: the process ends
         for number, handler in before.items():
             signal.signal(number, handler)
