@@ -8,7 +8,6 @@ import io
 import os
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoo.data.images.formats import has_image_suffix
@@ -22,6 +21,7 @@ from zoo.utils.paths import missing_path_advice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
+    from pathlib import Path
 
     from zoo.plugins.specs import ImageSet
 
