@@ -29,7 +29,8 @@ _ENTRY = b"PK\x01\x02"  # at the start of each entry of an archive's directory
 _MAX_UNPACKED, _MAX_RATIO = 256 << 20, 20
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others unpack to thousands of times their size
 _BLOCK = 1 << 20
-_UNPACK_ERRORS = (zipfile.BadZipFile, RuntimeError, OSError, EOFError, zlib.error)  # RuntimeError: encrypted
+# RuntimeError: encrypted. ValueError: a name that is not valid UTF-8.
+_UNPACK_ERRORS = (zipfile.BadZipFile, RuntimeError, ValueError, OSError, EOFError, zlib.error)
 _HINT = "Create the archive again."
 
 

@@ -153,6 +153,14 @@ def test_a_damaged_directory_is_an_error(archive: Path) -> None:
         find_photos([archive])
 
 
+def test_a_name_that_is_not_valid_is_an_error(tmp_path: Path) -> None:
+    file = make_archive(tmp_path / "a.zip", {"ä.png": make_png()})
+    file.write_bytes(file.read_bytes().replace("ä".encode(), b"\xff\xff"))
+
+    with pytest.raises(DataError, match=r"a\.zip cannot be unpacked"):
+        find_photos([file])
+
+
 def test_too_many_photos_are_an_error(tmp_path: Path) -> None:
     files = [tmp_path / f"{number}.png" for number in range(MAX_PHOTOS + 1)]
     files[0].write_bytes(make_png())
