@@ -2,19 +2,24 @@
 
 A few clients post photos one after another and check that each prediction is the same as before the abuse. Meanwhile
 others send bodies over the limit, with and without a length; uploads that trickle in and never end; files that are no
-photos, broken photos, and one that claims to be huge; bytes that are not HTTP; unknown paths; and many uploads at once.
-A client that gets 503 with Retry-After waits and tries again; that counts as a retry, not a failure. Anything but the
-right prediction is a failure.
+photos, broken photos, and one that claims to be huge; bytes that are not HTTP; unknown paths; bodies of tiny pieces;
+JSON of many values; floods of photos, of bodies of the largest size, and of uploads to the page that nobody uses; and
+archives that unpack to a thousand times their size. Of a flood of large bodies, some must be served. A client that gets
+503 with Retry-After waits and tries again; that counts as a retry, not a failure. Anything but the right prediction is
+a failure.
 """
 
 from __future__ import annotations
 
 import asyncio
+import io
+import json
 import os
 import random
 import sys
 import tempfile
 import time
+import zipfile
 import zlib
 from collections import Counter
 from pathlib import Path
@@ -35,6 +40,7 @@ if TYPE_CHECKING:
 
 NAME = "abuse"
 _MAX_UPLOAD = 4 << 20  # bytes
+_FLOOD, _SERVED, _NONE_SERVED = "16 large bodies at once", "some served", "none served"
 _OPTIONS = ("--max-upload", str(_MAX_UPLOAD >> 20))
 _SECONDS_BETWEEN_BYTES = 2.0  # of a slow upload
 _CONNECTION_ERRORS = (
@@ -58,9 +64,19 @@ def make_huge_png(side: int = 60_000) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
-def make_attacks(port: int, photo: bytes) -> dict[str, Attack]:
+def make_bomb(members: int = 10, size: int = 32 << 20) -> bytes:
+    """Returns an archive of 0.3 MB that unpacks to 320 MiB."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for number in range(members):
+            archive.writestr(f"{number}.jpg", bytes(size))
+    return buffer.getvalue()
+
+
+def make_attacks(port: int, photo: bytes, model: str) -> dict[str, Attack]:
     """Returns the attacks by name; each returns the status of the response."""
     rng = random.Random(0)
+    bomb = make_bomb()
     broken = {
         "no photo": os.urandom(50_000),
         "cut off": photo[: len(photo) // 2],
@@ -116,9 +132,39 @@ def make_attacks(port: int, photo: bytes) -> dict[str, Attack]:
         paths = ("/../../etc/passwd", "/gradio_api/file=/etc/passwd", "/api/v1/predict?model=" + "a" * 5000, "/%00")
         return await post(b"x", path=rng.choice(paths))
 
+    async def tiny_pieces() -> str:
+        return await raw(make_headers("Transfer-Encoding: chunked"), b"1\r\nx\r\n" * 10_000)
+
+    async def many_values() -> str:
+        return await post(b"[" + b"[]," * 10**6, kind="application/json", path="/gradio_api/queue/join")
+
     async def many() -> str:
         statuses = await asyncio.gather(*(post(photo) for _ in range(16)), return_exceptions=True)
         return max(map(str, statuses))
+
+    async def large() -> str:
+        statuses = await asyncio.gather(*(post(photo.ljust(_MAX_UPLOAD, b"\0")) for _ in range(16)))
+        return _SERVED if "200" in statuses else _NONE_SERVED
+
+    async def upload(content: bytes, name: str) -> str:
+        part = f'--x\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n\r\n'
+        form = part.encode() + content + b"\r\n--x--\r\n"
+        client = _serving.Client(port)
+        try:
+            response = await client.post(form, kind="multipart/form-data; boundary=x", path="/gradio_api/upload")
+        finally:
+            await client.close()
+        return str(json.loads(response.body)[0]) if response.status == 200 else str(response.status)
+
+    async def unused_upload() -> str:
+        path = await upload(photo + rng.randbytes(1 << 20), "photo.jpg")
+        return "200" if path.startswith("/") else path
+
+    async def archive() -> str:
+        path = await upload(bomb, "bomb.zip")
+        file = {"path": path, "meta": {"_type": "gradio.FileData"}}
+        body = json.dumps({"data": [[file], model]}).encode()
+        return await post(body, kind="application/json", path="/gradio_api/call/batch")
 
     return {
         "too large": too_large,
@@ -129,7 +175,12 @@ def make_attacks(port: int, photo: bytes) -> dict[str, Attack]:
         "broken form": broken_form,
         "not HTTP": not_http,
         "unknown path": unknown_path,
-        "16 uploads at once": many,
+        "tiny pieces": tiny_pieces,
+        "JSON of many values": many_values,
+        "16 photos at once": many,
+        _FLOOD: large,
+        "unused upload": unused_upload,
+        "archive": archive,
     }
 
 
@@ -157,6 +208,22 @@ async def post_well_behaved(
     await client.close()
 
 
+async def check_health(port: int, until: float, row: dict[str, Any]) -> None:
+    """Asks for the health ten times a second until a time, and records the slowest response in `row`."""
+    while time.perf_counter() < until:
+        began = time.perf_counter()
+        try:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            response, _ = await _serving.read_response(reader)
+            writer.close()
+            row["failed"] += response.status != 200
+        except _CONNECTION_ERRORS:
+            row["failed"] += 1
+        row["health max ms"] = max(row["health max ms"], 1e3 * (time.perf_counter() - began))
+        await asyncio.sleep(0.1)
+
+
 async def attack_repeatedly(attack: Attack, until: float, statuses: Counter[str]) -> None:
     """Repeats an attack until a time, and counts the statuses of the responses."""
     while (left := until - time.perf_counter()) > 0:
@@ -173,20 +240,24 @@ async def run(server: _serving.Server, arguments: argparse.Namespace) -> tuple[l
     first = _serving.Client(server.port)
     labels = [(await first.post(photo)).label for photo in photos]
     await first.close()
+    model = json.loads(server.get("/api/v1/models"))[0]["name"]
     rows: list[dict[str, Any]] = []
     notes = ["Responses to the attacks, by status:"]
     for under_attack in (False, True):
         seconds = arguments.minutes * 60 if under_attack else min(20.0, arguments.minutes * 60)
-        until = time.perf_counter() + seconds
-        row: dict[str, Any] = {"requests": 0, "failed": 0, "retries": 0, "milliseconds": []}
-        attacks = make_attacks(server.port, photos[0]) if under_attack else {}
+        row: dict[str, Any] = {"requests": 0, "failed": 0, "retries": 0, "health max ms": 0.0, "milliseconds": []}
+        attacks = make_attacks(server.port, photos[0], model) if under_attack else {}
         statuses: dict[str, Counter[str]] = {name: Counter() for name in attacks}
+        until = time.perf_counter() + seconds
         with _memory.MemoryMonitor(server.pid) as memory:
             work = [post_well_behaved(server.port, photos, labels, until, row) for _ in range(arguments.clients)]
+            work.append(check_health(server.port, until, row))
             for name, attack in attacks.items():
                 work += [attack_repeatedly(attack, until, statuses[name]) for _ in range(arguments.abusers)]
             await asyncio.gather(*work)
         latencies = row.pop("milliseconds")
+        floods = statuses.get(_FLOOD, Counter())
+        row["failed"] += floods[_NONE_SERVED] > 0 and floods[_SERVED] == 0
         rows.append(
             {
                 "under abuse": "yes" if under_attack else "no",

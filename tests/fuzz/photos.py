@@ -76,6 +76,23 @@ def unpack(content: bytes, folder: Path) -> None:
         )
 
 
+def photo_archives() -> list[bytes]:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number, photo in enumerate(images()[:3]):
+            archive.writestr(zipfile.ZipInfo(f"a/{number}.png"), photo[:2000], zipfile.ZIP_DEFLATED)
+    return [buffer.getvalue(), *archives()]
+
+
+def read_photo_archive(content: bytes, folder: Path) -> None:
+    from zoo_demo.tabs.archives import PhotoReader, find_photos
+
+    (folder / "a.zip").write_bytes(content)
+    with PhotoReader() as reader:
+        for photo in find_photos([folder / "a.zip"]):
+            reader.read(photo)
+
+
 def read_table(content: bytes, folder: Path) -> None:
     from zoo.data.sources.table import read_csv
 

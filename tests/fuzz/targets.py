@@ -78,6 +78,7 @@ TARGETS = {
     "onnx load": Target(exports.graphs, exports.load_and_predict, exports.mutate_onnx),
     "onnx external data": Target(exports.graphs_with_external_data, exports.find_external_data, mutate_bytes),
     "archive": Target(photos.archives, photos.unpack, mutate_members),
+    "archive of photos": Target(photos.photo_archives, photos.read_photo_archive, mutate_members),
     "table": Target(lambda: [b"path,label,split\n1.png,a,train\n2.png,b,train\n"], photos.read_table, mutate_bytes),
     "dataset name": Target(photos.names, photos.read_dataset, mutate_bytes),
 }

@@ -64,7 +64,7 @@ class Lesson:
         if not folder.is_dir() and _count(self.folder.parent, "*/*") >= _MAX_ALL_CLASSES:
             raise ConfigError(
                 f"The lessons have {_MAX_ALL_CLASSES:,} classes together, which is the limit.",
-                hint=f"Remove classes, or delete lessons in {self.folder.parent.name} on the server.",
+                hint="Remove classes, or delete lessons from the folder of runs.",
             )
         folder.mkdir(parents=True, exist_ok=True)
         return folder.name

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 # All models share the threads that decode: more threads than processors would only take turns.
 _decoders = ThreadPoolExecutor(usable_cpus(), thread_name_prefix="decode")
-_DECODES_PER_CALL = 2 * usable_cpus()  # that wait or run at a time, so that one call with many photos delays no other
+_DECODES_PER_CALL = usable_cpus() + 1  # that run or wait, so that a call with many photos hardly delays the others
 _DIMMED = 0.3  # brightness that remains where the heat map is 0
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
 
@@ -136,7 +136,7 @@ class ServedModel:
         try:
             return self.predictor.read(photo() if callable(photo) else photo, name=name)
         except ImageError as error:
-            return error
+            return ImageError(error.message, hint=error.hint)  # without the traceback, which holds the photo
 
 
 def overlay_heatmap(image: NDArray[np.uint8], heatmap: NDArray[np.float32]) -> NDArray[np.uint8]:

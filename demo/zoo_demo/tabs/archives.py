@@ -10,7 +10,7 @@ import io
 import threading
 import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
 from zoo.data.images.decode import MAX_BYTES
@@ -25,11 +25,15 @@ MAX_PHOTOS = 10_000
 _MAX_ENTRIES = 50_000  # of all archives, other files and folders included
 _ENTRY = b"PK\x01\x02"  # at the start of each entry of an archive's directory
 # Photos are compressed already, apart from BMP, PPM and some TIFF files, so archives unpack to little more than they
-# take. Together they may unpack to this many bytes, and this many times their size.
+# take. Together they may unpack to this many bytes, and this many times their size; one photo of more than
+# `_LARGE_PHOTO` bytes to `_MAX_PHOTO_RATIO` times its own.
 _MAX_UNPACKED, _MAX_RATIO = 256 << 20, 20
+_LARGE_PHOTO, _MAX_PHOTO_RATIO = 32 << 20, 100
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others unpack to thousands of times their size
 _BLOCK = 1 << 20
-_UNPACK_ERRORS = (zipfile.BadZipFile, RuntimeError, OSError, EOFError, zlib.error)  # RuntimeError: encrypted
+# RuntimeError: encrypted. ValueError: a name that is not valid UTF-8.
+_UNPACK_ERRORS = (zipfile.BadZipFile, RuntimeError, ValueError, OSError, EOFError, zlib.error)
+_TOO_LARGE = "it takes far more than photos do"
 _HINT = "Create the archive again."
 
 
@@ -72,7 +76,7 @@ class PhotoReader:
         if photo.member is None:
             return photo.file
         if photo.refused:
-            raise ImageError(f"{photo.name}: {photo.refused}.", hint=_HINT)
+            raise ImageError(f"{photo.name}: it is not unpacked: {photo.refused}.", hint=_HINT)
         try:
             with self._lock, self._open(photo.file).open(photo.member) as stream:
                 content = io.BytesIO()
@@ -121,7 +125,7 @@ def find_photos(files: Sequence[Path]) -> tuple[list[UploadedPhoto], list[Skippe
                 assert photo.member is not None
                 fits = photo.refused or unpacked + photo.member.file_size <= allowed
                 unpacked += 0 if photo.refused or not fits else photo.member.file_size
-                photos.append(photo if fits else _refuse(photo, "the archive unpacks to far more than photos take"))
+                photos.append(photo if fits else replace(photo, refused=_TOO_LARGE))
         if len(photos) > MAX_PHOTOS:
             message = f"There are more than {MAX_PHOTOS:,} photos."
             raise DataError(message, hint="Use 'zoo predict FOLDER' instead.")
@@ -149,10 +153,12 @@ def _members(file: Path, skipped: list[SkippedFile]) -> Iterator[UploadedPhoto]:
         if reason and not info.is_dir():
             skipped.append(SkippedFile(file, info.filename, reason, photos))
         elif not info.is_dir():
-            photo = UploadedPhoto(f"{file.name}/{info.filename}", file, info)
-            other = "it is compressed by a method that photos do not need"
-            yield photo if info.compress_type in _METHODS else _refuse(photo, other)
+            yield UploadedPhoto(f"{file.name}/{info.filename}", file, info, _reason_to_refuse(info))
 
 
-def _refuse(photo: UploadedPhoto, reason: str) -> UploadedPhoto:
-    return UploadedPhoto(photo.name, photo.file, photo.member, f"it is not unpacked: {reason}")
+def _reason_to_refuse(member: zipfile.ZipInfo) -> str:
+    """Returns why a member is not unpacked; an empty string if it is."""
+    if member.compress_type not in _METHODS:
+        return "it is compressed by a method that photos do not need"
+    ratio = member.file_size / max(1, member.compress_size)
+    return _TOO_LARGE if member.file_size > _LARGE_PHOTO and ratio > _MAX_PHOTO_RATIO else ""

@@ -156,7 +156,6 @@ def test_a_subfolder_that_cannot_be_read_is_reported_and_the_others_are_read(run
     assert "error: photos/below cannot be read (Permission denied)." in err.splitlines()
 
 
-
 def test_csv_to_a_file_and_to_stdout(run_zoo, photos, tmp_path):
     assert run_zoo("predict", "tiny-linear-dogs-1", "photos", "--csv", "out.csv").out == ""
     rows = list(csv.DictReader(io.StringIO((tmp_path / "out.csv").read_text())))

@@ -115,22 +115,31 @@ def test_all_archives_of_a_request_share_the_limit_on_entries(archive: Path, mon
 
 
 def test_members_beyond_what_archives_may_unpack_to_are_refused_one_by_one(tmp_path: Path) -> None:
-    size = (100 << 20) + 1
+    size = 32 << 20
     file = tmp_path / "bomb.zip"
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as stream:
-        for name in "abcd":
-            info = zipfile.ZipInfo(f"{name}.jpg")
+        for number in range(10):
+            info = zipfile.ZipInfo(f"{number}.jpg")
             stream.writestr(info, b"")
             info.file_size = size  # as a bomb claims
         stream.writestr("z.png", make_png())
 
     photos, _ = find_photos([file])
 
-    assert [bool(photo.refused) for photo in photos] == [False, False, True, True, False]
+    assert [bool(photo.refused) for photo in photos] == [False] * 8 + [True] * 2 + [False]
     with PhotoReader() as reader:
-        with pytest.raises(ImageError, match=r"bomb\.zip/c\.jpg: it is not unpacked: .* far more than photos take"):
-            reader.read(photos[2])
-        assert reader.read(photos[4]) == make_png()
+        with pytest.raises(ImageError, match=r"bomb\.zip/8\.jpg: it is not unpacked: .* far more than photos do"):
+            reader.read(photos[8])
+        assert reader.read(photos[10]) == make_png()
+
+
+@pytest.mark.parametrize(("size", "refused"), [(32 << 20, False), ((32 << 20) + 1, True)])
+def test_a_large_member_that_is_compressed_like_no_photo_is_refused(
+    tmp_path: Path, size: int, *, refused: bool
+) -> None:
+    (photo,) = find_photos([make_archive(tmp_path / "a.zip", {"a.png": bytes(size)})])
+
+    assert bool(photo.refused) == refused
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
@@ -172,6 +181,14 @@ def test_a_damaged_directory_is_an_error(archive: Path) -> None:
 
     with pytest.raises(DataError, match=r"photos\.zip cannot be unpacked"):
         find_photos([archive])
+
+
+def test_a_name_that_is_not_valid_is_an_error(tmp_path: Path) -> None:
+    file = make_archive(tmp_path / "a.zip", {"ä.png": make_png()})
+    file.write_bytes(file.read_bytes().replace("ä".encode(), b"\xff\xff"))
+
+    with pytest.raises(DataError, match=r"a\.zip cannot be unpacked"):
+        find_photos([file])
 
 
 def test_too_many_photos_are_an_error(tmp_path: Path) -> None:
