@@ -9,8 +9,8 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from zoo.data.check.classes import fold_name
-from zoo.data.check.header import SUFFIXES
 from zoo.data.check.report import SPLITS
+from zoo.data.images.formats import SUFFIXES
 from zoo.data.sources.exclusions import Exclusion
 from zoo.errors import DataError
 from zoo.events import no_progress

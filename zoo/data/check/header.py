@@ -7,6 +7,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from zoo.data.images.decode import open_header, read_orientation
+from zoo.data.images.formats import SUFFIXES
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -19,23 +20,6 @@ CONVERSIONS = {
     "more than 8 bits per channel": "scaled to 8 bits",
     "rotated by EXIF": "turned upright",
     "several frames": "only the first frame is used",
-}
-# By format as Pillow names it: the matching suffixes, the usual one first.
-SUFFIXES = {
-    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
-    "MPO": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),  # a JPEG followed by further images, as phones write it
-    "PNG": (".png", ".apng"),
-    "GIF": (".gif",),
-    "WEBP": (".webp",),
-    "AVIF": (".avif",),
-    "HEIF": (".heic", ".heif"),
-    "BMP": (".bmp", ".dib"),
-    "DIB": (".bmp", ".dib"),
-    "TIFF": (".tif", ".tiff"),
-    "PPM": (".ppm", ".pgm", ".pbm", ".pnm", ".pfm"),
-    "JPEG2000": (".jp2", ".j2k", ".jpx", ".jpf"),
-    "ICO": (".ico",),
-    "TGA": (".tga",),
 }
 _GREY = ("1", "L", "LA", "La", "I", "F")
 _DEEP = ("I", "F")

@@ -6,6 +6,7 @@ Training, prediction, demo and API all decode images here, so all of them see th
 from __future__ import annotations
 
 import functools
+import importlib
 import io
 import stat
 import threading
@@ -19,6 +20,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from zoo.data.images.colour import crop_rows, split_rows, to_rgb
+from zoo.data.images.formats import HEIC, START, advise, reads_heic, starts_like_heic
 from zoo.data.images.limits import ExpensiveImageError, check_bytes, check_opened
 from zoo.data.images.workload import MAX_MEMORY, MemoryBudget, default_budget, estimate_workload
 from zoo.errors import ImageError
@@ -38,6 +40,7 @@ _decoders, _files = MemoryBudget(default_budget()), MemoryBudget(4 * MAX_BYTES)
 _LOADED_BYTES = 20  # of a pixel, to convert an image that another program has opened
 # Deliberately without formats whose Pillow plugin starts another program (EPS) or that contain no photos.
 _FORMATS = "JPEG MPO PNG GIF WEBP AVIF HEIF BMP DIB TIFF PPM JPEG2000 ICO TGA".split()  # noqa: SIM905
+_SCALABLE = ("JPEG", "MPO")  # for HEIC photos, draft() selects the embedded thumbnail instead
 _ORIENTATION = 0x0112
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -47,6 +50,12 @@ _UPRIGHT = {
     6: Image.Transpose.ROTATE_270,
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
+}
+# Photos in formats that Pillow does not recognise.
+_UNREADABLE_STARTS = {
+    "Photoshop": (b"8BPS",),
+    "JPEG XL": (b"\xff\x0a", b"\0\0\0\x0cJXL "),
+    "RAW": (b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"IIU\0", b"\0\0\0\x18ftypcrx "),
 }
 _RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 # Above this number of pixels only the crop is computed: a 1 x 4000 strip at 256 px would have 262 million.
@@ -109,8 +118,9 @@ def _opened(
                 size = image.size
                 if image.width * image.height > max_pixels:
                     raise _too_large(name, f"{image.width} x {image.height} pixels", f"{max_pixels:,} pixels")
-                if min_side is not None and (divisor := _divisor(size, min_side, approximate=approximate)) > 1:
-                    image.draft(None, (size[0] // divisor, size[1] // divisor))  # affects JPEGs only
+                divisor = 1 if min_side is None else _divisor(size, min_side, approximate=approximate)
+                if divisor > 1 and image.format in _SCALABLE:
+                    image.draft(None, (size[0] // divisor, size[1] // divisor))
                 check_opened(image, data)
                 with _decoders.reserve(_check_workload(name, estimate_workload(image, data, size))):
                     image.load()
@@ -118,8 +128,8 @@ def _opened(
         except ImageError:
             raise
         except UnidentifiedImageError:
-            hint = "Supported formats include JPEG, PNG, WebP, GIF, BMP and TIFF."
-            raise ImageError(f"{name}: {_guess_content(data)}.", hint=hint) from None
+            reason, hint = _guess_content(data)
+            raise ImageError(f"{name}: {reason}.", hint=hint) from None
         except ExpensiveImageError as error:
             raise ImageError(
                 f"{name}: it appears crafted to be expensive to decode: {error}.",
@@ -336,6 +346,8 @@ def read_orientation(image: Image.Image) -> int:
 @functools.cache
 def _formats() -> tuple[str, ...]:
     Image.init()
+    if reads_heic():
+        importlib.import_module("pillow_heif").register_heif_opener()
     return tuple(name for name in _FORMATS if name in Image.OPEN)
 
 
@@ -353,17 +365,23 @@ def _silence_pillow() -> None:
             warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-def _guess_content(data: bytes) -> str:
-    """Describes a file that Pillow does not recognise."""
+def _guess_content(data: bytes) -> tuple[str, str]:
+    """Describes a file that Pillow does not recognise, and says what to do."""
     head = data[:512].lstrip().lower()
-    if data[4:8] == b"ftyp" and data[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"heif"):
-        return "HEIC is not supported; save it as JPEG"
+    if starts_like_heic(data[:START]):
+        if reads_heic():
+            return "the HEIC photo is broken", "Replace or delete the file."
+        return "HEIC photos cannot be read; save it as JPEG", advise(HEIC)
+    hint = "Supported formats include JPEG, PNG, WebP, GIF, BMP and TIFF."
+    for name, starts in _UNREADABLE_STARTS.items():
+        if data.startswith(starts):
+            return f"{name} photos cannot be read; save it as JPEG", advise(name)
     if head.startswith(LFS_POINTER):
-        return "it is a Git LFS pointer; 'git lfs pull' downloads the photo"
+        return "it is a Git LFS pointer; 'git lfs pull' downloads the photo", hint
     if head.startswith((b"<!doctype html", b"<html")):
-        return "it is a web page, not an image"
+        return "it is a web page, not an image", hint
     if b"<svg" in head:
-        return "it is an SVG drawing, not a photo"
+        return "it is an SVG drawing, not a photo", hint
     if not data.strip(b"\0"):
-        return "it contains only zeros"
-    return "it is not an image, its format is not supported, or its header is broken"
+        return "it contains only zeros", hint
+    return "it is not an image, its format is not supported, or its header is broken", hint

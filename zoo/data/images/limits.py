@@ -245,7 +245,7 @@ def _check_directories(tiff: bytes) -> None:
 
 def _exif(info: Mapping[Any, Any]) -> bytes:
     """Returns the EXIF data that Pillow would read for the orientation."""
-    exif = info.get("exif", b"")
+    exif = info.get("exif") or b""  # None: a HEIC photo without EXIF data
     if isinstance(text := info.get("Raw profile type exif"), str) and not exif:
         try:
             exif = bytes.fromhex("".join(text.split("\n")[3:]))

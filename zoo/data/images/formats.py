@@ -1,0 +1,80 @@
+"""The formats of photos by file name: those that can be read, and those that cannot. Imports no Pillow."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+from pathlib import PurePath
+
+# By format as Pillow names it: the matching suffixes, the usual one first.
+SUFFIXES = {
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".jfi"),
+    "MPO": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),  # a JPEG followed by further images, as phones write it
+    "PNG": (".png", ".apng"),
+    "GIF": (".gif",),
+    "WEBP": (".webp",),
+    "AVIF": (".avif", ".avifs"),
+    "HEIF": (".heic", ".heif", ".hif", ".heics", ".heifs"),
+    "BMP": (".bmp", ".dib"),
+    "DIB": (".bmp", ".dib"),
+    "TIFF": (".tif", ".tiff"),
+    "PPM": (".ppm", ".pgm", ".pbm", ".pnm", ".pfm"),
+    "JPEG2000": (".jp2", ".j2k", ".j2c", ".jpc", ".jpx", ".jpf"),
+    "ICO": (".ico",),
+    "TGA": (".tga",),
+}
+HEIC = "HEIC"
+# Photos that no decoder here reads; people have to save them in another format.
+_RAW = (
+    ".dng .cr2 .cr3 .crw .nef .nrw .arw .srf .sr2 .orf .rw2 .raf .pef .srw .x3f .raw .rwl .3fr .fff .iiq .mrw .erf "
+    ".dcr .kdc .mos .mef"
+)
+_UNREADABLE = {
+    "RAW": _RAW.split(),
+    "JPEG XL": [".jxl"],
+    "Photoshop": [".psd", ".psb"],
+    "GIMP": [".xcf"],
+    "OpenEXR": [".exr"],
+}
+_READABLE_SUFFIXES = frozenset(suffix for name, suffixes in SUFFIXES.items() if name != "HEIF" for suffix in suffixes)
+_UNREADABLE_SUFFIXES = {suffix: name for name, suffixes in _UNREADABLE.items() for suffix in suffixes}
+_MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"II*\0", b"MM\0*", b"8BPS", b"\0\0\0\x0cJXL ", b"\xff\x0a")
+_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1", b"heif")
+START = 12  # bytes that `starts_like_photo` looks at
+
+
+@functools.cache
+def reads_heic() -> bool:
+    """Returns whether HEIC photos can be read: whether pillow-heif is installed."""
+    return importlib.util.find_spec("pillow_heif") is not None
+
+
+def has_image_suffix(name: str) -> bool:
+    """Returns whether a file name ends like that of a photo that can be read."""
+    suffix = PurePath(name).suffix.lower()
+    return suffix in _READABLE_SUFFIXES or (suffix in SUFFIXES["HEIF"] and reads_heic())
+
+
+def unreadable_format(name: str) -> str:
+    """Returns the format of a photo that cannot be read, by its file name: ``"HEIC"``, ``"RAW"``; empty for others."""
+    suffix = PurePath(name).suffix.lower()
+    if suffix in SUFFIXES["HEIF"]:
+        return "" if reads_heic() else HEIC
+    return _UNREADABLE_SUFFIXES.get(suffix, "")
+
+
+def advise(unreadable: str) -> str:
+    """Returns what to do about photos of a format that cannot be read."""
+    if unreadable == HEIC:
+        return "Save them as JPEG, or install pillow-heif: pip install pillow-heif."
+    return "Save them as JPEG."
+
+
+def starts_like_photo(start: bytes) -> bool:
+    """Returns whether the first `START` bytes of a file are those of a photo, whether or not it can be read."""
+    return start.startswith(_MAGIC) or (start[:4] == b"RIFF" and start[8:12] == b"WEBP") or starts_like_heic(start)
+
+
+def starts_like_heic(start: bytes) -> bool:
+    """Returns whether the first `START` bytes of a file are those of a HEIC photo."""
+    return start[4:8] == b"ftyp" and start[8:12] in _BRANDS
