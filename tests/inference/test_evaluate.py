@@ -1,5 +1,6 @@
 import contextlib
 import dataclasses
+import shutil
 
 import pytest
 from fakes import CLASSES, encode_png, make_images, make_photo, make_samples
@@ -7,6 +8,7 @@ from run_files import write_json_record
 from training_runs import EventRecorder
 
 import zoo.inference.run_predictor
+from zoo.data.sources.folder import read_folder
 from zoo.errors import ConfigError, DataError, RunError
 from zoo.events import Note, Work
 from zoo.inference.evaluate import evaluate
@@ -14,6 +16,7 @@ from zoo.inference.open import ModelFile
 from zoo.models.engines import Engine
 from zoo.plugins.specs import Sample
 from zoo.runs.open import open_run
+from zoo.runs.record import PhotoRecord, write_photos
 from zoo.runs.run import Run
 
 
@@ -116,6 +119,61 @@ def test_other_data_may_lack_a_class_but_not_have_a_new_one(trained_run, registr
     with pytest.raises(DataError, match=f"has the class 'purple', which {trained_run.name} does not know") as caught:
         evaluate_run(trained_run, registry, data=four)
     assert "red, green, blue" in caught.value.hint
+
+
+def test_photos_of_one_class_can_be_evaluated_and_the_absent_classes_are_named(trained_run, registry, tmp_path):
+    one = write_folder(tmp_path / "one", [sample for sample in make_images().test if sample.label == 1])
+    (tmp_path / "one" / "red").mkdir()  # still empty
+    recorder = EventRecorder()
+    evaluation = evaluate_run(trained_run, registry, data=one, observer=recorder)
+    assert (evaluation.count, [scores.support for scores in evaluation.per_class]) == (6, [0, 6, 0])
+    assert recorder.notes == ["'one' has no test photos of 2 of 3 classes: red, blue."]
+
+
+def test_a_test_split_alone_can_be_evaluated(trained_run, registry, tmp_path):
+    write_folder(tmp_path / "new" / "Test_Set", make_images().test)
+    write_folder(tmp_path / "new" / "Train_Set", make_images().test[:1])
+    assert evaluate_run(trained_run, registry, data=str(tmp_path / "new")).count == 18
+    write_folder(tmp_path / "part" / "test", make_images().test)
+    assert evaluate_run(trained_run, registry, data=str(tmp_path / "part")).count == 18
+
+
+def test_training_photos_are_not_evaluated_as_test_photos(trained_run, registry, tmp_path):
+    write_folder(tmp_path / "photos" / "train", make_images().test)
+    with pytest.raises(DataError, match="'photos' has no test split"):
+        evaluate_run(trained_run, registry, data=str(tmp_path / "photos"))
+    assert evaluate_run(trained_run, registry, data=str(tmp_path / "photos"), split="train").count == 18
+
+
+def test_photos_that_are_left_out_are_reported(trained_run, registry, tmp_path):
+    folder = write_folder(tmp_path / "photos", make_images().test)
+    (tmp_path / "photos" / "red" / "1.dng").touch()
+    recorder = EventRecorder()
+    evaluate_run(trained_run, registry, data=folder, observer=recorder)
+    assert recorder.notes[0].startswith("1 of 19 photos left out: 1 RAW photo cannot be read (red/1.dng).")
+
+
+def test_the_splits_of_a_run_need_no_training_photos_any_more(trained_run, registry, tmp_path):
+    folder = tmp_path / "photos"
+    for split in ("train", "val", "test"):
+        write_folder(folder / split, getattr(make_images(), split))
+    images = read_folder(folder)
+    photos = PhotoRecord(
+        names={split: tuple(sample.name for sample in getattr(images, split)) for split in ("train", "val", "test")}
+    )
+    run = Run(
+        tmp_path / "run", dataclasses.replace(trained_run.record, config={**trained_run.config, "data": str(folder)})
+    )
+    shutil.copytree(trained_run.path, run.path)
+    write_photos(run.path, photos)
+    expected = evaluate_run(run, registry)
+    shutil.rmtree(folder / "train")
+    assert evaluate_run(run, registry).confusion == expected.confusion
+    with pytest.raises(DataError, match="no train folder"):
+        evaluate_run(run, registry, split="train")
+    shutil.rmtree(folder / "test" / "red")
+    with pytest.raises(DataError, match="no train folder"):
+        evaluate_run(run, registry)
 
 
 def test_a_missing_split_is_an_error(trained_run, registry, tmp_path):

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from zoo.data.sources.fingerprint import find_changed
-from zoo.data.sources.load import load_source, load_splits
+from zoo.data.sources.load import load_source, load_splits, report_left_out
 from zoo.data.sources.resolve import resolve_data
 from zoo.errors import ConfigError, DataError, ImageError, did_you_mean
 from zoo.events import Note, Work, ignore
@@ -26,12 +26,14 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from zoo.data.sources.resolve import DataSource
     from zoo.events import Observer
     from zoo.inference.predictor import EngineName, PhotoPredictor
     from zoo.metrics.classification import Evaluation
     from zoo.plugins.specs import Sample
 
 SPLITS = ("test", "val", "train")
+_LISTED = 10  # classes without photos in a note
 
 
 @accepts(
@@ -60,7 +62,7 @@ def evaluate(
         model: A run or a file, as an object or by its path or name (see `zoo.inference.open.find_model`).
         data: A dataset, a folder, a CSV file or an `ImageSet`; by default the data of the run, with the same splits as
             in training. So is the `ImageSet` that the run was trained with.
-        split: ``"test"``, ``"val"`` or ``"train"``. Other data that has no splits is evaluated as a whole.
+        split: ``"test"``, ``"val"`` or ``"train"``. Other data without splits consists of test photos.
         device: As in `FinetuneConfig`.
         observer: Receives progress, and warnings about unreadable photos.
         registry: The plugins; by default all that are installed.
@@ -82,9 +84,9 @@ def evaluate(
     else:
         if data is None:
             raise ConfigError(f"{found.path} contains no photos to evaluate on.", hint="Pass some with --data.")
-        images = load_source(resolve_data(data, registry=registry, options={}))
+        source = resolve_data(data, registry=registry, options={})
         predictor = load_model(found, device=device)
-        samples = _select(images, split, other=True, classes=predictor.classes, name=predictor.name)
+        samples = _load_other(source, split, classes=predictor.classes, name=predictor.name, observer=observer)
     for note in predictor.notes:
         observer(Note(text=note, warning=True))
     return evaluate_predictor(predictor, samples, split=split, observer=observer)
@@ -102,8 +104,8 @@ def load_samples(
     own = data if isinstance(data, ImageSet) and _is_data_of(run, data) else None
     if data is None or own is not None:
         return load_run_splits(run, (split,), registry=registry, observer=observer, data=own)[split]
-    images = load_source(resolve_data(data, registry=registry, options={}))
-    return _select(images, split, other=True, classes=run.classes, name=run.name)
+    source = resolve_data(data, registry=registry, options={})
+    return _load_other(source, split, classes=run.classes, name=run.name, observer=observer)
 
 
 def _is_data_of(run: Run, images: ImageSet) -> bool:
@@ -141,18 +143,30 @@ def load_run_splits(
         raise DataError(message, hint="Pass the location of the data with --data.") from None
     if source.path is not None:  # any folder of this machine, if the record comes from a stranger
         observer(Note(text=f"The photos are read from {source.path.absolute()}, as the record of {run.name} says."))
-    images = load_splits(source, config, observer)
+    try:
+        images = load_splits(source, config, observer)
+    except DataError:  # of photos that are not needed here, perhaps: of the training split
+        if (given := _load_given_splits(source, splits, run)) is None:
+            raise
+        images = given
     for text in run.leaks if "test" in splits else ():
         observer(Note(text=text, warning=True))
     photos, found = run.photos(), {}
     for split in splits:
         if tuple(sample.name for sample in getattr(images, split)) != photos.names.get(split):
             observer(Note(text=f"The {split} photos are not those that {run.name} was trained with.", warning=True))
-        samples = found[split] = _select(images, split, other=False, classes=run.classes, name=run.name)
+        samples = found[split] = _select(images, split, whole=False, classes=run.classes, name=run.name)
         if changed := find_changed(samples, photos.by_name(split)):
             text = f"{len(changed)} of {len(samples)} {split} photos have changed since {run.name} was trained"
             observer(Note(text=f"{text}; the first: {printable(changed[0])}.", warning=True))
     return found
+
+
+def _load_given_splits(source: DataSource, splits: Sequence[str], run: Run) -> ImageSet | None:
+    """Returns splits that the data itself has, if their photos are those of a run; otherwise None."""
+    images, recorded = load_source(source, known=run.classes), run.photos().names
+    same = all(tuple(sample.name for sample in getattr(images, split)) == recorded.get(split) for split in splits)
+    return images if same else None
 
 
 def evaluate_predictor(
@@ -217,11 +231,28 @@ def _check_split(split: str) -> str:
     raise ConfigError(f"There is no split '{split}'.", hint=hint)
 
 
-def _select(images: ImageSet, split: str, *, other: bool, classes: Sequence[str], name: str) -> list[Sample]:
+def _load_other(
+    source: DataSource, split: str, *, classes: Sequence[str], name: str, observer: Observer
+) -> list[Sample]:
+    """Returns a split of other data; it needs photos of no more than some of the model's classes."""
+    images = load_source(source, known=classes)
+    report_left_out(images, observer)
+    # Folders and tables without splits are test photos; other datasets may have training photos alone.
+    samples = _select(images, split, whole=source.path is None, classes=classes, name=name)
+    present = {sample.label for sample in samples}
+    if absent := [each for label, each in enumerate(classes) if label not in present]:
+        listed = ", ".join(map(printable, absent[:_LISTED])) + (", ..." if len(absent) > _LISTED else "")
+        observer(
+            Note(text=f"'{images.name}' has no {split} photos of {len(absent)} of {len(classes)} classes: {listed}.")
+        )
+    return samples
+
+
+def _select(images: ImageSet, split: str, *, whole: bool, classes: Sequence[str], name: str) -> list[Sample]:
     """Returns the samples of a split with the labels of the model; classes are matched by name, never by position."""
     samples: Sequence[Sample] = getattr(images, split)
-    if not samples and other and split == "test" and not images.val:
-        samples = images.train  # class folders alone: all photos are new to the model
+    if not samples and whole and split == "test" and not images.val:
+        samples = images.train  # all photos are new to the model
     if not samples:
         raise DataError(f"'{images.name}' has no {split} split.", hint="Choose another one with --split.")
     if unknown := [known for known in images.classes if known not in classes]:

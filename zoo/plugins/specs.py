@@ -200,6 +200,8 @@ class ImageSet:
         test: The images of the final evaluation; empty if the dataset has no test split.
         note: A sentence that readers of the results must know about the data, or empty.
         skipped: The names of skipped files, each with the reason: ``"a/b.txt: not an image"``.
+        left_out: One line that says how many photos each reason removes, or empty if no photo was left out.
+        warnings: Sentences about what may be meant otherwise: classes that lose many photos, tables that are not read.
     """
 
     name: str
@@ -209,6 +211,8 @@ class ImageSet:
     test: tuple[Sample, ...] = ()
     note: str = ""
     skipped: tuple[str, ...] = ()
+    left_out: str = ""
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from photo_folders import JPEG, fill, remove_pillow_heif
 from PIL import Image
 
 import zoo.inference.run_predictor
@@ -33,7 +34,7 @@ def photos(tmp_path, make_run, monkeypatch, requests):
 
     def predict_files(paths):
         for path in paths:
-            if path.is_file() and path.stat().st_size:
+            if os.path.isfile(path) and path.stat().st_size:  # noqa: PTH113  pathlib raises where a name is too long
                 probabilities = {"dog": 0.75, "cat": 0.25}
                 yield Prediction(name=str(path), label="dog", probability=0.75, probabilities=probabilities)
             else:
@@ -109,6 +110,50 @@ def test_json_is_one_object_per_line(run_zoo, photos):
         },
         {"name": "nosuch.jpg", "error": "nosuch.jpg: cannot be read."},
     ]
+
+
+def test_folders_are_read_as_for_training_and_what_is_left_out_is_counted(run_zoo, photos):
+    fill(photos, "._b.jpg", "__MACOSX/._a.PNG", ".ipynb_checkpoints/a-checkpoint.PNG", "@eaDir/b.jpg/THUMB.jpg")
+    code, out, err = run_zoo("predict", "tiny-linear-dogs-1", "photos", "--quiet")
+    assert (code, err, len(out.splitlines())) == (0, "", 4)
+    fill(photos, "no_suffix", content=JPEG)
+    code, out, err = run_zoo("predict", "tiny-linear-dogs-1", "photos")
+    assert (code, len(out.splitlines())) == (0, 4)
+    assert "warning: photos: 1 of 4 photos left out: 1 without an image suffix (no_suffix)." in err.splitlines()
+
+
+def test_photos_in_formats_that_cannot_be_read_are_one_warning_and_a_failure(run_zoo, photos, monkeypatch):
+    remove_pillow_heif(monkeypatch)
+    fill(photos, "d.HEIC", "below/e.heic", "f.dng")
+    code, out, err = run_zoo("predict", "tiny-linear-dogs-1", "photos", "--quiet")
+    assert (code, len(out.splitlines())) == (1, 4)
+    assert err.splitlines() == [
+        "warning: photos: 3 of 6 photos left out: 2 HEIC photos cannot be read (d.HEIC, ...), 1 RAW photo cannot be "
+        "read (f.dng). Save them as JPEG, or install pillow-heif: pip install pillow-heif.",
+        "3 of 6 photos could not be read.",
+    ]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege there")
+def test_a_link_that_leads_back_to_itself_and_a_path_that_is_too_long_stop_nothing(run_zoo, photos):
+    (photos / "loop.jpg").symlink_to("loop.jpg")
+    code, out, err = run_zoo("predict", "tiny-linear-dogs-1", "photos", "x" * 5000)
+    assert (code, len(out.splitlines())) == (1, 4)
+    assert "1 behind a link that leads back to itself (loop.jpg)" in err
+
+
+def test_a_subfolder_that_cannot_be_read_is_reported_and_the_others_are_read(run_zoo, photos, monkeypatch):
+    scandir = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("below"):
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    code, out, err = run_zoo("predict", "tiny-linear-dogs-1", "photos")
+    assert (code, len(out.splitlines())) == (1, 3)
+    assert "error: photos/below cannot be read (Permission denied)." in err.splitlines()
 
 
 def test_csv_to_a_file_and_to_stdout(run_zoo, photos, tmp_path):

@@ -154,6 +154,13 @@ def test_a_named_pipe_is_skipped(fine, check):
     assert kinds(check(root)) == ["skipped"]
 
 
+def test_photos_that_are_left_out_are_a_note_and_many_of_a_class_a_warning(fine, check):
+    (finding,) = check(fine({"train/cat/a.dng": b"raw"}, train=12)).of_kind("left-out")
+    assert (finding.level, finding.text.partition(":")[0]) == ("note", "1 of 25 photos left out")
+    texts = [each.text for each in check(fine({f"train/cat/{n}.psd": b"" for n in range(4)})).of_kind("left-out")]
+    assert texts[1].startswith("Classes that lose at least a tenth of their photos: 'cat' in train 5 of ")
+
+
 def test_unusual_files_are_reported_with_their_conversion(fine, check):
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -186,7 +193,7 @@ def test_unusual_files_are_reported_with_their_conversion(fine, check):
     assert findings["long photos"].photos[0][1] == "400 x 40"
     assert findings["greyscale"].level == "note"
     skipped, hidden = report.of_kind("skipped")[0], report.of_kind("hidden-photos")[0]
-    assert skipped.text == "Skipped files: 2 not an image, 1 hidden."
+    assert skipped.text == "Skipped files: 1 hidden, 1 not an image, 1 without an image suffix."
     assert hidden.text == "1 photo skipped because of the file name: train/cat/photo."
 
 

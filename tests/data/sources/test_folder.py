@@ -3,16 +3,10 @@ import sys
 import unicodedata
 
 import pytest
+from photo_folders import fill
 
 from zoo.data.sources.folder import read_folder, slugify
 from zoo.errors import DataError
-
-
-def fill(root, *names):
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(b"pixels")
-    return root
 
 
 def listing(samples, classes):
@@ -61,11 +55,11 @@ def test_hidden_files_and_other_files_are_listed_as_skipped(tmp_path):
     images = read_folder(tmp_path)
     assert len(images.train) == 2
     assert images.skipped == (
-        ".git: hidden",
+        ".git: made by another program",
         "README.md: not an image",
         "a/.DS_Store: hidden",
         "a/notes.txt: not an image",
-        "b/__MACOSX: hidden",
+        "b/__MACOSX: made by another program",
         "loose.png: outside the class folders",
     )
 
@@ -89,7 +83,7 @@ def test_links_that_point_outside_the_folder_are_skipped(tmp_path):
     assert images.skipped == (
         "a/loop: a link to a folder",
         "a/out.jpg: a link that points outside the folder",
-        "b/gone.jpg: not a file",
+        "b/gone.jpg: a broken link",
         "c: a link to a folder",
     )
 
@@ -133,7 +127,7 @@ def test_a_file_name_that_is_no_utf8_can_be_printed(tmp_path):
         ),
         (["train/a/1.jpg", "train/b/1.jpg", "test/z/1.jpg"], "test has the class 'z'", "classes of train: a, b"),
         (["train/a/1.jpg", "train/b/1.jpg", "c/1.jpg"], r"beside it, images in 'c' \(1.jpg\)", "into train/"),
-        (["train/a/1.jpg", "train/b/1.jpg", "test/1.jpg"], "test contains 1 images .* no class folders", "Supported"),
+        (["train/a/1.jpg", "train/b/1.jpg", "val/1.jpg"], "val contains 1 images .* no class folders", "Supported"),
         (["test/a/1.jpg", "test/b/1.jpg"], "contains test, but no train folder", "Supported layouts"),
         (["train/a/1.jpg", "val/a/1.jpg", "valid/a/1.jpg"], "'val' and 'valid' are both the val split", "Keep one"),
         (

@@ -70,6 +70,16 @@ def test_images_are_split_and_limited_as_the_configuration_asks(plugin, registry
     assert any(text.startswith("These are noise.") for text in texts)
 
 
+def test_photos_that_are_left_out_are_one_line_and_classes_that_suffer_a_warning(plugin, registry):
+    plugin.dataset = make_images(left_out="3 of 9 photos left out.", warnings=("Classes that lose many.",))
+    events = []
+    split(registry, events.append)
+    assert events[:2] == [
+        Note(text="3 of 9 photos left out.", warning=True),
+        Note(text="Classes that lose many.", warning=True),
+    ]
+
+
 def test_excluded_photos_are_left_out_and_the_others_stay_in_their_split(plugin, registry, tmp_path):
     plugin.dataset = make_images(val=(), test=())
     before = split(registry)

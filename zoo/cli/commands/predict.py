@@ -79,7 +79,7 @@ def command(
     model = find_model(run, runs=runs, ask=console.passphrase_prompt())
     failed: list[ZooError] = []
     with _open_csv(csv_file) as csv_rows:
-        photos = list(_find_photos(paths, failed))
+        photos = list(_find_photos(paths, failed, quiet=quiet))
         predictor = load_model(model, device=device, engine="auto", images=len(photos))
         for note in () if quiet else predictor.notes:
             console.write_warning(note)
@@ -121,19 +121,28 @@ def _classify(
     return done
 
 
-def _find_photos(paths: Iterable[Path], failed: list[ZooError]) -> Iterator[Path]:
-    """Yields the files, and the images in the folders sorted by name."""
-    from zoo.data.sources.folder import IMAGE_SUFFIXES
+def _find_photos(paths: Iterable[Path], failed: list[ZooError], *, quiet: bool) -> Iterator[Path]:
+    """Yields the files, and the photos in the folders sorted by name; reports what is left out of folders."""
+    from zoo.data.sources.folder import list_photos
     from zoo.errors import DataError
 
     for path in paths:
-        if not path.is_dir():
+        if not os.path.isdir(path):  # noqa: PTH112  pathlib raises where a path is too long
             yield path
             continue
-        found = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
-        if not found:
+        try:
+            found = list_photos(path)
+        except DataError as error:
+            _report(error, failed)
+            continue
+        for problem in found.errors:
+            _report(problem, failed)
+        if found.left_out and (found.unreadable or not quiet):
+            console.write_warning(f"{path}: {found.left_out}")
+        failed += [DataError(f"{path}: {found.left_out}")] * found.unreadable
+        if not found.photos and not found.unreadable:
             _report(DataError(f"{path} contains no photos."), failed)
-        yield from found
+        yield from found.photos
 
 
 def _report(error: ZooError, failed: list[ZooError]) -> None:

@@ -70,7 +70,7 @@ def command(
     """Write a contact sheet of photos of DATA, with their labels."""
     config = make_config(backbone or "resnet18", data=data, **given_values(values))
     registry = load_registry()
-    from zoo.data.sources.load import load_source
+    from zoo.data.sources.load import load_source, report_left_out
     from zoo.data.sources.resolve import resolve_data
     from zoo.report.sheets import write_sheet
 
@@ -79,6 +79,7 @@ def command(
             resolve_data(data, registry=registry, options=config.data_options),
             progress=lambda what, done, total: observer(Work(what=what, done=done, total=total)),
         )
+        report_left_out(images, observer)
     views = None
     if augmented:
         from zoo.data.loading.augment import augmented_views

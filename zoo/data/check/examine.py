@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from zoo.data.check.classes import check_classes
 from zoo.data.check.duplicates import check_duplicates, find_copies, find_near_duplicates
-from zoo.data.check.files import check_files
+from zoo.data.check.files import check_files, check_left_out
 from zoo.data.check.perceptual_hash import RADIUS
 from zoo.data.check.report import LEVELS, SPLITS, DataFinding, DataReport
 from zoo.data.check.scan import scan_images
@@ -24,7 +24,6 @@ from zoo.utils.machine import usable_cpus
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
 
     from zoo.data.check.report import CheckedPhoto
     from zoo.events import Progress
@@ -32,8 +31,8 @@ if TYPE_CHECKING:
 
 # Up to this size per processor the quick check decodes photos to find near duplicates: about a second.
 _QUICK_BYTES = 12 << 20
-# Findings that would only distract before every training; the complete check reports them.
-_COMPLETE_ONLY = ("skipped", "hidden-photos", "small", "large", "long", "treatment")
+# Findings that would only distract before every training, or that loading reports: part of the complete check alone.
+_COMPLETE_ONLY = ("left-out", "skipped", "hidden-photos", "small", "large", "long", "treatment")
 
 
 @accepts(
@@ -94,15 +93,13 @@ def check_data(
     if exclude and remaining is images:
         text = f"None of the {len(source.exclusions)} photos listed in {exclude} is in the data."
         findings.append(DataFinding(kind="exclude", about="exclusions", level="warning", text=text))
-    root = source.path if source.path is not None and source.path.is_dir() else None
-    return check_images(remaining, near=near, root=root, findings=findings, threads=threads, progress=progress)
+    return check_images(remaining, near=near, findings=findings, threads=threads, progress=progress)
 
 
 def check_images(
     images: ImageSet,
     *,
     near: int = RADIUS,
-    root: Path | None = None,
     findings: Sequence[DataFinding] = (),
     threads: int | None = None,
     progress: Progress = no_progress,
@@ -113,7 +110,6 @@ def check_images(
         images: The dataset with its final splits. `zoo.data.sources.load.load_source` with ``strict=False`` loads one
             that cannot be trained on.
         near: Bits of 128 in which the hashes of near duplicates may differ; 0 finds photos that look exactly the same.
-        root: The folder that `ImageSet.skipped` is relative to, if it names files.
         findings: Earlier findings, to be included in the report.
         threads: Number of decoding threads; by default the number of processors.
         progress: Called during the check.
@@ -124,7 +120,7 @@ def check_images(
     started = time.perf_counter()
     photos = scan_images(images, decode=True, threads=threads, progress=progress)
     pairs = [*find_copies(photos), *find_near_duplicates(photos, radius=near, progress=progress)]
-    findings = [*findings, *check_duplicates(photos, pairs), *_check_classes_and_files(images, photos, root)]
+    findings = [*findings, *check_duplicates(photos, pairs), *_check_classes_and_files(images, photos)]
     return _make_report(images, photos, findings, started)
 
 
@@ -144,14 +140,14 @@ def check_quickly(images: ImageSet, *, progress: Progress = no_progress) -> Data
     pairs = find_copies(photos)
     if decode:
         pairs += find_near_duplicates(photos, radius=RADIUS)
-    findings = [*check_duplicates(photos, pairs), *_check_classes_and_files(images, photos, None)]
+    findings = [*check_duplicates(photos, pairs), *_check_classes_and_files(images, photos)]
     relevant = [finding for finding in findings if finding.kind not in _COMPLETE_ONLY]
     return _make_report(images, photos, relevant, started, near=decode)
 
 
-def _check_classes_and_files(images: ImageSet, photos: Sequence[CheckedPhoto], root: Path | None) -> list[DataFinding]:
+def _check_classes_and_files(images: ImageSet, photos: Sequence[CheckedPhoto]) -> list[DataFinding]:
     counts = _count_photos(images, (photo for photo in photos if not photo.error))
-    return [*check_classes(images.classes, counts), *check_files(photos, images.skipped, root=root)]
+    return [*check_left_out(images), *check_classes(images.classes, counts), *check_files(photos, images.skipped)]
 
 
 def _make_report(

@@ -7,38 +7,43 @@ from typing import TYPE_CHECKING
 
 from zoo.data.check.header import CONVERSIONS
 from zoo.data.check.report import DataFinding, format_count
+from zoo.data.sources.walk import NO_SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
     from zoo.data.check.header import Header
-    from zoo.data.check.report import CheckedPhoto
+    from zoo.data.check.report import CheckedPhoto, Level
+    from zoo.plugins.specs import ImageSet
 
 _SMALL = 32  # pixels of the shorter side
 _LARGE = 25_000_000  # pixels
 _LONG = 3  # times as long as wide: a centre crop then shows at most a third
-_NOT_AN_IMAGE = "not an image"  # the reason in `zoo.data.sources.folder`
-_MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"II*\0", b"MM\0*")
 
 
-def check_files(
-    photos: Sequence[CheckedPhoto], skipped: Sequence[str] = (), *, root: Path | None = None
-) -> list[DataFinding]:
+def check_files(photos: Sequence[CheckedPhoto], skipped: Sequence[str] = ()) -> list[DataFinding]:
     """Returns the findings about single files.
 
     Args:
         photos: All photos.
         skipped: As in `zoo.plugins.specs.ImageSet`.
-        root: The folder that the names in `skipped` are relative to, if they are files.
     """
     return [
         *_check_unreadable(photos),
         *_check_suffixes(photos),
-        *_check_skipped(skipped, root),
+        *_check_skipped(skipped),
         *_check_sizes(photos),
         *_list_conversions(photos),
     ]
+
+
+def check_left_out(images: ImageSet) -> Iterator[DataFinding]:
+    """Yields the findings about photos that were left out when the dataset was loaded."""
+    if images.left_out:
+        level: Level = "warning" if images.warnings else "note"
+        yield DataFinding(kind="left-out", about="left out", level=level, text=images.left_out)
+    for text in images.warnings:
+        yield DataFinding(kind="left-out", about="left out", level="warning", text=text)
 
 
 def _check_unreadable(photos: Sequence[CheckedPhoto]) -> Iterator[DataFinding]:
@@ -71,13 +76,12 @@ def _check_suffixes(photos: Sequence[CheckedPhoto]) -> Iterator[DataFinding]:
         )
 
 
-def _check_skipped(skipped: Sequence[str], root: Path | None) -> Iterator[DataFinding]:
+def _check_skipped(skipped: Sequence[str]) -> Iterator[DataFinding]:
     reasons = Counter(entry.rpartition(": ")[2].partition(",")[0] for entry in skipped)
     if reasons:
         listed = ", ".join(f"{number} {reason}" for reason, number in reasons.most_common())
         yield DataFinding(kind="skipped", about="skipped files", level="note", text=f"Skipped files: {listed}.")
-    names = [entry.removesuffix(f": {_NOT_AN_IMAGE}") for entry in skipped if entry.endswith(f": {_NOT_AN_IMAGE}")]
-    photos = [name for name in names if root is not None and _starts_like_a_photo(root / name)]
+    photos = [entry.removesuffix(f": {NO_SUFFIX}") for entry in skipped if entry.endswith(f": {NO_SUFFIX}")]
     if photos:
         yield DataFinding(
             kind="hidden-photos",
@@ -125,15 +129,6 @@ def _is_large(header: Header) -> bool:
 
 def _is_long(header: Header) -> bool:
     return max(header.width, header.height) >= _LONG * min(header.width, header.height)
-
-
-def _starts_like_a_photo(file: Path) -> bool:
-    try:
-        with file.open("rb") as stream:
-            start = stream.read(12)
-    except OSError:
-        return False
-    return start.startswith(_MAGIC) or (start[:4] == b"RIFF" and start[8:] == b"WEBP")
 
 
 def _abbreviate(names: Sequence[str]) -> str:

@@ -2,51 +2,42 @@
 
 from __future__ import annotations
 
-import os
+import dataclasses
 import re
 import unicodedata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from zoo.data.images.formats import has_image_suffix
+from zoo.data.sources.held_out import refuse_held_out
+from zoo.data.sources.layout import LAYOUTS, find_layout
+from zoo.data.sources.left_out import LostFile, count_unreadable, describe_left_out, warn_of_losses
+from zoo.data.sources.walk import FOLDER_LINK, HIDDEN, PhotoWalk
 from zoo.errors import DataError, close_matches
 from zoo.plugins.specs import ImageSet, Sample
 from zoo.utils.paths import parse_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
-# By folder name, or by the value of a CSV column, in lower case.
-SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
-IMAGE_SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .gif .webp .avif .bmp .dib .tif .tiff .ppm .pgm .pbm .pnm .jp2 .tga .ico".split()  # noqa: SIM905
-)
-LAYOUTS = (
-    "Supported layouts: class folders (PATH/cat/1.jpg, PATH/dog/2.jpg), class folders below train, val and test "
-    "(PATH/train/cat/1.jpg), and a CSV file of path,label."
-)
+    from zoo.data.sources.walk import SkippedFile
+
 # By split and class name: the files, each with the name of its sample.
 LabelledFiles = dict[str, dict[str, list[tuple[Path, str]]]]
 
 
-def read_folder(path: Path, *, strict: bool = True) -> ImageSet:
+def read_folder(path: Path, *, strict: bool = True, known: Collection[str] | None = None) -> ImageSet:
     """Reads class folders (all photos become `train`), or train, val and test folders that contain class folders.
 
-    Images may be at any depth below a class folder. The split folders may also be named training, valid, validation
-    and testing, in any case. Classes are sorted, and matched across splits by name. Hidden files, files without an
-    image suffix, and links that point outside the folder are skipped and listed in `ImageSet.skipped`; links to folders
-    are not followed.
+    Images may be at any depth below a class folder. Split folders may have many names, in any case and in several
+    languages (see `zoo.data.sources.split_names`), and may also be inside the class folders. Classes are sorted, and
+    matched across splits by name. What `zoo.data.sources.walk` leaves out is listed in `ImageSet.skipped`; links to
+    folders are not followed. Photos without labels, as in Kaggle's test folders, are left out with a note.
 
     Args:
         path: The folder.
         strict: As in `build_image_set`.
+        known: As in `build_image_set`.
 
     Raises:
         DataError: The folder does not exist, has no class folders or has an unsupported layout; or `build_image_set`
@@ -56,41 +47,56 @@ def read_folder(path: Path, *, strict: bool = True) -> ImageSet:
     if not root.is_dir():
         reason = "is not a folder" if root.exists() else "does not exist"
         raise DataError(f"The folder {path} {reason}.", hint="Check the path passed as data.")
-    walk = _Walk(root)
-    files, folders = walk.children(root)
-    splits = _find_splits(root, folders)
-    if splits:
-        walk.skip_all(files)
-        _refuse_mixture(walk, [folder for folder in folders if folder not in splits.values()], splits["train"])
-        labelled = {split: _read_classes(walk, folder, *walk.children(folder)) for split, folder in splits.items()}
-    else:
-        _refuse_wrapper(walk, files, folders)
-        labelled = {"train": _read_classes(walk, root, files, folders)}
-    return build_image_set(
-        name=slugify(root.name), labelled=labelled, skipped=walk.skipped, where=str(path), strict=strict
+    walk = PhotoWalk(root)
+    layout = find_layout(walk, known=known)
+    labelled: LabelledFiles = {split: {} for split in layout.folders}
+    owners: dict[Path, tuple[str, str]] = {}
+    for split, classes in layout.folders.items():
+        for label, folders in classes.items():
+            photos = [photo for folder in folders for photo in walk.photos(folder)]
+            for folder in folders:
+                owners[folder] = split, label
+                refuse_held_out(walk, folder)
+            labelled[split][label] = [(photo, walk.name(photo)) for photo in photos]
+    skipped = [_find_owner(file, owners, layout.parents) for file in walk.skipped]
+    images = build_image_set(
+        name=slugify(root.name), labelled=labelled, skipped=skipped, where=str(path), strict=strict, known=known
     )
+    return dataclasses.replace(images, note=" ".join(layout.notes), warnings=(*layout.warnings, *images.warnings))
 
 
 def build_image_set(
-    *, name: str, labelled: LabelledFiles, skipped: Iterable[str], where: str, strict: bool = True
+    *,
+    name: str,
+    labelled: LabelledFiles,
+    skipped: Iterable[LostFile],
+    where: str,
+    strict: bool = True,
+    known: Collection[str] | None = None,
 ) -> ImageSet:
     """Numbers the classes in the order of their names and checks that the splits agree.
 
     Args:
         name: Of the dataset, fit for a file name.
         labelled: By split and class name: the files, each with the name of its sample.
-        skipped: The files that were left out, each with a reason.
+        skipped: The files that were left out.
         where: Names the data in error messages.
         strict: Whether to refuse data that cannot be trained on. Otherwise the classes are those of all splits, and
             some may have no images.
+        known: The classes of a trained model, if the photos are only to be evaluated. Then any number of classes will
+            do, and those without images do not count.
 
     Raises:
         DataError: There are fewer than two classes, a class is empty, or `train` lacks a class.
     """
-    known = labelled["train"] if strict else {label for images in labelled.values() for label in images}
-    numbers = {label: number for number, label in enumerate(sorted(known))}
-    if strict:
-        _check(labelled, numbers, where)
+    skipped = tuple(skipped)
+    if known is not None:
+        labelled = {split: {label: files for label, files in each.items() if files} for split, each in labelled.items()}
+    train_decides = strict and known is None
+    names = labelled["train"] if train_decides else {label for images in labelled.values() for label in images}
+    numbers = {label: number for number, label in enumerate(sorted(names))}
+    if train_decides:
+        _check(labelled, numbers, where, skipped)
     samples = {
         split: tuple(
             Sample(file, numbers[label], sample_name)
@@ -99,14 +105,55 @@ def build_image_set(
         )
         for split, images in labelled.items()
     }
+    counts = {(split, label): len(files) for split, images in labelled.items() for label, files in images.items()}
     return ImageSet(
         name=name,
         classes=tuple(numbers),
-        train=samples["train"],
+        train=samples.get("train", ()),
         val=samples.get("val", ()),
         test=samples.get("test", ()),
-        skipped=tuple(sorted(skipped)),
+        skipped=tuple(sorted(f"{lost.file.name}: {lost.file.reason}" for lost in skipped)),
+        left_out=describe_left_out((lost.file for lost in skipped), kept=sum(counts.values())),
+        warnings=tuple(warn_of_losses(skipped, counts)),
     )
+
+
+def _find_owner(file: SkippedFile, owners: Mapping[Path, tuple[str, str]], parents: Mapping[Path, str]) -> LostFile:
+    """Returns a file that was left out with the split and the class that it would belong to."""
+    for outer in file.path.parents:
+        if outer in owners:
+            return LostFile(file, *owners[outer])
+    if file.path.parent in parents and file.reason in (FOLDER_LINK, HIDDEN) and not has_image_suffix(file.name):
+        return LostFile(file, parents[file.path.parent], file.path.name)
+    return LostFile(file)
+
+
+class FoundPhotos(NamedTuple):
+    """The photos in a folder, without labels.
+
+    Attributes:
+        photos: All that can be read, sorted by path.
+        left_out: As in `ImageSet`.
+        unreadable: Number of photos left out because of their format.
+        errors: The subfolders that cannot be read.
+    """
+
+    photos: list[Path]
+    left_out: str
+    unreadable: int
+    errors: list[DataError]
+
+
+def list_photos(folder: Path) -> FoundPhotos:
+    """Returns the photos at any depth below a folder, found as those for training are.
+
+    Raises:
+        DataError: The folder itself cannot be read.
+    """
+    walk = PhotoWalk(folder, tolerant=True)
+    photos = sorted(walk.photos(folder))
+    left_out = describe_left_out(walk.skipped, kept=len(photos))
+    return FoundPhotos(photos, left_out, count_unreadable(walk.skipped), walk.unreadable)
 
 
 def slugify(name: str) -> str:
@@ -115,133 +162,19 @@ def slugify(name: str) -> str:
     return re.sub(r"[^a-z0-9_]+", "-", plain).strip("-")[:40].strip("-") or "data"
 
 
-def escape_undecodable(name: str) -> str:
-    """Returns a file name as valid text, with bytes that are not UTF-8 as escape sequences."""
-    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
-
-
-class _Walk:
-    """Walks below one folder and records what it skips."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.skipped: list[str] = []
-
-    def children(self, folder: Path) -> tuple[list[Path], list[Path]]:
-        """Returns the visible files and folders in a folder."""
-        files: list[Path] = []
-        folders: list[Path] = []
-        try:
-            with os.scandir(folder) as entries:
-                for entry in sorted(entries, key=lambda entry: entry.name):
-                    child = folder / entry.name
-                    if reason := self._reason_to_skip(entry, child):
-                        self._skip(child, reason)
-                    else:
-                        (folders if entry.is_dir() else files).append(child)
-        except OSError as error:
-            raise DataError(f"{folder} cannot be read ({error.strerror}).", hint="Check its permissions.") from None
-        return files, folders
-
-    def images(self, folder: Path) -> Iterator[Path]:
-        """Yields the images at any depth below a folder."""
-        files, folders = self.children(folder)
-        for file in files:
-            if _has_image_suffix(file):
-                yield file
-            else:
-                self._skip(file, "not an image")
-        for inner in folders:
-            yield from self.images(inner)
-
-    def name(self, path: Path) -> str:
-        return escape_undecodable(path.relative_to(self.root).as_posix())
-
-    def skip_all(self, files: Iterable[Path]) -> None:
-        for file in files:
-            self._skip(file, "outside the class folders" if _has_image_suffix(file) else "not an image")
-
-    def _reason_to_skip(self, entry: os.DirEntry[str], child: Path) -> str:
-        # macOS adds __MACOSX to its archives, with a hidden companion of every file.
-        if entry.name.startswith(".") or entry.name == "__MACOSX":
-            return "hidden"
-        if entry.is_symlink():
-            if entry.is_dir():
-                return "a link to a folder"
-            if not child.resolve().is_relative_to(self.root):
-                return "a link that points outside the folder"
-        return "" if entry.is_dir() or entry.is_file() else "not a file"
-
-    def _skip(self, path: Path, reason: str) -> None:
-        self.skipped.append(f"{self.name(path)}: {reason}")
-
-
-def _has_image_suffix(file: Path) -> bool:
-    return file.suffix.lower() in IMAGE_SUFFIXES
-
-
-def _find_splits(root: Path, folders: Iterable[Path]) -> dict[str, Path]:
-    """Returns the train, val and test folders, in this order; empty if the root has none of them."""
-    splits: dict[str, Path] = {}
-    for folder in folders:
-        split = SPLIT_NAMES.get(folder.name.lower(), "")
-        if split in splits:
-            names = f"'{splits[split].name}' and '{folder.name}'"
-            raise DataError(f"{root}: {names} are both the {split} split.", hint="Keep one of the two.")
-        if split:
-            splits[split] = folder
-    if splits and "train" not in splits:
-        names = ", ".join(folder.name for folder in splits.values())
-        raise DataError(f"{root} contains {names}, but no train folder.", hint=LAYOUTS)
-    return {split: splits[split] for split in ("train", "val", "test") if split in splits}
-
-
-def _refuse_mixture(walk: _Walk, others: Iterable[Path], train: Path) -> None:
-    for folder in others:
-        for image in walk.images(folder):
-            raise DataError(
-                f"{walk.root} contains a {train.name} folder and, beside it, images in '{folder.name}' ({image.name}).",
-                hint=f"Move class folders into {train.name}/, or list path,label in a CSV file.",
-            )
-
-
-def _refuse_wrapper(walk: _Walk, files: Iterable[Path], folders: list[Path]) -> None:
-    """Refuses a folder whose only content is the folder with the data, as some archives unpack to."""
-    if len(folders) == 1 and not any(map(_has_image_suffix, files)):
-        inner = [folder.name for folder in _Walk(walk.root).children(folders[0])[1]]
-        if len(inner) > 1 or {name.lower() for name in inner} & SPLIT_NAMES.keys():
-            raise DataError(
-                f"{walk.root} contains only the folder '{folders[0].name}', which contains {', '.join(inner[:5])}.",
-                hint=f"Did you mean {folders[0]}?",
-            )
-
-
-def _read_classes(
-    walk: _Walk, folder: Path, files: list[Path], classes: list[Path]
-) -> dict[str, list[tuple[Path, str]]]:
-    """Returns the images of each class folder of one split."""
-    direct = [file for file in files if _has_image_suffix(file)]
-    if not classes:
-        content = f"{len(direct)} images ({direct[0].name}, ...)" if direct else "no images"
-        raise DataError(f"{folder} contains {content} and no class folders.", hint=LAYOUTS)
-    walk.skip_all(files)
-    labelled: dict[str, list[tuple[Path, str]]] = {}
-    for inner in classes:
-        # macOS writes names in another Unicode form than Linux: one class must not become two.
-        label = escape_undecodable(unicodedata.normalize("NFC", inner.name))
-        labelled.setdefault(label, []).extend((image, walk.name(image)) for image in walk.images(inner))
-    return labelled
-
-
-def _check(labelled: LabelledFiles, numbers: Mapping[str, int], where: str) -> None:
+def _check(labelled: LabelledFiles, numbers: Mapping[str, int], where: str, skipped: Sequence[LostFile]) -> None:
     for split, images in labelled.items():
-        _check_split(split, images, numbers, where)
+        _check_split(split, images, numbers, where, skipped)
     if len(numbers) < 2:
         raise DataError(f"{where}: a classifier needs two classes, but there is only '{min(numbers)}'.", hint=LAYOUTS)
 
 
 def _check_split(
-    split: str, images: Mapping[str, list[tuple[Path, str]]], known: Mapping[str, int], where: str
+    split: str,
+    images: Mapping[str, list[tuple[Path, str]]],
+    known: Mapping[str, int],
+    where: str,
+    skipped: Sequence[LostFile],
 ) -> None:
     for label, files in sorted(images.items()):
         if label not in known:
@@ -249,5 +182,9 @@ def _check_split(
             hint = f"Did you mean '{near[0]}'?" if near else f"The classes of train: {', '.join(list(known)[:20])}."
             raise DataError(f"{where}: {split} has the class '{label}', which train lacks.", hint=hint)
         if not files:
-            hint = "Put images there, or delete the folder."
-            raise DataError(f"{where}: the class '{label}' has no images in {split}.", hint=hint)
+            files_left_out = (lost.file for lost in skipped if (lost.split, lost.label) == (split, label))
+            hint = describe_left_out(files_left_out, kept=0) or "Put images there, or delete the folder."
+            raise DataError(
+                f"{where}: the class '{label}' has no images in {split}.",
+                hint=hint,
+            )

@@ -16,6 +16,8 @@ from zoo.events import Note, Work, no_progress
 from zoo.plugins.specs import DatasetRequest, ImageSet, Sample
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from zoo.config import FinetuneConfig
     from zoo.data.sources.resolve import DataSource
     from zoo.events import Observer, Progress
@@ -23,13 +25,20 @@ if TYPE_CHECKING:
     from zoo.plugins.specs import DatasetSpec
 
 
-def load_source(source: DataSource, *, progress: Progress = no_progress, strict: bool = True) -> ImageSet:
+def load_source(
+    source: DataSource,
+    *,
+    progress: Progress = no_progress,
+    strict: bool = True,
+    known: Collection[str] | None = None,
+) -> ImageSet:
     """Reads a folder or a CSV file, asks the plugin for its dataset, or returns a passed `ImageSet`. Excludes nothing.
 
     Args:
         source: What `zoo.data.sources.resolve.resolve_data` returned.
         progress: Called during slow work.
         strict: As in `zoo.data.sources.folder.build_image_set`; ignored for the dataset of a plugin.
+        known: As in `zoo.data.sources.folder.build_image_set`; ignored for the dataset of a plugin.
 
     Raises:
         DataError: The data is not available or is inconsistent.
@@ -41,7 +50,7 @@ def load_source(source: DataSource, *, progress: Progress = no_progress, strict:
         return _load_offer(source.offer, source, progress)
     assert source.path is not None
     read = read_csv if source.is_table else read_folder
-    return read(source.path, strict=strict)
+    return read(source.path, strict=strict, known=known)
 
 
 def load_splits(source: DataSource, config: FinetuneConfig, observer: Observer) -> ImageSet:
@@ -58,8 +67,7 @@ def load_splits(source: DataSource, config: FinetuneConfig, observer: Observer) 
             f"The dataset '{images.name}' has a single class; a classifier needs at least two.",
             hint="Add photos of another class.",
         )
-    if images.skipped:
-        observer(Note(text=f"Skipped files: {len(images.skipped)}; the first: {images.skipped[0]}."))
+    report_left_out(images, observer)
     if images.val and not images.test:
         observer(Note(text="The data has no test split: only the validation accuracy is reported.", warning=True))
     images = make_splits(
@@ -74,6 +82,16 @@ def load_splits(source: DataSource, config: FinetuneConfig, observer: Observer) 
     if images.note:
         observer(Note(text=images.note))
     return images
+
+
+def report_left_out(images: ImageSet, observer: Observer) -> None:
+    """Reports the photos that were left out when a dataset was loaded: in one line, with warnings below it."""
+    if images.left_out:
+        observer(Note(text=images.left_out, warning=bool(images.warnings)))
+    elif images.skipped:
+        observer(Note(text=f"Skipped files: {len(images.skipped)}; the first: {images.skipped[0]}."))
+    for text in images.warnings:
+        observer(Note(text=text, warning=True))
 
 
 def _load_offer(offer: Offer[DatasetSpec], source: DataSource, progress: Progress) -> ImageSet:

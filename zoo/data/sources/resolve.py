@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoo.data.images.formats import has_image_suffix
 from zoo.data.sources.exclusions import read_exclusions
-from zoo.data.sources.folder import IMAGE_SUFFIXES, LAYOUTS
 from zoo.data.sources.image_set import check_image_set
+from zoo.data.sources.layout import LAYOUTS
 from zoo.errors import AmbiguousNameError, ConfigError, DataError, UnknownNameError
 from zoo.plugins.kinds import DATASET
 from zoo.plugins.options import make_options
@@ -142,7 +143,7 @@ def _wrong_file(path: Path) -> DataError:
         return DataError(f"{path} is a table, but not a CSV file.", hint=f"Save it as CSV of path,label: {convert}.")
     if suffix in _ARCHIVE_SUFFIXES:
         return DataError(f"{path} is an archive.", hint="Unpack it, and pass the folder that contains the photos.")
-    kind = "a single photo" if suffix in IMAGE_SUFFIXES else "a file, but neither a folder nor a CSV file"
+    kind = "a single photo" if has_image_suffix(path.name) else "a file, but neither a folder nor a CSV file"
     return DataError(f"{path} is {kind}.", hint=LAYOUTS)
 
 
