@@ -11,15 +11,15 @@ import threading
 import zipfile
 import zlib
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Self
 
 from zoo.data.images.decode import MAX_BYTES
-from zoo.data.sources.folder import IMAGE_SUFFIXES
+from zoo.data.sources.walk import SkippedFile, judge_member, judge_name
 from zoo.errors import DataError, ImageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
 MAX_PHOTOS = 10_000
 _MAX_ENTRIES = 50_000  # of all archives, other files and folders included
@@ -94,25 +94,30 @@ class PhotoReader:
             self._archive = None
 
 
-def find_photos(files: Sequence[Path]) -> list[UploadedPhoto]:
-    """Returns every photo. Archives are read in place; nothing is unpacked to disk.
+def find_photos(files: Sequence[Path]) -> tuple[list[UploadedPhoto], list[SkippedFile]]:
+    """Returns every photo, and what is left out by the rules of `zoo.data.sources.walk`.
+
+    Archives are read in place; nothing is unpacked to disk. A single file is never left out, whatever its name.
 
     Raises:
         DataError: There are too many photos, or too many entries in the archives; or an archive is damaged.
     """
     photos: list[UploadedPhoto] = []
+    skipped: list[SkippedFile] = []
     entries = unpacked = 0
     files = list(dict.fromkeys(files))  # a request may repeat them
     archives = {file: file.stat().st_size for file in files if zipfile.is_zipfile(file)}
     allowed = _MAX_UNPACKED + _MAX_RATIO * sum(archives.values())
     for file in files:
-        if file not in archives:
+        if file not in archives and len(files) > 1 and (reason := judge_name(file.name)):
+            skipped.append(SkippedFile(file, file.name, reason, 0))
+        elif file not in archives:
             photos.append(UploadedPhoto(file.name, file))
         else:
             entries += count_entries(file)
             if entries > _MAX_ENTRIES:
                 raise DataError(f"{file.name} has too many entries.", hint=f"Pack at most {MAX_PHOTOS:,} photos.")
-            for photo in _members(file):
+            for photo in _members(file, skipped):
                 assert photo.member is not None
                 fits = photo.refused or unpacked + photo.member.file_size <= allowed
                 unpacked += 0 if photo.refused or not fits else photo.member.file_size
@@ -120,7 +125,7 @@ def find_photos(files: Sequence[Path]) -> list[UploadedPhoto]:
         if len(photos) > MAX_PHOTOS:
             message = f"There are more than {MAX_PHOTOS:,} photos."
             raise DataError(message, hint="Use 'zoo predict FOLDER' instead.")
-    return photos
+    return photos, skipped
 
 
 def count_entries(file: Path) -> int:
@@ -133,16 +138,17 @@ def count_entries(file: Path) -> int:
     return count
 
 
-def _members(file: Path) -> Iterator[UploadedPhoto]:
+def _members(file: Path, skipped: list[SkippedFile]) -> Iterator[UploadedPhoto]:
     try:
         with zipfile.ZipFile(file) as archive:
             entries = sorted(archive.infolist(), key=lambda info: info.filename)
     except _UNPACK_ERRORS as error:
         raise DataError(f"{file.name} cannot be unpacked: {error}.", hint=_HINT) from error
     for info in entries:
-        path = PurePosixPath(info.filename)
-        hidden = any(part.startswith((".", "__MACOSX")) and part != ".." for part in path.parts)
-        if path.suffix.lower() in IMAGE_SUFFIXES and not info.is_dir() and not hidden:
+        reason, photos = judge_member(info.filename)
+        if reason and not info.is_dir():
+            skipped.append(SkippedFile(file, info.filename, reason, photos))
+        elif not info.is_dir():
             photo = UploadedPhoto(f"{file.name}/{info.filename}", file, info)
             other = "it is compressed by a method that photos do not need"
             yield photo if info.compress_type in _METHODS else _refuse(photo, other)

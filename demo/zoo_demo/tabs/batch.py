@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self
 
 import gradio as gr
 
+from zoo.data.sources.left_out import describe_left_out
 from zoo.errors import ImageError, ZooError
 from zoo.inference.prediction_csv import PredictionCsv
 from zoo_demo.models.batcher import BusyError
@@ -57,7 +58,10 @@ def build(pool: ModelPool, page: gr.Blocks, tab: gr.Tab) -> None:
             raise UserError("Add photos first.", title="No photos")
         served = require_model(pool, model)
         paths = [Path(uploaded_file(file)) for file in files]
-        photos = await asyncio.to_thread(show_errors(find_photos), paths)
+        photos, skipped = await asyncio.to_thread(show_errors(find_photos), paths)
+        left_out = describe_left_out(skipped, kept=len(photos))
+        if not photos:
+            raise UserError(f"There are no photos to classify. {left_out}".strip(), title="No photos")
         report = await asyncio.to_thread(BatchReport, served.predictor.classes)
         with report, PhotoReader() as reader:
             for start in range(0, len(photos), _BATCH):
@@ -65,7 +69,7 @@ def build(pool: ModelPool, page: gr.Blocks, tab: gr.Tab) -> None:
                 chunk = photos[start : start + _BATCH]
                 outcomes = await classify_photos(served, chunk, reader)
                 await asyncio.to_thread(report.add, [photo.name for photo in chunk], outcomes)
-        return report.summary(), report.rows, str(report.file)
+        return f"{report.summary()} {escape_markup(left_out)}".rstrip(), report.rows, str(report.file)
 
     classified = button.click(
         classify,

@@ -11,6 +11,7 @@ import pytest
 from redness import make_png
 
 from zoo.data.images.decode import MAX_BYTES
+from zoo.data.sources.left_out import describe_left_out
 from zoo.errors import DataError, ImageError
 from zoo_demo.tabs import archives
 from zoo_demo.tabs.archives import MAX_PHOTOS, PhotoReader, find_photos
@@ -44,7 +45,7 @@ def test_archives_are_read_in_place(archive: Path, tmp_path: Path) -> None:
     single = tmp_path / "single.png"
     single.write_bytes(make_png("red"))
 
-    photos = find_photos([archive, single, archive])
+    photos, _ = find_photos([archive, single, archive])
     with PhotoReader() as reader:
         contents = [reader.read(photo) for photo in photos]
 
@@ -56,6 +57,26 @@ def test_archives_are_read_in_place(archive: Path, tmp_path: Path) -> None:
     ]
     assert contents == [make_png("blue"), make_png("red"), b"nonsense", single]
     assert sorted(tmp_path.iterdir()) == [archive, single]
+
+
+def test_what_is_left_out_is_counted_by_the_rules_of_folders(archive: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(archive, "a") as file:
+        file.writestr("@eaDir/red.png", make_png("red"))
+        file.writestr("b/.red.png", make_png("red"))
+        file.writestr("b/1.CR2", b"raw")
+    companion = tmp_path / "._red.png"
+    companion.write_bytes(b"what macOS adds")
+
+    photos, skipped = find_photos([archive, companion])
+
+    assert [photo.name for photo in photos] == [
+        f"photos.zip/{name}" for name in ("../blue.png", "a/red.png", "broken.jpg")
+    ]
+    assert describe_left_out(skipped, kept=3) == (
+        "2 of 5 photos left out: 1 hidden (b/.red.png), 1 RAW photo cannot be read (b/1.CR2). Save them as JPEG."
+    )
+    (alone,), _ = find_photos([companion])  # asked for by name
+    assert alone.name == "._red.png"
 
 
 def test_a_million_entries_are_rejected_before_they_are_listed(tmp_path: Path) -> None:
@@ -88,7 +109,7 @@ def test_all_archives_of_a_request_share_the_limit_on_entries(archive: Path, mon
     copy.write_bytes(archive.read_bytes())
     monkeypatch.setattr(archives, "_MAX_ENTRIES", 9)
 
-    assert len(find_photos([archive])) == 3
+    assert len(find_photos([archive])[0]) == 3
     with pytest.raises(DataError, match=r"copy\.zip has too many entries"):
         find_photos([archive, copy])
 
@@ -103,7 +124,7 @@ def test_members_beyond_what_archives_may_unpack_to_are_refused_one_by_one(tmp_p
             info.file_size = size  # as a bomb claims
         stream.writestr("z.png", make_png())
 
-    photos = find_photos([file])
+    photos, _ = find_photos([file])
 
     assert [bool(photo.refused) for photo in photos] == [False, False, True, True, False]
     with PhotoReader() as reader:
@@ -114,7 +135,7 @@ def test_members_beyond_what_archives_may_unpack_to_are_refused_one_by_one(tmp_p
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_methods_that_unpack_to_thousands_of_times_the_size_are_refused(tmp_path: Path, method: int) -> None:
-    (photo,) = find_photos([make_archive(tmp_path / "a.zip", {"a.png": make_png()}, method)])
+    (photo,), _ = find_photos([make_archive(tmp_path / "a.zip", {"a.png": make_png()}, method)])
 
     with PhotoReader() as reader, pytest.raises(ImageError, match="compressed by a method that photos do not need"):
         reader.read(photo)
@@ -123,7 +144,7 @@ def test_methods_that_unpack_to_thousands_of_times_the_size_are_refused(tmp_path
 def test_a_member_is_read_no_further_than_the_decoder_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert MAX_BYTES > archives._BLOCK
     monkeypatch.setattr(archives, "MAX_BYTES", archives._BLOCK)
-    (photo,) = find_photos([make_archive(tmp_path / "a.zip", {"a.png": bytes(5 * archives._BLOCK)})])
+    (photo,), _ = find_photos([make_archive(tmp_path / "a.zip", {"a.png": bytes(5 * archives._BLOCK)})])
 
     with PhotoReader() as reader:
         content = reader.read(photo)
@@ -136,7 +157,7 @@ def test_damaged_members_are_reported_by_name(archive: Path) -> None:
     content = bytearray(archive.read_bytes())
     content[content.index(b"red.png") + 20] ^= 0xFF  # within the compressed photo
     archive.write_bytes(bytes(content))
-    photos = find_photos([archive])
+    photos, _ = find_photos([archive])
 
     with PhotoReader() as reader:
         with pytest.raises(ImageError, match=r"^photos\.zip/a/red\.png: it cannot be unpacked"):

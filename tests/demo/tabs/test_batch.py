@@ -32,7 +32,7 @@ def archive(tmp_path: Path) -> Path:
 
 
 def classify(archive: Path, model: ServedModel) -> BatchReport:
-    photos = find_photos([archive])
+    photos, _ = find_photos([archive])
     with BatchReport(("red", "other")) as report, PhotoReader() as reader:
         report.add([photo.name for photo in photos], asyncio.run(batch.classify_photos(model, photos, reader)))
     return report
