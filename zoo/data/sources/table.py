@@ -34,7 +34,7 @@ _SPLIT_HEADERS = ("split", "part", "subset", "set", "partition")
 _FOLD = "fold"
 _PATH_SEPARATOR = re.compile(r"[/\\]")
 _MAX_CELLS = 50_000_000  # ten million photos with a few columns
-_MAX_VALUES = 1_000  # different values of a column; one with more holds no splits
+_MAX_VALUES = 100  # different values of a column; one with more holds no splits
 _HINT = (
     "Each line is path,label or path,label,split. Paths are relative to the CSV file; the split is train, val or test."
 )
@@ -154,7 +154,7 @@ def _find_columns(path: Path, first: Row, rows: _Table) -> tuple[_Columns, _Tabl
     paths, labels = _places(header, _PATH_HEADERS), _places(header, _LABEL_HEADERS)
     if paths and labels:
         if len(labels) > 1:  # one of them may hold the splits
-            labels = [place for place in labels if not _are_splits(_distinct(body, place))] or labels
+            labels = [place for place, values in _distinct(body, labels).items() if not _are_splits(values)] or labels
         second = next(iter(body), (0, []))[1]
         place = next((place for place in paths if _is_file(path.parent, _cell(second, place))), paths[0])
         label = _choose_label(path, cells, labels, body) if len(labels) > 1 else labels[0]
@@ -186,18 +186,17 @@ def _choose_label(path: Path, header: Sequence[str], places: Sequence[int], body
     Raises:
         DataError: The columns divide the photos into different classes.
     """
-    rows = {tuple(_cell(row, place) for place in places) for _, row in body}
-    values = {place: {row[number] for row in rows} for number, place in enumerate(places)}
-    best = min(places, key=lambda place: all(map(_is_number, values[place])))
-    for place in places:
-        if len(values[place]) != len(rows):  # equal numbers: each value belongs to one of the other column
-            other = next(other for other in places if other != place)
-            names = f"'{header[min(place, other)]}' and '{header[max(place, other)]}'"
-            raise DataError(
-                f"{path}: the columns {names} may both be the class, but disagree.",
-                hint="Rename or delete the one that is not meant.",
-            )
-    return best
+    rows: dict[tuple[int, str], tuple[str, ...]] = {}
+    for line, row in body:
+        values = tuple(_cell(row, place) for place in places)
+        for place, value in zip(places, values, strict=True):
+            if rows.setdefault((place, value), values) != values:
+                names = " and ".join(f"'{header[place]}'" for place in places)
+                raise DataError(
+                    f"{path}, line {line}: the columns {names} may each be the class, but disagree.",
+                    hint="Rename or delete those that are not meant.",
+                )
+    return min(places, key=lambda place: all(_is_number(value) for each, value in rows if each == place))
 
 
 def _find_split_columns(
@@ -209,7 +208,7 @@ def _find_split_columns(
         DataError: Two columns hold different splits.
     """
     folded = [_fold_header(cell) for cell in header]
-    values = {place: _distinct(body, place) for place in range(len(header)) if place not in others}
+    values = _distinct(body, [place for place in range(len(header)) if place not in others])
     named = [place for place, cells in values.items() if folded[place] in _SPLIT_HEADERS or _are_splits(cells)]
     flags = {place: parse_flag_name(header[place]) for place in values if place not in named}
     flags = {place: split for place, split in flags.items() if split and _are_flags(values[place])}
@@ -265,13 +264,17 @@ def _count_common(folders: Iterable[list[str]]) -> int:
     return len(common or ())
 
 
-def _distinct(body: _Table, place: int) -> set[str]:
-    """Returns the different values of a column, or the first of them if there are very many."""
-    values: set[str] = set()
+def _distinct(body: _Table, places: Iterable[int]) -> dict[int, set[str]]:
+    """Returns the different values of some columns; none of a column that has too many to hold splits."""
+    values: dict[int, set[str]] = {place: set() for place in places}
+    few = list(values)
     for _, row in body:
-        values.add(_cell(row, place))
-        if len(values) > _MAX_VALUES:
-            break
+        for place in few:
+            values[place].add(_cell(row, place))
+        if full := [place for place in few if len(values[place]) > _MAX_VALUES]:
+            few = [place for place in few if place not in full]
+            for place in full:
+                values[place] = set()
     return values
 
 
