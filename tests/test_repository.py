@@ -56,7 +56,7 @@ def test_the_distribution_requires_the_runtime_of_the_same_version():
         for requirement in group
         if name_of(requirement) == runtime["name"]
     ]
-    assert len(wanted) == 2
+    assert len(wanted) == 3
     assert all(requirement.endswith(f"]=={project['version']}") for requirement in wanted)
     assert [runtime[key] for key in ("requires-python", "classifiers")] == [
         project[key] for key in ("requires-python", "classifiers")

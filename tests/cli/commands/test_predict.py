@@ -129,7 +129,7 @@ def test_photos_in_formats_that_cannot_be_read_are_one_warning_and_a_failure(run
     assert (code, len(out.splitlines())) == (1, 4)
     assert err.splitlines() == [
         "warning: photos: 3 of 6 photos left out: 2 HEIC photos cannot be read (d.HEIC, ...), 1 RAW photo cannot be "
-        "read (f.dng). Save them as JPEG, or install pillow-heif: pip install 'finetune-zoo[heic]'.",
+        "read (f.dng). Save them as JPEG, or install pillow-heif: pip install pillow-heif.",
         "3 of 6 photos could not be read.",
     ]
 

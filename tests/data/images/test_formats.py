@@ -58,7 +58,7 @@ def test_without_pillow_heif_the_error_says_what_to_do(heic, monkeypatch):
     remove_pillow_heif(monkeypatch)
     with pytest.raises(ImageError, match=r"1\.heic: HEIC photos cannot be read; save it as JPEG\.") as caught:
         decode(data, name="1.heic")
-    assert caught.value.hint == "Save them as JPEG, or install pillow-heif: pip install 'finetune-zoo[heic]'."
+    assert caught.value.hint == "Save them as JPEG, or install pillow-heif: pip install pillow-heif."
     assert not has_image_suffix("1.HEIC")
     assert unreadable_format("1.HEIC") == "HEIC"
 

@@ -14,7 +14,7 @@ def test_one_line_counts_the_photos_by_reason(tmp_path, monkeypatch):
     assert images.left_out == (
         "4 of 44 photos left out: 2 HEIC photos cannot be read (cat/a.heic, ...), "
         "1 outside the class folders (loose.jpg), 1 RAW photo cannot be read (dog/c.dng). "
-        "Save them as JPEG, or install pillow-heif: pip install 'finetune-zoo[heic]'."
+        "Save them as JPEG, or install pillow-heif: pip install pillow-heif."
     )
     assert images.warnings == ()  # 2 of 22 is less than a tenth
 

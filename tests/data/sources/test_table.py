@@ -89,7 +89,11 @@ def test_of_two_columns_that_agree_the_one_with_names_is_the_class(table, header
 @pytest.mark.parametrize(
     ("header", "cells", "message"),
     [
-        ("path,target,label", ("0,a", "1,a", "0,b", "1,b"), "'label' and 'target' may both be the class, but disagree"),
+        (
+            "path,target,label",
+            ("0,a", "1,a", "0,b", "1,b"),
+            "line 3: the columns 'target' and 'label' may each be the class, but disagree",
+        ),
         ("path,label,valid", ("a,1", "b,1", "a,0", "b,1"), "column 'valid' may hold the validation split, or whether"),
         ("path,label,split,phase", ("a,train,train", "b,train,test"), "line 3: the columns 'split' and 'phase' name"),
         ("path,label,usage", ("a,Training", "b,Training", "a,PublicTest"), "unknown split 'PublicTest' in the column"),
@@ -134,6 +138,20 @@ def test_a_class_may_have_the_name_of_a_split(table, tmp_path):
 def test_a_column_counts_more_than_paths(table, split_paths):
     images = read_csv(table("\n".join(f"{line},train" for line in split_paths)))
     assert (counts(images), images.note) == ([5, 0, 0], "")
+
+
+def test_a_wide_table_is_read_in_a_few_passes(table):
+    names = ",".join(f"c{number}" for number in range(3_000))
+    cells = ",".join(map(str, range(3_000)))
+    images = read_csv(table(make_rows(f"path,label,split,{names}", *(f"a,train,{cells}", f"b,train,{cells}"))))
+    assert counts(images) == [2, 0, 0]
+
+
+def test_a_column_of_many_values_holds_no_split(table, tmp_path):
+    for number in range(300):
+        (tmp_path / f"{number}.png").touch()
+    rows = [f"{number}.png,{'ab'[number % 2]},{number}" for number in range(300)]
+    assert counts(read_csv(table("\n".join(["path,label,id", *rows])))) == [300, 0, 0]
 
 
 def test_a_column_of_folds_is_not_read_with_a_warning(table):

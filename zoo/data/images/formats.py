@@ -66,7 +66,7 @@ def unreadable_format(name: str) -> str:
 def advise(unreadable: str) -> str:
     """Returns what to do about photos of a format that cannot be read."""
     if unreadable == HEIC:
-        return "Save them as JPEG, or install pillow-heif: pip install 'finetune-zoo[heic]'."
+        return "Save them as JPEG, or install pillow-heif: pip install pillow-heif."
     return "Save them as JPEG."
 
 

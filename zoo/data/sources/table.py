@@ -8,6 +8,7 @@ import io
 import os
 import re
 from dataclasses import dataclass
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING
 
 from zoo.data.images.formats import has_image_suffix
@@ -20,7 +21,7 @@ from zoo.utils.files import LFS_HINT, LFS_POINTER, read_regular_file
 from zoo.utils.paths import missing_path_advice
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from zoo.plugins.specs import ImageSet
@@ -31,8 +32,9 @@ _PATH_HEADERS = (
 _LABEL_HEADERS = ("label", "class", "class_name", "category", "label_name", "target")
 _SPLIT_HEADERS = ("split", "part", "subset", "set", "partition")
 _FOLD = "fold"
-_MAX_CELLS = 20_000_000  # ten million photos, in about 2 GB of memory
 _PATH_SEPARATOR = re.compile(r"[/\\]")
+_MAX_CELLS = 50_000_000  # ten million photos with a few columns
+_MAX_VALUES = 100  # different values of a column; one with more holds no splits
 _HINT = (
     "Each line is path,label or path,label,split. Paths are relative to the CSV file; the split is train, val or test."
 )
@@ -81,10 +83,10 @@ def read_csv(path: Path, *, strict: bool = True, known: Collection[str] | None =
         DataError: The table cannot be read, a file is missing or listed twice, its columns may be meant in two ways, or
             the classes are inconsistent (see `zoo.data.sources.folder.build_image_set`). The message names the line.
     """
-    rows = _read_rows(path)
-    if not rows:
+    rows = _Table(path)
+    if (first := next(iter(rows), None)) is None:
         raise DataError(f"{path} lists no images.", hint=_HINT)
-    columns, body = _find_columns(path, rows)
+    columns, body = _find_columns(path, first, rows)
     labelled: LabelledFiles = {}
     skipped: list[LostFile] = []
     lines: dict[str, int] = {}
@@ -93,8 +95,8 @@ def read_csv(path: Path, *, strict: bool = True, known: Collection[str] | None =
         file, label, split = _parse_row(where, row, columns, path.parent)
         if strict and not os.path.isfile(file):  # noqa: PTH113  pathlib raises where a name is too long
             raise DataError(f"{where}: there is no file {file}.", hint=missing_path_advice(file) or _HINT)
-        if (first := lines.setdefault(os.path.normpath(file), line)) != line:
-            raise DataError(f"{where}: {file.name} is already listed in line {first}.", hint="Delete one of the two.")
+        if (earlier := lines.setdefault(os.path.normpath(file), line)) != line:
+            raise DataError(f"{where}: {file.name} is already listed in line {earlier}.", hint="Delete one of the two.")
         name = _sample_name(file, path.parent)
         if reason := judge_suffix(file.name) if label else UNLABELLED:
             skipped.append(LostFile(SkippedFile(file, name, reason, 1), split, label))
@@ -108,8 +110,19 @@ def read_csv(path: Path, *, strict: bool = True, known: Collection[str] | None =
     return dataclasses.replace(images, note=columns.note, warnings=(*columns.warnings, *images.warnings))
 
 
-def _read_rows(path: Path) -> list[Row]:
-    """Returns the line number and the cells of each row that is not blank."""
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """The rows of a table, read again in each pass: all rows together may take more memory than there is."""
+
+    path: Path
+    start: int = 0
+
+    def __iter__(self) -> Iterator[Row]:
+        return islice(_read_rows(self.path), self.start, None)
+
+
+def _read_rows(path: Path) -> Iterator[Row]:
+    """Yields the line number and the cells of each row that is not blank."""
     content = b""
     try:
         content = read_regular_file(path)
@@ -122,7 +135,9 @@ def _read_rows(path: Path) -> list[Row]:
         first = next((line for line in io.StringIO(text, newline=None) if line.strip()), "")
         delimiter = next((mark for mark in "\t,;" if mark in first), ",")
         reader = csv.reader(io.StringIO(text, newline=None), delimiter=delimiter, strict=True)
-        return [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(map(str.strip, row))]
+        for row in reader:
+            if any(map(str.strip, row)):
+                yield reader.line_num, [cell.strip() for cell in row]
     except UnicodeDecodeError:
         kind = next((kind for start, kind in _OTHER_KINDS.items() if content.startswith(start)), "not UTF-8 text")
         raise DataError(f"{path} is {kind}.", hint="Save it as CSV in UTF-8.") from None
@@ -132,27 +147,29 @@ def _read_rows(path: Path) -> list[Row]:
         raise DataError(f"{path} is not a CSV file ({error}).", hint=_HINT) from None
 
 
-def _find_columns(path: Path, rows: Sequence[Row]) -> tuple[_Columns, Sequence[Row]]:
+def _find_columns(path: Path, first: Row, rows: _Table) -> tuple[_Columns, _Table]:
     """Returns where the columns are, and the rows below the header."""
-    header, body = [_fold_header(cell) for cell in rows[0][1]], rows[1:]
+    line, cells = first
+    header, body = [_fold_header(cell) for cell in cells], _Table(path, start=1)
     paths, labels = _places(header, _PATH_HEADERS), _places(header, _LABEL_HEADERS)
     if paths and labels:
         if len(labels) > 1:  # one of them may hold the splits
-            labels = [p for p in labels if not _are_splits({_cell(row, p) for _, row in body})] or labels
-        place = next((p for p in paths if body and _is_file(path.parent, _cell(body[0][1], p))), paths[0])
-        label = _choose_label(path, rows[0][1], labels, body)
+            labels = [place for place, values in _distinct(body, labels).items() if not _are_splits(values)] or labels
+        second = next(iter(body), (0, []))[1]
+        place = next((place for place in paths if _is_file(path.parent, _cell(second, place))), paths[0])
+        label = _choose_label(path, cells, labels, body) if len(labels) > 1 else labels[0]
         columns = _Columns(path=place, label=label, split_of=_always_train)
-        return _find_split_columns(path, rows[0][1], {*paths, *labels}, body, columns), body
-    if _is_unknown_header(path, rows[0][1]):
-        missing, names = "label" if paths else "path", ", ".join(f"'{cell}'" for cell in rows[0][1])
+        return _find_split_columns(path, cells, {*paths, *labels}, body, columns), body
+    if _is_unknown_header(path, cells):
+        missing, names = "label" if paths else "path", ", ".join(f"'{cell}'" for cell in cells)
         raise DataError(
-            f"{path}, line {rows[0][0]}: no column is named {missing}; the header has {names}.", hint=_HEADER_HINT
+            f"{path}, line {line}: no column is named {missing}; the header has {names}.", hint=_HEADER_HINT
         )
-    if len(header) not in (2, 3):
-        text = f"{path}, line {rows[0][0]} has {len(header)} columns and no header names them."
+    if len(cells) not in (2, 3):
+        text = f"{path}, line {line} has {len(cells)} columns and no header names them."
         raise DataError(text, hint=_HEADER_HINT)
-    columns = _Columns(path=0, label=1, split_of=_always_train if len(header) == 2 else _Named(2))
-    return (_add_path_splits(path, columns, rows) if len(header) == 2 else columns), rows
+    columns = _Columns(path=0, label=1, split_of=_always_train if len(cells) == 2 else _Named(2))
+    return (_add_path_splits(path, columns, rows) if len(cells) == 2 else columns), rows
 
 
 def _is_unknown_header(path: Path, cells: list[str]) -> bool:
@@ -163,26 +180,27 @@ def _is_unknown_header(path: Path, cells: list[str]) -> bool:
     )
 
 
-def _choose_label(path: Path, header: Sequence[str], places: Sequence[int], body: Sequence[Row]) -> int:
+def _choose_label(path: Path, header: Sequence[str], places: Sequence[int], body: _Table) -> int:
     """Returns the column of the classes. Of several that agree, as ``target`` and ``label``, it is one with names.
 
     Raises:
         DataError: The columns divide the photos into different classes.
     """
-    values = {place: [_cell(row, place) for _, row in body] for place in places}
-    best = min(places, key=lambda place: all(_is_number(value) for value in values[place]))
-    for place in places:
-        pairs = set(zip(values[best], values[place], strict=True))
-        if not len(pairs) == len(set(values[best])) == len(set(values[place])):
-            raise DataError(
-                f"{path}: the columns '{header[best]}' and '{header[place]}' may both be the class, but disagree.",
-                hint="Rename or delete the one that is not meant.",
-            )
-    return best
+    rows: dict[tuple[int, str], tuple[str, ...]] = {}
+    for line, row in body:
+        values = tuple(_cell(row, place) for place in places)
+        for place, value in zip(places, values, strict=True):
+            if rows.setdefault((place, value), values) != values:
+                names = " and ".join(f"'{header[place]}'" for place in places)
+                raise DataError(
+                    f"{path}, line {line}: the columns {names} may each be the class, but disagree.",
+                    hint="Rename or delete those that are not meant.",
+                )
+    return min(places, key=lambda place: all(_is_number(value) for each, value in rows if each == place))
 
 
 def _find_split_columns(
-    path: Path, header: Sequence[str], others: Collection[int], body: Sequence[Row], columns: _Columns
+    path: Path, header: Sequence[str], others: Collection[int], body: _Table, columns: _Columns
 ) -> _Columns:
     """Returns the columns with those that hold the split: a column of names, or columns of yes and no.
 
@@ -190,7 +208,7 @@ def _find_split_columns(
         DataError: Two columns hold different splits.
     """
     folded = [_fold_header(cell) for cell in header]
-    values = {place: {_cell(row, place) for _, row in body} for place in range(len(header)) if place not in others}
+    values = _distinct(body, [place for place in range(len(header)) if place not in others])
     named = [place for place, cells in values.items() if folded[place] in _SPLIT_HEADERS or _are_splits(cells)]
     flags = {place: parse_flag_name(header[place]) for place in values if place not in named}
     flags = {place: split for place, split in flags.items() if split and _are_flags(values[place])}
@@ -215,25 +233,49 @@ def _find_split_columns(
     return _add_path_splits(path, dataclasses.replace(columns, warnings=folds), body)
 
 
-def _add_path_splits(path: Path, columns: _Columns, body: Sequence[Row]) -> _Columns:
+def _add_path_splits(path: Path, columns: _Columns, body: _Table) -> _Columns:
     """Returns the columns with the splits that paths name, such as ``test/cat/1.jpg``, if they name any to hold out.
 
     Raises:
         DataError: Only some of the paths name a split.
     """
-    folders = [_PATH_SEPARATOR.split(_cell(row, columns.path))[:-1] for _, row in body]
-    shortest = min(map(len, folders), default=0)
-    start = next((depth for depth in range(shortest) if len({parts[depth] for parts in folders}) > 1), shortest)
-    way = _PathSplits(columns.path, columns.label, start)
-    splits = {line: way(row) for line, row in body}
-    if len(set(splits.values())) < 2 or set(splits.values()) == {"train", ""}:
+    folders = (_PATH_SEPARATOR.split(_cell(row, columns.path))[:-1] for _, row in body)
+    way = _PathSplits(columns.path, columns.label, start=_count_common(folders))
+    splits = {way(row) for _, row in body}
+    if len(splits) < 2 or splits == {"train", ""}:
         return columns
-    if line := next((line for line, split in splits.items() if not split), None):
+    if line := next((line for line, row in body if not way(row)), None):
         raise DataError(
             f"{path}, line {line}: the path names no split, but other paths do.",
             hint="Add a column 'split' of train, val and test.",
         )
     return dataclasses.replace(columns, split_of=way, note="The splits are those of the folders in the paths.")
+
+
+def _count_common(folders: Iterable[list[str]]) -> int:
+    """Returns the number of folders that all paths start with."""
+    common: list[str] | None = None
+    for parts in folders:
+        if common is None:
+            common = parts
+        elif parts[: len(common)] != common:
+            pairs = zip(common, parts, strict=False)
+            common = [one for one, other in takewhile(lambda pair: pair[0] == pair[1], pairs)]
+    return len(common or ())
+
+
+def _distinct(body: _Table, places: Iterable[int]) -> dict[int, set[str]]:
+    """Returns the different values of some columns; none of a column that has too many to hold splits."""
+    values: dict[int, set[str]] = {place: set() for place in places}
+    few = list(values)
+    for _, row in body:
+        for place in few:
+            values[place].add(_cell(row, place))
+        if full := [place for place in few if len(values[place]) > _MAX_VALUES]:
+            few = [place for place in few if place not in full]
+            for place in full:
+                values[place] = set()
+    return values
 
 
 def _always_train(row: list[str]) -> str:
