@@ -108,6 +108,17 @@ def describe_options(options: type[Any]) -> list[OptionInfo]:
     return [info for info in infos if info is not None]
 
 
+def find_unsettable(options: type[Any]) -> str:
+    """Returns a field that needs a value but has a type that no user can set, or an empty string."""
+    described = {info.name for info in describe_options(options)}
+    required = (
+        field.name
+        for field in dataclasses.fields(options)
+        if field.init and field.default is _MISSING and field.default_factory is _MISSING
+    )
+    return next((name for name in required if name not in described), "")
+
+
 def make_options(options: type[T], values: Mapping[str, Any], *, owner: str) -> T:
     """Creates an instance of an options dataclass. Parses and validates the values.
 
@@ -132,7 +143,7 @@ def make_options(options: type[T], values: Mapping[str, Any], *, owner: str) -> 
         parsed[info.name] = check_value(info, value, owner=owner)
     for info in known.values():
         if info.required and info.name not in parsed:
-            raise ConfigError(f"{owner} requires the option '{info.name}'.", hint=info.describe())
+            raise ConfigError(f"{owner} requires the option '{info.name}'.", hint=_how_to_set(info, owner))
     try:
         return options(**parsed)
     except ValueError as error:  # from the dataclass's own __post_init__
@@ -185,6 +196,12 @@ def parse_pairs(pairs: tuple[str, ...], *, flag: str) -> dict[str, str]:
             raise ConfigError(f"{flag} {pair!r} is not of the form NAME=VALUE.", hint=f"Example: {flag} hidden=512")
         values[name.strip()] = value.strip()
     return values
+
+
+def _how_to_set(info: OptionInfo, owner: str) -> str:
+    kind = owner.partition(" ")[0]
+    how = f"Set it with --{kind}-option {info.name}=VALUE. " if kind in ("backbone", "head", "dataset") else ""
+    return f"{how.replace('--dataset-', '--data-')}{info.describe()}"
 
 
 def _describe(field: dataclasses.Field[Any], hint: Any) -> OptionInfo | None:
