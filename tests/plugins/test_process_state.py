@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageFile
+from rich.console import Console
+from rich.file_proxy import FileProxy
 
 from zoo.plugins.process_state import read_settings, restore_settings
 
@@ -103,3 +105,9 @@ def test_a_library_that_was_not_imported_before_has_its_defaults():
     torch.set_default_dtype(torch.float64)
     assert restore_settings(settings) == ["torch's default type"]
     assert torch.get_default_dtype() == torch.float32
+
+
+def test_a_progress_display_is_no_change_of_the_streams(monkeypatch):
+    settings = read_settings()
+    monkeypatch.setattr(sys, "stdout", FileProxy(Console(), sys.stdout))
+    assert restore_settings(settings) == []

@@ -23,10 +23,11 @@ _SUFFIX = re.compile(r"(\.[a-z0-9_\-]+)+")
 
 def callables(spec: Spec | BackboneFamily) -> dict[str, Any]:
     """Returns the callables of a spec or a family by their fields: functions, or ``"module:attribute"``."""
-    fields = (field for field in dataclasses.fields(spec) if str(field.type).startswith("Callable["))
-    found = {field: getattr(spec, field.name) for field in fields}
+    values = {field.name: (str(field.type), getattr(spec, field.name)) for field in dataclasses.fields(spec)}
     return {
-        field.name: value for field, value in found.items() if value is not None or "None" not in str(field.type)[-4:]
+        name: value
+        for name, (kind, value) in values.items()
+        if kind.startswith("Callable[") and not (value is None and kind.endswith("| None"))
     }
 
 

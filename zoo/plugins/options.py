@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _MISSING = dataclasses.MISSING
+_FLAGS = {"backbone": "--backbone-option", "head": "--head-option", "dataset": "--data-option"}  # by kind of the owner
 _TYPES = (int, float, str, bool)
 _MAX_DESCRIBED = 12  # options in a hint; of more only the names
 _BOOLS = dict.fromkeys(("true", "yes", "on", "1"), True) | dict.fromkeys(("false", "no", "off", "0"), False)
@@ -199,9 +200,8 @@ def parse_pairs(pairs: tuple[str, ...], *, flag: str) -> dict[str, str]:
 
 
 def _how_to_set(info: OptionInfo, owner: str) -> str:
-    kind = owner.partition(" ")[0]
-    how = f"Set it with --{kind}-option {info.name}=VALUE. " if kind in ("backbone", "head", "dataset") else ""
-    return f"{how.replace('--dataset-', '--data-')}{info.describe()}"
+    flag = _FLAGS.get(owner.partition(" ")[0])
+    return f"Set it with {flag} {info.name}=VALUE. {info.describe()}" if flag else info.describe()
 
 
 def _describe(field: dataclasses.Field[Any], hint: Any) -> OptionInfo | None:

@@ -88,6 +88,11 @@ def _attributes(*names: str) -> tuple[Callable[[Any], Any], Callable[[Any, Any],
     return lambda module: tuple(getattr(module, name) for name in names), write
 
 
+def _streams(sys: Any) -> tuple[Any, ...]:
+    # A progress display of rich's wraps streams while it is shown, which may begin while a plugin reports its progress.
+    return tuple(getattr(stream, "rich_proxied_file", stream) for stream in (sys.stdin, sys.stdout, sys.stderr))
+
+
 def _handlers(signal: Any) -> dict[str, Any]:
     known = {name: signal.getsignal(getattr(signal, name)) for name in _SIGNALS if hasattr(signal, name)}
     return {name: handler for name, handler in known.items() if handler is not None}  # None: not set from Python
@@ -133,7 +138,7 @@ _SETTINGS = (
         # New ones are usual: many libraries set some when they are imported.
         unchanged=lambda was, now: was.items() <= now.items(),
     ),
-    _Setting("the standard streams", "sys", *_attributes("stdin", "stdout", "stderr")),
+    _Setting("the standard streams", "sys", _streams, _attributes("stdin", "stdout", "stderr")[1]),
     _Setting(
         "the recursion limit", "sys", lambda s: s.getrecursionlimit(), lambda s, value: s.setrecursionlimit(value)
     ),
