@@ -102,12 +102,12 @@ def build_head(
         raise PluginError(f"{offer.name}: build returned {type(head).__name__}, not a zoo.Head.")
     if unknown := [name for name in head.stages if name not in stages]:
         raise PluginError(f"{offer.name}: the head reads the stage '{unknown[0]}', which has no feature map.")
-    _check_head(offer, head, random_features(backbone, [stages[name][0] for name in head.stages]), outputs)
+    _check_head(offer, head, random_features(backbone, [stages[name][0] for name in head.stages]), request)
     return head
 
 
-def _check_head(offer: Offer[HeadSpec], head: Head, features: Features, outputs: int) -> None:
-    changes = count_changes(features)
+def _check_head(offer: Offer[HeadSpec], head: Head, features: Features, request: HeadRequest) -> None:
+    changes, outputs = count_changes(features), request.outputs
     with torch.no_grad(), _eval_mode(head):
         logits = offer.call("computing logits with", head, features)
         if not isinstance(logits, Tensor) or logits.shape != (2, outputs) or logits.dtype != torch.float32:
@@ -120,7 +120,7 @@ def _check_head(offer: Offer[HeadSpec], head: Head, features: Features, outputs:
     for what, value in (("logits are", logits), ("loss is", loss)):
         if not value.isfinite().all():
             raise PluginError(f"{offer.name}: the {what} not finite for random features.")
-    if fault := probabilities_fault(probabilities, shape=(2, outputs), criterion=head.criterion):
+    if fault := probabilities_fault(probabilities, shape=(2, outputs), criterion=request.criterion):
         raise PluginError(f"{offer.name}: probabilities() returns no probabilities: {fault}.")
     # Features are cached, and logits are evaluated after the loss.
     for what, before, now in (

@@ -16,8 +16,8 @@ def flatten_tensors(value: Any) -> list[Tensor]:
 
 
 def count_changes(value: Any) -> list[int]:
-    """Returns how often each tensor of a value has been changed in place; not for tensors of inference mode."""
-    return [tensor._version for tensor in flatten_tensors(value)]
+    """Returns how often each tensor of a value has been changed in place; 0 in inference mode, which does not count."""
+    return [0 if tensor.is_inference() else tensor._version for tensor in flatten_tensors(value)]
 
 
 def map_tensors(function: Callable[..., Tensor], first: Any, *others: Any) -> Any:

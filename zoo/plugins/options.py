@@ -109,6 +109,11 @@ def describe_options(options: type[Any]) -> list[OptionInfo]:
     return [info for info in infos if info is not None]
 
 
+def needs_options(options: type[Any]) -> bool:
+    """Returns whether one of the options has no default, so that nothing can be chosen without asking the user."""
+    return any(info.required for info in describe_options(options))
+
+
 def find_unsettable(options: type[Any]) -> str:
     """Returns a field that needs a value but has a type that no user can set, or an empty string."""
     described = {info.name for info in describe_options(options)}
