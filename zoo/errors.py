@@ -69,6 +69,10 @@ class PluginWarning(UserWarning):
     """A plugin, or a name that should block one, does not do what its user expects."""
 
 
+class ImageWarning(UserWarning):
+    """A photo was decoded, but is damaged; the message names the file and what its decoder says."""
+
+
 class DataError(ZooError):
     """A dataset cannot be found, downloaded or read, or its splits contradict each other."""
 

@@ -32,6 +32,7 @@ def commands(monkeypatch):
     monkeypatch.setattr(cli, "lazy", built_in)
     monkeypatch.setattr(cli, "_plugins_added", True)
     monkeypatch.setattr(cli, "_owners", {})
+    monkeypatch.setattr(cli, "_problems", [])
     return cli.commands
 
 

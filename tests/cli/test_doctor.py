@@ -1,6 +1,7 @@
 import builtins
 import shutil
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -158,14 +159,21 @@ def test_plugins_that_failed_are_problems_and_blocked_ones_are_named(plugin):
 @pytest.mark.parametrize(
     ("run", "text"),
     [
-        (lambda: None, "The check failed: TypeError: it returned NoneType, not a list of zoo.Finding"),
-        (lambda: ["ok"], "The check failed: TypeError: it returned list, not a list of zoo.Finding"),
+        (lambda: None, "'speed': it must return a list of zoo.Finding, at least one; it returned NoneType."),
+        (lambda: ["ok"], "'speed': it must return a list of zoo.Finding, at least one; it returned list."),
+        (list, "'speed': it must return a list of zoo.Finding, at least one; it returned an empty list."),
+        (lambda: [Finding(about="a", status="fine", text="b")], "of a finding must be ok, warning or problem; that of"),
+        (lambda: [Finding(about="a", status="ok", text=None)], "'text' of a finding must be text; it is None."),
+        (lambda: [Finding(about=None, status="ok", text="b")], "'about' of a finding must be text; it is None."),
+        (lambda: [Finding(about="a", status="problem", text="b")], "the problem 'a' must come with advice."),
+        (lambda: time.sleep(60), "The plugin fake:fake failed while checking the set-up for 'speed': TimeoutError"),
         (raising(SystemExit(3)), "The plugin fake:fake failed while checking the set-up for 'speed': SystemExit: 3."),
         ("zoo_nowhere:run", "cannot import 'zoo_nowhere:run'"),
     ],
 )
 def test_a_check_that_fails_is_a_problem_and_the_others_still_run(monkeypatch, run, text):
     monkeypatch.setattr(doctor, "CHECKS", ())
+    monkeypatch.setattr(doctor, "CHECK_SECONDS", 0.5)
     good = Finding(about="memory", status="ok", text="plenty")
     checks = [CheckSpec(name="speed", run=run), CheckSpec(name="memory", run=lambda: [good])]
     plugins, failed, last = doctor.run_checks(make_registry(plugin_of(zoo_checks=lambda: checks)))

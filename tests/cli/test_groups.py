@@ -1,14 +1,23 @@
+import os
 import tomllib
 from pathlib import Path
 
 import click
 import pytest
+from plugin_helpers import raising
 
+from zoo.cli import doctor
 from zoo.cli.groups import _ONLY_COMPLETE, _WITHOUT_COMMANDS, LazyGroup, _commands_of
 from zoo.cli.main import cli
+from zoo.errors import ConfigError
 from zoo.plugins import distributions
 from zoo.plugins.entry_points import find_plugins
-from zoo.plugins.registry import load_registry  # imported before a test replaces find_plugins
+from zoo.plugins.hookspecs import RESERVED_COMMANDS
+from zoo.plugins.registry import (
+    Registry,
+    load_registry,  # imported before a test replaces find_plugins
+)
+from zoo.plugins.specs import Finding
 
 
 @pytest.mark.parametrize(("typed", "near"), [("fintune", "finetune"), ("lst", "list"), ("new_plugin", "new-plugin")])
@@ -154,3 +163,67 @@ def test_a_missing_module_is_a_bug_only_if_everything_is_installed(run, commands
         cli.main(["need"], standalone_mode=False)
     monkeypatch.setattr(distributions, "is_complete", lambda: False)
     assert run("need")[2].startswith("error: 'zoo need' needs nosuch, which is not installed.\n")
+
+
+def test_the_names_that_no_plugin_can_add_are_those_of_the_built_in_commands(commands):
+    assert sorted(RESERVED_COMMANDS) == sorted(cli.lazy)
+
+
+def test_a_plugin_with_a_command_named_finetune_is_named_by_the_commands_about_plugins(run, install_plugins):
+    install_plugins(acme=lambda cli: cli.add_command(click.Command("finetune", callback=lambda: click.echo("mine"))))
+    warning = "warning: The plugin acme:acme cannot add 'finetune': that command belongs to the zoo.\n"
+    code, _, err = run("plugins")
+    assert (code, err) == (0, warning)
+    assert run("finetune", "--help")[1].startswith("Usage: zoo finetune")
+
+
+def test_the_doctor_reports_a_command_that_a_plugin_cannot_add(monkeypatch):
+    monkeypatch.setattr(doctor, "CHECKS", ())
+    problems = [("acme:acme", "cannot add 'finetune': that command belongs to the zoo.")]
+    _, found = doctor.run_checks(Registry([]), problems=problems)
+    assert found.finding == Finding(
+        about="acme:acme",
+        status="warning",
+        text="It cannot add 'finetune': that command belongs to the zoo.",
+        advice="Report it to its author.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "expected"),
+    [
+        (
+            ZeroDivisionError("1 / 0"),
+            1,
+            "error: The plugin acme:acme failed while running 'paint': ZeroDivisionError: 1 / 0\n"
+            "Report it to its author.\n",
+        ),
+        (ConfigError("No paint."), 1, "error: No paint.\n"),
+        (click.ClickException("No paint."), 1, "error: No paint.\n"),
+        (click.Abort(), 130, ""),
+        (click.exceptions.Exit(4), 4, ""),
+    ],
+)
+def test_a_command_of_a_plugin_that_fails_names_the_plugin(run, install_plugins, error, code, expected):
+    install_plugins(acme=lambda cli: cli.add_command(click.Command("paint", callback=raising(error))))
+    assert run("paint") == (code, "", expected)
+
+
+@pytest.mark.filterwarnings("always")
+def test_a_plugin_that_changes_settings_while_it_adds_commands_is_a_warning(
+    run, install_plugins, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+
+    def zoo_commands(cli):
+        os.chdir("/")
+        cli.add_command(click.Command("paint"))
+
+    install_plugins(acme=zoo_commands)
+    code, _, err = run("--help")
+    assert code == 0
+    assert err == (
+        "warning: The plugin acme:acme changed settings of the process while adding its commands: "
+        "the working directory. They have been set back.\n"
+    )
+    assert Path.cwd() == tmp_path

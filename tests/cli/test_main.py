@@ -1,14 +1,19 @@
+import functools
 import os
 import statistics
 import subprocess
 import sys
+import warnings
 
 import click
 import pytest
+from plugin_helpers import raising
 
 import zoo
 from zoo.cli.main import cli, main
-from zoo.errors import ConfigError
+from zoo.errors import ConfigError, ImageWarning
+from zoo.plugins.calls import call_plugin
+from zoo.plugins.discovery import Plugin
 
 BARE = """
 import click
@@ -161,3 +166,60 @@ def test_threads_spin_shortly_unless_the_environment_says_otherwise(run, command
         monkeypatch.setenv(name, value)
     run("--version")
     assert os.environ.get("GOMP_SPINCOUNT") == count
+
+
+LEAVES_SOMETHING = """
+import {module}, sys, time, click
+from zoo.cli import main
+from zoo.cli.terminal import console
+from zoo.plugins.calls import call_plugin
+from zoo.plugins.discovery import Plugin
+
+def leave():
+    plugin = Plugin(key="acme:nets", qualifier="acme", distribution="acme", version="1")
+    call_plugin(plugin, "loading 'cats'", {module}.{kind}(target=time.sleep, args=(60,), name="uploader").start)
+    console.echo("done")
+    sys.exit(3)
+
+if __name__ == "__main__":
+    main.LEFT_RUNNING_SECONDS = 0.2
+    main.cli.add_command(click.Command("leave", callback=leave))
+    main.run()
+"""
+
+
+@pytest.mark.parametrize(("module", "kind"), [("threading", "Thread"), ("multiprocessing", "Process")])
+def test_what_a_plugin_left_running_does_not_keep_the_process_alive(tmp_path, module, kind):
+    program = tmp_path / "leaves.py"
+    program.write_text(LEAVES_SOMETHING.format(module=module, kind=kind))
+    done = subprocess.run(
+        [sys.executable, str(program), "leave"], capture_output=True, text=True, check=False, timeout=30
+    )
+    task = f"the {kind.lower()} 'uploader'"
+    assert (done.returncode, done.stdout) == (3, "done\n")
+    assert done.stderr.splitlines() == [
+        f"warning: The plugin acme:nets left {task} running after loading 'cats': it keeps the process alive.",
+        f"warning: The process ends without waiting for {task} of the plugin acme:nets.",
+    ]
+
+
+def test_an_interrupt_of_a_plugin_says_what_it_was_doing(run, commands):
+    plugin = Plugin(key="acme:nets", qualifier="acme", distribution="acme", version="1")
+    callback = functools.partial(call_plugin, plugin, "loading 'cats'", raising(KeyboardInterrupt()))
+    commands["load"] = click.Command("load", callback=callback)
+    code, out, err = run("load")
+    assert (code, out) == (130, "")
+    assert err.strip().splitlines() == [
+        "error: Interrupted while the plugin acme:nets was loading 'cats'.",
+        "ZOO_BLOCK_PLUGINS=acme:nets leaves it out.",
+    ]
+
+
+def test_a_warning_about_a_photo_is_one_line(run, commands, monkeypatch):
+    def warn():
+        warnings.warn("a.tif: the image is damaged (Fax4Decode: Bad code word).", ImageWarning, stacklevel=1)
+
+    commands["warn"] = click.Command("warn", callback=warn)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        assert run("warn") == (0, "", "warning: a.tif: the image is damaged (Fax4Decode: Bad code word).\n")

@@ -3,10 +3,11 @@ import dataclasses
 import shutil
 
 import pytest
-from fakes import CLASSES, encode_png, make_images, make_photo, make_samples
+from fakes import CLASSES, encode_png, make_images, make_photo, make_registry, make_samples
 from run_files import write_json_record
 from training_runs import EventRecorder
 
+import zoo
 import zoo.inference.run_predictor
 from zoo.data.sources.folder import read_folder
 from zoo.errors import ConfigError, DataError, RunError
@@ -236,3 +237,25 @@ def test_a_file_needs_data(tmp_path):
     with pytest.raises(ConfigError, match=r"model\.x contains no photos to evaluate on") as caught:
         evaluate(ModelFile(file, offer=None))
     assert "--data" in caught.value.hint
+
+
+@dataclasses.dataclass(frozen=True)
+class Folder:
+    root: str = zoo.option(help="The folder of the photos.")
+
+
+def test_a_dataset_with_a_required_option_gets_its_value(trained_run, plugin):
+    roots = []
+
+    def load(request):
+        roots.append(request.options.root)
+        return make_images()
+
+    spec = zoo.DatasetSpec(name="rooted", load=load, options=Folder)
+    plugin.zoo_datasets = zoo.hookimpl(lambda: [spec])
+    registry = make_registry(plugin)
+    with pytest.raises(ConfigError, match="dataset rooted requires the option 'root'") as caught:
+        evaluate_run(trained_run, registry, data="rooted")
+    assert caught.value.hint == "Set it with --data-option root=VALUE. root (str, required): The folder of the photos."
+    assert evaluate_run(trained_run, registry, data="rooted", data_options={"root": "a"}).count == 18
+    assert roots == ["a"]

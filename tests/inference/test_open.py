@@ -3,6 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fakes import make_registry
 from plugin_helpers import plugin_of, raising
@@ -12,6 +13,7 @@ import zoo
 from zoo.errors import ConfigError, ExportError, PluginError, RunError
 from zoo.inference.open import ModelFile, find_model, load_model
 from zoo.inference.predictor import PhotoPredictor
+from zoo.plugins.kinds import FORMAT
 from zoo.preprocess import Preprocess
 from zoo.runs.run import Run
 
@@ -76,7 +78,8 @@ def test_a_file_is_opened_with_the_device_and_the_prompt(file, registry):
         return "secret"
 
     predictor = load_model(find_model(file, ask=ask, registry=registry), device="cuda:1")
-    request = predictor.request
+    assert (predictor.name, predictor.classes, predictor.preprocess.size) == ("opened", ("cat", "dog"), (8, 8))
+    request = predictor.predictor.request
     assert (request.path, request.device, request.ask) == (file, "cuda:1", ask)
 
 
@@ -125,6 +128,63 @@ def test_a_plugin_that_fails_to_open_a_file_is_named(file, load, reason):
     model = find_model(file, registry=registry_with(load))
     with pytest.raises(PluginError, match=rf"The plugin fake:fake failed while opening .*model\.box: {reason}"):
         load_model(model)
+
+
+def opening(**members):
+    """Returns a predictor of a file whose class has these members."""
+    return load_model_of(type("Predicting", (Opened,), members))
+
+
+def load_model_of(load):
+    return load_model(ModelFile(Path("model.box"), registry_with(load).offers(FORMAT)[0]))
+
+
+def fixed(value):
+    return lambda self, images: value
+
+
+ROWS = np.float32([[0.25, 0.75]])
+
+
+@pytest.mark.parametrize(
+    ("members", "reason"),
+    [
+        ({"probabilities": fixed(None)}, "probabilities() returned no probabilities: they are NoneType"),
+        ({"probabilities": fixed(ROWS[0])}, "they are (2,) float32, not (1, 2) float32"),
+        ({"probabilities": fixed(ROWS[:, :1])}, "they are (1, 1) float32, not (1, 2) float32"),
+        ({"probabilities": fixed(ROWS.astype(np.float64))}, "they are (1, 2) float64, not (1, 2) float32"),
+        ({"probabilities": fixed(ROWS - 1)}, "they range from -0.75 to -0.25, not from 0 to 1"),
+        ({"probabilities": fixed(ROWS * np.inf)}, "they range from 3.4e+38 to 3.4e+38, not from 0 to 1"),
+        ({"probabilities": lambda self, images: 1 / 0}, "ZeroDivisionError: division by zero"),
+        ({"probabilities": lambda self, images: sys.exit(3)}, "SystemExit: 3"),
+        ({"explained": fixed(ROWS)}, "explained() returned ndarray, not probabilities and heat maps"),
+        ({"explained": fixed((ROWS, ROWS))}, "its heat maps are not (N, rows, columns)"),
+        ({"name": None}, "its name is None"),
+        ({"classes": ["cat", "dog"]}, "its classes are not a tuple of names"),
+        ({"preprocess": (8, 8)}, "its preprocess is tuple, not zoo.Preprocess"),
+    ],
+)
+def test_a_plugin_whose_predictor_fails_is_named(members, reason):
+    def predict():
+        predictor = opening(**{"probabilities": fixed(ROWS), **members})
+        photo = np.zeros((8, 8, 3), dtype=np.uint8)
+        return predictor.explain(photo) if "explained" in members else predictor.predict(photo)
+
+    with pytest.raises(PluginError) as caught:
+        predict()
+    assert caught.value.message.startswith("The plugin fake:fake failed while predicting with 'box': ")
+    assert reason in caught.value.message
+
+
+def test_a_predictor_of_a_plugin_predicts_and_explains():
+    photo, maps = np.zeros((8, 8, 3), dtype=np.uint8), np.ones((1, 2, 2), dtype=np.float32)
+    predictor = opening(explained=fixed((ROWS, maps)), probabilities=fixed(ROWS), runtime="mine", notes=("Slow.",))
+    assert predictor.predict(photo).label == "dog"
+    prediction, heatmap = predictor.explain(photo)
+    assert prediction.probability == 0.75
+    assert heatmap.tolist() == [[1, 1], [1, 1]]
+    assert (predictor.runtime, predictor.notes) == ("mine", ("Slow.",))
+    assert opening(probabilities=fixed(ROWS)).explain(photo)[1] is None
 
 
 @pytest.mark.parametrize("error", [ExportError("It is broken."), ConfigError("There is no such device.")])

@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 from plugin_helpers import plugin_of, raising
 
@@ -117,3 +119,13 @@ def test_one_backbone_of_each_plugin_is_checked():
 
     assert list_available_backbones(registry(torchvision=[counting(f"net{n}") for n in range(9)]))
     assert checked == ["net0"]
+
+
+def test_a_backbone_that_needs_an_option_is_not_chosen():
+    @dataclasses.dataclass(frozen=True)
+    class Depth:
+        depth: int = zoo.option(help="Number of stages.")
+
+    found = registry(acme=[dataclasses.replace(spec("net", local=True), options=Depth), spec("other", local=True)])
+    assert list_local_backbones(found) == list_available_backbones(found) == ["acme/other"]
+    assert choose_backbone(found).name == "acme/other"

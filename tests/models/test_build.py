@@ -6,7 +6,7 @@ from fakes import CLASSES, PREPROCESS, FakePlugin, SmallBackbone, SmallHead, mak
 from torch import nn
 
 from zoo.config import make_config
-from zoo.errors import ConfigError, PluginError, WeightsError
+from zoo.errors import ConfigError, PluginError, PluginWarning, WeightsError
 from zoo.models.build import assemble, build_backbone, build_head, resolve_preprocess
 from zoo.models.classifier import Classifier
 from zoo.models.offers import find_offers
@@ -130,6 +130,28 @@ def test_an_error_of_the_plugin_is_passed_on():
         build_backbone(offer_of(build), pretrained=True, image_size=(16, 16), options=None)
 
 
+def test_a_backbone_that_exits_or_changes_its_input_or_the_process_is_named(tmp_path, monkeypatch):
+    def leave(features):
+        raise SystemExit(3)
+
+    class InPlace(SmallBackbone):
+        def forward(self, images):
+            return super().forward(images.sub_(1))
+
+    def change(features):
+        torch.set_default_dtype(torch.float64)
+        return features
+
+    with pytest.raises(PluginError, match="failed while computing features with 'broken': SystemExit: 3"):
+        build(Altered(features=leave))
+    with pytest.raises(PluginError, match="the backbone changes its images in place"):
+        build(InPlace())
+    with pytest.warns(PluginWarning) as caught:
+        build(Altered(features=change))
+    assert "while computing features with 'broken': torch's default type" in str(caught[0].message)
+    assert torch.get_default_dtype() == torch.float32
+
+
 def test_an_unsupported_image_size_names_the_option():
     def only_32(features):
         raise RuntimeError("position embedding of 4 does not fit 1")
@@ -179,6 +201,47 @@ class Failing(SmallHead):
         raise IndexError("out of range")
 
 
+class HalfProbabilities(SmallHead):
+    def probabilities(self, logits):
+        return super().probabilities(logits) / 2
+
+
+class NoProbabilities(SmallHead):
+    def probabilities(self, logits):
+        return None
+
+
+class NegativeProbabilities(SmallHead):
+    def probabilities(self, logits):
+        return logits.log_softmax(dim=1)
+
+
+class UndefinedProbabilities(SmallHead):
+    def probabilities(self, logits):
+        return super().probabilities(logits) * float("nan")
+
+
+class OneProbability(SmallHead):
+    def probabilities(self, logits):
+        return super().probabilities(logits).amax(dim=1)
+
+
+class FailingProbabilities(SmallHead):
+    def probabilities(self, logits):
+        raise IndexError("out of range")
+
+
+class ChangesFeatures(SmallHead):
+    def forward(self, features):
+        features.pooled.relu_()
+        return super().forward(features)
+
+
+class ChangesLogits(SmallHead):
+    def loss(self, logits, targets):
+        return super().loss(logits.sub_(1), targets)
+
+
 @pytest.mark.parametrize(
     ("head", "message"),
     [
@@ -191,6 +254,14 @@ class Failing(SmallHead):
         (NonFiniteLoss, "the loss is not finite for random features"),
         (FailingLoss, "failed while computing the loss of 'h': IndexError: out of range"),
         (Failing, "failed while computing logits with 'h': IndexError: out of range"),
+        (HalfProbabilities, r"probabilities\(\) returns no probabilities: those of an image sum to 0\.5, not to 1"),
+        (NoProbabilities, "no probabilities: they are NoneType"),
+        (NegativeProbabilities, r"no probabilities: they range from -\S+ to -\S+, not from 0 to 1"),
+        (UndefinedProbabilities, "no probabilities: they contain NaN"),
+        (OneProbability, r"no probabilities: they are \(2,\) float32, not \(2, 3\) float32"),
+        (FailingProbabilities, "failed while computing probabilities with 'h': IndexError: out of range"),
+        (ChangesFeatures, "the head changes its features in place"),
+        (ChangesLogits, "the head changes the logits in place"),
     ],
 )
 def test_a_head_that_violates_its_contract_is_refused(head, message):

@@ -72,3 +72,19 @@ def test_more_options_are_asked_for_only_if_one_is_given_or_all_are_listed():
 def test_more_options_extend_the_others():
     with pytest.raises(PluginError, match="all_options did not return a dataclass that extends its options"):
         find_offers(a_config(backbone_options={"depth": 1}), registry_with_options(lambda names: dict))
+
+
+def test_options_whose_dataclass_raises_name_the_plugin():
+    @dataclasses.dataclass(frozen=True)
+    class Broken:
+        width: int = option(3, help="width")
+
+        def __post_init__(self):
+            raise KeyError("width")
+
+    registry = make_registry(FakePlugin(heads=[HeadSpec(name="wide", build=lambda request: None, options=Broken)]))
+    with pytest.raises(PluginError) as caught:
+        find_offers(a_config(head="wide"), registry)
+    assert caught.value.message == (
+        "The plugin fake:fake failed while setting the options of 'wide': KeyError: 'width'."
+    )

@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path  # noqa: TC003  the options below need it
 from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -212,10 +213,34 @@ class Unreadable:
         ([zoo.HeadSpec(name=3, build=list)], "zoo_heads offers 3"),  # type: ignore[arg-type]
         ([zoo.HeadSpec(name="x", build=list, options=dict)], "'x', whose options are not a dataclass"),  # type: ignore[arg-type]
         ([zoo.HeadSpec(name="x", build=list, options=Unreadable)], "name 'Nowhere' is not defined"),  # type: ignore[arg-type]
+        ([zoo.HeadSpec(name="x", build=list, summary=None)], "zoo_heads offers 'x', whose 'summary' is None, not text"),  # type: ignore[arg-type]
+        ([zoo.HeadSpec(name="x", build=None)], "whose 'build' is None, neither a function nor 'module:attribute'"),  # type: ignore[arg-type]
+        ([zoo.HeadSpec(name="x", build="acme_heads")], "whose 'build' is 'acme_heads', neither a function nor"),
     ],
 )
 def test_a_hook_that_breaks_its_contract_is_refused(returned: Any, message: str) -> None:
     assert message in error_of(plugin_of(zoo_heads=lambda: returned))
+
+
+def test_an_option_that_no_user_can_set_is_refused() -> None:
+    @dataclass(frozen=True)
+    class Root:
+        root: Path
+
+    spec = zoo.DatasetSpec(name="flowers", load=str, options=Root)  # type: ignore[arg-type]
+    assert error_of(plugin_of(zoo_datasets=lambda: [spec])) == (
+        "zoo_datasets offers 'flowers', whose option 'root' has no default and a type that no user can set "
+        "(docs/plugins.md lists the types)"
+    )
+
+
+def test_an_exception_without_a_text_is_described() -> None:
+    class MuteError(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no text")
+
+    assert error_of(plugin_of(zoo_heads=raising(MuteError()))) == "MuteError: it has no text"
+    assert error_of(plugin_of(zoo_heads=raising(ValueError("x" * 10_000)))) == f"ValueError: {'x' * 500}..."
 
 
 def test_a_plugin_that_fails_in_one_hook_keeps_no_offer() -> None:

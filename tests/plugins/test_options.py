@@ -185,6 +185,20 @@ def test_a_required_option_must_be_set() -> None:
     assert make_options(Required, {"path_like": "a"}, owner="head x").path_like == "a"
 
 
+@pytest.mark.parametrize(
+    ("owner", "start"),
+    [
+        ("head x", "Set it with --head-option path_like=VALUE. path_like (str, required): "),
+        ("dataset x", "Set it with --data-option path_like=VALUE. path_like (str, required): "),
+        ("finetune", "path_like (str, required): "),
+    ],
+)
+def test_the_hint_of_a_required_option_says_how_to_set_it(owner: str, start: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        make_options(Required, {}, owner=owner)
+    assert caught.value.hint.startswith(start)
+
+
 def test_a_value_error_of_the_dataclass_is_a_config_error() -> None:
     @dataclass(frozen=True, kw_only=True)
     class Even:

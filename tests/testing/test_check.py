@@ -34,6 +34,8 @@ def test_a_good_check_passes() -> None:
         (raising(ZeroDivisionError("no")), "run() raised ZeroDivisionError: no"),
         (lambda: print("hm"), "run() must print nothing; it printed 'hm"),
         (lambda: [finding("bad")], "must be ok, warning or problem; that of 'speed' is 'bad'"),
+        (lambda: [zoo.Finding(about="speed", status="ok", text=None)], "'text' of a finding must be text; it is None"),  # type: ignore[arg-type]
+        (raising(SystemExit(3)), "run() raised SystemExit: 3"),
         (lambda: [finding("problem")], "the problem 'speed' must come with advice"),
     ],
 )

@@ -58,6 +58,71 @@ class LogitsAsProbabilities(GoodHead):
         return 10 * logits
 
 
+class HalfProbabilities(GoodHead):
+    def probabilities(self, logits: Tensor) -> Tensor:
+        return 0.5 * super().probabilities(logits)
+
+
+class NoProbabilities(GoodHead):
+    def probabilities(self, logits: Tensor) -> Tensor:
+        return None  # type: ignore[return-value]
+
+
+class OneProbability(GoodHead):
+    def probabilities(self, logits: Tensor) -> Tensor:
+        return super().probabilities(logits).amax(dim=1)
+
+
+class NegativeProbabilities(GoodHead):
+    def probabilities(self, logits: Tensor) -> Tensor:
+        return 1.5 * super().probabilities(logits) - 0.5 / logits.shape[1]
+
+
+class UndefinedProbabilities(GoodHead):
+    def probabilities(self, logits: Tensor) -> Tensor:
+        return super().probabilities(logits) * float("nan")
+
+
+class OverflowingSoftmax(GoodHead):
+    """Right for small logits only."""
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        if self.criterion.name == "bce":
+            return super().probabilities(logits)
+        return logits.exp() / logits.exp().sum(dim=1, keepdim=True)
+
+
+class ChangesFeatures(GoodHead):
+    def forward(self, features: zoo.Features) -> Tensor:
+        features.pooled.relu_()
+        return super().forward(features)
+
+
+class ChangesLogits(GoodHead):
+    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        return super().loss(logits.sub_(1), targets)
+
+
+class FailingBackward(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        return values.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        raise IndexError("bad luck")
+
+
+class FailsBackward(GoodHead):
+    def forward(self, features: zoo.Features) -> Tensor:
+        return FailingBackward.apply(super().forward(features))  # type: ignore[no-any-return, no-untyped-call]
+
+
+class Leaves(GoodHead):
+    def forward(self, features: zoo.Features) -> Tensor:
+        raise SystemExit(3)
+
+
 class Unused(GoodHead):
     def __init__(self, request: zoo.HeadRequest) -> None:
         super().__init__(request)
@@ -166,6 +231,16 @@ def test_a_good_head_passes(build: Any) -> None:
         (LossPerImage, "loss() with class indices must return one finite number"),
         (IndicesOnly, "loss() with soft targets raised"),
         (LogitsAsProbabilities, "probabilities() must return (N, outputs) from 0 to 1"),
+        (HalfProbabilities, "those of an image sum to 0.5, not to 1"),
+        (NoProbabilities, "they are NoneType"),
+        (OneProbability, "they are (4,) float32, not (4, 3) float32"),
+        (NegativeProbabilities, "not from 0 to 1"),
+        (UndefinedProbabilities, "they contain NaN"),
+        (OverflowingSoftmax, "they contain NaN"),
+        (ChangesFeatures, "forward() must not change the features in place"),
+        (ChangesLogits, "loss() must not change the logits in place"),
+        (FailsBackward, "the backward pass of its loss raised IndexError: bad luck"),
+        (Leaves, "features raised SystemExit: 3"),
         (Detached, "the gradient of its loss must reach the features"),
         (Unused, "not reached: ['spare.weight', 'spare.bias']"),
         (NoDropout, "request.dropout must be applied"),

@@ -248,7 +248,9 @@ def test_a_backbone_whose_card_fails_is_named(train):
 
     with pytest.raises(PluginError, match=r"fake:fake failed while .* 'small': KeyError: 'size'"):
         train(registry=registry_with(fail))
-    with pytest.raises(PluginError, match=r"fake/small: card returned dict, not a zoo\.BackboneCard"):
+    with pytest.raises(
+        PluginError, match=r"fake:fake failed while describing 'small': card\(\) must return a BackboneCard, not dict"
+    ):
         train(registry=registry_with(dict))
 
 

@@ -5,8 +5,8 @@ from fakes import FakePlugin, SmallHead, make_registry
 import zoo
 from zoo.data.loading import pipeline
 from zoo.errors import TrainingError
+from zoo.models.memory_errors import is_out_of_memory
 from zoo.training import finalize, prepare
-from zoo.training.memory_errors import is_out_of_memory
 from zoo.training.step import Attempt, Step
 
 

@@ -1,14 +1,15 @@
 import pytest
 import torch
-from fakes import FakePlugin, SmallBackbone, SmallHead, make_backbone_spec, make_registry
+from fakes import FakePlugin, SmallBackbone, SmallHead, make_backbone_spec, make_photo, make_registry
 from torch import nn
 from training_runs import EventRecorder, assert_same_weights, latest_run
 
 import zoo
-from zoo.errors import PluginError
+from zoo.errors import ConfigError, PluginError
 from zoo.events import Started
 from zoo.plugins.contracts import Features
 from zoo.training import loop
+from zoo.training.autotune import precision
 
 HINT = "Leave it out with ZOO_BLOCK_PLUGINS=fake:fake, or report it to its author."
 
@@ -154,3 +155,85 @@ def test_a_module_of_torch_in_a_plugin_counts_as_the_plugin(train):
     registry = make_registry(FakePlugin(heads=[zoo.HeadSpec(name="flat", build=NarrowHead)]))
     with pytest.raises(PluginError, match=r"failed while training 'flat': RuntimeError: .*mat1 and mat2"):
         train(registry=registry)
+
+
+@pytest.mark.parametrize("where", ["backbone", "head"])
+def test_a_batch_normalisation_with_one_photo_per_step_is_the_fault_of_the_batch_size(train, where):
+    class NormBackbone(SmallBackbone):
+        def __init__(self):
+            super().__init__()
+            self.body["norm"] = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(12))
+
+    class NormHead(SmallHead):
+        def __init__(self, request):
+            super().__init__(request)
+            self.norm = nn.BatchNorm1d(12)
+
+        def forward(self, features):
+            return super().forward(Features(self.norm(features.pooled), features.map))
+
+    backbone = make_backbone_spec(build=lambda request: (NormBackbone if where == "backbone" else SmallBackbone)())
+    head = zoo.HeadSpec(name="flat", build=NormHead if where == "head" else SmallHead)
+    registry = make_registry(FakePlugin(backbones=[backbone], heads=[head]))
+    with pytest.raises(ConfigError, match="A batch normalisation cannot be trained with a single photo") as caught:
+        train(registry=registry, batch_size=1, freeze_norm_stats=False)
+    assert caught.value.hint == (
+        "Pass --batch-size 2 or more, or choose a network and a head without batch normalisation."
+    )
+
+
+def test_a_plugin_that_fails_while_precisions_are_measured_is_named(train, monkeypatch):
+    class FailingHead(SmallHead):
+        def forward(self, features):
+            return FailingBackward.apply(super().forward(features))
+
+    monkeypatch.setattr(precision, "candidates", lambda device: ("bf16", "fp32"))
+    monkeypatch.setattr(precision, "read_cached", lambda key: None)
+    registry = make_registry(FakePlugin(heads=[zoo.HeadSpec(name="flat", build=FailingHead)]))
+    with pytest.raises(PluginError) as caught:
+        train(registry=registry, precision="auto")
+    assert caught.value.message == (
+        "The plugin fake:fake failed while measuring the speed of 'flat': IndexError: bad luck."
+    )
+
+
+@pytest.mark.parametrize("hook", ["tensor", "module"])
+def test_a_hook_that_raises_in_the_backward_pass_is_named(train, hook):
+    class HookedHead(SmallHead):
+        def __init__(self, request):
+            super().__init__(request)
+            if hook == "module":
+                self.linear.register_full_backward_hook(self.fail)
+
+        def forward(self, features):
+            logits = super().forward(features)
+            if hook == "tensor" and logits.requires_grad:
+                logits.register_hook(self.fail)
+            return logits
+
+        def fail(self, *_):
+            raise IndexError("bad luck")
+
+    registry = make_registry(FakePlugin(heads=[zoo.HeadSpec(name="flat", build=HookedHead)]))
+    with pytest.raises(PluginError, match=r"^The plugin fake:fake failed while training 'flat': IndexError: bad luck"):
+        train(registry=registry)
+
+
+@pytest.mark.parametrize("error", [IndexError, SystemExit, RecursionError])
+def test_a_plugin_that_raises_in_a_prediction_is_named(train, error):
+    failing = False
+
+    class FailingHead(SmallHead):
+        def probabilities(self, logits):
+            if failing:
+                raise error("bad luck")
+            return super().probabilities(logits)
+
+    registry = make_registry(FakePlugin(heads=[zoo.HeadSpec(name="flat", build=FailingHead)]))
+    run = train(registry=registry, epochs=1)
+    predictor, failing = zoo.load(run.path, device="cpu", registry=registry), True
+    with pytest.raises(PluginError) as caught:
+        predictor.predict(make_photo(0, 0))
+    assert caught.value.message == (
+        f"The plugin fake:fake failed while predicting with 'flat': {error.__name__}: bad luck."
+    )

@@ -12,7 +12,7 @@ from zoo.models.offers import find_options
 from zoo.plugins.calls import resolve_callable
 from zoo.plugins.distributions import is_complete
 from zoo.plugins.kinds import BACKBONE, DATASET, KINDS, Kind
-from zoo.plugins.options import OptionInfo, describe_options, make_options
+from zoo.plugins.options import OptionInfo, describe_options
 from zoo.plugins.registry import get_card, is_local
 from zoo.plugins.specs import BackboneRequest
 from zoo.recipes import RECIPES
@@ -206,11 +206,15 @@ def _common(kind: Kind[Any], offer: Offer[Any]) -> dict[str, Any]:
 
 def _size(offer: Offer[BackboneSpec], image_size: tuple[int, int]) -> Size | None:
     try:
-        options = make_options(offer.spec.options, {}, owner=f"backbone {offer.name}")
+        options = offer.make_options({}, owner=f"backbone {offer.name}")
     except ConfigError:  # an option without a default decides the size
         return None
     request = BackboneRequest(pretrained=False, image_size=image_size, options=options)
     backbone = offer.call("building", _build_on_meta, lambda: resolve_callable(offer.spec.build)(request))
+    return offer.call("describing", _measure, backbone)
+
+
+def _measure(backbone: Backbone) -> Size:
     counts = {name: parameter.numel() for name, parameter in backbone.named_parameters()}
     return Size(
         parameters=sum(counts.values()),

@@ -6,23 +6,25 @@ import os
 import platform
 import shutil
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from zoo.errors import PluginError
-from zoo.plugins.calls import resolve_callable
+from zoo.plugins.calls import call_within, describe_exception, plugin_failure, resolve_callable
+from zoo.plugins.faults import findings_fault
 from zoo.plugins.kinds import CHECK
 from zoo.plugins.registry import load_registry
-from zoo.plugins.specs import CheckSpec, Finding
+from zoo.plugins.specs import CHECK_SECONDS, CheckSpec, Finding
 from zoo.utils.machine import available_memory, nvidia_gpus, usable_cpus
 from zoo.utils.paths import HOME_VARIABLE, home
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     import torch
 
-    from zoo.plugins.registry import Registry
+    from zoo.plugins.registry import Offer, Registry
 
 _LOW_MEMORY = 2 << 30
 _LOW_DISK = 2 << 30  # several times the weights and photos of a first run
@@ -41,31 +43,38 @@ class CheckResult(NamedTuple):
     finding: Finding
 
 
-def run_checks(registry: Registry | None = None) -> Iterator[CheckResult]:
+def run_checks(registry: Registry | None = None, *, problems: Sequence[tuple[str, str]] = ()) -> Iterator[CheckResult]:
     """Runs every check, those of the core first, and yields each finding as soon as it is made.
 
     A check that fails becomes a finding itself; the others still run.
 
     Args:
         registry: The plugins; by default those that are installed.
+        problems: The keys of plugins that cannot add a command, each with the reason.
     """
     registry = registry or load_registry()
-    for spec in (*CHECKS, CheckSpec(name="plugins", run=lambda: check_plugins(registry))):
-        yield from _run_check(spec.name, lambda spec=spec: resolve_callable(spec.run)())  # type: ignore[misc]
+    for spec in (*CHECKS, CheckSpec(name="plugins", run=lambda: check_plugins(registry, problems))):
+        yield from _run_check(spec.name, resolve_callable(spec.run))
     for offer in registry.offers(CHECK):
-        yield from _run_check(offer.name, lambda offer=offer: offer.call("checking the set-up for", offer.spec.run))  # type: ignore[misc]
+        yield from _run_check(offer.name, partial(_run_offer, offer))
 
 
-def _run_check(name: str, run: Callable[[], object]) -> Iterator[CheckResult]:
+def _run_offer(offer: Offer[CheckSpec]) -> list[Finding]:
+    action = "checking the set-up for"
+    findings = offer.call(action, call_within, CHECK_SECONDS, resolve_callable(offer.spec.run))
+    if fault := findings_fault(findings):
+        raise plugin_failure(offer.plugin, f"{action} '{offer.spec.name}'", fault)
+    return findings
+
+
+def _run_check(name: str, run: Callable[[], list[Finding]]) -> Iterator[CheckResult]:
     try:
         findings = run()
-        if not isinstance(findings, list) or not all(isinstance(each, Finding) for each in findings):
-            raise TypeError(f"it returned {type(findings).__name__}, not a list of zoo.Finding")
     except KeyboardInterrupt:
         raise
     # As when plugins are loaded: not even sys.exit() in a plugin may end the program.
     except BaseException as error:
-        text = error.message if isinstance(error, PluginError) else f"The check failed: {type(error).__name__}: {error}"
+        text = error.message if isinstance(error, PluginError) else f"The check failed: {describe_exception(error)}"
         advice = "Either what it checks is broken, or the check itself is: report it to its author."
         findings = [Finding(about=name.rpartition("/")[2], status="problem", text=text, advice=advice)]
     for finding in findings:
@@ -130,8 +139,8 @@ def check_cache() -> list[Finding]:
     return [Finding(about="cache folder", status="warning" if low else "ok", text=text, advice=advice)]
 
 
-def check_plugins(registry: Registry) -> list[Finding]:
-    """Reports the plugins that failed, and those that are blocked."""
+def check_plugins(registry: Registry, problems: Sequence[tuple[str, str]] = ()) -> list[Finding]:
+    """Reports the plugins that failed, those that cannot add a command, and those that are blocked."""
     failures = [
         Finding(
             about=plugin.key,
@@ -140,6 +149,12 @@ def check_plugins(registry: Registry) -> list[Finding]:
             advice=f"'zoo plugins --verbose' shows the traceback; ZOO_BLOCK_PLUGINS={plugin.key} leaves it out.",
         )
         for plugin in registry.failures
+    ]
+    failed = {plugin.key for plugin in registry.failures}
+    failures += [
+        Finding(about=key, status="warning", text=f"It {text}", advice="Report it to its author.")
+        for key, text in problems
+        if key not in failed
     ]
     blocked = ", ".join(plugin.key for plugin in registry.plugins if plugin.blocked)
     loaded = sum(plugin.error is None for plugin in registry.plugins)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import click
 
 from zoo.cli.terminal.stdout import reserved_stdout
-from zoo.errors import MissingPackageError, PluginError, did_you_mean
+from zoo.errors import MissingPackageError, PluginError, ZooError, did_you_mean
 from zoo.plugins.entry_points import DISTRIBUTION
 
 if TYPE_CHECKING:
@@ -119,6 +119,7 @@ class ZooGroup(LazyGroup):
 
     _plugins_added = False
     _owners: ClassVar[dict[str, str]] = {}  # command -> key of the plugin that added it
+    _problems: ClassVar[list[tuple[str, str]]] = []  # the key of a plugin, and why it cannot add a command
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Keeps the command line: a command may have to start further processes with it."""
@@ -149,7 +150,7 @@ class ZooGroup(LazyGroup):
             return super().get_command(ctx, cmd_name)
         except (Exception, SystemExit) as error:
             raise PluginError(
-                f"The plugin {owner} cannot run '{cmd_name}': {type(error).__name__}: {error}",
+                f"The plugin {owner} cannot run '{cmd_name}': {_describe(error)}",
                 hint=f"Install what it needs, or leave it out with ZOO_BLOCK_PLUGINS={owner}.",
             ) from error
 
@@ -159,11 +160,19 @@ class ZooGroup(LazyGroup):
         name = next((argument for argument in arguments if not argument.startswith("-")), "")
         if name not in self.lazy:
             self._add_plugins()
-        third_party = not self._owners.get(name, DISTRIBUTION).startswith(DISTRIBUTION)
-        if third_party or not {"-h", "--help"}.isdisjoint(arguments):  # click prints help pages itself
+        owner = self._owners.get(name, DISTRIBUTION)
+        if not owner.startswith(DISTRIBUTION):
+            with _failures_named(owner, name):
+                return super().invoke(ctx)
+        if not {"-h", "--help"}.isdisjoint(arguments):  # click prints help pages itself
             return super().invoke(ctx)
         with reserved_stdout(), _explained_missing_modules(f"'zoo {name}'"):
             return super().invoke(ctx)
+
+    def find_problems(self) -> list[tuple[str, str]]:
+        """Returns the keys of plugins that cannot add a command, each with the reason."""
+        self._add_plugins()
+        return list(self._problems)
 
     def _add_plugins(self) -> None:
         if self._plugins_added:
@@ -177,18 +186,46 @@ class ZooGroup(LazyGroup):
         for plugin in _plugins_with_commands():
             try:
                 added = _commands_of(plugin)
-            except (Exception, SystemExit) as error:  # whatever a plugin does, the other commands must work
-                _warn(f"The plugin {plugin.key} cannot add its commands: {type(error).__name__}: {error}")
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # whatever a plugin does, the other commands must work
+                self._note_problem(plugin.key, f"cannot add its commands: {_describe(error)}")
                 continue
             for name in [*added.lazy, *added.commands]:
                 if name in owners:
-                    _warn(f"The plugin {plugin.key} cannot add '{name}': that command belongs to {owners[name]}.")
+                    self._note_problem(plugin.key, f"cannot add '{name}': that command belongs to {owners[name]}.")
                     continue
                 owners[name] = self._owners[name] = plugin.key
                 if name in added.lazy:
                     self.lazy[name] = added.lazy[name]
                 else:
                     self.commands[name] = added.commands[name]
+
+    def _note_problem(self, key: str, text: str) -> None:
+        from zoo.cli.terminal import console
+
+        self._problems.append((key, text))
+        console.write_warning(f"The plugin {key} {text}")
+
+
+def list_command_problems(ctx: click.Context) -> list[tuple[str, str]]:
+    """Returns the keys of plugins that cannot add a command, each with the reason; a warning shows each once."""
+    root = ctx.find_root().command
+    return root.find_problems() if isinstance(root, ZooGroup) else []
+
+
+@contextlib.contextmanager
+def _failures_named(owner: str, name: str) -> Iterator[None]:
+    """Turns an exception of a plugin's command into an error that names the plugin; those of click pass."""
+    try:
+        yield
+    except (ZooError, OSError, click.ClickException, click.Abort, click.exceptions.Exit):
+        raise  # an OSError may be that of a closed stdout
+    except Exception as error:
+        raise PluginError(
+            f"The plugin {owner} failed while running '{name}': {_describe(error)}",
+            hint="Report it to its author.",
+        ) from error
 
 
 def _require_complete(task: str) -> None:
@@ -226,11 +263,17 @@ def _commands_of(plugin: Candidate) -> LazyGroup:
     from zoo.plugins.hookspecs import register
 
     group = LazyGroup()
-    register(plugin.load()).hook.zoo_commands(cli=group)
+    context: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+    if not plugin.built_in:
+        from zoo.plugins.supervision import supervised
+
+        context = supervised(plugin.key, "adding its commands")
+    with context:
+        register(plugin.load()).hook.zoo_commands(cli=group)
     return group
 
 
-def _warn(text: str) -> None:
-    from zoo.cli.terminal import console
+def _describe(error: BaseException) -> str:
+    from zoo.plugins.calls import describe_exception
 
-    console.write_warning(text)
+    return describe_exception(error)

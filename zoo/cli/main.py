@@ -12,6 +12,8 @@ import contextlib
 import os
 import signal
 import sys
+import threading
+import time
 import warnings
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -19,13 +21,14 @@ import click
 
 from zoo.cli.groups import ZooGroup, unknown_command
 from zoo.cli.terminal.stdout import OutputError, checked_stderr, checked_stdout, discard_stdout
-from zoo.errors import OtherProcessError, PluginWarning, ZooError, did_you_mean
+from zoo.errors import ImageWarning, OtherProcessError, PluginWarning, ZooError, did_you_mean
 from zoo.utils.interrupts import Interrupts, Terminated
 from zoo.utils.lazy_dynamo import defer_dynamo_import
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+LEFT_RUNNING_SECONDS = 10.0  # for which a command that is done waits for what plugins left running
 _show_python_warning = warnings.showwarning
 # Newer than the oldest click that is supported: nothing is an instance of an empty tuple.
 _NO_ARGUMENTS: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())
@@ -121,6 +124,25 @@ def run() -> NoReturn:
     except SystemExit as stop:
         status = stop.code
         raise
+    finally:
+        _end_what_plugins_left()
+
+
+def _end_what_plugins_left() -> None:
+    """Ends the process after a moment even if a plugin left a thread or a process running, for which Python waits."""
+    if "zoo.plugins.supervision" not in sys.modules:  # no plugin was called
+        return
+    from zoo.plugins.supervision import describe_left_running, kill_children
+
+    def end() -> None:
+        time.sleep(LEFT_RUNNING_SECONDS)
+        if running := describe_left_running():
+            _warn_in_one_line(f"The process ends without waiting for {running}.")
+            kill_children()  # an exit function of Python's waits for them
+            atexit._run_exitfuncs()  # the last one ends the process
+
+    if describe_left_running():
+        threading.Thread(target=end, daemon=True).start()
 
 
 def _run(args: list[str] | None) -> int:
@@ -140,8 +162,11 @@ def _run(args: list[str] | None) -> int:
         _print_click_error(error)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt) as stop:  # click turns an interrupt into Abort
-        number = next((each.number for each in (stop, stop.__cause__) if isinstance(each, Terminated)), signal.SIGINT)
-        return 128 + number
+        stops = (stop, stop.__cause__)
+        for note in (note for each in stops for note in getattr(each, "__notes__", ())):
+            message, _, hint = note.partition("\n")
+            _print_error(message, hint)
+        return 128 + next((each.number for each in stops if isinstance(each, Terminated)), signal.SIGINT)
     except BrokenPipeError:  # the reader is gone, as in `zoo list | head`
         discard_stdout()
         return 1
@@ -169,13 +194,17 @@ def _process_session() -> AbstractContextManager[object]:
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-    """Shows warnings about plugins in one line; others as Python shows them."""
-    if issubclass(category, PluginWarning):
-        from zoo.cli.terminal import console
-
-        console.write_warning(str(message))
+    """Shows warnings about plugins and photos in one line; others as Python shows them."""
+    if issubclass(category, PluginWarning | ImageWarning):
+        _warn_in_one_line(str(message))
     else:
         _show_python_warning(message, category, *where, **more)
+
+
+def _warn_in_one_line(text: str) -> None:
+    from zoo.cli.terminal import console
+
+    console.write_warning(text)
 
 
 def _print_click_error(error: click.ClickException) -> None:

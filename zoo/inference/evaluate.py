@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zoo.data.sources.fingerprint import find_changed
 from zoo.data.sources.load import load_source, load_splits, report_left_out
@@ -21,7 +21,7 @@ from zoo.utils.text import printable
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -55,6 +55,7 @@ def evaluate(
     registry: Registry | None = None,
     part: str | None = None,
     engine: EngineName = "torch",
+    data_options: Mapping[str, Any] | None = None,
 ) -> Evaluation:
     """Evaluates a run on a split of its own data, or a run or an exported file on other data with the same classes.
 
@@ -68,6 +69,7 @@ def evaluate(
         registry: The plugins; by default all that are installed.
         part: The former name of `split`, still accepted.
         engine: What runs a run: ``"torch"``, ``"onnxruntime"``, or ``"auto"`` for the faster one; see `zoo.load`.
+        data_options: Options of the dataset `data`; by default, for the data of the run, those of its training.
 
     Raises:
         ConfigError: There is no such split, or the model is a file and `data` is missing.
@@ -79,12 +81,14 @@ def evaluate(
     found = model if isinstance(model, Run | ModelFile) else find_model(model, registry=registry)
     if isinstance(found, Run):
         # Before torch is imported, so that a wrong path or class is reported at once.
-        samples = load_samples(found, split=split, data=data, registry=registry, observer=observer)
+        samples = load_samples(
+            found, split=split, data=data, registry=registry, observer=observer, data_options=data_options
+        )
         predictor = load_model(found, device=device, registry=registry, engine=engine, images=len(samples))
     else:
         if data is None:
             raise ConfigError(f"{found.path} contains no photos to evaluate on.", hint="Pass some with --data.")
-        source = resolve_data(data, registry=registry, options={})
+        source = resolve_data(data, registry=registry, options=data_options or {})
         predictor = load_model(found, device=device)
         samples = _load_other(source, split, classes=predictor.classes, name=predictor.name, observer=observer)
     for note in predictor.notes:
@@ -99,12 +103,16 @@ def load_samples(
     data: str | os.PathLike[str] | ImageSet | None,
     registry: Registry,
     observer: Observer,
+    data_options: Mapping[str, Any] | None = None,
 ) -> list[Sample]:
     """Returns a split of the data of a run, or of other data, with the labels of the run; see `evaluate`."""
     own = data if isinstance(data, ImageSet) and _is_data_of(run, data) else None
     if data is None or own is not None:
         return load_run_splits(run, (split,), registry=registry, observer=observer, data=own)[split]
-    source = resolve_data(data, registry=registry, options={})
+    if data_options is None:
+        config = load_config(run)
+        data_options = config.data_options if config.data == data else {}
+    source = resolve_data(data, registry=registry, options=data_options)
     return _load_other(source, split, classes=run.classes, name=run.name, observer=observer)
 
 

@@ -116,7 +116,11 @@ def load_model(
     if not isinstance(predictor, PhotoPredictor):
         reason = f"it returned {type(predictor).__name__}, not a zoo.PhotoPredictor"
         raise plugin_failure(model.offer.plugin, f"opening {model.path}", reason)
-    return predictor
+    if model.offer.plugin.built_in:
+        return predictor
+    from zoo.inference.plugin_predictor import PluginPredictor
+
+    return PluginPredictor(model.offer, predictor)
 
 
 def _load_run(run: Run, *, device: str, registry: Registry, engine: EngineName, images: int | None) -> PhotoPredictor:

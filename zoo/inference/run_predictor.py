@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from contextlib import contextmanager, suppress
-from functools import partial
-from typing import TYPE_CHECKING, Literal, get_args, overload
+from dataclasses import replace
+from functools import partial, wraps
+from typing import TYPE_CHECKING, Concatenate, Literal, ParamSpec, TypeVar, get_args, overload
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from zoo.models.build import Model, assemble
 from zoo.models.engines import ONNX_RUNTIME, TORCH, UNSUPPORTED, UnsupportedError, choose_engine, export_session
 from zoo.models.heatmap import build_heatmap
 from zoo.models.offers import find_offers
+from zoo.models.plugin_errors import plugin_errors
 from zoo.models.precision import Precision, choose_device, choose_precision
 from zoo.models.random_state import restore_random_states
 from zoo.models.runtime import float32_precision
@@ -30,18 +32,34 @@ from zoo.utils.arguments import PATH, TEXT, WHOLE_NUMBER, Accepted, accepts
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from zoo.models.classifier import Classifier
+    from zoo.models.offers import Offers
     from zoo.plugins.contracts import Features
     from zoo.preprocess import Preprocess
 
 __all__ = ["Prediction", "Predictor", "cache_graph", "load", "rebuild_model"]
 
+T = TypeVar("T")
+P = ParamSpec("P")
 ENGINES = get_args(EngineName)
 _MANY = 10_000  # photos that a process classifies if the number is unknown
+
+
+def _names_plugins(method: Callable[Concatenate[Predictor, P], T]) -> Callable[Concatenate[Predictor, P], T]:
+    """Lets an error in the code of a backbone or a head name the plugin."""
+
+    @wraps(method)
+    def call(self: Predictor, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        if self.offers is None:
+            return method(self, *args, **kwargs)
+        with plugin_errors(self.offers, self.classifier, action="predicting with"):
+            return method(self, *args, **kwargs)
+
+    return call
 
 
 class Predictor(PhotoPredictor):
@@ -54,10 +72,19 @@ class Predictor(PhotoPredictor):
         preprocess: How pixels become the input of the network.
         precision: The precision and the device.
         heatmap: Computes heat maps.
+        offers: The backbone and the head, so that errors name their plugin; None if they are not known.
     """
 
-    def __init__(self, run: Run, classifier: Classifier, precision: Precision, preprocess: Preprocess) -> None:
+    def __init__(
+        self,
+        run: Run,
+        classifier: Classifier,
+        precision: Precision,
+        preprocess: Preprocess,
+        offers: Offers | None = None,
+    ) -> None:
         self.run = run
+        self.offers = offers
         self.name = run.name
         self.classes = run.classes
         self.preprocess = preprocess
@@ -66,6 +93,7 @@ class Predictor(PhotoPredictor):
         self.classifier: Classifier = classifier.eval().to(precision.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.heatmap = build_heatmap(self.classifier, preprocess.size)
 
+    @_names_plugins
     @restore_random_states()
     @torch.inference_mode()
     def probabilities(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
@@ -74,6 +102,7 @@ class Predictor(PhotoPredictor):
         probabilities: NDArray[np.float32] = self.classifier.head.probabilities(logits).cpu().numpy()
         return probabilities
 
+    @_names_plugins
     @restore_random_states()
     @torch.inference_mode()
     def explained(self, images: Sequence[NDArray[np.uint8]]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
@@ -167,7 +196,7 @@ def load(
     if cached is not None:
         return cached
     model = rebuild_model(opened, registry)
-    predictor = Predictor(opened, model.classifier, chosen_precision, model.preprocess)
+    predictor = Predictor(opened, model.classifier, chosen_precision, model.preprocess, model.offers)
     if use_torch:
         return predictor
     return _use_fastest(predictor, engine=engine, images=_MANY if images is None else images, registry=registry)
@@ -245,4 +274,4 @@ def rebuild_model(run: Run, registry: Registry) -> Model:
         offers = find_offers(config, registry)
     model = assemble(config, offers, classes=len(run.classes), preprocess=run.preprocess)
     load_weights(run, model.classifier)
-    return Model(classifier=model.classifier, preprocess=model.preprocess, weights=str(run.weights_path))
+    return replace(model, weights=str(run.weights_path))

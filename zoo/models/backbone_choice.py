@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from zoo.errors import PluginError, WeightsError
 from zoo.plugins.kinds import BACKBONE
+from zoo.plugins.options import needs_options
 from zoo.plugins.registry import is_local, list_local_names, shortest_names
 from zoo.plugins.specs import no_check
 
@@ -38,9 +39,12 @@ class BackboneChoice(NamedTuple):
 
 
 def list_local_backbones(registry: Registry) -> list[str]:
-    """Returns names of the backbones whose pretrained weights are on this machine, best first."""
+    """Returns names of the backbones whose pretrained weights are on this machine, best first.
+
+    Those that need an option are left out.
+    """
     local: dict[str, str] = {}
-    for name, offer in shortest_names(registry.offers(BACKBONE)).items():
+    for name, offer in _choosable(registry).items():
         # A plugin that fails to tell must not keep users from the others; `zoo list` reports it.
         with contextlib.suppress(PluginError):
             if is_local(offer):
@@ -58,7 +62,7 @@ def list_available_backbones(registry: Registry) -> list[str]:
     network. The weights of plugins that have no check count as available if any server answers.
     """
     local = list_local_backbones(registry)
-    others = {name: offer for name, offer in shortest_names(registry.offers(BACKBONE)).items() if name not in local}
+    others = {name: offer for name, offer in _choosable(registry).items() if name not in local}
     samples = {
         offer.plugin.key: offer for offer in reversed(others.values()) if offer.spec.check_pretrained != no_check
     }
@@ -85,6 +89,11 @@ def choose_backbone(registry: Registry) -> BackboneChoice:
         hint="Name a backbone; 'zoo list --kind backbones' lists them.",
         offline=True,
     )
+
+
+def _choosable(registry: Registry) -> dict[str, Offer[BackboneSpec]]:
+    offers = shortest_names(registry.offers(BACKBONE))
+    return {name: offer for name, offer in offers.items() if not needs_options(offer.spec.options)}
 
 
 def _can_download(offer: Offer[BackboneSpec]) -> bool:

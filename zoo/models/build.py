@@ -13,8 +13,11 @@ from torch import Tensor, nn
 from zoo.errors import PluginError, WeightsError, ZooError
 from zoo.models.classifier import Classifier
 from zoo.models.features import image_size_error, measure_stages, random_features
+from zoo.models.nested import count_changes
 from zoo.models.weights import load_backbone, read_state_dict
+from zoo.plugins.calls import plugin_failure, watched
 from zoo.plugins.contracts import Backbone, Features, Head
+from zoo.plugins.faults import probabilities_fault
 from zoo.plugins.losses import Criterion
 from zoo.plugins.registry import get_card
 from zoo.plugins.specs import BackboneRequest, HeadRequest
@@ -54,7 +57,7 @@ def build_backbone(
         if not isinstance(getattr(backbone, width, None), int):
             raise PluginError(f"{offer.name}: the {width} of the backbone is not a whole number.")
     offer.call("listing the stages of", _check_stages, backbone, offer.name)
-    _check_features(backbone, offer.name, image_size, pretrained=pretrained)
+    _check_features(offer, backbone, image_size, pretrained=pretrained)
     offer.call("reading the stage maps of", measure_stages, backbone, image_size)
     return backbone
 
@@ -99,21 +102,33 @@ def build_head(
         raise PluginError(f"{offer.name}: build returned {type(head).__name__}, not a zoo.Head.")
     if unknown := [name for name in head.stages if name not in stages]:
         raise PluginError(f"{offer.name}: the head reads the stage '{unknown[0]}', which has no feature map.")
-    _check_head(offer, head, random_features(backbone, [stages[name][0] for name in head.stages]), outputs)
+    _check_head(offer, head, random_features(backbone, [stages[name][0] for name in head.stages]), request)
     return head
 
 
-def _check_head(offer: Offer[HeadSpec], head: Head, features: Features, outputs: int) -> None:
+def _check_head(offer: Offer[HeadSpec], head: Head, features: Features, request: HeadRequest) -> None:
+    changes, outputs = count_changes(features), request.outputs
     with torch.no_grad(), _eval_mode(head):
         logits = offer.call("computing logits with", head, features)
         if not isinstance(logits, Tensor) or logits.shape != (2, outputs) or logits.dtype != torch.float32:
             raise PluginError(f"{offer.name}: the logits are {_describe(logits)}, not {(2, outputs)} float32.")
+        logits_changes = count_changes(logits)
         loss = offer.call("computing the loss of", head.loss, logits, torch.tensor([0, outputs - 1]))
+        probabilities = offer.call("computing probabilities with", head.probabilities, logits)
     if not isinstance(loss, Tensor) or loss.shape != () or not loss.is_floating_point():
         raise PluginError(f"{offer.name}: the loss is {_describe(loss)}, not a single number.")
     for what, value in (("logits are", logits), ("loss is", loss)):
         if not value.isfinite().all():
             raise PluginError(f"{offer.name}: the {what} not finite for random features.")
+    if fault := probabilities_fault(probabilities, shape=(2, outputs), criterion=request.criterion):
+        raise PluginError(f"{offer.name}: probabilities() returns no probabilities: {fault}.")
+    # Features are cached, and logits are evaluated after the loss.
+    for what, before, now in (
+        ("its features", changes, count_changes(features)),
+        ("the logits", logits_changes, count_changes(logits)),
+    ):
+        if now != before:
+            raise PluginError(f"{offer.name}: the head changes {what} in place.")
 
 
 def _describe(value: object) -> str:
@@ -131,18 +146,29 @@ def _check_stages(backbone: Backbone, name: str) -> None:
         raise PluginError(f"{name}: stages() and named_parameters() disagree about '{min(wrong)}'.")
 
 
-def _check_features(backbone: Backbone, name: str, image_size: tuple[int, int], *, pretrained: bool) -> None:
-    generator = torch.Generator().manual_seed(0)
+def _check_features(
+    offer: Offer[BackboneSpec], backbone: Backbone, image_size: tuple[int, int], *, pretrained: bool
+) -> None:
+    name, images = offer.name, torch.randn(1, 3, *image_size, generator=torch.Generator().manual_seed(0))
+    changes = count_changes(images)
     try:
-        with torch.no_grad(), _eval_mode(backbone):
-            features = backbone(torch.randn(1, 3, *image_size, generator=generator))
-    except ZooError:
+        with (
+            torch.no_grad(),
+            _eval_mode(backbone),
+            watched(offer.plugin, f"computing features with '{offer.spec.name}'"),
+        ):
+            features = backbone(images)
+    except (KeyboardInterrupt, ZooError):
         raise
+    except SystemExit as error:
+        raise plugin_failure(offer.plugin, f"computing features with '{offer.spec.name}'", error) from error
     except Exception as error:
         hint = "Choose another --image-size; 'zoo info' shows the size of its weights."
         raise image_size_error(name, image_size, error, hint=hint) from error
     if not isinstance(features, Features):
         raise PluginError(f"{name}: forward returned {type(features).__name__}, not zoo.Features.")
+    if count_changes(images) != changes:
+        raise PluginError(f"{name}: the backbone changes its images in place.")
     both = features.pooled, features.map
     if not all(isinstance(each, Tensor) for each in both):
         types = " and ".join(type(each).__name__ for each in both)
@@ -181,11 +207,13 @@ class Model:
         classifier: The network, on the CPU, in float32.
         preprocess: How pixels become its input.
         weights: One line about the loaded weights.
+        offers: What the classifier was built from.
     """
 
     classifier: Classifier
     preprocess: Preprocess
     weights: str
+    offers: Offers
 
 
 def resolve_preprocess(config: FinetuneConfig, weights: Preprocess) -> Preprocess:
@@ -243,7 +271,7 @@ def assemble(
         criterion=Criterion(name=config.loss, label_smoothing=config.label_smoothing),
         options=offers.head_options,
     )
-    return Model(classifier=Classifier(backbone, head), preprocess=preprocess, weights=source)
+    return Model(classifier=Classifier(backbone, head), preprocess=preprocess, weights=source, offers=offers)
 
 
 def _load(backbone: Backbone, config: FinetuneConfig, weights: Path | None, pretrained: WeightsInfo | None) -> str:

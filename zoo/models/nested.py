@@ -15,6 +15,11 @@ def flatten_tensors(value: Any) -> list[Tensor]:
     return [value] if isinstance(value, Tensor) else [tensor for part in value for tensor in flatten_tensors(part)]
 
 
+def count_changes(value: Any) -> list[int]:
+    """Returns how often each tensor of a value has been changed in place; 0 in inference mode, which does not count."""
+    return [0 if tensor.is_inference() else tensor._version for tensor in flatten_tensors(value)]
+
+
 def map_tensors(function: Callable[..., Tensor], first: Any, *others: Any) -> Any:
     """Applies a function to each tensor of a value; with several values of one form, to those in the same place."""
     if isinstance(first, Tensor):

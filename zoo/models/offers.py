@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.errors import PluginError
 from zoo.plugins.kinds import BACKBONE, HEAD
-from zoo.plugins.options import describe_options, make_options
+from zoo.plugins.options import describe_options
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -47,12 +47,12 @@ def find_offers(config: FinetuneConfig, registry: Registry) -> Offers:
     return Offers(
         backbone=backbone,
         head=head,
-        backbone_options=make_options(
-            find_options(backbone, config.backbone_options),
+        backbone_options=backbone.make_options(
             config.backbone_options,
             owner=f"backbone {config.backbone}",
+            options=find_options(backbone, config.backbone_options),
         ),
-        head_options=make_options(head.spec.options, config.head_options, owner=f"head {config.head}"),
+        head_options=head.make_options(config.head_options, owner=f"head {config.head}"),
     )
 
 
@@ -84,4 +84,4 @@ def with_head_options(offers: Offers, options: Mapping[str, Any]) -> Offers:
         ConfigError: One of the options is invalid.
     """
     head = offers.head
-    return replace(offers, head_options=make_options(head.spec.options, options, owner=f"head {head.spec.name}"))
+    return replace(offers, head_options=head.make_options(options, owner=f"head {head.spec.name}"))

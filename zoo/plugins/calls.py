@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from zoo.errors import PluginError, ZooError
 from zoo.plugins.entry_points import import_target
+from zoo.plugins.supervision import supervised
+from zoo.utils.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from zoo.plugins.discovery import Plugin
 
+_MAX_REASON = 500  # characters of an exception's own text; some print a whole tensor
 T = TypeVar("T")
 P = ParamSpec("P")
 
@@ -57,7 +63,8 @@ def call_plugin(plugin: Plugin, action: str, function: Callable[P, T] | str, *ar
         PluginError: The plugin raised anything else, or the function cannot be imported.
     """
     try:
-        return resolve_callable(function)(*args, **kwargs)
+        with watched(plugin, action):
+            return resolve_callable(function)(*args, **kwargs)
     except (KeyboardInterrupt, ZooError):
         raise
     # BaseException, as when plugins are loaded: not even sys.exit() in a plugin may end the program.
@@ -65,10 +72,50 @@ def call_plugin(plugin: Plugin, action: str, function: Callable[P, T] | str, *ar
         raise plugin_failure(plugin, action, error) from error
 
 
+def call_within(seconds: float, function: Callable[[], T]) -> T:
+    """Calls a function in a thread of its own, and returns its result or raises its exception.
+
+    Raises:
+        TimeoutError: There is no result in time. The thread goes on, but does not keep the process alive.
+    """
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(function())
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if errors:
+        raise errors[0]
+    if not results:
+        raise TimeoutError(f"it did not return within {seconds:g} s")
+    return results[0]
+
+
+def watched(plugin: Plugin, action: str) -> AbstractContextManager[None]:
+    """Returns a context that supervises code of a third-party plugin; the contract kit has tested the built-in ones."""
+    return contextlib.nullcontext() if plugin.built_in else supervised(plugin.key, action)
+
+
+def describe_exception(error: BaseException) -> str:
+    """Returns the type of an exception and its text: on one line, not too long, even if it has no valid text."""
+    try:
+        text = one_line(str(error).strip())
+    except Exception:  # of its own __str__
+        text = "it has no text"
+    shown = text if len(text) <= _MAX_REASON else f"{text[:_MAX_REASON]}..."
+    return f"{type(error).__name__}: {shown}".strip(": ")
+
+
 def plugin_failure(plugin: Plugin, action: str, reason: BaseException | str) -> PluginError:
     """Returns the error that says which plugin failed, while doing what, and why."""
     if isinstance(reason, BaseException):
-        reason = f"{type(reason).__name__}: {str(reason).strip()}".strip(": ")
+        reason = describe_exception(reason)
     return PluginError(
         f"The plugin {plugin.key} failed while {action}: {reason.removesuffix('.')}.",
         hint=f"Leave it out with ZOO_BLOCK_PLUGINS={plugin.key}, or report it to its author.",

@@ -215,5 +215,8 @@ class Head(nn.Module, ABC):
         return self.criterion.loss(logits, targets)
 
     def probabilities(self, logits: Tensor) -> Tensor:
-        """Returns probabilities ``(N, outputs)`` float32, from 0 to 1, of logits ``(N, outputs)``."""
+        """Returns probabilities ``(N, outputs)`` float32, from 0 to 1, of logits ``(N, outputs)``.
+
+        Those of an image sum to one, unless the loss is one for independent classes (`Criterion.sums_to_one`).
+        """
         return self.criterion.probabilities(logits)

@@ -7,6 +7,7 @@ same name is silently dropped.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
 import traceback
@@ -15,9 +16,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from zoo.errors import PluginError, did_you_mean
 from zoo.plugins import hookspecs
+from zoo.plugins.calls import describe_exception
 from zoo.plugins.entry_points import BLOCK_VARIABLE, BUILT_IN, is_blocked
-from zoo.plugins.kinds import KINDS, Kind
+from zoo.plugins.kinds import KINDS, Kind, find_field_fault
 from zoo.plugins.specs import BackboneFamily, Spec
+from zoo.plugins.supervision import supervised
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -91,15 +94,15 @@ def _load_plugin(candidate: Candidate, blocked: frozenset[str]) -> Plugin:
     if not candidate.built_in and candidate.qualifier in BUILT_IN:
         return _failed_plugin(candidate, f"the name '{candidate.qualifier}' belongs to a built-in plugin")
     try:
-        return _call_hooks(candidate, candidate.load())
+        with contextlib.nullcontext() if candidate.built_in else supervised(candidate.key, "loading"):
+            return _call_hooks(candidate, candidate.load())
     except PluginError as error:
         return _failed_plugin(candidate, str(error))
     except KeyboardInterrupt:
         raise
     # BaseException: a plugin that calls sys.exit() at import, or panics in Rust, must not end the program.
     except BaseException as error:
-        reason = f"{type(error).__name__}: {error}".strip(": ")
-        return _failed_plugin(candidate, reason, details=traceback.format_exc())
+        return _failed_plugin(candidate, describe_exception(error), details=traceback.format_exc())
 
 
 def _call_hooks(candidate: Candidate, plugin: object) -> Plugin:
@@ -162,7 +165,7 @@ def _check_offer(offer: Any, kind: Kind[Any]) -> None:
         raise PluginError(f"{kind.hook} returned a list that contains {type(offer).__name__}, not {expected}")
     if not isinstance(offer.name, str) or not _NAME.fullmatch(offer.name):
         raise PluginError(f"{kind.hook} offers {offer.name!r}: names consist of lower-case letters, digits and _ . -")
-    if isinstance(offer, kind.spec) and (fault := kind.find_fault(offer)):
+    if fault := kind.find_fault(offer) if isinstance(offer, kind.spec) else find_field_fault(offer):
         raise PluginError(f"{kind.hook} offers '{offer.name}', {fault}")
 
 

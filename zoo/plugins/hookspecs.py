@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from zoo.plugins.specs import BackboneFamily, BackboneSpec, CheckSpec, DatasetSpec, FormatSpec, HeadSpec
 
 PROJECT = "zoo"
+# The commands of the zoo itself, which no plugin can add.
+RESERVED_COMMANDS = (
+    *("compare", "data", "doctor", "evaluate", "finetune", "info", "list", "new-plugin", "plugins", "predict", "runs"),
+    "show",
+)
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 

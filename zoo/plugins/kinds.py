@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from zoo.plugins.options import describe_options
+from zoo.plugins.options import describe_options, find_unsettable
 from zoo.plugins.specs import BackboneFamily, BackboneSpec, CheckSpec, DatasetSpec, FormatSpec, HeadSpec, Spec
 
 if TYPE_CHECKING:
@@ -21,13 +21,38 @@ S = TypeVar("S", bound=Spec)
 _SUFFIX = re.compile(r"(\.[a-z0-9_\-]+)+")
 
 
-def _find_options_fault(spec: Any) -> str:
+def callables(spec: Spec | BackboneFamily) -> dict[str, Any]:
+    """Returns the callables of a spec or a family by their fields: functions, or ``"module:attribute"``."""
+    values = {field.name: (str(field.type), getattr(spec, field.name)) for field in dataclasses.fields(spec)}
+    return {
+        name: value
+        for name, (kind, value) in values.items()
+        if kind.startswith("Callable[") and not (value is None and kind.endswith("| None"))
+    }
+
+
+def find_spec_fault(spec: Any) -> str:
+    """Returns what is wrong with the options or the callables of a spec; it imports none of them."""
     if not isinstance(spec.options, type) or not dataclasses.is_dataclass(spec.options):
         return "whose options are not a dataclass"
     try:
         describe_options(spec.options)
     except NameError as error:
         return f"whose options cannot be read: {error}; import every type that they name"
+    if name := find_unsettable(spec.options):
+        return f"whose option '{name}' has no default and a type that no user can set (docs/plugins.md lists the types)"
+    return find_field_fault(spec)
+
+
+def find_field_fault(spec: Any) -> str:
+    """Returns which text or which callable of a spec or a family is none, or an empty string."""
+    for field in dataclasses.fields(spec):
+        if field.type == "str" and not isinstance(value := getattr(spec, field.name), str):
+            return f"whose '{field.name}' is {value!r:.80}, not text"
+    for name, value in callables(spec).items():
+        module, _, attribute = value.partition(":") if isinstance(value, str) else ("", "", "")
+        if not callable(value) and not (module.strip() and attribute.strip()):
+            return f"whose '{name}' is {value!r:.80}, neither a function nor 'module:attribute'"
     return ""
 
 
@@ -47,7 +72,7 @@ class Kind(Generic[S]):
     spec: type[S]
     family: type[BackboneFamily] | None = None
     selectable: bool = True
-    find_fault: Callable[[S], str] = _find_options_fault
+    find_fault: Callable[[S], str] = find_spec_fault
 
     @property
     def plural(self) -> str:
@@ -69,7 +94,7 @@ def _find_suffix_fault(spec: FormatSpec) -> str:
     suffixes: object = spec.suffixes
     if not isinstance(suffixes, tuple) or not all(isinstance(s, str) and _SUFFIX.fullmatch(s) for s in suffixes):
         return "whose suffixes are not a tuple of lower-case suffixes such as '.onnx'"
-    return _find_options_fault(spec) if suffixes else "which has no suffix"
+    return find_spec_fault(spec) if suffixes else "which has no suffix"
 
 
 BACKBONE = Kind(name="backbone", spec=BackboneSpec, family=BackboneFamily)

@@ -42,6 +42,11 @@ class Criterion:
         if not 0 <= self.label_smoothing <= 1:
             raise ConfigError(f"label_smoothing is {self.label_smoothing}.", hint="It must be between 0 and 1.")
 
+    @property
+    def sums_to_one(self) -> bool:
+        """Whether the probabilities of an image sum to one."""
+        return self.name != "bce"
+
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Returns the mean loss of a batch, a scalar.
 

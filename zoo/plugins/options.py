@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _MISSING = dataclasses.MISSING
+_FLAGS = {"backbone": "--backbone-option", "head": "--head-option", "dataset": "--data-option"}  # by kind of the owner
 _TYPES = (int, float, str, bool)
 _MAX_DESCRIBED = 12  # options in a hint; of more only the names
 _BOOLS = dict.fromkeys(("true", "yes", "on", "1"), True) | dict.fromkeys(("false", "no", "off", "0"), False)
@@ -108,6 +109,22 @@ def describe_options(options: type[Any]) -> list[OptionInfo]:
     return [info for info in infos if info is not None]
 
 
+def needs_options(options: type[Any]) -> bool:
+    """Returns whether one of the options has no default, so that nothing can be chosen without asking the user."""
+    return any(info.required for info in describe_options(options))
+
+
+def find_unsettable(options: type[Any]) -> str:
+    """Returns a field that needs a value but has a type that no user can set, or an empty string."""
+    described = {info.name for info in describe_options(options)}
+    required = (
+        field.name
+        for field in dataclasses.fields(options)
+        if field.init and field.default is _MISSING and field.default_factory is _MISSING
+    )
+    return next((name for name in required if name not in described), "")
+
+
 def make_options(options: type[T], values: Mapping[str, Any], *, owner: str) -> T:
     """Creates an instance of an options dataclass. Parses and validates the values.
 
@@ -132,7 +149,7 @@ def make_options(options: type[T], values: Mapping[str, Any], *, owner: str) -> 
         parsed[info.name] = check_value(info, value, owner=owner)
     for info in known.values():
         if info.required and info.name not in parsed:
-            raise ConfigError(f"{owner} requires the option '{info.name}'.", hint=info.describe())
+            raise ConfigError(f"{owner} requires the option '{info.name}'.", hint=_how_to_set(info, owner))
     try:
         return options(**parsed)
     except ValueError as error:  # from the dataclass's own __post_init__
@@ -185,6 +202,11 @@ def parse_pairs(pairs: tuple[str, ...], *, flag: str) -> dict[str, str]:
             raise ConfigError(f"{flag} {pair!r} is not of the form NAME=VALUE.", hint=f"Example: {flag} hidden=512")
         values[name.strip()] = value.strip()
     return values
+
+
+def _how_to_set(info: OptionInfo, owner: str) -> str:
+    flag = _FLAGS.get(owner.partition(" ")[0])
+    return f"Set it with {flag} {info.name}=VALUE. {info.describe()}" if flag else info.describe()
 
 
 def _describe(field: dataclasses.Field[Any], hint: Any) -> OptionInfo | None:

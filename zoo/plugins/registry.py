@@ -11,7 +11,9 @@ from zoo.errors import AmbiguousNameError, PluginError, UnknownNameError, ZooErr
 from zoo.plugins.calls import call_plugin, plugin_failure
 from zoo.plugins.discovery import load_plugins
 from zoo.plugins.entry_points import Candidate, blocked_names, find_plugins, warn_unused_blocks
+from zoo.plugins.faults import card_fault
 from zoo.plugins.kinds import FORMAT, Kind
+from zoo.plugins.options import make_options
 from zoo.plugins.specs import BackboneCard, BackboneFamily, BackboneSpec, FormatSpec, Spec
 from zoo.utils.arguments import DICT, Accepted, accepts
 
@@ -52,6 +54,20 @@ class Offer(Generic[S]):
             PluginError: As for `zoo.plugins.calls.call_plugin`.
         """
         return call_plugin(self.plugin, f"{action} '{self.spec.name}'", function, *args, **kwargs)
+
+    def make_options(self, values: Mapping[str, Any], *, owner: str, options: type[Any] | None = None) -> Any:
+        """Returns the options of the spec with these values; as `zoo.plugins.options.make_options`.
+
+        Args:
+            values: Values by name.
+            owner: The owner of the options, for messages.
+            options: The dataclass, if it is not `Spec.options`.
+
+        Raises:
+            ConfigError: An option is unknown, missing or invalid.
+            PluginError: The dataclass itself raises anything else.
+        """
+        return self.call("setting the options of", make_options, options or self.spec.options, values, owner=owner)
 
 
 class Registry:
@@ -182,8 +198,8 @@ def get_card(offer: Offer[BackboneSpec]) -> BackboneCard:
         PluginError: The plugin failed, or did not return a card.
     """
     card = offer.call("describing", offer.spec.card)
-    if not isinstance(card, BackboneCard):
-        raise PluginError(f"{offer.name}: card returned {type(card).__name__}, not a zoo.BackboneCard.")
+    if fault := card_fault(card):
+        raise plugin_failure(offer.plugin, f"describing '{offer.spec.name}'", fault)
     return card
 
 

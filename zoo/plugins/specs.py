@@ -15,6 +15,8 @@ from zoo.events import Progress, no_progress
 from zoo.plugins.options import NoOptions
 from zoo.preprocess import Preprocess
 
+CHECK_SECONDS = 60.0  # for a check of the installation, imports on a slow machine included
+
 if TYPE_CHECKING:
     from zoo.plugins.contracts import Backbone, Head
     from zoo.plugins.losses import Criterion
@@ -299,7 +301,8 @@ class CheckSpec(Spec):
     """A check of the installation, run by ``zoo doctor``.
 
     Attributes:
-        run: Tries out what it reports on, within seconds. May import heavy packages; prints nothing.
+        run: Tries out what it reports on, within seconds: after `CHECK_SECONDS` nobody waits for it any longer. May
+            import heavy packages; prints nothing.
     """
 
     run: Callable[[], list[Finding]] | str

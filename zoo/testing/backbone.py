@@ -11,9 +11,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zoo.models.features import measure_stages
+from zoo.models.nested import count_changes
 from zoo.models.random_state import restore_random_states
 from zoo.plugins.calls import resolve_callable
 from zoo.plugins.contracts import Backbone, Features, Stage
+from zoo.plugins.faults import card_fault
 from zoo.plugins.specs import BackboneCard, BackboneRequest, BackboneSpec
 from zoo.testing.contract import Contract, check_local, check_options, is_close, perturb, reload_state, seeded
 
@@ -64,20 +66,8 @@ def check_backbone(
 def _check_card(contract: Contract, spec: BackboneSpec) -> BackboneCard:
     with contract.calling("card()"):
         card = resolve_callable(spec.card)()
-    contract.require(isinstance(card, BackboneCard), f"card() must return a BackboneCard, not {type(card).__name__}")
-    pre = card.preprocess
-    contract.require(
-        len(pre.size) == 2 and all(isinstance(side, int) and side > 0 for side in pre.size),
-        f"preprocess.size must be (height, width) in whole pixels; it is {pre.size}",
-    )
-    contract.require(
-        pre.resize > 0 or pre.resize_mode == "squash",
-        f"preprocess.resize must be a length in pixels; it is {pre.resize}",
-    )
-    contract.require(
-        len(pre.mean) == len(pre.std) == 3 and all(0 < s <= 1 for s in pre.std) and all(0 <= m <= 1 for m in pre.mean),
-        "preprocess.mean and std must be three numbers each, in units of x / 255 (0 to 1, not 0 to 255)",
-    )
+    fault = card_fault(card)
+    contract.require(not fault, fault)
     return card
 
 
@@ -120,9 +110,10 @@ def _check_stages(contract: Contract, backbone: Backbone) -> tuple[Stage, ...]:
 
 
 def _forward(contract: Contract, backbone: Backbone, images: Tensor) -> Features:
-    mode = "train" if backbone.training else "eval"
+    mode, changes = "train" if backbone.training else "eval", count_changes(images)
     with contract.calling(f"forward() in {mode} mode on images {tuple(images.shape)}"):
         features: Features = backbone(images)
+    contract.require(count_changes(images) == changes, "forward() must not change the images in place")
     contract.require(
         isinstance(features, Features),
         f"forward() must return zoo.Features in {mode} mode, not {type(features).__name__}",

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from zoo.models.random_state import restore_random_states
 from zoo.plugins.calls import resolve_callable
-from zoo.plugins.specs import Finding
+from zoo.plugins.faults import findings_fault
+from zoo.plugins.specs import CHECK_SECONDS
 from zoo.testing.contract import Contract
 
 if TYPE_CHECKING:
@@ -27,18 +28,8 @@ def check_findings(spec: CheckSpec) -> None:
     """
     contract = Contract(f"check {spec.name}")
     printed = io.StringIO()
-    with contract.calling("run()"), contextlib.redirect_stdout(printed):
-        findings = resolve_callable(spec.run)()
+    with contextlib.redirect_stdout(printed):
+        findings = contract.call_within(CHECK_SECONDS, "run()", resolve_callable(spec.run))
     contract.require(not printed.getvalue(), f"run() must print nothing; it printed {printed.getvalue()!r:.80}")
-    contract.require(
-        isinstance(findings, list) and bool(findings) and all(isinstance(each, Finding) for each in findings),
-        "run() must return a list of zoo.Finding, at least one",
-    )
-    for finding in findings:
-        contract.require(
-            finding.status in ("ok", "warning", "problem"),
-            f"the status of a finding must be ok, warning or problem; that of '{finding.about}' is {finding.status!r}",
-        )
-        contract.require(
-            finding.status != "problem" or bool(finding.advice), f"the problem '{finding.about}' must come with advice"
-        )
+    fault = findings_fault(findings, subject="run()")
+    contract.require(not fault, fault)

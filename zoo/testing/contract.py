@@ -5,20 +5,25 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from zoo.errors import ConfigError
 from zoo.models.random_state import restore_random_states, seed_all
-from zoo.plugins.calls import resolve_callable
+from zoo.plugins.calls import call_within, describe_exception, resolve_callable
 from zoo.plugins.options import check_value, describe_options, make_options
+from zoo.plugins.process_state import read_settings, restore_settings
+from zoo.plugins.supervision import describe_task, exit_refused, find_running
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from zoo.plugins.specs import Spec
+
+T = TypeVar("T")
+LOCAL_SECONDS = 5.0  # for what should take milliseconds, on a busy machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +44,31 @@ class Contract:
 
     @contextlib.contextmanager
     def calling(self, what: str) -> Iterator[None]:
-        """Turns an exception of the plugin into an AssertionError that says what was called."""
+        """Turns an exception of the plugin into an AssertionError that says what was called.
+
+        So does what the plugin does to the process: settings that it changes, threads and processes that it leaves.
+        """
+        settings, running = read_settings(), find_running()
         try:
-            yield
-        except AssertionError:
+            with exit_refused():
+                yield
+        except (AssertionError, KeyboardInterrupt):
             raise
-        except Exception as error:
-            raise AssertionError(f"{self.name}: {what} raised {type(error).__name__}: {error}") from error
+        except BaseException as error:  # SystemExit, too
+            raise AssertionError(f"{self.name}: {what} raised {describe_exception(error)}") from error
+        finally:
+            changed = restore_settings(settings)
+        self.require(not changed, f"{what} must not change settings of the process; it changed {', '.join(changed)}")
+        left = ", ".join(describe_task(task) for task in find_running() if task not in running)
+        self.require(not left, f"{what} must end what it starts, or keep it from keeping the process alive: {left}")
+
+    def call_within(self, seconds: float, what: str, function: Callable[[], T]) -> T:
+        """Returns the result of a call that must not take longer than so many seconds."""
+        with self.calling(what):
+            call_within(seconds, function)
+        # Again, in this thread: what a thread starts ends with the process if the thread does.
+        with self.calling(what):
+            return function()
 
 
 @contextlib.contextmanager
@@ -69,6 +92,12 @@ def check_options(contract: Contract, options: type[Any], values: Mapping[str, A
         if not info.required:
             with contract.calling(f"checking the default of the option '{info.name}' against its own type and bounds"):
                 check_value(info, info.default, owner=contract.name)
+    missing = [info.name for info in infos if info.required and info.name not in values]
+    contract.require(
+        not missing,
+        f"it requires the option '{missing[0] if missing else ''}': pass values for the test, to check_plugin() as "
+        "options={NAME: {OPTION: VALUE}}",
+    )
     with contract.calling(f"creating its options from {dict(values)}"):
         instance = make_options(options, values, owner=contract.name)
     try:
@@ -90,8 +119,7 @@ def check_spec(spec: Spec, *, kind: str) -> None:
 
 def check_local(contract: Contract, is_local: Callable[..., bool] | str, *arguments: Any) -> None:
     """Checks the callable of a spec that says whether something is on this machine."""
-    with contract.calling("is_local()"):
-        local: object = resolve_callable(is_local)(*arguments)
+    local: object = contract.call_within(LOCAL_SECONDS, "is_local()", lambda: resolve_callable(is_local)(*arguments))
     contract.require(isinstance(local, bool), f"is_local() must return True or False, not {local!r}")
 
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from zoo.models.nested import flatten_tensors
+from zoo.models.nested import count_changes, flatten_tensors
 from zoo.models.random_state import restore_random_states
 from zoo.plugins.calls import resolve_callable
 from zoo.plugins.contracts import Features, Head
+from zoo.plugins.faults import probabilities_fault
 from zoo.plugins.losses import LOSSES, Criterion
 from zoo.plugins.options import describe_options
 from zoo.plugins.specs import HeadRequest, HeadSpec
@@ -131,10 +132,12 @@ def _variants(options: Any) -> list[Any]:
 
 
 def _logits(contract: Contract, head: Head, features: Features, outputs: int) -> Tensor:
+    changes = count_changes(features)
     with contract.calling(
         f"forward() on pooled {tuple(features.pooled.shape)} and map {tuple(features.map.shape)} features"
     ):
         logits: Tensor = head(features)
+    contract.require(count_changes(features) == changes, "forward() must not change the features in place")
     expected = (len(features.pooled), outputs)
     contract.require(
         isinstance(logits, Tensor) and tuple(logits.shape) == expected,
@@ -147,7 +150,8 @@ def _logits(contract: Contract, head: Head, features: Features, outputs: int) ->
 
 
 def _check_loss(contract: Contract, head: Head, features: Features) -> None:
-    logits = _logits(contract, head, features, 3)
+    logits = _logits(contract, head, features, 3).detach()
+    changes = count_changes(logits)
     targets = torch.arange(BATCH) % 3
     for kind, values in (("class indices", targets), ("soft targets", torch.full((BATCH, 3), 1 / 3))):
         with contract.calling(f"loss() with {kind}"):
@@ -155,12 +159,13 @@ def _check_loss(contract: Contract, head: Head, features: Features) -> None:
         contract.require(
             loss.ndim == 0 and bool(loss.isfinite()), f"loss() with {kind} must return one finite number, the mean"
         )
-    with contract.calling("probabilities()"):
-        probabilities = head.probabilities(logits)
-    contract.require(
-        probabilities.shape == logits.shape and bool(((probabilities >= 0) & (probabilities <= 1)).all()),
-        "probabilities() must return (N, outputs) from 0 to 1",
-    )
+    contract.require(count_changes(logits) == changes, "loss() must not change the logits in place")
+    # Such as a trained network returns: certain, and so far apart that their exponentials overflow.
+    for scale in (1.0, 300.0):
+        with contract.calling("probabilities()"):
+            probabilities = head.probabilities(logits * scale)
+        fault = probabilities_fault(probabilities, shape=(BATCH, 3), criterion=head.criterion)
+        contract.require(not fault, f"probabilities() must return (N, outputs) from 0 to 1, float32; {fault}")
 
 
 def _check_gradient(contract: Contract, head: Head, features: Features) -> None:

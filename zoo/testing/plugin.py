@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import subprocess
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from zoo.errors import PluginWarning
 from zoo.models.random_state import restore_random_states
+from zoo.plugins import hookspecs
 from zoo.plugins.calls import resolve_callable
 from zoo.plugins.discovery import Plugin, load_plugins
-from zoo.plugins.entry_points import Candidate, import_target
-from zoo.plugins.kinds import BACKBONE, CHECK, DATASET, FORMAT, HEAD, KINDS, Kind
+from zoo.plugins.entry_points import Candidate, find_plugins, import_target
+from zoo.plugins.hookspecs import RESERVED_COMMANDS
+from zoo.plugins.kinds import BACKBONE, CHECK, DATASET, FORMAT, HEAD, KINDS, Kind, callables
 from zoo.plugins.specs import BackboneFamily, BackboneSpec, Spec
 from zoo.testing.backbone import check_backbone
 from zoo.testing.check import check_findings
@@ -26,22 +31,17 @@ from zoo.testing.format import check_format
 from zoo.testing.head import check_head
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-# The checks of specs by kind; `check_spec` checks those of all other kinds.
-_CHECKS: dict[str, Callable[[Any], object]] = {
-    BACKBONE.name: check_backbone,
-    HEAD.name: check_head,
-    FORMAT.name: check_format,
-    CHECK.name: check_findings,
-}
+LOADED = "loaded, with"  # what the new interpreter prints first
+LOAD_SECONDS = 60.0  # for a new interpreter, on a busy machine
 HEAVY = ("torch", "torchvision", "timm", "gradio", "onnxruntime")
 _PRINT_HEAVY_IMPORTS = f"""
 import sys
 from zoo.plugins.discovery import load_plugins
 from zoo.plugins.entry_points import Candidate, import_target
 load_plugins([Candidate(entry="plugin", distribution="plugin", version="", load=lambda: import_target(sys.argv[1]))])
-print(*sorted(set(sys.modules) & set({HEAVY})))
+print("{LOADED}", *sorted(set(sys.modules) & set({HEAVY})))
 """
 
 
@@ -52,6 +52,7 @@ def check_plugin(
     skip: Collection[str] = (),
     family_names: Collection[str] = (),
     cache: Path | None = None,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> None:
     """Checks a plugin and everything it offers.
 
@@ -62,6 +63,8 @@ def check_plugin(
         family_names: Names of backbones in the families of the plugin to check in full. Families themselves are always
             checked: whether they list and resolve their names.
         cache: The folder for downloads of datasets; by default a temporary folder.
+        options: Values of options by the name of the offer, such as those without a default:
+            ``{"flowers": {"root": "tests/flowers"}}``.
 
     Raises:
         AssertionError: The plugin violates its contract; the message says what the contract requires.
@@ -73,39 +76,85 @@ def check_plugin(
         for kind in KINDS:
             for spec in loaded.specs(kind):
                 if spec.name not in skip:
-                    _check_offer(kind, spec, cache or Path(folder))
+                    _check_targets(Contract(f"{kind.name} {spec.name}"), spec)
+                    _check_offer(kind, spec, cache or Path(folder), (options or {}).get(spec.name, {}))
     families = loaded.families(BACKBONE)
     for family in families:
         if family.name not in skip:
+            _check_targets(Contract(f"family {family.name}"), family)
             _check_family(family)
     for name in family_names:
-        check_backbone(_resolve(families, name))
-    _check_commands(loaded)
+        spec = _resolve(families, name)
+        _check_targets(Contract(f"backbone {name}"), spec)
+        check_backbone(spec, options=(options or {}).get(name))
+    _check_commands(loaded, import_target(plugin) if isinstance(plugin, str) else plugin)
 
 
-def _check_offer(kind: Kind[Any], spec: Spec, cache: Path) -> None:
-    checks = _CHECKS | {DATASET.name: functools.partial(check_dataset, cache=cache)}
+def _check_offer(kind: Kind[Any], spec: Spec, cache: Path, options: Mapping[str, Any]) -> None:
+    checks: dict[str, Callable[[Any], object]] = {
+        BACKBONE.name: functools.partial(check_backbone, options=options),
+        HEAD.name: functools.partial(check_head, options=options),
+        DATASET.name: functools.partial(check_dataset, cache=cache, options=options),
+        FORMAT.name: check_format,
+        CHECK.name: check_findings,
+    }
     checks.get(kind.name, functools.partial(check_spec, kind=kind.name))(spec)
+
+
+def _check_targets(contract: Contract, spec: Spec | BackboneFamily) -> None:
+    """Imports the callables that are written as ``"module:attribute"``, those included that no other check calls."""
+    for name, target in callables(spec).items():
+        if isinstance(target, str):
+            with contract.calling(f"importing '{target}', its {name},"):
+                function = import_target(target)
+            contract.require(callable(function), f"'{target}', its {name}, must be a function")
 
 
 def _load(plugin: object) -> Plugin:
     named = isinstance(plugin, str)
     name = str(plugin) if named else getattr(plugin, "__name__", type(plugin).__name__)
     load = functools.partial(import_target, name) if named else lambda: plugin
-    (loaded,) = load_plugins([Candidate(entry=name, distribution=name, version="", load=load)])
-    Contract(f"plugin {name}").require(
-        loaded.error is None, f"it must load, but {loaded.error}\n{loaded.details}".strip()
-    )
+    contract = Contract(f"plugin {name}")
+    with _plugin_warnings_as_errors():
+        (loaded,) = load_plugins([Candidate(entry=name, distribution=name, version="", load=load)])
+    contract.require(loaded.error is None, f"it must load, but {loaded.error}\n{loaded.details}".strip())
     return loaded
+
+
+@contextlib.contextmanager
+def _plugin_warnings_as_errors() -> Iterator[None]:
+    """Makes an error of what a plugin does to the process while it is loaded; filters that it adds are kept."""
+    warnings.simplefilter("error", PluginWarning)
+    filters: Any = warnings.filters
+    added = filters[0]
+    try:
+        yield
+    finally:
+        filters.remove(added)
 
 
 def _check_imports(contract: Contract, name: str) -> None:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)}
-    done = subprocess.run(
-        [sys.executable, "-c", _PRINT_HEAVY_IMPORTS, name], env=environment, capture_output=True, text=True, check=False
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", _PRINT_HEAVY_IMPORTS, name],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=LOAD_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        raise AssertionError(
+            f"{contract.name}: a new interpreter that loads it must end, but did not within {LOAD_SECONDS:g} s; a "
+            "thread or a process that it starts may keep the interpreter alive"
+        ) from None
+    _, loaded, imported = done.stdout.strip().partition(LOADED)
+    contract.require(
+        done.returncode == 0 and bool(loaded),
+        f"it must load in a new interpreter, but that ended with {done.returncode}\n{done.stderr}",
     )
-    contract.require(done.returncode == 0, f"it must load in a new interpreter, but\n{done.stderr}")
-    imported = done.stdout.strip()
+    imported = imported.strip()
     contract.require(
         not imported,
         f"it imports {imported} when it is loaded, which slows down every command, even 'zoo --help'; move the import "
@@ -148,22 +197,53 @@ def _resolve(families: Sequence[BackboneFamily], name: str) -> BackboneSpec:
 
 
 class _Commands(click.Group):
-    """Replaces the command line of the zoo; imports lazy commands at once."""
+    """Replaces the command line of the zoo; imports no lazy command.
+
+    Attributes:
+        targets: The lazy commands, by name.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("zoo")
+        self.targets: dict[str, str] = {}
 
     def add_lazy(self, name: str, target: str, help: str, *, section: str = "") -> None:
-        command = import_target(target)
-        self.add_command(command, name)
+        self.targets[name] = target
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all commands."""
+        return [*self.commands, *self.targets]
 
 
-def _check_commands(plugin: Plugin) -> None:
+def _check_commands(plugin: Plugin, module: object) -> None:
     if plugin.add_commands is None:
         return
     contract = Contract(f"plugin {plugin.key}")
-    cli = _Commands("zoo")
+    cli = _Commands()
     with contract.calling("zoo_commands(cli)"):
         plugin.add_commands(cli)
-    contract.require(bool(cli.commands), "zoo_commands(cli) must add a command")
+    contract.require(bool(cli.names), "zoo_commands(cli) must add a command")
+    owners = _find_owners(module)
+    for name in cli.names:
+        contract.require(name not in owners, f"it cannot add the command '{name}', which belongs to {owners.get(name)}")
+    commands: dict[str, object] = dict(cli.commands)
+    for name, target in cli.targets.items():
+        with contract.calling(f"importing '{target}', its command '{name}',"):
+            commands[name] = import_target(target)
     contract.require(
-        all(isinstance(command, click.Command) for command in cli.commands.values()),
+        all(isinstance(command, click.Command) for command in commands.values()),
         "zoo_commands(cli) must add click commands",
     )
+
+
+def _find_owners(module: object) -> dict[str, str]:
+    """Returns the commands of the zoo and of the other installed plugins, each with whom it belongs to."""
+    owners = dict.fromkeys(RESERVED_COMMANDS, "the zoo")
+    for candidate in find_plugins():
+        cli = _Commands()
+        with contextlib.suppress(Exception, SystemExit):  # not the fault of the plugin that is tested
+            if (other := candidate.load()) is not module:
+                hookspecs.register(other).hook.zoo_commands(cli=cli)
+                owners = dict.fromkeys(cli.names, candidate.key) | owners
+    return owners

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from zoo.config import AUTO, FinetuneConfig, make_config
 from zoo.errors import ConfigError, RunError, ZooError
 from zoo.events import Finished, Note, Started, ignore
+from zoo.models.memory_errors import memory_errors
+from zoo.models.plugin_errors import plugin_errors
 from zoo.plugins.registry import REGISTRY, Registry, load_registry
 from zoo.plugins.specs import ImageSet
 from zoo.runs.manifest import MANIFEST
@@ -17,8 +19,6 @@ from zoo.runs.open import explained_missing_plugin, load_config, open_run
 from zoo.runs.record import write_record
 from zoo.runs.run import RUNS, Run
 from zoo.training.distributed.process_group import ProcessGroup
-from zoo.training.memory_errors import memory_errors
-from zoo.training.plugin_errors import plugin_errors
 from zoo.training.request import TrainingRequest, resolve_names, suggested_offline_command
 from zoo.training.resume import describe_place, find_resume_point, locked_run, seal
 from zoo.utils.arguments import FLAG, FUNCTION, PATH, TEXT, Accepted, accepts

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from zoo.errors import TrainingError
+from zoo.models.memory_errors import is_out_of_memory
 from zoo.models.nested import map_tensors
-from zoo.training.memory_errors import is_out_of_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -15,6 +15,8 @@ from zoo.errors import DataError
 from zoo.events import Note, Work
 from zoo.models.build import assemble, resolve_preprocess
 from zoo.models.classifier import freeze
+from zoo.models.memory_errors import memory_errors
+from zoo.models.plugin_errors import plugin_errors
 from zoo.models.precision import choose_precision
 from zoo.models.random_state import seed_all
 from zoo.plugins.registry import get_card
@@ -65,7 +67,8 @@ def prepare(request: TrainingRequest) -> Job:
     if point is not None:
         precision = recorded_precision(point.run.record.hardware, device)
     else:
-        precision, config, hardware = _autotune(request, model, images=len(images.train), device=device)
+        with plugin_errors(offers, model.classifier, action="measuring the speed of"), memory_errors():
+            precision, config, hardware = _autotune(request, model, images=len(images.train), device=device)
     config = _check_train_size(config, model, device, observer)
     record, photos = start_record(
         config,

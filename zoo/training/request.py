@@ -17,6 +17,7 @@ from zoo.models.backbone_choice import FROM_SCRATCH, choose_backbone, list_local
 from zoo.models.offers import find_offers
 from zoo.plugins.distributions import require_torch
 from zoo.plugins.kinds import BACKBONE, DATASET
+from zoo.plugins.options import needs_options
 from zoo.plugins.registry import is_local, shortest_names
 from zoo.runs.open import open_run
 from zoo.runs.run import RUNS
@@ -186,6 +187,6 @@ def _local_data(config: FinetuneConfig, registry: Registry) -> str:
             return str(config.data)
     for name, offer in shortest_names(registry.offers(DATASET)).items():
         with contextlib.suppress(PluginError):
-            if is_local_dataset(offer):
+            if not needs_options(offer.spec.options) and is_local_dataset(offer):
                 return name
     return ""

@@ -9,7 +9,7 @@ import numpy as np
 
 from zoo.data.images.decode import decode, preprocess
 from zoo.data.sources.fingerprint import find_changed
-from zoo.errors import DataError, ExportError, ImageError
+from zoo.errors import ConfigError, DataError, ExportError, ImageError, ZooError
 from zoo.events import Note
 from zoo.inference.evaluate import load_run_splits, load_samples
 
@@ -108,7 +108,7 @@ def _find_other(run: Run, data: str, registry: Registry, observer: Observer) -> 
     try:
         # All of the photos are new to the run, and a folder of class folders has no validation split.
         return load_samples(run, split="test", data=data, registry=registry, observer=observer)
-    except DataError as error:
+    except (ConfigError, DataError) as error:  # ConfigError: the dataset needs options, which nobody can pass here
         raise _no_comparison(run, error) from error
 
 
@@ -129,7 +129,7 @@ def _select_known(run: Run, splits: Mapping[str, Sequence[Sample]]) -> dict[str,
     return known_samples
 
 
-def _no_comparison(run: Run, error: DataError) -> ExportError:
+def _no_comparison(run: Run, error: ZooError) -> ExportError:
     return ExportError(
         f"There are no photos to compare {run.name} and its file on: {error.message}",
         hint="Pass other photos with --data, or --no-verify; the file then records that it was not verified.",

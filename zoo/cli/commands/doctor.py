@@ -9,6 +9,7 @@ import click
 
 from zoo.cli.commands.options import json_option, quiet_option
 from zoo.cli.doctor import run_checks
+from zoo.cli.groups import list_command_problems
 from zoo.cli.terminal import console
 from zoo.cli.terminal.formatting import pluralize
 
@@ -25,7 +26,7 @@ def command(ctx: click.Context, quiet: bool, as_json: bool) -> None:
     """
     counts: Counter[str] = Counter()
     findings = []
-    for check, finding in run_checks():
+    for check, finding in run_checks(problems=list_command_problems(ctx)):
         counts[finding.status] += 1
         findings.append({"check": check, **dataclasses.asdict(finding)})
         if not as_json and not (quiet and finding.status == "ok"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +11,7 @@ from zoo.cli.terminal import console
 from zoo.cli.terminal.formatting import format_accuracy, format_percent
 from zoo.cli.terminal.observers import display_events
 from zoo.inference.open import find_model
+from zoo.plugins.options import parse_pairs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,12 +27,24 @@ _MAX_CONFUSIONS = 20
 @click.option(
     "--data", metavar="DATA", help="Other data: a dataset, a folder or a CSV file.  [default: the data of the run]"
 )
+@click.option(
+    "--data-option", "pairs", multiple=True, metavar="NAME=VALUE", help="Option of the dataset DATA; repeatable."
+)
 @split_option(help="Split to evaluate on.")
 @device_option
 @runs_option
 @quiet_option
 @json_option
-def command(run: str, data: str | None, split: str, device: str, runs: Path, quiet: bool, as_json: bool) -> None:
+def command(
+    run: str,
+    data: str | None,
+    pairs: tuple[str, ...],
+    split: str,
+    device: str,
+    runs: Path,
+    quiet: bool,
+    as_json: bool,
+) -> None:
     """Measure the accuracy of a run or an exported file.
 
     Prints the accuracy with its 95 % interval, the metrics of each class, the confusion matrix (of more than 12
@@ -40,8 +53,17 @@ def command(run: str, data: str | None, split: str, device: str, runs: Path, qui
     model = find_model(run, runs=runs, ask=console.passphrase_prompt())
     from zoo.inference.evaluate import evaluate
 
+    options: dict[str, Any] = {"data_options": parse_pairs(pairs, flag="--data-option")} if pairs else {}
     with display_events(quiet=quiet or as_json, next_steps=False) as observer:
-        evaluation = evaluate(model, data=data, split=split, device=device, observer=observer, engine="auto")
+        evaluation = evaluate(
+            model,
+            data=data,
+            split=split,
+            device=device,
+            observer=observer,
+            engine="auto",
+            **options,
+        )
     if as_json:
         console.write_json(evaluation.to_dict())
     else:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zoo.cli.commands.options import json_option, quiet_option
+from zoo.cli.groups import list_command_problems
 from zoo.cli.terminal import console
 from zoo.plugins.kinds import KINDS
 from zoo.plugins.registry import load_registry
@@ -20,9 +21,11 @@ if TYPE_CHECKING:
 @click.option("--verbose", "-v", is_flag=True, help="Show the tracebacks of failed plugins.")
 @quiet_option
 @json_option
-def command(verbose: bool, quiet: bool, as_json: bool) -> None:
+@click.pass_context
+def command(ctx: click.Context, verbose: bool, quiet: bool, as_json: bool) -> None:
     """List the plugins: the distribution and version of each, what it provides, and why any of them failed."""
     plugins = load_registry().plugins
+    list_command_problems(ctx)  # as warnings
     if as_json:
         console.write_json([_to_dict(plugin) for plugin in plugins])
         return

@@ -22,8 +22,9 @@ from PIL import Image, UnidentifiedImageError
 from zoo.data.images.colour import crop_rows, split_rows, to_rgb
 from zoo.data.images.formats import HEIC, START, advise, reads_heic, starts_like_heic
 from zoo.data.images.limits import ExpensiveImageError, check_bytes, check_opened
+from zoo.data.images.tiff_messages import collected_messages
 from zoo.data.images.workload import MAX_MEMORY, MemoryBudget, default_budget, estimate_workload
-from zoo.errors import ImageError
+from zoo.errors import ImageError, ImageWarning
 from zoo.utils.files import LFS_POINTER
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def _opened(
                     image.draft(None, (size[0] // divisor, size[1] // divisor))
                 check_opened(image, data)
                 with _decoders.reserve(_check_workload(name, estimate_workload(image, data, size))):
-                    image.load()
+                    _load(image, name=name)
                     yield image
         except ImageError:
             raise
@@ -190,7 +191,7 @@ def convert_image(image: Image.Image, *, name: str = "image", max_pixels: int = 
         if image.width * image.height > max_pixels:
             raise _too_large(name, f"{image.width} x {image.height} pixels", f"{max_pixels:,} pixels")
         with _decoders.reserve(_LOADED_BYTES * image.width * image.height):
-            image.load()
+            _load(image, name=name)
             return _to_array(_to_upright_rgb(image))
     except ImageError:
         raise
@@ -199,6 +200,22 @@ def convert_image(image: Image.Image, *, name: str = "image", max_pixels: int = 
     except Exception as error:  # as in `open_image`; also ValueError if the image is closed
         reason = str(error).rstrip(".") or type(error).__name__
         raise ImageError(f"{name}: the image is broken ({reason}).", hint="Open it again, or replace it.") from error
+
+
+def _load(image: Image.Image, *, name: str) -> None:
+    """Decodes the pixels. What libtiff says is the reason why it fails, or else a warning about the photo."""
+    if image.format != "TIFF":
+        image.load()
+        return
+    with collected_messages() as messages:
+        try:
+            image.load()
+        except Exception as error:
+            if messages:
+                raise OSError("; ".join(messages)) from error
+            raise
+    if messages:
+        warnings.warn(f"{name}: the image is damaged ({'; '.join(messages)}).", ImageWarning, stacklevel=4)
 
 
 def _to_upright_rgb(image: Image.Image) -> Image.Image:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from zoo.data.sources.exclusions import apply_exclusions
 from zoo.data.sources.folder import read_folder
 from zoo.data.sources.resolve import dataset_folder
 from zoo.data.sources.splits import make_splits
 from zoo.data.sources.table import read_csv
-from zoo.errors import DataError, PluginError
+from zoo.errors import DataError
 from zoo.events import Note, Work, no_progress
-from zoo.plugins.specs import DatasetRequest, ImageSet, Sample
+from zoo.plugins.calls import plugin_failure
+from zoo.plugins.faults import image_set_fault
+from zoo.plugins.specs import DatasetRequest, ImageSet
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -97,22 +99,12 @@ def report_left_out(images: ImageSet, observer: Observer) -> None:
 def _load_offer(offer: Offer[DatasetSpec], source: DataSource, progress: Progress) -> ImageSet:
     request = DatasetRequest(cache=dataset_folder(offer), options=source.options, progress=progress)
     images = offer.call("loading", offer.spec.load, request)
-    _check_images(images, offer.name)
+    if fault := image_set_fault(images):
+        raise plugin_failure(offer.plugin, f"loading '{offer.spec.name}'", fault)
     if Path(str(source.data)).exists():
         note = f"This is the dataset '{source.data}'; the folder of the same name is ./{source.data}."
         return dataclasses.replace(images, note=f"{images.note} {note}".strip())
     return images
-
-
-def _check_images(images: Any, name: str) -> None:
-    """Checks what a plugin returned."""
-    if not isinstance(images, ImageSet):
-        raise PluginError(f"{name}: load returned {type(images).__name__}, not a zoo.ImageSet.")
-    for sample in (*images.train, *images.val, *images.test):
-        if not isinstance(sample, Sample):
-            raise PluginError(f"{name}: a split contains {type(sample).__name__}, not zoo.Sample.")
-        if not 0 <= sample.label < (count := len(images.classes)):
-            raise PluginError(f"{name}: {sample.name} has the label {sample.label}, but there are {count} classes.")
 
 
 def _exclude(images: ImageSet, source: DataSource, observer: Observer) -> ImageSet:

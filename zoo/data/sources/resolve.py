@@ -13,7 +13,6 @@ from zoo.data.sources.image_set import check_image_set
 from zoo.data.sources.layout import LAYOUTS
 from zoo.errors import AmbiguousNameError, ConfigError, DataError, UnknownNameError
 from zoo.plugins.kinds import DATASET
-from zoo.plugins.options import make_options
 from zoo.plugins.specs import UNSTORED, ImageSet
 from zoo.utils.paths import cache_folder, missing_path_advice, parse_path, path_text
 
@@ -117,7 +116,7 @@ def resolve_data(
         )
     offer = _find_offer(data, registry)
     if offer is not None:
-        parsed = make_options(offer.spec.options, options, owner=f"dataset {data}")
+        parsed = offer.make_options(options, owner=f"dataset {data}")
         return DataSource(data=data, offer=offer, options=parsed, exclude=listed, exclusions=exclusions)
     _refuse_options(options, f"{data} is a path and")
     source = DataSource(data=data, path=parse_path(data), exclude=listed, exclusions=exclusions)

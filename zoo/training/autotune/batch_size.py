@@ -11,10 +11,10 @@ import torch
 from zoo.config import FinetuneConfig
 from zoo.events import Note
 from zoo.models.classifier import set_training
+from zoo.models.memory_errors import is_out_of_memory
 from zoo.models.precision import Precision
 from zoo.models.runtime import tuned_runtime
 from zoo.recipes import recipe_values
-from zoo.training.memory_errors import is_out_of_memory
 from zoo.training.micro_batches import MicroBatches
 from zoo.training.mixup import MixedBatch
 from zoo.training.optimizer import make_optimizer, parameter_groups

@@ -12,9 +12,9 @@ import torch
 from zoo.events import Work
 from zoo.models.classifier import set_training
 from zoo.models.measurements import machine_key, read_cached, write_cached
+from zoo.models.memory_errors import is_out_of_memory
 from zoo.models.precision import Precision, candidates, choose_precision
 from zoo.models.runtime import float32_precision, read_thread_times, tuned_runtime, waited_long
-from zoo.training.memory_errors import is_out_of_memory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Finds the plugin in whose code a training failed."""
+"""Finds the plugin in whose code a training or a prediction failed."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import traceback
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from zoo.errors import PluginError, ZooError
-from zoo.plugins.calls import plugin_failure
+from zoo.errors import ConfigError, PluginError, ZooError
+from zoo.models.memory_errors import is_out_of_memory
+from zoo.plugins.calls import describe_exception, plugin_failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,34 +18,54 @@ if TYPE_CHECKING:
     from zoo.models.offers import Offers
 
 
+_SINGLE_VALUE = "Expected more than 1 value per channel when training"  # of torch's normalisations
+
+
 @contextmanager
-def plugin_errors(offers: Offers, classifier: Classifier) -> Iterator[None]:
+def plugin_errors(offers: Offers, classifier: Classifier, *, action: str = "training") -> Iterator[None]:
     """Turns an exception of a backbone or a head in a block into an error that names its plugin; others pass.
 
     A module can fail in its forward pass, in its own backward pass (`torch.autograd.Function`), or in a backward pass
     of torch. In the last case no frame of the traceback belongs to the module, so the error names both plugins.
 
+    Args:
+        offers: The backbone and the head.
+        classifier: The classifier that was built from them.
+        action: What the block does with them, for messages.
+
     Raises:
         PluginError: The innermost call that failed belongs to a backbone or a head.
+        ConfigError: A batch normalisation got a single value, which is the fault of the batch size.
     """
     try:
         yield
     except (ZooError, KeyboardInterrupt, MemoryError):
         raise
     except (Exception, SystemExit) as error:
+        if isinstance(error, ValueError) and _SINGLE_VALUE in str(error):
+            raise _single_photo_error() from error
+        if is_out_of_memory(error):
+            raise
         frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
         owner = _find_owner(frames, classifier)
         if owner is not None:
             offer = offers.backbone if owner == "backbone" else offers.head
-            raise plugin_failure(offer.plugin, f"training '{offer.spec.name}'", error) from error
+            raise plugin_failure(offer.plugin, f"{action} '{offer.spec.name}'", error) from error
         if any(map(_is_backward, frames)):
             plugins = " or ".join(dict.fromkeys(offer.plugin.key for offer in (offers.backbone, offers.head)))
             raise PluginError(
                 f"The backward pass through {offers.backbone.name} and {offers.head.name} failed: "
-                f"{type(error).__name__}: {str(error).strip()}",
+                f"{describe_exception(error)}",
                 hint=f"This is probably a fault of the plugin {plugins}: test it with the contract kit, zoo.testing.",
             ) from error
         raise
+
+
+def _single_photo_error() -> ConfigError:
+    return ConfigError(
+        "A batch normalisation cannot be trained with a single photo per step: it has no statistics of one value.",
+        hint="Pass --batch-size 2 or more, or choose a network and a head without batch normalisation.",
+    )
 
 
 def _find_owner(frames: list[FrameType], classifier: Classifier) -> str | None:
