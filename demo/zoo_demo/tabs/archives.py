@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Self
 from zoo.data.images.decode import MAX_BYTES
 from zoo.data.sources.walk import SkippedFile, judge_member, judge_name
 from zoo.errors import DataError, ImageError
+from zoo.utils.fetch.unzip import TooManyEntriesError, open_zip
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 MAX_PHOTOS = 10_000
 _MAX_ENTRIES = 50_000  # of all archives, other files and folders included
-_ENTRY = b"PK\x01\x02"  # at the start of each entry of an archive's directory
 # Photos are compressed already, apart from BMP, PPM and some TIFF files, so archives unpack to little more than they
 # take. Together they may unpack to this many bytes, and this many times their size; one photo of more than
 # `_LARGE_PHOTO` bytes to `_MAX_PHOTO_RATIO` times its own.
@@ -118,10 +118,9 @@ def find_photos(files: Sequence[Path]) -> tuple[list[UploadedPhoto], list[Skippe
         elif file not in archives:
             photos.append(UploadedPhoto(file.name, file))
         else:
-            entries += count_entries(file)
-            if entries > _MAX_ENTRIES:
-                raise DataError(f"{file.name} has too many entries.", hint=f"Pack at most {MAX_PHOTOS:,} photos.")
-            for photo in _members(file, skipped):
+            listed = _list_entries(file, most=_MAX_ENTRIES - entries)
+            entries += len(listed)
+            for photo in _list_photos(file, listed, skipped):
                 assert photo.member is not None
                 fits = photo.refused or unpacked + photo.member.file_size <= allowed
                 unpacked += 0 if photo.refused or not fits else photo.member.file_size
@@ -132,28 +131,24 @@ def find_photos(files: Sequence[Path]) -> tuple[list[UploadedPhoto], list[Skippe
     return photos, skipped
 
 
-def count_entries(file: Path) -> int:
-    """Returns the most entries that an archive can have. Counts their signatures, which is 1000 times as fast."""
-    count, tail = 0, b""
-    with file.open("rb") as stream:
-        while block := stream.read(_BLOCK):
-            count += (tail + block).count(_ENTRY)
-            tail = block[1 - len(_ENTRY) :]
-    return count
-
-
-def _members(file: Path, skipped: list[SkippedFile]) -> Iterator[UploadedPhoto]:
-    try:
-        with zipfile.ZipFile(file) as archive:
-            entries = sorted(archive.infolist(), key=lambda info: info.filename)
-    except _UNPACK_ERRORS as error:
-        raise DataError(f"{file.name} cannot be unpacked: {error}.", hint=_HINT) from error
-    for info in entries:
+def _list_photos(file: Path, entries: Sequence[zipfile.ZipInfo], skipped: list[SkippedFile]) -> Iterator[UploadedPhoto]:
+    for info in sorted(entries, key=lambda info: info.filename):
         reason, photos = judge_member(info.filename)
         if reason and not info.is_dir():
             skipped.append(SkippedFile(file, info.filename, reason, photos))
         elif not info.is_dir():
             yield UploadedPhoto(f"{file.name}/{info.filename}", file, info, _reason_to_refuse(info))
+
+
+def _list_entries(file: Path, *, most: int) -> list[zipfile.ZipInfo]:
+    try:
+        with open_zip(file, most=most) as archive:
+            return archive.infolist()
+    except TooManyEntriesError as error:
+        hint = f"Pack at most {MAX_PHOTOS:,} photos."
+        raise DataError(f"{file.name} has too many entries.", hint=hint) from error
+    except _UNPACK_ERRORS as error:
+        raise DataError(f"{file.name} cannot be unpacked: {error}.", hint=_HINT) from error
 
 
 def _reason_to_refuse(member: zipfile.ZipInfo) -> str:

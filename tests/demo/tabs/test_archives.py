@@ -98,12 +98,6 @@ def test_a_million_entries_are_rejected_before_they_are_listed(tmp_path: Path) -
     assert time.process_time() - started < 1
 
 
-def test_entries_are_counted_across_blocks(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for size in range(4, 60):
-        monkeypatch.setattr(archives, "_BLOCK", size)
-        assert archives.count_entries(archive) == 5
-
-
 def test_all_archives_of_a_request_share_the_limit_on_entries(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     copy = archive.with_name("copy.zip")
     copy.write_bytes(archive.read_bytes())
