@@ -96,7 +96,7 @@ def test_the_packages_that_it_requires_are_few_and_have_one_onnx_runtime():
 
 def test_it_predicts_and_evaluates(python, photos):
     file = "runs/r-1/model.onnx"
-    predictions = json.loads(python("-m", "zoo", "predict", file, "photos", "--json"))
+    predictions = [json.loads(line) for line in python("-m", "zoo", "predict", file, "photos", "--json").splitlines()]
     assert [prediction["label"] for prediction in predictions] == sorted(CLASSES)
     evaluation = json.loads(python("-m", "zoo", "evaluate", file, "--data", "photos", "--json"))
     assert (evaluation["accuracy"], evaluation["count"]) == (1, 3)
