@@ -131,7 +131,7 @@ def test_members_beyond_what_archives_may_unpack_to_are_refused_one_by_one(tmp_p
 def test_a_large_member_that_is_compressed_like_no_photo_is_refused(
     tmp_path: Path, size: int, *, refused: bool
 ) -> None:
-    (photo,) = find_photos([make_archive(tmp_path / "a.zip", {"a.png": bytes(size)})])
+    (photo,), _ = find_photos([make_archive(tmp_path / "a.zip", {"a.png": bytes(size)})])
 
     assert bool(photo.refused) == refused
 
