@@ -97,6 +97,7 @@ def test_on_a_full_disk_whole_rows_remain():
     assert (disk.getvalue(), file.rows) == (b"photo\n", 1)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="Windows allows links to administrators only")
 def test_a_link_is_followed(tmp_path):
     (tmp_path / "real.csv").touch()
     (tmp_path / "link.csv").symlink_to("real.csv")
@@ -119,5 +120,5 @@ def test_a_device_is_written_in_place(tmp_path):
 
 
 def test_a_folder_is_refused(tmp_path):
-    with pytest.raises(RunError, match=r"Cannot write .*: Is a directory"), open_rows(tmp_path):
+    with pytest.raises(RunError, match="Cannot write "), open_rows(tmp_path):
         pass

@@ -16,6 +16,7 @@ import pytest
 import uvicorn
 
 from zoo.errors import ConfigError
+from zoo.utils.interrupts import SIGNALS
 from zoo_demo.server import serve
 from zoo_demo.server.serve import PromptProtocol, bind, url_of
 
@@ -145,7 +146,7 @@ def test_the_limit_on_open_files_is_raised_and_never_lowered() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [each for each in SIGNALS if each != signal.SIGINT])
 def test_a_terminated_server_leaves_nothing_behind(tmp_path: Path, number: int) -> None:
     command = [sys.executable, "-m", "zoo", "demo", "--runs", str(tmp_path / "runs"), "--port", "0", "--no-open"]
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
