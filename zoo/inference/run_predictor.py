@@ -94,7 +94,6 @@ class Predictor(PhotoPredictor):
         self.heatmap = build_heatmap(self.classifier, preprocess.size)
 
     @_names_plugins
-    @restore_random_states()
     @torch.inference_mode()
     def probabilities(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Returns probabilities ``(N, classes)`` float32 of preprocessed images, each uint8 ``(h, w, 3)``."""
@@ -103,7 +102,6 @@ class Predictor(PhotoPredictor):
         return probabilities
 
     @_names_plugins
-    @restore_random_states()
     @torch.inference_mode()
     def explained(self, images: Sequence[NDArray[np.uint8]]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         """Returns probabilities ``(N, classes)`` and heat maps ``(N, rows, columns)``, float32."""
@@ -115,7 +113,10 @@ class Predictor(PhotoPredictor):
 
     def _run_network(self, images: Sequence[NDArray[np.uint8]]) -> tuple[Features, Tensor]:
         batch = torch.from_numpy(np.stack(images)).to(self.precision.device).permute(0, 3, 1, 2)
-        with self._apply_precision():
+        device = self.precision.device
+        devices = [device] if device.type == "cuda" and torch.cuda.is_initialized() else []
+        # For networks that draw numbers. Python's and NumPy's generators are left alone: other threads may use them.
+        with torch.random.fork_rng(devices), self._apply_precision():
             features = self.classifier.backbone.extract(normalise(batch, self.preprocess))
             return features, self.classifier.head(features)
 
