@@ -67,8 +67,8 @@ def test_a_forked_process_may_end():
 
 def test_another_thread_may_end_the_process_while_a_plugin_is_called():
     program = (
-        "import os, threading, time\nfrom zoo.plugins.supervision import supervised\n"
-        "with supervised('a:b', 'waiting'):\n    threading.Thread(target=lambda: os._exit(7), daemon=True).start()\n    time.sleep(60)\n"
+        "import os, threading, time\nfrom zoo.plugins.supervision import supervised\nwith supervised('a:b', 'it'):\n"
+        "    threading.Thread(target=lambda: os._exit(7), daemon=True).start()\n    time.sleep(60)\n"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False, timeout=30).returncode == 7
 
