@@ -118,7 +118,8 @@ def make_page(pool: ModelPool) -> gr.Blocks:
             for name, build in _TABS.items():
                 with gr.Tab(name) as tab:
                     build(pool, page, tab)
-    page.queue(default_concurrency_limit=_MAX_CONCURRENT_EVENTS, max_size=_MAX_QUEUED_EVENTS)
+    # With api_open, anyone could pass the queue and its limits by.
+    page.queue(default_concurrency_limit=_MAX_CONCURRENT_EVENTS, max_size=_MAX_QUEUED_EVENTS, api_open=False)
     return page
 
 

@@ -23,7 +23,13 @@ from zoo.cli.terminal import console
     metavar="NAME",
     help="Answer to this host name too, which a reverse proxy passes on; may be repeated.",
 )
-@click.option("--root-path", default="", metavar="PATH", help="Path below which a reverse proxy serves the page.")
+@click.option(
+    "--root-path",
+    default="",
+    envvar="GRADIO_ROOT_PATH",
+    metavar="PATH",
+    help="Path below which a reverse proxy serves the page, such as /app.",
+)
 @click.option(
     "--trusted-proxy",
     "trusted_proxies",

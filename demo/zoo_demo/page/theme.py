@@ -57,6 +57,5 @@ for (const type of ["load", "error"])
 
 HEAD = (
     '<meta name="color-scheme" content="light dark"><meta name="referrer" content="no-referrer">'
-    '<link rel="icon" href="favicon.ico">'  # browsers look for it at the root of the host, which may not be ours
     f"<script>{_HIDE_BROKEN_IMAGES}</script>"
 )
