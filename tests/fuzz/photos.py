@@ -89,7 +89,7 @@ def read_photo_archive(content: bytes, folder: Path) -> None:
 
     (folder / "a.zip").write_bytes(content)
     with PhotoReader() as reader:
-        for photo in find_photos([folder / "a.zip"]):
+        for photo in find_photos([folder / "a.zip"])[0]:
             reader.read(photo)
 
 

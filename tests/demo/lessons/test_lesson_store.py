@@ -10,6 +10,7 @@ import pytest
 from zoo.errors import ConfigError
 from zoo.inference.predictor import PhotoPredictor
 from zoo.plugins.registry import Registry
+from zoo.preprocess import Preprocess
 from zoo_demo.lessons import lesson_store
 from zoo_demo.lessons.lesson_store import LessonStore
 from zoo_demo.lessons.training_process import TrainingProcess, TrainingProgress
@@ -46,6 +47,7 @@ class FakePredictor(PhotoPredictor):
     """A model that tests identify by its runtime."""
 
     classes = ("cat", "dog")
+    preprocess = Preprocess(size=(8, 8), resize=8)
 
     def __init__(self, runtime: str) -> None:
         self.runtime = runtime
