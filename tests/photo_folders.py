@@ -22,8 +22,8 @@ def both(pattern, count=1, classes=("cat", "dog")):
 
 def remove_pillow_heif(monkeypatch):
     """Makes HEIC photos unreadable, as where pillow-heif is not installed."""
+    decode._formats()  # stores what it finds, for the tests that follow
     for module in (formats, decode):
         monkeypatch.setattr(module, "reads_heic", lambda: False)
-    decode._formats()  # registers what it finds, once
     monkeypatch.delitem(Image.OPEN, "HEIF", raising=False)
     monkeypatch.setattr(decode, "_formats", decode._formats.__wrapped__)
