@@ -139,6 +139,8 @@ def test_a_link_that_leads_back_to_itself_and_a_path_that_is_too_long_stop_nothi
     (photos / "loop.jpg").symlink_to("loop.jpg")
     code, out, err = run_zoo("predict", "tiny-linear-dogs-1", "photos", "x" * 5000)
     assert (code, len(out.splitlines())) == (1, 5)  # with the row of the long path
+    assert out.splitlines()[-1].startswith("x" * 5000 + "  error: ")
+    assert max(map(len, out.splitlines()[:-1])) < 200  # one long name does not make all rows long
     assert "1 behind a link that leads back to itself (loop.jpg)" in err
 
 

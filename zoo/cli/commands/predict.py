@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _STDOUT = ("-", "/dev/stdout", "/dev/fd/1")  # descriptor 1 is that of stderr while a command runs
 _ALL = sys.maxsize
-_MAX_CLASS_WIDTH = 32  # of a column; longer names make their row longer
+_MAX_NAME_WIDTH, _MAX_CLASS_WIDTH = 100, 32  # of a column; longer names make their row longer
 
 
 class _Top(click.IntRange):
@@ -164,7 +164,7 @@ def _table_printer(photos: Sequence[Path], classes: Sequence[str], *, top: int) 
     """Prints the header of a table, and returns a function that prints a row of it."""
     top = min(top, len(classes))
     columns = ["class", "probability"] * top
-    name_width = max((console.text_width(os.fsdecode(photo)) for photo in photos), default=0)
+    name_width = min(max((console.text_width(os.fsdecode(photo)) for photo in photos), default=0), _MAX_NAME_WIDTH)
     class_width = min(max(map(console.text_width, classes)), _MAX_CLASS_WIDTH)
     widths = [max(name_width, len("photo")), *[max(class_width, len("class")), len("probability")] * top]
     right = range(2, 2 * top + 1, 2)
