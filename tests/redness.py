@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 
 class Redness(PhotoPredictor):
-    """Measures how red a photo is. Clear `hold` to make it wait; `batches` records the sizes of its batches."""
+    """Measures how red a photo is; for a black one it returns NaN.
+
+    Clear `hold` to make it wait; `batches` records the sizes of its batches.
+    """
 
     name = "redness"
     classes = ("red", "other")
@@ -34,7 +37,7 @@ class Redness(PhotoPredictor):
     def probabilities(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         self.hold.wait(10)
         self.batches.append(len(images))
-        red = np.array([image[..., 0].mean() / 255 for image in images], dtype=np.float32)
+        red = np.array([image[..., 0].mean() / 255 if image.any() else np.nan for image in images], dtype=np.float32)
         return np.stack([red, 1 - red], axis=1)
 
     def explained(self, images: Sequence[NDArray[np.uint8]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

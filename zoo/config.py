@@ -50,6 +50,11 @@ class FinetuneConfig:
         help="Initial weights of the backbone: pretrained, none, a file (.safetensors, .pth) or a run.",
         group="Model",
     )
+    partial_weights: bool = option(
+        False,
+        help="Accept a file of weights that leaves frozen layers as they were initialised; otherwise an error.",
+        group="Model",
+    )
     dropout: float = option(
         0.0, help="Dropout probability of the head's inputs.", minimum=0, maximum=0.95, group="Model"
     )

@@ -11,7 +11,9 @@ The tree::
     │   └── ImageError         a single image that cannot be read
     ├── WeightsError           weights that are unavailable or do not fit the network
     ├── RunError               a run folder that is missing, damaged or incomplete
-    ├── TrainingError          training that cannot continue (NaN loss, out of memory)
+    ├── TrainingError          training that cannot continue (out of memory, features of NaN)
+    │   └── DivergedError      a loss, a gradient or weights that became NaN or infinite
+    ├── PredictionError        a network whose output for a photo is NaN or infinite
     ├── MissingPackageError    a package that only `finetune-zoo` installs, not `finetune-zoo-runtime`
     ├── OtherProcessError      another process of the same job failed and reports the reason
     ├── ExportError            a run that cannot be exported, or an exported file that cannot be used
@@ -91,6 +93,14 @@ class RunError(ZooError):
 
 class TrainingError(ZooError):
     """Training cannot continue; the progress made so far is kept."""
+
+
+class DivergedError(TrainingError):
+    """A loss, a gradient or the weights became NaN or infinite; `--resume` with a lower rate goes back to good ones."""
+
+
+class PredictionError(ZooError):
+    """A network returns NaN or infinity for a photo, which is no prediction of any class."""
 
 
 class MissingPackageError(ZooError):

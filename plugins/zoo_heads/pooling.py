@@ -79,9 +79,9 @@ def _vectors(kind: PoolingName) -> int:
 def _pool(map: Tensor, kind: PoolingName) -> Tensor:
     if kind == "avg":
         return map.mean(dim=(2, 3))
-    if kind == "max":
-        return map.amax(dim=(2, 3))
     mean, largest = map.mean(dim=(2, 3)), map.amax(dim=(2, 3))
+    if kind == "max":
+        return largest + 0 * mean  # ONNX Runtime's maximum skips NaN, which would hide that a layer failed
     return torch.cat([mean, largest], dim=1) if kind == "catavgmax" else (mean + largest) / 2
 
 

@@ -111,6 +111,20 @@ def test_broken_pretrained_weights_are_refused_and_random_ones_may_overflow():
     assert build_backbone(offer, pretrained=False, image_size=(16, 16), options=None) is broken
 
 
+@pytest.mark.parametrize(
+    ("pretrained", "error", "message"),
+    [
+        (True, WeightsError, r"^The pretrained weights of fake/\S+ are not finite: body\.stem\.0\.bias\."),
+        (False, PluginError, r"^The initial weights of fake/\S+ are not finite: body\.stem\.0\.bias\."),
+    ],
+)
+def test_weights_that_are_not_finite_are_named(pretrained, error, message):
+    backbone = SmallBackbone()
+    backbone.body["stem"][0].bias.data[0] = torch.nan
+    with pytest.raises(error, match=message):
+        build_backbone(offer_of(lambda request: backbone), pretrained=pretrained, image_size=(16, 16), options=None)
+
+
 def test_an_exception_while_building_is_a_plugin_error():
     def build(request):
         raise KeyError("depth")

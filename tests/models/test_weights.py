@@ -257,6 +257,50 @@ def test_missing_and_mismatched_entries_are_named_and_keep_their_values(state):
     assert torch.equal(backbone.body["end"].weight, before["body.end.weight"])
 
 
+@pytest.mark.parametrize(
+    ("channels", "adapt", "how"),
+    [
+        (1, lambda weight: weight.expand(4, 3, 3, 3) / 3, "1 in the file: spread over 3"),
+        (4, lambda weight: weight[:, :3], "4 in the file: cut to the first 3"),
+    ],
+)
+def test_a_first_convolution_for_other_channels_is_adapted(state, channels, adapt, how):
+    backbone = small_backbone()
+    weight = state["body.stem.0.weight"] = torch.randn(4, channels, 3, 3)
+    report = load_backbone(backbone, state, source="f.pth")
+    assert report.unfilled == ()
+    torch.testing.assert_close(backbone.body["stem"][0].weight, adapt(weight))
+    assert f"; input channels of body.stem.0.weight, {how}" in report.summary()
+
+
+def test_a_grey_photo_is_the_same_to_a_convolution_that_was_spread(state):
+    backbone, grey = small_backbone(), nn.Conv2d(1, 4, 3)
+    state["body.stem.0.weight"], state["body.stem.0.bias"] = grey.weight.detach(), grey.bias.detach()
+    load_backbone(backbone, state, source="f.pth")
+    image = torch.randn(1, 1, 5, 5)
+    torch.testing.assert_close(backbone.body["stem"][0](image.expand(1, 3, 5, 5)), grey(image))
+
+
+def test_a_convolution_of_colours_is_summed_for_a_backbone_of_grey_images(state):
+    backbone = small_backbone()
+    backbone.body["stem"][0] = nn.Conv2d(1, 4, 3)
+    report = load_backbone(backbone, state, source="f.pth")
+    assert report.unfilled == ()
+    torch.testing.assert_close(backbone.body["stem"][0].weight, state["body.stem.0.weight"].sum(dim=1, keepdim=True))
+
+
+@pytest.mark.parametrize("shape", [(4, 2, 3, 3), (4, 1, 5, 5), (4, 3, 5, 5), (5, 1, 3, 3), (4, 27)])
+def test_other_shapes_are_not_adapted(state, shape):
+    state["body.stem.0.weight"] = torch.randn(shape)
+    backbone = StagedBackbone(
+        {"stem": nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)), "end": nn.Conv2d(4, 99, 1)}, width=99
+    )
+    state["body.end.weight"], state["body.end.bias"] = torch.randn(99, 4, 1, 1), torch.randn(99)
+    report = load_backbone(backbone, state, source="f.pth")
+    assert report.unfilled == ("body.stem.0.weight",)
+    assert report.adapted == ()
+
+
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
 def test_weights_that_are_not_finite_are_named_and_change_nothing(state, value):
     backbone = small_backbone()

@@ -228,8 +228,10 @@ def test_features_that_are_not_finite_are_an_error(train, plugin, values):
             return features if len(images) != 12 else Features(features.pooled * torch.nan, features.map)
 
     plugin.backbones = [make_backbone_spec(build=lambda request: Overflowing())]
-    with pytest.raises(TrainingError, match="The features of the backbone are not finite for 12 of 12 photos"):
+    with pytest.raises(TrainingError) as caught:
         train(registry=make_registry(plugin), **values)
+    message = "The features are NaN or infinite for 12 of 12 val photos (the first: val/red/0.png), first in the "
+    assert caught.value.message.startswith(message)
 
 
 def test_candidates_that_do_not_fit_the_backbone_are_left_out(train, plugin):

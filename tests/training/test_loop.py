@@ -12,7 +12,7 @@ from zoo.data.loading.loader import Batch, TrainLoader
 from zoo.data.loading.pixel_buffer import PixelBuffer
 from zoo.data.loading.store import PhotoStore
 from zoo.data.loading.transform import ShrinkForCrops
-from zoo.errors import TrainingError
+from zoo.errors import DivergedError, TrainingError
 from zoo.models.classifier import Classifier
 from zoo.models.precision import choose_precision
 from zoo.plugins.contracts import Features, Head
@@ -20,6 +20,7 @@ from zoo.plugins.losses import Criterion
 from zoo.plugins.specs import HeadRequest
 from zoo.training.distributed.process_group import SINGLE_PROCESS
 from zoo.training.ema import WeightAverage
+from zoo.training.finite import StepLog
 from zoo.training.frozen.features import FeatureBatches
 from zoo.training.loop import Plan, ProgressMonitor, fit
 from zoo.training.mixup import mix
@@ -133,7 +134,7 @@ def test_progress_is_reported_about_twice_a_second(monkeypatch):
     assert not monitor.is_due(4)
     now += 0.2
     assert monitor.is_due(4)
-    report = monitor.report(meter, epoch=1, step=4)
+    report = monitor.report(meter, StepLog(), epoch=1, step=4)
     assert reports == [report]
     assert (report.loss, report.accuracy) == (0.5, pytest.approx(2 / 3))
     assert report.seconds_left == pytest.approx(0.6 * 16)  # one step took 0.6 seconds, and 16 are left
@@ -167,10 +168,21 @@ def test_every_step_has_the_learning_rate_of_the_schedule():
 
 def test_a_loss_that_is_not_finite_ends_training_with_epoch_step_and_rate():
     points = Points()
-    points.points[3] = torch.inf
-    with pytest.raises(TrainingError, match=r"loss became nan in epoch 1, at or before step 4, .* rate of 0\.5") as e:
+    _, second, *_ = torch.randperm(32, generator=make_generator(0, 1)).split(8)
+    points.points[second[0]] = torch.inf
+    with pytest.raises(
+        DivergedError, match=r"loss became nan in step 2 of epoch 1, .* rate of 0\.5; it was 0\.\d+ in"
+    ) as e:
         list(train(LinearNetwork(), points))
     assert "--lr" in e.value.hint
+
+
+def test_a_first_loss_that_is_not_finite_is_found_before_any_weight_changes():
+    network, points = LinearNetwork(), Points()
+    points.points[:] = torch.inf
+    with pytest.raises(TrainingError, match=r"The loss of the first step is nan, because its input is not finite\."):
+        list(train(network, points))
+    assert not network.linear.weight.any()
 
 
 def test_a_validation_loss_that_is_not_finite_ends_training_before_the_epoch_counts():

@@ -8,6 +8,7 @@ from training_runs import EventRecorder, after_epoch, read_weights
 
 from zoo.errors import ConfigError, DataError, RunError, UnknownNameError, WeightsError
 from zoo.events import EpochResult, Finished, Note, Started
+from zoo.inference.evaluate import evaluate
 from zoo.models.precision import Precision
 from zoo.plugins.specs import Sample
 from zoo.training import prepare
@@ -123,6 +124,83 @@ def test_weights_that_are_not_finite_are_an_error_that_names_the_file(train, tmp
     torch.save(state, tmp_path / "nan.pth")
     with pytest.raises(WeightsError, match=r"nan\.pth has weights that are not finite: body\.layer1\.0\.weight"):
         train(weights=str(tmp_path / "nan.pth"))
+
+
+@pytest.fixture
+def partial(tmp_path):
+    """Returns a function that writes the weights of the small backbone without some entries, or with other shapes."""
+
+    def write(*without, **shapes):
+        state = {name: tensor for name, tensor in SmallBackbone().state_dict().items() if name not in without}
+        state |= {name.replace("__", "."): torch.randn(shape) for name, shape in shapes.items()}
+        torch.save(state, tmp_path / "partial.pth")
+        return str(tmp_path / "partial.pth")
+
+    return write
+
+
+def test_frozen_layers_that_a_file_leaves_random_are_an_error(train, partial, runs):
+    values = {"weights": partial(body__stem__0__weight=(8, 3, 5, 5)), "epochs": 1}
+    with pytest.raises(WeightsError) as caught:
+        train(**values, freeze="1")
+    assert caught.value.message == (
+        f"{values['weights']} fills only part of the network, and layers that it leaves as they were initialised are "
+        "frozen: body.stem.0.weight is 8x3x5x5 in the file and 8x3x3x3 in the backbone."
+    )
+    assert caught.value.hint == (
+        "Train them with --freeze none, use another file, or accept it with --partial-weights yes."
+    )
+    assert not runs.exists()
+    recorder = EventRecorder()
+    run = train(**values, freeze="1", partial_weights=True, observer=recorder)
+    text = run.record.partly_random
+    assert "; entries that stay as they were initialised and are not trained: body.stem.0.weight is 8x3x5x5" in text
+    assert recorder.notes.count(text) == 2  # at the start, and beside the results
+
+
+def test_missing_entries_count_like_those_of_another_shape(train, partial):
+    weights = partial("body.layer1.0.weight", "body.layer1.0.bias", "body.layer1.1.weight")
+    with pytest.raises(WeightsError, match=r"body\.layer1\.0\.weight, body\.layer1\.0\.bias") as caught:
+        train(weights=weights, epochs=1, freeze="2")
+    assert caught.value.hint.startswith("Train them with --freeze 1, use")
+    with pytest.raises(WeightsError, match=r"body\.layer1\.0\.weight"):
+        train(weights=weights, freeze="all", optimizer="lbfgs")
+
+
+def test_statistics_that_are_fixed_count_too(train, partial):
+    weights = partial("body.layer2.1.running_mean", "body.layer2.1.running_var")
+    with pytest.raises(WeightsError, match=r"body\.layer2\.1\.running_mean, body\.layer2\.1\.running_var\.") as caught:
+        train(weights=weights, epochs=1, freeze_norm_stats=True)
+    assert caught.value.hint.startswith("Train them with --freeze 2 --freeze-norm-stats no, use")
+    assert train(weights=weights, epochs=1, freeze_norm_stats=False).finished
+
+
+def test_layers_that_are_trained_may_start_at_random(train, partial, registry):
+    recorder = EventRecorder()
+    run = train(weights=partial("body.layer2.0.weight"), epochs=1, freeze="2", observer=recorder)
+    text = run.record.partly_random
+    assert text.endswith("; entries that start as they were initialised: body.layer2.0.weight.")
+    assert recorder.notes.count(text) == 2
+    recorder = EventRecorder()
+    evaluate(run, device="cpu", registry=registry, observer=recorder)
+    assert text in recorder.notes
+
+
+def test_a_probe_that_remains_the_best_leaves_such_layers_random(train, partial):
+    recorder = EventRecorder()
+    run = train(weights=partial("body.layer2.0.weight"), epochs=1, freeze="2", probe=True, lr=0, observer=recorder)
+    assert run.results["best_epoch"] == 0
+    assert f"{run.record.partly_random} The best epoch is the probe, before any layer of the backbone was trained." in (
+        recorder.notes
+    )
+
+
+def test_a_grey_first_convolution_is_adapted_with_a_warning(train, partial):
+    recorder = EventRecorder()
+    run = train(weights=partial(body__stem__0__weight=(8, 1, 3, 3)), epochs=1, freeze="1", observer=recorder)
+    assert "input channels of body.stem.0.weight, 1 in the file: spread over 3" in run.record.weights
+    assert any("was adapted (input channels of body.stem.0.weight" in text for text in recorder.notes)
+    assert run.record.partly_random == ""
 
 
 def test_data_without_splits_is_split_by_the_seed_and_the_split_recorded(train, plugin):

@@ -383,7 +383,7 @@ def test_weights_that_are_not_finite_end_the_run_and_are_not_saved(train, runs, 
             CountingHead.latest.linear.weight.data.fill_(torch.inf)
 
     monkeypatch.setattr(CountingHead, "on_step", corrupt)
-    with pytest.raises(TrainingError, match=r"after step 2 of epoch 2, at a learning rate of ") as caught:
+    with pytest.raises(TrainingError, match=r"in step 2 of epoch 2, at a learning rate of ") as caught:
         train(save_every=0)
     assert "--lr" in caught.value.hint
     run = latest_run(runs)

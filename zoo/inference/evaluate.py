@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.data.sources.fingerprint import find_changed
 from zoo.data.sources.load import load_source, load_splits, report_left_out
 from zoo.data.sources.resolve import resolve_data
-from zoo.errors import ConfigError, DataError, ImageError, did_you_mean
+from zoo.errors import ConfigError, DataError, ImageError, PredictionError, did_you_mean
 from zoo.events import Note, Work, ignore
 from zoo.inference.open import ModelFile, find_model, load_model
 from zoo.plugins.registry import REGISTRY, Registry, load_registry
@@ -91,7 +91,8 @@ def evaluate(
         source = resolve_data(data, registry=registry, options=data_options or {})
         predictor = load_model(found, device=device)
         samples = _load_other(source, split, classes=predictor.classes, name=predictor.name, observer=observer)
-    for note in predictor.notes:
+    partly_random = found.record.partly_random if isinstance(found, Run) else ""
+    for note in filter(None, (*predictor.notes, partly_random)):
         observer(Note(text=note, warning=True))
     return evaluate_predictor(predictor, samples, split=split, observer=observer)
 
@@ -190,6 +191,7 @@ def evaluate_predictor(
 
     Raises:
         DataError: No photo is readable.
+        PredictionError: The predictor returns NaN or infinity for a photo.
     """
     from zoo.metrics.classification import evaluate_predictions
 
@@ -214,9 +216,12 @@ def predict_samples(
     for batch in read_ahead(partial(_try_read, predictor), samples, batch=photos_per_batch(predictor.preprocess.size)):
         readable = [(sample, image) for sample, image in batch if not isinstance(image, ImageError)]
         failures += [error for _, error in batch if isinstance(error, ImageError)]
-        if readable:
-            rows[len(labels) : len(labels) + len(readable)] = predictor.probabilities([image for _, image in readable])
-        labels += [sample.label for sample, _ in readable]
+        found = predictor.rows([image for _, image in readable]) if readable else ()
+        for (sample, _), row in zip(readable, found, strict=True):
+            if isinstance(row, PredictionError):
+                raise PredictionError(f"{sample.name}: {row.message}", hint=row.hint)
+            rows[len(labels)] = row
+            labels.append(sample.label)
         observer(Work(what=f"evaluate {split}", done=len(labels) + len(failures), total=len(samples)))
     if not labels:
         raise DataError(f"None of {len(failures)} photos is readable; the first: {failures[0].message}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from abc import ABC, abstractmethod
 from collections import deque
@@ -15,7 +16,7 @@ import numpy as np
 
 from zoo.data.images.decode import preprocess
 from zoo.data.images.photo import decode_photo, is_photo, photo_name
-from zoo.errors import ImageError
+from zoo.errors import ImageError, PredictionError, ZooError
 from zoo.preprocess import photos_per_batch
 from zoo.utils.machine import usable_cpus
 
@@ -34,6 +35,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 EngineName = Literal["torch", "onnxruntime", "auto"]
 _BATCHES_AHEAD = 1  # that are read while the network runs
+_NOT_FINITE = "Its network overflows or divides by zero on this photo; report it to the author of its plugin."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +81,9 @@ class PhotoPredictor(ABC):
 
         Args:
             images: N images, each uint8 ``(h, w, 3)`` of `preprocess.size`.
+
+        Raises:
+            PredictionError: An output is NaN or infinite.
         """
 
     def explained(self, images: Sequence[NDArray[np.uint8]]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
@@ -101,6 +106,7 @@ class PhotoPredictor(ABC):
 
         Raises:
             ImageError: A photo cannot be read, or is of another type.
+            PredictionError: The network returns NaN or infinity for it.
         """
         if not isinstance(photo, list | tuple):
             return self.explain([photo])[0]
@@ -125,17 +131,27 @@ class PhotoPredictor(ABC):
 
         Raises:
             ImageError: A photo cannot be read, or is of another type. `predict_files` continues with the next photo.
+            PredictionError: The network returns NaN or infinity for a photo.
         """
         if not isinstance(photo, list | tuple):
             return self.predict([photo])[0]
-        return [
-            self.prediction(name, row)
+        outcomes = (
+            self.outcome(name, row)
             for names, images in self._read_batches(photo)
-            for name, row in zip(names, self.probabilities(images), strict=True)
-        ]
+            for name, row in zip(names, self.rows(images), strict=True)
+        )
+        predictions = []
+        for outcome in outcomes:
+            if isinstance(outcome, PredictionError):
+                raise outcome
+            predictions.append(outcome)
+        return predictions
 
-    def predict_files(self, paths: Iterable[Photo]) -> Iterator[Prediction | ImageError]:
-        """Yields the prediction for each file, in order, or the error that says why the file cannot be read.
+    def predict_files(self, paths: Iterable[Photo]) -> Iterator[Prediction | ZooError]:
+        """Yields the prediction for each file, in order, or the error that says why there is none.
+
+        It is an `ImageError` if the file cannot be read, and a `PredictionError` if the network returns NaN or infinity
+        for it.
 
         Args:
             paths: The paths, or other photos as for `predict`.
@@ -150,16 +166,42 @@ class PhotoPredictor(ABC):
             )
         for batch in read_ahead(self._try_read, paths, batch=photos_per_batch(self.preprocess.size)):
             images = [image for _, image in batch if not isinstance(image, ImageError)]
-            rows = iter(self.probabilities(images) if images else ())
+            rows = iter(self.rows(images) if images else ())
             for path, image in batch:
-                yield image if isinstance(image, ImageError) else self.prediction(photo_name(path), next(rows))
+                yield image if isinstance(image, ImageError) else self.outcome(photo_name(path), next(rows))
+
+    def rows(self, images: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32] | PredictionError]:
+        """Returns the row ``(classes,)`` of `probabilities` for each image, or an error if it is not finite.
+
+        An image for which the network returns NaN does not affect the others of its batch.
+
+        Args:
+            images: As for `probabilities`.
+        """
+        try:
+            return [row if is_finite(row) else self._not_finite() for row in self.probabilities(images)]
+        except PredictionError as error:
+            return [error] if len(images) == 1 else [row for image in images for row in self.rows([image])]
 
     def prediction(self, name: str, probabilities: NDArray[np.float32]) -> Prediction:
-        """Returns the prediction for a row ``(classes,)`` of `probabilities`; `name` is the name of the photo."""
+        """Returns the prediction for a row ``(classes,)`` of `probabilities`; `name` is the name of the photo.
+
+        Raises:
+            PredictionError: A probability is NaN or infinite.
+        """
+        if not is_finite(probabilities):
+            error = self._not_finite()
+            raise PredictionError(f"{name}: {error.message}", hint=error.hint)
         order = np.argsort(-probabilities, kind="stable")
         labels, values = [self.classes[index] for index in order.tolist()], probabilities[order].tolist()
         ranked = dict(zip(labels, values, strict=True))
         return Prediction(name=name, label=labels[0], probability=values[0], probabilities=ranked)
+
+    def outcome(self, name: str, row: NDArray[np.float32] | PredictionError) -> Prediction | PredictionError:
+        """Returns the prediction for a photo, or the error that names it; `row` is one of `rows`."""
+        if isinstance(row, PredictionError):
+            return PredictionError(f"{name}: {row.message}", hint=row.hint)
+        return self.prediction(name, row)
 
     def read(self, photo: Photo, *, name: str) -> NDArray[np.uint8]:
         """Returns a photo as the network sees it, uint8 ``(h, w, 3)``; arguments as for `predict`.
@@ -168,6 +210,9 @@ class PhotoPredictor(ABC):
             ImageError: The photo cannot be read, or is of another type; the message starts with `name`.
         """
         return preprocess(decode_photo(photo, name=name), self.preprocess)
+
+    def _not_finite(self) -> PredictionError:
+        return PredictionError(f"{self.name} returns NaN or infinity.", hint=_NOT_FINITE)
 
     def _read_batches(self, photos: Photos) -> Iterator[tuple[list[str], list[NDArray[np.uint8]]]]:
         """Yields the names of photos with what the network sees of them, in batches."""
@@ -205,6 +250,12 @@ def read_ahead(read: Callable[[T], R], items: Iterable[T], *, batch: int = 32) -
             yield [(item, future.result()) for item, future in last]
     finally:
         pool.shutdown(cancel_futures=True)  # if the caller stops: what it does not want is not read
+
+
+def is_finite(values: NDArray[np.float32]) -> bool:
+    """Returns whether an array contains neither NaN nor infinity."""
+    # Python's sum: with cold caches, after a network, numpy's takes four times as long for a few values.
+    return math.isfinite(sum(values.ravel().tolist()))
 
 
 def make_normaliser(spec: Preprocess) -> Callable[[Sequence[NDArray[np.uint8]]], NDArray[np.float32]]:

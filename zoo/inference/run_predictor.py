@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from zoo.data.loading.augment import normalise
-from zoo.errors import ConfigError
+from zoo.errors import ConfigError, PredictionError
 from zoo.inference.graph_cache import MAX_BYTES, graph_key, write_graph
-from zoo.inference.predictor import EngineName, PhotoPredictor, Prediction
+from zoo.inference.predictor import EngineName, PhotoPredictor, Prediction, is_finite
 from zoo.inference.session_predictor import SessionPredictor, open_cached
 from zoo.models.build import Model, assemble
 from zoo.models.engines import ONNX_RUNTIME, TORCH, UNSUPPORTED, UnsupportedError, choose_engine, export_session
+from zoo.models.finite import find_source, mark_overflow
 from zoo.models.heatmap import build_heatmap
 from zoo.models.offers import find_offers
 from zoo.models.plugin_errors import plugin_errors
@@ -47,6 +48,10 @@ T = TypeVar("T")
 P = ParamSpec("P")
 ENGINES = get_args(EngineName)
 _MANY = 10_000  # photos that a process classifies if the number is unknown
+_ADVICE = (
+    "All weights are finite, so the layer overflows or divides by zero on this photo: use precision fp32, or report it "
+    "to the author of the plugin."
+)
 
 
 def _names_plugins(method: Callable[Concatenate[Predictor, P], T]) -> Callable[Concatenate[Predictor, P], T]:
@@ -98,27 +103,44 @@ class Predictor(PhotoPredictor):
     def probabilities(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Returns probabilities ``(N, classes)`` float32 of preprocessed images, each uint8 ``(h, w, 3)``."""
         _, logits = self._run_network(images)
-        probabilities: NDArray[np.float32] = self.classifier.head.probabilities(logits).cpu().numpy()
-        return probabilities
+        return self._finite_probabilities(logits, images)
 
     @_names_plugins
     @torch.inference_mode()
     def explained(self, images: Sequence[NDArray[np.uint8]]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         """Returns probabilities ``(N, classes)`` and heat maps ``(N, rows, columns)``, float32."""
         features, logits = self._run_network(images)
-        probabilities = self.classifier.head.probabilities(logits)
+        probabilities = self._finite_probabilities(logits, images)
         with self._apply_precision():
             heatmaps = self.heatmap(features, logits.float())
-        return probabilities.cpu().numpy(), heatmaps.cpu().numpy()
+        values: NDArray[np.float32] = heatmaps.cpu().numpy()
+        if not is_finite(values):
+            raise self._describe_failure("a heat map of ", images)
+        return probabilities, values
 
     def _run_network(self, images: Sequence[NDArray[np.uint8]]) -> tuple[Features, Tensor]:
-        batch = torch.from_numpy(np.stack(images)).to(self.precision.device).permute(0, 3, 1, 2)
         device = self.precision.device
         devices = [device] if device.type == "cuda" and torch.cuda.is_initialized() else []
         # For networks that draw numbers. Python's and NumPy's generators are left alone: other threads may use them.
         with torch.random.fork_rng(devices), self._apply_precision():
-            features = self.classifier.backbone.extract(normalise(batch, self.preprocess))
+            features = self.classifier.backbone.extract(self._to_batch(images))
             return features, self.classifier.head(features)
+
+    def _to_batch(self, images: Sequence[NDArray[np.uint8]]) -> Tensor:
+        batch = torch.from_numpy(np.stack(images)).to(self.precision.device).permute(0, 3, 1, 2)
+        return normalise(batch, self.preprocess)
+
+    def _finite_probabilities(self, logits: Tensor, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        probabilities = mark_overflow(self.classifier.head.probabilities(logits), logits)
+        values: NDArray[np.float32] = probabilities.cpu().numpy()
+        if not is_finite(values):
+            raise self._describe_failure("", images)
+        return values
+
+    def _describe_failure(self, what: str, images: Sequence[NDArray[np.uint8]]) -> PredictionError:
+        with self._apply_precision():
+            place = find_source(self.classifier, self._to_batch(images))
+        return PredictionError(f"{self.name} returns {what}NaN or infinity{place}.", hint=_ADVICE)
 
     @contextmanager
     def _apply_precision(self) -> Iterator[None]:
@@ -256,7 +278,8 @@ class _PredictorOutputs(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         features = self.classifier.backbone.extract(images)
         logits = self.classifier.head(features)
-        return self.classifier.head.probabilities(logits), self.heatmap(features, logits.float())
+        probabilities = mark_overflow(self.classifier.head.probabilities(logits), logits)
+        return probabilities, self.heatmap(features, logits.float())
 
 
 @restore_random_states()

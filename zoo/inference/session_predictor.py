@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zoo.errors import RunError
+from zoo.errors import PredictionError, RunError
 from zoo.inference.graph_cache import graph_key, read_graph
-from zoo.inference.predictor import PhotoPredictor, make_normaliser
+from zoo.inference.predictor import PhotoPredictor, is_finite, make_normaliser
 from zoo.utils.machine import nvidia_gpus, usable_cpus
 
 if TYPE_CHECKING:
@@ -63,10 +63,14 @@ class SessionPredictor(PhotoPredictor):
 
     def _run(self, outputs: list[str], images: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
         try:
-            return list(self._session.run(outputs, {self._input: self._normalise(images)}))
+            values = list(self._session.run(outputs, {self._input: self._normalise(images)}))
         except Exception as error:  # the exceptions of ONNX Runtime have no common base
             reason = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
             raise RunError(f"{self.name}: ONNX Runtime fails: {reason}.", hint="Is there enough memory?") from error
+        if not all(map(is_finite, values)):
+            hint = "zoo.load(RUN).predict(PHOTO) names the layer in which it begins."
+            raise PredictionError(f"{self.name} returns NaN or infinity in ONNX Runtime.", hint=hint)
+        return values
 
 
 def open_cached(run: Run, *, device: str, registry: Registry) -> SessionPredictor | None:

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from zoo.errors import PluginError, WeightsError, ZooError
 from zoo.models.classifier import Classifier
 from zoo.models.features import image_size_error, measure_stages, random_features
+from zoo.models.finite import find_bad_entries
 from zoo.models.nested import count_changes
-from zoo.models.weights import load_backbone, read_state_dict
+from zoo.models.weights import load_backbone, read_state_dict, shorten
 from zoo.plugins.calls import plugin_failure, watched
 from zoo.plugins.contracts import Backbone, Features, Head
 from zoo.plugins.faults import probabilities_fault
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from zoo.config import FinetuneConfig
     from zoo.models.offers import Offers
+    from zoo.models.weights import LoadReport
     from zoo.plugins.registry import Offer
     from zoo.plugins.specs import BackboneSpec, HeadSpec, WeightsInfo
     from zoo.preprocess import Preprocess
@@ -56,6 +58,12 @@ def build_backbone(
     for width in ("pooled_width", "map_width"):
         if not isinstance(getattr(backbone, width, None), int):
             raise PluginError(f"{offer.name}: the {width} of the backbone is not a whole number.")
+    if bad := find_bad_entries(backbone.state_dict(), backbone):
+        origin = "The pretrained weights" if pretrained else "The initial weights"
+        raise (WeightsError if pretrained else PluginError)(
+            f"{origin} of {offer.name} are not finite: {shorten(bad)}.",
+            hint="Download them again, or use other ones with --weights." if pretrained else "Report it to its author.",
+        )
     offer.call("listing the stages of", _check_stages, backbone, offer.name)
     _check_features(offer, backbone, image_size, pretrained=pretrained)
     offer.call("reading the stage maps of", measure_stages, backbone, image_size)
@@ -208,12 +216,14 @@ class Model:
         preprocess: How pixels become its input.
         weights: One line about the loaded weights.
         offers: What the classifier was built from.
+        report: Which entries of a file of weights were loaded; None without a file.
     """
 
     classifier: Classifier
     preprocess: Preprocess
     weights: str
     offers: Offers
+    report: LoadReport | None = None
 
 
 def resolve_preprocess(config: FinetuneConfig, weights: Preprocess) -> Preprocess:
@@ -260,7 +270,7 @@ def assemble(
         image_size=preprocess.size,
         options=offers.backbone_options,
     )
-    source = _load(backbone, config, weights, pretrained) if load else ""
+    report = load_backbone(backbone, read_state_dict(weights), source=str(weights)) if load and weights else None
     torch.manual_seed(config.seed)  # so that the head does not depend on how the backbone was initialised
     head = build_head(
         offers.head,
@@ -271,12 +281,12 @@ def assemble(
         criterion=Criterion(name=config.loss, label_smoothing=config.label_smoothing),
         options=offers.head_options,
     )
-    return Model(classifier=Classifier(backbone, head), preprocess=preprocess, weights=source, offers=offers)
+    source = report.summary() if report else _describe_weights(config, pretrained) if load else ""
+    classifier = Classifier(backbone, head)
+    return Model(classifier=classifier, preprocess=preprocess, weights=source, offers=offers, report=report)
 
 
-def _load(backbone: Backbone, config: FinetuneConfig, weights: Path | None, pretrained: WeightsInfo | None) -> str:
-    if weights is not None:
-        return load_backbone(backbone, read_state_dict(weights), source=str(weights)).summary()
+def _describe_weights(config: FinetuneConfig, pretrained: WeightsInfo | None) -> str:
     if config.weights == "none" or pretrained is None:
         return "none: trained from scratch"
     return f"{pretrained.name}, from {pretrained.source}"

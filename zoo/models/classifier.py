@@ -60,6 +60,27 @@ def freeze(classifier: Classifier, stages: int | None) -> None:
         parameter.requires_grad_(name not in frozen)
 
 
+def is_trained(classifier: Classifier, name: str, *, freeze_norm_stats: bool) -> bool:
+    """Returns whether training changes an entry of the backbone's state dict.
+
+    Buffers other than the statistics of batch normalisations count as trained: they are constants of the network, such
+    as position indices, and not random.
+
+    Args:
+        classifier: The classifier, with its frozen stages frozen.
+        name: The name of a parameter or a buffer in the backbone.
+        freeze_norm_stats: As in `set_training`.
+    """
+    path, _, own = name.rpartition(".")
+    module = classifier.backbone.get_submodule(path)
+    value = getattr(module, own)
+    if isinstance(value, nn.Parameter):
+        return value.requires_grad
+    if not isinstance(module, _NORMS_WITH_STATISTICS):
+        return True
+    return not (freeze_norm_stats or _is_frozen(module))
+
+
 def set_training(classifier: Classifier, *, freeze_norm_stats: bool) -> None:
     """Puts a classifier into train mode, except frozen modules, which go into eval mode.
 
@@ -72,7 +93,10 @@ def set_training(classifier: Classifier, *, freeze_norm_stats: bool) -> None:
     """
     classifier.train()
     for module in classifier.backbone.modules():
-        own = list(module.parameters())
-        frozen = bool(own) and not any(parameter.requires_grad for parameter in own)
-        if frozen or (freeze_norm_stats and isinstance(module, _NORMS_WITH_STATISTICS)):
+        if _is_frozen(module) or (freeze_norm_stats and isinstance(module, _NORMS_WITH_STATISTICS)):
             module.eval()
+
+
+def _is_frozen(module: nn.Module) -> bool:
+    own = list(module.parameters())
+    return bool(own) and not any(parameter.requires_grad for parameter in own)

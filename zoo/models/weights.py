@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any
 import safetensors
 import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from zoo.errors import WeightsError
+from zoo.models.finite import find_bad_entries
 from zoo.plugins.servers import WEIGHTS_HINT
 from zoo.utils.fetch.unzip import open_zip
 from zoo.utils.files import LFS_HINT, LFS_POINTER
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from zoo.plugins.contracts import Backbone
@@ -52,6 +53,7 @@ class LoadReport:
         skipped: Names in the file that the backbone does not have, such as those of an output layer.
         missing: Names in the backbone that the file does not have; they keep their initial values.
         mismatched: Name, shape in the file and shape in the backbone; they keep their initial values.
+        adapted: How first convolutions were adapted to the channels of the backbone's images.
     """
 
     source: str
@@ -59,15 +61,26 @@ class LoadReport:
     skipped: tuple[str, ...]
     missing: tuple[str, ...]
     mismatched: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...]
+    adapted: tuple[str, ...] = ()
+
+    @property
+    def unfilled(self) -> tuple[str, ...]:
+        """Names in the backbone that keep their initial values."""
+        return (*self.missing, *(name for name, _, _ in self.mismatched))
+
+    def describe(self, names: Sequence[str]) -> str:
+        """Returns some of the unfilled names as text, with both shapes of those that differ."""
+        shapes = dict(zip((name for name, _, _ in self.mismatched), _describe_mismatches(self.mismatched), strict=True))
+        return shorten([shapes.get(name, name) for name in names])
 
     def summary(self) -> str:
         """Returns ``"120 entries loaded from f.pth; skipped: fc.weight, fc.bias"``."""
-        parts = [f"{len(self.loaded)} entries loaded from {self.source}"]
+        parts = [f"{len(self.loaded)} entries loaded from {self.source}", *self.adapted]
         for outcome, names in (("skipped", self.skipped), ("missing", self.missing)):
             if names:
-                parts.append(f"{outcome}: {_shorten(names)}")
+                parts.append(f"{outcome}: {shorten(names)}")
         if self.mismatched:
-            parts.append(f"different shape: {_shorten(_describe_mismatches(self.mismatched))}")
+            parts.append(f"different shape: {shorten(_describe_mismatches(self.mismatched))}")
         return "; ".join(parts)
 
 
@@ -96,8 +109,9 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
 def load_backbone(backbone: Backbone, state: Mapping[str, Tensor], *, source: str) -> LoadReport:
     """Loads the matching entries of a state dict into a backbone; 16-bit values become float32.
 
-    The entries may have the names of the original library (see `Backbone.adapt_state_dict`), of the backbone, or of a
-    classifier of this zoo (``backbone.*``, ``head.*``).
+    A first convolution for another number of channels is adapted. The entries may have the names of the original
+    library (see `Backbone.adapt_state_dict`), of the backbone, or of a classifier of this zoo (``backbone.*``,
+    ``head.*``).
 
     Args:
         backbone: Changed in place.
@@ -112,6 +126,7 @@ def load_backbone(backbone: Backbone, state: Mapping[str, Tensor], *, source: st
     # The entries update the state dict of the backbone, because some networks refuse one without version metadata.
     ours = backbone.state_dict()
     known = {name: tensor for name, tensor in theirs.items() if name in ours}
+    adapted = _adapt_channels(backbone, known)
     fitting = {name: tensor for name, tensor in known.items() if tensor.shape == ours[name].shape}
     report = LoadReport(
         source=source,
@@ -124,6 +139,7 @@ def load_backbone(backbone: Backbone, state: Mapping[str, Tensor], *, source: st
             for name, tensor in known.items()
             if name not in fitting
         ),
+        adapted=adapted,
     )
     _require_match(backbone, report, state)
     _require_finite(backbone, fitting, source)
@@ -133,18 +149,42 @@ def load_backbone(backbone: Backbone, state: Mapping[str, Tensor], *, source: st
 
 
 def _require_finite(backbone: Backbone, entries: Mapping[str, Tensor], source: str) -> None:
-    # Buffers may be infinite: some networks store attention masks.
-    parameters = dict(backbone.named_parameters())
-    bad = [
-        name
-        for name, tensor in entries.items()
-        if (not tensor.isfinite().all() if name in parameters else tensor.isnan().any())
-    ]
-    if bad:
+    if bad := find_bad_entries(entries, backbone):
         raise WeightsError(
-            f"{source} has weights that are not finite: {_shorten(bad)}.",
+            f"{source} has weights that are not finite: {shorten(bad)}.",
             hint="The training that saved them diverged, or the file is damaged; use another one.",
         )
+
+
+def _adapt_channels(backbone: Backbone, entries: dict[str, Tensor]) -> tuple[str, ...]:
+    """Adapts first convolutions to the channels of the images of a backbone; returns a phrase about each.
+
+    The weights of a grey channel are spread over red, green and blue, whose mean then has the effect of grey. A channel
+    after the third, such as an alpha channel, is left out. For a backbone of grey images the weights are summed.
+
+    Args:
+        backbone: The backbone.
+        entries: Entries by the names of the backbone; replaced where they are adapted.
+    """
+    phrases = []
+    for path, module in backbone.named_modules():
+        name = f"{path}.weight"
+        theirs = entries.get(name)
+        if theirs is None or not isinstance(module, nn.Conv2d) or module.groups > 1 or theirs.ndim != 4:
+            continue
+        found, wanted = theirs.shape[1], module.in_channels
+        if (found, wanted) == (1, 3):
+            adapted, how = theirs.repeat(1, 3, 1, 1) / 3, "spread over 3"
+        elif (found, wanted) == (4, 3):
+            adapted, how = theirs[:, :3], "cut to the first 3"
+        elif (found, wanted) == (3, 1):
+            adapted, how = theirs.sum(dim=1, keepdim=True), "summed"
+        else:
+            continue
+        if adapted.shape == module.weight.shape:
+            entries[name] = adapted
+            phrases.append(f"input channels of {name}, {found} in the file: {how}")
+    return tuple(phrases)
 
 
 def unreadable_weights(path: Path, reason: str) -> WeightsError:
@@ -274,13 +314,13 @@ def _require_match(backbone: Backbone, report: LoadReport, state: Mapping[str, T
     if share >= _MIN_SHARE:
         return
     if report.mismatched:
-        reason = f"shapes differ: {_shorten(_describe_mismatches(report.mismatched))}"
+        reason = f"shapes differ: {shorten(_describe_mismatches(report.mismatched))}"
     else:
-        reason = f"the file lacks {_shorten(report.missing)}"
+        reason = f"the file lacks {shorten(report.missing)}"
     tensors = [f"{name} ({_format_shape(tuple(tensor.shape))})" for name, tensor in state.items()]
     raise WeightsError(
         f"{report.source} does not fit this backbone: it has {share:.0%} of the backbone's weights; {reason}.",
-        hint=f"It seems to belong to another network; it contains {_shorten(tensors)}.",
+        hint=f"It seems to belong to another network; it contains {shorten(tensors)}.",
     )
 
 
@@ -295,6 +335,7 @@ def _format_shape(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape)) or "scalar"
 
 
-def _shorten(names: tuple[str, ...] | list[str], *, limit: int = 3) -> str:
+def shorten(names: Sequence[str], *, limit: int = 3) -> str:
+    """Returns the first of some names, and how many more there are: ``"a, b, c and 5 more"``."""
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + more

@@ -29,6 +29,7 @@ PHOTOS = "photos.json"
 HASH_DIGITS = 8  # hex digits of a photo's hash; see `zoo.data.sources.fingerprint`
 MAX_CLASSES = 100_000
 _MAX_PHOTO_VALUES = 25_000_000  # of photos.json: each photo has a name
+_OMITTED = ("saved", "changed", "diverged", "probe", "partly_random")  # where they are empty
 _EDITED = "It may have been edited by hand, or by another program."
 
 
@@ -79,6 +80,7 @@ class RunRecord:
         classes: Class names, in the order of the outputs.
         preprocess: How pixels become the input of the network; None if not recorded.
         weights: One line about the initial weights of the backbone.
+        partly_random: A sentence on layers that a file of weights did not fill; empty if there are none.
         data: The data.
         packages: Versions of the packages that affect the results.
         plugins: Versions of the plugins, by key (``"zoo-tinynet:tinynet"``).
@@ -89,6 +91,9 @@ class RunRecord:
         results: The final metrics; empty while the run is unfinished.
         saved: ``epoch`` and ``step`` of the checkpoint; empty if there is none.
         changed: The changes, for each time that the run was resumed in spite of changes.
+        diverged: Each time that training diverged: ``message``; ``lr``, the learning rate of the configuration; and
+            ``restart``, whether the checkpoint is of no use either. Once the run was resumed, ``then``: the fields of
+            the configuration with which it was.
     """
 
     status: str = "training"
@@ -99,6 +104,7 @@ class RunRecord:
     classes: tuple[str, ...] = ()
     preprocess: Preprocess | None = None
     weights: str = ""
+    partly_random: str = ""
     data: DataRecord = field(default_factory=DataRecord)
     packages: Mapping[str, str] = field(default_factory=dict)
     plugins: Mapping[str, str] = field(default_factory=dict)
@@ -109,6 +115,17 @@ class RunRecord:
     results: Mapping[str, Any] = field(default_factory=dict)
     saved: Mapping[str, int] = field(default_factory=dict)
     changed: tuple[Mapping[str, Any], ...] = ()
+    diverged: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def unresolved_divergence(self) -> Mapping[str, Any]:
+        """The last entry of `diverged`, if the run was not resumed since; otherwise empty."""
+        return self.diverged[-1] if self.diverged and "then" not in self.diverged[-1] else {}
+
+    @property
+    def overrides(self) -> dict[str, Any]:
+        """The fields of the configuration that were changed when the run was resumed after it had diverged."""
+        return {name: value for each in self.diverged for name, value in each.get("then", {}).items()}
 
     def with_hardware(self, **values: Any) -> RunRecord:
         """Returns the record with some values of `hardware` changed."""
@@ -121,7 +138,7 @@ class RunRecord:
     def to_json(self) -> dict[str, Any]:
         """Returns the content of ``run.json``; NaN and infinities, which JSON lacks, become None."""
         values = {"format": FORMAT, **_to_json(self)}
-        return {key: value for key, value in values.items() if value or key not in ("saved", "changed", "probe")}
+        return {key: value for key, value in values.items() if value or key not in _OMITTED}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any], *, where: str, strict: bool = True) -> RunRecord:
@@ -145,6 +162,7 @@ class RunRecord:
             classes=_classes(read),
             preprocess=_preprocess(read),
             weights=read.get("weights", str, ""),
+            partly_random=read.get("partly_random", str, ""),
             data=_data(_Reader(read.get("data", dict, {}), where, strict=strict)),
             packages=read.get("packages", dict, {}),
             plugins=read.get("plugins", dict, {}),
@@ -155,6 +173,7 @@ class RunRecord:
             results=read.get("results", dict, {}),
             saved=read.get("saved", dict, {}),
             changed=tuple(read.get("changed", list, [])),
+            diverged=_diverged(read),
         )
 
 
@@ -291,6 +310,20 @@ def _preprocess(read: _Reader) -> Preprocess | None:
     except RunError as error:
         read.refuse(error.message)
         return None
+
+
+def _diverged(read: _Reader) -> tuple[Mapping[str, Any], ...]:
+    rows = read.get("diverged", list, [])
+    if all(
+        isinstance(row, dict)
+        and isinstance(row.get("message"), str)
+        and isinstance(row.get("lr"), int | float)
+        and isinstance(row.get("then", {}), dict)
+        for row in rows
+    ):
+        return tuple(rows)
+    read.refuse(f"{read.where} has an unreadable 'diverged'.")
+    return ()
 
 
 def _data(read: _Reader) -> DataRecord:

@@ -8,7 +8,8 @@ import safetensors
 import safetensors.torch
 
 from zoo.errors import RunError
-from zoo.models.weights import unreadable_weights
+from zoo.models.finite import find_bad_entries
+from zoo.models.weights import shorten, unreadable_weights
 from zoo.runs.run import WEIGHTS, Run
 from zoo.utils.files import atomic_write, require_regular_file
 
@@ -34,11 +35,12 @@ def load_weights(run: Run, classifier: nn.Module) -> None:
     """Loads all weights of a run into its classifier.
 
     Raises:
-        RunError: The file is missing or broken, or belongs to another network.
+        RunError: The file is missing or broken, belongs to another network, or has values that are not finite.
     """
     try:
         require_regular_file(run.weights_path)
-        classifier.load_state_dict(safetensors.torch.load_file(run.weights_path, device="cpu"))
+        state = safetensors.torch.load_file(run.weights_path, device="cpu")
+        classifier.load_state_dict(state)
     except FileNotFoundError:
         raise RunError(
             f"The run {run.path} has no {WEIGHTS}.", hint="It was stopped before the end of its first epoch."
@@ -53,3 +55,8 @@ def load_weights(run: Run, classifier: nn.Module) -> None:
             f"{run.weights_path} does not fit {run.record.backbone} with {run.record.head}: {error}",
             hint="The run may have been made with another version of the plugin; 'plugins' in run.json names it.",
         ) from error
+    if bad := find_bad_entries(state, classifier):
+        raise RunError(
+            f"{run.weights_path} has weights that are not finite: {shorten(bad)}.",
+            hint="Its training diverged, or another program has changed the file: train the run again.",
+        )

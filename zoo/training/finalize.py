@@ -14,6 +14,7 @@ from zoo.report import Mistake, find_mistakes, write_pictures
 from zoo.runs.run import Run
 from zoo.runs.weights import load_weights, save_weights
 from zoo.training.distributed.process_group import SINGLE_PROCESS
+from zoo.training.finite import check_outputs
 from zoo.training.forward import compute_outputs
 from zoo.training.frozen.features import FrozenClassifier, HeadOnFeatures, PooledBackbone
 from zoo.training.job import eval_batches, find_engine
@@ -66,20 +67,20 @@ def _evaluate_splits(job: Job, *, unchanged: bool) -> Iterator[tuple[str, tuple[
     if unchanged:
         head, features = HeadOnFeatures(job.classifier.head), find_features(job).val
         photos = eval_batches(job, "val").store.samples
-        yield "val", _evaluate(job, head, features, photos, processes=SINGLE_PROCESS)  # each has all features
+        yield "val", _evaluate(job, "val", head, features, photos, processes=SINGLE_PROCESS)  # each has all features
         if _is_refitted(job, unchanged=unchanged):
             refit(job)
     else:
         batches, samples = job.evaluated["val"]
         folded = fold_classifier(job.classifier, image_size=job.preprocess.size, precision=job.precision)
-        yield "val", _evaluate(job, folded, batches, samples)
+        yield "val", _evaluate(job, "val", folded, batches, samples)
     job.cache.release("train")  # makes room for the test photos
     if job.images.test:
         network = (
             FrozenClassifier(find_features(job).run, job.classifier.head) if unchanged else _in_fastest_engine(job)
         )
         loader = eval_batches(job, "test")
-        yield "test", _evaluate(job, network, loader, loader.store.samples)
+        yield "test", _evaluate(job, "test", network, loader, loader.store.samples)
 
 
 def _in_fastest_engine(job: Job) -> FrozenClassifier:
@@ -96,6 +97,7 @@ def _best_row(run: Run) -> Mapping[str, Any]:
 
 def _evaluate(
     job: Job,
+    split: str,
     network: nn.Module,
     batches: Iterable[Batch],
     samples: Sequence[Sample],
@@ -104,6 +106,7 @@ def _evaluate(
     outputs = compute_outputs(
         network, batches, job.precision, micro_batches=job.micro_batches, processes=processes or job.processes
     )
+    check_outputs(outputs.logits, samples, split=split)
     probabilities = outputs.probabilities(job.classifier.head).numpy()
     evaluation = evaluate_predictions(probabilities, outputs.labels.numpy(), job.images.classes)
     return evaluation, find_mistakes(probabilities, samples)

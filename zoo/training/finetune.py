@@ -8,7 +8,7 @@ from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 from zoo.config import AUTO, FinetuneConfig, make_config
-from zoo.errors import ConfigError, RunError, ZooError
+from zoo.errors import ConfigError, DivergedError, RunError, ZooError
 from zoo.events import Finished, Note, Started, ignore
 from zoo.models.memory_errors import memory_errors
 from zoo.models.plugin_errors import plugin_errors
@@ -17,17 +17,26 @@ from zoo.plugins.specs import ImageSet
 from zoo.runs.manifest import MANIFEST
 from zoo.runs.open import explained_missing_plugin, load_config, open_run
 from zoo.runs.record import write_record
-from zoo.runs.run import RUNS, Run
+from zoo.runs.run import CHECKPOINT, RUNS, Run
 from zoo.training.distributed.process_group import ProcessGroup
 from zoo.training.request import TrainingRequest, resolve_names, suggested_offline_command
-from zoo.training.resume import describe_place, find_resume_point, locked_run, seal
-from zoo.utils.arguments import FLAG, FUNCTION, PATH, TEXT, Accepted, accepts
+from zoo.training.resume import (
+    describe_place,
+    describe_retry,
+    find_resume_point,
+    locked_run,
+    resolve_divergence,
+    seal,
+    with_divergence,
+)
+from zoo.utils.arguments import FLAG, FUNCTION, NUMBER, PATH, TEXT, Accepted, accepts
 from zoo.utils.paths import parse_path
 
 if TYPE_CHECKING:
     import os
 
     from zoo.events import Observer
+    from zoo.runs.record import RunRecord
     from zoo.training.job import Job
     from zoo.training.request import ResolvedNames
 
@@ -94,6 +103,7 @@ def finetune(
     reference=PATH | Accepted("a zoo.Run", (Run,)),
     data=Accepted("the zoo.ImageSet of the run", (ImageSet,)) | None,
     runs=PATH,
+    lr=NUMBER | TEXT | None,
     anyway=FLAG,
     pictures=FLAG,
     observer=FUNCTION,
@@ -104,6 +114,7 @@ def resume(
     *,
     data: ImageSet | None = None,
     runs: str | os.PathLike[str] = RUNS,
+    lr: float | None = None,
     anyway: bool = False,
     pictures: bool = True,
     observer: Observer = ignore,
@@ -118,18 +129,27 @@ def resume(
         reference: A run, its folder, or its name below `runs`.
         data: The photos, for a run that was given an `ImageSet`, which is not stored.
         runs: The folder in which a run is looked up by name.
+        lr: A lower learning rate, for a run that diverged: it goes back to the last good state, and continues with this
+            rate. The record lists it.
         anyway: Whether to resume even if data, configuration or code have changed; the record then lists the changes.
+            And whether to resume a run that diverged with the rate at which it did.
         pictures: As in `finetune`.
         observer: Called with events.
         registry: The plugins; by default those of the environment.
 
     Raises:
-        RunError: There is no such run, it is finished, another process is training it, or something has changed.
+        RunError: There is no such run, it is finished, another process is training it, something has changed, or the
+            run diverged and `lr` is missing.
+        ConfigError: The rate is not lower than the one at which the run diverged.
         ZooError: As `finetune`.
     """
     started = time.perf_counter()
     run = reference if isinstance(reference, Run) else open_run(reference, runs=runs)
     config, processes = load_config(run), ProcessGroup.from_environment()
+    lower = None if lr is None else dataclasses.replace(config, lr=lr).lr  # checked, and parsed if it is text
+    restarts = lower is not None and bool(run.record.unresolved_divergence.get("restart"))
+    run = resolve_divergence(run, rate=config.lr, lower=lower, anyway=anyway)
+    config = load_config(run)
     if data is not None:
         config = dataclasses.replace(config, data=data)
     if run.finished and not (run.path / MANIFEST).exists():  # killed while its folder was being completed
@@ -137,11 +157,13 @@ def resume(
             seal(run.path)
             observer(Finished(path=str(run.path), results=dict(run.results)))
         return run
-    point = find_resume_point(run, frozen=config.freeze == "all", anyway=anyway)
+    point = find_resume_point(run, frozen=config.freeze == "all" or restarts, anyway=anyway)
     if point.saved:  # the checkpoint has all weights; those that the run started from may be gone
         config = dataclasses.replace(config, weights="none")
     registry = registry or load_registry()
     with processes.session(), locked_run(run.path, processes):
+        if restarts and processes.is_main:
+            (run.path / CHECKPOINT).unlink(missing_ok=True)
         with explained_missing_plugin(run, registry):
             names = resolve_names(config, registry=registry, runs=parse_path(runs))
         return _run(
@@ -220,8 +242,8 @@ def _train(job: Job, names: ResolvedNames, *, resumed: bool) -> dict[str, Any]:
             from zoo.training.finalize import finalize
 
             return finalize(job)
-    except (KeyboardInterrupt, ZooError, OSError):  # OSError: the reader of the output is gone, for example
-        _save_interrupted(job)
+    except (KeyboardInterrupt, ZooError, OSError) as error:  # OSError: the reader of the output is gone, for example
+        _save_interrupted(job, error)
         raise
 
 
@@ -234,10 +256,17 @@ def _finish(job: Job, results: dict[str, Any], registry: Registry) -> Run:
     seal(job.folder)
     run = open_run(job.folder)
     _cache_graph(job, run, registry)
-    for text in job.record.data.leaks:  # once more, beside the results that they affect
+    for text in _caveats(job.record):  # once more, beside the results that they affect
         job.observer(Note(text=text, warning=True))
     job.observer(Finished(path=str(job.folder), results=results))
     return run
+
+
+def _caveats(record: RunRecord) -> tuple[str, ...]:
+    text = record.partly_random
+    if text and record.results["best_epoch"] == 0:
+        text += " The best epoch is the probe, before any layer of the backbone was trained."
+    return (*record.data.leaks, *filter(None, [text]))
 
 
 def _cache_graph(job: Job, run: Run, registry: Registry) -> None:
@@ -251,19 +280,24 @@ def _cache_graph(job: Job, run: Run, registry: Registry) -> None:
         cache_graph(run, Classifier(job.classifier.backbone, job.classifier.head), registry=registry)
 
 
-def _save_interrupted(job: Job) -> None:
+def _save_interrupted(job: Job, error: BaseException) -> None:
     job.processes.ignore_signals()
     if not job.processes.is_main:
         return
     job.record = dataclasses.replace(job.record, status="interrupted")
+    if isinstance(error, DivergedError):
+        job.record = with_divergence(job.record, error, restart=job.restart)
     texts = []
     try:
         write_record(job.folder, job.record)
-    except RunError as error:  # a full disk, which may be what ended the run
-        texts.append(error.message)
-    place = describe_place(job.record)
-    effect = f"resumes it {place}" if place else "starts it again: nothing was saved yet"
-    texts.append(f"Stopped. 'zoo finetune --resume {job.folder}' {effect}.")
+    except RunError as failure:  # a full disk, which may be what ended the run
+        texts.append(failure.message)
+    if isinstance(error, DivergedError):
+        texts.append(f"Stopped. {describe_retry(job.folder, job.record)}.")
+    else:
+        place = describe_place(job.record)
+        effect = f"resumes it {place}" if place else "starts it again: nothing was saved yet"
+        texts.append(f"Stopped. 'zoo finetune --resume {job.folder}' {effect}.")
     with suppress(ZooError, OSError):  # the output cannot be written, which may be what ended the run
         for text in texts:
             job.observer(Note(text=text, warning=True))

@@ -83,6 +83,7 @@ class Job:
         cache: The cache of decoded photos.
         micro_batches: How many images the network processes at a time.
         stopped: When and why training ended before the last epoch; empty if it did not.
+        restart: Whether the run diverged, and its checkpoint is no good state either.
         features: Features of the backbone as it was before training.
         evaluated: Splits whose batches can be evaluated again, each with its readable samples.
     """
@@ -104,6 +105,7 @@ class Job:
     micro_batches: MicroBatches = field(init=False)
     features: FrozenFeatures | None = None
     stopped: str = ""
+    restart: bool = False
     evaluated: dict[str, tuple[Iterable[Batch], Sequence[Sample]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

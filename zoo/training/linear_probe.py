@@ -7,6 +7,7 @@ import math
 import time
 from contextlib import suppress
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,6 +22,7 @@ from zoo.models.offers import with_head_options
 from zoo.models.random_state import restore_random_states
 from zoo.runs.record import write_record
 from zoo.training.estimate import FeatureEstimate
+from zoo.training.finite import FrozenOutputs, find_bad_rows, locate_failure
 from zoo.training.forward import Outputs, compute_outputs
 from zoo.training.frozen.features import (
     FeatureBatches,
@@ -173,10 +175,10 @@ def _fit(job: Job, state: TrainState, *, epoch: int, solver: str, strength: floa
     if epoch == 0 and job.config.hflip == AUTO:
         _choose_flips(job, extract, number, outputs)
     val_loss = outputs.loss(head)
-    if not math.isfinite(val_loss):
+    if not math.isfinite(val_loss) or find_bad_rows(outputs.logits):
         raise TrainingError(
-            f"The validation loss became {val_loss} after the head was fitted.",
-            hint="Use --precision fp32, or check the weights of the backbone.",
+            f"The validation loss became {val_loss} after the head was fitted: its outputs are NaN or infinite.",
+            hint="The features are finite, so the head overflows: use --precision fp32, or another head.",
         )
     return EpochResult(
         epoch=epoch,
@@ -310,7 +312,7 @@ class _Extractor:
         network = PooledBackbone(folded, heads, image_size=size).eval()
         images = len(job.images.train) + len(job.images.val) + len(job.images.test)
         self.run = find_engine(job, network, what="features", images=images).run
-        self._job = job
+        self._job, self._network = job, network
 
     def __call__(self, split: str, *, flipped: bool = False) -> tuple[tuple[Any, ...], Tensor]:
         """Returns what each head caches of the photos, mirrored if `flipped`, and their labels, int64 ``(N,)``."""
@@ -323,13 +325,21 @@ class _Extractor:
             if split == "train":
                 estimate(done)
 
+        def flipped_batches() -> Iterator[Batch]:
+            return map(_flip, batches) if flipped else iter(batches)
+
+        def locate(number: int) -> str:
+            start = number // batches.batch_size
+            return locate_failure(self._network, islice(flipped_batches(), start, start + 1), job.precision)
+
         return extract_features(
             self.run,
-            map(_flip, batches) if flipped else batches,
+            flipped_batches(),
             precision=job.precision,
             progress=report,
             micro_batches=job.micro_batches,
             processes=job.processes,
+            described=FrozenOutputs(split=split, samples=batches.store.samples, locate=locate),
         )
 
 

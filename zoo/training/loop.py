@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from zoo.events import EpochResult, StepResult
 from zoo.training.distributed.process_group import SINGLE_PROCESS
-from zoo.training.finite import check_loss, check_val_loss, check_weights
-from zoo.training.forward import compute_outputs
+from zoo.training.finite import check_loss, check_scale, check_val_loss, check_weights, locate_failure
+from zoo.training.forward import compute_outputs, evaluating
 from zoo.training.mixup import mix
 from zoo.training.optimizer import rate_factor, set_rate
 from zoo.training.state import Meter
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     import torch
+    from torch import nn
 
     from zoo.config import FinetuneConfig
     from zoo.data.loading.loader import Batch
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from zoo.training.compilation import Compilation
     from zoo.training.distributed.process_group import ProcessGroup
     from zoo.training.ema import WeightAverage
+    from zoo.training.finite import StepLog
     from zoo.training.micro_batches import MicroBatches
     from zoo.training.state import TrainState
     from zoo.training.step import TrainableNetwork
@@ -120,13 +123,14 @@ class ProgressMonitor:
         """Returns whether to report after a step, counted from 1 within its epoch; the last one is reported anyway."""
         return step < self._steps and time.perf_counter() - self._reported > _SECONDS_BETWEEN_REPORTS
 
-    def report(self, meter: Meter, *, epoch: int, step: int) -> StepResult:
+    def report(self, meter: Meter, log: StepLog, *, epoch: int, step: int) -> StepResult:
         """Reports on the epoch so far, and returns the report.
 
         Raises:
-            TrainingError: The loss is not finite.
+            DivergedError: A loss or a gradient is not finite.
         """
         # Waits for the device: the user wants to see the loss, and NaN must end the run.
+        log.check(epoch=epoch)
         loss, accuracy = meter.read(self._processes if step == self._steps else SINGLE_PROCESS)
         self._reported = time.perf_counter()
         check_loss(loss, epoch=epoch, step=step, rate=self._plan.rate(epoch, step, steps=self._steps))
@@ -184,8 +188,8 @@ def fit(
             every step and, in a single process, between the batches of an evaluation.
 
     Raises:
-        TrainingError: The loss or a weight is not finite; the message names epoch, step and learning rate. Or the
-            memory is too small.
+        DivergedError: A loss, a gradient or a weight is not finite; the message names epoch, step and learning rate.
+        TrainingError: The loss of the very first step is not finite, or the memory is too small.
     """
     take_step = Step(
         network,
@@ -209,23 +213,29 @@ def fit(
         meter = state.meter = state.meter or Meter(precision.device)
         set_training()
         for step, batch in enumerate(train.epoch(epoch, start=state.step), start=state.step + 1):
-            set_rate(optimizer, plan.rate(epoch, step, steps=steps))
+            rate = plan.rate(epoch, step, steps=steps)
+            set_rate(optimizer, rate)
             loss, logits = take_step(mix(batch, alpha=plan.mixup, seed=(plan.seed, (epoch - 1) * steps + step)))
             if average is not None:
                 average.update_parameters(network)  # type: ignore[arg-type]
             meter.add(loss, logits, batch.labels, share=batch.share)
+            state.log.add(step, rate=rate, loss=loss, norm=take_step.gradient_norm)
             state.step = step
             if monitor.is_due(step):
-                monitor.report(meter, epoch=epoch, step=step)
+                monitor.report(meter, state.log, epoch=epoch, step=step)
             safe_point()
-        trained, rate = monitor.report(meter, epoch=epoch, step=steps), plan.rate(epoch, steps, steps=steps)
-        check_weights(evaluated, epoch=epoch, step=steps, rate=rate)
+        trained, rate = monitor.report(meter, state.log, epoch=epoch, step=steps), plan.rate(epoch, steps, steps=steps)
+        check_scale(take_step.scaler, epoch=epoch, step=steps)
+        check_weights(network, epoch=epoch, step=steps, rate=rate)  # type: ignore[arg-type]
+        if average is not None:
+            check_weights(evaluated, epoch=epoch, step=steps, rate=rate, what="averaged weights")
         # The statistics of batch normalisations depend on the images of each process.
         processes.sync_module(evaluated, buffers_only=True)
         batches = _with_safe_points(val, safe_point) if processes.is_single else val
         outputs = compute_outputs(evaluated, batches, precision, micro_batches=micro_batches, processes=processes)
         val_loss, val_accuracy = outputs.loss(evaluated.head), outputs.accuracy()
-        check_val_loss(val_loss, epoch=epoch, rate=rate)
+        locate = partial(_locate_in_validation, evaluated, val, precision)
+        check_val_loss(val_loss, outputs.logits, epoch=epoch, rate=rate, locate=locate)
         state.finish_epoch()
         yield EpochResult(
             epoch=epoch,
@@ -238,6 +248,11 @@ def fit(
             images_per_second=trained.images_per_second,
             best=state.improve(val_accuracy, val_loss, outputs.losses(evaluated.head)),
         )
+
+
+def _locate_in_validation(network: nn.Module, val: Iterable[Batch], precision: Precision) -> str:
+    with evaluating(network):
+        return locate_failure(network, val, precision)
 
 
 def _with_safe_points(batches: Iterable[Batch], safe_point: Callable[[], None]) -> Iterator[Batch]:

@@ -11,10 +11,10 @@ from zoo.config import SOLVERS, FinetuneConfig
 from zoo.data.check.examine import check_quickly
 from zoo.data.loading.cache import check_cache
 from zoo.data.sources.load import load_splits
-from zoo.errors import DataError
+from zoo.errors import DataError, WeightsError
 from zoo.events import Note, Work
 from zoo.models.build import assemble, resolve_preprocess
-from zoo.models.classifier import freeze
+from zoo.models.classifier import freeze, is_trained
 from zoo.models.memory_errors import memory_errors
 from zoo.models.plugin_errors import plugin_errors
 from zoo.models.precision import choose_precision
@@ -31,6 +31,8 @@ from zoo.training.record import start_record
 from zoo.training.resume import resume_record
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from zoo.data.check.report import DataReport
     from zoo.events import Observer
     from zoo.models.build import Model
@@ -63,6 +65,7 @@ def prepare(request: TrainingRequest) -> Job:
         load=processes.is_main,
     )
     _place(model.classifier, config, device, processes)
+    partly_random = _check_filled(model, config, observer)
     hardware: dict[str, Any] = {}
     if point is not None:
         precision = recorded_precision(point.run.record.hardware, device)
@@ -81,7 +84,7 @@ def prepare(request: TrainingRequest) -> Job:
         dataset=request.names.source.offer,
     )
     _check_same_photos(record, processes)
-    record = record.with_hardware(**hardware)
+    record = dataclasses.replace(record.with_hardware(**hardware), partly_random=partly_random)
     seed_all(config.seed + processes.rank)  # every process draws its own dropout masks
     started = request.started
     if point is not None:
@@ -151,6 +154,47 @@ def _check_train_size(config: FinetuneConfig, model: Model, device: torch.device
         observer(Note(text=f"{text} ({reason})."))
         return dataclasses.replace(config, train_size=1.0)
     return config
+
+
+def _check_filled(model: Model, config: FinetuneConfig, observer: Observer) -> str:
+    """Checks which layers a file of weights left as they were initialised; reports them, and what was adapted.
+
+    Returns:
+        A sentence on these layers; empty if there are none.
+
+    Raises:
+        WeightsError: Some of them are not trained either, and the configuration does not accept that.
+    """
+    report, classifier = model.report, model.classifier
+    if report is None:
+        return ""
+    for phrase in report.adapted:
+        observer(Note(text=f"{report.source} was adapted ({phrase}).", warning=True))
+    names = report.unfilled
+    fixed = [name for name in names if not is_trained(classifier, name, freeze_norm_stats=config.freeze_norm_stats)]
+    if fixed and not config.partial_weights:
+        raise WeightsError(
+            f"{report.source} fills only part of the network, and layers that it leaves as they were initialised are "
+            f"frozen: {report.describe(fixed)}.",
+            hint=f"{_suggest_training(classifier, fixed)}, use another file, or accept it with --partial-weights yes.",
+        )
+    if not names:
+        return ""
+    fate = "stay as they were initialised and are not trained" if fixed else "start as they were initialised"
+    text = f"{report.source} fills only part of the network; entries that {fate}: {report.describe(fixed or names)}."
+    observer(Note(text=text, warning=True))
+    return text
+
+
+def _suggest_training(classifier: Classifier, fixed: Sequence[str]) -> str:
+    """Returns the options with which training changes some entries of the backbone that it does not change now."""
+    stages = classifier.backbone.stages()
+    owners = {name.rpartition(".")[0]: number for number, stage in enumerate(stages) for name in stage.parameters}
+    first = min(owners.get(name.rpartition(".")[0], 0) for name in fixed)
+    statistics = (
+        " --freeze-norm-stats no" if set(fixed) - {name for stage in stages for name in stage.parameters} else ""
+    )
+    return f"Train them with --freeze {first or 'none'}{statistics}"
 
 
 def _autotune(

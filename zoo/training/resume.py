@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from zoo.errors import RunError
+from zoo.errors import ConfigError, RunError
 from zoo.events import Note
 from zoo.runs.manifest import write_manifest
 from zoo.runs.record import RECORD, PhotoRecord, RunRecord, rename_hardware
-from zoo.runs.run import CHECKPOINT, FILES, LOCK, METRICS, WEIGHTS
+from zoo.runs.run import CHECKPOINT, FILES, LOCK, METRICS, WEIGHTS, Run
 from zoo.training.distributed.process_group import SINGLE_PROCESS
 from zoo.training.recovery import check_remains, clear_remains
 from zoo.utils.files import remove_temporary_files, sync_files
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
+    from zoo.errors import DivergedError
     from zoo.events import Observer
-    from zoo.runs.run import Run
     from zoo.training.distributed.process_group import ProcessGroup
 
 _LOCK_TIMEOUT = 0.5  # seconds: listing the runs holds a lock for an instant
@@ -66,6 +66,71 @@ def find_resume_point(run: Run, *, frozen: bool, anyway: bool) -> ResumePoint:
             f"The run {run.path} is finished.", hint="To train on from its weights, pass its name with --weights."
         )
     return ResumePoint(run=run, saved=not frozen and (run.path / CHECKPOINT).is_file(), anyway=anyway)
+
+
+def resolve_divergence(run: Run, *, rate: float, lower: float | None, anyway: bool) -> Run:
+    """Returns a run with the configuration with which it is resumed, which is another one if it diverged.
+
+    Args:
+        run: The run as it was left.
+        rate: Its learning rate.
+        lower: A lower one; None keeps that of the run.
+        anyway: Whether a run that diverged is resumed without a lower rate.
+
+    Raises:
+        ConfigError: The rate is not lower, or the run did not diverge.
+        RunError: The run diverged, and would do so again.
+    """
+    record = run.record
+    if not (last := record.unresolved_divergence):
+        if lower is not None:
+            raise ConfigError(
+                f"The run {run.path} did not diverge: it is resumed with its own learning rate.",
+                hint="Leave out --lr. To train on from its weights, pass its name with --weights.",
+            )
+        return run
+    if lower is None and not anyway:
+        raise RunError(
+            f"The run {run.path} diverged, and would again with the same settings: {last.get('message', '')}",
+            hint=f"{describe_retry(run.path, record)}; --resume-anyway repeats it with the same rate.",
+        )
+    if lower is not None and not lower < rate:
+        raise ConfigError(
+            f"finetune: option 'lr' is {lower:g}, but the run diverged at {rate:g}.",
+            hint=f"Pass a lower rate, for example --lr {_lower(rate)}.",
+        )
+    then = {} if lower is None else {"lr": lower}
+    history = (*record.diverged[:-1], {**last, "then": then})
+    return Run(run.path, replace(record, config={**record.config, **then}, diverged=history))
+
+
+def with_divergence(record: RunRecord, error: DivergedError, *, restart: bool) -> RunRecord:
+    """Returns the record of a run that diverged.
+
+    Args:
+        record: The record so far.
+        error: What happened.
+        restart: Whether its checkpoint is no good state either.
+    """
+    entry = {"message": error.message, "lr": record.config["lr"], "restart": restart}
+    return replace(record, diverged=(*record.diverged, entry))
+
+
+def describe_retry(folder: Path, record: RunRecord) -> str:
+    """Returns how to resume a run that diverged: ``"'zoo finetune --resume RUN --lr 0.01' goes back to ..."``.
+
+    Args:
+        folder: The run folder.
+        record: The record of the run.
+    """
+    last = record.unresolved_divergence
+    place = "" if last.get("restart") else describe_place(record)
+    way = f"goes back to the state {place}" if place else "starts again, because no good state was saved,"
+    return f"'zoo finetune --resume {folder} --lr {_lower(float(last['lr']))}' {way} with a lower rate"
+
+
+def _lower(rate: float) -> str:
+    return f"{rate / 10 if rate <= 1 else 0.01:.1g}"
 
 
 def seal(folder: Path) -> None:
@@ -128,7 +193,8 @@ def resume_record(
     run, checkpoint = point.run, None
     if point.saved:
         checkpoint = processes.broadcast(lambda: describe_checkpoint(run.path))
-    then = run.record if checkpoint is None else replace(run.record, config=checkpoint["config"])
+    config = run.config if checkpoint is None else {**checkpoint["config"], **run.record.overrides}
+    then = replace(run.record, config=config)
     found = find_changes(then, replace(now, config=run.config), run.photos(), photos)
     if found and not point.anyway:
         listed = "\n".join(f"  {change}" for change in found)

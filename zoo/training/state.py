@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from zoo.training.distributed.process_group import SINGLE_PROCESS
+from zoo.training.finite import StepLog
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -70,6 +71,7 @@ class TrainState:
         epoch: The last finished epoch; 0 before the first.
         step: Steps taken since then. If it is the number of steps per epoch, only the evaluation is missing.
         meter: The sums over these steps; None before the first of them.
+        log: The steps that were not checked yet, which a checkpoint does not need.
         scaler: Scales the loss, in fp16; None otherwise.
         best_epoch: The best epoch so far; 0 is the probe.
         best_accuracy: Its validation accuracy.
@@ -83,6 +85,7 @@ class TrainState:
     epoch: int = 0
     step: int = 0
     meter: Meter | None = None
+    log: StepLog = field(default_factory=StepLog)
     scaler: torch.amp.GradScaler | None = None
     best_epoch: int = -1
     best_accuracy: float = -1.0

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from zoo.errors import PluginError
+from zoo.models.finite import find_source
 from zoo.models.random_state import set_torch_states, torch_states
 from zoo.training.compilation import Compilation
 from zoo.training.distributed.ddp import gradient_sync, wrap_ddp
 from zoo.training.distributed.process_group import SINGLE_PROCESS
+from zoo.training.finite import check_first_loss
 from zoo.training.micro_batches import Attempt, MicroBatches
 
 if TYPE_CHECKING:
@@ -73,6 +76,8 @@ class Step:
         self.compilation = compilation or Compilation("no", precision.device)
         self.scaler = scaler or precision.loss_scaler()
         self.processes = processes
+        self.gradient_norm: Tensor | None = None  # of the last step, on the device; None in fp16, which skips steps
+        self._is_first = True
         self._ddp: DistributedDataParallel | None = None
         modules = network.modules() if isinstance(network, nn.Module) else ()
         self._with_buffers = [module for module in modules if any(True for _ in module.buffers(recurse=False))]
@@ -103,16 +108,31 @@ class Step:
                     logits = self.compilation(network, micro_batch.images, count=len(micro_batch.labels))
                 _check_logits(logits, count=len(micro_batch.labels))
                 loss = micro_batch.loss(self.network.head, logits)
+                if self._is_first:  # waits for the device, once
+                    check_first_loss(loss, partial(self._locate, micro_batch.images))
                 self.scaler.scale(loss * (micro_batch.share * self.processes.count)).backward()
             total += loss.detach() * (len(micro_batch.labels) / len(batch.labels))
             outputs.append(logits.detach())
         attempt.commit()  # from here on the weights change
-        if self.clip_grad is not None:
-            self.scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(parameters, self.clip_grad)
+        self._is_first = False
+        norm = self._clip_gradient(parameters)
+        self.gradient_norm = None if self.scaler.is_enabled() else norm
         self.scaler.step(self.optimizer)
         self.scaler.update()
         return total, torch.cat(outputs)
+
+    def _locate(self, images: Any) -> str:
+        if not self.processes.is_single or not isinstance(self.network, nn.Module):
+            return ""  # a forward pass in train mode exchanges statistics with the other processes
+        with self.precision.autocast():
+            return find_source(self.network, images)
+
+    def _clip_gradient(self, parameters: list[nn.Parameter]) -> Tensor:
+        """Returns the norm of the gradient before it was clipped, if it has to be."""
+        if self.clip_grad is not None:
+            self.scaler.unscale_(self.optimizer)
+            return nn.utils.clip_grad_norm_(parameters, self.clip_grad)
+        return nn.utils.get_total_norm([each.grad for each in parameters if each.grad is not None])
 
     def _data_parallel(self, batch: MixedBatch) -> DistributedDataParallel:
         if self._ddp is None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from zoo.data.loading.augment_params import Augmentation
 from zoo.data.loading.loader import EvalLoader, TrainLoader
 from zoo.data.loading.transform import EvalTransform, shrink_for_crops
-from zoo.errors import ConfigError
+from zoo.errors import ConfigError, DivergedError
 from zoo.events import Note
 from zoo.models.classifier import set_training
 from zoo.models.random_state import set_random_states
@@ -19,7 +20,8 @@ from zoo.training.checkpoint import Learner, describe_checkpoint, load_checkpoin
 from zoo.training.checkpointer import Checkpointer
 from zoo.training.distributed.ddp import sync_batch_norm
 from zoo.training.estimate import estimate_steps
-from zoo.training.finite import check_weights
+from zoo.training.finite import check_loss, check_weights
+from zoo.training.forward import compute_outputs
 from zoo.training.frozen.policy import cache_frozen_stages, cached_views
 from zoo.training.job import build_average, build_compilation, build_optimizer, eval_batches, load_photos, save_epoch
 from zoo.training.linear_probe import fit_probe, fit_start, train_on_features
@@ -29,10 +31,11 @@ from zoo.training.resume import DECIDED
 from zoo.training.state import TrainState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from torch import nn
 
+    from zoo.data.loading.loader import Batch
     from zoo.events import EpochResult
     from zoo.training.job import Job
 
@@ -101,15 +104,31 @@ def _train_on_photos(job: Job, *, resumed: bool) -> Iterator[EpochResult]:
     )
     if random_states is not None:
         set_random_states(random_states, job.precision.device)  # last, because the code above may draw numbers
-    with checkpointer.active():
-        for result in results:
-            save_epoch(job, result, _averaged(learner))
-            checkpointer.end_epoch()
-            yield result
-            checkpointer.exit_if_requested()
+    try:
+        with checkpointer.active():
+            for result in results:
+                save_epoch(job, result, _averaged(learner))
+                checkpointer.end_epoch()
+                yield result
+                checkpointer.exit_if_requested()
+    except DivergedError:
+        job.restart = job.processes.is_single and not _is_checkpoint_good(job, learner, val)
+        raise
     if plan.is_over(state) and state.epoch < plan.epochs:
         reason = "the validation loss did not fall by more than its standard error"
         job.stopped = f"after epoch {state.epoch} of {plan.epochs}: {reason}"
+
+
+def _is_checkpoint_good(job: Job, learner: Learner, val: Iterable[Batch]) -> bool:
+    """Returns whether a run that diverged may continue from its checkpoint, which the learner gets.
+
+    The weights may have been saved when they were lost already, but still finite.
+    """
+    if not job.record.saved:
+        return False
+    load_checkpoint(job.folder, learner, device=job.precision.device)
+    outputs = compute_outputs(learner.network, islice(val, 1), job.precision, micro_batches=job.micro_batches)
+    return not learner.state.log.is_lost(outputs.loss(learner.network.head), classes=len(job.images.classes))
 
 
 def _averaged(learner: Learner) -> nn.Module:
@@ -134,8 +153,17 @@ def _make_loaders(job: Job) -> tuple[TrainLoader, EvalLoader]:
 
 
 def _save(job: Job, learner: Learner) -> None:
+    """Saves the state, unless it is one that nobody wants to go back to; at a signal it is saved anyway."""
     state, rate = learner.state, learner.optimizer.param_groups[0]["lr"]
+    state.log.check(epoch=state.epoch + 1)
     check_weights(learner.network, epoch=state.epoch + 1, step=state.step, rate=rate)
+    if state.meter is not None and state.meter.images:
+        check_loss(state.meter.read()[0], epoch=state.epoch + 1, step=state.step, rate=rate)
+    if learner.average is not None:
+        check_weights(_averaged(learner), epoch=state.epoch + 1, step=state.step, rate=rate, what="averaged weights")
+    lost = state.log.is_lost(state.log.last, classes=len(job.images.classes))
+    if job.processes.broadcast(lambda: lost and job.interrupts.requested is None):
+        return
     hardware = job.record.hardware
     metadata = {
         "config": json.loads(json.dumps(job.record.config)),  # with the types that 'run.json' has

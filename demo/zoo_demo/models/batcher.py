@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -55,14 +55,14 @@ class Batcher:
     A batch is whatever waits when the previous batch is done: an image never waits for others to fill a batch.
 
     Args:
-        compute: Returns ``(N, classes)`` for N images.
+        compute: Returns a row ``(classes,)`` for each of N images, or the error of that image.
         max_batch: Images in a batch.
         max_waiting: Images in the queue; beyond that `submit` raises `BusyError`.
     """
 
     def __init__(
         self,
-        compute: Callable[[Sequence[Image]], NDArray[np.float32]],
+        compute: Callable[[Sequence[Image]], Iterable[Probabilities | Exception]],
         *,
         max_batch: int = _MAX_BATCH,
         max_waiting: int = _MAX_WAITING,
@@ -112,8 +112,11 @@ class Batcher:
             except Exception as error:  # handed to every caller in the batch
                 for future in futures:
                     future.set_exception(error)
-            else:
-                for future, row in zip(futures, rows, strict=True):
+                continue
+            for future, row in zip(futures, rows, strict=True):
+                if isinstance(row, Exception):
+                    future.set_exception(row)
+                else:
                     future.set_result(row)
 
     def _next_batch(self) -> list[tuple[Image, Future[Probabilities]]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from zoo.data.sources.fingerprint import hash_sample
-from zoo.errors import ImageError, ZooError
+from zoo.errors import ImageError, PredictionError, ZooError
 from zoo.events import ignore
 from zoo.inference.evaluate import load_run_splits
 from zoo.runs.open import open_run
@@ -89,6 +89,6 @@ def _interleave(samples: Iterable[Sample], classes: int) -> list[Sample]:
 def _classify(samples: Iterable[Sample], classes: Sequence[str], predictor: PhotoPredictor) -> Iterator[Example]:
     for sample in samples:
         truth = classes[sample.label]
-        with contextlib.suppress(ImageError):
+        with contextlib.suppress(ImageError, PredictionError):
             label = predictor.predict(sample.source).label
             yield Example(source=sample.source, name=sample.name, truth=truth, correct=label == truth)

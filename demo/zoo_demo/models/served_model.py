@@ -11,20 +11,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from zoo.errors import ImageError
+from zoo.errors import ImageError, PredictionError
 from zoo.preprocess import photos_per_batch
 from zoo.utils.machine import usable_cpus
 from zoo_demo.models.batcher import Batcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from concurrent.futures import Future
 
     from numpy.typing import NDArray
 
     from zoo.data.images.photo import Photo
+    from zoo.errors import ZooError
     from zoo.inference.predictor import PhotoPredictor, Prediction
 
-    Outcome = Prediction | ImageError
+    Outcome = Prediction | ZooError
     PhotoSource = Photo | Callable[[], Photo]
 
 # All models share the threads that decode: more threads than processors would only take turns.
@@ -39,7 +41,8 @@ class TimedOutcomes:
     """The outcome for each photo of a request, and the time it took.
 
     Attributes:
-        outcomes: For each photo its prediction, or the reason why it cannot be read.
+        outcomes: For each photo its prediction, or the reason why there is none: `ImageError` if it cannot be read,
+            `PredictionError` if the network returns NaN or infinity for it.
         read_ms: Milliseconds to decode, resize and crop.
         model_ms: Milliseconds to wait for a batch and to compute it.
     """
@@ -78,7 +81,7 @@ class ServedModel:
     def __init__(self, name: str, predictor: PhotoPredictor) -> None:
         self.name = name
         self.predictor = predictor
-        self.batcher = Batcher(predictor.probabilities, max_batch=photos_per_batch(predictor.preprocess.size))
+        self.batcher = Batcher(predictor.rows, max_batch=photos_per_batch(predictor.preprocess.size))
 
     async def predict(self, photos: Sequence[tuple[str, PhotoSource]]) -> TimedOutcomes:
         """Classifies photos; each comes with the name that error messages call it.
@@ -102,10 +105,10 @@ class ServedModel:
         images = await asyncio.gather(*(read(name, photo) for name, photo in photos))
         decoded = time.perf_counter()
         futures = self.batcher.submit([each for each in images if not isinstance(each, ImageError)])
-        rows = iter(await asyncio.gather(*map(asyncio.wrap_future, futures)))
+        rows = iter(await asyncio.gather(*map(_wait_for_row, futures)))
         done = time.perf_counter()
-        outcomes = [
-            each if isinstance(each, ImageError) else self.predictor.prediction(name, next(rows))
+        outcomes: list[Outcome] = [
+            each if isinstance(each, ImageError) else self.predictor.outcome(name, next(rows))
             for (name, _), each in zip(photos, images, strict=True)
         ]
         return TimedOutcomes(outcomes=outcomes, read_ms=1000 * (decoded - started), model_ms=1000 * (done - decoded))
@@ -137,6 +140,13 @@ class ServedModel:
             return self.predictor.read(photo() if callable(photo) else photo, name=name)
         except ImageError as error:
             return ImageError(error.message, hint=error.hint)  # without the traceback, which holds the photo
+
+
+async def _wait_for_row(future: Future[NDArray[np.float32]]) -> NDArray[np.float32] | PredictionError:
+    try:
+        return await asyncio.wrap_future(future)
+    except PredictionError as error:
+        return error
 
 
 def overlay_heatmap(image: NDArray[np.uint8], heatmap: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -98,7 +98,7 @@ async def predict_photo(
     except ZooError as error:
         raise UserError.from_error(error) from error
     outcome = result.outcomes[0]
-    if isinstance(outcome, ImageError):
+    if isinstance(outcome, ZooError):
         raise UserError.from_error(outcome)
     return outcome, result
 

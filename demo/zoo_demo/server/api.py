@@ -50,12 +50,13 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
     404: {"model": ErrorResponse, "description": "There is no such model."},
     413: {"model": ErrorResponse, "description": "The request is too large."},
     422: {"model": ErrorResponse, "description": "The photo cannot be read."},
+    500: {"model": ErrorResponse, "description": "The model failed, or returned NaN or infinity."},
     503: {"model": ErrorResponse, "description": "The server is busy; see Retry-After."},
 }
 
 
 class PhotoPrediction(BaseModel):
-    """The prediction for one photo; or, in a request with several, the reason why this one cannot be read."""
+    """The prediction for one photo; or, in a request with several, the reason why this one has none."""
 
     name: str
     label: str | None = None
@@ -186,9 +187,9 @@ async def _predict(request: Request, model: ServedModel, top: int | None, metric
         result = await model.predict(photos)
     except ZooError as error:
         raise _RequestError(500, error.message, error.hint) from error
-    failed = [outcome for outcome in result.outcomes if isinstance(outcome, ImageError)]
+    failed = [outcome for outcome in result.outcomes if isinstance(outcome, ZooError)]
     if len(photos) == 1 and failed:
-        raise _RequestError(422, failed[0].message, failed[0].hint)
+        raise _RequestError(422 if isinstance(failed[0], ImageError) else 500, failed[0].message, failed[0].hint)
     metrics.count_images(model.name, len(photos) - len(failed))
     return JSONResponse(_predict_response(model.name, photos, result, top).model_dump(exclude_none=True))
 
@@ -218,7 +219,7 @@ def _predict_response(
 ) -> PredictResponse:
     predictions = []
     for (name, _), outcome in zip(photos, result.outcomes, strict=True):
-        if isinstance(outcome, ImageError):
+        if isinstance(outcome, ZooError):
             error = ErrorDetail(message=outcome.message, hint=outcome.hint)
             predictions.append(PhotoPrediction(name=name, error=error))
             continue

@@ -113,7 +113,7 @@ class BatchReport:
         self.file = temp_folder() / "tables" / uuid.uuid4().hex / "predictions.csv"
         self.rows: list[list[str]] = []
         self._labels: Counter[str] = Counter()
-        self._failed = 0
+        self._unreadable = self._failed = 0
         self.file.parent.mkdir(parents=True)
         self._stream = self.file.open("w", newline="", encoding="utf-8", errors="backslashreplace")
         self._table = PredictionCsv(self._stream, classes)
@@ -127,8 +127,9 @@ class BatchReport:
     def add(self, names: Sequence[str], outcomes: Sequence[Outcome]) -> None:
         """Adds photos with their outcomes."""
         for name, outcome in zip(names, outcomes, strict=True):
-            if isinstance(outcome, ImageError):
-                self._failed += 1
+            if isinstance(outcome, ZooError):
+                self._unreadable += isinstance(outcome, ImageError)
+                self._failed += not isinstance(outcome, ImageError)
                 row = [name, outcome.message.removeprefix(f"{name}: "), ""]
             else:
                 self._labels[outcome.label] += 1
@@ -139,10 +140,12 @@ class BatchReport:
 
     def summary(self) -> str:
         """Returns Markdown that counts the photos of each class."""
-        count = self._labels.total() + self._failed
+        count = self._labels.total() + self._unreadable + self._failed
         parts = [f"**{number}** {escape_markup(label)}" for label, number in self._labels.most_common(10)]
+        if self._unreadable:
+            parts.append(f"**{self._unreadable}** unreadable")
         if self._failed:
-            parts.append(f"**{self._failed}** unreadable")
+            parts.append(f"**{self._failed}** for which the model returned NaN or infinity")
         more = f" The table shows the first {_MAX_ROWS}; the CSV file contains all." if count > _MAX_ROWS else ""
         photos = "1 photo" if count == 1 else f"{count} photos"
         return f"{photos}: {', '.join(parts)}.{more}"

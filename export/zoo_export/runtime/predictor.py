@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zoo.errors import ConfigError, ExportError
-from zoo.inference.predictor import PhotoPredictor, make_normaliser
+from zoo.errors import ConfigError, ExportError, PredictionError
+from zoo.inference.predictor import PhotoPredictor, is_finite, make_normaliser
 from zoo.utils.arguments import FUNCTION, PATH, TEXT, WHOLE_NUMBER, Accepted, accepts
 from zoo.utils.paths import parse_path
 from zoo_export.exported_files import read_exported
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from zoo.plugins.specs import FormatRequest
     from zoo_export.runtime.session import Session
 
-_PROBABILITIES, _, _HEATMAP = OUTPUTS
+_PROBABILITIES, _LOGITS, _HEATMAP = OUTPUTS
 _Value = tuple[str, list[Any]]  # type and shape of an input or output
 _TYPES = {"pixels": "tensor(uint8)", "tensor": "tensor(float)"}
 
@@ -79,8 +78,9 @@ class OnnxPredictor(PhotoPredictor):
 
         Raises:
             ExportError: The graph fails, or returns something else.
+            PredictionError: It returns NaN or infinity.
         """
-        (probabilities,) = self._run([_PROBABILITIES], images)
+        probabilities, _ = self._run([_PROBABILITIES, _LOGITS], images)
         return probabilities
 
     def explained(self, images: Sequence[NDArray[np.uint8]]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
@@ -88,8 +88,9 @@ class OnnxPredictor(PhotoPredictor):
 
         Raises:
             ExportError: The graph fails, or returns something else.
+            PredictionError: It returns NaN or infinity.
         """
-        probabilities, heatmaps = self._run([_PROBABILITIES, _HEATMAP], images)
+        probabilities, _, heatmaps = self._run([_PROBABILITIES, _LOGITS, _HEATMAP], images)
         return probabilities, heatmaps
 
     def batch(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8] | NDArray[np.float32]:
@@ -103,15 +104,18 @@ class OnnxPredictor(PhotoPredictor):
     def _run(self, names: list[str], images: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
         feed = {self.card.input_name: self.batch(images)}
         outputs = run_session(self.session, names, feed, name=self.name)
+        # The logits too: of an infinite one, a sigmoid makes the probability 1.
         for name, values in zip(names, outputs, strict=True):
-            wanted = (len(images), len(self.classes)) if name == _PROBABILITIES else (len(images), *values.shape[1:3])
-            # Python's sum: with cold caches, after a network, numpy's takes four times as long for a few values.
-            if values.shape != wanted or not math.isfinite(sum(values.ravel().tolist())):
+            wanted = (len(images), *(values.shape[1:3] if name == _HEATMAP else (len(self.classes),)))
+            if values.shape != wanted:
                 raise ExportError(
-                    f"{self.name}: its output '{name}' is {values.shape}, or not finite, for {len(images)} photos and "
+                    f"{self.name}: its output '{name}' is {values.shape} for {len(images)} photos and "
                     f"{len(self.classes)} classes.",
                     hint="Export the run again.",
                 )
+            if not is_finite(values):
+                remedy = "Export the run again." if self.precision == "fp32" else "Export the run in fp32."
+                raise PredictionError(f"{self.name} returns NaN or infinity as its '{name}'.", hint=remedy)
         return outputs
 
 

@@ -12,6 +12,7 @@ import torch
 
 from zoo.errors import DataError, ExportError
 from zoo.events import Work
+from zoo.models.finite import find_source
 from zoo_export.runtime.session import open_session, run_session
 from zoo_export.validation.samples import decode_samples, preprocess_batch
 
@@ -230,8 +231,9 @@ def _compare_batch(
     expected = compute_logits(classifier, tensor)
     if not np.isfinite(expected).all():
         raise ExportError(
-            f"The run itself returns logits that are not finite for {batch[0][0]}: {expected[0]}.",
-            hint="Its weights are damaged: train it again.",
+            f"The run itself returns logits that are not finite for {batch[0][0]}: {expected[0]}"
+            f"{find_source(classifier, tensor)}.",
+            hint="Train it again with a lower --lr, or report it to the author of the plugin.",
         )
     feed = np.stack([pixels for _, pixels in batch]) if card.input == "pixels" else tensor.numpy()
     for backend, outcome in zip(backends, outcomes, strict=True):
@@ -268,13 +270,14 @@ def _largest(differences: NDArray[np.float32]) -> float:
 def _summarise(provider: str, outcome: Sequence[Comparison], tolerance: float | None) -> ProviderParity:
     """Returns the report of a provider; raises `ExportError` if it differs too much."""
     worst = max(outcome, key=lambda each: each.difference)
+    if broken := [each for each in outcome if not math.isfinite(each.difference + each.probability_difference)]:
+        remedy = "Export it in fp32." if tolerance is None else "Try another --opset."
+        raise ExportError(
+            f"The exported file returns NaN or infinity for {broken[0].name} on {provider}.",
+            hint=f"Nothing was written. {remedy}",
+        )
     if tolerance is not None:
         _check_differences(provider, outcome, tolerance)
-    elif not math.isfinite(worst.difference):
-        raise ExportError(
-            f"The exported file returns NaN or infinity for {worst.name} on {provider}.",
-            hint="Nothing was written. Export it in fp32.",
-        )
     return ProviderParity(
         provider=provider,
         compared=len(outcome),

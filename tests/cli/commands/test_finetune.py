@@ -100,13 +100,16 @@ def test_resume_accepts_no_other_settings(run_zoo, monkeypatch, make_run):
     make_run("tiny-1", status="interrupted")
     resumed = []
 
-    def resume(run, *, runs, anyway, observer):
-        resumed.append((run, runs, anyway))
+    def resume(run, *, runs, anyway, observer, lr=None):
+        resumed.append((run, runs, anyway, lr and float(lr)))
 
     monkeypatch.setattr(zoo.training.finetune, "resume", resume)
     assert run_zoo("finetune", "--resume", "tiny-1").code == 0
     assert run_zoo("finetune", "--resume", "tiny-1", "--resume-anyway").code == 0
-    assert resumed == [("tiny-1", Path("runs"), False), ("tiny-1", Path("runs"), True)]
+    assert run_zoo("finetune", "--resume", "tiny-1", "--lr", "1e-5").code == 0
+    runs = Path("runs")
+    assert resumed == [("tiny-1", runs, False, None), ("tiny-1", runs, True, None), ("tiny-1", runs, False, 1e-5)]
+    assert run_zoo("finetune", "--resume", "tiny-1", "--lr", "1e-5", "--epochs", "2").code == 2
     code, _, err = run_zoo("finetune", "tiny", "--resume", "tiny-1")
     assert code == 2
     assert "--resume takes all settings from the run" in err

@@ -8,6 +8,7 @@ from PIL import Image, ImageCms
 from problem_images import encode
 
 from zoo.data.images.decode import decode
+from zoo.errors import ImageError
 
 
 def png(width: int, height: int, bits: int, colour: int, rows: bytes, *chunks: tuple[bytes, bytes]) -> bytes:
@@ -70,6 +71,12 @@ def test_16_bits_are_scaled_not_clipped():
 )
 def test_floats_and_32_bit_integers(values, expected):
     assert decode(encode(Image.fromarray(values), "TIFF"))[0, :, 0].tolist() == expected
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_an_image_without_a_finite_pixel_is_refused(value):
+    with pytest.raises(ImageError, match=r"the image is broken \(all of its pixels are NaN or infinite\)"):
+        decode(encode(Image.fromarray(np.full((2, 3), value, np.float32)), "TIFF"))
 
 
 def test_white_is_zero_is_inverted():

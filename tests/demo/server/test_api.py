@@ -63,6 +63,18 @@ def test_a_form_of_photos_names_those_that_cannot_be_read(client: TestClient) ->
     assert list(third["probabilities"]) == ["other"]
 
 
+def test_nan_is_the_failure_of_the_model_and_no_class(client: TestClient) -> None:
+    response = client.post("/api/v1/predict", content=make_png("black"))
+
+    assert response.status_code == 500
+    assert response.json()["error"]["message"] == "photo: redness returns NaN or infinity."
+
+    files = [("photos", ("a.png", make_png())), ("photos", ("b.png", make_png("black")))]
+    first, second = client.post("/api/v1/predict", files=files).json()["predictions"]
+    assert (first["label"], list(second)) == ("red", ["name", "error"])
+    assert second["error"]["message"] == "b.png: redness returns NaN or infinity."
+
+
 @pytest.mark.parametrize(
     ("request_", "status", "message"),
     [

@@ -78,6 +78,21 @@ def test_the_table_has_the_first_rows_only_and_the_csv_all() -> None:
     assert report.summary().startswith("600 photos: **600** unreadable. The table shows the first 500;")
 
 
+def test_photos_for_which_the_model_returns_nan_have_no_class(tmp_path: Path) -> None:
+    path = tmp_path / "photos.zip"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("black.png", make_png("black"))
+        file.writestr("red.png", make_png("red"))
+
+    report = classify(path, ServedModel("redness", Redness()))
+
+    assert report.summary() == "2 photos: **1** red, **1** for which the model returned NaN or infinity."
+    assert report.rows[0] == ["photos.zip/black.png", "redness returns NaN or infinity.", ""]
+    with report.file.open(encoding="utf-8") as stream:
+        errors = [row["error"] for row in csv.DictReader(stream)]
+    assert errors == ["photos.zip/black.png: redness returns NaN or infinity.", ""]
+
+
 def test_no_cell_of_the_csv_is_a_formula() -> None:
     error = ImageError("=cmd|x.png: it is not an image.", hint="")
 

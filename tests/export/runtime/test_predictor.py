@@ -13,7 +13,7 @@ from onnx_files import CLASSES, SQUARE, make_card, make_model
 from PIL import Image
 
 import zoo_export
-from zoo.errors import ConfigError, ExportError, ImageError, IntegrityError
+from zoo.errors import ConfigError, ExportError, ImageError, IntegrityError, PredictionError
 from zoo.preprocess import Preprocess
 from zoo_export.runtime.predictor import load
 from zoo_export.security import encryption
@@ -299,8 +299,10 @@ def test_graph_that_contradicts_its_card_is_refused(content, message):
 
 def test_output_that_is_not_finite_is_an_error():
     predictor = load(modified(set_weights_to_nan), device="cpu")
-    with pytest.raises(ExportError, match=r"its output 'probabilities' is \(1, 3\), or not finite"):
+    with pytest.raises(PredictionError, match="photo: The model returns NaN or infinity as its 'probabilities'"):
         predictor.predict(make_photo())
+    with pytest.raises(PredictionError, match="The model returns NaN or infinity"):
+        predictor.probabilities([np.zeros((*predictor.preprocess.size, 3), np.uint8)])
 
 
 def test_failing_graph_is_an_error():

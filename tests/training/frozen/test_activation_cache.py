@@ -1,10 +1,13 @@
+import pytest
 import torch
-from fakes import make_classifier
+from fakes import make_classifier, make_images
 
 from zoo.data.loading.loader import Batch
+from zoo.errors import TrainingError
 from zoo.models.classifier import freeze, set_training
 from zoo.models.frozen_split import CachedActivations, SplitClassifier, find_frozen_split
 from zoo.models.precision import choose_precision
+from zoo.training.finite import FrozenOutputs
 from zoo.training.frozen.activation_cache import ActivationCache, CachedViews, LazyActivationCache, cache_activations
 
 FP32 = choose_precision("fp32", torch.device("cpu"))
@@ -40,6 +43,26 @@ def test_cached_activations_give_the_same_outputs_in_the_same_order():
             assert torch.equal(one, two)
     assert all(value.is_contiguous(memory_format=torch.channels_last) for value in cache.values)
     assert not cache.values[0].requires_grad
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_activations_that_are_not_finite_are_an_error_with_the_first_photo(value):
+    classifier, batches = make_split_classifier(), make_batches(4, 4, 3)
+    batches[1].images[2] = value
+    described = FrozenOutputs(what="outputs of the frozen stages", split="val", samples=make_images().val)
+    with pytest.raises(TrainingError) as caught:
+        cache_activations(
+            classifier.split,
+            batches,
+            count=11,
+            batch_size=4,
+            precision=FP32,
+            progress=lambda done: None,
+            described=described,
+        )
+    assert caught.value.message == (
+        "The outputs of the frozen stages are NaN or infinite for 1 of 11 val photos (the first: val/red/2.png)."
+    )
 
 
 def test_a_network_may_overwrite_its_input():

@@ -192,6 +192,13 @@ def test_a_loss_that_is_not_finite_is_an_error(name):
         assert "--weight-decay" in caught.value.hint
 
 
+@pytest.mark.parametrize("name", ["linear", "mlp"])
+def test_features_whose_variance_overflows_are_named(name):
+    features, labels = make_features()
+    with pytest.raises(TrainingError, match=r"The features are up to .*e\+\d\d: their variance is not finite"):
+        fit_head(make_head(name), features * 1e25, labels, solver="lbfgs", strength=0.01)
+
+
 @pytest.mark.parametrize("name", ["lbfgs", "cg"])
 def test_heads_with_hidden_layers_are_fitted_too(name):
     head, (features, labels) = make_head("mlp", hidden=16), make_features(distance=3.0)

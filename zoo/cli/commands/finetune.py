@@ -43,14 +43,14 @@ if TYPE_CHECKING:
     "--resume",
     cls=GroupedOption,
     metavar="RUN",
-    help="Continue a run that was interrupted, with the settings of that run.",
+    help="Continue a run that was interrupted, with the settings of that run; after it diverged, with a lower --lr.",
 )
 @click.option(
     "--resume-anyway",
     "anyway",
     cls=GroupedOption,
     is_flag=True,
-    help="With --resume: continue even if data, configuration or code have changed.",
+    help="With --resume: continue even if data, configuration or code have changed, or the run would diverge again.",
 )
 @runs_option
 @quiet_option
@@ -73,11 +73,12 @@ def command(
     """
     given = given_values(values)
     if resume is not None:
-        if backbone or data or given:
+        if backbone or data or given.keys() - {"lr"}:
             raise UsageError(
-                "--resume takes all settings from the run.", hint="Leave out the backbone and the other options."
+                "--resume takes all settings from the run.",
+                hint="Leave out the backbone and the other options. Only a run that diverged takes --lr, a lower rate.",
             )
-        config, train = _config_of(resume, runs), _resume(resume, runs, anyway=anyway)
+        config, train = _config_of(resume, runs), _resume(resume, runs, anyway=anyway, **given)
     elif anyway:
         raise UsageError("--resume-anyway is only valid with --resume RUN.")
     else:
@@ -123,7 +124,7 @@ def _finetune(config: FinetuneConfig, runs: Path) -> Callable[[Observer], object
     return lambda observer: finetune(config, runs=runs, observer=observer)
 
 
-def _resume(reference: str, runs: Path, *, anyway: bool) -> Callable[[Observer], object]:
+def _resume(reference: str, runs: Path, *, anyway: bool, **lr: Any) -> Callable[[Observer], object]:
     from zoo.training.finetune import resume
 
-    return lambda observer: resume(reference, runs=runs, anyway=anyway, observer=observer)
+    return lambda observer: resume(reference, runs=runs, anyway=anyway, observer=observer, **lr)

@@ -94,6 +94,8 @@ def _shift(tags: Mapping[int, Any]) -> Callable[[Values], Grey]:
 def _scale(image: Image.Image) -> Callable[[Values], Grey]:
     """Scales 32-bit integers and floats. No format declares their white: 1, 255, 65535, or the brightest pixel."""
     whole = image.mode != "F"
+    if not whole and not any(np.isfinite(np.asarray(crop_rows(image, rows))).any() for rows in split_rows(image.size)):
+        raise ValueError("all of its pixels are NaN or infinite")
     bands = (_real(np.asarray(crop_rows(image, rows))) for rows in split_rows(image.size))
     ranges = [(float(band.min()), float(band.max())) for band in bands]
     black, peak = min(0.0, *(low for low, _ in ranges)), max(high for _, high in ranges)

@@ -10,6 +10,7 @@ from torch import Tensor
 from zoo.data.loading.loader import Batch
 from zoo.data.loading.pipeline import to_device
 from zoo.models.frozen_split import CachedActivations
+from zoo.training.finite import FrozenOutputs, find_bad_rows
 from zoo.training.forward import in_micro_batches
 from zoo.training.micro_batches import MicroBatches, select
 
@@ -114,6 +115,7 @@ def cache_activations(
     precision: Precision,
     progress: Callable[[int], None],
     micro_batches: MicroBatches | None = None,
+    described: FrozenOutputs | None = None,
 ) -> ActivationCache:
     """Runs the frozen stages of a backbone once over all batches and caches their output, unchanged in type.
 
@@ -125,12 +127,14 @@ def cache_activations(
         precision: The precision of the forward pass.
         progress: Called with the number of images done.
         micro_batches: How many images the network processes at a time; halved when memory runs out.
+        described: For the message if some of the output is not finite.
 
     Raises:
-        TrainingError: Memory is too small for a single image.
+        TrainingError: Memory is too small for a single image, or the output is not finite.
     """
     cached: list[Tensor] = []
     labels: list[Tensor] = []
+    bad: list[int] = []
     done = 0
     micro_batches = micro_batches or MicroBatches()
     for batch in batches:
@@ -138,9 +142,12 @@ def cache_activations(
         cached = cached or [_empty_like(value, count) for value in values]
         for target, value in zip(cached, values, strict=True):
             target[done : done + len(value)] = value
+        # Waits for the device, once a batch: this is not a training step.
+        bad += [done + number for number in find_bad_rows(values)]
         labels.append(batch.labels)
         done += len(batch.labels)
         progress(done)
+    (described or FrozenOutputs()).check(bad, total=done)
     return ActivationCache(CachedActivations(*cached), torch.cat(labels), batch_size=batch_size)
 
 

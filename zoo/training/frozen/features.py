@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from zoo.data.loading.augment_params import make_generator
 from zoo.data.loading.loader import Batch, split_steps
-from zoo.errors import TrainingError
 from zoo.models.features import measure_stages, random_features
 from zoo.models.nested import flatten_tensors, map_tensors
 from zoo.training.distributed.process_group import SINGLE_PROCESS
+from zoo.training.finite import FrozenOutputs, find_bad_rows
 from zoo.training.forward import in_micro_batches
 from zoo.training.micro_batches import MicroBatches, concatenate, select
 
@@ -135,6 +135,7 @@ def extract_features(
     progress: Callable[[int], None],
     micro_batches: MicroBatches | None = None,
     processes: ProcessGroup = SINGLE_PROCESS,
+    described: FrozenOutputs | None = None,
 ) -> tuple[Any, Tensor]:
     """Runs a frozen network once over all batches and caches its output.
 
@@ -145,6 +146,7 @@ def extract_features(
         progress: Called with the number of images done.
         micro_batches: How many images the network processes at a time; halved when memory runs out.
         processes: The processes that share the images; each caches the features of all.
+        described: For the message if some of the output is not finite.
 
     Returns:
         The output for all images, and their labels, int64 ``(N,)``.
@@ -161,7 +163,7 @@ def extract_features(
         done += len(batch.labels)
         progress(done)
     features = _gather(outputs, processes, precision.device)
-    _check_finite(features)
+    (described or FrozenOutputs()).check(find_bad_rows(features), total=len(flatten_tensors(features)[0]))
     return features, processes.all_gather_rows(labels).to(precision.device)
 
 
@@ -171,15 +173,6 @@ def _gather(outputs: list[Any], processes: ProcessGroup, device: torch.device) -
     mine = map_tensors(Tensor.cpu, concatenate(outputs)) if outputs else None  # there may be too few images for all
     gathered = [part for part in processes.all_gather(mine) if part is not None]
     return map_tensors(lambda tensor: tensor.to(device), concatenate(gathered))
-
-
-def _check_finite(features: Any) -> None:
-    finite = torch.stack([each.flatten(1).isfinite().all(dim=1) for each in flatten_tensors(features)]).all(dim=0)
-    if not finite.all():
-        raise TrainingError(
-            f"The features of the backbone are not finite for {int((~finite).sum())} of {len(finite)} photos.",
-            hint="Use --precision fp32, or check the weights of the backbone.",
-        )
 
 
 @torch.no_grad()

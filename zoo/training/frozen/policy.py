@@ -15,6 +15,7 @@ from zoo.events import Note, Work
 from zoo.models.engines import TORCH
 from zoo.models.frozen_split import FrozenPart, SplitClassifier, find_frozen_split
 from zoo.models.tracing import UntraceableError
+from zoo.training.finite import FrozenOutputs
 from zoo.training.frozen.activation_cache import ActivationCache, CachedViews, LazyActivationCache, cache_activations
 from zoo.training.job import find_engine
 
@@ -111,6 +112,7 @@ def _cache(
             precision=job.precision,
             progress=progress,
             micro_batches=job.micro_batches,
+            described=FrozenOutputs(what="outputs of the frozen stages", split=name, samples=loader.store.samples),
         )
 
     activations = LazyActivationCache(lambda: fill(val, val, "val"))

@@ -56,7 +56,7 @@ def fit_head(
         progress: Called with the number of evaluations so far, and with the most that there can be.
 
     Raises:
-        TrainingError: The loss is not finite.
+        TrainingError: The loss is not finite, or the variance of the features is infinite.
     """
     training = head.training
     problem = (_LinearProblem if head.output_layer else _Problem)(head.eval(), pooled, labels)
@@ -82,7 +82,7 @@ def cross_validate(
         seed: Seeds the folds.
 
     Raises:
-        TrainingError: The loss is not finite.
+        TrainingError: The loss is not finite, or the variance of the features is infinite.
     """
     training = head.training
     order = torch.from_numpy(np.random.default_rng(seed).permutation(len(labels)))[:_CROSS_VALIDATED].to(labels.device)
@@ -121,6 +121,11 @@ class _Problem:
         vectors = flatten_tensors(pooled)[0]
         self.scale = float(vectors.var(dim=0, correction=0).mean())  # makes the strength independent of their scale
         self._width = max(1, sum(tensor[0].numel() for tensor in flatten_tensors(pooled)))
+        if math.isinf(self.scale):
+            raise TrainingError(
+                f"The features are up to {float(vectors.abs().max()):.2g}: their variance is not finite in float32.",
+                hint="The weights of the backbone are far too large, or its plugin is at fault.",
+            )
 
     @property
     def work(self) -> float:
