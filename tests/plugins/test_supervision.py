@@ -65,6 +65,14 @@ def test_a_forked_process_may_end():
     assert done.stdout == "7\n"
 
 
+def test_another_thread_may_end_the_process_while_a_plugin_is_called():
+    program = (
+        "import os, threading, time\nfrom zoo.plugins.supervision import supervised\nwith supervised('a:b', 'it'):\n"
+        "    threading.Thread(target=lambda: os._exit(7), daemon=True).start()\n    time.sleep(60)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False, timeout=30).returncode == 7
+
+
 def test_a_thread_that_keeps_the_process_alive_is_named_once():
     stop = threading.Event()
     thread = threading.Thread(target=stop.wait, name="uploader")

@@ -114,11 +114,14 @@ def _report_running(key: str, action: str, tasks: list[Any]) -> None:
 
 @contextlib.contextmanager
 def exit_refused() -> Iterator[None]:
-    """Turns `os._exit`, which ends the process without a word, into a `SystemExit`; not in forked processes."""
-    end, process = os._exit, os.getpid()
+    """Turns `os._exit`, which ends the process without a word, into a `SystemExit`.
+
+    Not in forked processes, and not in other threads: those may be the zoo's own, which end a process for good reasons.
+    """
+    end, process, thread = os._exit, os.getpid(), threading.get_ident()
 
     def refuse(status: int) -> NoReturn:
-        if os.getpid() != process:
+        if (os.getpid(), threading.get_ident()) != (process, thread):
             end(status)
         raise SystemExit(f"os._exit({status})")
 
