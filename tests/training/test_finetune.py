@@ -213,11 +213,15 @@ def test_an_unreadable_photo_is_reported_recorded_and_left_out(train, plugin):
     [
         (ZeroDivisionError("1 / 0"), "The plugin fake:fake failed while loading 'colours': ZeroDivisionError: 1 / 0."),
         (SystemExit("bye"), "The plugin fake:fake failed while loading 'colours': SystemExit: bye."),
-        (["a.jpg"], "fake/colours: load returned list, not a zoo.ImageSet."),
-        (make_images(train=("a.jpg",)), "fake/colours: a split contains str, not zoo.Sample."),
+        (["a.jpg"], "The plugin fake:fake failed while loading 'colours': it must return a zoo.ImageSet, not list."),
+        (
+            make_images(train=("a.jpg",)),
+            "The plugin fake:fake failed while loading 'colours': train must be a tuple of zoo.Sample.",
+        ),
         (
             make_images(val=(Sample(b"", 3, "x.png"),)),
-            "fake/colours: x.png has the label 3, but there are 3 classes.",
+            "The plugin fake:fake failed while loading 'colours': "
+            "labels must be from 0 to 2; that of 'x.png' in val is 3.",
         ),
         (DataError("The photos are gone."), "The photos are gone."),
     ],

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 LOADED = "loaded, with"  # what the new interpreter prints first
-LOAD_SECONDS = 60.0  # for a new interpreter, on a busy machine
+LOAD_SECONDS = 180.0  # for a new interpreter, on a busy machine
 HEAVY = ("torch", "torchvision", "timm", "gradio", "onnxruntime")
 _PRINT_HEAVY_IMPORTS = f"""
 import sys
