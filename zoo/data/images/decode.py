@@ -225,9 +225,12 @@ def _to_upright_rgb(image: Image.Image) -> Image.Image:
 
 
 def _to_array(image: Image.Image) -> Pixels:
-    """Returns the pixels of an RGB image, in bands of rows, to avoid the two more copies that Pillow makes of all."""
+    """Returns the pixels of an RGB image; of a large one in bands, to avoid the two more copies that Pillow makes."""
+    bands = list(split_rows(image.size))
+    if len(bands) == 1:
+        return np.array(image)
     pixels = np.empty((image.height, image.width, 3), np.uint8)
-    for rows in split_rows(image.size):
+    for rows in bands:
         pixels[rows] = np.asarray(crop_rows(image, rows))
     return pixels
 

@@ -81,16 +81,20 @@ def estimate_workload(image: Image.Image, data: bytes, size: tuple[int, int]) ->
 
 
 def _coefficient_bytes(image: Image.Image, data: bytes, size: tuple[int, int]) -> int:
-    """Returns the bytes of a JPEG's coefficients: libjpeg keeps all of them if there is more than one scan.
-
-    Thumbnails inside the file count as scans, too, which reserves more than necessary.
-    """
-    if data.count(b"\xff\xda") < 2:
+    """Returns the bytes of a JPEG's coefficients: libjpeg keeps all of them if there is more than one scan."""
+    if not image.info.get("progressive") and _has_whole_scan(image, data):
         return 0
     factors = [(down, across) for _, down, across, _ in getattr(image, "layer", ())]
     largest = max((down for down, _ in factors), default=1) * max((across for _, across in factors), default=1)
     planes = sum(down * across for down, across in factors) / max(largest, 1)
     return int(2 * math.prod(size) * planes)
+
+
+def _has_whole_scan(image: Image.Image, data: bytes) -> bool:
+    """Returns whether the first scan of a JPEG, whose header Pillow has just read, has all its components."""
+    file = getattr(image, "fp", None)
+    header = 8 + 2 * getattr(image, "layers", 0)
+    return file is not None and data.startswith(b"\xff\xda", max(0, file.tell() - header))
 
 
 def _measure_tiff(tags: Mapping[int, Any], size: tuple[int, int]) -> tuple[int, int]:
@@ -128,6 +132,9 @@ class MemoryBudget:
     @contextmanager
     def reserve(self, memory: int) -> Iterator[None]:
         """Reserves bytes for the duration of a block; waits until they are available."""
+        if not memory:
+            yield
+            return
         memory = min(memory, self._limit)
         # A thread that waits for room holds the turn, so that many small requests never starve a large one.
         with self._turn, self._room:
