@@ -6,6 +6,7 @@ from fakes import CLASSES, PREPROCESS, SmallBackbone, make_images, make_samples
 from scenes import encode, make_scene
 from training_runs import EventRecorder, after_epoch, read_weights
 
+from zoo.config import make_config
 from zoo.errors import ConfigError, DataError, RunError, UnknownNameError, WeightsError
 from zoo.events import EpochResult, Finished, Note, Started
 from zoo.inference.evaluate import evaluate
@@ -35,7 +36,7 @@ def leaking_images():
 
 def test_leaks_are_reported(leaking_images):
     events = []
-    report = _check_data(leaking_images, data="./photos", observer=events.append)
+    report = _check_data(leaking_images, make_config("small", data="./photos"), events.append)
     assert [event for event in events if isinstance(event, Note)] == [
         Note(text=LEAK, warning=True),
         Note(text="'zoo data check ./photos --html page.html' shows them; --fix lists what to leave out."),
@@ -47,7 +48,7 @@ def test_leaks_are_reported(leaking_images):
 
 def test_good_photos_are_not_reported():
     events = []
-    _check_data(make_images(train=make_samples("train", 12)), data="colours", observer=events.append)
+    _check_data(make_images(train=make_samples("train", 12)), make_config("small", data="colours"), events.append)
     assert not [event for event in events if isinstance(event, Note)]
 
 

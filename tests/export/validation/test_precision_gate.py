@@ -128,7 +128,9 @@ def test_int8_is_calibrated_on_training_photos_of_the_run_only(small_run, tmp_pa
     monkeypatch.setattr(
         precision_gate, "preprocess", lambda pixels, spec: calibrated.append(pixels) or real(pixels, spec)
     )
-    moved = make_registry(FakePlugin(dataset=make_images(train=make_images().train[:6] + make_images().test)))
+    images = make_images()
+    swapped = make_images(train=images.train[:6] + images.test, test=images.train[6:])
+    moved = make_registry(FakePlugin(dataset=swapped))
     values = {"device": "cpu", "photos": 2, "max_drop": 100, "registry": moved}
     exported = export_onnx(small_run, tmp_path / "m.onnx", precision="int8", **values)
     assert exported.card.quantisation["calibration_photos"] == len(calibrated) == 6

@@ -77,9 +77,9 @@ def test_missing_photos_are_errors_that_name_the_way_out(small_run):
 
 def test_photos_that_changed_their_split_are_not_used(small_run):
     images = make_images()
-    moved = make_registry(FakePlugin(dataset=make_images(train=images.train[:6] + images.test)))
+    moved = make_registry(FakePlugin(dataset=make_images(train=images.train[:6] + images.test, test=images.train[6:])))
     assert names(find(small_run, moved).train) == names(images.train[:6])
-    missing = make_registry(FakePlugin(dataset=make_images(train=images.test)))
+    missing = make_registry(FakePlugin(dataset=make_images(train=images.test, test=images.train)))
     with pytest.raises(ExportError, match="None of its train photos is still the same"):
         find(small_run, missing)
 
