@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.data.sources.folder import slugify
 from zoo.errors import DataError
-from zoo.plugins.specs import ImageSet, Sample
+from zoo.plugins.specs import SPLITS, ImageSet, Sample
 from zoo.utils.paths import parse_path
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def check_image_set(images: ImageSet) -> ImageSet:
     for name in classes:
         if not isinstance(name, str) or not name:
             raise DataError(f"The ImageSet has the class {name!r:.60}.", hint="The names of the classes are text.")
-    train, val, test = (_check_split(images, split, len(classes)) for split in ("train", "val", "test"))
+    train, val, test = (_check_split(images, split, len(classes)) for split in SPLITS)
     _check_names([sample.name for sample in (*train, *val, *test)])
     name = slugify(str(images.name))
     return dataclasses.replace(images, name=name, classes=classes, train=train, val=val, test=test)
