@@ -18,6 +18,7 @@ from zoo.models.weights import read_state_dict
 from zoo.plugins.servers import WEIGHTS_HINT, require_server
 from zoo.plugins.specs import BackboneCard, WeightsInfo
 from zoo.preprocess import Preprocess
+from zoo.utils.text import first_line
 from zoo_timm.cache import FILES
 
 _RESIZE_MODES = {"center": "shorter", "border": "longer", "squash": "squash"}
@@ -107,5 +108,4 @@ def _hub_file(cfg: PretrainedCfg, what: str) -> Path:
 
 
 def _download_error(what: str, error: Exception) -> WeightsError:
-    reason = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
-    return WeightsError(f"{what} cannot be downloaded: {reason}.", hint=WEIGHTS_HINT, offline=True)
+    return WeightsError(f"{what} cannot be downloaded: {first_line(error)}.", hint=WEIGHTS_HINT, offline=True)

@@ -306,7 +306,7 @@ def test_the_next_batch_is_read_meanwhile_and_no_more():
         return item * 2
 
     items = (seen.append(item) or item for item in range(320))
-    batches = read_ahead(slow_read, items)
+    batches = read_ahead(slow_read, items, batch=32)
     assert next(batches) == [(item, item * 2) for item in range(32)]
     assert len(seen) == 64
     assert [item for batch in batches for item, _ in batch] == [*range(32, 320)]
@@ -322,7 +322,7 @@ def test_fewer_items_are_read_ahead_in_smaller_batches():
 
 
 def test_an_iteration_that_is_given_up_stops_the_threads():
-    batches = read_ahead(str, range(320))
+    batches = read_ahead(str, range(320), batch=32)
     next(batches)
     before = threading.active_count()
     batches.close()
@@ -337,7 +337,7 @@ def test_photos_that_nobody_awaits_any_more_are_not_read():
             given_up.wait(10)
         read.append(item)
 
-    batches = read_ahead(slow_read, range(320))
+    batches = read_ahead(slow_read, range(320), batch=32)
     next(batches)
     threading.Timer(0.1, given_up.set).start()
     batches.close()

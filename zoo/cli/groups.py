@@ -260,15 +260,11 @@ def _plugins_with_commands() -> Iterator[Candidate]:
 
 def _commands_of(plugin: Candidate) -> LazyGroup:
     """Lets a plugin add its commands to a group of its own, so that it adds all or none; raises whatever it raises."""
+    from zoo.plugins.calls import watched
     from zoo.plugins.hookspecs import register
 
     group = LazyGroup()
-    context: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
-    if not plugin.built_in:
-        from zoo.plugins.supervision import supervised
-
-        context = supervised(plugin.key, "adding its commands")
-    with context:
+    with watched(plugin, "adding its commands"):
         register(plugin.load()).hook.zoo_commands(cli=group)
     return group
 

@@ -137,7 +137,7 @@ def _end_what_plugins_left() -> None:
     def end() -> None:
         time.sleep(LEFT_RUNNING_SECONDS)
         if running := describe_left_running():
-            _warn_in_one_line(f"The process ends without waiting for {running}.")
+            _print_warning(f"The process ends without waiting for {running}.")
             kill_children()  # an exit function of Python's waits for them
             atexit._run_exitfuncs()  # the last one ends the process
 
@@ -196,12 +196,12 @@ def _process_session() -> AbstractContextManager[object]:
 def _show_warning(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
     """Shows warnings about plugins and photos in one line; others as Python shows them."""
     if issubclass(category, PluginWarning | ImageWarning):
-        _warn_in_one_line(str(message))
+        _print_warning(str(message))
     else:
         _show_python_warning(message, category, *where, **more)
 
 
-def _warn_in_one_line(text: str) -> None:
+def _print_warning(text: str) -> None:
     from zoo.cli.terminal import console
 
     console.write_warning(text)

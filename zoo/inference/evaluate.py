@@ -208,7 +208,7 @@ def predict_samples(
     """
     import numpy as np
 
-    from zoo.inference.predictor import read_ahead
+    from zoo.inference.predictor import name_photo, read_ahead
 
     rows = np.empty((len(samples), len(predictor.classes)), dtype=np.float32)
     labels: list[int] = []
@@ -219,7 +219,7 @@ def predict_samples(
         found = predictor.rows([image for _, image in readable]) if readable else ()
         for (sample, _), row in zip(readable, found, strict=True):
             if isinstance(row, PredictionError):
-                raise PredictionError(f"{sample.name}: {row.message}", hint=row.hint)
+                raise name_photo(row, sample.name)
             rows[len(labels)] = row
             labels.append(sample.label)
         observer(Work(what=f"evaluate {split}", done=len(labels) + len(failures), total=len(samples)))

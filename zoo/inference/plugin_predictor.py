@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from zoo.plugins.registry import Offer
     from zoo.plugins.specs import FormatSpec
 
-T = TypeVar("T")
-P = ParamSpec("P")
 _ACTION = "predicting with"
 
 

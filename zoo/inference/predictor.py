@@ -190,8 +190,7 @@ class PhotoPredictor(ABC):
             PredictionError: A probability is NaN or infinite.
         """
         if not is_finite(probabilities):
-            error = self._not_finite()
-            raise PredictionError(f"{name}: {error.message}", hint=error.hint)
+            raise name_photo(self._not_finite(), name)
         order = np.argsort(-probabilities, kind="stable")
         labels, values = [self.classes[index] for index in order.tolist()], probabilities[order].tolist()
         ranked = dict(zip(labels, values, strict=True))
@@ -199,9 +198,7 @@ class PhotoPredictor(ABC):
 
     def outcome(self, name: str, row: NDArray[np.float32] | PredictionError) -> Prediction | PredictionError:
         """Returns the prediction for a photo, or the error that names it; `row` is one of `rows`."""
-        if isinstance(row, PredictionError):
-            return PredictionError(f"{name}: {row.message}", hint=row.hint)
-        return self.prediction(name, row)
+        return name_photo(row, name) if isinstance(row, PredictionError) else self.prediction(name, row)
 
     def read(self, photo: Photo, *, name: str) -> NDArray[np.uint8]:
         """Returns a photo as the network sees it, uint8 ``(h, w, 3)``; arguments as for `predict`.
@@ -221,7 +218,8 @@ class PhotoPredictor(ABC):
             yield [name], [self.read(photos[0], name=name)]
             return
         named = ((photo_name(photo, f"photo {number}"), photo) for number, photo in enumerate(photos, start=1))
-        for batch in read_ahead(lambda pair: self.read(pair[1], name=pair[0]), named):
+        count = photos_per_batch(self.preprocess.size)
+        for batch in read_ahead(lambda pair: self.read(pair[1], name=pair[0]), named, batch=count):
             yield [name for (name, _), _ in batch], [image for _, image in batch]
 
     def _try_read(self, path: Photo) -> NDArray[np.uint8] | ImageError:
@@ -231,7 +229,7 @@ class PhotoPredictor(ABC):
             return error
 
 
-def read_ahead(read: Callable[[T], R], items: Iterable[T], *, batch: int = 32) -> Iterator[list[tuple[T, R]]]:
+def read_ahead(read: Callable[[T], R], items: Iterable[T], *, batch: int) -> Iterator[list[tuple[T, R]]]:
     """Yields items with what was read of them, in order and in batches; threads read the next batch meanwhile.
 
     Args:
@@ -250,6 +248,11 @@ def read_ahead(read: Callable[[T], R], items: Iterable[T], *, batch: int = 32) -
             yield [(item, future.result()) for item, future in last]
     finally:
         pool.shutdown(cancel_futures=True)  # if the caller stops: what it does not want is not read
+
+
+def name_photo(error: PredictionError, name: str) -> PredictionError:
+    """Returns an error of a row of probabilities as the error of a photo."""
+    return PredictionError(f"{name}: {error.message}", hint=error.hint)
 
 
 def is_finite(values: NDArray[np.float32]) -> bool:

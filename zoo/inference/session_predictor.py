@@ -10,6 +10,7 @@ from zoo.errors import PredictionError, RunError
 from zoo.inference.graph_cache import graph_key, read_graph
 from zoo.inference.predictor import PhotoPredictor, is_finite, make_normaliser
 from zoo.utils.machine import nvidia_gpus, usable_cpus
+from zoo.utils.text import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,8 +66,8 @@ class SessionPredictor(PhotoPredictor):
         try:
             values = list(self._session.run(outputs, {self._input: self._normalise(images)}))
         except Exception as error:  # the exceptions of ONNX Runtime have no common base
-            reason = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
-            raise RunError(f"{self.name}: ONNX Runtime fails: {reason}.", hint="Is there enough memory?") from error
+            message = f"{self.name}: ONNX Runtime fails: {first_line(error)}."
+            raise RunError(message, hint="Is there enough memory?") from error
         if not all(map(is_finite, values)):
             hint = "zoo.load(RUN).predict(PHOTO) names the layer in which it begins."
             raise PredictionError(f"{self.name} returns NaN or infinity in ONNX Runtime.", hint=hint)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from zoo.models.measurements import machine_key, read_cached, write_cached
 from zoo.models.nested import flatten_tensors, map_tensors
 from zoo.preprocess import photos_per_batch
+from zoo.utils.text import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -95,7 +96,7 @@ def choose_engine(
     except UnsupportedError as error:
         return _because(run_torch, f"{UNSUPPORTED}: {error}")
     except RuntimeError as error:  # out of memory, for one; whoever runs the network may take fewer images at a time
-        return _because(run_torch, f"measuring failed: {_first_line(error)}")
+        return _because(run_torch, f"measuring failed: {first_line(error)}")
 
 
 def _because(engine: Engine, reason: str) -> Engine:
@@ -176,10 +177,6 @@ def _write(key: str, seconds: dict[str, float]) -> None:
     write_cached(key, {name: f"{value:.6f}" for name, value in seconds.items()})
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__
-
-
 class Session:
     """A network in ONNX Runtime.
 
@@ -228,7 +225,7 @@ def export_session(
     except ImportError as error:
         raise UnsupportedError(f"{error.name} is not installed") from error
     except Exception as error:  # of the exporter, which runs the code of the network, and of ONNX Runtime
-        raise UnsupportedError(_first_line(error)) from error
+        raise UnsupportedError(first_line(error)) from error
     for one, other in zip(flatten_tensors(expected), flatten_tensors(actual), strict=True):
         difference = float((one.float() - other.float()).abs().max()) if one.shape == other.shape else float("inf")
         if not difference <= TOLERANCE * float(one.abs().max()):  # also for NaN

@@ -8,6 +8,7 @@ import torch
 
 from zoo.errors import ConfigError, PluginError
 from zoo.plugins.contracts import Features
+from zoo.utils.text import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -160,6 +161,5 @@ def image_size_error(owner: str, image_size: tuple[int, int], error: Exception, 
         error: The exception that the network raised.
         hint: What to do.
     """
-    reason = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
     size = f"{image_size[0]} x {image_size[1]} pixels"
-    return ConfigError(f"{owner} does not accept images of {size}: {reason}.", hint=hint)
+    return ConfigError(f"{owner} does not accept images of {size}: {first_line(error)}.", hint=hint)

@@ -52,7 +52,7 @@ def find_source(network: nn.Module, images: Any) -> str:
 
     Args:
         network: The network, in the mode in which it returned NaN.
-        images: Its input. It runs once more, with a look at the output of every module.
+        images: Its input. The network runs once more, and the output of every module is checked.
 
     Returns:
         Text for the end of a message; empty if this time all outputs are finite.
@@ -61,16 +61,16 @@ def find_source(network: nn.Module, images: Any) -> str:
         return ", because its input is not finite"
     found: list[str] = []
 
-    def look(place: str, value: Any) -> None:
+    def check(place: str, value: Any) -> None:
         if not found and not _is_finite(value):
             found.append(place)
 
-    def watch(name: str, module: nn.Module) -> Iterator[RemovableHandle]:
+    def add_hooks(name: str, module: nn.Module) -> Iterator[RemovableHandle]:
         # Inputs too: code between modules may fail.
-        yield module.register_forward_pre_hook(lambda module, inputs: look(f"input of {name}", inputs))
-        yield module.register_forward_hook(lambda module, inputs, output: look(f"output of {name}", output))
+        yield module.register_forward_pre_hook(lambda module, inputs: check(f"input of {name}", inputs))
+        yield module.register_forward_hook(lambda module, inputs, output: check(f"output of {name}", output))
 
-    hooks = [hook for name, module in network.named_modules() if name for hook in watch(name, module)]
+    hooks = [hook for name, module in network.named_modules() if name for hook in add_hooks(name, module)]
     try:
         network(images)
     finally:

@@ -19,6 +19,7 @@ from zoo.models.finite import find_bad_entries
 from zoo.plugins.servers import WEIGHTS_HINT
 from zoo.utils.fetch.unzip import open_zip
 from zoo.utils.files import LFS_HINT, LFS_POINTER
+from zoo.utils.text import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -197,9 +198,9 @@ def unreadable_weights(path: Path, reason: str) -> WeightsError:
     kind, hint = _identify(path)
     if kind:
         return WeightsError(f"{path} is {kind}, not a file of weights.", hint=hint)
-    first_line = reason.strip().partition("\n")[0].rstrip(".") or "it ends too early"
+    reason = reason.strip().partition("\n")[0].rstrip(".") or "it ends too early"
     return WeightsError(
-        f"The weights file {path} cannot be read: {first_line}.",
+        f"The weights file {path} cannot be read: {reason}.",
         hint=f"Copy or download it again: its {path.stat().st_size:,} bytes are truncated, or of another format.",
     )
 
@@ -262,10 +263,10 @@ def describe_pickle_error(error: Exception) -> str:
     """Returns why ``torch.load(weights_only=True)`` failed, without torch's advice to load the file unsafely."""
     if refused := _find_refused(error):
         return f"it contains {refused}, which could run code"
-    first_line = str(error).strip().partition("\n")[0].rstrip(".")
-    if "weights_only" in first_line or isinstance(error, pickle.UnpicklingError):
+    reason = first_line(error)
+    if "weights_only" in reason or isinstance(error, pickle.UnpicklingError):
         return "it is not a pickled checkpoint"
-    return first_line or type(error).__name__
+    return reason
 
 
 def _find_refused(error: Exception) -> str:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from zoo.plugins.discovery import Plugin
+    from zoo.plugins.entry_points import Candidate
 
 _MAX_REASON = 500  # characters of an exception's own text; some print a whole tensor
 T = TypeVar("T")
@@ -97,7 +98,7 @@ def call_within(seconds: float, function: Callable[[], T]) -> T:
     return results[0]
 
 
-def watched(plugin: Plugin, action: str) -> AbstractContextManager[None]:
+def watched(plugin: Plugin | Candidate, action: str) -> AbstractContextManager[None]:
     """Returns a context that supervises code of a third-party plugin; the contract kit has tested the built-in ones."""
     return contextlib.nullcontext() if plugin.built_in else supervised(plugin.key, action)
 

@@ -7,7 +7,6 @@ same name is silently dropped.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import re
 import traceback
@@ -16,11 +15,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from zoo.errors import PluginError, did_you_mean
 from zoo.plugins import hookspecs
-from zoo.plugins.calls import describe_exception
+from zoo.plugins.calls import describe_exception, watched
 from zoo.plugins.entry_points import BLOCK_VARIABLE, BUILT_IN, is_blocked
 from zoo.plugins.kinds import KINDS, Kind, find_field_fault
 from zoo.plugins.specs import BackboneFamily, Spec
-from zoo.plugins.supervision import supervised
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -94,7 +92,7 @@ def _load_plugin(candidate: Candidate, blocked: frozenset[str]) -> Plugin:
     if not candidate.built_in and candidate.qualifier in BUILT_IN:
         return _failed_plugin(candidate, f"the name '{candidate.qualifier}' belongs to a built-in plugin")
     try:
-        with contextlib.nullcontext() if candidate.built_in else supervised(candidate.key, "loading"):
+        with watched(candidate, "loading"):
             return _call_hooks(candidate, candidate.load())
     except PluginError as error:
         return _failed_plugin(candidate, str(error))

@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
-from zoo.plugins.specs import BackboneCard, Finding, ImageSet, Sample, WeightsInfo
+from zoo.plugins.specs import SPLITS, BackboneCard, Finding, ImageSet, Sample, WeightsInfo
 from zoo.preprocess import Preprocess
 
 if TYPE_CHECKING:
     from zoo.plugins.losses import Criterion
 
-SPLITS = ("train", "val", "test")
 _STATUSES = get_args(get_type_hints(Finding)["status"])
 _TOLERANCE = 1e-3  # of the sum of probabilities, which bfloat16 rounds
 

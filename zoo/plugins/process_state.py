@@ -10,12 +10,13 @@ import operator
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from zoo.utils.interrupts import SIGNALS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import ModuleType
 
 _UNKNOWN: Any = object()
-_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
 class _Setting(NamedTuple):
@@ -93,14 +94,14 @@ def _streams(sys: Any) -> tuple[Any, ...]:
     return tuple(getattr(stream, "rich_proxied_file", stream) for stream in (sys.stdin, sys.stdout, sys.stderr))
 
 
-def _handlers(signal: Any) -> dict[str, Any]:
-    known = {name: signal.getsignal(getattr(signal, name)) for name in _SIGNALS if hasattr(signal, name)}
-    return {name: handler for name, handler in known.items() if handler is not None}  # None: not set from Python
+def _handlers(signal: Any) -> dict[int, Any]:
+    known = {number: signal.getsignal(number) for number in SIGNALS}
+    return {number: handler for number, handler in known.items() if handler is not None}  # None: not set from Python
 
 
-def _set_handlers(signal: Any, handlers: Mapping[str, Any]) -> None:
-    for name, handler in handlers.items():
-        signal.signal(getattr(signal, name), handler)
+def _set_handlers(signal: Any, handlers: Mapping[int, Any]) -> None:
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 def _logging(logging: Any) -> tuple[Any, ...]:

@@ -187,6 +187,7 @@ class Sample(NamedTuple):
     name: str
 
 
+SPLITS = ("train", "val", "test")  # of an `ImageSet`
 UNSTORED = "ImageSet:"  # begins what a record has as its data, followed by a name, if that was an `ImageSet`
 
 

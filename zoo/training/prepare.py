@@ -29,6 +29,7 @@ from zoo.training.job import Job
 from zoo.training.optimizer import check_optimizer
 from zoo.training.record import start_record
 from zoo.training.resume import resume_record
+from zoo.utils.text import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -149,9 +150,8 @@ def _check_train_size(config: FinetuneConfig, model: Model, device: torch.device
         with torch.no_grad():
             model.classifier.eval()(torch.zeros(1, 3, height, width, device=device))
     except Exception as error:  # of a plugin; that its network runs at the size of evaluation is checked already
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
         text = f"Training images have the size of evaluation: the network does not accept {height} x {width} pixels"
-        observer(Note(text=f"{text} ({reason})."))
+        observer(Note(text=f"{text} ({first_line(error)})."))
         return dataclasses.replace(config, train_size=1.0)
     return config
 

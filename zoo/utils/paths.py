@@ -10,6 +10,7 @@ from pathlib import Path
 import platformdirs
 
 from zoo.errors import ConfigError
+from zoo.utils.text import short_repr
 
 HOME_VARIABLE = "ZOO_HOME"
 _MAX_QUOTED = 60  # characters of an invalid path in a message
@@ -64,7 +65,7 @@ def parse_path(text: str | os.PathLike[str]) -> Path:
         ) from None
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
-            raise ConfigError(f"'{str(text)[:_MAX_QUOTED]}...' is not a valid path: it is too long.") from None
+            raise ConfigError(f"{short_repr(plain)} is not a valid path: it is too long.") from None
     return path
 
 

@@ -20,3 +20,8 @@ def short_repr(value: object) -> str:
 def one_line(text: str) -> str:
     """Returns `text` on one line, printable."""
     return printable(" ".join(text.split()) if "\n" in text else text)
+
+
+def first_line(error: BaseException) -> str:
+    """Returns the first line of an exception's text, without a full stop; the name of its type if it has no text."""
+    return str(error).strip().partition("\n")[0].rstrip(". ") or type(error).__name__

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     Image = NDArray[np.uint8]
     Probabilities = NDArray[np.float32]
 
-_MAX_BATCH = 32
 _MAX_WAITING = 128
 
 
@@ -64,7 +63,7 @@ class Batcher:
         self,
         compute: Callable[[Sequence[Image]], Iterable[Probabilities | Exception]],
         *,
-        max_batch: int = _MAX_BATCH,
+        max_batch: int,
         max_waiting: int = _MAX_WAITING,
     ) -> None:
         self._compute = compute

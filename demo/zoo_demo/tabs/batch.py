@@ -14,6 +14,7 @@ import gradio as gr
 from zoo.data.sources.left_out import describe_left_out
 from zoo.errors import ImageError, ZooError
 from zoo.inference.prediction_csv import PredictionCsv
+from zoo.preprocess import photos_per_batch
 from zoo_demo.models.batcher import BusyError
 from zoo_demo.page.handlers import PRIVATE, UserError, escape_markup, require_model, select_model, show_errors
 from zoo_demo.page.uploads import uploaded_file
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from zoo_demo.models.served_model import Outcome, ServedModel
     from zoo_demo.tabs.archives import UploadedPhoto
 
-_BATCH = 32
 _MAX_ROWS = 500  # in the table
 _SECONDS_BETWEEN_TRIES = 0.5  # while the server is busy
 _HEADERS = ["photo", "prediction", "probability"]
@@ -64,9 +64,10 @@ def build(pool: ModelPool, page: gr.Blocks, tab: gr.Tab) -> None:
             raise UserError(f"There are no photos to classify. {left_out}".strip(), title="No photos")
         report = await asyncio.to_thread(BatchReport, served.predictor.classes)
         with report, PhotoReader() as reader:
-            for start in range(0, len(photos), _BATCH):
+            count = photos_per_batch(served.predictor.preprocess.size)
+            for start in range(0, len(photos), count):
                 progress((start, len(photos)), desc="Classifying", unit="photos")
-                chunk = photos[start : start + _BATCH]
+                chunk = photos[start : start + count]
                 outcomes = await classify_photos(served, chunk, reader)
                 await asyncio.to_thread(report.add, [photo.name for photo in chunk], outcomes)
         return f"{report.summary()} {escape_markup(left_out)}".rstrip(), report.rows, str(report.file)

@@ -39,10 +39,6 @@ class GraphBuilder:
         """Adds an int64 constant ``(len(values),)``, and returns its name."""
         return self.constant(np.array(values, dtype=np.int64))
 
-    def int_scalar(self, value: int) -> str:
-        """Adds an int64 scalar, and returns its name."""
-        return self.constant(np.array(value, dtype=np.int64))
-
     def double_scalar(self, value: float) -> str:
         """Adds a float64 scalar, and returns its name."""
         return self.constant(np.array(value, dtype=np.float64))

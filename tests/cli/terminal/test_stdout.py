@@ -84,6 +84,7 @@ def test_a_message_that_cannot_be_written_is_dropped(monkeypatch):
     monkeypatch.setattr(sys, "stderr", Failing(OSError(errno.ENOSPC, "No space left on device")))
     with checked_stderr():
         console.write_warning("This is lost.")
+        assert sys.stderr.error.errno == errno.ENOSPC
 
 
 @pytest.fixture

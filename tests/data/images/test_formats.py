@@ -9,7 +9,7 @@ from PIL import Image
 from problem_images import encode, make_scene
 
 from zoo.data.images.decode import decode
-from zoo.data.images.formats import has_image_suffix, starts_like_photo, unreadable_format
+from zoo.data.images.formats import START, has_image_suffix, starts_like_photo, unreadable_format
 from zoo.errors import ImageError
 
 
@@ -76,6 +76,7 @@ def test_photos_in_other_formats_are_named_whatever_they_are_called(start, name)
     with pytest.raises(ImageError, match=rf"a\.jpg: {name} photos cannot be read; save it as JPEG\.") as caught:
         decode(start + bytes(100), name="a.jpg")
     assert caught.value.hint == "Save them as JPEG."
+    assert starts_like_photo((start + bytes(100))[:START])
 
 
 @pytest.mark.parametrize(
@@ -88,5 +89,5 @@ def test_formats_by_suffix(name, unreadable):
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "GIF", "WEBP", "TIFF"])
 def test_photos_are_recognised_by_their_first_bytes(format):
-    assert starts_like_photo(encode(make_scene(), format)[:12])
+    assert starts_like_photo(encode(make_scene(), format)[:START])
     assert not starts_like_photo(b"words, words")

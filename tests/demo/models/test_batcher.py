@@ -28,7 +28,7 @@ def test_an_error_of_the_network_reaches_every_caller() -> None:
     def fail(images: object) -> np.ndarray:
         raise RuntimeError("out of memory")
 
-    batcher = Batcher(fail)
+    batcher = Batcher(fail, max_batch=2)
     for future in batcher.submit([np.zeros((8, 8, 3), np.uint8)] * 2):
         with pytest.raises(RuntimeError, match="out of memory"):
             future.result(10)

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from zoo.data.images.colour import crop_rows, split_rows, to_rgb
-from zoo.data.images.formats import HEIC, START, advise, reads_heic, starts_like_heic
+from zoo.data.images.formats import HEIC, START, advise, reads_heic, starts_like_heic, unreadable_content
 from zoo.data.images.limits import ExpensiveImageError, check_bytes, check_opened
 from zoo.data.images.tiff_messages import collected_messages
 from zoo.data.images.workload import MAX_MEMORY, MemoryBudget, default_budget, estimate_workload
@@ -51,12 +51,6 @@ _UPRIGHT = {
     6: Image.Transpose.ROTATE_270,
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
-}
-# Photos in formats that Pillow does not recognise.
-_UNREADABLE_STARTS = {
-    "Photoshop": (b"8BPS",),
-    "JPEG XL": (b"\xff\x0a", b"\0\0\0\x0cJXL "),
-    "RAW": (b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"IIU\0", b"\0\0\0\x18ftypcrx "),
 }
 _RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 # Above this number of pixels only the crop is computed: a 1 x 4000 strip at 256 px would have 262 million.
@@ -393,9 +387,8 @@ def _guess_content(data: bytes) -> tuple[str, str]:
             return "the HEIC photo is broken", "Replace or delete the file."
         return "HEIC photos cannot be read; save it as JPEG", advise(HEIC)
     hint = "Supported formats include JPEG, PNG, WebP, GIF, BMP and TIFF."
-    for name, starts in _UNREADABLE_STARTS.items():
-        if data.startswith(starts):
-            return f"{name} photos cannot be read; save it as JPEG", advise(name)
+    if unreadable := unreadable_content(data[:START]):
+        return f"{unreadable} photos cannot be read; save it as JPEG", advise(unreadable)
     if head.startswith(LFS_POINTER):
         return "it is a Git LFS pointer; 'git lfs pull' downloads the photo", hint
     if head.startswith((b"<!doctype html", b"<html")):

@@ -1,4 +1,4 @@
-"""The formats of photos by file name: those that can be read, and those that cannot. Imports no Pillow."""
+"""The formats of photos by file name and first bytes: those that can be read, and those not. Imports no Pillow."""
 
 from __future__ import annotations
 
@@ -38,9 +38,15 @@ _UNREADABLE = {
 }
 _READABLE_SUFFIXES = frozenset(suffix for name, suffixes in SUFFIXES.items() if name != "HEIF" for suffix in suffixes)
 _UNREADABLE_SUFFIXES = {suffix: name for name, suffixes in _UNREADABLE.items() for suffix in suffixes}
-_MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"II*\0", b"MM\0*", b"8BPS", b"\0\0\0\x0cJXL ", b"\xff\x0a")
+_MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"II*\0", b"MM\0*")
+# Of formats that Pillow does not recognise.
+_UNREADABLE_MAGIC = {
+    "Photoshop": (b"8BPS",),
+    "JPEG XL": (b"\xff\x0a", b"\0\0\0\x0cJXL "),
+    "RAW": (b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"IIU\0", b"\0\0\0\x18ftypcrx "),
+}
 _BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1", b"heif")
-START = 12  # bytes that `starts_like_photo` looks at
+START = 16  # bytes that show the format
 
 
 @functools.cache
@@ -72,7 +78,13 @@ def advise(unreadable: str) -> str:
 
 def starts_like_photo(start: bytes) -> bool:
     """Returns whether the first `START` bytes of a file are those of a photo, whether or not it can be read."""
-    return start.startswith(_MAGIC) or (start[:4] == b"RIFF" and start[8:12] == b"WEBP") or starts_like_heic(start)
+    webp = start[:4] == b"RIFF" and start[8:12] == b"WEBP"
+    return start.startswith(_MAGIC) or webp or starts_like_heic(start) or bool(unreadable_content(start))
+
+
+def unreadable_content(start: bytes) -> str:
+    """Returns the format of a photo that cannot be read, by its first `START` bytes; empty for others, and for HEIC."""
+    return next((name for name, magic in _UNREADABLE_MAGIC.items() if start.startswith(magic)), "")
 
 
 def starts_like_heic(start: bytes) -> bool:

@@ -8,6 +8,7 @@ import io
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zoo.errors import DataError
+from zoo.plugins.specs import SPLITS
 from zoo.utils.csv_rows import CsvWriter, unquote_formula
 from zoo.utils.files import atomic_write, read_regular_file
 
@@ -95,7 +96,7 @@ def apply_exclusions(images: ImageSet, exclusions: Mapping[str, str]) -> ImageSe
     Raises:
         DataError: A class has no training photos left.
     """
-    splits = {split: getattr(images, split) for split in ("train", "val", "test")}
+    splits = {split: getattr(images, split) for split in SPLITS}
     excluded = [sample.name for samples in splits.values() for sample in samples if sample.name in exclusions]
     if not excluded:
         return images

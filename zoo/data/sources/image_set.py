@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.data.sources.folder import slugify
 from zoo.errors import DataError
-from zoo.plugins.specs import ImageSet, Sample
+from zoo.plugins.specs import SPLITS, ImageSet, Sample
 from zoo.utils.paths import parse_path
+from zoo.utils.text import short_repr
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,8 +35,9 @@ def check_image_set(images: ImageSet) -> ImageSet:
             raise DataError(f"The ImageSet has the class {name} twice.", hint="Every class needs a name of its own.")
     for name in classes:
         if not isinstance(name, str) or not name:
-            raise DataError(f"The ImageSet has the class {name!r:.60}.", hint="The names of the classes are text.")
-    train, val, test = (_check_split(images, split, len(classes)) for split in ("train", "val", "test"))
+            message = f"The ImageSet has the class {short_repr(name)}."
+            raise DataError(message, hint="The names of the classes are text.")
+    train, val, test = (_check_split(images, split, len(classes)) for split in SPLITS)
     _check_names([sample.name for sample in (*train, *val, *test)])
     name = slugify(str(images.name))
     return dataclasses.replace(images, name=name, classes=classes, train=train, val=val, test=test)
@@ -56,11 +58,12 @@ def _check_sample(sample: Any, where: str, classes: int) -> Sample:
     if not isinstance(sample, Sample):
         raise DataError(f"{where} of the ImageSet cannot be of type {type(sample).__name__}.", hint=_SAMPLE_HINT)
     if not isinstance(sample.name, str) or not sample.name:
-        raise DataError(f"{where} of the ImageSet has the name {sample.name!r:.60}.", hint=_SAMPLE_HINT)
+        raise DataError(f"{where} of the ImageSet has the name {short_repr(sample.name)}.", hint=_SAMPLE_HINT)
     label = sample.label
     if not isinstance(label, Integral) or isinstance(label, bool) or not 0 <= label < classes:
         raise DataError(
-            f"{where} of the ImageSet, {sample.name}, has the label {label!r:.60}, but there are {classes} classes.",
+            f"{where} of the ImageSet, {sample.name}, has the label {short_repr(label)}, "
+            f"but there are {classes} classes.",
             hint=_SAMPLE_HINT,
         )
     return Sample(_check_source(sample.source, f"{where} of the ImageSet, {sample.name},"), int(label), sample.name)

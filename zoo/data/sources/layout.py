@@ -13,15 +13,10 @@ from typing import TYPE_CHECKING
 from zoo.data.images.formats import has_image_suffix
 from zoo.data.sources.held_out import TABLE_HINT, check_lists, check_names, refuse_same_content
 from zoo.data.sources.left_out import describe_left_out
-from zoo.data.sources.split_names import (
-    SPLITS,
-    is_neutral_name,
-    is_unlabelled_name,
-    parse_split,
-    parse_split_name,
-)
+from zoo.data.sources.split_names import is_neutral_name, is_unlabelled_name, parse_split, parse_split_name
 from zoo.data.sources.walk import UNLABELLED, PhotoWalk, escape_undecodable
 from zoo.errors import DataError
+from zoo.plugins.specs import SPLITS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence

@@ -11,7 +11,6 @@ import re
 import unicodedata
 from typing import NamedTuple
 
-SPLITS = ("train", "val", "test")
 # These alone are recognised wherever they stand; the others only beside a second split.
 _PLAIN = {"train": "train training", "val": "val valid validation", "test": "test testing"}
 _WORDS = {

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 from zoo.data.images.formats import has_image_suffix
 from zoo.data.sources.folder import LabelledFiles, build_image_set, slugify
 from zoo.data.sources.left_out import LostFile
-from zoo.data.sources.split_names import SPLITS, parse_flag, parse_flag_name, parse_split, parse_split_name
+from zoo.data.sources.split_names import parse_flag, parse_flag_name, parse_split, parse_split_name
 from zoo.data.sources.walk import UNLABELLED, SkippedFile, escape_undecodable, judge_suffix
 from zoo.errors import DataError
+from zoo.plugins.specs import SPLITS
 from zoo.utils.files import LFS_HINT, LFS_POINTER, read_regular_file
 from zoo.utils.paths import missing_path_advice
 
