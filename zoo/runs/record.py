@@ -8,17 +8,23 @@ short hash of every photo of every split, and is read only on request. Records o
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from zoo.errors import RunError
 from zoo.preprocess import Preprocess, preprocess_from_dict
-from zoo.utils.files import LFS_HINT, LFS_POINTER, MAX_VALUES, atomic_write, parse_json, read_regular_file
+from zoo.utils.files import (
+    LFS_HINT,
+    LFS_POINTER,
+    MAX_VALUES,
+    atomic_write,
+    parse_json,
+    read_regular_file,
+    replace_nonfinite,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 T = TypeVar("T")
@@ -255,15 +261,6 @@ def read_photos(folder: Path) -> PhotoRecord:
             if isinstance(text, str)
         },
     )
-
-
-def replace_nonfinite(value: Any) -> Any:
-    """Returns a JSON value with NaN and infinities, at any depth, replaced by None."""
-    if isinstance(value, Mapping):
-        return {key: replace_nonfinite(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [replace_nonfinite(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def rename_hardware(values: Mapping[str, Any]) -> dict[str, Any]:

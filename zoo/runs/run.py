@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from zoo.errors import RunError
-from zoo.runs.record import PHOTOS, RECORD, PhotoRecord, RunRecord, read_photos, read_record, replace_nonfinite
-from zoo.utils.files import atomic_write, check_json, read_regular_file
+from zoo.runs.record import PHOTOS, RECORD, PhotoRecord, RunRecord, read_photos, read_record
+from zoo.utils.files import atomic_write, check_json, read_regular_file, replace_nonfinite
 from zoo.utils.paths import parse_path
 
 if TYPE_CHECKING:

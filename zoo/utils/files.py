@@ -1,12 +1,14 @@
-"""Writes files atomically, syncs them to the disk, removes temporary files, and reads regular files only."""
+"""Writes files atomically, syncs them to the disk, and removes temporary files; reads files and JSON within limits."""
 
 from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import stat
 import tempfile
+from collections.abc import Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -129,6 +131,15 @@ def check_json(content: bytes, *, most: int = MAX_VALUES) -> None:
     """
     if content.count(b",") + content.count(b"[") + content.count(b"{") + content.count(b"\n") > most:
         raise ValueError(f"it has more than {most:,} values")
+
+
+def replace_nonfinite(value: Any) -> Any:
+    """Returns a JSON value with NaN and infinities, at any depth, replaced by None."""
+    if isinstance(value, Mapping):
+        return {key: replace_nonfinite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [replace_nonfinite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def require_regular_file(path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +50,9 @@ def format_json(value: Any, *, indent: int | None = None) -> str:
 
     Names of files may hold control characters, and surrogates where they are not UTF-8.
     """
-    text = json.dumps(_replace_non_finite(value), indent=indent, ensure_ascii=not _encodes_unicode(results_stream()))
+    from zoo.utils.files import replace_nonfinite
+
+    text = json.dumps(replace_nonfinite(value), indent=indent, ensure_ascii=not _encodes_unicode(results_stream()))
     if text.replace("\n", "").isprintable():
         return text
     return "".join(c if c == "\n" or c.isprintable() else json.dumps(c)[1:-1] for c in text)
@@ -59,14 +60,6 @@ def format_json(value: Any, *, indent: int | None = None) -> str:
 
 def _encodes_unicode(stream: Any) -> bool:
     return str(getattr(stream, "encoding", None)).lower().replace("_", "-").startswith("utf")
-
-
-def _replace_non_finite(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {key: _replace_non_finite(item) for key, item in value.items()}
-    return [_replace_non_finite(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def write_table(
