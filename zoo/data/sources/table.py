@@ -174,7 +174,7 @@ def _find_columns(path: Path, first: Row, rows: _Table) -> tuple[_Columns, _Tabl
 
 
 def _is_unknown_header(path: Path, cells: list[str]) -> bool:
-    """Returns whether the first row cannot be a photo: its first cell is no path, and none has the suffix of a photo."""
+    """Returns whether the first row cannot be a photo: its first cell is no path, and no cell ends like a photo."""
     is_path = os.path.exists(path.parent / cells[0])  # noqa: PTH110  as above
     return not is_path and not any(map(has_image_suffix, cells))
 
