@@ -31,6 +31,27 @@ def test_an_unknown_command_without_close_matches_says_where_all_are_listed(run,
     assert "'zoo --help' lists all commands." in run("qqq")[2]
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [("predict", "run", ""), ("data", "check", ""), ("evaluate", "run", "--data", ""), ("verify", "run", "--runs=")],
+)
+def test_an_empty_argument_is_not_the_current_folder(run, commands, arguments):
+    assert run(*arguments) == (2, "", "error: An argument is empty.\nIs a variable of the shell not set?\n")
+
+
+def test_an_argument_of_a_command_of_a_plugin_may_be_empty(run, install_plugins):
+    def zoo_commands(cli):
+        cli.add_command(click.Command("paint", params=[click.Argument(["color"])], callback=click.echo))
+
+    install_plugins(acme=zoo_commands)
+    assert run("paint", "") == (0, "\n", "")
+
+
+def test_the_value_of_an_option_of_a_dataset_may_be_empty(run, commands):
+    code, _, err = run("evaluate", "nosuch", "--data-option=color=")
+    assert (code, err.splitlines()[0]) == (1, "error: There is no run 'nosuch', neither as a folder nor in runs/.")
+
+
 def test_a_plugin_adds_commands_eager_and_lazy(run, install_plugins):
     def zoo_commands(cli):
         cli.add_command(click.Command("paint", callback=lambda: click.echo("painted"), help="Paint it."))

@@ -13,7 +13,7 @@ from zoo.errors import MissingPackageError, PluginError, ZooError, did_you_mean
 from zoo.plugins.entry_points import DISTRIBUTION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from zoo.plugins.entry_points import Candidate
 
@@ -164,6 +164,7 @@ class ZooGroup(LazyGroup):
         if not owner.startswith(DISTRIBUTION):
             with _failures_named(owner, name):
                 return super().invoke(ctx)
+        _refuse_empty(arguments)
         if not {"-h", "--help"}.isdisjoint(arguments):  # click prints help pages itself
             return super().invoke(ctx)
         with reserved_stdout(), _explained_missing_modules(f"'zoo {name}'"):
@@ -212,6 +213,12 @@ def list_command_problems(ctx: click.Context) -> list[tuple[str, str]]:
     """Returns the keys of plugins that cannot add a command, each with the reason; a warning shows each once."""
     root = ctx.find_root().command
     return root.find_problems() if isinstance(root, ZooGroup) else []
+
+
+def _refuse_empty(arguments: Iterable[str]) -> None:
+    """Refuses empty arguments, which a shell passes for an unset variable: a path would be the current folder."""
+    if any(not name or (name.startswith("--") and name.find("=") == len(name) - 1) for name in arguments):
+        raise UsageError("An argument is empty.", hint="Is a variable of the shell not set?")
 
 
 @contextlib.contextmanager

@@ -95,7 +95,7 @@ def test_unreadable_and_missing_files_have_a_row_and_an_error(run_zoo, photos):
         "error: photos/empty contains no photos.",
         "error: photos/b.jpg: cannot be read.",
         "error: nosuch.jpg: cannot be read.",
-        "3 of 5 photos could not be read.",
+        "2 of 4 photos could not be read.",
     ]
 
 
@@ -172,6 +172,20 @@ def test_json_and_csv_cannot_both_go_to_stdout(run_zoo, photos, tmp_path):
     assert run_zoo("predict", "tiny-linear-dogs-1", "photos", "--csv", "-", "--json").code == 2
     out = run_zoo("predict", "tiny-linear-dogs-1", "photos", "--csv", "out.csv", "--json").out
     assert len(out.splitlines()) == len((tmp_path / "out.csv").read_text().splitlines()) - 1 == 3
+
+
+def test_an_empty_folder_is_an_error_and_no_photo(run_zoo, photos):
+    (photos / "empty").mkdir()
+    code, out, err = run_zoo("predict", "tiny-linear-dogs-1", "photos/empty", "--quiet")
+    assert (code, out, err) == (1, "", "error: photos/empty contains no photos.\n")
+
+
+def test_the_csv_never_replaces_a_photo(run_zoo, photos):
+    for name in ("photos/a.PNG", "photos/b.jpg"):
+        code, out, err = run_zoo("predict", "tiny-linear-dogs-1", "--csv", name, "photos/below")
+        assert (code, out) == (2, "")
+        assert err == f"error: --csv would replace the photo {name}.\nPass the CSV file first: --csv FILE.csv.\n"
+        assert Path(name).read_bytes() == b"photo"
 
 
 def test_the_csv_has_a_row_for_a_file_that_cannot_be_read(run_zoo, photos):

@@ -197,6 +197,14 @@ def test_unusual_files_are_reported_with_their_conversion(fine, check):
     assert hidden.text == "1 photo skipped because of the file name: train/cat/photo."
 
 
+def test_photos_without_labels_are_counted_once(fine, check):
+    report = check(fine({f"unlabeled/{number}.jpg": b"" for number in range(3)}))
+    assert [finding.text for finding in report.of_kind("left-out")] == [
+        f"3 of {len(report.photos) + 3} photos left out: 3 without labels (unlabeled)."
+    ]
+    assert report.of_kind("skipped") == []
+
+
 def test_what_training_refuses_is_a_finding(fine, check):
     root = fine({"test/Dog /1.jpg": 1, "test/bird/1.jpg": 2}, train=14, test=10)
     (root / "train/fish").mkdir()

@@ -79,6 +79,12 @@ def test_photos_in_other_formats_are_named_whatever_they_are_called(start, name)
     assert starts_like_photo((start + bytes(100))[:START])
 
 
+def test_the_name_says_the_format_if_the_content_does_not():
+    with pytest.raises(ImageError, match=r"a\.NEF: RAW photos cannot be read; save it as JPEG\.") as caught:
+        decode(b"II*\0" + bytes(8) + b"raw", name="a.NEF")
+    assert caught.value.hint == "Save them as JPEG."
+
+
 @pytest.mark.parametrize(
     ("name", "unreadable"), [("a.NEF", "RAW"), ("a.jxl", "JPEG XL"), ("a.psd", "Photoshop"), ("a.txt", ""), ("a", "")]
 )

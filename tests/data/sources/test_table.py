@@ -236,6 +236,13 @@ def test_an_unknown_header_is_refused_with_the_names_of_columns(table, text, mes
         assert name in caught.value.hint
 
 
+def test_class_folders_beside_a_table_do_not_make_its_header_a_photo(table):
+    for name in ("cat", "dog"):
+        (table("").parent / name).mkdir()
+    with pytest.raises(DataError, match="no column is named label; the header has 'path', 'cat', 'dog'"):
+        read_csv(table("path,cat,dog\n1.jpg,1,0\n2.jpg,0,1\n"))
+
+
 def test_backslashes_are_named(table):
     (table("").parent / "cat").mkdir()
     (table("").parent / "cat" / "1.jpg").touch()

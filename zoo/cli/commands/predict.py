@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -16,6 +17,7 @@ from zoo.cli.commands.options import device_option, json_option, quiet_option, r
 from zoo.cli.groups import UsageError
 from zoo.cli.terminal import console
 from zoo.cli.terminal.formatting import format_percent
+from zoo.data.images.formats import has_image_suffix
 from zoo.errors import ZooError
 from zoo.inference.open import find_model, load_model
 from zoo.inference.prediction_csv import PredictionCsv
@@ -39,6 +41,19 @@ class _Top(click.IntRange):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         return _ALL if value == "all" else int(super().convert(value, param, ctx))
+
+
+@dataclass
+class _Failures:
+    """The number of photos, and of folders, that could not be read."""
+
+    photos: int = 0
+    folders: int = 0
+
+    def report_folder(self, message: str) -> None:
+        """Counts a folder and prints why."""
+        self.folders += 1
+        console.write_error(message)
 
 
 @click.command(name="predict")
@@ -77,9 +92,9 @@ def command(
     if as_json and csv_file in _STDOUT:
         raise UsageError("--json and --csv - both write to stdout.", hint="Pass one of them, or --csv FILE.")
     model = find_model(run, runs=runs, ask=console.passphrase_prompt())
-    failed: list[ZooError] = []
+    failures = _Failures()
     with _open_csv(csv_file) as csv_rows:
-        photos = list(_find_photos(paths, failed, quiet=quiet))
+        photos = list(_find_photos(paths, failures, quiet=quiet))
         predictor = load_model(model, device=device, engine="auto", images=len(photos))
         for note in () if quiet else predictor.notes:
             console.write_warning(note)
@@ -90,9 +105,10 @@ def command(
             writers.append(partial(_print_json, top=top))
         elif csv_file is None:
             writers.append(_table_printer(photos, predictor.classes, top=top))
-        total = len(failed) + _classify(predictor, photos, writers, failed, csv_file=csv_file)
-    if failed:
-        console.write_message(f"{len(failed)} of {total} photos could not be read.")
+        total = failures.photos + _classify(predictor, photos, writers, failures, csv_file=csv_file)
+    if failures.photos:
+        console.write_message(f"{failures.photos} of {total} photos could not be read.")
+    if failures.photos or failures.folders:
         ctx.exit(1)
 
 
@@ -100,7 +116,7 @@ def _classify(
     predictor: PhotoPredictor,
     photos: Sequence[Path],
     writers: Sequence[WriteRow],
-    failed: list[ZooError],
+    failures: _Failures,
     *,
     csv_file: str | None,
 ) -> int:
@@ -111,7 +127,8 @@ def _classify(
             for write_row in writers:
                 write_row(os.fsdecode(photo), outcome)
             if isinstance(outcome, ZooError):
-                _report(outcome, failed)
+                failures.photos += 1
+                console.write_error(outcome.message)
             done += 1
     except (KeyboardInterrupt, ZooError):
         if done:
@@ -121,7 +138,7 @@ def _classify(
     return done
 
 
-def _find_photos(paths: Iterable[Path], failed: list[ZooError], *, quiet: bool) -> Iterator[Path]:
+def _find_photos(paths: Iterable[Path], failures: _Failures, *, quiet: bool) -> Iterator[Path]:
     """Yields the files, and the photos in the folders sorted by name; reports what is left out of folders."""
     from zoo.data.sources.folder import list_photos
     from zoo.errors import DataError
@@ -133,21 +150,16 @@ def _find_photos(paths: Iterable[Path], failed: list[ZooError], *, quiet: bool) 
         try:
             found = list_photos(path)
         except DataError as error:
-            _report(error, failed)
+            failures.report_folder(error.message)
             continue
         for problem in found.errors:
-            _report(problem, failed)
+            failures.report_folder(problem.message)
         if found.left_out and (found.unreadable or not quiet):
             console.write_warning(f"{path}: {found.left_out}")
-        failed += [DataError(f"{path}: {found.left_out}")] * found.unreadable
+        failures.photos += found.unreadable
         if not found.photos and not found.unreadable:
-            _report(DataError(f"{path} contains no photos."), failed)
+            failures.report_folder(f"{path} contains no photos.")
         yield from found.photos
-
-
-def _report(error: ZooError, failed: list[ZooError]) -> None:
-    failed.append(error)
-    console.write_error(error.message)
 
 
 def _print_json(name: str, outcome: Prediction | ZooError, *, top: int) -> None:
@@ -188,5 +200,7 @@ def _open_csv(file: str | None) -> Iterator[TextSink | None]:
     if file is None or file in _STDOUT:
         yield console.LineSink() if file else None
         return
+    if has_image_suffix(file) and os.path.isfile(file):  # noqa: PTH113  the shell may have replaced --csv *.jpg
+        raise UsageError(f"--csv would replace the photo {file}.", hint="Pass the CSV file first: --csv FILE.csv.")
     with open_rows(Path(file)) as rows:
         yield rows

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from zoo.data.check.header import CONVERSIONS
 from zoo.data.check.report import DataFinding, format_count
-from zoo.data.sources.walk import NO_SUFFIX
+from zoo.data.sources.walk import NO_SUFFIX, UNLABELLED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -78,6 +78,7 @@ def _check_suffixes(photos: Sequence[CheckedPhoto]) -> Iterator[DataFinding]:
 
 def _check_skipped(skipped: Sequence[str]) -> Iterator[DataFinding]:
     reasons = Counter(entry.rpartition(": ")[2].partition(",")[0] for entry in skipped)
+    del reasons[UNLABELLED]  # whole folders, whose photos are counted as left out
     if reasons:
         listed = ", ".join(f"{number} {reason}" for reason, number in reasons.most_common())
         yield DataFinding(kind="skipped", about="skipped files", level="note", text=f"Skipped files: {listed}.")

@@ -20,7 +20,15 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from zoo.data.images.colour import crop_rows, split_rows, to_rgb
-from zoo.data.images.formats import HEIC, START, advise, reads_heic, starts_like_heic, unreadable_content
+from zoo.data.images.formats import (
+    HEIC,
+    START,
+    advise,
+    reads_heic,
+    starts_like_heic,
+    unreadable_content,
+    unreadable_format,
+)
 from zoo.data.images.limits import ExpensiveImageError, check_bytes, check_opened
 from zoo.data.images.tiff_messages import collected_messages
 from zoo.data.images.workload import MAX_MEMORY, MemoryBudget, default_budget, estimate_workload
@@ -123,7 +131,7 @@ def _opened(
         except ImageError:
             raise
         except UnidentifiedImageError:
-            reason, hint = _guess_content(data)
+            reason, hint = _guess_content(data, name)
             raise ImageError(f"{name}: {reason}.", hint=hint) from None
         except ExpensiveImageError as error:
             raise ImageError(
@@ -379,8 +387,8 @@ def _silence_pillow() -> None:
             warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-def _guess_content(data: bytes) -> tuple[str, str]:
-    """Describes a file that Pillow does not recognise, and says what to do."""
+def _guess_content(data: bytes, name: str) -> tuple[str, str]:
+    """Describes a file that Pillow does not recognise, by its content or else its name, and says what to do."""
     head = data[:512].lstrip().lower()
     if starts_like_heic(data[:START]):
         if reads_heic():
@@ -397,4 +405,6 @@ def _guess_content(data: bytes) -> tuple[str, str]:
         return "it is an SVG drawing, not a photo", hint
     if not data.strip(b"\0"):
         return "it contains only zeros", hint
+    if unreadable := unreadable_format(name):  # of a RAW photo nothing but the name may differ from a TIFF
+        return f"{unreadable} photos cannot be read; save it as JPEG", advise(unreadable)
     return "it is not an image, its format is not supported, or its header is broken", hint

@@ -174,11 +174,9 @@ def _find_columns(path: Path, first: Row, rows: _Table) -> tuple[_Columns, _Tabl
 
 
 def _is_unknown_header(path: Path, cells: list[str]) -> bool:
-    """Returns whether the first row cannot be a photo: none of its cells is a path, or has the suffix of a photo."""
-    return not any(
-        has_image_suffix(cell) or os.path.exists(path.parent / cell)  # noqa: PTH110  as above
-        for cell in cells
-    )
+    """Returns whether the first row cannot be a photo: its first cell is no path, and no cell ends like a photo."""
+    is_path = os.path.exists(path.parent / cells[0])  # noqa: PTH110  as above
+    return not is_path and not any(map(has_image_suffix, cells))
 
 
 def _choose_label(path: Path, header: Sequence[str], places: Sequence[int], body: _Table) -> int:
