@@ -102,7 +102,7 @@ def check_command(
     config = make_config("resnet18", data=data, **given_values(values))
     registry = load_registry()
     from zoo.data.check.examine import check_data
-    from zoo.data.check.perceptual_hash import RADIUS
+    from zoo.data.check.hash_index import RADIUS
 
     _check_targets(data, fix_list, fix_into, html)
     with display_events(quiet=quiet or as_json, next_steps=False) as observer:

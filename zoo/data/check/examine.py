@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from zoo.data.check.classes import check_classes
 from zoo.data.check.duplicates import check_duplicates, find_copies, find_near_duplicates
 from zoo.data.check.files import check_files, check_left_out
-from zoo.data.check.perceptual_hash import RADIUS
+from zoo.data.check.hash_index import RADIUS
 from zoo.data.check.report import LEVELS, SPLITS, DataFinding, DataReport
 from zoo.data.check.scan import scan_images
 from zoo.data.sources.exclusions import apply_exclusions
