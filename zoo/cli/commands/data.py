@@ -51,9 +51,8 @@ def command() -> None:
     group="Data",
     type=click.IntRange(0, 64),
     default=None,
-    metavar="BITS",
-    help="Maximum distance of near duplicates, in bits of a 128-bit hash; 0: only identical-looking photos.  "
-    "[default: 24]",
+    metavar="DISTANCE",
+    help="Maximum distance of near duplicates, of 128; 0: only identical-looking photos.  [default: 22]",
 )
 @click.option(
     "--fix", is_flag=True, cls=GroupedOption, group="Fix", help="List the photos to leave out in DATA-exclude.csv."

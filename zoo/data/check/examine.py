@@ -109,7 +109,7 @@ def check_images(
     Args:
         images: The dataset with its final splits. `zoo.data.sources.load.load_source` with ``strict=False`` loads one
             that cannot be trained on.
-        near: Bits of 128 in which the hashes of near duplicates may differ; 0 finds photos that look exactly the same.
+        near: The largest distance of near duplicates, of 128; 0 finds photos that look exactly the same.
         findings: Earlier findings, to be included in the report.
         threads: Number of decoding threads; by default the number of processors.
         progress: Called during the check.

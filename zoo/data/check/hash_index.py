@@ -1,10 +1,10 @@
 """Finds similar perceptual hashes among many, without comparing all pairs.
 
-Each photo, in its eight orientations, is looked up among the parts of all photos: a copy that was cropped is found among
-the parts of its original, and the original by the same lookup among the parts of a copy that lost a border. The index is
+Each photo, in its eight orientations, is looked up among the parts of all photos: a cropped copy is found among the
+parts of its original, and an original by the same lookup among the parts of a copy that gained a border. The index is
 multi-probe locality-sensitive hashing (Lv et al. 2007, https://www.cs.princeton.edu/cass/papers/mplsh_vldb07.pdf): a
 table's key has a bit for each of some frequencies, above or below the median, and a lookup also tries the keys with the
-least certain bits inverted. The number of bits grows with the number of photos, so the time per photo hardly does.
+least certain bits inverted.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ _SURE_RADIUS, _MAX_COLOUR_DIFFERENCE = 12, 10.0
 # Finally more frequencies must correlate at least so much, the higher value again for turned photos and parts.
 _MIN_CORRELATION, _MIN_CHANGED_CORRELATION = 0.68, 0.83
 _MAX_MATCHES = 16  # per photo and group, the closest: thousands of similar photos must not give millions of pairs
-_TABLES, _UNCERTAIN = 12, 4
-_LOW = 6  # the largest sum of the two frequencies of a bit of the key
-_MIN_BITS, _MAX_BITS = 8, 18
+_TABLES, _UNCERTAIN = 8, 4
+_LOW = 5  # the largest sum of the two frequencies of a bit of the key
+_MIN_BITS, _MAX_BITS = 8, 16
 _MAX_BUCKET = 64  # hashes read per key: of photos that all look alike, a sample
 _MAX_SIGNS = 22  # of 64 signs may differ: a quick test that few different photos pass, and no match fails
 _SAMPLE = 10_000  # hashes for the medians
@@ -139,7 +139,10 @@ class _Index:
 
     def confirm(self, row: int, other: int, orientation: int) -> bool:
         """Returns whether a match holds for more frequencies; arguments as `look_up` returns them."""
-        one, two = (transform_part(self._thumbnails[i // PARTS], self._shapes[i // PARTS], i % PARTS) for i in (row, other))
+        one, two = (
+            transform_part(self._thumbnails[each // PARTS], self._shapes[each // PARTS], each % PARTS)
+            for each in (row, other)
+        )
         correlation = float((_turn(one, orientation) * two).sum())
         return correlation >= (_MIN_CHANGED_CORRELATION if orientation or other % PARTS else _MIN_CORRELATION)
 
