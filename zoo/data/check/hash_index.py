@@ -165,7 +165,8 @@ class _Index:
         similar &= (distance <= _SURE_RADIUS) | (difference <= _MAX_COLOUR_DIFFERENCE)
         one = rows[one]
         columns = (self._owners[one], self._owners[two], changed, distance, one, two, np.full(len(one), orientation))
-        return np.stack(columns, axis=1)[similar]
+        rows_found: NDArray[np.int64] = np.stack(columns, axis=1)[similar]
+        return rows_found
 
 
 def _pack_signs(hashes: Hashes) -> NDArray[np.uint64]:
@@ -221,7 +222,8 @@ def _join_pairs(found: NDArray[np.int64]) -> NDArray[np.int64]:
     ordered = found[np.lexsort(found.T[::-1])]
     new = np.ones(len(ordered), np.bool_)
     new[1:] = (ordered[1:, :3] != ordered[:-1, :3]).any(axis=1)
-    return ordered[new]
+    best: NDArray[np.int64] = ordered[new]
+    return best
 
 
 def _select_closest(pairs: NDArray[np.int64], groups: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -146,7 +146,7 @@ class _Transform(NamedTuple):
             pixels: The brightness and the two colour differences, ``(3, side, side)``.
         """
         brightness = (self.down @ pixels[0])[self.rows] @ self.across
-        colour_rows = (self.down[:, :COLOUR_FREQUENCIES] @ np.hstack(pixels[1:]))[self.rows]
+        colour_rows = (self.down[:, :COLOUR_FREQUENCIES] @ np.hstack([pixels[1], pixels[2]]))[self.rows]
         both = colour_rows.reshape(PARTS, COLOUR_FREQUENCIES * 2, MIN_SIDE) @ self.across[:, :, :COLOUR_FREQUENCIES]
         return brightness, both.reshape(PARTS, COLOUR_FREQUENCIES, 2, COLOUR_FREQUENCIES).swapaxes(1, 2)
 
