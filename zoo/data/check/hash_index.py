@@ -233,4 +233,5 @@ def _select_closest(pairs: NDArray[np.int64], groups: NDArray[np.int64]) -> NDAr
     order = np.lexsort((two, distance, kind))
     kind = kind[order]
     few = np.arange(len(kind)) - np.searchsorted(kind, kind) < _MAX_MATCHES
-    return pairs[np.sort(order[few])]
+    closest: NDArray[np.int64] = pairs[np.sort(order[few])]
+    return closest
