@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image, ImageEnhance
+from PIL import Image, ImageEnhance, ImageOps
 
 import _photos
 import _project
@@ -50,6 +50,11 @@ def brighten(photo: Image.Image, *, share: float) -> Image.Image:
     return ImageEnhance.Brightness(photo).enhance(share)
 
 
+def transpose(photo: Image.Image, *, way: Image.Transpose) -> Image.Image:
+    """Mirrors a photo, or turns it by 90, 180 or 270 degrees."""
+    return photo.transpose(way)
+
+
 CHANGES: dict[str, tuple[Change, int]] = {
     "re-encoded at quality 10": (lambda photo: photo, 10),
     "half as large": (partial(resize, share=0.5), 85),
@@ -62,6 +67,17 @@ CHANGES: dict[str, tuple[Change, int]] = {
     "4 % off one corner": (partial(crop, share=0.04, corner=True), 85),
     "cropped by 6 %": (partial(crop, share=0.06), 85),
     "cropped by 10 %": (partial(crop, share=0.1), 85),
+    "cropped by 20 %": (partial(crop, share=0.2), 85),
+    "cropped by 40 %": (partial(crop, share=0.4), 85),
+    "10 % off one corner": (partial(crop, share=0.1, corner=True), 85),
+    "13 % off one corner": (partial(crop, share=0.13, corner=True), 85),
+    "20 % off one corner": (partial(crop, share=0.2, corner=True), 85),
+    "the central square": (lambda photo: ImageOps.fit(photo, (min(photo.size),) * 2), 85),
+    "white border of 5 %": (lambda photo: ImageOps.expand(photo, round(0.05 * min(photo.size)), "white"), 85),
+    **{way.name.lower().replace("_", " "): (partial(transpose, way=way), 85) for way in Image.Transpose},
+    "rotated by 3 degrees": (lambda photo: photo.rotate(3), 85),
+    "rotated by 10 degrees": (lambda photo: photo.rotate(10), 85),
+    "a negative": (lambda photo: ImageOps.invert(photo), 85),
 }
 
 
@@ -91,21 +107,23 @@ def load_photos(arguments: argparse.Namespace) -> list[bytes]:
 
 def measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """Returns the rows of the table."""
-    from zoo.data.check.perceptual_hash import HashTable, find_matches
+    from zoo.data.check.hash_index import find_matches
 
     with ThreadPoolExecutor() as pool:
         data = load_photos(arguments)
         hashes = pool.map(compute_hash, data)
         signed = [(photo, each) for photo, each in zip(data, hashes, strict=True) if each]
-        everything = HashTable([each for _, each in signed])
+        everything = [each for _, each in signed]
         sample = signed[:: max(1, len(signed) // _MODIFIED)]
-        originals = HashTable([each for _, each in sample])
+        originals = [each for _, each in sample]
         rows = []
         for name, (change, quality) in CHANGES.items():
             modified = pool.map(lambda pair, how=(change, quality): compute_hash(apply_change(pair[0], *how)), sample)
-            matches = find_matches(HashTable([each for each in modified if each]), originals)
-            recognised = {match.first for match in matches if match.first == match.second}
-            rows.append(_row(name, len(originals), len(recognised)))
+            pairs = [(number, each) for number, each in enumerate(modified) if each]
+            matches = find_matches([*originals, *(each for _, each in pairs)])
+            later = {len(originals) + place: number for place, (number, _) in enumerate(pairs)}
+            recognised = sum(later.get(match.first) == match.second for match in matches)
+            rows.append(_row(name, len(originals), recognised))
     return [*rows, _row(DIFFERENT, len(everything) * (len(everything) - 1) // 2, len(find_matches(everything)))]
 
 

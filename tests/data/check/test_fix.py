@@ -72,6 +72,20 @@ def test_the_exclusions_are_applied_to_a_dataset(messy, check, tmp_path):
     assert apply_exclusions(images, {}) is images
 
 
+def test_both_copies_with_two_labels_are_excluded_from_their_splits(fine, check):
+    root = fine(
+        {
+            "train/dog/other.jpg": photo_seed("test", "cat", 3),
+            "val/dog/more.jpg": photo_seed("test", "cat", 3),
+            "val/cat/other.jpg": photo_seed("train", "dog", 2),
+        }
+    )
+    assert {each.name: each.reason for each in list_exclusions(check(root))} == dict.fromkeys(
+        ("test/cat/3.jpg", "train/dog/other.jpg", "val/dog/more.jpg", "val/cat/other.jpg", "train/dog/2.jpg"),
+        "two labels",
+    )
+
+
 def test_with_the_exclusions_the_check_passes(messy, check, tmp_path):
     path = write_exclusions(tmp_path / "out.csv", list_exclusions(check(messy)))
     again = check(messy, exclude=path)

@@ -1,26 +1,34 @@
 import io
 
-import numpy as np
 import pytest
-from PIL import Image, ImageEnhance
+from PIL import Image, ImageEnhance, ImageOps
 from scenes import encode, make_scene
 
-from zoo.data.check.perceptual_hash import MIN_SIDE, RADIUS, HashTable, Match, PerceptualHash, find_matches, hash_photo
+from zoo.data.check.hash_index import RADIUS, SCALE, Match, find_matches
+from zoo.data.check.perceptual_hash import MIN_SIDE, PARTS, hash_photo
 from zoo.data.images.decode import open_image
+
+ORIENTATIONS = {way.name.lower(): way for way in Image.Transpose}
 
 
 def hash_encoded(picture, **options):
     return hash_photo(open_image(encode(picture, **options), min_side=MIN_SIDE, approximate=True))
 
 
-def apart(one: PerceptualHash, other: PerceptualHash) -> int:
-    return (one.dhash ^ other.dhash).bit_count() + (one.phash ^ other.phash).bit_count()
-
-
-def cropped(picture, share):
+def cropped(picture, left, top, right, bottom):
+    """Crops shares of width and height off each side."""
     width, height = picture.size
-    x, y = width * share / 2, height * share / 2
-    return picture.crop((round(x), round(y), round(width - x), round(height - y)))
+    return picture.crop(
+        (round(width * left), round(height * top), round(width * (1 - right)), round(height * (1 - bottom)))
+    )
+
+
+def bordered(picture, share, colour):
+    return ImageOps.expand(picture, round(min(picture.size) * share), colour)
+
+
+def squared(picture):
+    return ImageOps.fit(picture, (min(picture.size),) * 2)
 
 
 CHANGES = {
@@ -28,67 +36,96 @@ CHANGES = {
     "halved": lambda picture: picture.resize((picture.width // 2, picture.height // 2)),
     "enlarged": lambda picture: picture.resize((picture.width * 3, picture.height * 3)),
     "squashed": lambda picture: picture.resize((200, 200)),
-    "cropped by 4 %": lambda picture: cropped(picture, 0.04),
     "brightened": lambda picture: ImageEnhance.Brightness(picture).enhance(1.15),
     "without colour": lambda picture: picture.convert("L"),
+    "cropped by 4 %": lambda picture: cropped(picture, 0.02, 0.02, 0.02, 0.02),
+    "cropped by 20 %": lambda picture: cropped(picture, 0.1, 0.1, 0.1, 0.1),
+    "10 % off a corner": lambda picture: cropped(picture, 0.1, 0.1, 0, 0),
+    "20 % off another corner": lambda picture: cropped(picture, 0, 0.2, 0.2, 0),
+    "10 % off the left": lambda picture: cropped(picture, 0.1, 0, 0, 0),
+    "the central square": squared,
+    "the mirrored central square": lambda picture: ImageOps.mirror(squared(picture)),
+    "a white border": lambda picture: bordered(picture, 0.05, "white"),
+    "a broad grey border": lambda picture: bordered(picture, 0.2, (90, 90, 100)),
+    "bars above and below": lambda picture: ImageOps.pad(picture, (200, 200)),
+    **{name: lambda picture, way=way: picture.transpose(way) for name, way in ORIENTATIONS.items()},
 }
 
 
+@pytest.fixture(scope="module")
+def originals():
+    return [hash_encoded(make_scene(seed, (320, 240))) for seed in range(8)]
+
+
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_changed_photo_is_recognised(change):
-    pictures = [make_scene(seed) for seed in range(8)]
-    before = HashTable([hash_encoded(picture) for picture in pictures])
-    after = HashTable([hash_encoded(CHANGES[change](picture)) for picture in pictures])
-    found = find_matches(after, before)
-    assert {(match.first, match.second) for match in found} == {(number, number) for number in range(8)}
+def test_a_changed_photo_is_recognised(originals, change):
+    changed = [hash_encoded(CHANGES[change](make_scene(seed, (320, 240)))) for seed in range(8)]
+    found = find_matches([*originals, *changed])
+    assert {(match.first, match.second) for match in found} == {(8 + number, number) for number in range(8)}
+
+
+def test_the_original_is_recognised_from_its_part(originals):
+    changed = [hash_encoded(squared(make_scene(seed, (320, 240)))) for seed in range(8)]
+    found = find_matches([*changed, *originals])
+    assert {(match.first, match.second) for match in found} == {(8 + number, number) for number in range(8)}
 
 
 def test_different_photos_do_not_match():
-    hashes = [hash_encoded(make_scene(seed)) for seed in range(150)]
-    assert find_matches(HashTable(hashes)) == []
-    assert min(apart(one, other) for i, one in enumerate(hashes) for other in hashes[:i]) > RADIUS
+    assert find_matches([hash_encoded(make_scene(seed)) for seed in range(150)]) == []
+
+
+def test_a_negative_is_not_recognised(originals):
+    negatives = [hash_encoded(ImageOps.invert(make_scene(seed, (320, 240)))) for seed in range(8)]
+    assert find_matches([*originals, *negatives]) == []
 
 
 def test_a_photo_of_one_even_colour_has_no_hash():
     assert hash_photo(Image.new("RGB", (90, 80), (30, 200, 10))) is None
 
 
-def test_colours_rule_out_matches_of_the_hashes():
-    """Two photos with the same brightness in different colours."""
-    grey = np.asarray(make_scene(1).convert("L"), np.uint8)
-    red = Image.fromarray(np.stack([grey, grey // 3, 255 - grey // 2], axis=2))
-    green = Image.fromarray(np.stack([grey // 4, grey, grey // 4], axis=2))
-    one, other = hash_encoded(red), hash_encoded(green)
-    if apart(one, other) > 8:
-        assert find_matches(HashTable([one]), HashTable([other])) == []
-    moved = one._replace(colours=bytes(255 - value for value in one.colours), dhash=one.dhash ^ 0xFFF)
-    assert apart(one, moved) == 12
-    assert find_matches(HashTable([one]), HashTable([moved])) == []
-    assert find_matches(HashTable([one]), HashTable([moved._replace(colours=one.colours)])) == [Match(0, 0, 12)]
+def test_a_border_around_one_even_colour_is_part_of_the_photo():
+    photo = bordered(Image.new("RGB", (90, 80), (30, 200, 10)), 0.2, "white")
+    made = hash_photo(photo)
+    assert made is not None
+    assert len(made.brightness) == PARTS
 
 
-@pytest.mark.parametrize("count", [0, 1, 63, 64, 65, 300])
-def test_every_pair_is_compared_once(count):
-    random = np.random.default_rng(count)
-    hashes = random.integers(0, 1 << 63, (count, 2), np.uint64)
-    if count > 64:
-        hashes[64], hashes[3, 0] = (
-            hashes[0],
-            hashes[1, 0],
-        )  # a match in another block; one equal hash alone is none
-    listed = [PerceptualHash(int(d), int(p), bytes(216)) for d, p in hashes]
-    found = find_matches(HashTable(listed), threads=2)
-    assert found == ([Match(64, 0, 0)] if count > 64 else [])
-    assert {tuple(match) for match in find_matches(HashTable(listed), HashTable(listed))} == {
-        *((number, number, 0) for number in range(count)),
-        *([(64, 0, 0), (0, 64, 0)] if count > 64 else []),
-    }
+def test_colours_rule_out_matches(originals):
+    """The same brightness in other colours is another photo, unless it is almost exactly the same."""
+    photo = originals[0]
+    shifted = photo._replace(colour=(photo.colour.astype(int) // 2 + 60).astype("int8"))
+    turned = hash_encoded(make_scene(0, (320, 240)).rotate(2))
+    assert find_matches([photo, shifted]) == [Match(1, 0, 0)]
+    assert [match[:2] for match in find_matches([photo, turned])] == [(1, 0)]
+    assert find_matches([shifted, turned]) == []
 
 
-def test_thousands_of_similar_photos_do_not_give_millions_of_pairs():
-    listed = [PerceptualHash(7, 7, bytes(216))] * 1_000
+def test_the_radius_limits_the_distance(originals):
+    crop = hash_encoded(cropped(make_scene(0, (320, 240)), 0.03, 0.03, 0.03, 0.03))
+    [match] = find_matches([originals[0], crop])
+    assert 0 < match.distance <= RADIUS < SCALE
+    assert find_matches([originals[0], crop], radius=0) == []
+    assert find_matches([originals[0], originals[0]], radius=0) == [Match(1, 0, 0)]
+
+
+@pytest.mark.parametrize("count", [0, 1, 255, 256, 257, 300])
+def test_each_pair_is_found_once_in_any_block(count):
+    hashes = [hash_encoded(make_scene(1_000 + number, (80, 60))) for number in range(count)]
+    if count > 1:
+        hashes[-1] = hashes[0]
     steps = []
-    found = find_matches(HashTable(listed), progress=lambda what, done, total: steps.append((done, total)))
-    assert len(found) <= 16 * 1_000
-    assert {match.first for match in found} == set(range(1, 1_000))
-    assert steps[-1] == (1_000, 1_000)
+    found = find_matches(hashes, threads=2, progress=lambda what, done, total: steps.append((done, total)))
+    assert found == ([Match(count - 1, 0, 0)] if count > 1 else [])
+    assert steps[-1:] == ([(count, count)] if count > 1 else [])
+
+
+def test_the_closest_matches_in_each_group_are_found(originals):
+    hashes = [originals[0]] * 200
+    found = find_matches([*hashes, originals[0]], groups=[0] * 100 + [1] * 100 + [2])
+    assert {match.second >= 100 for match in found if match.first == 200} == {False, True}
+
+
+def test_thousands_of_similar_photos_do_not_give_millions_of_pairs(originals):
+    found = find_matches([originals[0]] * 1_000)
+    assert len(found) <= 2 * 16 * 1_000
+    assert len({match.first for match in found}) > 900

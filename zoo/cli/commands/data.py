@@ -51,9 +51,8 @@ def command() -> None:
     group="Data",
     type=click.IntRange(0, 64),
     default=None,
-    metavar="BITS",
-    help="Maximum distance of near duplicates, in bits of a 128-bit hash; 0: only identical-looking photos.  "
-    "[default: 24]",
+    metavar="DISTANCE",
+    help="Maximum distance of near duplicates, of 128; 0: only identical-looking photos.  [default: 22]",
 )
 @click.option(
     "--fix", is_flag=True, cls=GroupedOption, group="Fix", help="List the photos to leave out in DATA-exclude.csv."
@@ -102,7 +101,7 @@ def check_command(
     config = make_config("resnet18", data=data, **given_values(values))
     registry = load_registry()
     from zoo.data.check.examine import check_data
-    from zoo.data.check.perceptual_hash import RADIUS
+    from zoo.data.check.hash_index import RADIUS
 
     _check_targets(data, fix_list, fix_into, html)
     with display_events(quiet=quiet or as_json, next_steps=False) as observer:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from itertools import combinations
 from typing import TYPE_CHECKING
 
-from zoo.data.check.perceptual_hash import HashTable, find_matches
+from zoo.data.check.hash_index import find_matches
 from zoo.data.check.report import SPLITS, CheckedPhoto, DataFinding, DuplicatePair, format_count, is_or_are
 from zoo.events import no_progress
 
@@ -37,22 +36,17 @@ def find_near_duplicates(
 
     Args:
         photos: Those with a perceptual hash are compared.
-        radius: Bits of 128 in which two hashes may differ.
+        radius: The largest distance of two hashes; see `zoo.data.check.hash_index.SCALE`.
         progress: Called as photos are compared.
     """
-    by_split = {split: _unique_photos(photo for photo in photos if photo.split == split) for split in SPLITS}
-    tables = {
-        split: HashTable([photo.perceptual_hash for photo in listed if photo.perceptual_hash is not None])
-        for split, listed in by_split.items()
-    }
-    pairs = []
-    for original, other in [*combinations(SPLITS, 2), *zip(SPLITS, SPLITS, strict=True)]:
-        second = None if original == other else tables[original]
-        matches = find_matches(tables[other], second, radius=radius, progress=progress)
-        pairs += [
-            DuplicatePair(by_split[original][match.second], by_split[other][match.first], match.distance)
-            for match in matches
-        ]
+    unique = [photo for split in SPLITS for photo in _unique_photos(each for each in photos if each.split == split)]
+    matches = find_matches(
+        [photo.perceptual_hash for photo in unique if photo.perceptual_hash is not None],
+        groups=[SPLITS.index(photo.split) for photo in unique],
+        radius=radius,
+        progress=progress,
+    )
+    pairs = [DuplicatePair(unique[match.second], unique[match.first], match.distance) for match in matches]
     return [pair for pair in pairs if pair.original.digest != pair.duplicate.digest]
 
 
@@ -107,7 +101,7 @@ def _check_labels(pairs: Iterable[DuplicatePair]) -> Iterator[DataFinding]:
             about="two labels",
             level="problem",
             text=f"{format_count(_count_photos(exact), 'photo')} with two labels: identical files in two classes.",
-            advice="Decide which label is right. Until then --fix excludes both copies if they are in one split.",
+            advice="Decide which label is right. Until then --fix excludes both copies.",
             pairs=exact,
         )
     if near := tuple(pair for pair in conflicts if not pair.exact):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from zoo.data.check.classes import check_classes
 from zoo.data.check.duplicates import check_duplicates, find_copies, find_near_duplicates
 from zoo.data.check.files import check_files, check_left_out
-from zoo.data.check.perceptual_hash import RADIUS
+from zoo.data.check.hash_index import RADIUS
 from zoo.data.check.report import LEVELS, SPLITS, DataFinding, DataReport
 from zoo.data.check.scan import scan_images
 from zoo.data.sources.exclusions import apply_exclusions
@@ -109,7 +109,7 @@ def check_images(
     Args:
         images: The dataset with its final splits. `zoo.data.sources.load.load_source` with ``strict=False`` loads one
             that cannot be trained on.
-        near: Bits of 128 in which the hashes of near duplicates may differ; 0 finds photos that look exactly the same.
+        near: The largest distance of near duplicates, of 128; 0 finds photos that look exactly the same.
         findings: Earlier findings, to be included in the report.
         threads: Number of decoding threads; by default the number of processors.
         progress: Called during the check.

@@ -27,10 +27,10 @@ _NAME_BYTES = 150
 def list_exclusions(report: DataReport) -> list[Exclusion]:
     """Returns the photos to exclude, in the order of their names.
 
-    These are: unreadable photos; of duplicates and near duplicates in two splits, the one in train rather than in
-    validation, and in validation rather than in test, so that evaluation stays comparable with the results of others;
-    of identical files in one split all but one, or all of them if they are in different classes, because the right
-    label is unknown. Near duplicates within a split stay.
+    These are: unreadable photos; identical files in different classes, all of them in every split, because the right
+    label is unknown; of other duplicates and near duplicates in two splits, the one in train rather than in validation,
+    and in validation rather than in test, so that evaluation stays comparable with the results of others; of other
+    identical files in one split all but one. Near duplicates within a split stay.
     """
     excluded: dict[str, Exclusion] = {}
     for photo in report.photos:
@@ -89,12 +89,12 @@ def check_copy_target(folder: Path) -> None:
 def _exclude_from(pair: DuplicatePair) -> Iterator[Exclusion]:
     """Yields the photos of a pair to exclude."""
     original, duplicate = pair.original, pair.duplicate
-    if original.split != duplicate.split:
-        reason = f"{'duplicate' if pair.exact else 'near duplicate'} in {original.split}"
-        yield Exclusion(duplicate.name, duplicate.split, duplicate.label, reason, original.name)
-    elif pair.exact and original.label != duplicate.label:
+    if pair.exact and original.label != duplicate.label:
         yield Exclusion(duplicate.name, duplicate.split, duplicate.label, "two labels", original.name)
         yield Exclusion(original.name, original.split, original.label, "two labels", duplicate.name)
+    elif original.split != duplicate.split:
+        reason = f"{'duplicate' if pair.exact else 'near duplicate'} in {original.split}"
+        yield Exclusion(duplicate.name, duplicate.split, duplicate.label, reason, original.name)
     elif pair.exact:
         reason = f"duplicate in {duplicate.split}"
         yield Exclusion(duplicate.name, duplicate.split, duplicate.label, reason, original.name)

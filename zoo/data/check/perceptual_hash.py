@@ -1,209 +1,212 @@
-"""Perceptual hashes: recognise a photo that was re-encoded, resized or slightly cropped.
+"""Perceptual hashes: recognise a photo that was re-encoded, resized, cropped, mirrored, turned or given a border.
 
-dHash compares neighbours in rows of 9 x 8 grey values: Krawetz 2013, https://www.hackerfactor.com/blog/?/archives/529.
-pHash compares the 8 x 8 lowest frequencies of a cosine transform with their median: Zauner 2010,
-https://www.phash.org/docs/pubs/thesis_zauner.pdf. Either alone confuses different photos; both together hardly do. A
-comparison of colours, which neither hash covers, removes the remaining false matches (docs/data.md has the figures).
-
-All pairs are compared, in blocks that fit the processor's cache: XOR and bit counts run at several hundred million
-pairs per second, so a hundred thousand photos take seconds. An index (Norouzi et al. 2012,
-https://arxiv.org/abs/1307.2982) would save seconds of the minutes that decoding takes, and find the same pairs.
+As in pHash (Zauner 2010, https://www.phash.org/docs/pubs/thesis_zauner.pdf), the lowest frequencies of a cosine
+transform describe a photo. They are kept as numbers instead of bits, for three reasons: mirroring changes the signs of
+some and turning swaps them, so one transform serves all eight orientations; their correlation separates copies from
+other photos far better than differing bits do; and the transform of a part of a photo costs two small products of
+matrices, so each photo has the hashes of the parts that croppers keep.
 """
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, NamedTuple
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from zoo.events import no_progress
-from zoo.utils.machine import usable_cpus
-
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
-    from zoo.events import Progress
+    Hashes = NDArray[np.int8]
+    # The first and the last grid line of a part along one axis.
+    Interval = tuple[int, int]
 
-# The `min_side` of `zoo.data.images.decode.open_image` for hashing. With 32 the hashes of a photo and of a smaller copy
-# differ by up to 13 bits of 128, with 64 by 6.
+# The `min_side` of `zoo.data.images.decode.open_image` for hashing, and the sides of the picture that is transformed.
 MIN_SIDE = 64
-BITS = 128
-_HEIGHT, _WIDTH = 32, 36  # of the grey image that both hashes start from: for dHash 8 x 9 blocks of 4 x 4 values
-_FREQUENCIES = 8
-_FLAT = 3.0  # grey levels of 255: a photo that varies less, in root mean square, looks like any other such photo
-# Hashes of near duplicates differ by at most `RADIUS` bits. Up to `_SURE_RADIUS` bits this is enough; above, their
-# colours must differ by at most `_MAX_COLOUR_DIFFERENCE` levels of 255 on average, or correlate (a change of brightness
-# or contrast).
-RADIUS, _SURE_RADIUS = 24, 8
-_MAX_COLOUR_DIFFERENCE, _MIN_CORRELATION = 16, 0.95
-_COLOUR_BYTES = 8 * 9 * 3
-_BLOCK_ROWS, _BLOCK_COLUMNS = 64, 1 << 12  # 2 MB of numbers
-_MAX_MATCHES = 16  # per photo, the closest: thousands of similar photos must not give millions of pairs
+FREQUENCIES = 8  # per axis, of the brightness
+COLOUR_FREQUENCIES = 3  # per axis, of both colour differences of YCbCr
+DETAIL = 12  # frequencies per axis for the final comparison
+_THUMBNAIL = 32
+_FLAT = 3.0  # levels of 255: a photo that varies less, in root mean square, looks like any other such photo
+_BORDER_TOLERANCE, _BORDER_OUTLIERS = 12, 0.05  # levels of 255, and the share of a line that may differ more
+_CENTRES = (0.9, 0.82, 0.7, 0.6)  # shares of width and height that remain
+_CORNERS = (0.95, 0.9, 0.85, 0.8)
+_SIDES = (0.9, 0.8)
+_SQUARES = (1.0, 0.875)  # of the central square; 224 of 256 pixels is a common crop
 
 
 class PerceptualHash(NamedTuple):
     """Identifies the content of a photo.
 
     Attributes:
-        dhash: 64 bits.
-        phash: 64 bits.
-        colours: The photo as 8 rows of 9 RGB values, 216 bytes.
+        brightness: The frequencies of each part but the mean, scaled to 127, ``(parts, 64)``; the first part is the
+            whole photo. A photo with a border has twice the parts: the second half without the border.
+        colour: The frequencies of the colour differences in levels of 255, ``(parts, 18)``.
+        thumbnails: The brightness of the photo, ``(1, 32, 32)``, or with and without the border, ``(2, 32, 32)``.
+        shapes: Height and width of each thumbnail's photo, of which the larger is `MIN_SIDE`.
     """
 
-    dhash: int
-    phash: int
-    colours: bytes
-
-
-class HashTable:
-    """The hashes of many photos as arrays, ready for `find_matches`.
-
-    Args:
-        hashes: One per photo.
-    """
-
-    def __init__(self, hashes: Sequence[PerceptualHash]) -> None:
-        self.dhash = np.array([each.dhash for each in hashes], np.uint64)
-        self.phash = np.array([each.phash for each in hashes], np.uint64)
-        colours = np.frombuffer(b"".join(each.colours for each in hashes), np.uint8)
-        self.colours = colours.reshape(len(hashes), _COLOUR_BYTES)
-
-    def __len__(self) -> int:
-        return len(self.dhash)
-
-
-class Match(NamedTuple):
-    """Two photos with similar hashes.
-
-    Attributes:
-        first: Index into the first table.
-        second: Index into the second table.
-        distance: Bits of 128 in which the hashes differ.
-    """
-
-    first: int
-    second: int
-    distance: int
+    brightness: Hashes
+    colour: Hashes
+    thumbnails: NDArray[np.uint8]
+    shapes: NDArray[np.uint8]
 
 
 def hash_photo(photo: Image.Image) -> PerceptualHash | None:
-    """Returns the hash of an upright photo, or None if it is nearly one even colour."""
-    small = photo.resize((_WIDTH, _HEIGHT), Image.Resampling.BOX)
-    grey = np.asarray(small.convert("L"), np.float32)
-    if grey.std() < _FLAT:
-        return None
-    blocks = grey.reshape(8, 4, 9, 4).mean(axis=(1, 3))
-    frequencies = (_COSINES_DOWN @ grey @ _COSINES_ACROSS.T).ravel()
-    median = np.partition(frequencies[1:], 31)[31]  # without the first, which is the mean brightness
-    return PerceptualHash(
-        dhash=_pack_bits(blocks[:, 1:] > blocks[:, :-1]),
-        phash=_pack_bits(frequencies > median),
-        colours=small.resize((9, 8), Image.Resampling.BOX).tobytes(),
-    )
+    """Returns the hash of an upright RGB photo, or None if it is nearly one even colour."""
+    box = _find_content(photo)
+    whole = _hash_box(photo, (0, 0, *photo.size))
+    content = _hash_box(photo, box) if box else None
+    if whole is None or content is None:
+        return whole
+    return PerceptualHash(*(np.concatenate(both) for both in zip(whole, content, strict=True)))
 
 
-def find_matches(
-    first: HashTable,
-    second: HashTable | None = None,
-    *,
-    radius: int = RADIUS,
-    threads: int | None = None,
-    progress: Progress = no_progress,
-) -> list[Match]:
-    """Returns the matches between two tables; with a single table, each pair of its photos once.
+def turn(hashes: NDArray[Any], *, mirrored: bool, flipped: bool, transposed: bool) -> NDArray[Any]:
+    """Returns the frequencies of photos in another orientation: first transposed, then mirrored and flipped.
 
     Args:
-        first: The photos to match.
-        second: The photos to compare them with; by default the earlier ones of `first`.
-        radius: Bits of 128 in which the two hashes together may differ.
-        threads: Number of threads; by default the number of processors.
-        progress: Called as photos of `first` are done.
-
-    Returns:
-        The matches in the order of `first`; at most the sixteen closest of each photo.
+        hashes: ``(..., frequencies, frequencies)``.
+        mirrored: Whether left and right are swapped.
+        flipped: Whether top and bottom are swapped.
+        transposed: Whether rows and columns are swapped.
     """
-    other = first if second is None else second
-    starts = range(0, len(first), _BLOCK_ROWS)
-
-    def match_block(start: int) -> list[Match]:
-        rows = np.arange(start, min(start + _BLOCK_ROWS, len(first)))
-        return _match_rows(rows, first, other, radius=min(radius, BITS), earlier=second is None)
-
-    matches: list[Match] = []
-    pool = ThreadPoolExecutor(threads or usable_cpus())
-    try:
-        for start, found in zip(starts, pool.map(match_block, starts), strict=True):
-            matches += found
-            progress("compare photos", min(start + _BLOCK_ROWS, len(first)), len(first))
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-    return matches
+    turned = (hashes.swapaxes(-1, -2) if transposed else hashes).copy()
+    if mirrored:
+        turned[..., 1::2] *= -1
+    if flipped:
+        turned[..., 1::2, :] *= -1
+    return turned
 
 
-def _cosines(length: int) -> NDArray[np.float32]:
-    """Returns the first rows of the cosine transform DCT-II of a length, ``(8, length)``."""
-    steps = np.outer(np.arange(_FREQUENCIES), np.arange(length) + 0.5)
-    return np.cos(np.pi / length * steps).astype(np.float32)
-
-
-_COSINES_DOWN, _COSINES_ACROSS = _cosines(_HEIGHT), _cosines(_WIDTH)
-
-
-def _pack_bits(bits: NDArray[np.bool_]) -> int:
-    return int.from_bytes(np.packbits(bits).tobytes(), "big")
-
-
-def _match_rows(
-    rows: NDArray[np.int64], first: HashTable, other: HashTable, *, radius: int, earlier: bool
-) -> list[Match]:
-    end = int(rows[-1]) if earlier else len(other)  # the last row is compared with all rows before it
-    blocks = [
-        _compare_block(rows, slice(start, min(start + _BLOCK_COLUMNS, end)), first, other, radius)
-        for start in range(0, end, _BLOCK_COLUMNS)
-    ]
-    if not blocks:
-        return []
-    one, two, distance = (np.concatenate(column) for column in zip(*blocks, strict=True))
-    if earlier:
-        before = two < one
-        one, two, distance = one[before], two[before], distance[before]
-    one, two, distance = _select_closest(one, two, distance)
-    same = (distance <= _SURE_RADIUS) | _have_similar_colours(first.colours[one], other.colours[two])
-    return [Match(*match) for match in zip(*(each[same].tolist() for each in (one, two, distance)), strict=True)]
-
-
-def _have_similar_colours(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Returns for each row, ``(n, 216)``, whether the colours are about the same."""
-    a, b = one.astype(np.float32), other.astype(np.float32)
-    difference = np.abs(a - b).mean(axis=1)
-    a, b = (each - each.mean(axis=1, keepdims=True) for each in (a, b))
-    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    similar: NDArray[np.bool_] = (difference <= _MAX_COLOUR_DIFFERENCE) | (
-        (a * b).sum(axis=1) > _MIN_CORRELATION * lengths
+def _hash_box(photo: Image.Image, box: tuple[int, int, int, int]) -> PerceptualHash | None:
+    small = photo.resize((MIN_SIDE, MIN_SIDE), Image.Resampling.BOX, box=box).convert("YCbCr")
+    pixels = np.ascontiguousarray(np.asarray(small).transpose(2, 0, 1), np.float32) - 128
+    if pixels[0].std() < _FLAT:
+        return None
+    width, height = box[2] - box[0], box[3] - box[1]
+    longer = max(width, height)
+    shape = (round(MIN_SIDE * height / longer), round(MIN_SIDE * width / longer))
+    brightness, colour = _Transform.for_shape(*shape).apply(pixels)
+    brightness *= _WEIGHTS
+    largest = np.abs(brightness).max(axis=(1, 2), keepdims=True)
+    return PerceptualHash(
+        np.rint(127 / np.maximum(largest, 1e-6) * brightness).astype(np.int8).reshape(PARTS, -1),
+        np.rint(colour.clip(-127, 127)).astype(np.int8).reshape(PARTS, -1),
+        (pixels[:1].reshape(1, _THUMBNAIL, 2, _THUMBNAIL, 2).mean(axis=(2, 4)) + 128).astype(np.uint8),
+        np.array([shape], np.uint8),
     )
-    return similar
 
 
-def _compare_block(
-    rows: NDArray[np.int64], columns: slice, first: HashTable, other: HashTable, radius: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]:
-    """Returns row, column and distance of each pair within the radius."""
-    differing = np.bitwise_count(first.dhash[rows, None] ^ other.dhash[None, columns])
-    one, two = np.nonzero(differing <= radius)
-    distance = differing[one, two] + np.bitwise_count(first.phash[rows[one]] ^ other.phash[columns][two])
-    close = distance <= radius
-    return rows[one[close]], two[close] + columns.start, distance[close]
+def transform_part(thumbnail: NDArray[np.uint8], shape: NDArray[np.uint8], part: int) -> NDArray[np.float32]:
+    """Returns more frequencies of a part than a hash has, weighted and scaled to length 1.
+
+    Args:
+        thumbnail: As in `PerceptualHash`.
+        shape: As in `PerceptualHash`.
+        part: The index of the part.
+    """
+    rows, columns = _list_parts(*shape.tolist())[part]
+    pixels = thumbnail.repeat(2, axis=0).repeat(2, axis=1)
+    detail = _DETAIL_WEIGHTS * (_cosines(*rows, DETAIL) @ pixels @ _cosines(*columns, DETAIL).T)
+    scaled: NDArray[np.float32] = detail / max(np.linalg.norm(detail), 1e-6)
+    return scaled
 
 
-def _select_closest(
-    one: NDArray[np.int64], two: NDArray[np.int64], distance: NDArray[np.uint8]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]:
-    """Returns the closest matches of each row, in the order of the rows."""
-    order = np.lexsort((two, distance, one))
-    one, two, distance = one[order], two[order], distance[order]
-    few = np.arange(len(one)) - np.searchsorted(one, one) < _MAX_MATCHES
-    return one[few], two[few], distance[few]
+class _Transform(NamedTuple):
+    """The cosine transforms of all parts of a photo.
+
+    Attributes:
+        down: For each interval of rows that parts have, ``(intervals, frequencies, side)``.
+        rows: The interval of rows of each part.
+        across: For the columns of each part, ``(parts, side, frequencies)``.
+    """
+
+    down: NDArray[np.float32]
+    rows: NDArray[np.int64]
+    across: NDArray[np.float32]
+
+    @classmethod
+    @lru_cache(maxsize=256)
+    def for_shape(cls, height: int, width: int) -> _Transform:
+        """Returns the transform of photos with a ratio of height to width, of which the larger is `MIN_SIDE`."""
+        parts = _list_parts(height, width)
+        intervals = sorted({rows for rows, _ in parts})
+        down = np.stack([_cosines(*rows) for rows in intervals])
+        across = np.stack([_cosines(*columns).T for _, columns in parts])
+        return cls(down, np.array([intervals.index(rows) for rows, _ in parts]), across)
+
+    def apply(self, pixels: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Returns the lowest frequencies of each part, ``(parts, [2,] frequencies, frequencies)``.
+
+        Products of single parts are so small that BLAS uses no threads for them: those would wait for each other.
+
+        Args:
+            pixels: The brightness and the two colour differences, ``(3, side, side)``.
+        """
+        brightness = (self.down @ pixels[0])[self.rows] @ self.across
+        colour_rows = (self.down[:, :COLOUR_FREQUENCIES] @ np.hstack([pixels[1], pixels[2]]))[self.rows]
+        both = colour_rows.reshape(PARTS, COLOUR_FREQUENCIES * 2, MIN_SIDE) @ self.across[:, :, :COLOUR_FREQUENCIES]
+        return brightness, both.reshape(PARTS, COLOUR_FREQUENCIES, 2, COLOUR_FREQUENCIES).swapaxes(1, 2)
+
+
+@lru_cache(maxsize=512)
+def _cosines(start: int, stop: int, frequencies: int = FREQUENCIES) -> NDArray[np.float32]:
+    """Returns the first rows of the cosine transform DCT-II of an interval; its coefficients are those of a mean."""
+    length = stop - start
+    steps = np.outer(np.arange(frequencies), np.arange(length) + 0.5)
+    scales = np.where(np.arange(frequencies) > 0, np.sqrt(2), 1)[:, None] / length
+    cosines = np.zeros((frequencies, MIN_SIDE), np.float32)
+    cosines[:, start:stop] = scales * np.cos(np.pi / length * steps)
+    return cosines
+
+
+@lru_cache(maxsize=256)
+def _list_parts(height: int, width: int) -> list[tuple[Interval, Interval]]:
+    """Returns the rows and columns of each part of a photo of this shape on the grid; the whole first."""
+    whole = (0, MIN_SIDE)
+    parts = [(whole, whole)]
+    parts += [(_interval(share, 0.5), _interval(share, 0.5)) for share in _CENTRES]
+    for share in _CORNERS:
+        ends = _interval(share, 0), _interval(share, 1)
+        parts += [(rows, columns) for rows in ends for columns in ends]
+    for share in _SIDES:
+        for end in (_interval(share, 0), _interval(share, 1)):
+            parts += [(end, whole), (whole, end)]
+    square = min(height, width)
+    parts += [(_interval(share * square / height, 0.5), _interval(share * square / width, 0.5)) for share in _SQUARES]
+    return parts
+
+
+def _interval(share: float, place: float) -> Interval:
+    """Returns an interval of the grid by its share, from 0 at the start to 1 at the end."""
+    length = max(FREQUENCIES, round(share * MIN_SIDE))
+    start = round((MIN_SIDE - length) * place)
+    return start, start + length
+
+
+PARTS = len(_list_parts(1, 1))
+# High frequencies are faint, but tell photos apart; the mean is no property of the content.
+_WEIGHTS = np.hypot(*np.indices((FREQUENCIES, FREQUENCIES))).astype(np.float32)
+_DETAIL_WEIGHTS = np.hypot(*np.indices((DETAIL, DETAIL))).astype(np.float32)
+
+
+def _find_content(photo: Image.Image) -> tuple[int, int, int, int] | None:
+    """Returns the box of a photo within its border of even colour; None without a border or without content."""
+    pixels = np.asarray(photo)
+    top, left = _measure_border(pixels), _measure_border(pixels.swapaxes(0, 1))
+    bottom, right = _measure_border(pixels[::-1]), _measure_border(pixels.swapaxes(0, 1)[::-1])
+    box = (left, top, photo.width - right, photo.height - bottom)
+    return box if any((left, top, right, bottom)) else None
+
+
+def _measure_border(lines: NDArray[np.uint8]) -> int:
+    """Returns how many lines at the start have one even colour: at most a third, so that content remains."""
+    colour, width = lines[0, lines.shape[1] // 2].astype(np.int16), 0
+    for line in lines[: len(lines) // 3]:
+        outliers = np.count_nonzero((np.abs(line - colour) > _BORDER_TOLERANCE).any(axis=-1))
+        if outliers > _BORDER_OUTLIERS * len(line):
+            break
+        width += 1
+    return width

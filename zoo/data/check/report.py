@@ -55,7 +55,7 @@ class DuplicatePair(NamedTuple):
     Attributes:
         original: The one in the more important split.
         duplicate: The other one.
-        distance: Bits of 128 in which their hashes differ; None for identical files.
+        distance: From 0 to 128, of their hashes; None for identical files.
     """
 
     original: CheckedPhoto
