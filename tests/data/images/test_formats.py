@@ -67,6 +67,8 @@ def test_without_pillow_heif_the_error_says_what_to_do(heic, monkeypatch):
     ("start", "name"),
     [
         (b"8BPS\0\1", "Photoshop"),
+        (b"gimp xcf v011\0", "GIMP"),
+        (b"v/1\x01\x02\0\0\0", "OpenEXR"),
         (b"\xff\x0a\0", "JPEG XL"),
         (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
         (b"FUJIFILMCCD-RAW 0201", "RAW"),

@@ -42,6 +42,8 @@ _MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"II*\0", b"MM\0*")
 # Of formats that Pillow does not recognise.
 _UNREADABLE_MAGIC = {
     "Photoshop": (b"8BPS",),
+    "GIMP": (b"gimp xcf",),
+    "OpenEXR": (b"v/1\x01",),
     "JPEG XL": (b"\xff\x0a", b"\0\0\0\x0cJXL "),
     "RAW": (b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"IIU\0", b"\0\0\0\x18ftypcrx "),
 }
