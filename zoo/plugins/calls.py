@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
 from zoo.errors import PluginError, ZooError
 from zoo.plugins.entry_points import import_target
@@ -15,12 +15,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
-    from zoo.plugins.discovery import Plugin
-    from zoo.plugins.entry_points import Candidate
 
 _MAX_REASON = 500  # characters of an exception's own text; some print a whole tensor
 T = TypeVar("T")
 P = ParamSpec("P")
+
+
+class NamedPlugin(Protocol):
+    """What a call needs to know of a plugin: a `zoo.plugins.discovery.Plugin`, or one that is still being loaded."""
+
+    @property
+    def key(self) -> str:
+        """``distribution:entry``."""
+
+    @property
+    def built_in(self) -> bool:
+        """Whether it is part of this distribution."""
 
 
 def lazy(target: str, *arguments: Any) -> Callable[..., Any]:
@@ -49,7 +59,9 @@ def resolve_callable(function: Callable[P, T] | str) -> Callable[P, T]:
     return lazy(function) if isinstance(function, str) else function
 
 
-def call_plugin(plugin: Plugin, action: str, function: Callable[P, T] | str, *args: P.args, **kwargs: P.kwargs) -> T:
+def call_plugin(
+    plugin: NamedPlugin, action: str, function: Callable[P, T] | str, *args: P.args, **kwargs: P.kwargs
+) -> T:
     """Calls code of a plugin and returns the result.
 
     Args:
@@ -98,7 +110,7 @@ def call_within(seconds: float, function: Callable[[], T]) -> T:
     return results[0]
 
 
-def watched(plugin: Plugin | Candidate, action: str) -> AbstractContextManager[None]:
+def watched(plugin: NamedPlugin, action: str) -> AbstractContextManager[None]:
     """Returns a context that supervises code of a third-party plugin; the contract kit has tested the built-in ones."""
     return contextlib.nullcontext() if plugin.built_in else supervised(plugin.key, action)
 
@@ -113,7 +125,7 @@ def describe_exception(error: BaseException) -> str:
     return f"{type(error).__name__}: {shown}".strip(": ")
 
 
-def plugin_failure(plugin: Plugin, action: str, reason: BaseException | str) -> PluginError:
+def plugin_failure(plugin: NamedPlugin, action: str, reason: BaseException | str) -> PluginError:
     """Returns the error that says which plugin failed, while doing what, and why."""
     if isinstance(reason, BaseException):
         reason = describe_exception(reason)

@@ -87,7 +87,7 @@ def check_root_path(path: str) -> str:
     """Returns a root path without a slash at its end.
 
     Raises:
-        ConfigError: It is no path, or one that cannot be told from the server's own.
+        ConfigError: It is no path, or one that cannot be distinguished from the server's own.
     """
     root = path.rstrip("/")
     if root and not _ROOT_PATH.fullmatch(root):
