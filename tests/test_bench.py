@@ -71,7 +71,10 @@ def test_check(tmp_path):
 @pytest.mark.slow
 def test_recognise(tmp_path):
     *modified, different = run_benchmark("recognise", "--photos", "8", folder=tmp_path)
-    assert all(row["%"] == 100 for row in modified if "cropped" not in row["photos"] and "corner" not in row["photos"])
+    missed = ("cropped", "corner", "rotated by", "negative")  # some or all of these are
+    rows = [row for row in modified if not any(word in row["photos"] for word in missed)]
+    assert len(rows) > 10
+    assert all(row["%"] == 100 for row in rows)
     assert different["pairs"] == 28
 
 

@@ -37,7 +37,7 @@ RADIUS, _CHANGED_SHARE = 22, 0.75
 # 255 in root mean square.
 _SURE_RADIUS, _MAX_COLOUR_DIFFERENCE = 12, 10.0
 # Finally more frequencies must correlate at least so much, the higher value again for turned photos and parts.
-_MIN_CORRELATION, _MIN_CHANGED_CORRELATION = 0.68, 0.83
+_MIN_CORRELATION, _MIN_CHANGED_CORRELATION = 0.8, 0.89
 _MAX_MATCHES = 16  # per photo and group, the closest: thousands of similar photos must not give millions of pairs
 _TABLES, _UNCERTAIN = 8, 4
 _LOW = 5  # the largest sum of the two frequencies of a bit of the key
