@@ -115,6 +115,15 @@ def test_an_uploaded_photo_is_classified(client: httpx.Client) -> None:
     assert "1 photo: **1** red." in call(client, "batch", [file], "redness")
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/api/v1/predict", 405), ("POST", "/api/v1/predictions", 404), ("PUT", "/metrics", 405)],
+)
+def test_the_page_answers_no_request_to_the_api(client: httpx.Client, method: str, path: str, status: int) -> None:
+    response = client.request(method, path)
+    assert (response.status_code, list(response.json())) == (status, ["error"])
+
+
 @pytest.mark.parametrize("function", arguments_with({}))
 def test_no_path_makes_the_server_read_its_files(
     client: httpx.Client, tmp_path: Path, function: str, capfd: pytest.CaptureFixture[str]

@@ -40,6 +40,15 @@ def test_an_unknown_run_lists_close_matches(tmp_path):
     assert caught.value.hint == "The last runs there are resnet18-linear-hotdog-1."
 
 
+def test_where_a_file_may_be_meant_a_missing_one_is_no_missing_run(tmp_path):
+    a_run(tmp_path, "resnet18-linear-hotdog-1")
+    with pytest.raises(RunError, match=r"no file or folder 'nosuch\.onnx', and no run of that name in"):
+        locate_path("nosuch.onnx", runs=tmp_path)
+    with pytest.raises(RunError) as caught:
+        locate_path("resnet18-linear-hotdog-2", runs=tmp_path)
+    assert caught.value.hint == "Did you mean resnet18-linear-hotdog-1?"
+
+
 @pytest.mark.parametrize("reference", ["x" * 5000, "a\0b", "\udcff", "..", "~", "*"])
 def test_odd_references_are_only_unknown(tmp_path, reference):
     with pytest.raises(RunError, match="There is no run"):

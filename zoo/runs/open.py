@@ -40,7 +40,11 @@ def open_run(reference: str | os.PathLike[str], *, runs: str | os.PathLike[str] 
         RunError: There is no such run, or its record cannot be read; the hint lists close matches.
         IntegrityError: The run of the tag was changed.
     """
-    path, runs = _to_path(reference), parse_path(runs)
+    return _open_run(reference, parse_path(runs), missing="There is no run '{name}', neither as a folder nor in {runs}/.")
+
+
+def _open_run(reference: str | os.PathLike[str], runs: Path, *, missing: str) -> Run:
+    path = _to_path(reference)
     for folder in (path, runs / reference):
         if is_run(folder):
             return read_run(folder)
@@ -57,7 +61,7 @@ def open_run(reference: str | os.PathLike[str], *, runs: str | os.PathLike[str] 
     if known and not hint:
         hint = f"The last runs there are {', '.join(known[-_LISTED_RUNS:])}."
     shown = name if len(name) <= _MAX_QUOTED else f"{name[:_MAX_QUOTED]}..."
-    raise RunError(f"There is no run '{shown}', neither as a folder nor in {runs}/.", hint=hint)
+    raise RunError(missing.format(name=shown, runs=runs), hint=hint)
 
 
 def locate_path(reference: str | os.PathLike[str], *, runs: Path = RUNS) -> Path:
@@ -67,7 +71,10 @@ def locate_path(reference: str | os.PathLike[str], *, runs: Path = RUNS) -> Path
         RunError: There is no such path, run or tag.
     """
     path = _to_path(reference)
-    return path if _exists(path) else open_run(reference, runs=runs).path
+    if _exists(path):
+        return path
+    missing = "There is no file or folder '{name}', and no run of that name in {runs}/."
+    return _open_run(reference, runs, missing=missing).path
 
 
 def load_config(run: Run, **changes: Any) -> FinetuneConfig:

@@ -9,26 +9,31 @@ import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Query, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from pydantic import BaseModel, Field
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
+from starlette.routing import Match
 
 from zoo.errors import ImageError, ZooError, close_matches
 from zoo_demo.models.batcher import BusyError, ConcurrencyLimit
 from zoo_demo.server.error_response import ErrorDetail, ErrorResponse, error_response
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Coroutine, Mapping
 
     from zoo_demo.models.served_model import ServedModel, TimedOutcomes
 
 PREDICT = "/api/v1/predict"
 MODELS = "/api/v1/models"
 MAX_PHOTOS = 32  # in one request
+_SERVICE_PATHS = ("/healthz", "/metrics")
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 _RETRY_AFTER = "1"  # seconds
 _IMAGE = {"schema": {"type": "string", "format": "binary"}}
 _BODY = {
@@ -49,7 +54,8 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
     400: {"model": ErrorResponse, "description": "The request contains no photo, or too many."},
     404: {"model": ErrorResponse, "description": "There is no such model."},
     413: {"model": ErrorResponse, "description": "The request is too large."},
-    422: {"model": ErrorResponse, "description": "The photo cannot be read."},
+    405: {"model": ErrorResponse, "description": "The path has no such method; see Allow."},
+    422: {"model": ErrorResponse, "description": "The photo cannot be read, or a parameter is invalid."},
     500: {"model": ErrorResponse, "description": "The model failed, or returned NaN or infinity."},
     503: {"model": ErrorResponse, "description": "The server is busy; see Retry-After."},
 }
@@ -114,7 +120,7 @@ def make_router(models: Mapping[str, ServedModel], *, max_concurrent: int = 256)
         models: Models by name; a request that names none goes to the first. The mapping may grow meanwhile.
         max_concurrent: Predict requests that are read, queued or computed at a time; more get 503.
     """
-    router = APIRouter()
+    router = APIRouter(route_class=_Route)
     metrics = Metrics()
     limit = ConcurrencyLimit(max_concurrent)
 
@@ -161,7 +167,43 @@ def make_router(models: Mapping[str, ServedModel], *, max_concurrent: int = 256)
         waiting = {name: each.batcher.waiting for name, each in models.items()}
         return Response(metrics.export(waiting=waiting), media_type=CONTENT_TYPE_LATEST)
 
+    # The page behind the API would take all other requests, and answer in a form of its own.
+    async def reject(request: Request) -> JSONResponse:
+        return _reject_route(router, request)
+
+    for path in ("/api/{path:path}", *_SERVICE_PATHS):
+        router.add_api_route(path, reject, methods=list(_METHODS), include_in_schema=False)
     return router
+
+
+class _Route(APIRoute):
+    """A route whose invalid parameters are errors of the same form as all others."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Returns the function that answers a request."""
+        handle = super().get_route_handler()
+
+        async def handle_or_explain(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except RequestValidationError as error:
+                reasons = (f"{each['loc'][-1]}: {each['msg']}" for each in error.errors())
+                message = f"Invalid parameters: {'; '.join(reasons)}."
+                return error_response(422, message, "The parameters are described in /openapi.json.")
+
+        return handle_or_explain
+
+
+def _reject_route(router: APIRouter, request: Request) -> JSONResponse:
+    """Returns the error for a path that the API lacks, or for a method that a path lacks."""
+    routes = [route for route in router.routes if isinstance(route, APIRoute) and route.include_in_schema]
+    known = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+    if known:
+        allowed = ", ".join(sorted({method for route in known for method in route.methods}))
+        message = f"{known[0].path} does not support {request.method}."
+        return error_response(405, message, f"Send {allowed}.", headers={"Allow": allowed})
+    offered = ", ".join(f"{method} {route.path}" for route in routes for method in sorted(route.methods))
+    return error_response(404, "The API has no such path.", f"It has {offered}.")
 
 
 class _RequestError(Exception):

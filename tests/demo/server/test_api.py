@@ -96,6 +96,41 @@ def test_bad_requests_get_the_reason(
     assert message in response.json()["error"]["message"]
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "status", "error"),
+    [
+        ("GET", "/api/v1/predict", 405, {"message": "/api/v1/predict does not support GET.", "hint": "Send POST."}),
+        ("POST", "/api/v1/models", 405, {"message": "/api/v1/models does not support POST.", "hint": "Send GET."}),
+        ("DELETE", "/healthz", 405, {"message": "/healthz does not support DELETE.", "hint": "Send GET."}),
+        (
+            "POST",
+            "/api/v2/predict",
+            404,
+            {
+                "message": "The API has no such path.",
+                "hint": "It has POST /api/v1/predict, GET /api/v1/models, GET /healthz, GET /metrics.",
+            },
+        ),
+        (
+            "POST",
+            "/api/v1/predict?top=0",
+            422,
+            {
+                "message": "Invalid parameters: top: Input should be greater than or equal to 1.",
+                "hint": "The parameters are described in /openapi.json.",
+            },
+        ),
+    ],
+)
+def test_wrong_methods_paths_and_parameters_are_errors_of_the_same_form(
+    client: TestClient, method: str, path: str, status: int, error: dict[str, str]
+) -> None:
+    response = client.request(method, path)
+
+    assert (response.status_code, response.json()) == (status, {"error": error})
+    assert ("allow" in response.headers) == (status == 405)
+
+
 def test_waiting_requests_share_batches_and_too_many_are_rejected(client: TestClient, predictor: Redness) -> None:
     predictor.hold.clear()
     with ThreadPoolExecutor(8) as pool:
