@@ -99,6 +99,23 @@ def test_unreadable_and_missing_files_have_a_row_and_an_error(run_zoo, photos):
     ]
 
 
+def test_what_to_do_about_a_photo_is_said_once_and_nan_is_no_reading_error(run_zoo, box, tmp_path):
+    Image.new("RGB", (20, 16), "black").save(tmp_path / "black.png")
+    addresses = ("https://example.org/a.jpg", "https://example.org/b.jpg")
+    code, out, err = run_zoo("predict", "model.box", "photo.png", "black.png", *addresses, "--csv", "-")
+    assert code == 1
+    assert [bool(row["error"]) for row in csv.DictReader(io.StringIO(out))] == [False, True, True, True]
+    assert err.splitlines() == [
+        "error: black.png: model.box returns NaN or infinity.",
+        "Its network overflows or divides by zero on this photo; report it to the author of its plugin.",
+        "error: https:/example.org/a.jpg: cannot be read (No such file or directory).",
+        "It is an address, not a path: download it first, and pass the path of the file.",
+        "error: https:/example.org/b.jpg: cannot be read (No such file or directory).",
+        "2 of 4 photos could not be read.",
+        "For 1 of 4 photos the network returned NaN or infinity.",
+    ]
+
+
 def test_json_is_one_object_per_line(run_zoo, photos):
     lines = run_zoo("predict", "tiny-linear-dogs-1", "photos/b.jpg", "nosuch.jpg", "--json").out.splitlines()
     assert [json.loads(line) for line in lines] == [
@@ -122,13 +139,24 @@ def test_folders_are_read_as_for_training_and_what_is_left_out_is_counted(run_zo
     assert "warning: photos: 1 of 4 photos left out: 1 without an image suffix (no_suffix)." in err.splitlines()
 
 
-def test_photos_in_formats_that_cannot_be_read_are_one_warning_and_a_failure(run_zoo, photos, monkeypatch):
+def test_photos_in_formats_that_cannot_be_read_are_one_warning_and_a_row_each(run_zoo, photos, requests, monkeypatch):
     remove_pillow_heif(monkeypatch)
-    fill(photos, "d.HEIC", "below/e.heic", "f.dng")
-    code, out, err = run_zoo("predict", "tiny-linear-dogs-1", "photos", "--quiet")
-    assert (code, len(out.splitlines())) == (1, 4)
+    fill(photos, "aa.HEIC", "below/e.heic", "f.dng")
+    code, out, err = run_zoo("predict", "tiny-linear-dogs-1", "photos", "--quiet", "--json", "--csv", "out.csv")
+    assert code == 1
+    assert [(row["name"], row.get("error", "")) for row in map(json.loads, out.splitlines())] == [
+        ("photos/a.PNG", ""),
+        ("photos/aa.HEIC", "photos/aa.HEIC: HEIC photos cannot be read; save it as JPEG."),
+        ("photos/b.jpg", ""),
+        ("photos/below/c.jpeg", ""),
+        ("photos/below/e.heic", "photos/below/e.heic: HEIC photos cannot be read; save it as JPEG."),
+        ("photos/f.dng", "photos/f.dng: RAW photos cannot be read; save it as JPEG."),
+    ]
+    with open("out.csv") as file:  # noqa: PTH123
+        assert [bool(row["error"]) for row in csv.DictReader(file)] == [False, True, False, False, True, True]
+    assert requests == [("auto", 3)]
     assert err.splitlines() == [
-        "warning: photos: 3 of 6 photos left out: 2 HEIC photos cannot be read (d.HEIC, ...), 1 RAW photo cannot be "
+        "warning: photos: 3 of 6 photos left out: 2 HEIC photos cannot be read (aa.HEIC, ...), 1 RAW photo cannot be "
         "read (f.dng). Save them as JPEG, or install pillow-heif: pip install pillow-heif.",
         "3 of 6 photos could not be read.",
     ]

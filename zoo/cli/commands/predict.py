@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -18,7 +18,7 @@ from zoo.cli.groups import UsageError
 from zoo.cli.terminal import console
 from zoo.cli.terminal.formatting import format_percent
 from zoo.data.images.formats import has_image_suffix
-from zoo.errors import ZooError
+from zoo.errors import PredictionError, ZooError
 from zoo.inference.open import find_model, load_model
 from zoo.inference.prediction_csv import PredictionCsv
 from zoo.utils.csv_rows import open_rows
@@ -26,9 +26,11 @@ from zoo.utils.csv_rows import open_rows
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from zoo.errors import ImageError
     from zoo.inference.predictor import PhotoPredictor, Prediction
     from zoo.utils.csv_rows import TextSink
 
+    FoundPhoto = tuple[Path, ImageError | None]  # with its error, if its format cannot be read
     WriteRow = Callable[[str, Prediction | ZooError], None]
 
 _STDOUT = ("-", "/dev/stdout", "/dev/fd/1")  # descriptor 1 is that of stderr while a command runs
@@ -45,15 +47,39 @@ class _Top(click.IntRange):
 
 @dataclass
 class _Failures:
-    """The number of photos, and of folders, that could not be read."""
+    """The number of photos without a prediction, and of folders that could not be read."""
 
-    photos: int = 0
+    unreadable: int = 0
+    not_finite: int = 0
     folders: int = 0
+    hints: set[str] = field(default_factory=set)
+
+    def count_photo(self, error: ZooError) -> None:
+        """Counts a photo by the kind of its error."""
+        if isinstance(error, PredictionError):
+            self.not_finite += 1
+        else:
+            self.unreadable += 1
+
+    def report_photo(self, error: ZooError) -> None:
+        """Prints why a photo has no prediction; what to do about it only the first time."""
+        console.write_error(error.message, "" if error.hint in self.hints else error.hint)
+        self.hints.add(error.hint)
 
     def report_folder(self, message: str) -> None:
         """Counts a folder and prints why."""
         self.folders += 1
         console.write_error(message)
+
+    def summarise(self, total: int) -> None:
+        """Prints how many of all photos have no prediction, and why."""
+        if self.unreadable:
+            console.write_message(f"{self.unreadable} of {total} photos could not be read.")
+        if self.not_finite:
+            console.write_message(f"For {self.not_finite} of {total} photos the network returned NaN or infinity.")
+
+    def __bool__(self) -> bool:
+        return bool(self.unreadable or self.not_finite or self.folders)
 
 
 @click.command(name="predict")
@@ -87,7 +113,7 @@ def command(
     """Classify photos with a run or an exported file. Folders are searched recursively.
 
     Every photo is a row, printed as soon as it is classified; --json prints one JSON object per line. The row of a
-    photo that cannot be read says why, stderr does too, and the exit code is then 1.
+    photo without a prediction says why, stderr does too, and the exit code is then 1.
     """
     if as_json and csv_file in _STDOUT:
         raise UsageError("--json and --csv - both write to stdout.", hint="Pass one of them, or --csv FILE.")
@@ -95,7 +121,8 @@ def command(
     failures = _Failures()
     with _open_csv(csv_file) as csv_rows:
         photos = list(_find_photos(paths, failures, quiet=quiet))
-        predictor = load_model(model, device=device, engine="auto", images=len(photos))
+        readable = sum(error is None for _, error in photos)
+        predictor = load_model(model, device=device, engine="auto", images=readable)
         for note in () if quiet else predictor.notes:
             console.write_warning(note)
         writers: list[WriteRow] = []
@@ -104,48 +131,49 @@ def command(
         if as_json:
             writers.append(partial(_print_json, top=top))
         elif csv_file is None:
-            writers.append(_table_printer(photos, predictor.classes, top=top))
-        total = failures.photos + _classify(predictor, photos, writers, failures, csv_file=csv_file)
-    if failures.photos:
-        console.write_message(f"{failures.photos} of {total} photos could not be read.")
-    if failures.photos or failures.folders:
+            writers.append(_table_printer([path for path, _ in photos], predictor.classes, top=top))
+        _classify(predictor, photos, writers, failures, csv_file=csv_file)
+    failures.summarise(len(photos))
+    if failures:
         ctx.exit(1)
 
 
 def _classify(
     predictor: PhotoPredictor,
-    photos: Sequence[Path],
+    photos: Sequence[FoundPhoto],
     writers: Sequence[WriteRow],
     failures: _Failures,
     *,
     csv_file: str | None,
-) -> int:
-    """Writes the row of each photo as soon as it is classified, and returns their number."""
+) -> None:
+    """Writes the row of each photo as soon as it is classified."""
     done = 0
     try:
-        for photo, outcome in zip(photos, predictor.predict_files(photos), strict=True):
+        outcomes = predictor.predict_files([path for path, error in photos if error is None])
+        for path, error in photos:
+            outcome = next(outcomes) if error is None else error
             for write_row in writers:
-                write_row(os.fsdecode(photo), outcome)
+                write_row(os.fsdecode(path), outcome)
             if isinstance(outcome, ZooError):
-                failures.photos += 1
-                console.write_error(outcome.message)
+                failures.count_photo(outcome)
+                if error is None:  # otherwise the warning about its folder counts it
+                    failures.report_photo(outcome)
             done += 1
     except (KeyboardInterrupt, ZooError):
         if done:
             kept = f"; {csv_file} contains them" if csv_file not in (None, *_STDOUT) else ""
             console.write_warning(f"Stopped after {done} of {len(photos)} photos{kept}.")
         raise
-    return done
 
 
-def _find_photos(paths: Iterable[Path], failures: _Failures, *, quiet: bool) -> Iterator[Path]:
+def _find_photos(paths: Iterable[Path], failures: _Failures, *, quiet: bool) -> Iterator[FoundPhoto]:
     """Yields the files, and the photos in the folders sorted by name; reports what is left out of folders."""
     from zoo.data.sources.folder import list_photos
     from zoo.errors import DataError
 
     for path in paths:
         if not os.path.isdir(path):  # noqa: PTH112  pathlib raises where a path is too long
-            yield path
+            yield path, None
             continue
         try:
             found = list_photos(path)
@@ -156,10 +184,9 @@ def _find_photos(paths: Iterable[Path], failures: _Failures, *, quiet: bool) -> 
             failures.report_folder(problem.message)
         if found.left_out and (found.unreadable or not quiet):
             console.write_warning(f"{path}: {found.left_out}")
-        failures.photos += found.unreadable
         if not found.photos and not found.unreadable:
             failures.report_folder(f"{path} contains no photos.")
-        yield from found.photos
+        yield from sorted({**dict.fromkeys(found.photos), **found.unreadable}.items(), key=lambda each: each[0])
 
 
 def _print_json(name: str, outcome: Prediction | ZooError, *, top: int) -> None:

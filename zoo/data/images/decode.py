@@ -24,6 +24,7 @@ from zoo.data.images.formats import (
     HEIC,
     START,
     advise,
+    describe_unreadable,
     reads_heic,
     starts_like_heic,
     unreadable_content,
@@ -393,10 +394,10 @@ def _guess_content(data: bytes, name: str) -> tuple[str, str]:
     if starts_like_heic(data[:START]):
         if reads_heic():
             return "the HEIC photo is broken", "Replace or delete the file."
-        return "HEIC photos cannot be read; save it as JPEG", advise(HEIC)
+        return describe_unreadable(HEIC), advise(HEIC)
     hint = "Supported formats include JPEG, PNG, WebP, GIF, BMP and TIFF."
     if unreadable := unreadable_content(data[:START]):
-        return f"{unreadable} photos cannot be read; save it as JPEG", advise(unreadable)
+        return describe_unreadable(unreadable), advise(unreadable)
     if head.startswith(LFS_POINTER):
         return "it is a Git LFS pointer; 'git lfs pull' downloads the photo", hint
     if head.startswith((b"<!doctype html", b"<html")):
@@ -406,5 +407,5 @@ def _guess_content(data: bytes, name: str) -> tuple[str, str]:
     if not data.strip(b"\0"):
         return "it contains only zeros", hint
     if unreadable := unreadable_format(name):  # of a RAW photo nothing but the name may differ from a TIFF
-        return f"{unreadable} photos cannot be read; save it as JPEG", advise(unreadable)
+        return describe_unreadable(unreadable), advise(unreadable)
     return "it is not an image, its format is not supported, or its header is broken", hint

@@ -71,6 +71,11 @@ def unreadable_format(name: str) -> str:
     return _UNREADABLE_SUFFIXES.get(suffix, "")
 
 
+def describe_unreadable(unreadable: str) -> str:
+    """Returns why a photo of such a format has no prediction."""
+    return f"{unreadable} photos cannot be read; save it as JPEG"
+
+
 def advise(unreadable: str) -> str:
     """Returns what to do about photos of a format that cannot be read."""
     if unreadable == HEIC:

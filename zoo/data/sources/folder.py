@@ -8,12 +8,12 @@ import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from zoo.data.images.formats import has_image_suffix
+from zoo.data.images.formats import advise, describe_unreadable, has_image_suffix, unreadable_format
 from zoo.data.sources.held_out import refuse_held_out
 from zoo.data.sources.layout import LAYOUTS, find_layout
-from zoo.data.sources.left_out import LostFile, count_unreadable, describe_left_out, warn_of_losses
+from zoo.data.sources.left_out import LostFile, describe_left_out, select_unreadable, warn_of_losses
 from zoo.data.sources.walk import FOLDER_LINK, HIDDEN, PhotoWalk
-from zoo.errors import DataError, close_matches
+from zoo.errors import DataError, ImageError, close_matches
 from zoo.plugins.specs import ImageSet, Sample
 from zoo.utils.paths import parse_path
 
@@ -134,13 +134,13 @@ class FoundPhotos(NamedTuple):
     Attributes:
         photos: All that can be read, sorted by path.
         left_out: As in `ImageSet`.
-        unreadable: Number of photos left out because of their format.
+        unreadable: Photos that are left out because of their format, each with its error.
         errors: The subfolders that cannot be read.
     """
 
     photos: list[Path]
     left_out: str
-    unreadable: int
+    unreadable: dict[Path, ImageError]
     errors: list[DataError]
 
 
@@ -153,7 +153,13 @@ def list_photos(folder: Path) -> FoundPhotos:
     walk = PhotoWalk(folder, tolerant=True)
     photos = sorted(walk.photos(folder))
     left_out = describe_left_out(walk.skipped, kept=len(photos))
-    return FoundPhotos(photos, left_out, count_unreadable(walk.skipped), walk.unreadable)
+    unreadable = {file.path: _format_error(file.path) for file in select_unreadable(walk.skipped)}
+    return FoundPhotos(photos, left_out, unreadable, walk.unreadable)
+
+
+def _format_error(photo: Path) -> ImageError:
+    kind = unreadable_format(photo.name)
+    return ImageError(f"{photo}: {describe_unreadable(kind)}.", hint=advise(kind))
 
 
 def slugify(name: str) -> str:

@@ -80,9 +80,9 @@ def warn_of_losses(skipped: Iterable[LostFile], kept: Mapping[tuple[str, str], i
         yield f"Classes that lose at least a tenth of their photos: {listed}{more}."
 
 
-def count_unreadable(skipped: Iterable[SkippedFile]) -> int:
-    """Returns the number of photos in formats that cannot be read."""
-    return sum(file.photos for file in skipped if file.reason.endswith(_UNREADABLE))
+def select_unreadable(skipped: Iterable[SkippedFile]) -> Iterator[SkippedFile]:
+    """Yields the photos in formats that cannot be read."""
+    return (file for file in skipped if file.reason.endswith(_UNREADABLE))
 
 
 def _count(reason: str, count: int) -> str:
