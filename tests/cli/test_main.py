@@ -215,11 +215,24 @@ def test_an_interrupt_of_a_plugin_says_what_it_was_doing(run, commands):
     ]
 
 
-def test_a_warning_about_a_photo_is_one_line(run, commands, monkeypatch):
+@pytest.mark.parametrize(
+    ("photos", "last"),
+    [
+        (1, "warning: 0.tif: the image is damaged (Fax4Decode: Bad code word)."),
+        (5, "warning: 4.tif: the image is damaged (Fax4Decode: Bad code word)."),
+        (6, "warning: 1 more photo is damaged, 6 in all."),
+        (1234, "warning: 1,229 more photos are damaged, 1,234 in all."),
+    ],
+)
+def test_the_first_warnings_about_photos_are_a_line_each_and_the_others_are_counted(run, commands, photos, last):
     def warn():
-        warnings.warn("a.tif: the image is damaged (Fax4Decode: Bad code word).", ImageWarning, stacklevel=1)
+        for number in range(photos):
+            text = f"{number}.tif: the image is damaged (Fax4Decode: Bad code word)."
+            warnings.warn(text, ImageWarning, stacklevel=1)
 
     commands["warn"] = click.Command("warn", callback=warn)
     with warnings.catch_warnings():
         warnings.simplefilter("always")
-        assert run("warn") == (0, "", "warning: a.tif: the image is damaged (Fax4Decode: Bad code word).\n")
+        code, out, err = run("warn")
+    assert (code, out, err.splitlines()[-1]) == (0, "", last)
+    assert len(err.splitlines()) == min(photos, 6)

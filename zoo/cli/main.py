@@ -21,7 +21,8 @@ import click
 
 from zoo.cli.groups import ZooGroup, unknown_command
 from zoo.cli.terminal.stdout import OutputError, checked_stderr, checked_stdout, discard_stdout
-from zoo.errors import ImageWarning, OtherProcessError, PluginWarning, ZooError, did_you_mean
+from zoo.cli.terminal.warning_lines import WarningLines
+from zoo.errors import OtherProcessError, ZooError, did_you_mean
 from zoo.utils.interrupts import Interrupts, Terminated
 from zoo.utils.lazy_dynamo import defer_dynamo_import
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
 LEFT_RUNNING_SECONDS = 10.0  # for which a command that is done waits for what plugins left running
-_show_python_warning = warnings.showwarning
 # Newer than the oldest click that is supported: nothing is an instance of an empty tuple.
 _NO_ARGUMENTS: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())
 _NO_SUCH_COMMAND: Any = getattr(click.exceptions, "NoSuchCommand", ())
@@ -93,11 +93,13 @@ def main(args: list[str] | None = None) -> NoReturn:
     Args:
         args: The command line behind ``zoo``; the arguments of the process if None.
     """
-    warnings.showwarning = _show_warning
+    warning_lines = WarningLines()
+    warnings.showwarning = warning_lines.show
     defer_dynamo_import()
     _shorten_thread_spinning()
     with checked_stderr(), checked_stdout():
         status = _run(args)
+        warning_lines.summarise()
     if status and "WORLD_SIZE" in os.environ:
         from zoo.training.distributed.process_group import end
 
@@ -191,14 +193,6 @@ def _process_session() -> AbstractContextManager[object]:
     from zoo.training.distributed.process_group import ProcessGroup
 
     return ProcessGroup.from_environment().session()
-
-
-def _show_warning(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-    """Shows warnings about plugins and photos in one line; others as Python shows them."""
-    if issubclass(category, PluginWarning | ImageWarning):
-        _print_warning(str(message))
-    else:
-        _show_python_warning(message, category, *where, **more)
 
 
 def _print_warning(text: str) -> None:
