@@ -47,8 +47,10 @@ def test_three_splits_inside_the_classes(tmp_path):
 @pytest.mark.parametrize(
     ("names", "message", "hint"),
     [
-        (both("oppimis/{}") + both("koe/{}"), "'koe' and 'oppimis' contain the same folders .cat, dog.", "train, val"),
+        (both("oppimis/{}") + both("koe/{}"), "'koe' and 'oppimis' contain the same folders .cat, dog.: either may be", "train, val"),
         (both("fold1/{}") + both("fold2/{}") + both("fold3/{}"), "contain the same folders", "CSV file"),
+        (both("{}/0") + both("{}/cam1"), "'cat' and 'dog' contain the same folders .0, cam1.", "if cat is one, move"),
+        (both("{}/day") + both("{}/night"), "'cat' and 'dog' contain the same folders", "If day is a class"),
         (both("{}_train") + both("{}_test"), "'cat_train', 'dog_test', .* look like splits of several", "train/CLASS"),
         (both("train/{}") + both("tets/{}"), "contains a train folder and, beside it, images in 'tets'", "into train/"),
         (["cat/train/1.jpg", "cat/test/2.jpg", "dog/3.jpg"], "test looks like a split.*'dog' has no such", "every"),
@@ -91,6 +93,15 @@ def test_a_class_in_a_split_may_be_named_train(tmp_path):
     classes = ("bus", "train")
     images = read_folder(fill(tmp_path, *both("train/{}", 2, classes=classes), *both("test/{}", classes=classes)))
     assert (images.classes, counts(images)) == (classes, [4, 0, 2])
+
+
+@pytest.mark.parametrize("views", [("front", "back"), ("Front 1", "left", "right"), ("raw", "augmented")])
+@pytest.mark.parametrize("outer", ["{}", "train/{}"])
+def test_the_same_views_inside_all_classes_belong_to_the_classes(tmp_path, outer, views):
+    names = [f"{outer.format(label)}/{view}/1.jpg" for label in ("cat", "dog") for view in views]
+    images = read_folder(fill(tmp_path, *names))
+    assert images.classes == ("cat", "dog")
+    assert len(images.train) == 2 * len(views)
 
 
 def test_different_folders_inside_classes_belong_to_the_classes(tmp_path):

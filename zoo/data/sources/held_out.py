@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from zoo.data.images.formats import has_image_suffix
-from zoo.data.sources.split_names import parse_split, parse_split_name
+from zoo.data.sources.split_names import parse_split, parse_split_name, split_words
 from zoo.errors import DataError
 
 if TYPE_CHECKING:
@@ -18,6 +18,15 @@ if TYPE_CHECKING:
 TABLE_HINT = "or list path,label,split in a CSV file"
 _LIST_SUFFIXES = (".txt", ".csv", ".tsv", ".json", ".lst", ".list")
 _SPLIT_LIST = re.compile(r"(?<![a-z])(splits?|partitions?|folds?)(?![a-z])")
+# Names of folders that say how photos were taken or made, not what they show; the second kind only beside the first.
+_VIEWS = frozenset(
+    "front frontal back rear side top bottom overhead closeup macro view angle original raw augmented aug cropped crop "
+    "rotated flipped resized camera cam phone webcam studio scan scans web jpg jpeg png".split()
+)
+_LOOSE_VIEWS = frozenset(
+    "left right above below inside outside interior exterior indoor indoors outdoor outdoors day night up down near far "
+    "close wide".split()
+)
 _NAME_START = re.compile(r"[a-zA-Z]+(?=[^a-zA-Z])")
 
 
@@ -40,19 +49,32 @@ def refuse_held_out(walk: PhotoWalk, folder: Path) -> None:
 
 
 def refuse_same_content(walk: PhotoWalk, folder: Path, folders: Sequence[Path]) -> None:
-    """Refuses class folders that hold the same subfolders: those may be the classes, and the folders the splits."""
+    """Refuses class folders that hold the same subfolders: those may be the classes, and the folders the splits.
+
+    Subfolders that are named for views, such as ``front`` and ``back``, are no classes.
+
+    Raises:
+        DataError: It is unclear which of the folders are the classes.
+    """
     full = [each for each in folders if walk.has_photos(each)]
     inner = [{sub.name.casefold() for sub in walk.children(each)[1] if walk.has_photos(sub)} for each in full]
     direct = any(has_image_suffix(file.name) for each in full for file in walk.children(each)[0])
     if len(full) < 2 or direct:
         return
     shared = set.intersection(*inner)
-    if len(shared) > 1 and 2 * len(shared) >= len(set.union(*inner)):
+    if len(shared) > 1 and 2 * len(shared) >= len(set.union(*inner)) and not _are_views(shared):
         names, listed = " and ".join(f"'{each.name}'" for each in full[:3]), ", ".join(sorted(shared)[:5])
         raise DataError(
-            f"{folder}: the folders {names} contain the same folders ({listed}), so they may be splits, not classes.",
-            hint="Name split folders train, val and test; if they are classes, list path,label in a CSV file.",
+            f"{folder}: the folders {names} contain the same folders ({listed}): either may be the classes.",
+            hint=f"If {min(shared)} is a class, name the outer folders train, val and test; if {full[0].name} is one, "
+            "move its photos out of the inner folders, or list path,label in a CSV file.",
         )
+
+
+def _are_views(names: Iterable[str]) -> bool:
+    """Returns whether all names of folders are of views: ``front``, ``Back 2``."""
+    words = [{word for word in split_words(name) if not word.isdecimal()} for name in names]
+    return all(each and each <= _VIEWS | _LOOSE_VIEWS for each in words) and any(each & _VIEWS for each in words)
 
 
 def check_lists(walk: PhotoWalk, files: Iterable[Path]) -> list[str]:

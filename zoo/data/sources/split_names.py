@@ -85,7 +85,7 @@ class SplitName(NamedTuple):
 @functools.lru_cache(maxsize=4096)
 def parse_split_name(name: str) -> SplitName | None:
     """Returns what a name says about a split, or None: ``seg_test`` is the test split, with the rest ``seg``."""
-    words = _split_words(name)
+    words = split_words(name)
     splits = [split for word in words if (split := _find_split(word))]
     if len(set(splits)) != 1:
         return None
@@ -113,15 +113,16 @@ def parse_flag(value: str) -> bool | None:
 
 def is_unlabelled_name(name: str) -> bool:
     """Returns whether a name says that photos have no labels: ``unlabeled``, ``seg_pred``."""
-    return bool(_UNLABELLED_WORDS & set(_split_words(name)))
+    return bool(_UNLABELLED_WORDS & set(split_words(name)))
 
 
 def is_neutral_name(name: str) -> bool:
     """Returns whether a name says nothing about photos: ``images``."""
-    return all(word in _NEUTRAL or word.isdecimal() for word in _split_words(name))
+    return all(word in _NEUTRAL or word.isdecimal() for word in split_words(name))
 
 
-def _split_words(name: str) -> list[str]:
+def split_words(name: str) -> list[str]:
+    """Returns the words of a name in lower case, without accents; digits are words of their own."""
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
     spaced = re.sub(r"(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])", " ", _fold(spaced))
     words = re.sub(r"[\W_]+", " ", spaced).strip()
