@@ -83,11 +83,15 @@ READERS = {
 }
 
 
-@pytest.mark.parametrize("file", READERS)
-def test_a_valid_file_is_read(tmp_path, file):
-    _write(tmp_path, file, json.dumps(VALID_FILES[file]).encode())
-    for read in READERS[file]:
-        read(tmp_path)
+def test_valid_files_are_read_in_full(tmp_path):
+    for file, values in VALID_FILES.items():
+        _write(tmp_path, file, json.dumps(values).encode())
+    run = open_tagged("hotdog@1", runs=tmp_path, check=False)
+    assert (run.name, run.backbone, run.classes) == ("r-1", "acme/tiny", ("cat", "dog"))
+    assert run.photos().by_name("train") == {"a.png": "01234567", "b.png": "89abcdef"}
+    assert run.metrics() == [VALID_FILES[METRICS]]
+    assert ("run.json", "changed") in [(each.file, each.state) for each in check_folder(run.path)]
+    assert [tag.name for tag in list_tags(tmp_path)] == ["hotdog@1"]
 
 
 @pytest.mark.parametrize("file", READERS)

@@ -52,7 +52,9 @@ def unpacks(net, x):
     [branches_on_shapes, unpacks, lambda net, x: x * net.scale + net.shift, lambda net, x: net.second(x.T.T)],
 )
 def test_code_between_modules_is_traced_for_any_number_of_images(between):
-    trace(between)
+    nodes = list(trace(between).nodes)
+    assert [node.target for node in nodes if node.op == "call_module"][:2] == ["first", "second"]
+    assert any(node.op in ("call_function", "call_method") for node in nodes)
 
 
 def test_a_leaf_is_one_node_and_other_modules_are_traced_into():

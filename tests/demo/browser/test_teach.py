@@ -36,6 +36,8 @@ def test_a_lesson_is_filled_trained_tried_and_corrected(page: Page, demo: Demo) 
     download(panel)
     correct(panel, lesson)
     use_elsewhere(page)
+    photos = {each.name: len(list(each.iterdir())) for each in lesson.iterdir() if each.is_dir()}
+    assert photos == {"blue": 8, "red": 9}
 
 
 def add_class(panel: Locator, name: str) -> None:
