@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from zoo.data.images.avif import largest_frame
 from zoo.data.images.colour import BAND
 from zoo.data.images.jpeg2000 import estimate_decoding
 from zoo.utils.machine import available_memory
@@ -58,7 +59,7 @@ def estimate_workload(image: Image.Image, data: bytes, size: tuple[int, int]) ->
         size: Its width and height without `draft`.
 
     Raises:
-        ValueError: The headers of a JPEG 2000 image are broken.
+        ValueError: The headers of a JPEG 2000 image are broken, or an AVIF image has far too many parts.
     """
     pixels = image.width * image.height
     memory = pixels * (_MODE_BYTES.get(image.mode, 4) + _RESULT_BYTES) + min(pixels, BAND) * _BAND_BYTES
@@ -68,8 +69,9 @@ def estimate_workload(image: Image.Image, data: bytes, size: tuple[int, int]) ->
         memory += decoder_memory
     elif image.format in _CANVASES:
         canvas_bytes, pixel_seconds, byte_seconds = _CANVASES[image.format]
-        memory += pixels * canvas_bytes + len(data)
-        seconds = pixels * pixel_seconds + len(data) * byte_seconds
+        decoded = max(pixels, largest_frame(data)) if image.format == "AVIF" else pixels
+        memory += decoded * canvas_bytes + len(data)
+        seconds = decoded * pixel_seconds + len(data) * byte_seconds
     elif image.format == "TIFF":
         decoded, buffer = _measure_tiff(getattr(image, "tag_v2", {}), image.size)
         memory += buffer
