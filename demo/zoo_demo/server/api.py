@@ -167,12 +167,7 @@ def make_router(models: Mapping[str, ServedModel], *, max_concurrent: int = 256)
         waiting = {name: each.batcher.waiting for name, each in models.items()}
         return Response(metrics.export(waiting=waiting), media_type=CONTENT_TYPE_LATEST)
 
-    # The page behind the API would take all other requests, and answer in a form of its own.
-    async def reject(request: Request) -> JSONResponse:
-        return _reject_route(router, request)
-
-    for path in ("/api/{path:path}", *_SERVICE_PATHS):
-        router.add_api_route(path, reject, methods=list(_METHODS), include_in_schema=False)
+    _reject_others(router)
     return router
 
 
@@ -192,6 +187,16 @@ class _Route(APIRoute):
                 return error_response(422, message, "The parameters are described in /openapi.json.")
 
         return handle_or_explain
+
+
+def _reject_others(router: APIRouter) -> None:
+    """Answers all other requests below the paths of the API: the page would, in a form of its own."""
+
+    async def reject(request: Request) -> JSONResponse:
+        return _reject_route(router, request)
+
+    for path in ("/api/{path:path}", *_SERVICE_PATHS):
+        router.add_api_route(path, reject, methods=list(_METHODS), include_in_schema=False)
 
 
 def _reject_route(router: APIRouter, request: Request) -> JSONResponse:
