@@ -141,7 +141,8 @@ def measure_seconds(call: Call) -> float:
 
 def measure_preprocessing(spec: Any, repeats: int) -> list[dict[str, Any]]:
     """Returns rows for decoding and preprocessing a generated photo."""
-    from zoo.data.images.decode import decode, preprocess
+    from zoo.data.images.decode import decode
+    from zoo.data.images.resize import preprocess
 
     content = _photos.draw_jpeg(_photos.PHOTO, 0)
     pixels = decode(content)

@@ -228,7 +228,8 @@ def test_command_names_refused_images_and_predicts_the_rest(paths, tmp_path, mon
 MEMORY = """
 import resource, sys
 from pathlib import Path
-from zoo.data.images.decode import decode, preprocess
+from zoo.data.images.decode import decode
+from zoo.data.images.resize import preprocess
 from zoo.errors import ImageError
 from zoo.plugins.specs import Preprocess
 def peak():

@@ -26,7 +26,8 @@ def images() -> list[bytes]:
 
 
 def decode_whole(content: bytes, folder: Path) -> None:
-    from zoo.data.images.decode import decode, preprocess
+    from zoo.data.images.decode import decode
+    from zoo.data.images.resize import preprocess
     from zoo.preprocess import Preprocess
 
     try:

@@ -18,7 +18,8 @@ from fakes import (
 from run_files import write_json_record
 
 from zoo.config import FinetuneConfig
-from zoo.data.images.decode import decode, preprocess
+from zoo.data.images.decode import decode
+from zoo.data.images.resize import preprocess
 from zoo.errors import ConfigError, RunError, UnknownNameError
 from zoo.inference import run_predictor
 from zoo.inference.evaluate import evaluate

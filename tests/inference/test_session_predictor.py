@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from fakes import CLASSES, encode_png, make_photo
 
-from zoo.data.images.decode import preprocess
+from zoo.data.images.resize import preprocess
 from zoo.errors import RunError
 from zoo.inference import session_predictor
 from zoo.inference.graph_cache import graph_key, write_graph

@@ -20,7 +20,7 @@ from training_runs import FAST, EventRecorder, assert_same_weights, latest_run, 
 
 import zoo
 from zoo.config import make_config
-from zoo.data.images.decode import preprocess
+from zoo.data.images.resize import preprocess
 from zoo.data.loading import store
 from zoo.errors import ConfigError, DataError, PluginError, TrainingError, WeightsError, ZooError
 from zoo.events import EpochResult, Finished, Note, Started, StepResult

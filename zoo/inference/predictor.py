@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import numpy as np
 
-from zoo.data.images.decode import preprocess
 from zoo.data.images.photo import decode_photo, is_photo, photo_name
+from zoo.data.images.resize import preprocess
 from zoo.errors import ImageError, PredictionError, ZooError
 from zoo.preprocess import photos_per_batch
 from zoo.utils.machine import usable_cpus

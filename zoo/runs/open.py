@@ -40,7 +40,9 @@ def open_run(reference: str | os.PathLike[str], *, runs: str | os.PathLike[str] 
         RunError: There is no such run, or its record cannot be read; the hint lists close matches.
         IntegrityError: The run of the tag was changed.
     """
-    return _open_run(reference, parse_path(runs), missing="There is no run '{name}', neither as a folder nor in {runs}/.")
+    return _open_run(
+        reference, parse_path(runs), missing="There is no run '{name}', neither as a folder nor in {runs}/."
+    )
 
 
 def _open_run(reference: str | os.PathLike[str], runs: Path, *, missing: str) -> Run:

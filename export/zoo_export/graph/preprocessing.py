@@ -118,7 +118,7 @@ def _is_tall(op: GraphBuilder, rows: _Axis, columns: _Axis) -> str:
 
 
 def _axes(op: GraphBuilder, lengths: str, spec: Preprocess) -> tuple[_Axis, _Axis]:
-    """Returns rows and columns, with the integer arithmetic of `zoo.data.images.decode.preprocess`."""
+    """Returns rows and columns, with the integer arithmetic of `zoo.data.images.resize.preprocess`."""
     size = op.int_vector(*spec.size)
     if spec.resize_mode == "squash":
         resized = size

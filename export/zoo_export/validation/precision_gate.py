@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zoo.data.images.decode import preprocess
+from zoo.data.images.resize import preprocess
 from zoo.errors import DataError, ExportError
 from zoo.events import Work
 from zoo.inference.evaluate import predict_samples

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zoo.data.images.decode import decode, preprocess
+from zoo.data.images.decode import decode
+from zoo.data.images.resize import preprocess
 from zoo.data.sources.fingerprint import find_changed
 from zoo.errors import ConfigError, DataError, ExportError, ImageError, ZooError
 from zoo.events import Note

@@ -13,8 +13,10 @@ from problem_images import encode, make_png
 from torchvision.transforms import CenterCrop, InterpolationMode, Resize
 
 from zoo.data.images import decode as image_module
-from zoo.data.images.decode import convert_image, decode, open_image, preprocess
+from zoo.data.images import resize as resize_module
+from zoo.data.images.decode import convert_image, decode, open_image
 from zoo.data.images.formats import reads_heic
+from zoo.data.images.resize import preprocess
 from zoo.errors import ImageError
 from zoo.preprocess import Preprocess
 
@@ -247,7 +249,7 @@ def test_a_long_strip_is_cropped_to_its_middle_in_little_memory():
 
 def test_a_strip_just_over_the_limit_matches_torchvision(monkeypatch):
     pixels = photo(64, 6400)
-    monkeypatch.setattr(image_module, "_MAX_RESIZED_PIXELS", 10_000)
+    monkeypatch.setattr(resize_module, "_MAX_RESIZED_PIXELS", 10_000)
     reference = np.asarray(CenterCrop(32)(Resize(32)(Image.fromarray(pixels)))).astype(int)
     assert np.abs(preprocess(pixels, Preprocess(size=(32, 32), resize=32)) - reference).max() <= 1
 

@@ -7,7 +7,7 @@ from fakes import PREPROCESS, encode_png, make_samples
 from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as tv
 
-from zoo.data.images.decode import preprocess
+from zoo.data.images.resize import preprocess
 from zoo.data.loading.augment import (
     _affine,
     _jitter,

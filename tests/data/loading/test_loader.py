@@ -3,7 +3,8 @@ import pytest
 import torch
 from fakes import PREPROCESS, encode_png, make_samples
 
-from zoo.data.images.decode import decode, preprocess
+from zoo.data.images.decode import decode
+from zoo.data.images.resize import preprocess
 from zoo.data.loading.augment import normalise
 from zoo.data.loading.augment_params import Augmentation
 from zoo.data.loading.loader import EvalLoader, TrainLoader, shard

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from fakes import PREPROCESS, encode_png, make_photo, make_samples
 
-from zoo.data.images.decode import preprocess
+from zoo.data.images.resize import preprocess
 from zoo.data.loading.pixel_buffer import PixelBuffer
 from zoo.data.loading.pixel_file import open_pixel_file
 from zoo.data.loading.store import PhotoStore

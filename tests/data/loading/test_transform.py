@@ -7,7 +7,7 @@ import pytest
 from fakes import PREPROCESS, make_photo
 from PIL import Image
 
-from zoo.data.images.decode import preprocess
+from zoo.data.images.resize import preprocess
 from zoo.data.loading.transform import EvalTransform, ShrinkForCrops, resize, shrink_for_crops
 from zoo.preprocess import Preprocess
 

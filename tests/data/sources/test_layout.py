@@ -47,7 +47,11 @@ def test_three_splits_inside_the_classes(tmp_path):
 @pytest.mark.parametrize(
     ("names", "message", "hint"),
     [
-        (both("oppimis/{}") + both("koe/{}"), "'koe' and 'oppimis' contain the same folders .cat, dog.: either may be", "train, val"),
+        (
+            both("oppimis/{}") + both("koe/{}"),
+            "'koe' and 'oppimis' contain the same folders .cat, dog.: either may be",
+            "train, val",
+        ),
         (both("fold1/{}") + both("fold2/{}") + both("fold3/{}"), "contain the same folders", "CSV file"),
         (both("{}/0") + both("{}/cam1"), "'cat' and 'dog' contain the same folders .0, cam1.", "if cat is one, move"),
         (both("{}/day") + both("{}/night"), "'cat' and 'dog' contain the same folders", "If day is a class"),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 from PIL import Image
 
-from zoo.data.images.decode import preprocess
+from zoo.data.images.resize import preprocess
 from zoo.data.loading.augment import normalise
 from zoo.preprocess import Preprocess
 from zoo_export.graph.preprocessing import prepend_preprocessing

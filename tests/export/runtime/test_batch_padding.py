@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from zoo.data.images.decode import preprocess
+from zoo.data.images.resize import preprocess
 from zoo.errors import ExportError
 from zoo.preprocess import Preprocess
 from zoo_export.runtime.batch_padding import make_padder
@@ -28,7 +28,7 @@ def make_photo(height=24, seed=0):
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: f"{spec.resize_mode}-{spec.resize}-{spec.size}")
 def test_preprocessing_crops_a_padded_image_to_the_image(spec):
-    """The graph does what `zoo.data.images.decode.preprocess` does, with the same integers."""
+    """The graph does what `zoo.data.images.resize.preprocess` does, with the same integers."""
     images = [preprocess(make_photo(height, seed), spec) for seed, height in enumerate((24, 11, 50))]
     batch = make_padder(spec, name="x")(images)
     assert batch.dtype == np.uint8

@@ -6,7 +6,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
-from zoo.data.images.decode import preprocess
+from zoo.data.images.resize import preprocess
 from zoo.preprocess import Preprocess
 from zoo_export.graph.preprocessing import prepend_preprocessing
 from zoo_export.runtime.predictor import load

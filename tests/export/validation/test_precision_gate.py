@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from fakes import FakePlugin, make_images, make_registry
 
-import zoo.data.images.decode
+import zoo.data.images.resize
 from zoo.errors import ExportError
 from zoo.events import ignore
 from zoo.inference.evaluate import load_run_splits
@@ -124,7 +124,7 @@ def test_file_that_fails_is_not_written(small_run, small_registry, tmp_path, mon
 def test_int8_is_calibrated_on_training_photos_of_the_run_only(small_run, tmp_path, monkeypatch):
     """If photos were added or moved since, today's training split may contain yesterday's test photos."""
     calibrated = []
-    real = zoo.data.images.decode.preprocess
+    real = zoo.data.images.resize.preprocess
     monkeypatch.setattr(
         precision_gate, "preprocess", lambda pixels, spec: calibrated.append(pixels) or real(pixels, spec)
     )

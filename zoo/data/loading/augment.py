@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from zoo.data.images.decode import decode, fill_colour
+from zoo.data.images.decode import decode
+from zoo.data.images.resize import fill_colour
 from zoo.data.loading.augment_params import draw_params, make_generator
 from zoo.data.loading.pipeline import to_device
 from zoo.data.loading.transform import resize, shrink_for_crops

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.data.images.decode import centre_window
+from zoo.data.images.resize import centre_window
 
 if TYPE_CHECKING:
     from zoo.config import FinetuneConfig

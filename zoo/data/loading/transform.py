@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from zoo.data.images.decode import preprocess
+from zoo.data.images.resize import preprocess
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -19,14 +19,15 @@ TABLE_HINT = "or list path,label,split in a CSV file"
 _LIST_SUFFIXES = (".txt", ".csv", ".tsv", ".json", ".lst", ".list")
 _SPLIT_LIST = re.compile(r"(?<![a-z])(splits?|partitions?|folds?)(?![a-z])")
 # Names of folders that say how photos were taken or made, not what they show; the second kind only beside the first.
-_VIEWS = frozenset(
+_VIEW_NAMES = (
     "front frontal back rear side top bottom overhead closeup macro view angle original raw augmented aug cropped crop "
-    "rotated flipped resized camera cam phone webcam studio scan scans web jpg jpeg png".split()
+    "rotated flipped resized camera cam phone webcam studio scan scans web jpg jpeg png"
 )
-_LOOSE_VIEWS = frozenset(
-    "left right above below inside outside interior exterior indoor indoors outdoor outdoors day night up down near far "
-    "close wide".split()
+_LOOSE_VIEW_NAMES = (
+    "left right above below inside outside interior exterior indoor indoors outdoor outdoors day night near far "
+    "close wide up down"
 )
+_VIEWS, _LOOSE_VIEWS = frozenset(_VIEW_NAMES.split()), frozenset(_LOOSE_VIEW_NAMES.split())
 _NAME_START = re.compile(r"[a-zA-Z]+(?=[^a-zA-Z])")
 
 
