@@ -56,6 +56,23 @@ def test_sample_evenly_depends_on_its_seed_alone():
     assert sample_evenly(samples, count=8, seed=1) != sample_evenly(samples, count=8, seed=2)
 
 
+@pytest.mark.parametrize("inner", ["", "below"])
+def test_a_sheet_is_never_written_among_the_photos_of_a_class(tmp_path, inner):
+    """It would be one of them in the next training."""
+    sources = []
+    for label in ("cat", "dog"):
+        folder = tmp_path / label / inner
+        folder.mkdir(parents=True)
+        sources.append(folder / "1.png")
+        sources[-1].write_bytes(make_photo("blue"))
+    samples = tuple(Sample(source=source, label=label, name=source.name) for label, source in enumerate(sources))
+    images = ImageSet(name="things", classes=("cat", "dog"), train=samples)
+    with pytest.raises(DataError, match=r"sheet\.png would be among the photos of a class"):
+        write_sheet(images, tmp_path / "cat" / "sheet.png")
+    assert not (tmp_path / "cat" / "sheet.png").exists()
+    assert write_sheet(images, tmp_path / "sheet.png").is_file()
+
+
 def test_a_sheet_shows_photos_with_their_labels(tmp_path, figures):
     path = tmp_path / "sheet.png"
     assert write_sheet(make_images(10, 10), path, count=8) == path

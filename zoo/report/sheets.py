@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -81,9 +82,10 @@ def write_sheet(
 
     Raises:
         ConfigError: `count` is out of bounds.
-        DataError: The split does not exist or is empty.
+        DataError: The split does not exist or is empty, or the file would be among the photos of a class.
         RunError: The file cannot be written.
     """
+    _check_output(output, images)
     if not 1 <= count <= MAX_COUNT:
         raise ConfigError(f"sheet: option 'count' is {count}.", hint=f"Pass a number of photos from 1 to {MAX_COUNT}.")
     samples = _samples_of(images, split)
@@ -99,6 +101,18 @@ def write_sheet(
     cells = [tile for row in rows for tile in (*row, *[None] * (columns - len(row)))]
     subtitle += "; each row shows a photo, then what the network sees of it"
     return write_tiles(output, cells, columns=columns, title=title or f"{heading}, augmented", subtitle=subtitle)
+
+
+def _check_output(output: Path, images: ImageSet) -> None:
+    """Refuses a file in a folder with some of the photos, but not all: it would be a photo of that class."""
+    folder = os.path.join(output.resolve().parent, "")  # noqa: PTH118  pathlib drops the slash
+    samples = (*images.train, *images.val, *images.test)
+    paths = [os.fspath(each.source) for each in samples if not isinstance(each.source, bytes)]
+    inside = sum(path.startswith(folder) for path in paths)
+    if 0 < inside < len(paths):
+        raise DataError(
+            f"{output} would be among the photos of a class.", hint="Pass a file in another folder with --output."
+        )
 
 
 def sample_evenly(samples: Sequence[Sample], *, count: int, seed: int) -> list[int]:

@@ -58,6 +58,9 @@ def _open_run(reference: str | os.PathLike[str], runs: Path, *, missing: str) ->
             f"{path} is a file, not a run folder.",
             hint="Exported files are opened by 'zoo predict' and 'zoo evaluate', and in Python by zoo_export.load().",
         )
+    if os.path.isdir(path):  # noqa: PTH112  pathlib raises where a name is too long
+        hint = "Pass the folder or the name of a run; 'zoo runs' lists them."
+        raise RunError(f"The folder {path} is not a run: it contains no {RECORD}.", hint=hint)
     known = sorted(record.parent.name for record in runs.glob(f"*/{RECORD}"))
     hint = missing_path_advice(name) or did_you_mean(Path(name).name, known)
     if known and not hint:

@@ -182,6 +182,11 @@ def test_photos_to_evaluate_need_no_training_split(table, cells):
     assert counts(read_csv(table(make_rows("path,label,split", *cells)), known=("a", "b"))) == [0, 0, 2]
 
 
+def test_photos_to_evaluate_without_splits_are_test_photos_as_those_of_folders(table):
+    assert counts(read_csv(table(make_rows("path,label", "a", "a")), known=("a", "b"))) == [0, 0, 2]
+    assert counts(read_csv(table("1.jpg,a\n2.jpg,b\n"), known=("a", "b"))) == [0, 0, 2]
+
+
 def test_one_file_under_two_paths_is_listed_twice(table):
     with pytest.raises(DataError, match="already listed in line 1"):
         read_csv(table("1.jpg,a,train\nsub/../1.jpg,b,test\n"))

@@ -88,6 +88,8 @@ def read_csv(path: Path, *, strict: bool = True, known: Collection[str] | None =
     if (first := next(iter(rows), None)) is None:
         raise DataError(f"{path} lists no images.", hint=_HINT)
     columns, body = _find_columns(path, first, rows)
+    if known is not None and columns.split_of is _always_train:
+        columns = dataclasses.replace(columns, split_of=_always_test)
     labelled: LabelledFiles = {}
     skipped: list[LostFile] = []
     lines: dict[str, int] = {}
@@ -279,6 +281,10 @@ def _distinct(body: _Table, places: Iterable[int]) -> dict[int, set[str]]:
 
 def _always_train(row: list[str]) -> str:
     return "train"
+
+
+def _always_test(row: list[str]) -> str:
+    return "test"
 
 
 @dataclass(frozen=True, slots=True)
