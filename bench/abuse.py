@@ -73,27 +73,55 @@ def make_bomb(members: int = 10, size: int = 32 << 20) -> bytes:
     return buffer.getvalue()
 
 
-def make_attacks(port: int, photo: bytes, model: str) -> dict[str, Attack]:
-    """Returns the attacks by name; each returns the status of the response."""
-    rng = random.Random(0)
-    bomb = make_bomb()
-    broken = {
-        "no photo": os.urandom(50_000),
-        "cut off": photo[: len(photo) // 2],
-        "huge": make_huge_png(),
-        "empty": b"",
-        "text": b"<svg onload=alert(1)>" * 100,
-    }
+class Attacks:
+    """The attacks; each returns the status of the response.
 
-    async def post(body: bytes, kind: str = "image/jpeg", path: str = _serving.PREDICT) -> str:
-        client = _serving.Client(port)
+    Args:
+        port: The port of the server.
+        photo: A photo that it accepts.
+        model: The name of its model.
+    """
+
+    def __init__(self, port: int, photo: bytes, model: str) -> None:
+        self._port, self._photo, self._model = port, photo, model
+        self._rng = random.Random(0)
+        self._bomb = make_bomb()
+        self._broken = {
+            "no photo": os.urandom(50_000),
+            "cut off": photo[: len(photo) // 2],
+            "huge": make_huge_png(),
+            "empty": b"",
+            "text": b"<svg onload=alert(1)>" * 100,
+        }
+
+    def by_name(self) -> dict[str, Attack]:
+        """Returns the attacks by the names in the table."""
+        return {
+            "too large": self._too_large,
+            "too large, without length": self._too_large_without_length,
+            "slow body": self._slow_body,
+            "slow headers": self._slow_headers,
+            "no photo": self._no_photo,
+            "broken form": self._broken_form,
+            "not HTTP": self._not_http,
+            "unknown path": self._unknown_path,
+            "tiny pieces": self._tiny_pieces,
+            "JSON of many values": self._many_values,
+            "16 photos at once": self._many,
+            _FLOOD: self._large,
+            "unused upload": self._unused_upload,
+            "archive": self._archive,
+        }
+
+    async def _post(self, body: bytes, kind: str = "image/jpeg", path: str = _serving.PREDICT) -> str:
+        client = _serving.Client(self._port)
         try:
             return str((await client.post(body, kind=kind, path=path)).status)
         finally:
             await client.close()
 
-    async def raw(*parts: bytes, pause: float = 0.0) -> str:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    async def _raw(self, *parts: bytes, pause: float = 0.0) -> str:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
         try:
             for part in parts:
                 writer.write(part)
@@ -103,85 +131,68 @@ def make_attacks(port: int, photo: bytes, model: str) -> dict[str, Attack]:
         finally:
             writer.close()
 
-    def make_headers(length: str) -> bytes:
+    def _make_headers(self, length: str) -> bytes:
         return f"POST {_serving.PREDICT} HTTP/1.1\r\nHost: 127.0.0.1\r\n{length}\r\n\r\n".encode()
 
-    async def too_large() -> str:
-        return await post(bytes(_MAX_UPLOAD + 1))
+    async def _too_large(self) -> str:
+        return await self._post(bytes(_MAX_UPLOAD + 1))
 
-    async def too_large_without_length() -> str:
+    async def _too_large_without_length(self) -> str:
         block = b"100000\r\n" + bytes(1 << 20) + b"\r\n"
-        return await raw(make_headers("Transfer-Encoding: chunked"), *[block] * 8, b"0\r\n\r\n")
+        return await self._raw(self._make_headers("Transfer-Encoding: chunked"), *[block] * 8, b"0\r\n\r\n")
 
-    async def slow_body() -> str:
-        return await raw(make_headers("Content-Length: 1000"), *[b"x"] * 100, pause=_SECONDS_BETWEEN_BYTES)
+    async def _slow_body(self) -> str:
+        return await self._raw(self._make_headers("Content-Length: 1000"), *[b"x"] * 100, pause=_SECONDS_BETWEEN_BYTES)
 
-    async def slow_headers() -> str:
-        return await raw(b"POST / HTTP/1.1\r\n", *[b"X-A: b\r\n"] * 100, pause=_SECONDS_BETWEEN_BYTES)
+    async def _slow_headers(self) -> str:
+        return await self._raw(b"POST / HTTP/1.1\r\n", *[b"X-A: b\r\n"] * 100, pause=_SECONDS_BETWEEN_BYTES)
 
-    async def no_photo() -> str:
-        return await post(broken[rng.choice(sorted(broken))])
+    async def _no_photo(self) -> str:
+        return await self._post(self._broken[self._rng.choice(sorted(self._broken))])
 
-    async def broken_form() -> str:
-        return await post(os.urandom(1000), kind="multipart/form-data; boundary=x")
+    async def _broken_form(self) -> str:
+        return await self._post(os.urandom(1000), kind="multipart/form-data; boundary=x")
 
-    async def not_http() -> str:
-        return await raw(os.urandom(2000))
+    async def _not_http(self) -> str:
+        return await self._raw(os.urandom(2000))
 
-    async def unknown_path() -> str:
+    async def _unknown_path(self) -> str:
         paths = ("/../../etc/passwd", "/gradio_api/file=/etc/passwd", "/api/v1/predict?model=" + "a" * 5000, "/%00")
-        return await post(b"x", path=rng.choice(paths))
+        return await self._post(b"x", path=self._rng.choice(paths))
 
-    async def tiny_pieces() -> str:
-        return await raw(make_headers("Transfer-Encoding: chunked"), b"1\r\nx\r\n" * 10_000)
+    async def _tiny_pieces(self) -> str:
+        return await self._raw(self._make_headers("Transfer-Encoding: chunked"), b"1\r\nx\r\n" * 10_000)
 
-    async def many_values() -> str:
-        return await post(b"[" + b"[]," * 10**6, kind="application/json", path="/gradio_api/queue/join")
+    async def _many_values(self) -> str:
+        return await self._post(b"[" + b"[]," * 10**6, kind="application/json", path="/gradio_api/queue/join")
 
-    async def many() -> str:
-        statuses = await asyncio.gather(*(post(photo) for _ in range(16)), return_exceptions=True)
+    async def _many(self) -> str:
+        statuses = await asyncio.gather(*(self._post(self._photo) for _ in range(16)), return_exceptions=True)
         return max(map(str, statuses))
 
-    async def large() -> str:
-        statuses = await asyncio.gather(*(post(photo.ljust(_MAX_UPLOAD, b"\0")) for _ in range(16)))
+    async def _large(self) -> str:
+        statuses = await asyncio.gather(*(self._post(self._photo.ljust(_MAX_UPLOAD, b"\0")) for _ in range(16)))
         return _SERVED if "200" in statuses else _NONE_SERVED
 
-    async def upload(content: bytes, name: str) -> str:
+    async def _upload(self, content: bytes, name: str) -> str:
         part = f'--x\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n\r\n'
         form = part.encode() + content + b"\r\n--x--\r\n"
-        client = _serving.Client(port)
+        client = _serving.Client(self._port)
         try:
             response = await client.post(form, kind="multipart/form-data; boundary=x", path="/gradio_api/upload")
         finally:
             await client.close()
         return str(json.loads(response.body)[0]) if response.status == 200 else str(response.status)
 
-    async def unused_upload() -> str:
-        path = await upload(photo + rng.randbytes(1 << 20), "photo.jpg")
+    async def _unused_upload(self) -> str:
+        path = await self._upload(self._photo + self._rng.randbytes(1 << 20), "photo.jpg")
         return "200" if path.startswith("/") else path
 
-    async def archive() -> str:
-        path = await upload(bomb, "bomb.zip")
+    async def _archive(self) -> str:
+        path = await self._upload(self._bomb, "bomb.zip")
         file = {"path": path, "meta": {"_type": "gradio.FileData"}}
-        body = json.dumps({"data": [[file], model]}).encode()
-        return await post(body, kind="application/json", path="/gradio_api/call/batch")
-
-    return {
-        "too large": too_large,
-        "too large, without length": too_large_without_length,
-        "slow body": slow_body,
-        "slow headers": slow_headers,
-        "no photo": no_photo,
-        "broken form": broken_form,
-        "not HTTP": not_http,
-        "unknown path": unknown_path,
-        "tiny pieces": tiny_pieces,
-        "JSON of many values": many_values,
-        "16 photos at once": many,
-        _FLOOD: large,
-        "unused upload": unused_upload,
-        "archive": archive,
-    }
+        body = json.dumps({"data": [[file], self._model]}).encode()
+        return await self._post(body, kind="application/json", path="/gradio_api/call/batch")
 
 
 async def post_well_behaved(
@@ -246,7 +257,7 @@ async def run(server: _serving.Server, arguments: argparse.Namespace) -> tuple[l
     for under_attack in (False, True):
         seconds = arguments.minutes * 60 if under_attack else min(20.0, arguments.minutes * 60)
         row: dict[str, Any] = {"requests": 0, "failed": 0, "retries": 0, "health max ms": 0.0, "milliseconds": []}
-        attacks = make_attacks(server.port, photos[0], model) if under_attack else {}
+        attacks = Attacks(server.port, photos[0], model).by_name() if under_attack else {}
         statuses: dict[str, Counter[str]] = {name: Counter() for name in attacks}
         until = time.perf_counter() + seconds
         with _memory.MemoryMonitor(server.pid) as memory:
