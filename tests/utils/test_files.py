@@ -2,6 +2,7 @@ import os
 
 import pytest
 
+from zoo.errors import RunError
 from zoo.utils.files import (
     atomic_write,
     check_json,
@@ -38,6 +39,18 @@ def _fail_while_writing(target, error):
     with atomic_write(target) as temporary:
         temporary.write_text("ne")
         raise error
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no named pipes in folders")
+def test_atomic_write_replaces_neither_a_pipe_nor_a_device_nor_a_folder(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("pipe")
+    for name in ("pipe", "folder", "link"):
+        with pytest.raises(RunError, match=rf"Cannot write .*{name}: it is not a regular file"):
+            _fail_while_writing(tmp_path / name, AssertionError("not reached"))
+    assert (tmp_path / "pipe").is_fifo()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "link", "pipe"]
 
 
 def test_remove_temporary_files_removes_what_a_killed_process_left(tmp_path):

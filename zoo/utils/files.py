@@ -35,8 +35,11 @@ def atomic_write(target: Path, *, durable: bool = False) -> Iterator[Path]:
         durable: Whether to sync the file to the disk before the block ends, so that it survives a power failure.
 
     Raises:
-        RunError: The disk is full, or the folder cannot be written to. `target` is unchanged.
+        RunError: The disk is full, the folder cannot be written to, or `target` is a device, a pipe or a folder, which
+            the renamed file would replace. `target` is unchanged.
     """
+    if os.path.exists(target) and not os.path.isfile(target):  # noqa: PTH110, PTH113  pathlib may raise
+        raise RunError(f"Cannot write {target}: it is not a regular file.", hint="Choose another file.")
     temporary = None
     try:
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=target.suffix)
