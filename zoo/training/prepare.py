@@ -33,6 +33,7 @@ from zoo.utils.text import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from zoo.data.check.report import DataReport
     from zoo.events import Observer
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from zoo.models.precision import Precision
     from zoo.plugins.specs import ImageSet
     from zoo.preprocess import Preprocess
+    from zoo.runs.record import PhotoRecord
     from zoo.training.distributed.process_group import ProcessGroup
     from zoo.training.request import TrainingRequest
 
@@ -87,17 +89,7 @@ def prepare(request: TrainingRequest) -> Job:
     _check_same_photos(record, processes)
     record = dataclasses.replace(record.with_hardware(**hardware), partly_random=partly_random)
     seed_all(config.seed + processes.rank)  # every process draws its own dropout masks
-    started = request.started
-    if point is not None:
-        folder = point.run.path
-        record, seconds = resume_record(point, record, photos, observer=observer, processes=processes)
-        started -= seconds
-    else:
-        stem = f"{offers.backbone.spec.name}-{offers.head.spec.name}-{images.name}"
-        folder = processes.broadcast(lambda: create_run(request.runs, stem=stem))
-    if processes.is_main:
-        write_photos(folder, photos)
-        write_record(folder, record)
+    folder, record, seconds = _open_folder(request, record, photos, dataset=images.name)
     return Job(
         folder=folder,
         config=config,
@@ -109,9 +101,33 @@ def prepare(request: TrainingRequest) -> Job:
         record=record,
         observer=observer,
         processes=processes,
-        started=started,
+        started=request.started - seconds,
         pictures=request.pictures,
     )
+
+
+def _open_folder(
+    request: TrainingRequest, record: RunRecord, photos: PhotoRecord, *, dataset: str
+) -> tuple[Path, RunRecord, float]:
+    """Writes the records of a run into its folder, which is created unless the run is resumed.
+
+    Returns:
+        The folder; the record, with what a resumed run has recorded so far; and the seconds that it has trained for.
+    """
+    processes, seconds = request.processes, 0.0
+    if request.resume_point is not None:
+        folder = request.resume_point.run.path
+        record, seconds = resume_record(
+            request.resume_point, record, photos, observer=request.observer, processes=processes
+        )
+    else:
+        offers = request.names.offers
+        stem = f"{offers.backbone.spec.name}-{offers.head.spec.name}-{dataset}"
+        folder = processes.broadcast(lambda: create_run(request.runs, stem=stem))
+    if processes.is_main:
+        write_photos(folder, photos)
+        write_record(folder, record)
+    return folder, record, seconds
 
 
 def _choose_preprocess(request: TrainingRequest) -> Preprocess:

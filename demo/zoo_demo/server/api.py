@@ -204,10 +204,10 @@ def _reject_route(router: APIRouter, request: Request) -> JSONResponse:
     routes = [route for route in router.routes if isinstance(route, APIRoute) and route.include_in_schema]
     known = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
     if known:
-        allowed = ", ".join(sorted({method for route in known for method in route.methods}))
+        allowed = ", ".join(sorted({method for route in known for method in route.methods or ()}))
         message = f"{known[0].path} does not support {request.method}."
         return error_response(405, message, f"Send {allowed}.", headers={"Allow": allowed})
-    offered = ", ".join(f"{method} {route.path}" for route in routes for method in sorted(route.methods))
+    offered = ", ".join(f"{method} {route.path}" for route in routes for method in sorted(route.methods or ()))
     return error_response(404, "The API has no such path.", f"It has {offered}.")
 
 
