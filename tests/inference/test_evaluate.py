@@ -10,7 +10,7 @@ from training_runs import EventRecorder
 import zoo
 import zoo.inference.run_predictor
 from zoo.data.sources.folder import read_folder
-from zoo.errors import ConfigError, DataError, RunError
+from zoo.errors import ConfigError, DataError, RunError, UnknownNameError
 from zoo.events import Note, Work
 from zoo.inference.evaluate import evaluate
 from zoo.inference.open import ModelFile
@@ -97,6 +97,20 @@ def test_the_folder_that_a_record_names_is_reported_before_it_is_read(trained_ru
     gone = dataclasses.replace(trained_run.record, config={**trained_run.config, "data": str(tmp_path / "gone.csv")})
     with pytest.raises(DataError, match=rf"gone\.csv does not exist. The record of {trained_run.name} names it"):
         evaluate_run(Run(trained_run.path, gone), registry, split="train")
+
+
+def test_a_folder_that_is_gone_is_no_missing_plugin(trained_run, registry):
+    """Its name could also be that of a dataset."""
+    gone = dataclasses.replace(
+        trained_run.record,
+        config={**trained_run.config, "data": "photos"},
+        plugins={"finetune-zoo:torchvision": "0.0.1", "finetune-zoo:heads": "0.0.1"},
+    )
+    with pytest.raises(UnknownNameError) as caught:
+        evaluate_run(Run(trained_run.path, gone), registry)
+    assert caught.value.message.startswith("There is no dataset 'photos'. There is no folder photos either.")
+    assert caught.value.message.endswith(f"The record of {trained_run.name} names it.")
+    assert caught.value.hint == "Pass the location of the data with --data."
 
 
 def test_classes_are_matched_by_name_not_by_position(trained_run, registry, plugin, tmp_path):

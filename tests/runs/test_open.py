@@ -142,6 +142,7 @@ def test_a_record_that_is_a_git_lfs_pointer_is_named(tmp_path):
         ({"acme:nets": ""}, True),
         ({"other:sets": "3", "acme:nets": "1.0"}, True),
         ({"heads:linear": "1"}, False),
+        ({"finetune-zoo:torchvision": "0.1.0"}, False),
         ({"other:nets": "1.0"}, False),
         ({"acme; rm -rf ~:nets": "1.0"}, False),
         ({"acme:nets": "1.0\x1b[2J"}, False),

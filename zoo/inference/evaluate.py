@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 from zoo.data.sources.fingerprint import find_changed
 from zoo.data.sources.load import load_source, load_splits, report_left_out
 from zoo.data.sources.resolve import resolve_data
-from zoo.errors import ConfigError, DataError, ImageError, PredictionError, did_you_mean
+from zoo.errors import (
+    AmbiguousNameError,
+    ConfigError,
+    DataError,
+    ImageError,
+    PredictionError,
+    UnknownNameError,
+    did_you_mean,
+)
 from zoo.events import Note, Work, ignore
 from zoo.inference.open import ModelFile, find_model, load_model
 from zoo.plugins.registry import REGISTRY, Registry, load_registry
@@ -142,14 +150,16 @@ def load_run_splits(
         RunError: The record of the run is broken.
     """
     config = load_config(run)
-    try:
-        with explained_missing_plugin(run, registry):
+    with explained_missing_plugin(run, registry):
+        try:
             source = resolve_data(
                 data or config.data, registry=registry, options=config.data_options, exclude=config.exclude
             )
-    except DataError as error:  # the path comes from the record, not from the user
-        message = f"{error.message} The record of {run.name} names it."
-        raise DataError(message, hint="Pass the location of the data with --data.") from None
+        except AmbiguousNameError:
+            raise
+        except (DataError, UnknownNameError) as error:  # the name comes from the record, not from the user
+            message = f"{error.message} The record of {run.name} names it."
+            raise type(error)(message, hint="Pass the location of the data with --data.") from None
     if source.path is not None:  # any folder of this machine, if the record comes from a stranger
         observer(Note(text=f"The photos are read from {source.path.absolute()}, as the record of {run.name} says."))
     try:

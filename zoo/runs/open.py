@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.config import FinetuneConfig
 from zoo.errors import ConfigError, RunError, UnknownNameError, did_you_mean
-from zoo.plugins.entry_points import BUILT_IN
+from zoo.plugins.entry_points import BUILT_IN, DISTRIBUTION
 from zoo.runs.record import RECORD
 from zoo.runs.run import RUNS, Run, is_run, read_run
 from zoo.runs.tag_history import is_tag
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _LISTED_RUNS = 5  # in the hint of an error
 _MAX_QUOTED = 200  # characters of a name in a message
+_OWN = (DISTRIBUTION, *BUILT_IN)  # the names of built-in plugins in records of this version and of earlier ones
 _DISTRIBUTION = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _VERSION = re.compile(r"[0-9A-Za-z.+!_-]*")
 _RELEASE = re.compile(r"[0-9]+(\.[0-9]+)*")  # other versions are often on no index
@@ -148,7 +149,7 @@ def _recorded_plugins(run: Run) -> dict[str, str]:
     for key, version in run.record.plugins.items():
         distribution = key.partition(":")[0]
         # Nothing but a name may get into the command of the hint: the record may come from a stranger.
-        if distribution not in BUILT_IN and _DISTRIBUTION.fullmatch(distribution) and _VERSION.fullmatch(str(version)):
+        if distribution not in _OWN and _DISTRIBUTION.fullmatch(distribution) and _VERSION.fullmatch(str(version)):
             found[distribution] = str(version)
     return found
 
