@@ -49,7 +49,7 @@ def test_a_run_is_found_by_its_tag(runs):
     assert open_run("hotdog@prod", runs=runs).name == "r-2"
     assert locate_path("hotdog@prod", runs=runs) == runs / "r-2"
     assert locate_path(runs / TAGS, runs=runs) == runs / TAGS
-    with pytest.raises(RunError, match="There is no run"):
+    with pytest.raises(RunError, match="There is no file or folder"):
         locate_path("a\0b", runs=runs)
 
 
