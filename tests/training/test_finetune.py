@@ -335,7 +335,8 @@ def test_the_place_of_cached_photos_does_not_change_the_weights(train, monkeypat
 
 
 @pytest.mark.parametrize("probe", [True, False])
-def test_photos_are_decoded_once_and_for_a_probe_once_more(train, monkeypatch, probe):
+def test_photos_are_decoded_once_and_for_a_probe_once_more(train, monkeypatch, tmp_path, probe):
+    monkeypatch.setenv("ZOO_HOME", str(tmp_path))  # without files of decoded photos that other tests have written
     decoded = []
     decode = store.decode
     monkeypatch.setattr(
