@@ -149,7 +149,7 @@ class Registry:
         if errors:
             raise errors[0]
         known = did_you_mean(name, self._known_names(kind))
-        hint = " ".join(filter(None, [known, f"'zoo list {kind.word}' lists all.", self.describe_unavailable()]))
+        hint = " ".join(filter(None, [known, f"'zoo list {kind.word}' lists them all.", self.describe_unavailable()]))
         raise UnknownNameError(f"There is no {kind.name} '{name}'.", hint=hint)
 
     def choose(self, kind: Kind[N], name: str, options: Mapping[str, Any]) -> Choice[N]:
