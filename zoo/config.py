@@ -19,12 +19,25 @@ from zoo.plugins.options import check_value, describe_options, option
 from zoo.plugins.specs import UNSTORED, ImageSet
 from zoo.preprocess import MAX_SIDE
 from zoo.utils.paths import path_text
-from zoo.utils.text import short_repr
+from zoo.utils.text import article, short_repr
 
 OWNER = "finetune"
 AUTO = "auto"  # as the name of the backbone
 SOLVERS = ("lbfgs", "cg")
-_OPTIONS = ("backbone_options", "head_options", "data_options")
+# Mappings of options, each with the kind of what has them.
+OPTIONS_OF = {
+    "backbone_options": "backbone",
+    "head_options": "head",
+    "data_options": "dataset",
+    "optimizer_options": "optimizer",
+    "schedule_options": "schedule",
+    "loss_options": "loss",
+    "augment_options": "augmentation",
+    "metric_options": "metric",
+    "tracker_options": "tracker",
+}
+# Fields that hold any number of names, each with the kind of what they name.
+NAMES_OF = {"augment": "augmentation", "metric": "metric", "tracker": "tracker"}
 Schedule = Literal["constant", "cosine", "linear"]
 Compile = Literal["auto", "yes", "no"]
 Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
@@ -35,8 +48,8 @@ Cache = Literal["auto", "device", "memory", "disk", "off"]
 class FinetuneConfig:
     """The settings of one fine-tuning run. Create it with `make_config`, which fills in the values of a recipe.
 
-    Learning rates refer to the mean loss of a batch. The dicts `backbone_options`, `head_options` and `data_options`
-    have no option of their own on the command line; there they are given as ``--head-option name=value``.
+    Learning rates refer to the mean loss of a batch. The dicts `head_options` and its like have no option of their own
+    on the command line; there they are given as ``--head-option name=value``.
     """
 
     backbone: str = option(
@@ -149,17 +162,22 @@ class FinetuneConfig:
         False, help="Apply weight decay to biases and normalisation layers too.", group="Training"
     )
     momentum: float = option(0.9, help="Momentum of sgd and rmsprop.", minimum=0, maximum=0.999, group="Training")
+    optimizer_options: Mapping[str, Any] = field(default_factory=dict)
     schedule: Schedule = option("cosine", help="Learning-rate schedule.", group="Training")
+    schedule_options: Mapping[str, Any] = field(default_factory=dict)
     warmup: float = option(
         0.1, help="Fraction of all steps spent on learning-rate warmup.", minimum=0, maximum=0.9, group="Training"
     )
     loss: LossName = option("cross-entropy", help="Loss function.", group="Training")
+    loss_options: Mapping[str, Any] = field(default_factory=dict)
     label_smoothing: float = option(
         0.0, help="Fraction of each target spread evenly over all classes.", minimum=0, maximum=0.9, group="Training"
     )
     clip_grad: float | None = option(
         None, help="Maximum gradient norm; none: no clipping.", minimum=1e-6, group="Training"
     )
+    metric: tuple[str, ...] = ()
+    metric_options: Mapping[str, Any] = field(default_factory=dict)
     freeze: str = option(
         "60%",
         help="Stages to freeze, counted from the input: none, all, a number (2) or a share (50%).",
@@ -238,6 +256,8 @@ class FinetuneConfig:
         maximum=30,
         group="Augmentation",
     )
+    augment: tuple[str, ...] = ()
+    augment_options: Mapping[str, Any] = field(default_factory=dict)
     mixup: float = option(
         0.0, help="Alpha of mixup's Beta distribution; 0: off.", minimum=0, maximum=10, group="Augmentation"
     )
@@ -284,6 +304,8 @@ class FinetuneConfig:
         minimum=0,
         group="Machine",
     )
+    tracker: tuple[str, ...] = ()
+    tracker_options: Mapping[str, Any] = field(default_factory=dict)
     seed: int = option(
         0,
         help="Random seed of the split, new weights, photo order and augmentation.",
@@ -296,8 +318,10 @@ class FinetuneConfig:
         for info in describe_options(FinetuneConfig):
             value = _to_plain(info.name, getattr(self, info.name))
             object.__setattr__(self, info.name, check_value(info, value, owner=OWNER))
-        for name in _OPTIONS:
+        for name in OPTIONS_OF:
             object.__setattr__(self, name, _check_mapping(name, getattr(self, name)))
+        for name in NAMES_OF:
+            object.__setattr__(self, name, _check_names(name, getattr(self, name)))
         if not re.fullmatch(r"none|all|[0-9]+|([0-9]|[1-9][0-9])%", self.freeze):
             raise ConfigError(
                 f"{OWNER}: option 'freeze' is {short_repr(self.freeze)}.",
@@ -338,7 +362,8 @@ class FinetuneConfig:
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         if isinstance(self.data, ImageSet):
             values["data"] = f"{UNSTORED}{self.data.name}"
-        return {name: dict(value) if isinstance(value, Mapping) else value for name, value in values.items()}
+        plain = {name: dict(value) if isinstance(value, Mapping) else value for name, value in values.items()}
+        return plain | {name: list(plain[name]) for name in NAMES_OF}
 
 
 def make_config(
@@ -368,12 +393,14 @@ def _parse_fields(values: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in values.items():
         if name in infos:
             parsed[name] = check_value(infos[name], _to_plain(name, value), owner=OWNER)
-        elif name in _OPTIONS:
+        elif name in OPTIONS_OF:
             parsed[name] = _check_mapping(name, value)
+        elif name in NAMES_OF:
+            parsed[name] = _check_names(name, value)
         else:
+            near = did_you_mean(name, [*infos, *OPTIONS_OF, *NAMES_OF])
             raise ConfigError(
-                f"{OWNER} has no option '{name}'.",
-                hint=f"{did_you_mean(name, infos)} 'zoo finetune --help' lists all options.".strip(),
+                f"{OWNER} has no option '{name}'.", hint=f"{near} 'zoo finetune --help' lists all options.".strip()
             )
     return parsed
 
@@ -385,6 +412,17 @@ def _to_plain(name: str, value: Any) -> Any:
     if name == "data" and isinstance(value, os.PathLike):
         return path_text(value)
     return str(value) if name == "freeze" and isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _check_names(name: str, value: Any) -> tuple[str, ...]:
+    names = (value,) if isinstance(value, str) else value
+    if not isinstance(names, list | tuple) or not all(isinstance(each, str) and each for each in names):
+        raise ConfigError(
+            f"{OWNER}: '{name}' is {short_repr(value)}, not the name of {article(NAMES_OF[name])} or a list of names."
+        )
+    if twice := next((each for each in names if names.count(each) > 1), None):
+        raise ConfigError(f"{OWNER}: '{name}' names {short_repr(twice)} twice.")
+    return tuple(names)
 
 
 def _check_mapping(name: str, value: Any) -> dict[str, Any]:

@@ -149,7 +149,7 @@ def test_a_misspelt_hook_without_marker_is_refused_too() -> None:
 
 def test_a_marked_function_of_another_name_is_refused() -> None:
     error = error_of(plugin_of(offer_things=lambda: [head()]))
-    assert error.startswith("there is no hook 'offer_things'. The hooks are zoo_backbones, zoo_checks,")
+    assert error.startswith("there is no hook 'offer_things'. The hooks are zoo_augmentations, zoo_backbones,")
 
 
 def test_a_hook_without_its_marker_is_refused() -> None:
@@ -159,7 +159,7 @@ def test_a_hook_without_its_marker_is_refused() -> None:
 
 @pytest.mark.parametrize("plugin", [SimpleNamespace(), ModuleType("empty"), None, 3])
 def test_a_plugin_without_hooks_is_refused(plugin: object) -> None:
-    assert "it implements no hook; mark one of zoo_backbones, zoo_checks," in error_of(plugin)
+    assert "it implements no hook; mark one of zoo_augmentations, zoo_backbones," in error_of(plugin)
 
 
 def test_a_hook_with_arguments_of_its_own_is_refused() -> None:

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import zoo
-from zoo.plugins.kinds import BACKBONE, CHECK, FORMAT, HEAD, KINDS, Kind
+from zoo.plugins.kinds import BACKBONE, DATASET, EXPORT_TARGET, HEAD, KINDS, LOSS, Kind
 from zoo.plugins.specs import Spec
 
 # What a developer would add to zoo/plugins/hookspecs.py, specs.py and kinds.py.
@@ -107,7 +107,7 @@ def test_plugins_shows_a_new_kind(python):
 def test_a_misspelt_name_of_a_new_kind_is_suggested(python):
     done = python(CLI, "info", "ketchpu")
     assert done.returncode == 1
-    assert "There is no backbone, head, dataset, sauce or recipe 'ketchpu'." in done.stderr
+    assert "No plugin offers 'ketchpu'." in done.stderr
     assert "Did you mean zoo-sauce/ketchup?" in done.stderr
 
 
@@ -124,6 +124,11 @@ def test_the_names_of_a_kind_follow_from_its_name():
     assert kind.find_fault(Spec(name="ketchup")) == ""
 
 
-def test_formats_and_checks_are_not_selected_by_name():
-    assert [kind for kind in KINDS if not kind.selectable] == [FORMAT, CHECK]
-    assert HEAD.selectable
+def test_the_names_of_irregular_kinds():
+    assert (LOSS.plural, LOSS.hook) == ("losses", "zoo_losses")
+    assert EXPORT_TARGET.word == "export-targets"
+    assert EXPORT_TARGET.hook == "zoo_export_targets"
+
+
+def test_only_what_users_choose_first_is_listed_unless_asked_for():
+    assert [kind for kind in KINDS if kind.listed] == [BACKBONE, HEAD, DATASET]

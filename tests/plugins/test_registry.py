@@ -151,7 +151,7 @@ def test_an_unknown_name_lists_close_matches() -> None:
     assert message.startswith("There is no backbone 'resnet81'.\nDid you mean ")
     assert "torchvision/resnet18" in message
     assert "timm/resnet18" in message
-    assert "'zoo list' lists all backbones." in message
+    assert "'zoo list backbones' lists them all." in message
 
 
 @pytest.mark.parametrize("name", ["", "/", "resnet18/", "/resnet18", "nowhere/resnet18", "timm/vgg11", "a/b/c"])

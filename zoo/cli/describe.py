@@ -128,10 +128,9 @@ def describe(name: str, registry: Registry) -> list[Description]:
     Raises:
         UnknownNameError: Nothing has the name; the hint lists close matches.
     """
-    selectable = [kind for kind in KINDS if kind.selectable]
     found = [
         _describe_offer(kind, registry.find(kind, name))
-        for kind in selectable
+        for kind in KINDS
         if any(name in (offer.name, offer.spec.name) for offer in registry.offers(kind))
     ]
     if name in RECIPES:
@@ -139,18 +138,17 @@ def describe(name: str, registry: Registry) -> list[Description]:
     if found:
         return found
     hint = ""
-    for kind in selectable:
+    for kind in KINDS:
         if registry.families(kind):
             try:
                 return [_describe_offer(kind, registry.find(kind, name))]
             except UnknownNameError as error:
                 hint = hint or error.hint
-    known = [offer.name for kind in selectable if not registry.families(kind) for offer in registry.offers(kind)]
-    names = ", ".join(kind.name for kind in selectable)
+    known = [offer.name for kind in KINDS if not registry.families(kind) for offer in registry.offers(kind)]
     hint = did_you_mean(name, [*known, *RECIPES]) or hint
     if not hint and not is_complete():
         hint = "Backbones and heads are installed with the rest of the zoo: pip install finetune-zoo"
-    raise UnknownNameError(f"There is no {names} or recipe '{name}'.", hint=hint)
+    raise UnknownNameError(f"No plugin offers '{name}'.", hint=hint)
 
 
 def _describe_offer(kind: Kind[Any], offer: Offer[Any]) -> Description:

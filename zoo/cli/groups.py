@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 ARGUMENTS = "zoo.arguments"  # key in the context of a command: the command line behind ``zoo``
 # These built-in plugins have no commands: a help page need not import them.
-_WITHOUT_COMMANDS = ("torchvision", "efficientnet_lite", "heads", "datasets")
+_WITHOUT_COMMANDS = (
+    *("torchvision", "efficientnet_lite", "recipes", "optimizers", "schedules", "losses", "augmentations", "metrics"),
+    *("trackers", "heads", "datasets"),
+)
 # Commands of plugins that finetune-zoo installs, and finetune-zoo-runtime does not.
 _ONLY_COMPLETE = ("convert", "demo")
 

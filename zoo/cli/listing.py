@@ -1,4 +1,4 @@
-"""Lists backbones, heads, datasets and runs as plain rows, and searches them. Imports no library of a plugin."""
+"""Lists the offers of plugins and the runs as plain rows, and searches them. Imports no library of a plugin."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from zoo.data.sources.resolve import is_local as is_local_dataset
 from zoo.errors import PluginError, RunError
 from zoo.plugins import kinds
 from zoo.plugins.registry import is_local, list_family_names, list_local_names
+from zoo.plugins.specs import BackboneFamily
 from zoo.runs.run import list_runs
 from zoo.runs.tags import tags_by_run
 
@@ -21,25 +22,26 @@ if TYPE_CHECKING:
     from zoo.plugins.discovery import Plugin
     from zoo.plugins.kinds import Kind
     from zoo.plugins.registry import Offer, Registry
-    from zoo.plugins.specs import BackboneFamily
+    from zoo.plugins.specs import Family
     from zoo.runs.run import Run
 
-LISTED = (*(kind.plural for kind in kinds.KINDS if kind.selectable), "runs")
+LISTED = (*(kind.word for kind in kinds.KINDS if kind.listed), "runs")  # unless asked for other kinds
+ALL_LISTED = (*(kind.word for kind in kinds.KINDS), "runs")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A backbone, head or dataset, or a family of them.
+    """An offer of a plugin, or a family of them.
 
     Attributes:
-        kind: In the plural: ``"backbones"``, ``"heads"``, ``"datasets"``.
+        kind: As in `ALL_LISTED`: ``"backbones"``, ``"export-targets"``.
         name: A name that resolves to it: the bare name of a built-in entry, unless an earlier plugin has the same;
             otherwise the qualified name.
         qualified: ``"torchvision/resnet18"``.
         summary: One line; empty for the members of a family.
         family: Whether it stands for a family (``"timm/..."``), so that `name` does not resolve.
-        local: Whether its pretrained weights, or its photos, are known to be on this machine. None for heads, which
-            have neither, and for a family.
+        local: Whether its pretrained weights, or its photos, are known to be on this machine. None for the other
+            kinds, which have neither, and for a family.
     """
 
     kind: str
@@ -126,26 +128,26 @@ def list_entries(
     include: Collection[str] = LISTED,
     expand: bool = False,
 ) -> Listing:
-    """Returns the backbones, heads and datasets of all plugins.
+    """Returns the offers of all plugins.
 
     Args:
         registry: The plugins.
         word: Part of a name or summary; case is ignored. With a word, the members of families are searched too,
             which may take seconds the first time; without one, only those with weights on this machine are listed.
-        include: Some of `LISTED`.
+        include: Some of `ALL_LISTED`.
         expand: Whether to list the members of families even without a word.
     """
     entries: list[Entry] = []
     failures: list[PluginError] = []
     for kind in kinds.KINDS:
-        if not kind.selectable or kind.plural not in include:
+        if kind.word not in include:
             continue
         rows = _offer_rows(registry, kind, failures)
         for family, plugin in registry.families(kind):
             rows += _family_rows(family, plugin, failures, expand=bool(word) or expand)
-        entries += _entries(kind.plural, rows)
+        entries += _entries(kind.word, rows)
         if not (word or expand):
-            entries += [_family_entry(kind.plural, family, plugin) for family, plugin in registry.families(kind)]
+            entries += [_family_entry(kind.word, family, plugin) for family, plugin in registry.families(kind)]
     word = word.lower()
     matches = [entry for entry in entries if word in entry.qualified.lower() or word in entry.summary.lower()]
     return Listing(matches, failures)
@@ -221,7 +223,7 @@ def _offer_rows(registry: Registry, kind: Kind[Any], failures: list[PluginError]
     return rows
 
 
-def _family_rows(family: BackboneFamily, plugin: Plugin, failures: list[PluginError], *, expand: bool) -> list[_Row]:
+def _family_rows(family: Family, plugin: Plugin, failures: list[PluginError], *, expand: bool) -> list[_Row]:
     """Returns the members of a family; without `expand`, those with weights on this machine."""
     try:
         local = list_local_names(family, plugin)
@@ -229,8 +231,8 @@ def _family_rows(family: BackboneFamily, plugin: Plugin, failures: list[PluginEr
     except PluginError as error:
         failures.append(error)
         return []
-    known = set(local)
-    return [_Row(plugin, name.partition("/")[2], "", name in known) for name in names]
+    known, has_weights = set(local), isinstance(family, BackboneFamily)
+    return [_Row(plugin, name.partition("/")[2], "", name in known if has_weights else None) for name in names]
 
 
 def _entries(kind: str, rows: Iterable[_Row]) -> Iterator[Entry]:
@@ -247,7 +249,7 @@ def _entries(kind: str, rows: Iterable[_Row]) -> Iterator[Entry]:
         yield Entry(kind=kind, name=name if bare else qualified, qualified=qualified, summary=summary, local=local)
 
 
-def _family_entry(kind: str, family: BackboneFamily, plugin: Plugin) -> Entry:
+def _family_entry(kind: str, family: Family, plugin: Plugin) -> Entry:
     name = f"{plugin.qualifier}/..."
     return Entry(kind=kind, name=name, qualified=name, summary=family.summary, family=True)
 

@@ -18,7 +18,7 @@ from zoo.plugins import hookspecs
 from zoo.plugins.calls import describe_exception, watched
 from zoo.plugins.entry_points import BLOCK_VARIABLE, BUILT_IN, is_blocked
 from zoo.plugins.kinds import KINDS, Kind, find_field_fault
-from zoo.plugins.specs import BackboneFamily, Spec
+from zoo.plugins.specs import Family, Spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -63,9 +63,9 @@ class Plugin:
         """Returns the specs of a kind; members of families are not among them."""
         return tuple(offer for offer in self.offers.get(kind.name, ()) if isinstance(offer, kind.spec))
 
-    def families(self, kind: Kind[Any]) -> tuple[BackboneFamily, ...]:
+    def families(self, kind: Kind[Any]) -> tuple[Family, ...]:
         """Returns the families of a kind."""
-        return tuple(offer for offer in self.offers.get(kind.name, ()) if isinstance(offer, BackboneFamily))
+        return tuple(offer for offer in self.offers.get(kind.name, ()) if isinstance(offer, Family))
 
 
 def load_plugins(candidates: Iterable[Candidate], *, blocked: frozenset[str] = frozenset()) -> tuple[Plugin, ...]:

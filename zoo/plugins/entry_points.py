@@ -25,7 +25,10 @@ GROUP = "zoo"
 DISTRIBUTION = "finetune-zoo"
 RUNTIME = "finetune-zoo-runtime"  # the part of it that needs no torch: export/pyproject.toml
 # Bare names resolve in this order, then to third-party plugins.
-BUILT_IN = ("torchvision", "efficientnet_lite", "timm", "heads", "datasets")
+BUILT_IN = (
+    *("torchvision", "efficientnet_lite", "recipes", "optimizers", "schedules", "losses", "augmentations", "metrics"),
+    *("trackers", "timm", "heads", "datasets"),
+)
 BLOCK_VARIABLE = "ZOO_BLOCK_PLUGINS"
 _METADATA = (".dist-info", ".egg-info")
 _FOLDER = re.compile(r"(?P<name>.+?)(-(?P<version>\d[^-]*)(-py.*)?)?\.(dist|egg)-info")

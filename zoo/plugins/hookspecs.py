@@ -19,7 +19,23 @@ import pluggy
 if TYPE_CHECKING:
     import click
 
-    from zoo.plugins.specs import BackboneFamily, BackboneSpec, CheckSpec, DatasetSpec, FormatSpec, HeadSpec
+    from zoo.plugins.specs import (
+        AugmentationSpec,
+        BackboneFamily,
+        BackboneSpec,
+        CheckSpec,
+        DatasetSpec,
+        ExportTargetSpec,
+        Family,
+        FormatSpec,
+        HeadSpec,
+        LossSpec,
+        MetricSpec,
+        OptimizerSpec,
+        RecipeSpec,
+        ScheduleSpec,
+        TrackerSpec,
+    )
 
 PROJECT = "zoo"
 # The commands of the zoo itself, which no plugin can add.
@@ -44,6 +60,46 @@ def zoo_heads() -> list[HeadSpec]:  # type: ignore[empty-body]
 @hookspec
 def zoo_datasets() -> list[DatasetSpec]:  # type: ignore[empty-body]
     """Returns datasets."""
+
+
+@hookspec
+def zoo_recipes() -> list[RecipeSpec]:  # type: ignore[empty-body]
+    """Returns recipes."""
+
+
+@hookspec
+def zoo_optimizers() -> list[OptimizerSpec | Family]:  # type: ignore[empty-body]
+    """Returns optimizers and families of optimizers."""
+
+
+@hookspec
+def zoo_schedules() -> list[ScheduleSpec]:  # type: ignore[empty-body]
+    """Returns learning-rate schedules."""
+
+
+@hookspec
+def zoo_losses() -> list[LossSpec]:  # type: ignore[empty-body]
+    """Returns losses."""
+
+
+@hookspec
+def zoo_augmentations() -> list[AugmentationSpec]:  # type: ignore[empty-body]
+    """Returns augmentations."""
+
+
+@hookspec
+def zoo_metrics() -> list[MetricSpec]:  # type: ignore[empty-body]
+    """Returns metrics."""
+
+
+@hookspec
+def zoo_trackers() -> list[TrackerSpec]:  # type: ignore[empty-body]
+    """Returns trackers of experiments."""
+
+
+@hookspec
+def zoo_export_targets() -> list[ExportTargetSpec]:  # type: ignore[empty-body]
+    """Returns targets of ``zoo export``."""
 
 
 @hookspec

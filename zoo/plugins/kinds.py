@@ -12,7 +12,24 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from zoo.plugins.options import describe_options, find_unsettable
-from zoo.plugins.specs import BackboneFamily, BackboneSpec, CheckSpec, DatasetSpec, FormatSpec, HeadSpec, Spec
+from zoo.plugins.specs import (
+    AugmentationSpec,
+    BackboneFamily,
+    BackboneSpec,
+    CheckSpec,
+    DatasetSpec,
+    ExportTargetSpec,
+    Family,
+    FormatSpec,
+    HeadSpec,
+    LossSpec,
+    MetricSpec,
+    OptimizerSpec,
+    RecipeSpec,
+    ScheduleSpec,
+    Spec,
+    TrackerSpec,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +38,7 @@ S = TypeVar("S", bound=Spec)
 _SUFFIX = re.compile(r"(\.[a-z0-9_\-]+)+")
 
 
-def callables(spec: Spec | BackboneFamily) -> dict[str, Any]:
+def callables(spec: Spec | Family) -> dict[str, Any]:
     """Returns the callables of a spec or a family by their fields: functions, or ``"module:attribute"``."""
     values = {field.name: (str(field.type), getattr(spec, field.name)) for field in dataclasses.fields(spec)}
     return {
@@ -64,25 +81,30 @@ class Kind(Generic[S]):
         name: Singular, for messages: ``"backbone"``.
         spec: The class of its specs.
         family: The class that stands for many specs of this kind, or None.
-        selectable: Whether users select one by name, so that ``zoo list`` lists it.
+        listed: Whether ``zoo list`` lists it unless asked for other kinds.
         find_fault: Returns what is wrong with a spec (``"whose options are not a dataclass"``), or an empty string.
     """
 
     name: str
     spec: type[S]
-    family: type[BackboneFamily] | None = None
-    selectable: bool = True
+    family: type[Family] | None = None
+    listed: bool = False
     find_fault: Callable[[S], str] = find_spec_fault
 
     @property
     def plural(self) -> str:
         """``"backbones"``."""
-        return f"{self.name}s"
+        return f"{self.name}{'es' if self.name.endswith('s') else 's'}"
+
+    @property
+    def word(self) -> str:
+        """The plural as the command line has it: ``"export-targets"``."""
+        return self.plural.replace(" ", "-")
 
     @property
     def hook(self) -> str:
         """Name of the hook that returns its specs: ``"zoo_backbones"``."""
-        return f"zoo_{self.plural}"
+        return f"zoo_{self.plural.replace(' ', '_')}"
 
     @property
     def accepted_types(self) -> tuple[type[Any], ...]:
@@ -97,10 +119,21 @@ def _find_suffix_fault(spec: FormatSpec) -> str:
     return find_spec_fault(spec) if suffixes else "which has no suffix"
 
 
-BACKBONE = Kind(name="backbone", spec=BackboneSpec, family=BackboneFamily)
-HEAD = Kind(name="head", spec=HeadSpec)
-DATASET = Kind(name="dataset", spec=DatasetSpec)
-FORMAT = Kind(name="format", spec=FormatSpec, selectable=False, find_fault=_find_suffix_fault)
-CHECK = Kind(name="check", spec=CheckSpec, selectable=False)
+BACKBONE = Kind(name="backbone", spec=BackboneSpec, family=BackboneFamily, listed=True)
+HEAD = Kind(name="head", spec=HeadSpec, listed=True)
+DATASET = Kind(name="dataset", spec=DatasetSpec, listed=True)
+RECIPE = Kind(name="recipe", spec=RecipeSpec)
+OPTIMIZER = Kind(name="optimizer", spec=OptimizerSpec, family=Family)
+SCHEDULE = Kind(name="schedule", spec=ScheduleSpec)
+LOSS = Kind(name="loss", spec=LossSpec)
+AUGMENTATION = Kind(name="augmentation", spec=AugmentationSpec)
+METRIC = Kind(name="metric", spec=MetricSpec)
+TRACKER = Kind(name="tracker", spec=TrackerSpec)
+EXPORT_TARGET = Kind(name="export target", spec=ExportTargetSpec)
+FORMAT = Kind(name="format", spec=FormatSpec, find_fault=_find_suffix_fault)
+CHECK = Kind(name="check", spec=CheckSpec)
 
-KINDS: tuple[Kind[Any], ...] = (BACKBONE, HEAD, DATASET, FORMAT, CHECK)
+KINDS: tuple[Kind[Any], ...] = (
+    *(BACKBONE, HEAD, DATASET, RECIPE, OPTIMIZER, SCHEDULE, LOSS, AUGMENTATION, METRIC, TRACKER, EXPORT_TARGET),
+    *(FORMAT, CHECK),
+)

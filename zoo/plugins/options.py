@@ -15,14 +15,15 @@ from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union
 
 from zoo.errors import ConfigError, did_you_mean
-from zoo.utils.text import short_repr
+from zoo.utils.text import article, short_repr
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 T = TypeVar("T")
 _MISSING = dataclasses.MISSING
-_FLAGS = {"backbone": "--backbone-option", "head": "--head-option", "dataset": "--data-option"}  # by kind of the owner
+# What the flag of `option_flag` begins with, where it is not the name of the kind.
+_FLAG_WORDS = {"dataset": "data", "augmentation": "augment", "export target": "target"}
 _TYPES = (int, float, str, bool)
 _MAX_DESCRIBED = 12  # options in a hint; of more only the names
 _BOOLS = dict.fromkeys(("true", "yes", "on", "1"), True) | dict.fromkeys(("false", "no", "off", "0"), False)
@@ -204,9 +205,41 @@ def parse_pairs(pairs: tuple[str, ...], *, flag: str) -> dict[str, str]:
     return values
 
 
+def split_options(kind: str, names: Sequence[str], values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Divides values of options among offers of a kind: with several, ``cutmix.alpha`` is the ``alpha`` of ``cutmix``.
+
+    Args:
+        kind: Name of the kind: ``"augmentation"``.
+        names: Names of the offers, as the user gave them.
+        values: Values by name.
+
+    Raises:
+        ConfigError: It is unclear or unknown which offer a value is for.
+    """
+    own: dict[str, dict[str, Any]] = {name: {} for name in names}
+    for key, value in values.items():
+        name, dot, bare = key.rpartition(".")
+        if dot and name in own:
+            own[name][bare] = value
+        elif len(names) == 1 and not dot:
+            own[names[0]][key] = value
+        else:
+            example = f"{option_flag(kind)} {names[0]}.{bare}=VALUE" if names else f"Choose {article(kind)} as well."
+            raise ConfigError(
+                f"{option_flag(kind)} {key}: it is unclear which {kind} this is for.",
+                hint=f"Put its name before a dot: {example}" if names else example,
+            )
+    return own
+
+
+def option_flag(kind: str) -> str:
+    """Returns the flag that sets the options of an offer: ``--data-option`` for the kind ``"dataset"``."""
+    return f"--{_FLAG_WORDS.get(kind, kind)}-option"
+
+
 def _how_to_set(info: OptionInfo, owner: str) -> str:
-    flag = _FLAGS.get(owner.partition(" ")[0])
-    return f"Set it with {flag} {info.name}=VALUE. {info.describe()}" if flag else info.describe()
+    kind, named, _ = owner.rpartition(" ")
+    return f"Set it with {option_flag(kind)} {info.name}=VALUE. {info.describe()}" if named else info.describe()
 
 
 def _describe(field: dataclasses.Field[Any], hint: Any) -> OptionInfo | None:

@@ -13,12 +13,12 @@ from zoo.plugins.discovery import load_plugins
 from zoo.plugins.entry_points import Candidate, blocked_names, find_plugins, warn_unused_blocks
 from zoo.plugins.faults import card_fault
 from zoo.plugins.kinds import FORMAT, Kind
-from zoo.plugins.options import make_options
-from zoo.plugins.specs import BackboneCard, BackboneFamily, BackboneSpec, FormatSpec, Spec
+from zoo.plugins.options import make_options, split_options
+from zoo.plugins.specs import BackboneCard, BackboneFamily, BackboneSpec, Family, FormatSpec, Spec
 from zoo.utils.arguments import DICT, Accepted, accepts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from zoo.plugins.discovery import Plugin
@@ -70,6 +70,24 @@ class Offer(Generic[S]):
         return self.call("setting the options of", make_options, options or self.spec.options, values, owner=owner)
 
 
+@dataclass(frozen=True, slots=True)
+class Choice(Generic[S]):
+    """An offer that a configuration names, with its options.
+
+    Attributes:
+        offer: The offer.
+        options: An instance of the options of its spec.
+    """
+
+    offer: Offer[S]
+    options: Any
+
+    @property
+    def spec(self) -> S:
+        """The spec."""
+        return self.offer.spec
+
+
 class Registry:
     """All offers of a set of plugins.
 
@@ -92,7 +110,7 @@ class Registry:
         """Returns the offers of a kind; members of families are not among them."""
         return [Offer(spec, plugin) for plugin in self.plugins for spec in plugin.specs(kind)]
 
-    def families(self, kind: Kind[Any]) -> list[tuple[BackboneFamily, Plugin]]:
+    def families(self, kind: Kind[Any]) -> list[tuple[Family, Plugin]]:
         """Returns the families of a kind, each with its plugin."""
         return [(family, plugin) for plugin in self.plugins for family in plugin.families(kind)]
 
@@ -131,8 +149,34 @@ class Registry:
         if errors:
             raise errors[0]
         known = did_you_mean(name, self._known_names(kind))
-        hint = " ".join(filter(None, [known, f"'zoo list' lists all {kind.plural}.", self.describe_unavailable()]))
+        hint = " ".join(filter(None, [known, f"'zoo list {kind.word}' lists them all.", self.describe_unavailable()]))
         raise UnknownNameError(f"There is no {kind.name} '{name}'.", hint=hint)
+
+    def choose(self, kind: Kind[N], name: str, options: Mapping[str, Any]) -> Choice[N]:
+        """Returns the offer with a name, with these values of its options.
+
+        Raises:
+            UnknownNameError: As for `find`.
+            AmbiguousNameError: As for `find`.
+            ConfigError: An option is unknown, missing or invalid.
+            PluginError: The plugin failed.
+        """
+        offer = self.find(kind, name)
+        return Choice(offer, offer.make_options(options, owner=f"{kind.name} {name}"))
+
+    def choose_all(self, kind: Kind[N], names: Sequence[str], options: Mapping[str, Any]) -> tuple[Choice[N], ...]:
+        """Returns the offers with some names, in their order.
+
+        Args:
+            kind: Their kind.
+            names: The names, each once.
+            options: Values of options. With several names, those of one have its name before a dot: ``cutmix.alpha``.
+
+        Raises:
+            ZooError: As for `choose`.
+        """
+        own = split_options(kind.name, names, options)
+        return tuple(self.choose(kind, name, own[name]) for name in names)
 
     def find_format(self, path: Path) -> Offer[FormatSpec] | None:
         """Returns the format that opens a file, by its suffix, or None; the longest matching suffix wins.
@@ -225,7 +269,7 @@ def shortest_names(offers: Iterable[Offer[N]]) -> dict[str, Offer[N]]:
     return names
 
 
-def list_family_names(family: BackboneFamily, plugin: Plugin) -> list[str]:
+def list_family_names(family: Family, plugin: Plugin) -> list[str]:
     """Returns the qualified names of a family; may import its library.
 
     Raises:
@@ -238,12 +282,14 @@ def list_family_names(family: BackboneFamily, plugin: Plugin) -> list[str]:
     return [f"{plugin.qualifier}/{name}" for name in names]
 
 
-def list_local_names(family: BackboneFamily, plugin: Plugin) -> list[str]:
-    """Returns the qualified names of a family whose pretrained weights are on this machine.
+def list_local_names(family: Family, plugin: Plugin) -> list[str]:
+    """Returns the qualified names of a family of backbones whose pretrained weights are on this machine.
 
     Raises:
         PluginError: The family failed.
     """
+    if not isinstance(family, BackboneFamily):
+        return []
     action = f"looking for local weights of '{family.name}'"
     names: object = _call_family(plugin, action, family.local_names)
     if not isinstance(names, list):

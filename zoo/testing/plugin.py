@@ -10,7 +10,7 @@ import sys
 import tempfile
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -22,7 +22,7 @@ from zoo.plugins.discovery import Plugin, load_plugins
 from zoo.plugins.entry_points import Candidate, find_plugins, import_target
 from zoo.plugins.hookspecs import RESERVED_COMMANDS
 from zoo.plugins.kinds import BACKBONE, CHECK, DATASET, FORMAT, HEAD, KINDS, Kind, callables
-from zoo.plugins.specs import BackboneFamily, BackboneSpec, Spec
+from zoo.plugins.specs import BackboneFamily, Family, Spec
 from zoo.testing.backbone import check_backbone
 from zoo.testing.check import check_findings
 from zoo.testing.contract import Contract, check_spec
@@ -33,6 +33,7 @@ from zoo.testing.head import check_head
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
+S = TypeVar("S", bound=Spec)
 LOADED = "loaded, with"  # what the new interpreter prints first
 LOAD_SECONDS = 180.0  # for a new interpreter, on a busy machine
 HEAVY = ("torch", "torchvision", "timm", "gradio", "onnxruntime")
@@ -79,12 +80,13 @@ def check_plugin(
                     _check_targets(Contract(f"{kind.name} {spec.name}"), spec)
                     _check_offer(kind, spec, cache or Path(folder), (options or {}).get(spec.name, {}))
     families = loaded.families(BACKBONE)
-    for family in families:
-        if family.name not in skip:
-            _check_targets(Contract(f"family {family.name}"), family)
-            _check_family(family)
+    for kind in KINDS:
+        for family in loaded.families(kind):
+            if family.name not in skip:
+                _check_targets(Contract(f"family {family.name}"), family)
+                _check_family(family, kind)
     for name in family_names:
-        spec = _resolve(families, name)
+        spec = _resolve(families, name, BACKBONE)
         _check_targets(Contract(f"backbone {name}"), spec)
         check_backbone(spec, options=(options or {}).get(name))
     _check_commands(loaded, import_target(plugin) if isinstance(plugin, str) else plugin)
@@ -101,7 +103,7 @@ def _check_offer(kind: Kind[Any], spec: Spec, cache: Path, options: Mapping[str,
     checks.get(kind.name, functools.partial(check_spec, kind=kind.name))(spec)
 
 
-def _check_targets(contract: Contract, spec: Spec | BackboneFamily) -> None:
+def _check_targets(contract: Contract, spec: Spec | Family) -> None:
     """Imports the callables that are written as ``"module:attribute"``, those included that no other check calls."""
     for name, target in callables(spec).items():
         if isinstance(target, str):
@@ -163,7 +165,7 @@ def _check_imports(contract: Contract, name: str) -> None:
     )
 
 
-def _check_family(family: BackboneFamily) -> None:
+def _check_family(family: Family, kind: Kind[Any]) -> None:
     contract = Contract(f"family {family.name}")
     with contract.calling("names()"):
         names = resolve_callable(family.names)()
@@ -172,27 +174,31 @@ def _check_family(family: BackboneFamily) -> None:
         "names() must return a list of names, at least one",
     )
     contract.require(len(set(names)) == len(names), "names() must not return a name twice")
-    _resolve([family], names[0])
-    with contract.calling("local_names()"):
-        local = resolve_callable(family.local_names)()
-    contract.require(
-        isinstance(local, list) and set(local) <= set(names), "local_names() must return a list of some of its names"
-    )
+    _resolve([family], names[0], kind)
+    if isinstance(family, BackboneFamily):
+        with contract.calling("local_names()"):
+            local = resolve_callable(family.local_names)()
+        contract.require(
+            isinstance(local, list) and set(local) <= set(names),
+            "local_names() must return a list of some of its names",
+        )
     with contract.calling("resolve() with an unknown name"):
-        unknown = resolve_callable(family.resolve)("no-such-backbone-anywhere")
+        unknown = resolve_callable(family.resolve)("no-such-name-anywhere")
     contract.require(unknown is None, "resolve() must return None for an unknown name")
 
 
-def _resolve(families: Sequence[BackboneFamily], name: str) -> BackboneSpec:
+def _resolve(families: Sequence[Family], name: str, kind: Kind[S]) -> S:
     for family in families:
         contract = Contract(f"family {family.name}")
         with contract.calling(f"resolve({name!r})"):
             spec = resolve_callable(family.resolve)(name)
         if spec is not None:
             contract.require(
-                isinstance(spec, BackboneSpec), f"resolve() must return a BackboneSpec, not {type(spec).__name__}"
+                isinstance(spec, kind.spec),
+                f"resolve() must return a {kind.spec.__name__}, not {type(spec).__name__}",
             )
-            return spec
+            found: S = spec
+            return found
     raise AssertionError(f"family {' or '.join(family.name for family in families)}: it must resolve the name {name!r}")
 
 

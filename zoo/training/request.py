@@ -22,6 +22,7 @@ from zoo.plugins.registry import is_local, shortest_names
 from zoo.runs.open import open_run
 from zoo.runs.run import RUNS
 from zoo.training.distributed.process_group import SINGLE_PROCESS
+from zoo.training.parts import find_parts
 from zoo.utils.paths import missing_path_advice, parse_path
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from zoo.plugins.registry import Registry
     from zoo.runs.run import Run
     from zoo.training.distributed.process_group import ProcessGroup
+    from zoo.training.parts import Parts
     from zoo.training.resume import ResumePoint
 
 _WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
@@ -47,6 +49,7 @@ class ResolvedNames:
     Attributes:
         config: The configuration, with the name of a backbone in place of ``"auto"``.
         offers: The backbone and the head.
+        parts: The other parts that plugins offer.
         weights: The file or the run with the weights of the backbone; None for pretrained and none.
         source: The data.
         backbone_reason: Why the backbone was chosen if the user named none; otherwise empty.
@@ -54,6 +57,7 @@ class ResolvedNames:
 
     config: FinetuneConfig
     offers: Offers
+    parts: Parts
     weights: Path | Run | None
     source: DataSource
     backbone_reason: str = ""
@@ -101,12 +105,14 @@ def resolve_names(
     """
     require_torch("Fine-tuning")
     config, reason = _resolve_backbone(config, registry, processes)
-    offers = find_offers(config, registry)
+    offers, parts = find_offers(config, registry), find_parts(config, registry)
     weights = find_weights(config, runs=runs)
     source = resolve_data(config.data, registry=registry, options=config.data_options, exclude=config.exclude)
     if config.weights == "pretrained":
         offers.backbone.call("checking the weights of", offers.backbone.spec.check_pretrained)
-    return ResolvedNames(config=config, offers=offers, weights=weights, source=source, backbone_reason=reason)
+    return ResolvedNames(
+        config=config, offers=offers, parts=parts, weights=weights, source=source, backbone_reason=reason
+    )
 
 
 def _resolve_backbone(

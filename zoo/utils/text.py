@@ -17,6 +17,11 @@ def short_repr(value: object) -> str:
     return repr(text) if isinstance(value, str) else text
 
 
+def article(noun: str) -> str:
+    """Returns a noun with its indefinite article: ``"an optimizer"``."""
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
+
 def one_line(text: str) -> str:
     """Returns `text` on one line, printable."""
     return printable(" ".join(text.split()) if "\n" in text else text)

@@ -19,6 +19,7 @@ from zoo import (
     Finding,
     FormatSpec,
     HeadSpec,
+    LossSpec,
     PhotoPredictor,
     Preprocess,
     WeightsInfo,
@@ -179,6 +180,19 @@ def local():
             return [replace(cats, is_local=lambda cache: cache.parts[-3:] == ("datasets", "acme", "cats"))]
 
     return candidate("local", Local, "acme")
+
+
+@pytest.fixture
+def losses():
+    """A plugin with a loss."""
+
+    class Losses:
+        @staticmethod
+        @hookimpl
+        def zoo_losses():
+            return [LossSpec(name="hinge", summary="Of margins.", build=lambda request: None)]
+
+    return candidate("losses", Losses, "acme")
 
 
 @pytest.fixture

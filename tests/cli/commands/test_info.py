@@ -79,6 +79,6 @@ def test_an_unknown_name_suggests_close_matches(run_zoo, name, near):
     code, out, err = run_zoo("info", name)
     assert (code, out) == (1, "")
     first, second = err.splitlines()
-    assert first == f"error: There is no backbone, head, dataset or recipe '{name}'."
+    assert first == f"error: No plugin offers '{name}'."
     assert second.startswith("Did you mean")
     assert near in second

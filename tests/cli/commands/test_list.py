@@ -69,8 +69,8 @@ def test_json_holds_the_same(run_zoo, make_run):
 
 def test_without_a_match_a_message_is_printed(run_zoo):
     code, out, _ = run_zoo("list", "nosuch")
-    assert code == 0
-    assert out == "Nothing matches 'nosuch'. 'zoo list' lists everything.\n"
+    assert code == 1
+    assert out == "Nothing matches 'nosuch'.\n"
 
 
 def test_a_failed_plugin_is_a_warning_on_stderr(run_zoo, plugins, broken):
@@ -84,7 +84,7 @@ def test_a_failed_plugin_is_a_warning_on_stderr(run_zoo, plugins, broken):
 def test_quiet_hides_warnings(run_zoo, plugins, broken, raising):
     plugins += [broken, raising]
     assert run_zoo("list", "tiny", "--quiet").err == ""
-    assert run_zoo("list", "nosuch", "--quiet") == (0, "", "")
+    assert run_zoo("list", "nosuch", "--quiet") == (1, "", "")
 
 
 def test_a_family_that_fails_is_a_warning_and_the_others_are_listed(run_zoo, plugins, raising):
@@ -115,4 +115,19 @@ def test_slow_families_are_explained_on_stderr(run_zoo, monkeypatch):
 def test_a_wrong_kind_is_wrong_usage(run_zoo, kind):
     code, _, err = run_zoo("list", "--kind", kind)
     assert code == 2
-    assert "'backbones', 'heads', 'datasets', 'runs'" in err
+    assert "'backbones', 'heads', 'datasets', 'recipes', 'optimizers'," in err
+
+
+def test_a_kind_is_listed_by_its_plural_as_word(run_zoo):
+    code, out, _ = run_zoo("list", "heads")
+    assert code == 0
+    assert out == run_zoo("list", "--kind", "heads").out
+    assert run_zoo("list", "export-targets").code == 1
+
+
+def test_a_word_is_searched_in_every_kind(run_zoo, plugins, losses):
+    plugins.append(losses)
+    code, out, _ = run_zoo("list", "hinge")
+    assert code == 0
+    assert out.startswith("Losses (1)")
+    assert "Also, as WORD: losses (1)." in run_zoo("list").out

@@ -1,4 +1,4 @@
-"""``zoo info``: shows the details of a backbone, head, dataset or recipe."""
+"""``zoo info``: shows the details of whatever plugins offer under a name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from zoo.cli.commands.options import flag_of, json_option
 from zoo.cli.describe import BackboneDescription, DatasetDescription, Description, RecipeDescription, describe
 from zoo.cli.terminal import console
 from zoo.cli.terminal.formatting import format_count, format_option
+from zoo.plugins.options import option_flag
 from zoo.plugins.registry import load_registry
+from zoo.utils.text import article
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 @click.argument("name")
 @json_option
 def command(name: str, as_json: bool) -> None:
-    """Show the details of a backbone, head, dataset or recipe: options, size, preprocessing, weights and licence."""
+    """Show the details of a backbone, head, dataset, optimizer, loss ...: options, size, weights and licence."""
     found = describe(name, load_registry())
     if as_json:
         console.write_json([description.to_dict() for description in found])
@@ -35,7 +37,7 @@ def command(name: str, as_json: bool) -> None:
 
 
 def _write(description: Description) -> None:
-    console.write_heading(f"{description.name}, a {description.kind}")
+    console.write_heading(f"{description.name}, {article(description.kind)}")
     pairs = [("summary", description.summary), ("plugin", description.plugin)]
     match description:
         case BackboneDescription():
@@ -115,8 +117,7 @@ def _write_recipe(description: RecipeDescription) -> None:
 def _write_options(description: Description) -> None:
     if not description.options:
         return
-    flag = {"backbone": "--backbone-option", "head": "--head-option", "dataset": "--data-option"}.get(description.kind)
-    console.echo(f"\n  Options, set with {flag} NAME=VALUE" if flag else "\n  Options")
+    console.echo(f"\n  Options, set with {option_flag(description.kind)} NAME=VALUE")
     console.write_pairs(
         ((option.name, option.describe().partition(" ")[2]) for option in description.options), indent=4
     )

@@ -1,4 +1,4 @@
-"""``zoo list``: lists backbones, heads, datasets and runs."""
+"""``zoo list``: lists what plugins offer, and runs."""
 
 from __future__ import annotations
 
@@ -9,30 +9,44 @@ from typing import TYPE_CHECKING
 import click
 
 from zoo.cli.commands.options import json_option, quiet_option, runs_option
-from zoo.cli.listing import LISTED, Entry, find_runs, list_entries, write_runs
+from zoo.cli.listing import ALL_LISTED, LISTED, Entry, find_runs, list_entries, write_runs
 from zoo.cli.terminal import console
+from zoo.plugins.kinds import KINDS
 from zoo.plugins.registry import load_registry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+    from zoo.plugins.registry import Registry
 
 _SECONDS_UNTIL_NOTICE = 1.0
 
 
 @click.command(name="list")
 @click.argument("word", default="")
-@click.option("--kind", "kinds", multiple=True, type=click.Choice(LISTED), help="List only this kind; may be repeated.")
+@click.option(
+    "--kind",
+    "kinds",
+    multiple=True,
+    type=click.Choice(ALL_LISTED),
+    metavar="KIND",
+    help=f"List only this kind; may be repeated: {', '.join(ALL_LISTED)}.",
+)
 @click.option("--all", "expand", is_flag=True, help="List every member of a family.")
 @runs_option
 @quiet_option
 @json_option
 def command(word: str, kinds: tuple[str, ...], expand: bool, runs: Path, quiet: bool, as_json: bool) -> None:
-    """List backbones, heads, datasets and runs. With WORD, only those with WORD in their name or summary.
+    """List backbones, heads, datasets and runs. With WORD, everything that has WORD in its name or summary.
+
+    WORD may also be the name of a kind, as for --kind: 'zoo list losses'.
 
     The column "local" marks backbones with pretrained weights on this machine, and datasets that need no download.
     """
-    selected = kinds or LISTED
+    if word in ALL_LISTED and not kinds:
+        word, kinds = "", (word,)
+    selected = kinds or (ALL_LISTED if word else LISTED)
     registry = load_registry()
     for plugin in () if quiet else registry.failures:
         console.write_warning(f"The plugin {plugin.key} failed; 'zoo plugins' shows why.")
@@ -44,6 +58,7 @@ def command(word: str, kinds: tuple[str, ...], expand: bool, runs: Path, quiet: 
     if as_json:
         groups = {kind: [e.to_dict() for e in entries if e.kind == kind] for kind in selected if kind != "runs"}
         console.write_json(groups | ({"runs": [row.to_dict() for row in rows]} if "runs" in selected else {}))
+        _exit_if_empty(entries, rows)
         return
     for kind in selected:
         if kind != "runs":
@@ -52,7 +67,23 @@ def command(word: str, kinds: tuple[str, ...], expand: bool, runs: Path, quiet: 
         console.write_heading(f"Runs in {runs}/")
         write_runs(rows, indent=2)
     if not entries and not rows and not quiet:
-        console.echo(f"Nothing matches '{word}'. 'zoo list' lists everything." if word else "There is nothing to list.")
+        console.echo(f"Nothing matches '{word}'." if word else "There is nothing to list.")
+    elif not word and not kinds and not quiet:
+        _write_other_kinds(registry)
+    _exit_if_empty(entries, rows)
+
+
+def _exit_if_empty(*found: Sequence[object]) -> None:
+    if not any(found):
+        click.get_current_context().exit(1)
+
+
+def _write_other_kinds(registry: Registry) -> None:
+    """Says what else plugins offer, and how to list it."""
+    counts = {kind.word: len(registry.offers(kind)) for kind in KINDS if not kind.listed}
+    others = ", ".join(f"{word} ({count})" for word, count in counts.items() if count)
+    if others:
+        console.echo(f"\nAlso, as WORD: {others}.")
 
 
 @contextmanager
@@ -72,7 +103,7 @@ def _write_entries(kind: str, entries: list[Entry]) -> None:
     if not entries:
         return
     members = [entry for entry in entries if not entry.family]
-    console.write_heading(f"{kind.capitalize()} ({len(members)})")
+    console.write_heading(f"{kind.replace('-', ' ').capitalize()} ({len(members)})")
     families = [entry for entry in entries if entry.family]
     rows = [[entry.name, _plugin(entry), "yes" if entry.local else "", entry.summary] for entry in members]
     rows += [[entry.name, _plugin(entry), "", f"{entry.summary} ('zoo list WORD' searches them)"] for entry in families]

@@ -11,17 +11,36 @@ import click
 
 from zoo.cli.groups import UsageError
 from zoo.cli.terminal.formatting import format_option
-from zoo.config import FinetuneConfig
-from zoo.plugins.options import OptionInfo, describe_options, parse_pairs
+from zoo.config import OPTIONS_OF, FinetuneConfig
+from zoo.plugins.options import OptionInfo, describe_options, option_flag, parse_pairs
 from zoo.recipes import RECIPES
 from zoo.runs.run import RUNS
 
 F = TypeVar("F", bound=Callable[..., Any])
-PAIRS = {"backbone_options": "--backbone-option", "head_options": "--head-option", "data_options": "--data-option"}
-_PAIR_GROUPS = {"backbone_options": "Model", "head_options": "Model", "data_options": "Data"}
+PAIRS = {name: option_flag(kind) for name, kind in OPTIONS_OF.items()}
+OUTPUT = "Output"
+# The headings of options that have no field with a heading of its own.
+_GROUPS = {
+    "backbone_options": "Model",
+    "head_options": "Model",
+    "data_options": "Data",
+    "optimizer_options": "Training",
+    "schedule_options": "Training",
+    "loss_options": "Training",
+    "metric": "Training",
+    "metric_options": "Training",
+    "augment": "Augmentation",
+    "augment_options": "Augmentation",
+    "tracker": OUTPUT,
+    "tracker_options": OUTPUT,
+}
+_REPEATED_HELP = {
+    "augment": "Augmentation to add: a name from 'zoo list augmentations'; may be repeated, in order.",
+    "metric": "Metric to add to the results: a name from 'zoo list metrics'; may be repeated.",
+    "tracker": "Tracker of experiments to report to: a name from 'zoo list trackers'; may be repeated.",
+}
 _POSITIONAL = "backbone"
 _ALIASES = {"batch_size": ("--batch",)}
-OUTPUT = "Output"
 
 
 class GroupedOption(click.Option):
@@ -144,8 +163,8 @@ def config_options(*, only: Collection[str] | None = None, without: Collection[s
     groups = dict.fromkeys(info.group for info in infos)
     excluded = {_POSITIONAL, *without}
     selected = [info for info in infos if info.name not in excluded and (only is None or info.name in only)]
-    pairs = [name for name in PAIRS if only is None or name in only]
-    options = [option for group in groups for option in _options_of(group, selected, pairs)]
+    others = [name for name in _GROUPS if only is None or name in only]
+    options = [option for group in [*groups, OUTPUT] for option in _options_of(group, selected, others)]
 
     def add_options(function: F) -> F:
         for option in reversed(options):
@@ -161,7 +180,7 @@ def given_values(values: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ConfigError: A pair is not of the form ``name=value``.
     """
-    given = {name: value for name, value in values.items() if value is not None and name not in PAIRS}
+    given = {name: value for name, value in values.items() if value not in (None, ()) and name not in PAIRS}
     pairs = {name: parse_pairs(values[name], flag=flag) for name, flag in PAIRS.items() if values.get(name)}
     return {**given, **pairs}
 
@@ -171,7 +190,7 @@ def flag_of(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def _options_of(group: str, infos: Sequence[OptionInfo], pairs: Sequence[str]) -> list[Callable[[F], F]]:
+def _options_of(group: str, infos: Sequence[OptionInfo], others: Sequence[str]) -> list[Callable[[F], F]]:
     options = [
         click.option(
             flag_of(info.name),
@@ -185,20 +204,22 @@ def _options_of(group: str, infos: Sequence[OptionInfo], pairs: Sequence[str]) -
         for info in infos
         if info.group == group
     ]
-    pair_options = [
+    repeated_options = [
         click.option(
-            PAIRS[name],
+            PAIRS.get(name, flag_of(name)),
             name,
             cls=GroupedOption,
             group=group,
             multiple=True,
-            metavar="NAME=VALUE",
-            help=f"Option of the {PAIRS[name][2:-7]}, listed by 'zoo info'; may be repeated.",
+            metavar="NAME=VALUE" if name in PAIRS else "NAME",
+            help=f"Option of the {OPTIONS_OF[name]}, listed by 'zoo info'; may be repeated."
+            if name in PAIRS
+            else _REPEATED_HELP[name],
         )
-        for name in pairs
-        if _PAIR_GROUPS[name] == group
+        for name in others
+        if _GROUPS[name] == group
     ]
-    return [*options, *pair_options]
+    return [*options, *repeated_options]
 
 
 def _metavar(info: OptionInfo) -> str:

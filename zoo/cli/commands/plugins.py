@@ -47,14 +47,15 @@ def names_by_kind(plugin: Plugin) -> dict[str, list[str]]:
     for kind in KINDS:
         found[kind.plural] = [spec.name for spec in plugin.specs(kind)]
         if kind.family is not None:
-            found["families"] = [family.name for family in plugin.families(kind)]
+            families = [family.name for family in plugin.families(kind)]
+            found["families"] = found.get("families", []) + families
     return found
 
 
 def _summarize(plugin: Plugin) -> str:
     if plugin.error:
         return plugin.error if plugin.blocked else "failed"
-    singular = {"families": "family of backbones"} | {kind.plural: kind.name for kind in KINDS}
+    singular = {"families": "family"} | {kind.plural: kind.name for kind in KINDS}
     parts = [
         f"{len(listed)} {kind if len(listed) > 1 else singular[kind]}"
         for kind, listed in names_by_kind(plugin).items()
