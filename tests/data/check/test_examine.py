@@ -122,7 +122,7 @@ def test_a_mirrored_photo_in_another_class_is_neither_a_leak_nor_a_conflict(fine
         f"train/dog/{split}.jpg": encode(ImageOps.mirror(make_scene(photo_seed(split, "cat", 1))))
         for split in ("train", "test")
     }
-    report = check(fine(mirrored, train=12, test=10))
+    report = check(fine(mirrored))
     (finding,) = report.findings
     assert (finding.kind, finding.level) == ("turned-two-labels", "warning")
     assert finding.text == "4 photos in two classes look the same only if one is mirrored or turned."

@@ -96,8 +96,7 @@ def test_both_near_copies_with_two_labels_are_excluded_from_their_splits(fine, c
             "train/dog/across.jpg": resaved("test", "cat", 3),
             "train/dog/inside.jpg": resaved("train", "cat", 2),
             "val/cat/turned.jpg": resaved("val", "cat", 1, ImageOps.flip),
-        },
-        val=4,
+        }
     )
     listed = {each.name: (each.reason, each.duplicate_of) for each in list_exclusions(check(root))}
     assert listed == {
@@ -116,8 +115,7 @@ def test_copies_of_a_photo_with_two_labels_are_excluded_whatever_their_label(fin
             "train/cat/copy.jpg": photo_seed("test", "cat", 3),
             "val/cat/near.jpg": resaved("test", "cat", 3, lambda scene: scene.crop((4, 4, 150, 110))),
             "train/cat/leak.jpg": resaved("test", "cat", 5),
-        },
-        val=4,
+        }
     )
     path = root.parent / "out.csv"
     listed = list_exclusions(check(root))

@@ -25,12 +25,12 @@ def test_a_similar_hash_is_found_among_few_others():
 
 def test_equal_hashes_are_sampled():
     hashes = np.repeat(draw_hashes(1), 10_000, axis=0)
-    queries, rows = HashTables(hashes).look_up(hashes[:10])
+    _, rows = HashTables(hashes).look_up(hashes[:10])
     assert len(rows) < 10 * 8 * 16 * 64 + 1
     assert len(set(rows.tolist())) > 100
 
 
 def test_hashes_without_variance_have_keys():
     hashes = np.zeros((300, 64), np.int8)
-    queries, rows = HashTables(hashes).look_up(hashes[:1])
+    _, rows = HashTables(hashes).look_up(hashes[:1])
     assert len(rows) > 0

@@ -108,7 +108,9 @@ def _sample(pictures: Floats, points: Floats) -> tuple[Floats, Floats]:
     corners = points.astype(np.int32)
     points -= corners.astype(np.float32)
     right, down = points[:, 0], points[:, 1]
-    first = corners[:, 1] * side + corners[:, 0] + np.arange(0, count * side * side, side * side, np.int32)[:, None]
+    first = (
+        corners[:, 1] * side + corners[:, 0] + np.arange(0, count * side * side, side * side, dtype=np.int32)[:, None]
+    )
     flat = pictures.ravel()
     above, below = (
         corner + (flat.take(places + 1) - corner) * right
@@ -146,9 +148,7 @@ def _correlate_edges(pictures: Floats, others: Floats, placements: Floats) -> Fl
         (_measure_edges(each) * covered[:, None]).reshape(len(pictures), 2 * side**2)
         for each in (pictures, found.reshape(pictures.shape))
     )
-    products, squares, others_squares = (
-        np.einsum("ij,ij->i", *both) for both in ((one, two), (one, one), (two, two))
-    )
+    products, squares, others_squares = (np.einsum("ij,ij->i", *both) for both in ((one, two), (one, one), (two, two)))
     correlations: Floats = products / np.maximum(np.sqrt(squares * others_squares), _FLAT)
     return correlations
 

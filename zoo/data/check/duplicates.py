@@ -123,17 +123,15 @@ def _check_labels(pairs: Iterable[DuplicatePair]) -> Iterator[DataFinding]:
             about="mirrored or turned",
             level="warning",
             text=f"{format_count(number, 'photo')} in two classes look the same only if one is mirrored or turned.",
-            advice="Both labels may be right, as for left and right arrows: --fix keeps these photos. Look at them with "
-            "--html.",
+            advice="Both labels may be right, as for left and right arrows: --fix keeps these photos. "
+            "Look at them with --html.",
             pairs=turned,
         )
 
 
 def _check_redundant(pairs: Sequence[DuplicatePair], split: str) -> DataFinding | None:
     inside = tuple(
-        pair
-        for pair in pairs
-        if pair.original.split == pair.duplicate.split == split and not pair.two_labels
+        pair for pair in pairs if pair.original.split == pair.duplicate.split == split and not pair.two_labels
     )
     if not inside:
         return None

@@ -88,11 +88,12 @@ def find_matches(
     try:
         found = np.concatenate(list(_run(pool, index.look_up, index.queries, _BLOCK, "compare photos", progress)))
         pairs = _select_closest(found, np.zeros(len(hashes), np.int64) if groups is None else np.asarray(groups))
-        confirmed = np.concatenate([[], *_run(pool, index.confirm, pairs, _ALIGNED, "align photos", progress)])
+        confirmed = list(_run(pool, index.confirm, pairs, _ALIGNED, "align photos", progress))
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
     matches: dict[tuple[int, int], Match] = {}
-    for one, two, turned, distance in pairs[confirmed > 0, :4].tolist():  # the upright one of a pair is first
+    kept = pairs[np.concatenate([np.zeros(0, np.bool_), *confirmed])]
+    for one, two, turned, distance in kept[:, :4].tolist():  # the upright match of a pair comes first
         matches.setdefault((one, two), Match(one, two, distance, bool(turned)))
     return list(matches.values())
 
@@ -146,7 +147,9 @@ class _Index:
     def confirm(self, pairs: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Returns whether pairs, as `look_up` returns them, match in detail too."""
         rows, others, orientations = pairs[:, 4:].T.tolist()
-        pictures = [_turn_picture(self._thumbnails[row // PARTS], way) for row, way in zip(rows, orientations, strict=True)]
+        pictures = [
+            _turn_picture(self._thumbnails[row // PARTS], way) for row, way in zip(rows, orientations, strict=True)
+        ]
         placements = [place_part(self._shapes[other // PARTS], other % PARTS) for other in others]
         candidates = [self._thumbnails[other // PARTS] for other in others]
         stacked = (np.stack(each).astype(np.float32) for each in (pictures, candidates, placements))

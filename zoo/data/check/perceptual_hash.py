@@ -106,7 +106,7 @@ def place_part(shape: NDArray[np.uint8], part: int) -> NDArray[np.float32]:
     """
     (top, bottom), (left, right) = _list_parts(*shape.tolist())[part]
     horizontal, vertical = ((right - left, 0, right + left - MIN_SIDE), (0, bottom - top, bottom + top - MIN_SIDE))
-    return np.array([horizontal, vertical], np.float32) / MIN_SIDE
+    return np.array([horizontal, vertical], np.float32) / np.float32(MIN_SIDE)
 
 
 class _Transform(NamedTuple):
