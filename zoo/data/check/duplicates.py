@@ -120,7 +120,7 @@ def _check_labels(pairs: Iterable[DuplicatePair]) -> Iterator[DataFinding]:
         number = _count_photos(turned)
         yield DataFinding(
             kind="turned-two-labels",
-            about="mirrored or turned",
+            about="turned copies",
             level="warning",
             text=f"{format_count(number, 'photo')} in two classes look the same only if one is mirrored or turned.",
             advice="Both labels may be right, as for left and right arrows: --fix keeps these photos. "

@@ -28,8 +28,9 @@ _MIN_UNCERTAIN = 4  # bits that a lookup inverts: at least so many, and a quarte
 _MAX_BUCKET = 64  # hashes read per key: of photos that all look alike, a sample
 _SAMPLE = 10_000  # hashes for the medians and variances
 _BLOCK = 1 << 16
-# The frequencies in the keys, all but the mean. Higher ones change more if a photo is cropped or rotated a little.
-_PLACES = np.flatnonzero((np.indices((FREQUENCIES, FREQUENCIES)).sum(axis=0) <= 5).ravel())[1:]
+# The frequencies in the keys, all but the mean: enough for keys of some million hashes, and the lowest, because higher
+# ones change more if a photo is cropped or rotated a little.
+_PLACES = np.argsort(np.hypot(*np.indices((FREQUENCIES, FREQUENCIES))).ravel(), kind="stable")[1:24]
 
 
 class HashTables:
