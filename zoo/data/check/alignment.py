@@ -2,7 +2,7 @@
 
 Crops and borders are known only roughly, and copies may be rotated by a few degrees: without alignment these differ as
 much as other photos do, with it only copies agree in the details. The method is the inverse compositional algorithm of
-Lucas and Kanade for affine transforms (Baker and Matthews 2004, https://www.ri.cmu.edu/pub_files/pub3/baker_simon_2004_1/baker_simon_2004_1.pdf),
+Lucas and Kanade for affine transforms (Baker and Matthews 2004, https://doi.org/10.1023/B:VISI.0000011205.11775.fd),
 coarse to fine, with brightness and contrast equalised.
 
 Coordinates are -1 to 1 from the left to the right edge of a picture and from its top to its bottom. A placement, an
