@@ -45,7 +45,7 @@ def time_comparison(count: int) -> float:
         PerceptualHash(
             brightness=random.integers(-127, 128, (PARTS, 64), np.int8),
             colour=random.integers(-127, 128, (PARTS, 18), np.int8),
-            thumbnails=random.integers(0, 256, (1, 32, 32), np.uint8),
+            thumbnails=random.integers(0, 256, (1, MIN_SIDE, MIN_SIDE), np.uint8),
             shapes=np.full((1, 2), MIN_SIDE, np.uint8),
         )
         for _ in range(count)

@@ -68,6 +68,7 @@ def test_json_has_everything(run_zoo, photos):
             "original": {"name": "test/cat/3.jpg", "split": "test", "class": "cat"},
             "duplicate": {"name": "train/cat/leak.jpg", "split": "train", "class": "cat"},
             "distance": None,
+            "turned": False,
         }
     ]
     assert broken["photos"][0]["name"] == "train/dog/broken.jpg"

@@ -3,7 +3,7 @@ import os
 import shutil
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 from scenes import encode, make_scene, photo_seed
 
 from zoo.data.check.examine import check_data, check_images, check_quickly
@@ -114,6 +114,26 @@ def test_one_photo_under_two_labels(fine, check):
     assert pairs(report, "near-two-labels") == [("train/cat/2.jpg", "train/dog/y.jpg", False)]
     assert pairs(report, "duplicates") == [("train/dog/0.jpg", "train/dog/z.jpg", True)]
     assert report.of_kind("duplicates")[0].level == "note"
+
+
+def test_a_mirrored_photo_in_another_class_is_neither_a_leak_nor_a_conflict(fine, check):
+    """Left and right arrows are two classes, and each is the other one mirrored."""
+    mirrored = {
+        f"train/dog/{split}.jpg": encode(ImageOps.mirror(make_scene(photo_seed(split, "cat", 1))))
+        for split in ("train", "test")
+    }
+    report = check(fine(mirrored))
+    (finding,) = report.findings
+    assert (finding.kind, finding.level) == ("turned-two-labels", "warning")
+    assert finding.text == "4 photos in two classes look the same only if one is mirrored or turned."
+    assert all(pair.turned and pair.to_dict()["turned"] for pair in finding.pairs)
+
+
+def test_a_mirrored_photo_in_its_class_is_a_leak(fine, check):
+    mirrored = encode(ImageOps.mirror(make_scene(photo_seed("test", "cat", 1))))
+    assert pairs(check(fine({"train/cat/copy.jpg": mirrored})), "leak") == [
+        ("test/cat/1.jpg", "train/cat/copy.jpg", False)
+    ]
 
 
 def test_near_limits_the_distance_of_near_duplicates(fine, check):
@@ -288,7 +308,7 @@ def test_the_check_changes_no_file(fine, check):
     assert {f: (f.read_bytes(), f.stat().st_mtime_ns, f.stat().st_mode) for f in root.rglob("*.jpg")} == before
 
 
-def test_real_photos_have_one_near_duplicate_and_no_leak(registry):
+def test_real_photos_have_two_near_duplicates_and_no_leak(registry):
     where = os.environ.get("ZOO_TEST_DATA")
     if not where:
         pytest.skip("ZOO_TEST_DATA does not name the folder of real photos")
@@ -296,6 +316,7 @@ def test_real_photos_have_one_near_duplicate_and_no_leak(registry):
     assert report.worst == "note"
     assert {frozenset((a, b)) for a, b, _ in pairs(report, "duplicates")} == {
         frozenset(("train/hotdog/imagenet_chili-dog_7960.jpg", "train/hotdog/imagenet_chili-dog_8699.jpg")),
+        frozenset(("train/not-hotdog/imagenet_pets_58.jpg", "train/not-hotdog/imagenet_pets_740.jpg")),
     }
 
 

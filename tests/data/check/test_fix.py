@@ -1,7 +1,7 @@
 import hashlib
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 from scenes import encode, make_scene, photo_seed
 
 from zoo.data.check.examine import check_data
@@ -84,6 +84,60 @@ def test_both_copies_with_two_labels_are_excluded_from_their_splits(fine, check)
         ("test/cat/3.jpg", "train/dog/other.jpg", "val/dog/more.jpg", "val/cat/other.jpg", "train/dog/2.jpg"),
         "two labels",
     )
+
+
+def resaved(split, label, number, change=lambda scene: scene):
+    return encode(change(make_scene(photo_seed(split, label, number))).resize((200, 150)), quality=60)
+
+
+def test_both_near_copies_with_two_labels_are_excluded_from_their_splits(fine, check):
+    root = fine(
+        {
+            "train/dog/across.jpg": resaved("test", "cat", 3),
+            "train/dog/inside.jpg": resaved("train", "cat", 2),
+            "val/cat/turned.jpg": resaved("val", "cat", 1, ImageOps.flip),
+        }
+    )
+    listed = {each.name: (each.reason, each.duplicate_of) for each in list_exclusions(check(root))}
+    assert listed == {
+        "test/cat/3.jpg": ("two labels", "train/dog/across.jpg"),
+        "train/dog/across.jpg": ("two labels", "test/cat/3.jpg"),
+        "train/cat/2.jpg": ("two labels", "train/dog/inside.jpg"),
+        "train/dog/inside.jpg": ("two labels", "train/cat/2.jpg"),
+    }
+
+
+def test_copies_of_a_photo_with_two_labels_are_excluded_whatever_their_label(fine, check):
+    root = fine(
+        {
+            "train/dog/other.jpg": resaved("test", "cat", 3),
+            "train/dog/same.jpg": resaved("test", "cat", 3),
+            "train/cat/copy.jpg": photo_seed("test", "cat", 3),
+            "val/cat/near.jpg": resaved("test", "cat", 3, lambda scene: scene.crop((4, 4, 150, 110))),
+            "train/cat/leak.jpg": resaved("test", "cat", 5),
+        }
+    )
+    path = root.parent / "out.csv"
+    listed = list_exclusions(check(root))
+    names = ("test/cat/3.jpg", "train/dog/other.jpg", "train/dog/same.jpg", "train/cat/copy.jpg", "val/cat/near.jpg")
+    reasons = dict.fromkeys(names, "two labels") | {"train/cat/leak.jpg": "near duplicate in test"}
+    assert {each.name: each.reason for each in listed} == reasons
+    again = check(root, exclude=write_exclusions(path, listed))
+    assert not again.of_kind("leak", "val-leak", "two-labels", "near-two-labels")
+    assert list_exclusions(again) == []
+
+
+def test_photos_in_two_classes_that_are_mirrored_stay(fine, check):
+    root = fine(
+        {
+            "train/dog/right.jpg": resaved("train", "cat", 2, ImageOps.mirror),
+            "train/dog/across.jpg": resaved("test", "cat", 3, ImageOps.mirror),
+            "train/cat/leak.jpg": resaved("test", "cat", 5, ImageOps.mirror),
+        }
+    )
+    assert {each.name: each.reason for each in list_exclusions(check(root))} == {
+        "train/cat/leak.jpg": "near duplicate in test"
+    }
 
 
 def test_with_the_exclusions_the_check_passes(messy, check, tmp_path):

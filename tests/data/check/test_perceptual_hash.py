@@ -1,9 +1,11 @@
 import io
 
+import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageOps
 from scenes import encode, make_scene
 
+from zoo.data.check import hash_index
 from zoo.data.check.hash_index import RADIUS, SCALE, Match, find_matches
 from zoo.data.check.perceptual_hash import MIN_SIDE, PARTS, hash_photo
 from zoo.data.images.decode import open_image
@@ -47,6 +49,8 @@ CHANGES = {
     "the mirrored central square": lambda picture: ImageOps.mirror(squared(picture)),
     "a white border": lambda picture: bordered(picture, 0.05, "white"),
     "a broad grey border": lambda picture: bordered(picture, 0.2, (90, 90, 100)),
+    "mirrored, with a white border": lambda picture: bordered(ImageOps.mirror(picture), 0.05, "white"),
+    "rotated by 3 degrees": lambda picture: picture.rotate(3),
     "bars above and below": lambda picture: ImageOps.pad(picture, (200, 200)),
     **{name: lambda picture, way=way: picture.transpose(way) for name, way in ORIENTATIONS.items()},
 }
@@ -62,6 +66,39 @@ def test_a_changed_photo_is_recognised(originals, change):
     changed = [hash_encoded(CHANGES[change](make_scene(seed, (320, 240)))) for seed in range(8)]
     found = find_matches([*originals, *changed])
     assert {(match.first, match.second) for match in found} == {(8 + number, number) for number in range(8)}
+
+
+@pytest.mark.parametrize(("change", "turned"), [("halved", False), ("rotate_90", True), ("flip_left_right", True)])
+def test_a_match_says_whether_a_photo_is_turned(originals, change, turned):
+    changed = hash_encoded(CHANGES[change](make_scene(0, (320, 240))))
+    [match] = find_matches([originals[0], changed])
+    assert match.turned is turned
+
+
+def test_a_symmetric_photo_is_not_turned():
+    scene = make_scene(3, (320, 240)).copy()
+    scene.paste(ImageOps.mirror(scene.crop((0, 0, 160, 240))), (160, 0))
+    [match] = find_matches([hash_encoded(scene), hash_encoded(ImageOps.mirror(scene), quality=50)])
+    assert match.turned is False
+
+
+def test_the_index_finds_what_comparing_all_pairs_finds(monkeypatch):
+    class AllPairs:
+        def __init__(self, hashes):
+            self.rows = np.arange(len(hashes), dtype=np.int32)
+
+        def look_up(self, hashes):
+            return np.repeat(np.arange(len(hashes)), len(self.rows)), np.tile(self.rows, len(hashes))
+
+    random = np.random.default_rng(0)
+    scenes = [make_scene(seed, (160, 120)) for seed in range(100)]
+    changes = [CHANGES[name] for name in random.choice(list(CHANGES), 60)]
+    copies = [change(scenes[number]) for change, number in zip(changes, random.integers(0, 100, 60), strict=True)]
+    hashes = [hash_encoded(picture) for picture in (*scenes, *copies)]
+    found = find_matches(hashes)
+    monkeypatch.setattr(hash_index, "HashTables", AllPairs)
+    assert found == find_matches(hashes)
+    assert len({match.first for match in found if match.first >= 100}) >= 58
 
 
 def test_the_original_is_recognised_from_its_part(originals):
@@ -113,10 +150,11 @@ def test_each_pair_is_found_once_in_any_block(count):
     hashes = [hash_encoded(make_scene(1_000 + number, (80, 60))) for number in range(count)]
     if count > 1:
         hashes[-1] = hashes[0]
-    steps = []
-    found = find_matches(hashes, threads=2, progress=lambda what, done, total: steps.append((done, total)))
+    steps = dict.fromkeys(("compare photos", "align photos"))
+    found = find_matches(hashes, threads=2, progress=lambda what, done, total: steps.update({what: (done, total)}))
     assert found == ([Match(count - 1, 0, 0)] if count > 1 else [])
-    assert steps[-1:] == ([(count, count)] if count > 1 else [])
+    assert steps["compare photos"] == ((count, count) if count > 1 else None)
+    assert steps["align photos"] == ((1, 1) if count > 1 else None)
 
 
 def test_the_closest_matches_in_each_group_are_found(originals):

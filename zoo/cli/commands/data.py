@@ -52,7 +52,7 @@ def command() -> None:
     type=click.IntRange(0, 64),
     default=None,
     metavar="DISTANCE",
-    help="Maximum distance of near duplicates, of 128; 0: only identical-looking photos.  [default: 22]",
+    help="Maximum distance of near duplicates, of 128; 0: only identical-looking photos.  [default: 28]",
 )
 @click.option(
     "--fix", is_flag=True, cls=GroupedOption, group="Fix", help="List the photos to leave out in DATA-exclude.csv."

@@ -46,15 +46,18 @@ def find_near_duplicates(
         radius=radius,
         progress=progress,
     )
-    pairs = [DuplicatePair(unique[match.second], unique[match.first], match.distance) for match in matches]
+    pairs = [
+        DuplicatePair(unique[match.second], unique[match.first], match.distance, match.turned) for match in matches
+    ]
     return [pair for pair in pairs if pair.original.digest != pair.duplicate.digest]
 
 
 def check_duplicates(photos: Sequence[CheckedPhoto], pairs: Sequence[DuplicatePair]) -> list[DataFinding]:
     """Returns the findings about duplicates."""
     totals = {split: sum(photo.split == split for photo in photos) for split in SPLITS}
-    redundant = [_check_redundant(pairs, split) for split in SPLITS]
-    findings = [*_check_leaks(pairs, totals), *_check_labels(pairs), *redundant]
+    copies = [pair for pair in pairs if not pair.turned_label]
+    redundant = [_check_redundant(copies, split) for split in SPLITS]
+    findings = [*_check_leaks(copies, totals), *_check_labels(pairs), *redundant]
     return [finding for finding in findings if finding is not None]
 
 
@@ -94,32 +97,41 @@ def _make_leak(
 
 
 def _check_labels(pairs: Iterable[DuplicatePair]) -> Iterator[DataFinding]:
-    conflicts = [pair for pair in pairs if pair.original.label != pair.duplicate.label]
+    conflicts = [pair for pair in pairs if pair.two_labels]
     if exact := tuple(pair for pair in conflicts if pair.exact):
         yield DataFinding(
             kind="two-labels",
             about="two labels",
             level="problem",
             text=f"{format_count(_count_photos(exact), 'photo')} with two labels: identical files in two classes.",
-            advice="Decide which label is right. Until then --fix excludes both copies.",
+            advice="Decide which label is right. Until then --fix excludes all copies.",
             pairs=exact,
         )
-    if near := tuple(pair for pair in conflicts if not pair.exact):
+    if near := tuple(pair for pair in conflicts if not pair.exact and not pair.turned):
         yield DataFinding(
             kind="near-two-labels",
             about="two labels?",
             level="warning",
             text=f"{format_count(_count_photos(near), 'photo')} may have two labels: near duplicates in two classes.",
-            advice="Look at them with --html.",
+            advice="Look at them with --html. --fix excludes all copies.",
             pairs=near,
+        )
+    if turned := tuple(pair for pair in conflicts if pair.turned):
+        number = _count_photos(turned)
+        yield DataFinding(
+            kind="turned-two-labels",
+            about="turned copies",
+            level="warning",
+            text=f"{format_count(number, 'photo')} in two classes look the same only if one is mirrored or turned.",
+            advice="Both labels may be right, as for left and right arrows: --fix keeps these photos. "
+            "Look at them with --html.",
+            pairs=turned,
         )
 
 
 def _check_redundant(pairs: Sequence[DuplicatePair], split: str) -> DataFinding | None:
     inside = tuple(
-        pair
-        for pair in pairs
-        if pair.original.split == pair.duplicate.split == split and pair.original.label == pair.duplicate.label
+        pair for pair in pairs if pair.original.split == pair.duplicate.split == split and not pair.two_labels
     )
     if not inside:
         return None

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 # Up to this size per processor the quick check decodes photos to find near duplicates: about a second.
 _QUICK_BYTES = 12 << 20
 # Findings that would only distract before every training, or that loading reports: part of the complete check alone.
-_COMPLETE_ONLY = ("left-out", "skipped", "hidden-photos", "small", "large", "long", "treatment")
+_COMPLETE_ONLY = ("left-out", "skipped", "hidden-photos", "small", "large", "long", "treatment", "turned-two-labels")
 
 
 @accepts(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
+from collections import deque
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from zoo.errors import DataError
 from zoo.events import no_progress
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from zoo.data.check.report import CheckedPhoto, DataReport, DuplicatePair
     from zoo.events import Progress
@@ -27,19 +28,20 @@ _NAME_BYTES = 150
 def list_exclusions(report: DataReport) -> list[Exclusion]:
     """Returns the photos to exclude, in the order of their names.
 
-    These are: unreadable photos; identical files in different classes, all of them in every split, because the right
-    label is unknown; of other duplicates and near duplicates in two splits, the one in train rather than in validation,
-    and in validation rather than in test, so that evaluation stays comparable with the results of others; of other
-    identical files in one split all but one. Near duplicates within a split stay.
+    These are: unreadable photos; duplicates and near duplicates in different classes with all their copies, in every
+    split, because the right label is unknown; of other duplicates and near duplicates in two splits, the one in train
+    rather than in validation, and in validation rather than in test, so that evaluation stays comparable with the
+    results of others; of other identical files in one split all but one. These stay: near duplicates within a split,
+    and photos in two classes that only look the same if one is mirrored or turned.
     """
     excluded: dict[str, Exclusion] = {}
     for photo in report.photos:
         if photo.error:
             excluded[photo.name] = Exclusion(photo.name, photo.split, photo.label, "unreadable")
-    pairs = [pair for finding in report.findings for pair in finding.pairs]
-    for pair in sorted(pairs, key=lambda pair: (pair.duplicate.name, pair.distance or 0, pair.original.name)):
-        for each in _exclude_from(pair):
-            excluded.setdefault(each.name, each)
+    found = [pair for finding in report.findings for pair in finding.pairs if not pair.turned_label]
+    pairs = sorted(found, key=lambda pair: (pair.duplicate.name, pair.distance or 0, pair.original.name))
+    for each in [*_exclude_two_labels(pairs), *(_exclude_duplicate(pair) for pair in pairs if _is_redundant(pair))]:
+        excluded.setdefault(each.name, each)
     return sorted(excluded.values())
 
 
@@ -86,18 +88,29 @@ def check_copy_target(folder: Path) -> None:
         raise DataError(f"{folder} is not empty.", hint="Pass a new folder for the copy.")
 
 
-def _exclude_from(pair: DuplicatePair) -> Iterator[Exclusion]:
-    """Yields the photos of a pair to exclude."""
+def _exclude_two_labels(pairs: Sequence[DuplicatePair]) -> Iterator[Exclusion]:
+    """Yields the photos with two labels, then copies of these with one label, and so on; some of them repeatedly."""
+    copies: dict[str, list[tuple[CheckedPhoto, CheckedPhoto]]] = {}
+    waiting: deque[tuple[CheckedPhoto, CheckedPhoto]] = deque()
+    for original, duplicate in (pair[:2] for pair in pairs):
+        copies.setdefault(original.name, []).append((duplicate, original))
+        copies.setdefault(duplicate.name, []).append((original, duplicate))
+        if original.label != duplicate.label:
+            waiting += [(original, duplicate), (duplicate, original)]
+    while waiting:
+        photo, other = waiting.popleft()
+        yield Exclusion(photo.name, photo.split, photo.label, "two labels", other.name)
+        waiting += copies.pop(photo.name, [])
+
+
+def _is_redundant(pair: DuplicatePair) -> bool:
+    return pair.exact or pair.original.split != pair.duplicate.split
+
+
+def _exclude_duplicate(pair: DuplicatePair) -> Exclusion:
     original, duplicate = pair.original, pair.duplicate
-    if pair.exact and original.label != duplicate.label:
-        yield Exclusion(duplicate.name, duplicate.split, duplicate.label, "two labels", original.name)
-        yield Exclusion(original.name, original.split, original.label, "two labels", duplicate.name)
-    elif original.split != duplicate.split:
-        reason = f"{'duplicate' if pair.exact else 'near duplicate'} in {original.split}"
-        yield Exclusion(duplicate.name, duplicate.split, duplicate.label, reason, original.name)
-    elif pair.exact:
-        reason = f"duplicate in {duplicate.split}"
-        yield Exclusion(duplicate.name, duplicate.split, duplicate.label, reason, original.name)
+    reason = f"{'duplicate' if pair.exact else 'near duplicate'} in {original.split}"
+    return Exclusion(duplicate.name, duplicate.split, duplicate.label, reason, original.name)
 
 
 def _class_names(report: DataReport) -> dict[str, str]:

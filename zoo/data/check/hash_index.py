@@ -1,10 +1,8 @@
 """Finds similar perceptual hashes among many, without comparing all pairs.
 
 Each photo, in its eight orientations, is looked up among the parts of all photos: a cropped copy is found among the
-parts of its original, and an original by the same lookup among the parts of a copy that gained a border. The index is
-multi-probe locality-sensitive hashing (Lv et al. 2007, https://www.cs.princeton.edu/cass/papers/mplsh_vldb07.pdf): a
-table's key has a bit for each of some frequencies, above or below the median, and a lookup also tries the keys with the
-least certain bits inverted.
+parts of its original, and an original by the same lookup among the parts of a copy that gained a border. What has a
+similar hash is aligned and compared in detail.
 """
 
 from __future__ import annotations
@@ -15,12 +13,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from zoo.data.check.perceptual_hash import COLOUR_FREQUENCIES, FREQUENCIES, PARTS, transform_part, turn
+from zoo.data.check.alignment import correlate_aligned
+from zoo.data.check.hash_tables import HashTables
+from zoo.data.check.perceptual_hash import COLOUR_FREQUENCIES, FREQUENCIES, PARTS, place_part, turn
 from zoo.events import no_progress
 from zoo.utils.machine import usable_cpus
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -32,20 +32,16 @@ if TYPE_CHECKING:
 SCALE = 128
 # Near duplicates differ by at most `RADIUS`; by at most `_CHANGED_SHARE` of it if one is turned or a part of the other:
 # there are hundreds of ways to turn and crop, so that different photos come closer by chance.
-RADIUS, _CHANGED_SHARE = 22, 0.75
+RADIUS, _CHANGED_SHARE = 28, 0.8
 # Up to `_SURE_RADIUS` this is enough; above, their colours must differ by at most `_MAX_COLOUR_DIFFERENCE` levels of
 # 255 in root mean square.
 _SURE_RADIUS, _MAX_COLOUR_DIFFERENCE = 12, 10.0
-# Finally more frequencies must correlate at least so much, the higher value again for turned photos and parts.
-_MIN_CORRELATION, _MIN_CHANGED_CORRELATION = 0.8, 0.89
-_MAX_MATCHES = 16  # per photo and group, the closest: thousands of similar photos must not give millions of pairs
-_TABLES, _UNCERTAIN = 8, 4
-_LOW = 5  # the largest sum of the two frequencies of a bit of the key
-_MIN_BITS, _MAX_BITS = 8, 16
-_MAX_BUCKET = 64  # hashes read per key: of photos that all look alike, a sample
-_MAX_SIGNS = 22  # of 64 signs may differ: a quick test that few different photos pass, and no match fails
-_SAMPLE = 10_000  # hashes for the medians
+# Finally their edges must correlate at least so much once they are aligned.
+_MIN_CORRELATION = 0.78
+_MAX_MATCHES = 8  # per photo and group, the closest: thousands of similar photos must not give millions of pairs
+_MAX_SIGNS = 20  # of 64 signs may differ: a quick test that few different photos pass, and no match fails
 _BLOCK = 256  # photos looked up at once
+_ALIGNED = 32  # pairs aligned at once: their pictures fit into the cache of a processor
 _ORIENTATIONS = tuple(product((False, True), repeat=3))
 
 
@@ -56,11 +52,13 @@ class Match(NamedTuple):
         first: Index of a photo.
         second: Index of a photo before it.
         distance: From 0 to `SCALE`; see there.
+        turned: Whether they look the same only if one is mirrored or turned.
     """
 
     first: int
     second: int
     distance: int
+    turned: bool = False
 
 
 def find_matches(
@@ -86,26 +84,37 @@ def find_matches(
     if len(hashes) < 2:
         return []
     index = _Index(hashes, radius=min(radius, SCALE))
-    starts = range(0, len(index.queries), _BLOCK)
-    blocks = []
     pool = ThreadPoolExecutor(threads or usable_cpus())
     try:
-        for start, found in zip(starts, pool.map(index.look_up, starts), strict=True):
-            blocks.append(found)
-            progress("compare photos", min(start + _BLOCK, len(index.queries)), len(index.queries))
+        found = np.concatenate(list(_run(pool, index.look_up, index.queries, _BLOCK, "compare photos", progress)))
+        pairs = _select_closest(found, np.zeros(len(hashes), np.int64) if groups is None else np.asarray(groups))
+        confirmed = list(_run(pool, index.confirm, pairs, _ALIGNED, "align photos", progress))
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-    pairs = _join_pairs(np.concatenate(blocks))
-    closest = _select_closest(pairs, np.zeros(len(hashes), np.int64) if groups is None else np.asarray(groups))
-    matches: dict[tuple[int, int], int] = {}
-    for one, two, _, distance, *how in closest.tolist():
-        if distance < matches.get((one, two), SCALE + 1) and index.confirm(*how):
-            matches[one, two] = distance
-    return [Match(one, two, distance) for (one, two), distance in sorted(matches.items())]
+    matches: dict[tuple[int, int], Match] = {}
+    kept = pairs[np.concatenate([np.zeros(0, np.bool_), *confirmed])]
+    for one, two, turned, distance in kept[:, :4].tolist():  # the upright match of a pair comes first
+        matches.setdefault((one, two), Match(one, two, distance, bool(turned)))
+    return list(matches.values())
+
+
+def _run(
+    pool: ThreadPoolExecutor,
+    work: Callable[[NDArray[np.int64]], NDArray[Any]],
+    rows: NDArray[np.int64],
+    size: int,
+    what: str,
+    progress: Progress,
+) -> Iterator[NDArray[Any]]:
+    """Yields the results of work on blocks of rows, in order."""
+    starts = range(0, len(rows), size)
+    for start, result in zip(starts, pool.map(lambda start: work(rows[start : start + size]), starts), strict=True):
+        yield result
+        progress(what, min(start + size, len(rows)), len(rows))
 
 
 class _Index:
-    """The parts of all photos in several hash tables.
+    """The parts of all photos in hash tables.
 
     Attributes:
         queries: The rows of the whole photos, with and without their border.
@@ -120,42 +129,42 @@ class _Index:
         self._radius = radius
         self._least = np.cos(np.pi / SCALE * min(radius + 0.5, SCALE))  # the least correlation of a match
         self.queries = np.arange(0, len(self._owners), PARTS)
-        self._medians = np.median(self._brightness[:: 1 + len(self._owners) // _SAMPLE], axis=0).astype(np.int16)
-        self._thumbnails = np.concatenate([each.thumbnails for each in hashes])
-        self._shapes = np.concatenate([each.shapes for each in hashes])
-        random = np.random.default_rng(0)
-        bits = int(np.clip(np.ceil(np.log2(len(self._owners))), _MIN_BITS, _MAX_BITS))
-        self._tables = [_Table(self._brightness, self._medians, bits, random) for _ in range(_TABLES)]
+        self._thumbnails = [picture for each in hashes for picture in each.thumbnails]
+        self._shapes = [shape for each in hashes for shape in each.shapes]
+        self._tables = HashTables(self._brightness)
 
-    def look_up(self, start: int) -> NDArray[np.int64]:
-        """Returns the matches of a block of queries.
+    def look_up(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Returns the similar hashes of a block of queries.
 
         Returns:
-            A row for each: the photo, the other photo, whether one is turned or a part, the distance, the row of the
-            photo, the row of the other, and the number of the orientation.
+            The closest of each pair of photos as they are, and the closest with one turned, ordered. In each row: the
+            later photo, the earlier one, whether one is turned, the distance, the rows of both hashes, and the number
+            of the orientation.
         """
-        rows = self.queries[start : start + _BLOCK]
-        return np.concatenate([self._look_up_turned(rows, number) for number in range(len(_ORIENTATIONS))])
+        found = np.concatenate([self._look_up_turned(rows, number) for number in range(len(_ORIENTATIONS))])
+        return _select_best(found)
 
-    def confirm(self, row: int, other: int, orientation: int) -> bool:
-        """Returns whether a match holds for more frequencies; arguments as `look_up` returns them."""
-        one, two = (
-            transform_part(self._thumbnails[each // PARTS], self._shapes[each // PARTS], each % PARTS)
-            for each in (row, other)
-        )
-        correlation = float((_turn(one, orientation) * two).sum())
-        return correlation >= (_MIN_CHANGED_CORRELATION if orientation or other % PARTS else _MIN_CORRELATION)
+    def confirm(self, pairs: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Returns whether pairs, as `look_up` returns them, match in detail too."""
+        rows, others, orientations = pairs[:, 4:].T.tolist()
+        pictures = [
+            _turn_picture(self._thumbnails[row // PARTS], way) for row, way in zip(rows, orientations, strict=True)
+        ]
+        placements = [place_part(self._shapes[other // PARTS], other % PARTS) for other in others]
+        candidates = [self._thumbnails[other // PARTS] for other in others]
+        stacked = (np.stack(each).astype(np.float32) for each in (pictures, candidates, placements))
+        confirmed: NDArray[np.bool_] = correlate_aligned(*stacked) >= _MIN_CORRELATION
+        return confirmed
 
     def _look_up_turned(self, rows: NDArray[np.int64], orientation: int) -> NDArray[np.int64]:
         brightness = _turn_rows(self._brightness[rows], FREQUENCIES, orientation)
-        margins = brightness.astype(np.int16) - self._medians
-        found = [table.look_up(margins) for table in self._tables]
-        one, two = (np.concatenate(column) for column in zip(*found, strict=True))
+        one, two = self._tables.look_up(brightness)
         near = np.bitwise_count(_pack_signs(brightness)[one] ^ self._signs[two]) <= _MAX_SIGNS
+        near &= self._owners[rows[one]] != self._owners[two]
         one, two = one[near], two[near]
         products = np.einsum("ij,ij->i", brightness[one], self._brightness[two], dtype=np.float32)
         correlation = products / (self._lengths[rows[one]] * self._lengths[two])
-        close = (correlation >= self._least) & (self._owners[rows[one]] != self._owners[two])
+        close = correlation >= self._least
         one, two, correlation = one[close], two[close], correlation[close]
         distance = np.rint(SCALE / np.pi * np.arccos(correlation.clip(-1, 1))).astype(np.int64)
         changed = (two % PARTS > 0) | (orientation > 0)
@@ -163,62 +172,30 @@ class _Index:
         difference = np.linalg.norm(colour[one] - self._colour[two], axis=1)
         similar = distance <= np.where(changed, _CHANGED_SHARE, 1) * self._radius
         similar &= (distance <= _SURE_RADIUS) | (difference <= _MAX_COLOUR_DIFFERENCE)
-        one = rows[one]
-        columns = (self._owners[one], self._owners[two], changed, distance, one, two, np.full(len(one), orientation))
-        rows_found: NDArray[np.int64] = np.stack(columns, axis=1)[similar]
-        return rows_found
+        one, two, distance = rows[one[similar]], two[similar], distance[similar]
+        owners = self._owners[one], self._owners[two]
+        how = (np.full(len(one), orientation > 0), distance, one, two, np.full(len(one), orientation))
+        return np.stack([np.maximum(*owners), np.minimum(*owners), *how], axis=1)
 
 
 def _pack_signs(hashes: Hashes) -> NDArray[np.uint64]:
     return np.packbits(hashes > 0, axis=1).view(np.uint64).ravel()
 
 
-def _turn(frequencies: NDArray[Any], orientation: int) -> NDArray[Any]:
-    mirrored, flipped, transposed = _ORIENTATIONS[orientation]
-    return turn(frequencies, mirrored=mirrored, flipped=flipped, transposed=transposed)
-
-
 def _turn_rows(hashes: Hashes, frequencies: int, orientation: int) -> Hashes:
-    return _turn(hashes.reshape(len(hashes), -1, frequencies, frequencies), orientation).reshape(hashes.shape)
+    mirrored, flipped, transposed = _ORIENTATIONS[orientation]
+    square = hashes.reshape(len(hashes), -1, frequencies, frequencies)
+    return turn(square, mirrored=mirrored, flipped=flipped, transposed=transposed).reshape(hashes.shape)
 
 
-class _Table:
-    """A hash table: the rows of hashes by key, of which each bit says whether a frequency is above its median."""
-
-    def __init__(self, hashes: Hashes, medians: NDArray[np.int16], bits: int, random: np.random.Generator) -> None:
-        self._places = random.choice(_KEY_PLACES, bits, replace=False)
-        self._bits = 1 << np.arange(bits)
-        keys = (hashes[:, self._places] > medians[self._places]) @ self._bits
-        shuffled = random.permutation(len(keys))
-        self._rows = shuffled[np.argsort(keys[shuffled], kind="stable")]
-        self._ends = np.cumsum(np.bincount(keys, minlength=1 << bits))
-
-    def look_up(self, margins: NDArray[np.int16]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Returns the candidates: the rows of the margins, and the rows of hashes with a key like theirs.
-
-        Args:
-            margins: The hashes less the medians.
-        """
-        margins = margins[:, self._places]
-        uncertain = np.argpartition(np.abs(margins), _UNCERTAIN, axis=1)[:, :_UNCERTAIN]
-        inverted = self._bits[uncertain] @ _SUBSETS.T
-        keys = (((margins > 0) @ self._bits)[:, None] ^ inverted).ravel()
-        ends = self._ends[keys]
-        starts = np.where(keys > 0, self._ends[keys - 1], 0)
-        counts = np.minimum(ends - starts, _MAX_BUCKET)
-        steps = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-        queries = np.repeat(np.repeat(np.arange(len(margins)), len(_SUBSETS)), counts)
-        return queries, self._rows[np.repeat(starts, counts) + steps]
+def _turn_picture(picture: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    mirrored, flipped, transposed = _ORIENTATIONS[orientation]
+    upright = picture.T if transposed else picture
+    return upright[:: -1 if flipped else 1, :: -1 if mirrored else 1]
 
 
-_KEY_PLACES = np.flatnonzero((np.indices((FREQUENCIES, FREQUENCIES)).sum(axis=0) <= _LOW).ravel())[1:]
-_SUBSETS = np.array(list(product((0, 1), repeat=_UNCERTAIN)))
-
-
-def _join_pairs(found: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Returns the best match of each pair, and the best with a turned photo or a part; the later photo first."""
-    one, two = found[:, :2].max(axis=1), found[:, :2].min(axis=1)
-    found = np.concatenate([one[:, None], two[:, None], found[:, 2:]], axis=1)
+def _select_best(found: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Returns the closest of the rows with the same first three columns, ordered."""
     ordered = found[np.lexsort(found.T[::-1])]
     new = np.ones(len(ordered), np.bool_)
     new[1:] = (ordered[1:, :3] != ordered[:-1, :3]).any(axis=1)
@@ -226,10 +203,11 @@ def _join_pairs(found: NDArray[np.int64]) -> NDArray[np.int64]:
     return best
 
 
-def _select_closest(pairs: NDArray[np.int64], groups: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Returns the pairs that are among the closest of the later photo within the group of the earlier one."""
-    one, two, changed, distance = pairs.T[:4]
-    kind = (one * (groups.max() + 1) + groups[two]) * 2 + changed
+def _select_closest(found: NDArray[np.int64], groups: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Returns the best of each pair if it is among the closest of the later photo within the group of the earlier."""
+    pairs = _select_best(found)
+    one, two, turned, distance = pairs.T[:4]
+    kind = (one * (groups.max() + 1) + groups[two]) * 2 + turned
     order = np.lexsort((two, distance, kind))
     kind = kind[order]
     few = np.arange(len(kind)) - np.searchsorted(kind, kind) < _MAX_MATCHES

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 MIN_SIDE = 64
 FREQUENCIES = 8  # per axis, of the brightness
 COLOUR_FREQUENCIES = 3  # per axis, of both colour differences of YCbCr
-DETAIL = 12  # frequencies per axis for the final comparison
-_THUMBNAIL = 32
 _FLAT = 3.0  # levels of 255: a photo that varies less, in root mean square, looks like any other such photo
 _BORDER_TOLERANCE, _BORDER_OUTLIERS = 12, 0.05  # levels of 255, and the share of a line that may differ more
 _CENTRES = (0.9, 0.82, 0.7, 0.6)  # shares of width and height that remain
@@ -43,7 +41,7 @@ class PerceptualHash(NamedTuple):
         brightness: The frequencies of each part but the mean, scaled to 127, ``(parts, 64)``; the first part is the
             whole photo. A photo with a border has twice the parts: the second half without the border.
         colour: The frequencies of the colour differences in levels of 255, ``(parts, 18)``.
-        thumbnails: The brightness of the photo, ``(1, 32, 32)``, or with and without the border, ``(2, 32, 32)``.
+        thumbnails: The brightness of the photo, ``(1, 64, 64)``, or with and without the border, ``(2, 64, 64)``.
         shapes: Height and width of each thumbnail's photo, of which the larger is `MIN_SIDE`.
     """
 
@@ -94,24 +92,21 @@ def _hash_box(photo: Image.Image, box: tuple[int, int, int, int]) -> PerceptualH
     return PerceptualHash(
         np.rint(127 / np.maximum(largest, 1e-6) * brightness).astype(np.int8).reshape(PARTS, -1),
         np.rint(colour.clip(-127, 127)).astype(np.int8).reshape(PARTS, -1),
-        (pixels[:1].reshape(1, _THUMBNAIL, 2, _THUMBNAIL, 2).mean(axis=(2, 4)) + 128).astype(np.uint8),
+        np.asarray(small.getchannel(0))[None],
         np.array([shape], np.uint8),
     )
 
 
-def transform_part(thumbnail: NDArray[np.uint8], shape: NDArray[np.uint8], part: int) -> NDArray[np.float32]:
-    """Returns more frequencies of a part than a hash has, weighted and scaled to length 1.
+def place_part(shape: NDArray[np.uint8], part: int) -> NDArray[np.float32]:
+    """Returns where a part lies in its photo, as `zoo.data.check.alignment` describes.
 
     Args:
-        thumbnail: As in `PerceptualHash`.
         shape: As in `PerceptualHash`.
         part: The index of the part.
     """
-    rows, columns = _list_parts(*shape.tolist())[part]
-    pixels = thumbnail.repeat(2, axis=0).repeat(2, axis=1)
-    detail = _DETAIL_WEIGHTS * (_cosines(*rows, DETAIL) @ pixels @ _cosines(*columns, DETAIL).T)
-    scaled: NDArray[np.float32] = detail / max(np.linalg.norm(detail), 1e-6)
-    return scaled
+    (top, bottom), (left, right) = _list_parts(*shape.tolist())[part]
+    horizontal, vertical = ((right - left, 0, right + left - MIN_SIDE), (0, bottom - top, bottom + top - MIN_SIDE))
+    return np.array([horizontal, vertical], np.float32) / np.float32(MIN_SIDE)
 
 
 class _Transform(NamedTuple):
@@ -152,12 +147,12 @@ class _Transform(NamedTuple):
 
 
 @lru_cache(maxsize=512)
-def _cosines(start: int, stop: int, frequencies: int = FREQUENCIES) -> NDArray[np.float32]:
+def _cosines(start: int, stop: int) -> NDArray[np.float32]:
     """Returns the first rows of the cosine transform DCT-II of an interval; its coefficients are those of a mean."""
     length = stop - start
-    steps = np.outer(np.arange(frequencies), np.arange(length) + 0.5)
-    scales = np.where(np.arange(frequencies) > 0, np.sqrt(2), 1)[:, None] / length
-    cosines = np.zeros((frequencies, MIN_SIDE), np.float32)
+    steps = np.outer(np.arange(FREQUENCIES), np.arange(length) + 0.5)
+    scales = np.where(np.arange(FREQUENCIES) > 0, np.sqrt(2), 1)[:, None] / length
+    cosines = np.zeros((FREQUENCIES, MIN_SIDE), np.float32)
     cosines[:, start:stop] = scales * np.cos(np.pi / length * steps)
     return cosines
 
@@ -189,7 +184,6 @@ def _interval(share: float, place: float) -> Interval:
 PARTS = len(_list_parts(1, 1))
 # High frequencies are faint, but tell photos apart; the mean is no property of the content.
 _WEIGHTS = np.hypot(*np.indices((FREQUENCIES, FREQUENCIES))).astype(np.float32)
-_DETAIL_WEIGHTS = np.hypot(*np.indices((DETAIL, DETAIL))).astype(np.float32)
 
 
 def _find_content(photo: Image.Image) -> tuple[int, int, int, int] | None:
@@ -202,11 +196,14 @@ def _find_content(photo: Image.Image) -> tuple[int, int, int, int] | None:
 
 
 def _measure_border(lines: NDArray[np.uint8]) -> int:
-    """Returns how many lines at the start have one even colour: at most a third, so that content remains."""
+    """Returns how many lines at the start have one even colour: at most a third, so that content remains.
+
+    One more line is a mixture of border and content: the photo was made smaller.
+    """
     colour, width = lines[0, lines.shape[1] // 2].astype(np.int16), 0
     for line in lines[: len(lines) // 3]:
         outliers = np.count_nonzero((np.abs(line - colour) > _BORDER_TOLERANCE).any(axis=-1))
         if outliers > _BORDER_OUTLIERS * len(line):
             break
         width += 1
-    return width
+    return width + 1 if width else 0

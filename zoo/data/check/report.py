@@ -56,16 +56,31 @@ class DuplicatePair(NamedTuple):
         original: The one in the more important split.
         duplicate: The other one.
         distance: From 0 to 128, of their hashes; None for identical files.
+        turned: Whether they look the same only if one is mirrored or turned.
     """
 
     original: CheckedPhoto
     duplicate: CheckedPhoto
     distance: int | None
+    turned: bool = False
 
     @property
     def exact(self) -> bool:
         """Whether the files are identical."""
         return self.distance is None
+
+    @property
+    def two_labels(self) -> bool:
+        """Whether they are in different classes."""
+        return self.original.label != self.duplicate.label
+
+    @property
+    def turned_label(self) -> bool:
+        """Whether they are in different classes, but only look the same if one is mirrored or turned.
+
+        A left arrow is a mirrored right arrow: such photos may have two right labels.
+        """
+        return self.turned and self.two_labels
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain values, fit for JSON."""
@@ -73,6 +88,7 @@ class DuplicatePair(NamedTuple):
             "original": self.original.to_dict(),
             "duplicate": self.duplicate.to_dict(),
             "distance": self.distance,
+            "turned": self.turned,
         }
 
 
