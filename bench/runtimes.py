@@ -73,11 +73,15 @@ def make_case(file: Path, photos: Sequence[NDArray[np.uint8]]) -> Case:
     return Case(file, name, values, [run(name, value)[0][0] for value in values])
 
 
-def run_python(python: Path | str, module: str, case: Case) -> dict[str, Any] | None:
-    """Runs a case in a runtime beside an interpreter; returns None if it is not installed there."""
-    found = subprocess.run([python, "-c", f"import {module}"], capture_output=True)
-    if found.returncode:
-        return None
+def find_runtimes(python: Path | str) -> list[str]:
+    """Returns the modules of the runtimes that are installed beside an interpreter."""
+    program = "import importlib.util, sys; print(*filter(importlib.util.find_spec, sys.argv[1:]))"
+    done = subprocess.run([python, "-c", program, *_runtimes.OPENERS], capture_output=True, text=True, check=True)
+    return done.stdout.split()
+
+
+def run_python(python: Path | str, module: str, case: Case) -> dict[str, Any]:
+    """Runs a case in a runtime beside an interpreter."""
     with tempfile.TemporaryDirectory() as folder:
         archive = Path(folder, "inputs.npz")
         np.savez(archive, **{f"{case.input}-{number}": value for number, value in enumerate(case.values)})
@@ -126,20 +130,19 @@ def compare(name: str, case: Case, result: dict[str, Any]) -> dict[str, Any]:
 
 def measure(cases: Sequence[Case], pythons: Sequence[Path], node: Path | None) -> tuple[list[Any], list[str]]:
     """Returns a row for each case and runtime, and a note on the runtimes that are nowhere installed."""
-    rows, found = [], set()
+    here = [module for module in find_runtimes(sys.executable) if module != "onnxruntime"]  # the others' measure
+    installed = [(sys.executable, here), *((python, find_runtimes(python)) for python in pythons)]
+    rows = []
     for case in cases:
         few = case._replace(values=case.values[:_SLOW], expected=case.expected[:_SLOW])
-        for python in (sys.executable, *pythons):
-            for module in _runtimes.OPENERS:
-                if python == sys.executable and module == "onnxruntime":
-                    continue  # what the others are compared with
+        for python, modules in installed:
+            for module in modules:
                 tried = few if module == "onnx" else case
-                if (result := run_python(python, module, tried)) is not None:
-                    found.add(module)
-                    rows.append(compare(NAMES[module], tried, result))
+                rows.append(compare(NAMES[module], tried, run_python(python, module, tried)))
         if node is not None:
             rows.append(compare(NAMES["node"], case, run_node(node, case)))
-    missing = [name for module, name in NAMES.items() if module not in {*found, "onnxruntime", "node"}]
+    found = {"onnxruntime", "node", *(module for _, modules in installed for module in modules)}
+    missing = [name for module, name in NAMES.items() if module not in found]
     return rows, [f"Not installed: {', '.join(missing)}."] if missing else []
 
 
