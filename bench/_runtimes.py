@@ -30,7 +30,7 @@ def open_onnxruntime(file: str) -> Run:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
-    return lambda name, value: session.run(OUTPUTS, {name: value})  # type: ignore[no-any-return]
+    return lambda name, value: session.run(OUTPUTS, {name: value})
 
 
 def open_openvino(file: str) -> Run:
@@ -82,7 +82,7 @@ def open_reference(file: str) -> Run:
     from onnx.reference import ReferenceEvaluator
 
     evaluator = ReferenceEvaluator(onnx.load(file))
-    return lambda name, value: [np.asarray(each) for each in evaluator.run(OUTPUTS, {name: value})]  # type: ignore[arg-type,union-attr]
+    return lambda name, value: [np.asarray(each) for each in evaluator.run(OUTPUTS, {name: value})]
 
 
 OPENERS: dict[str, Callable[[str], Run]] = {

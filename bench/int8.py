@@ -64,6 +64,7 @@ def measure(run: Run, folder: Path) -> dict[str, Any]:
     except ExportError as error:
         return {"gate": error.message, "speed": None, "busy": None, **dict.fromkeys(_COUNTS, 0)}
     recorded = rounded.card.quantisation
+    assert recorded is not None
     gain = PrecisionGain(**{field.name: recorded[field.name] for field in fields(PrecisionGain)})
     try:
         check_gain(gain, "int8", max_drop=MAX_DROP)

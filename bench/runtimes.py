@@ -73,18 +73,19 @@ def make_case(file: Path, photos: Sequence[NDArray[np.uint8]]) -> Case:
     return Case(file, name, values, [run(name, value)[0][0] for value in values])
 
 
-def find_runtimes(python: Path | str) -> list[str]:
+def find_runtimes(python: Path) -> list[str]:
     """Returns the modules of the runtimes that are installed beside an interpreter."""
     program = "import importlib.util, sys; print(*filter(importlib.util.find_spec, sys.argv[1:]))"
     done = subprocess.run([python, "-c", program, *_runtimes.OPENERS], capture_output=True, text=True, check=True)
     return done.stdout.split()
 
 
-def run_python(python: Path | str, module: str, case: Case) -> dict[str, Any]:
+def run_python(python: Path, module: str, case: Case) -> dict[str, Any]:
     """Runs a case in a runtime beside an interpreter."""
     with tempfile.TemporaryDirectory() as folder:
         archive = Path(folder, "inputs.npz")
-        np.savez(archive, **{f"{case.input}-{number}": value for number, value in enumerate(case.values)})
+        named: dict[str, Any] = {f"{case.input}-{number}": value for number, value in enumerate(case.values)}
+        np.savez(archive, **named)
         return _run([str(python), str(_FOLDER / "_runtimes.py"), module, str(case.file), str(archive)])
 
 
@@ -130,8 +131,9 @@ def compare(name: str, case: Case, result: dict[str, Any]) -> dict[str, Any]:
 
 def measure(cases: Sequence[Case], pythons: Sequence[Path], node: Path | None) -> tuple[list[Any], list[str]]:
     """Returns a row for each case and runtime, and a note on the runtimes that are nowhere installed."""
-    here = [module for module in find_runtimes(sys.executable) if module != "onnxruntime"]  # the others' measure
-    installed = [(sys.executable, here), *((python, find_runtimes(python)) for python in pythons)]
+    this = Path(sys.executable)
+    here = [module for module in find_runtimes(this) if module != "onnxruntime"]  # the others' measure
+    installed = [(this, here), *((python, find_runtimes(python)) for python in pythons)]
     rows = []
     for case in cases:
         few = case._replace(values=case.values[:_SLOW], expected=case.expected[:_SLOW])
