@@ -1,168 +1,155 @@
-"""Compares an exported file in other runtimes with ONNX Runtime: the same photos, raw pixels in, probabilities out.
+"""Compares an exported file in other runtimes with ONNX Runtime: the same photos in, probabilities out.
 
-Each runtime that is installed loads the file and predicts every photo twice; `first` is the largest difference of a
-probability in the very first inference after loading, `all` that over all. The reference implementation of onnx is
-slow, so it gets fewer photos.
+Every runtime that is installed here, or beside an interpreter that `--python` names, loads the file and predicts every
+photo twice. `first` is the largest difference of a probability in the very first inference after loading, `all` that
+over all; a runtime that refuses the file has its message instead. The reference implementation of onnx is slow, so it
+gets fewer photos.
 """
 
 from __future__ import annotations
 
-import importlib
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 import _photos
 import _project
+import _runtimes
 from _bench import make_parser, report
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    Pixels = NDArray[np.uint8]
-    Run = Callable[[Pixels], NDArray[np.float32]]
-
 NAME = "runtimes"
-_OUTPUT = "probabilities"
+_FOLDER = Path(__file__).parent
 _SLOW = 3  # photos for the reference implementation
-# Another version of ONNX Runtime, in another environment.
-_OTHER = """
-import json, sys, numpy, onnxruntime
-session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
-photos = numpy.load(sys.argv[2])
-rows = [session.run(["probabilities"], {"image": photos[name][None]})[0][0].tolist() for name in photos.files]
-print(json.dumps({"version": onnxruntime.__version__, "rows": rows}))
-"""
-_WEB = """
-import * as ort from 'onnxruntime-web'
-import fs from 'fs'
-ort.env.wasm.numThreads = 1
-const bytes = new Uint8Array(fs.readFileSync(process.argv[2]))
-const session = await ort.InferenceSession.create(bytes, {executionProviders: ['wasm']})
-const rows = []
-for (const [file, height, width] of JSON.parse(process.argv[3])) {
-    const image = new ort.Tensor('uint8', new Uint8Array(fs.readFileSync(file)), [1, height, width, 3])
-    rows.push(Array.from((await session.run({image})).probabilities.data))
-}
-console.log(JSON.stringify({version: ort.env.versions.web, rows}))
-"""
-
-
-def open_onnxruntime(file: Path) -> Run:
-    """Returns a function that predicts a photo in ONNX Runtime."""
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
-    return lambda photo: np.asarray(session.run([_OUTPUT], {"image": photo[None]})[0][0])
-
-
-def open_openvino(file: Path) -> Run:
-    """The same in OpenVINO, in float32: on processors with bf16 that is not its default."""
-    import openvino
-
-    model = openvino.Core().compile_model(file, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return lambda photo: np.asarray(model({"image": photo[None]})[_OUTPUT][0])
-
-
-def open_opencv(file: Path) -> Run:
-    """The same in OpenCV."""
-    import cv2  # type: ignore[import-not-found,unused-ignore]
-
-    network = cv2.dnn.readNetFromONNX(str(file))
-
-    def run(photo: Pixels) -> NDArray[np.float32]:
-        network.setInput(photo[None], "image")
-        return np.asarray(network.forward(_OUTPUT)[0])
-
-    return run
-
-
-def open_reference(file: Path) -> Run:
-    """The same in the reference implementation of onnx."""
-    import onnx
-    from onnx.reference import ReferenceEvaluator
-
-    evaluator = ReferenceEvaluator(onnx.load(file))
-    return lambda photo: np.asarray(evaluator.run([_OUTPUT], {"image": photo[None]})[0])[0]  # type: ignore[index]
-
-
-RUNTIMES: dict[str, tuple[str, Callable[[Path], Run]]] = {
-    "OpenVINO": ("openvino", open_openvino),
-    "OpenCV": ("cv2", open_opencv),
-    "onnx, reference": ("onnx", open_reference),
+NAMES = {
+    "onnxruntime": "ONNX Runtime",
+    "openvino": "OpenVINO",
+    "cv2": "OpenCV",
+    "tract": "tract",
+    "onnx": "onnx, reference",
+    "node": "onnxruntime-web",
 }
 
 
-def compare(name: str, version: str, expected: Sequence[Any], actual: Sequence[Any]) -> dict[str, Any]:
+class Case(NamedTuple):
+    """An exported file and what it is tried with.
+
+    Attributes:
+        file: The file.
+        input: Name of its input, ``"image"`` or ``"tensor"``.
+        values: Its inputs, each a batch of one.
+        expected: The probabilities in the ONNX Runtime of this environment, ``(classes,)`` each.
+    """
+
+    file: Path
+    input: str
+    values: Sequence[NDArray[Any]]
+    expected: Sequence[NDArray[np.float32]]
+
+
+def make_case(file: Path, photos: Sequence[NDArray[np.uint8]]) -> Case:
+    """Prepares photos, uint8 ``(h, w, 3)`` each, for an exported file, and predicts them."""
+    from zoo_export.runtime.predictor import load
+    from zoo_export.validation.samples import preprocess_batch
+
+    card = load(file, device="cpu").card
+    values: list[NDArray[Any]] = [photo[None] for photo in photos]
+    if card.input == "tensor":
+        values = [preprocess_batch([photo], card.preprocess).numpy() for photo in photos]
+    name = "tensor" if card.input == "tensor" else "image"
+    run = _runtimes.open_onnxruntime(str(file))
+    return Case(file, name, values, [run(name, value)[0][0] for value in values])
+
+
+def find_runtimes(python: Path) -> list[str]:
+    """Returns the modules of the runtimes that are installed beside an interpreter."""
+    program = "import importlib.util, sys; print(*filter(importlib.util.find_spec, sys.argv[1:]))"
+    done = subprocess.run([python, "-c", program, *_runtimes.OPENERS], capture_output=True, text=True, check=True)
+    return done.stdout.split()
+
+
+def run_python(python: Path, module: str, case: Case) -> dict[str, Any]:
+    """Runs a case in a runtime beside an interpreter."""
+    with tempfile.TemporaryDirectory() as folder:
+        archive = Path(folder, "inputs.npz")
+        named: dict[str, Any] = {f"{case.input}-{number}": value for number, value in enumerate(case.values)}
+        np.savez(archive, **named)
+        return _run([str(python), str(_FOLDER / "_runtimes.py"), module, str(case.file), str(archive)])
+
+
+def run_node(folder: Path, case: Case) -> dict[str, Any]:
+    """Runs a case in the onnxruntime-web that npm installed in a folder."""
+    script = shutil.copy(_FOLDER / "_runtimes.mjs", folder)
+    with tempfile.TemporaryDirectory() as inputs:
+        listed = []
+        for number, value in enumerate(case.values):
+            path = Path(inputs, f"{number}.bin")
+            path.write_bytes(value.tobytes())
+            listed.append([case.input, str(value.dtype), value.shape, str(path)])
+        file = Path(inputs, "inputs.json")
+        file.write_text(json.dumps(listed), "utf-8")
+        return _run(["node", str(script), str(case.file), str(file)])
+
+
+def _run(command: list[str]) -> dict[str, Any]:
+    done = subprocess.run(command, capture_output=True, text=True)
+    lines = done.stdout.splitlines()
+    if done.returncode or not lines:  # a runtime that ends the process
+        return {"version": None, "error": f"exit code {done.returncode}: {done.stderr.strip()[-300:]}"}
+    return dict(json.loads(lines[-1]))
+
+
+def compare(name: str, case: Case, result: dict[str, Any]) -> dict[str, Any]:
     """Returns the row of a runtime."""
-    differences = [float(np.abs(np.asarray(a) - b).max()) for a, b in zip(actual, expected, strict=False)]
-    same = sum(int(np.argmax(a)) == int(np.argmax(b)) for a, b in zip(actual, expected, strict=False))
+    row = {"runtime": name, "version": result["version"], "input": case.input}
+    if "error" in result:
+        return {**row, "photos": None, "same class": None, "first": None, "all": None, "error": result["error"]}
+    expected = np.array(case.expected)
+    probabilities = np.array([first for first, *_ in result["rows"]]).reshape(_runtimes.PASSES, *expected.shape)
+    differences = np.abs(probabilities - expected).max(axis=2)
     return {
-        "runtime": name,
-        "version": version,
-        "photos": len(differences),
-        "same class": same,
-        "first": differences[0],
-        "all": max(differences),
+        **row,
+        "photos": len(expected),
+        "same class": int((probabilities.argmax(axis=2) == expected.argmax(axis=1)).all(axis=0).sum()),
+        "first": float(differences[0, 0]),
+        "all": float(differences.max()),
+        "error": None,
     }
 
 
-def measure(file: Path, photos: Sequence[Pixels], arguments: argparse.Namespace) -> tuple[list[Any], list[str]]:
-    """Returns a row for each runtime that is installed, and a note on each other one."""
-    run = open_onnxruntime(file)
-    expected = [run(photo) for photo in photos]
-    rows, notes = [], []
-    for name, (module, open_file) in RUNTIMES.items():
-        try:
-            version = importlib.import_module(module).__version__
-        except ImportError as error:
-            notes.append(f"{name} is not installed: {error}.")
-            continue
-        predict = open_file(file)
-        several = photos[:_SLOW] if module == "onnx" else photos
-        actual = [predict(photo) for photo in several]
-        again = [predict(photo) for photo in several]
-        rows.append(compare(name, version, [*expected[: len(several)]] * 2, actual + again))
-    for python in arguments.python:
-        rows.append(run_other([str(python), "-c", _OTHER], "ONNX Runtime", file, photos, expected))
-    if arguments.node is not None:
-        script = arguments.node / "runtimes.mjs"
-        script.write_text(_WEB, "utf-8")
-        rows.append(run_other(["node", str(script)], "onnxruntime-web, wasm", file, photos, expected))
-    return rows, notes
+def measure(cases: Sequence[Case], pythons: Sequence[Path], node: Path | None) -> tuple[list[Any], list[str]]:
+    """Returns a row for each case and runtime, and a note on the runtimes that are nowhere installed."""
+    this = Path(sys.executable)
+    here = [module for module in find_runtimes(this) if module != "onnxruntime"]  # the others' measure
+    installed = [(this, here), *((python, find_runtimes(python)) for python in pythons)]
+    rows = []
+    for case in cases:
+        few = case._replace(values=case.values[:_SLOW], expected=case.expected[:_SLOW])
+        for python, modules in installed:
+            for module in modules:
+                tried = few if module == "onnx" else case
+                rows.append(compare(NAMES[module], tried, run_python(python, module, tried)))
+        if node is not None:
+            rows.append(compare(NAMES["node"], case, run_node(node, case)))
+    found = {"onnxruntime", "node", *(module for _, modules in installed for module in modules)}
+    missing = [name for module, name in NAMES.items() if module not in found]
+    return rows, [f"Not installed: {', '.join(missing)}."] if missing else []
 
 
-def run_other(
-    command: list[str], name: str, file: Path, photos: Sequence[Pixels], expected: Sequence[Any]
-) -> dict[str, Any]:
-    """Returns the row of a runtime in another process."""
-    with tempfile.TemporaryDirectory() as folder:
-        if command[0] == "node":
-            listed = []
-            for number, photo in enumerate(photos):
-                path = Path(folder, f"{number}.bin")
-                path.write_bytes(photo.tobytes())
-                listed.append([str(path), *photo.shape[:2]])
-            argument = json.dumps(listed)
-        else:
-            argument = str(Path(folder, "photos.npz"))
-            np.savez(argument, *photos)
-        done = subprocess.run([*command, str(file), argument], capture_output=True, text=True, check=True)
-    result = json.loads(done.stdout.splitlines()[-1])
-    return compare(name, result["version"], expected, result["rows"])
-
-
-def export(folder: Path) -> Path:
-    """Exports a network with random weights."""
+def export(folder: Path) -> list[Path]:
+    """Exports a network with random weights, with both kinds of input."""
     import zoo
     from zoo_export.targets.onnx import export_onnx
 
@@ -174,26 +161,34 @@ def export(folder: Path) -> Path:
         image_size=32,
         epochs=1,
     )
-    return export_onnx(run, folder / "model.onnx").path
+    return [export_onnx(run, folder / f"{kind}.onnx", input=kind).path for kind in ("pixels", "tensor")]
+
+
+def make_arguments(args: list[str] | None) -> argparse.Namespace:
+    """Parses the command line."""
+    parser = make_parser(NAME, __doc__)
+    several: dict[str, Any] = {"type": Path, "action": "append", "default": []}
+    parser.add_argument("--model", help="file of zoo export; may be repeated (random weights)", **several)
+    parser.add_argument("--photos", type=Path, help="folder of photos (default: generated ones)")
+    parser.add_argument("--count", type=int, default=20, help="photos, evenly spaced (20)")
+    parser.add_argument(
+        "--python", help="interpreter of an environment with other runtimes; may be repeated", **several
+    )
+    parser.add_argument("--node", type=Path, help="folder in which npm installed onnxruntime-web")
+    return parser.parse_args(args)
 
 
 def main(args: list[str] | None = None) -> None:
     """Runs the benchmark."""
-    parser = make_parser(NAME, __doc__)
-    parser.add_argument("--model", type=Path, help="file of zoo export (default: one with random weights)")
-    parser.add_argument("--photos", type=Path, help="folder of photos (default: generated ones)")
-    parser.add_argument("--count", type=int, default=20, help="photos, evenly spaced (20)")
-    parser.add_argument("--python", type=Path, action="append", default=[], help="interpreter with another onnxruntime")
-    parser.add_argument("--node", type=Path, help="folder in which npm installed onnxruntime-web")
-    arguments = parser.parse_args(args)
+    arguments = make_arguments(args)
     _project.use_checkout()
     with tempfile.TemporaryDirectory() as folder:
-        file = arguments.model or export(Path(folder))
+        files = arguments.model or export(Path(folder))
         found = sorted((arguments.photos or _photos.generate(8, size=(64, 48))).rglob("*.jpg"))
         count = min(4 if arguments.quick else arguments.count, len(found))
         chosen = [found[i * len(found) // count] for i in range(count)]
         photos = [np.asarray(Image.open(path).convert("RGB")) for path in chosen]
-        rows, notes = measure(file, photos, arguments)
+        rows, notes = measure([make_case(file.resolve(), photos) for file in files], arguments.python, arguments.node)
     report(NAME, arguments, rows, notes=notes)
 
 

@@ -114,9 +114,24 @@ def test_export_families(tmp_path):
 
 @pytest.mark.slow
 def test_runtimes(tmp_path):
-    rows = {row["runtime"]: row for row in run_benchmark("runtimes", folder=tmp_path)}
-    assert rows["onnx, reference"]["same class"] == rows["onnx, reference"]["photos"] > 0
-    assert all(row["all"] < 0.01 for row in rows.values())
+    rows = run_benchmark("runtimes", "--python", sys.executable, folder=tmp_path)
+    assert {(row["runtime"], row["input"]) for row in rows} >= {
+        (name, kind) for name in ("onnx, reference", "ONNX Runtime") for kind in ("image", "tensor")
+    }
+    for row in rows:
+        assert row["same class"] == row["photos"] > 0
+        assert row["all"] < 0.01
+        assert row["error"] is None
+
+
+@pytest.mark.slow
+def test_int8(tmp_path):
+    (row,) = run_benchmark("int8", folder=tmp_path)
+    assert row["photos"] == 8
+    assert row["gate"]
+    if row["speed"] is not None:  # the gate refuses a file that is slower
+        assert row["int8 - fp32"] == pytest.approx(row["int8 %"] - row["fp32 %"], abs=0.01)
+        assert row["low"] <= row["int8 - fp32"] <= row["high"]
 
 
 @pytest.mark.slow

@@ -45,8 +45,8 @@ def paired_loss_p(lost: int, gained: int) -> float:
     return float(sum(math.comb(count, heads) for heads in range(lost, count + 1)) / 2**count)
 
 
-def paired_loss_bound(lost: int, gained: int, count: int) -> float:
-    """Returns the upper 95 % bound of how much less accurate a second classifier is, as a share of all photos.
+def paired_loss_bound(lost: int, gained: int, count: int, *, confidence: float = CONFIDENCE) -> float:
+    """Returns the upper bound of how much less accurate a second classifier is, as a share of all photos.
 
     The adjusted Wald interval of Bonett and Price 2012, https://doi.org/10.3102/1076998611411915, which keeps its level
     for few photos and few differences.
@@ -55,10 +55,11 @@ def paired_loss_bound(lost: int, gained: int, count: int) -> float:
         lost: As in `paired_loss_p`.
         gained: As in `paired_loss_p`.
         count: Number of all photos, at least 1.
+        confidence: Level of the bound, 0 to 1.
     """
     first, second = (lost + 1) / (count + 2), (gained + 1) / (count + 2)
     deviation = math.sqrt((first + second - (first - second) ** 2) / (count + 2))
-    return min(1.0, first - second + NormalDist().inv_cdf(CONFIDENCE) * deviation)
+    return min(1.0, first - second + NormalDist().inv_cdf(confidence) * deviation)
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float | None]:

@@ -60,8 +60,10 @@ class Heatmap(nn.Module):
         pooled = map_[:, :, 0, 0] if self.pooled_width == map_.shape[1] else map_.new_zeros(1, self.pooled_width)
         local = self.head(Features(pooled, map_, tuple(stages))).float()
         local = (local - local.mean(dim=1, keepdim=True)).reshape(-1, height * width, logits.shape[1])
-        predicted = logits.argmax(dim=1).reshape(-1, 1, 1).expand(-1, height * width, 1)
-        evidence: Tensor = local.gather(2, predicted).reshape(-1, height, width)
+        # A product instead of gather(), whose expanded index OpenCV 4 refuses in an exported graph.
+        classes = torch.arange(logits.shape[1], device=logits.device)
+        predicted = (classes == logits.argmax(dim=1, keepdim=True)).float()
+        evidence: Tensor = (local * predicted[:, None]).sum(dim=2).reshape(-1, height, width)
         return evidence
 
 
@@ -69,7 +71,7 @@ def _to_positions(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """Interpolates maps ``(N, C, h, w)`` to a size; returns their positions as maps ``(N * h * w, C, 1, 1)``."""
     if tuple(maps.shape[2:]) != tuple(size):
         maps = functional.interpolate(maps, size=size, mode="bilinear")
-    return maps.permute(0, 2, 3, 1).reshape(-1, maps.shape[1])[:, :, None, None]
+    return maps.permute(0, 2, 3, 1).reshape(-1, maps.shape[1], 1, 1)
 
 
 def build_heatmap(classifier: Classifier, image_size: tuple[int, int]) -> Heatmap:

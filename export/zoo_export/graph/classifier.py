@@ -94,9 +94,11 @@ def _clean(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
     for node in proto.graph.node:
         node.ClearField("metadata_props")
         node.ClearField("doc_string")
-    for value in (*proto.graph.input, *proto.graph.output, *proto.graph.value_info, *proto.graph.initializer):
+    for value in (*proto.graph.input, *proto.graph.output, *proto.graph.initializer):
         value.ClearField("metadata_props")
     proto.graph.ClearField("metadata_props")
+    # Inner shapes say "batch", with which tract refuses to fix the size of a batch. Every reader infers them.
+    proto.graph.ClearField("value_info")
     proto.ClearField("metadata_props")
     proto.graph.name = "classifier"
     proto.ir_version = onnx.helper.find_min_ir_version_for(list(proto.opset_import))

@@ -114,7 +114,7 @@ def _is_tall(op: GraphBuilder, rows: _Axis, columns: _Axis) -> str:
     Since Pillow 12.3: https://github.com/python-pillow/Pillow/pull/9524
     """
     narrow = op("Greater", rows.length, op("Mul", columns.length, op.int_vector(100)))
-    return op("Reshape", op("And", narrow, op("Less", rows.resized, rows.length)), op.int_vector())
+    return op("Squeeze", op("And", narrow, op("Less", rows.resized, rows.length)), op.int_vector(0))
 
 
 def _axes(op: GraphBuilder, lengths: str, spec: Preprocess) -> tuple[_Axis, _Axis]:
@@ -163,8 +163,7 @@ def _weights(op: GraphBuilder, axis: _Axis, spec: Preprocess, *, along: int) -> 
         The high and the low part, float32 ``(end - first, size)`` for `along` 0, ``(size, end - first)`` for 1.
         Along that axis they sum to one, in units of 2**-22, or to zero for pixels outside the photo.
     """
-    scalar = op.int_vector()  # an empty shape
-    bounds = (op("Reshape", bound, scalar) for bound in (axis.first, axis.end))
+    bounds = (op("Squeeze", bound, op.int_vector(0)) for bound in (axis.first, axis.end))
     pixels = op("Range", *bounds, op.constant(np.array(1)))
     places = _places(op, axis)
     pixels, places = (op("Unsqueeze", value, op.int_vector(i)) for value, i in ((pixels, 1 - along), (places, along)))
