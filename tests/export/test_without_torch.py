@@ -52,7 +52,12 @@ def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("site")
     for name in required(DISTRIBUTION):
         link_files(name, folder)
-    for package in (ROOT / "zoo", ROOT / "export" / "zoo_export", ROOT / "plugins" / "zoo_datasets"):
+    for package in (
+        ROOT / "zoo",
+        ROOT / "export" / "zoo_export",
+        ROOT / "plugins" / "zoo_datasets",
+        ROOT / "plugins" / "zoo_metrics",
+    ):
         (folder / package.name).symlink_to(package)
     return folder
 

@@ -1,6 +1,6 @@
 """The two distributions of the zoo, and what to install if only the smaller one is there.
 
-`finetune-zoo-runtime` contains the packages zoo, zoo_export and zoo_datasets, and requires what exported files need.
+`finetune-zoo-runtime` contains the packages zoo, zoo_export, zoo_datasets and zoo_metrics, and requires what exported files need.
 Training and exporting need torch, which only `finetune-zoo` requires.
 """
 

@@ -92,7 +92,7 @@ def _unusual(options: Any) -> dict[str, MetricRequest]:
 
 def _check_values(contract: Contract, spec: MetricSpec, request: MetricRequest, what: str) -> dict[str, MetricValue]:
     probabilities, targets = request.probabilities.copy(), request.targets.copy()
-    before = np.random.get_state()[1].copy()  # type: ignore[index, union-attr]
+    before = _random_state()
     with contract.calling(f"compute() {what}"):
         values = resolve_callable(spec.compute)(request)
     contract.require(
@@ -100,7 +100,7 @@ def _check_values(contract: Contract, spec: MetricSpec, request: MetricRequest, 
         "compute() must not change probabilities or targets in place",
     )
     contract.require(
-        np.array_equal(before, np.random.get_state()[1]),  # type: ignore[index]
+        before == _random_state(),
         "compute() must draw no random numbers from the global generator: the same predictions have the same values",
     )
     fault = metric_fault(values)
@@ -113,6 +113,11 @@ def _check_values(contract: Contract, spec: MetricSpec, request: MetricRequest, 
         f"compute() must return the same values for the same predictions, not {found} and {repeated}",
     )
     return {name: each if isinstance(each, MetricValue) else MetricValue(value=each) for name, each in values.items()}
+
+
+def _random_state() -> tuple[bytes, int]:
+    _, keys, position, *_ = np.random.get_state(legacy=True)
+    return np.asarray(keys).tobytes(), int(position)
 
 
 def _to_numbers(values: Mapping[str, MetricValue | float]) -> dict[str, float]:
