@@ -129,6 +129,7 @@ def test_python_loads_a_file(python, photos):
 def test_only_what_is_installed_is_listed(python):
     plugins = json.loads(python("-m", "zoo", "plugins", "--json"))
     assert [(plugin["key"], plugin["error"]) for plugin in plugins] == [
+        ("finetune-zoo:metrics", None),
         ("finetune-zoo:datasets", None),
         ("finetune-zoo:export", None),
     ]

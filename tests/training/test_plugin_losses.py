@@ -95,11 +95,16 @@ def test_the_options_of_a_loss_change_the_training(train):
     assert not all(torch.equal(flat[name], other[name]) for name in flat)
 
 
-@pytest.mark.parametrize("optimizer", ["lbfgs", "cg", "adamw"])
-def test_a_loss_trains_a_head_on_frozen_features(train, optimizer):
-    run = train(loss="steep", freeze="all", optimizer=optimizer, lr=0.05, ema=None)
+@pytest.mark.parametrize("optimizer", ["lbfgs", "cg"])
+def test_a_loss_is_minimised_over_all_photos_at_once(train, optimizer):
+    run = train(loss="steep", freeze="all", optimizer=optimizer)
     assert run.record.activation == "sigmoid"
     assert run.results["val"]["accuracy"] > 0.5
+
+
+def test_a_loss_trains_a_head_on_frozen_features_in_steps(train):
+    rows = train(loss="steep", freeze="all", lr=0.01, ema=None).metrics()
+    assert rows[-1]["train_loss"] < rows[0]["train_loss"]
 
 
 def test_a_stopped_run_resumes_bit_for_bit_with_loss_and_metrics(train, resume, runs):
