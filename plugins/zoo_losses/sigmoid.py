@@ -46,6 +46,7 @@ def asymmetric(request: zoo.LossRequest) -> Callable[[Tensor, Tensor], Tensor]:
         # 1 - q = 1 - p + clip. Without a shift, its logarithm at large logits needs the stable form.
         log_rest = (log_missing.exp() + clip).clamp(max=1).log() if clip else log_missing
         negative = -(shifted**gamma_neg) * log_rest
-        return (soft * positive + (1 - soft) * negative).sum(dim=1).mean()
+        losses: Tensor = (soft * positive + (1 - soft) * negative).sum(dim=1)
+        return losses.mean()
 
     return loss

@@ -40,7 +40,8 @@ def focal(request: zoo.LossRequest) -> Callable[[Tensor, Tensor], Tensor]:
         missing = 1 - log_p.exp()
         if 0 < gamma < 1:
             missing = missing.clamp(min=_TINY)
-        return (-soft * missing**gamma * log_p).sum(dim=1).mean()
+        losses: Tensor = (-soft * missing**gamma * log_p).sum(dim=1)
+        return losses.mean()
 
     return loss
 
@@ -51,6 +52,7 @@ def poly_1(request: zoo.LossRequest) -> Callable[[Tensor, Tensor], Tensor]:
 
     def loss(logits: Tensor, targets: Tensor) -> Tensor:
         soft, log_p = to_soft(targets, logits), F.log_softmax(logits, dim=1)
-        return (soft * (epsilon * (1 - log_p.exp()) - log_p)).sum(dim=1).mean()
+        losses: Tensor = (soft * (epsilon * (1 - log_p.exp()) - log_p)).sum(dim=1)
+        return losses.mean()
 
     return loss

@@ -45,10 +45,10 @@ def compute_metrics(
     Raises:
         PluginError: A metric failed or violates its contract.
     """
-    p, y = (_read_only(probabilities, np.float32), _read_only(labels, np.int64)) if metrics else (None, None)
+    p, y = _read_only(probabilities, np.float32), _read_only(labels, np.int64)
     found = {}
     for metric in metrics:
-        request: Any = MetricRequest(probabilities=p, targets=y, classes=tuple(classes), options=metric.options)
+        request = MetricRequest(probabilities=p, targets=y, classes=tuple(classes), options=metric.options)
         try:
             values = metric.offer.call("computing", metric.spec.compute, request)
             if fault := metric_fault(values):

@@ -219,7 +219,7 @@ def _check_activation(contract: Contract, function: LossFunction, spec: LossSpec
     def closure() -> Tensor:
         optimizer.zero_grad()
         loss = _call(contract, function, logits, target, "of soft targets")
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         return loss
 
     optimizer.step(closure)
