@@ -12,7 +12,8 @@ from torch import nn
 from zoo.errors import ExportError
 from zoo.models.classifier import Classifier
 from zoo.plugins.contracts import StagedBackbone
-from zoo.plugins.specs import HeadRequest, NoOptions
+from zoo.plugins.options import NoOptions
+from zoo.plugins.specs import HeadRequest
 from zoo_export.graph.classifier import ExportableClassifier, _explain, to_onnx
 
 SIZE = (16, 20)

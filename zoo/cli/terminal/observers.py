@@ -161,7 +161,7 @@ class LineDisplay:
         """Prints the final results, the path of the run, and commands to try next."""
         self.write()
         rows = _final_results(event)
-        width = max(14, 2 + max(len(name) for name, _ in rows))
+        width = max(14, 1 + max(len(name) for name, _ in rows))
         for name, value in rows:
             self.write(f"{name:<{width}}{value}", bold=name.endswith("accuracy"))
         self.write()
