@@ -103,8 +103,10 @@ def test_it_predicts_and_evaluates(python, photos):
     file = "runs/r-1/model.onnx"
     predictions = [json.loads(line) for line in python("-m", "zoo", "predict", file, "photos", "--json").splitlines()]
     assert [prediction["label"] for prediction in predictions] == sorted(CLASSES)
-    evaluation = json.loads(python("-m", "zoo", "evaluate", file, "--data", "photos", "--json"))
+    evaluate = ("-m", "zoo", "evaluate", file, "--data", "photos", "--json", "--metric", "balanced-accuracy")
+    evaluation = json.loads(python(*evaluate))
     assert (evaluation["accuracy"], evaluation["count"]) == (1, 3)
+    assert evaluation["metrics"]["balanced_accuracy"]["value"] == 1
 
 
 def test_it_inspects(python, photos):
