@@ -162,7 +162,7 @@ def export_one(backbone: Backbone, head: str, size: tuple[int, int], registry: R
         image_size=size,
         outputs=_CLASSES,
         dropout=0.2,
-        criterion=Criterion(),
+        criterion=Criterion(name="none", function=None),
         options=offer.spec.options(),
     )
     with torch.no_grad():

@@ -4,6 +4,7 @@ import io
 
 import numpy as np
 import torch
+from criteria import make_criterion
 from PIL import Image
 from torch import Tensor, nn
 
@@ -12,14 +13,14 @@ from zoo.errors import WeightsError
 from zoo.models.classifier import Classifier
 from zoo.plugins.contracts import Features, StagedBackbone
 from zoo.plugins.discovery import load_plugins
-from zoo.plugins.entry_points import Candidate
-from zoo.plugins.losses import Criterion
+from zoo.plugins.entry_points import Candidate, find_plugins
 from zoo.plugins.registry import Registry
 from zoo.plugins.specs import BackboneCard, HeadRequest, ImageSet, Sample, WeightsInfo
 from zoo.preprocess import Preprocess
 
 torch.set_num_threads(1)  # a second thread slows down networks this small
 SIZE = 16
+PARTS = ("losses", "metrics", "optimizers", "schedules", "augmentations", "recipes", "trackers")  # built-in plugins
 CLASSES = ("red", "green", "blue")
 PREPROCESS = Preprocess(size=(SIZE, SIZE), resize=18, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
 
@@ -84,7 +85,7 @@ class SmallHead(zoo.Head):
 def make_classifier(**options) -> Classifier:
     """Returns a classifier of `SmallBackbone` with these options and a linear head."""
     widths = {"pooled_width": 12, "map_width": 12, "outputs": len(CLASSES)}
-    request = HeadRequest(**widths, dropout=0.0, criterion=Criterion(), options=None)
+    request = HeadRequest(**widths, dropout=0.0, criterion=make_criterion(), options=None)
     return Classifier(SmallBackbone(**options), SmallHead(request))
 
 
@@ -134,8 +135,9 @@ class FakePlugin:
 
 
 def make_registry(plugin: object, name: str = "fake") -> Registry:
-    """Returns a registry of this plugin only, so that no test depends on what is installed."""
+    """Returns a registry of this plugin and the built-in parts of a training, so that no test depends on others."""
     candidate = Candidate(entry=name, distribution=name, version="1.2", load=lambda: plugin)
-    registry = Registry(load_plugins([candidate]))
+    parts = [each for each in find_plugins() if each.built_in and each.entry in PARTS]
+    registry = Registry(load_plugins([*parts, candidate]))
     assert not registry.failures, registry.failures
     return registry

@@ -60,7 +60,6 @@ def test_no_number_may_be_infinite(name, value):
         ("epochs", 2.5, "option 'epochs' is 2.5, not a whole number"),
         ("lr", None, "option 'lr' cannot be none"),
         ("schedule", "cosin", "option 'schedule' is 'cosin'"),
-        ("loss", "l2", "option 'loss' is 'l2'"),
         ("precision", "int8", "option 'precision' is 'int8'"),
         ("probe", "maybe", "option 'probe' is 'maybe', not yes or no"),
         ("freeze", "some", "option 'freeze' is 'some'"),

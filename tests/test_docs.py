@@ -17,7 +17,7 @@ from PIL import Image
 
 from zoo import load_registry
 from zoo.cli.main import cli
-from zoo.plugins.kinds import BACKBONE
+from zoo.plugins.kinds import BACKBONE, LOSS, METRIC
 from zoo.testing import check_plugin
 
 ROOT = Path(__file__).parent.parent
@@ -95,6 +95,19 @@ def test_the_plugin_of_the_readme_keeps_the_contract(tmp_path, monkeypatch):
     offer = load_registry(extra={"zoo-tinynet": plugin}).find(BACKBONE, "tinynet")
     assert offer.name == "zoo-tinynet/tinynet"
     assert len([line for line in source.splitlines() if line.strip()]) <= 20
+
+
+@pytest.mark.parametrize(("kind", "name"), [(LOSS, "gce"), (METRIC, "brier")], ids=lambda value: str(value))
+def test_the_plugins_of_the_plugin_page_keep_the_contract(kind, name, tmp_path, monkeypatch):
+    (source,) = [body for tag, body in blocks(ROOT / "docs" / "plugins.md", "python") if tag == kind.name]
+    module = f"zoo_docs_{kind.name}"
+    (tmp_path / f"{module}.py").write_text(source, "utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    plugin = importlib.import_module(module)
+    monkeypatch.delitem(sys.modules, module)
+    check_plugin(plugin)
+    assert load_registry(extra={"zoo-docs": plugin}).find(kind, name).name == f"zoo-docs/{name}"
+    assert len([line for line in source.splitlines() if line.strip()]) <= 15
 
 
 def test_links_lead_somewhere():

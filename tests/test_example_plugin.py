@@ -75,7 +75,9 @@ def test_a_plugin_is_installed_found_fine_tuned_and_uninstalled(environment: Env
     assert "zoo-tinynet/tinynet-head" in environment.listed("heads")
 
     environment.run("-m", "pytest", "-q", source)
-    fine_tune(environment, "tinynet", head="tinynet-head")
+    record = fine_tune(environment, "tinynet", head="tinynet-head", loss="tinynet-loss", metric="brier")
+    assert record["parts"]["loss"] == ["zoo-tinynet/tinynet-loss"]
+    assert 0 < record["results"]["test"]["metrics"]["brier"]["value"] < 2
     message = environment.run("-m", "zoo", "finetune", "tinynet", "--data", "hotdog-cartoon", fails=True)
     assert "zoo-tinynet/tinynet has no pretrained weights" in message
     assert "--weights none" in message
@@ -87,12 +89,16 @@ def test_a_plugin_is_installed_found_fine_tuned_and_uninstalled(environment: Env
     assert "Traceback" not in message
 
 
-def fine_tune(environment: Environment, backbone: str, *, head: str) -> None:
+def fine_tune(environment: Environment, backbone: str, *, head: str, **named: str) -> dict[str, Any]:
     runs = environment.folder / head
     task = ("--data", "hotdog-cartoon", "--head", head, "--weights", "none", "--epochs", "1")
     small = ("--data-option", "images=20", "--data-option", "size=32")
-    environment.run("-m", "zoo", "finetune", backbone, *task, *small, "--device", "cpu", "--quiet", "--runs", runs)
+    parts = [text for name, value in named.items() for text in (f"--{name}", value)]
+    environment.run(
+        "-m", "zoo", "finetune", backbone, *task, *small, *parts, "--device", "cpu", "--quiet", "--runs", runs
+    )
     (record,) = runs.glob("*/run.json")
-    values = json.loads(record.read_text())
+    values: dict[str, Any] = json.loads(record.read_text())
     assert 0 <= values["results"]["test"]["accuracy"] <= 1
     assert (record.parent / "model.safetensors").stat().st_size > 0
+    return values

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from zoo.errors import ConfigError, did_you_mean
-from zoo.plugins.losses import LossName
 from zoo.plugins.options import check_value, describe_options, option
 from zoo.plugins.specs import UNSTORED, ImageSet
 from zoo.preprocess import MAX_SIDE
@@ -168,13 +167,19 @@ class FinetuneConfig:
     warmup: float = option(
         0.1, help="Fraction of all steps spent on learning-rate warmup.", minimum=0, maximum=0.9, group="Training"
     )
-    loss: LossName = option("cross-entropy", help="Loss function.", group="Training")
+    loss: str = option("cross-entropy", help="Loss: a name from 'zoo list losses'.", group="Training")
     loss_options: Mapping[str, Any] = field(default_factory=dict)
     label_smoothing: float = option(
         0.0, help="Fraction of each target spread evenly over all classes.", minimum=0, maximum=0.9, group="Training"
     )
     clip_grad: float | None = option(
         None, help="Maximum gradient norm; none: no clipping.", minimum=1e-6, group="Training"
+    )
+    monitor: str = option(
+        AUTO,
+        help="What decides which epoch is the best: val-loss, val-accuracy or a metric from 'zoo list metrics'; auto: "
+        "the validation loss where it differs by more than its standard error, otherwise the accuracy.",
+        group="Training",
     )
     metric: tuple[str, ...] = ()
     metric_options: Mapping[str, Any] = field(default_factory=dict)

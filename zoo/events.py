@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
@@ -126,6 +126,7 @@ class EpochResult:
         seconds: Time for training and validation.
         images_per_second: Training throughput, without validation.
         best: Whether this is the best epoch so far.
+        metrics: The values of the chosen metrics on the validation split, by name.
     """
 
     epoch: int
@@ -137,10 +138,11 @@ class EpochResult:
     seconds: float
     images_per_second: float
     best: bool = False
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the fields as plain values."""
-        return asdict(self)
+        """Returns the fields as plain values; without ``metrics`` if none were chosen."""
+        return {name: value for name, value in asdict(self).items() if name != "metrics" or value}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

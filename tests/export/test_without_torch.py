@@ -52,7 +52,12 @@ def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("site")
     for name in required(DISTRIBUTION):
         link_files(name, folder)
-    for package in (ROOT / "zoo", ROOT / "export" / "zoo_export", ROOT / "plugins" / "zoo_datasets"):
+    for package in (
+        ROOT / "zoo",
+        ROOT / "export" / "zoo_export",
+        ROOT / "plugins" / "zoo_datasets",
+        ROOT / "plugins" / "zoo_metrics",
+    ):
         (folder / package.name).symlink_to(package)
     return folder
 
@@ -98,8 +103,10 @@ def test_it_predicts_and_evaluates(python, photos):
     file = "runs/r-1/model.onnx"
     predictions = [json.loads(line) for line in python("-m", "zoo", "predict", file, "photos", "--json").splitlines()]
     assert [prediction["label"] for prediction in predictions] == sorted(CLASSES)
-    evaluation = json.loads(python("-m", "zoo", "evaluate", file, "--data", "photos", "--json"))
+    evaluate = ("-m", "zoo", "evaluate", file, "--data", "photos", "--json", "--metric", "balanced-accuracy")
+    evaluation = json.loads(python(*evaluate))
     assert (evaluation["accuracy"], evaluation["count"]) == (1, 3)
+    assert evaluation["metrics"]["balanced_accuracy"]["value"] == 1
 
 
 def test_it_inspects(python, photos):
@@ -124,6 +131,7 @@ def test_python_loads_a_file(python, photos):
 def test_only_what_is_installed_is_listed(python):
     plugins = json.loads(python("-m", "zoo", "plugins", "--json"))
     assert [(plugin["key"], plugin["error"]) for plugin in plugins] == [
+        ("finetune-zoo:metrics", None),
         ("finetune-zoo:datasets", None),
         ("finetune-zoo:export", None),
     ]

@@ -2,6 +2,7 @@ import dataclasses
 
 import pytest
 import torch
+from criteria import make_criterion
 from fakes import CLASSES, PREPROCESS, FakePlugin, SmallBackbone, SmallHead, make_backbone_spec, make_registry
 from torch import nn
 
@@ -12,7 +13,6 @@ from zoo.models.classifier import Classifier
 from zoo.models.offers import find_offers
 from zoo.plugins.contracts import Features, Head, Stage, StagedBackbone
 from zoo.plugins.kinds import BACKBONE, HEAD
-from zoo.plugins.losses import Criterion
 from zoo.plugins.registry import get_card
 from zoo.plugins.specs import HeadSpec
 
@@ -38,7 +38,7 @@ def build(backbone, size=(16, 16)):
 
 def head_of(module, backbone=None):
     offer = make_registry(FakePlugin(heads=[HeadSpec(name="h", build=lambda request: module(request))])).find(HEAD, "h")
-    values = {"image_size": (16, 16), "outputs": 3, "dropout": 0.0, "criterion": Criterion(), "options": None}
+    values = {"image_size": (16, 16), "outputs": 3, "dropout": 0.0, "criterion": make_criterion(), "options": None}
     return build_head(offer, backbone or SmallBackbone(), **values)
 
 

@@ -2,6 +2,7 @@ import copy
 
 import pytest
 import torch
+from criteria import make_criterion
 from fakes import SmallBackbone
 from torch import nn
 from torch.nn import functional as F
@@ -11,7 +12,6 @@ from zoo.models.frozen_split import CachedActivations, SplitClassifier, find_fro
 from zoo.models.precision import choose_precision
 from zoo.models.tracing import UntraceableError
 from zoo.plugins.contracts import Features, Head, Stage, StagedBackbone
-from zoo.plugins.losses import Criterion
 
 SIZE = (16, 16)
 FP32 = choose_precision("fp32", torch.device("cpu"))
@@ -24,7 +24,7 @@ class OverPooled(Head):
 
 class OverStages(Head):
     def __init__(self, *stages):
-        super().__init__(Criterion())
+        super().__init__(make_criterion())
         self.stages = stages
 
     def forward(self, features):
@@ -32,7 +32,7 @@ class OverStages(Head):
 
 
 def a_classifier(backbone, stages=2, *, head=None):
-    classifier = Classifier(backbone, head or OverPooled(Criterion()))
+    classifier = Classifier(backbone, head or OverPooled(make_criterion()))
     freeze(classifier, stages)
     return classifier
 

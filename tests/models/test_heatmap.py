@@ -1,5 +1,6 @@
 import pytest
 import torch
+from criteria import make_criterion
 from fakes import SmallBackbone
 from torch import nn
 from torch.nn import functional
@@ -7,12 +8,11 @@ from torch.nn import functional
 from zoo.models.classifier import Classifier
 from zoo.models.heatmap import Heatmap, build_heatmap
 from zoo.plugins.contracts import Features, Head
-from zoo.plugins.losses import Criterion
 
 
 class LinearHead(Head):
     def __init__(self, width, *, over_map=False):
-        super().__init__(Criterion())
+        super().__init__(make_criterion())
         self.over_map = over_map
         self.linear = nn.Linear(width, 3)
 
@@ -24,7 +24,7 @@ class StageHead(Head):
     """A linear layer over the means of the maps of stages."""
 
     def __init__(self, *stages, width, pooled=0):
-        super().__init__(Criterion())
+        super().__init__(make_criterion())
         self.stages = stages
         self.pooled = pooled
         self.linear = nn.Linear(width + pooled, 3)

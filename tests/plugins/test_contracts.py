@@ -3,10 +3,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from criteria import make_criterion
 from torch import nn
 
 from zoo.plugins.contracts import Backbone, Features, Head, Stage, StagedBackbone
-from zoo.plugins.losses import Criterion
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_a_head_uses_the_loss_and_the_activation_of_its_criterion():
         def forward(self, features):
             return features.pooled
 
-    head = Mean(Criterion(name="bce", label_smoothing=0.1))
+    head = Mean(make_criterion("bce", label_smoothing=0.1))
     logits, targets = head(Features(torch.randn(4, 3), torch.zeros(4, 3, 1, 1))), torch.tensor([0, 1, 2, 0])
     assert torch.equal(head.loss(logits, targets), head.criterion.loss(logits, targets))
     assert torch.equal(head.probabilities(logits), logits.sigmoid())
@@ -111,7 +111,7 @@ def test_a_head_that_overrides_nothing_pools_nothing():
         def forward(self, features):
             return features.map.mean(dim=(2, 3))
 
-    head, features = Mean(Criterion()), Features(torch.randn(2, 3), torch.randn(2, 3, 4, 4))
+    head, features = Mean(make_criterion()), Features(torch.randn(2, 3), torch.randn(2, 3, 4, 4))
     assert head.pool(features) is features
     assert torch.equal(head.classify(features), head(features))
     assert (head.stages, head.output_layer) == ((), None)

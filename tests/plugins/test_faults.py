@@ -5,16 +5,16 @@ import numpy as np
 import pytest
 import torch
 from contract_offers import CARD, IMAGES, png
+from criteria import make_criterion
 
 import zoo
 from zoo.plugins.faults import card_fault, findings_fault, image_set_fault, probabilities_fault
-from zoo.plugins.losses import Criterion
 
 GOOD = torch.tensor([[0.25, 0.75, 0.0], [1.0, 0.0, 0.0]])
 
 
 def check(probabilities, *, loss="cross-entropy"):
-    return probabilities_fault(probabilities, shape=(2, 3), criterion=Criterion(name=loss))
+    return probabilities_fault(probabilities, shape=(2, 3), criterion=make_criterion(loss))
 
 
 def test_probabilities_may_be_arrays_and_tensors():

@@ -23,6 +23,8 @@ RECORD = RunRecord(
     created="2026-01-01T00:00:00+00:00",
     backbone="acme/tiny",
     head="heads/linear",
+    parts={"loss": ("acme/steep",)},
+    activation="sigmoid",
     config={"backbone": "tiny", "lr": 0.1, "limit": None},
     classes=("cat", "dog"),
     preprocess=Preprocess(size=(8, 8), resize=9, interpolation="bicubic"),
@@ -50,6 +52,28 @@ PHOTOS = PhotoRecord(
     names={"train": ("a, b.jpg", "c\nd.jpg", "\udcff.jpg"), "val": ()},
     hashes={"train": ("00000001", "00000002", "00000003"), "val": ()},
 )
+
+
+@pytest.mark.parametrize(
+    ("values", "activation"),
+    [
+        ({}, "softmax"),
+        ({"config": {"loss": "focal"}}, "softmax"),
+        ({"config": {"loss": "bce"}}, "sigmoid"),
+        ({"config": {"loss": "bce"}, "activation": "softmax"}, "softmax"),
+        ({"config": {"loss": "steep"}, "activation": "sigmoid"}, "sigmoid"),
+    ],
+)
+def test_the_activation_of_older_records_follows_from_the_loss(values, activation):
+    assert RunRecord.from_json(values, where="run.json").activation == activation
+
+
+@pytest.mark.parametrize("values", [{"activation": "tanh"}, {"parts": {"loss": "focal"}}, {"parts": {"loss": [1]}}])
+def test_an_activation_and_parts_that_cannot_be_are_refused(values):
+    with pytest.raises(RunError, match=f"has an unreadable '{next(iter(values))}'"):
+        RunRecord.from_json(values, where="run.json")
+    record = RunRecord.from_json(values, where="run.json", strict=False)
+    assert (record.activation, record.parts) == ("softmax", {})
 
 
 def test_a_record_is_read_as_it_was_written(tmp_path):

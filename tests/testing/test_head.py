@@ -87,7 +87,7 @@ class OverflowingSoftmax(GoodHead):
     """Right for small logits only."""
 
     def probabilities(self, logits: Tensor) -> Tensor:
-        if self.criterion.name == "bce":
+        if not self.criterion.sums_to_one:
             return super().probabilities(logits)
         return logits.exp() / logits.exp().sum(dim=1, keepdim=True)
 

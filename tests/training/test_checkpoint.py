@@ -59,7 +59,7 @@ def values_of(learner):
 @pytest.mark.parametrize("scale_loss", [False, True])
 def test_a_restored_learner_continues_as_the_saved_one(tmp_path, average, scale_loss):
     learner = make_learner(average=average, scale_loss=scale_loss)
-    best = {"best_epoch": 1, "best_accuracy": 0.5, "best_loss": 0.7, "stale_epochs": 1}
+    best = {"best_epoch": 1, "best_accuracy": 0.5, "best_loss": 0.7, "best_score": 0.6, "stale_epochs": 1}
     losses = torch.tensor([0.5, 0.9])
     learner.state = dataclasses.replace(learner.state, epoch=2, best_losses=losses, **best)
     for _ in range(3):

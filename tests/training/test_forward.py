@@ -2,12 +2,12 @@ import math
 
 import pytest
 import torch
+from criteria import make_criterion
 from torch import nn
 
 from zoo.data.loading.loader import Batch
 from zoo.models.precision import choose_precision
 from zoo.plugins.contracts import Head
-from zoo.plugins.losses import Criterion
 from zoo.training.forward import Outputs, compute_outputs
 
 PRECISION = choose_precision("fp32", torch.device("cpu"))
@@ -46,14 +46,14 @@ def test_loss_and_accuracy_are_means_over_all_images():
     outputs = Outputs(logits, torch.tensor([0, 1, 1]))
     assert outputs.accuracy() == pytest.approx(2 / 3, abs=1e-12)
     right, wrong = math.log1p(math.exp(-5)), math.log1p(math.exp(5))
-    assert outputs.loss(Identity(Criterion())) == pytest.approx((2 * right + wrong) / 3, rel=1e-5)
+    assert outputs.loss(Identity(make_criterion())) == pytest.approx((2 * right + wrong) / 3, rel=1e-5)
 
 
 class TemperatureHead(Identity):
     """A head whose loss and activation have a trainable temperature."""
 
     def __init__(self, device="cpu"):
-        super().__init__(Criterion())
+        super().__init__(make_criterion())
         self.scale = nn.Parameter(torch.full((), 2.0, device=device))
 
     def loss(self, logits, targets):
@@ -67,7 +67,7 @@ class TemperatureHead(Identity):
 def test_a_loss_and_an_activation_may_have_weights():
     head, images = TemperatureHead(), torch.randn(3, 2)
     outputs = compute_outputs(head, [Batch(images, torch.tensor([0, 1, 1]))], PRECISION)
-    assert outputs.loss(head) == pytest.approx(float(Criterion().loss(2 * images, outputs.labels)))
+    assert outputs.loss(head) == pytest.approx(float(make_criterion().loss(2 * images, outputs.labels)))
     assert torch.equal(torch.from_numpy(outputs.probabilities(head).numpy()), (2 * images).softmax(dim=1))
 
 

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from criteria import make_criterion
 from fakes import PREPROCESS, SmallBackbone, SmallHead, make_samples
 from torch import nn
 
@@ -16,7 +17,6 @@ from zoo.errors import DivergedError, TrainingError
 from zoo.models.classifier import Classifier
 from zoo.models.precision import choose_precision
 from zoo.plugins.contracts import Features, Head
-from zoo.plugins.losses import Criterion
 from zoo.plugins.specs import HeadRequest
 from zoo.training.distributed.process_group import SINGLE_PROCESS
 from zoo.training.ema import WeightAverage
@@ -35,7 +35,7 @@ class LossHead(Head):
     """A head that is only a loss."""
 
     def __init__(self):
-        super().__init__(Criterion())
+        super().__init__(make_criterion())
 
     def forward(self, features):
         return features
@@ -260,7 +260,9 @@ def test_a_step_from_photo_to_average_does_not_wait_for_the_gpu(place):
         store.move_to(device)
     augmentation = Augmentation(crop_scale=0.5, hflip=0.5, rotation=10, color_jitter=0.2)
     loader = TrainLoader(store, preprocess=PREPROCESS, augmentation=augmentation, batch_size=4, seed=0, device=device)
-    request = HeadRequest(pooled_width=12, map_width=12, outputs=3, dropout=0.1, criterion=Criterion(), options=None)
+    request = HeadRequest(
+        pooled_width=12, map_width=12, outputs=3, dropout=0.1, criterion=make_criterion(), options=None
+    )
     network = Classifier(SmallBackbone(dropout=0.1), SmallHead(request)).to(device)
     groups = [{"params": list(network.parameters()), "weight_decay": 0.1, "lr_scale": 1.0}]
     optimizer, average = make_optimizer("adamw", groups, lr=0.01, momentum=0.0), WeightAverage(network, decay=0.9)

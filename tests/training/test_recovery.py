@@ -65,7 +65,7 @@ def test_damaged_weights_of_the_epoch_of_the_checkpoint_are_restored(stop, train
 
 
 def test_damaged_weights_of_an_earlier_epoch_are_refused_before_training(stop, resume, monkeypatch):
-    monkeypatch.setattr("zoo.training.state.TrainState.improve", lambda state, *_: first_only(state))
+    monkeypatch.setattr("zoo.training.state.TrainState.improve", lambda state, *_, **__: first_only(state))
     run = stop(3)
     assert best_epochs(run) == [1]
     damage(run.path / "model.safetensors", "torn")

@@ -70,6 +70,17 @@ def test_an_epoch_with_a_loss_of_nan_is_never_the_best():
     assert not improve(state, 3, 1.0, math.nan)
 
 
+def test_a_monitored_value_decides_and_of_equal_ones_the_loss():
+    state, best = TrainState(), []
+    for epoch, (score, loss) in enumerate(
+        [(math.nan, 1.0), (0.5, 2.0), (0.4, 0.1), (0.5, 1.0), (math.nan, 0.0), (0.6, 9)]
+    ):
+        state.epoch = epoch
+        best.append(state.improve(0.5, loss, losses(loss, loss), score=score))
+    assert best == [True, True, False, True, False, True]
+    assert (state.best_epoch, state.best_score, state.best_loss) == (5, 0.6, 9)
+
+
 def test_a_probe_is_replaced_only_if_the_loss_is_lower_beyond_doubt():
     state = TrainState()
     assert improve(state, 0, 0.5, 1.0, 1.0, 1.0, 1.0)

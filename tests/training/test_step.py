@@ -3,6 +3,7 @@ import shutil
 
 import pytest
 import torch
+from criteria import make_criterion
 from fakes import SmallBackbone
 from torch import nn
 
@@ -11,7 +12,6 @@ from zoo.errors import TrainingError
 from zoo.models.classifier import Classifier
 from zoo.models.precision import choose_precision
 from zoo.plugins.contracts import Head
-from zoo.plugins.losses import Criterion
 from zoo.training.compilation import Compilation
 from zoo.training.micro_batches import MicroBatches
 from zoo.training.mixup import mix
@@ -23,7 +23,7 @@ FP32 = choose_precision("fp32", torch.device("cpu"))
 
 class SmoothHead(Head):
     def __init__(self):
-        super().__init__(Criterion(label_smoothing=0.1))
+        super().__init__(make_criterion(label_smoothing=0.1))
         self.linear = nn.Linear(12, 3)
 
     def forward(self, features):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from zoo.errors import (
 )
 from zoo.events import Note, Work, ignore
 from zoo.inference.open import ModelFile, find_model, load_model
+from zoo.plugins.kinds import METRIC
 from zoo.plugins.registry import REGISTRY, Registry, load_registry
 from zoo.plugins.specs import UNSTORED, ImageSet
 from zoo.preprocess import photos_per_batch
@@ -38,7 +40,8 @@ if TYPE_CHECKING:
     from zoo.events import Observer
     from zoo.inference.predictor import EngineName, PhotoPredictor
     from zoo.metrics.classification import Evaluation
-    from zoo.plugins.specs import Sample
+    from zoo.plugins.registry import Choice
+    from zoo.plugins.specs import MetricSpec, Sample
 
 SPLITS = ("test", "val", "train")
 _LISTED = 10  # classes without photos in a note
@@ -64,6 +67,8 @@ def evaluate(
     part: str | None = None,
     engine: EngineName = "torch",
     data_options: Mapping[str, Any] | None = None,
+    metrics: Sequence[str] = (),
+    metric_options: Mapping[str, Any] | None = None,
 ) -> Evaluation:
     """Evaluates a run on a split of its own data, or a run or an exported file on other data with the same classes.
 
@@ -78,14 +83,19 @@ def evaluate(
         part: The former name of `split`, still accepted.
         engine: What runs a run: ``"torch"``, ``"onnxruntime"``, or ``"auto"`` for the faster one; see `zoo.load`.
         data_options: Options of the dataset `data`; by default, for the data of the run, those of its training.
+        metrics: Names of metrics of plugins to add.
+        metric_options: Their options; of several metrics with the name before a dot: ``{"fbeta.beta": 2}``.
 
     Raises:
-        ConfigError: There is no such split, or the model is a file and `data` is missing.
+        ConfigError: There is no such split, an option is wrong, or the model is a file and `data` is missing.
+        UnknownNameError: No plugin offers a metric.
+        PluginError: A metric failed.
         DataError: The data does not have the split, or has a class that the model does not know.
         RunError: There is no such run or file, or its files are broken.
     """
     split = _check_split(split if part is None else part)
     registry = registry or load_registry()
+    chosen = registry.choose_all(METRIC, metrics, metric_options or {})
     found = model if isinstance(model, Run | ModelFile) else find_model(model, registry=registry)
     if isinstance(found, Run):
         # Before torch is imported, so that a wrong path or class is reported at once.
@@ -102,7 +112,7 @@ def evaluate(
     partly_random = found.record.partly_random if isinstance(found, Run) else ""
     for note in filter(None, (*predictor.notes, partly_random)):
         observer(Note(text=note, warning=True))
-    return evaluate_predictor(predictor, samples, split=split, observer=observer)
+    return evaluate_predictor(predictor, samples, split=split, observer=observer, metrics=chosen)
 
 
 def load_samples(
@@ -189,7 +199,12 @@ def _load_given_splits(source: DataSource, splits: Sequence[str], run: Run) -> I
 
 
 def evaluate_predictor(
-    predictor: PhotoPredictor, samples: Sequence[Sample], *, split: str, observer: Observer
+    predictor: PhotoPredictor,
+    samples: Sequence[Sample],
+    *,
+    split: str,
+    observer: Observer,
+    metrics: Sequence[Choice[MetricSpec]] = (),
 ) -> Evaluation:
     """Evaluates a predictor on samples.
 
@@ -198,15 +213,21 @@ def evaluate_predictor(
         samples: Photos with the labels of the predictor.
         split: The name of the samples in progress events.
         observer: Receives progress, and warnings about unreadable photos.
+        metrics: Metrics to add.
 
     Raises:
         DataError: No photo is readable.
+        PluginError: A metric failed.
         PredictionError: The predictor returns NaN or infinity for a photo.
     """
+    from zoo.metrics.chosen import check_metrics, compute_metrics, merge_values
     from zoo.metrics.classification import evaluate_predictions
 
+    check_metrics(metrics, predictor.classes)  # before any photo is read
     rows, labels = predict_samples(predictor, samples, split=split, observer=observer)
-    return evaluate_predictions(rows, labels, predictor.classes)
+    evaluation = evaluate_predictions(rows, labels, predictor.classes)
+    chosen = compute_metrics(metrics, rows, labels, predictor.classes)
+    return replace(evaluation, metrics=merge_values(chosen))
 
 
 def predict_samples(

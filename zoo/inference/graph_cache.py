@@ -41,6 +41,7 @@ def graph_key(run: Run, registry: Registry) -> str | None:
         values = {
             "weights": hash_file(run.weights_path),
             "run": [run.backbone, run.head, dict(run.config), run.classes, asdict(run.preprocess)],
+            "activation": run.record.activation,
             "code": [code_digests(builder) for builder in builders],
             "packages": _installed_packages(),
         }

@@ -295,7 +295,13 @@ def rebuild_model(run: Run, registry: Registry) -> Model:
     # Qualified names, because a plugin that was installed later may have taken the bare ones.
     config = load_config(run, backbone=run.backbone, head=run.head, **from_scratch)
     with explained_missing_plugin(run, registry):
-        offers = find_offers(config, registry)
-    model = assemble(config, offers, classes=len(run.classes), preprocess=run.preprocess)
+        offers = find_offers(config, registry, for_training=False)
+    model = assemble(
+        config,
+        offers,
+        classes=len(run.classes),
+        preprocess=run.preprocess,
+        activation=run.record.activation,
+    )
     load_weights(run, model.classifier)
     return replace(model, weights=str(run.weights_path))

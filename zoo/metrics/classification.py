@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field, fields
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,9 @@ from zoo.errors import DataError, TrainingError
 from zoo.metrics.intervals import wilson_interval
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+    from zoo.plugins.specs import MetricValue
 
 BINS = 15
 MAX_MATRIX, MAX_CONFUSIONS = 100, 100  # classes of the matrix that `to_dict` returns, and pairs
@@ -58,7 +61,7 @@ class Confusion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """The metrics of a classifier on labelled photos. Every float is finite.
+    """The metrics of a classifier on labelled photos. Every float but those of `metrics` is finite.
 
     Attributes:
         classes: Class names, in the order of the labels.
@@ -69,6 +72,7 @@ class Evaluation:
         calibration_error: The expected calibration error (`calibration_error`).
         loss: Mean negative log-likelihood of the true classes, in nats; probabilities below 1e-12 count as 1e-12.
         per_class: The scores of each class.
+        metrics: The values of the chosen metrics by name. They alone may be NaN.
         pairs: The pairs of a true and a predicted class that occur, and the number of their photos: ``(K, 3)``. Unlike
             a matrix, it grows with the photos, not with the square of the classes. Not compared by ``==``.
     """
@@ -82,6 +86,7 @@ class Evaluation:
     loss: float
     per_class: tuple[ClassMetrics, ...]
     pairs: _Ints = field(compare=False)
+    metrics: Mapping[str, MetricValue] = field(default_factory=dict)
 
     @property
     def confusion(self) -> _Ints:
@@ -108,19 +113,32 @@ class Evaluation:
             for true, predicted, count in common
         )
 
+    def metrics_to_dict(self) -> dict[str, dict[str, Any]]:
+        """Returns the chosen metrics as plain values for JSON, by name: ``value`` and ``interval``; None for NaN."""
+        return {
+            name: {
+                "value": None if math.isnan(each.value) else each.value,
+                "interval": None if each.interval is None else list(each.interval),
+            }
+            for name, each in self.metrics.items()
+        }
+
     def to_dict(self) -> dict[str, Any]:
         """Returns plain values for JSON: the fields, the most common confusions, and the matrix of up to 100 classes.
 
         The matrix, ``"confusion"``, is None for more classes: that of 5,000 has 25 million numbers.
         """
         plain = {
-            each.name: getattr(self, each.name) for each in fields(self) if each.name not in ("per_class", "pairs")
+            each.name: getattr(self, each.name)
+            for each in fields(self)
+            if each.name not in ("per_class", "pairs", "metrics")
         }
         return {
             **plain,
             "per_class": [asdict(scores) for scores in self.per_class],
             "most_confused": [asdict(confusion) for confusion in self.most_confused()],
             "confusion": self.confusion.tolist() if len(self.classes) <= MAX_MATRIX else None,
+            "metrics": self.metrics_to_dict(),
         }
 
 
@@ -149,26 +167,39 @@ def evaluate_predictions(probabilities: npt.ArrayLike, labels: npt.ArrayLike, cl
         interval=wilson_interval(int(correct.sum()), len(y)),
         macro_f1=fmean(scores.f1 for scores, occurs in zip(per_class, occurring, strict=True) if occurs),
         calibration_error=calibration_error(confidence, correct),
-        loss=float(np.abs(np.log(np.clip(p[np.arange(len(y)), y].astype(np.float64), 1e-12, 1))).mean()),
+        loss=float(negative_log_likelihoods(p, y).mean()),
         per_class=per_class,
         pairs=_count_pairs(y, predicted, len(classes)),
     )
 
 
-def calibration_error(confidence: npt.ArrayLike, correct: npt.ArrayLike) -> float:
+def negative_log_likelihoods(probabilities: npt.NDArray[Any], labels: _Ints) -> npt.NDArray[np.float64]:
+    """Returns the negative log-likelihood of the class of each photo, in nats, float64 ``(N,)``.
+
+    Args:
+        probabilities: ``(N, C)``; those below 1e-12 count as 1e-12.
+        labels: ``(N,)``, 0 to C - 1.
+    """
+    own = probabilities[np.arange(len(labels)), labels].astype(np.float64)
+    losses: npt.NDArray[np.float64] = np.abs(np.log(np.clip(own, 1e-12, 1)))
+    return losses
+
+
+def calibration_error(confidence: npt.ArrayLike, correct: npt.ArrayLike, *, bins: int = BINS) -> float:
     """Returns the expected calibration error (Guo et al. 2017, https://arxiv.org/abs/1706.04599, equation 3).
 
-    It sorts the predictions by confidence into 15 bins of equal width, open below and closed above, and averages the
+    It sorts the predictions by confidence into bins of equal width, open below and closed above, and averages the
     gap between accuracy and mean confidence over the bins, weighted by their numbers of predictions.
 
     Args:
         confidence: ``(N,)`` float, 0 to 1: the probability of the predicted class.
         correct: ``(N,)`` bool: whether the predicted class is the label.
+        bins: Number of bins.
     """
     p = np.asarray(confidence, dtype=np.float64)
-    bins = np.digitize(p, np.linspace(0, 1, BINS + 1)[1:-1], right=True)
+    bin_of = np.digitize(p, np.linspace(0, 1, bins + 1)[1:-1], right=True)
     # The number n of a bin cancels out: (n / N) |correct / n - sum(p) / n| = |correct - sum(p)| / N.
-    gaps = np.bincount(bins, weights=np.asarray(correct, dtype=np.float64) - p, minlength=BINS)
+    gaps = np.bincount(bin_of, weights=np.asarray(correct, dtype=np.float64) - p, minlength=bins)
     return float(np.abs(gaps).sum() / p.size)
 
 

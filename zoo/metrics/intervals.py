@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 CONFIDENCE = 0.95
+QUANTILE = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)  # half the width of an interval, in standard errors
 # Student's t is 12.7 for two runs, 4.3 for three: from two runs an interval often spans more than 0 to 100 %.
 MIN_RUNS = 3
 
@@ -24,7 +25,7 @@ def wilson_interval(correct: int, count: int) -> tuple[float, float]:
         correct: Number of successes.
         count: Number of trials, at least 1.
     """
-    z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+    z = QUANTILE
     share, shrink = correct / count, 1 + z * z / count
     middle = (share + z * z / (2 * count)) / shrink
     half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count)) / shrink

@@ -19,7 +19,7 @@ from zoo.models.weights import load_backbone, read_state_dict, shorten
 from zoo.plugins.calls import plugin_failure, watched
 from zoo.plugins.contracts import Backbone, Features, Head
 from zoo.plugins.faults import probabilities_fault
-from zoo.plugins.losses import Criterion
+from zoo.plugins.losses import Criterion, build_criterion
 from zoo.plugins.registry import get_card
 from zoo.plugins.specs import BackboneRequest, HeadRequest
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from zoo.models.offers import Offers
     from zoo.models.weights import LoadReport
     from zoo.plugins.registry import Offer
-    from zoo.plugins.specs import BackboneSpec, HeadSpec, WeightsInfo
+    from zoo.plugins.specs import Activation, BackboneSpec, HeadSpec, WeightsInfo
     from zoo.preprocess import Preprocess
 
 
@@ -121,13 +121,12 @@ def _check_head(offer: Offer[HeadSpec], head: Head, features: Features, request:
         if not isinstance(logits, Tensor) or logits.shape != (2, outputs) or logits.dtype != torch.float32:
             raise PluginError(f"{offer.name}: the logits are {_describe(logits)}, not {(2, outputs)} float32.")
         logits_changes = count_changes(logits)
-        loss = offer.call("computing the loss of", head.loss, logits, torch.tensor([0, outputs - 1]))
+        if not logits.isfinite().all():
+            raise PluginError(f"{offer.name}: the logits are not finite for random features.")
+        if request.criterion.function is not None:  # else the run is finished
+            loss = offer.call("computing the loss of", head.loss, logits, torch.tensor([0, outputs - 1]))
+            _check_head_loss(offer, loss)
         probabilities = offer.call("computing probabilities with", head.probabilities, logits)
-    if not isinstance(loss, Tensor) or loss.shape != () or not loss.is_floating_point():
-        raise PluginError(f"{offer.name}: the loss is {_describe(loss)}, not a single number.")
-    for what, value in (("logits are", logits), ("loss is", loss)):
-        if not value.isfinite().all():
-            raise PluginError(f"{offer.name}: the {what} not finite for random features.")
     if fault := probabilities_fault(probabilities, shape=(2, outputs), criterion=request.criterion):
         raise PluginError(f"{offer.name}: probabilities() returns no probabilities: {fault}.")
     # Features are cached, and logits are evaluated after the loss.
@@ -137,6 +136,13 @@ def _check_head(offer: Offer[HeadSpec], head: Head, features: Features, request:
     ):
         if now != before:
             raise PluginError(f"{offer.name}: the head changes {what} in place.")
+
+
+def _check_head_loss(offer: Offer[HeadSpec], loss: object) -> None:
+    if not isinstance(loss, Tensor) or loss.shape != () or not loss.is_floating_point():
+        raise PluginError(f"{offer.name}: the loss is {_describe(loss)}, not a single number.")
+    if not loss.isfinite():
+        raise PluginError(f"{offer.name}: the loss is not finite for random features.")
 
 
 def _describe(value: object) -> str:
@@ -241,6 +247,7 @@ def assemble(
     preprocess: Preprocess,
     weights: Path | None = None,
     load: bool = True,
+    activation: Activation = "softmax",
 ) -> Model:
     """Builds the backbone and the head, and loads the weights of the backbone. The seed determines those of the head.
 
@@ -251,6 +258,7 @@ def assemble(
         preprocess: How pixels become the input of the network.
         weights: A file with weights of the backbone; None for pretrained weights, and for none.
         load: Whether to load the weights. Otherwise they stay random, for another process to overwrite.
+        activation: That of a finished run, whose offers include no loss.
 
     Raises:
         WeightsError: The weights are not available or do not fit; they are never replaced by random values.
@@ -263,6 +271,10 @@ def assemble(
             f"{offers.backbone.name} has no pretrained weights.",
             hint="Train from scratch with --weights none, or pass a file or a run.",
         )
+    if offers.loss is None:
+        criterion = Criterion(name=config.loss, function=None, activation=activation)
+    else:
+        criterion = build_criterion(offers.loss, classes=classes, label_smoothing=config.label_smoothing)
     torch.manual_seed(config.seed)
     backbone = build_backbone(
         offers.backbone,
@@ -278,7 +290,7 @@ def assemble(
         image_size=preprocess.size,
         outputs=classes,
         dropout=config.dropout,
-        criterion=Criterion(name=config.loss, label_smoothing=config.label_smoothing),
+        criterion=criterion,
         options=offers.head_options,
     )
     source = report.summary() if report else _describe_weights(config, pretrained) if load else ""

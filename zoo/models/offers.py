@@ -1,4 +1,4 @@
-"""Finds the backbone and the head of a configuration and checks their options, without importing torch."""
+"""Finds backbone, head and loss of a configuration and checks their options, without importing torch."""
 
 from __future__ import annotations
 
@@ -6,41 +6,48 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import PluginError
-from zoo.plugins.kinds import BACKBONE, HEAD
+from zoo.plugins.kinds import BACKBONE, HEAD, LOSS
 from zoo.plugins.options import describe_options
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from zoo.config import FinetuneConfig
-    from zoo.plugins.registry import Offer, Registry
-    from zoo.plugins.specs import BackboneSpec, HeadSpec
+    from zoo.plugins.registry import Choice, Offer, Registry
+    from zoo.plugins.specs import BackboneSpec, HeadSpec, LossSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offers:
-    """The backbone and the head of a configuration.
+    """The backbone, the head and the loss of a configuration.
 
     Attributes:
         backbone: The backbone.
         head: The head.
         backbone_options: An instance of the options of the backbone.
         head_options: An instance of the options of the head.
+        loss: The loss and its options; None in a finished run, which needs none.
     """
 
     backbone: Offer[BackboneSpec]
     head: Offer[HeadSpec]
     backbone_options: Any
     head_options: Any
+    loss: Choice[LossSpec] | None = None
 
 
-def find_offers(config: FinetuneConfig, registry: Registry) -> Offers:
-    """Returns the backbone and the head that a configuration names, with validated options.
+def find_offers(config: FinetuneConfig, registry: Registry, *, for_training: bool = True) -> Offers:
+    """Returns what a configuration names, with validated options.
 
     Does not import torch, unless the library of the backbone is needed to know an option (`BackboneSpec.all_options`).
 
+    Args:
+        config: The configuration.
+        registry: The plugins.
+        for_training: Whether to find the loss, too.
+
     Raises:
-        UnknownNameError: No plugin offers the backbone or the head.
+        UnknownNameError: No plugin offers the backbone, the head or the loss.
         ConfigError: One of their options is invalid.
     """
     backbone, head = registry.find(BACKBONE, config.backbone), registry.find(HEAD, config.head)
@@ -53,6 +60,7 @@ def find_offers(config: FinetuneConfig, registry: Registry) -> Offers:
             options=find_options(backbone, config.backbone_options),
         ),
         head_options=head.make_options(config.head_options, owner=f"head {config.head}"),
+        loss=registry.choose(LOSS, config.loss, config.loss_options) if for_training else None,
     )
 
 
@@ -78,7 +86,7 @@ def find_options(offer: Offer[BackboneSpec], given: Collection[str] | None = Non
 
 
 def with_head_options(offers: Offers, options: Mapping[str, Any]) -> Offers:
-    """Returns the same backbone and head with other options of the head.
+    """Returns the same offers with other options of the head.
 
     Raises:
         ConfigError: One of the options is invalid.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zoo.errors import ConfigError, PluginError, ZooError
 from zoo.models.memory_errors import is_out_of_memory
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from zoo.models.classifier import Classifier
     from zoo.models.offers import Offers
+    from zoo.plugins.registry import Offer
 
 
 _SINGLE_VALUE = "Expected more than 1 value per channel when training"  # of torch's normalisations
@@ -23,18 +24,18 @@ _SINGLE_VALUE = "Expected more than 1 value per channel when training"  # of tor
 
 @contextmanager
 def plugin_errors(offers: Offers, classifier: Classifier, *, action: str = "training") -> Iterator[None]:
-    """Turns an exception of a backbone or a head in a block into an error that names its plugin; others pass.
+    """Turns an exception of a backbone, a head or a loss in a block into an error that names its plugin; others pass.
 
     A module can fail in its forward pass, in its own backward pass (`torch.autograd.Function`), or in a backward pass
-    of torch. In the last case no frame of the traceback belongs to the module, so the error names both plugins.
+    of torch. In the last case no frame of the traceback belongs to the module, so the error names all plugins.
 
     Args:
-        offers: The backbone and the head.
+        offers: The backbone, the head and the loss.
         classifier: The classifier that was built from them.
         action: What the block does with them, for messages.
 
     Raises:
-        PluginError: The innermost call that failed belongs to a backbone or a head.
+        PluginError: The innermost call that failed belongs to one of them.
         ConfigError: A batch normalisation got a single value, which is the fault of the batch size.
     """
     try:
@@ -48,17 +49,28 @@ def plugin_errors(offers: Offers, classifier: Classifier, *, action: str = "trai
             raise
         frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
         owner = _find_owner(frames, classifier)
+        if owner == "loss" and (offers.loss is None or offers.loss.offer.plugin.built_in):
+            owner = "head"  # it calls a tested loss with something that it does not accept
         if owner is not None:
-            offer = offers.backbone if owner == "backbone" else offers.head
+            offer = _offer_of(owner, offers)
             raise plugin_failure(offer.plugin, f"{action} '{offer.spec.name}'", error) from error
         if any(map(_is_backward, frames)):
-            plugins = " or ".join(dict.fromkeys(offer.plugin.key for offer in (offers.backbone, offers.head)))
+            involved: list[Offer[Any]] = [offers.backbone, offers.head]
+            if offers.loss is not None and not offers.loss.offer.plugin.built_in:
+                involved.append(offers.loss.offer)
+            plugins = " or ".join(dict.fromkeys(offer.plugin.key for offer in involved))
             raise PluginError(
-                f"The backward pass through {offers.backbone.name} and {offers.head.name} failed: "
+                f"The backward pass through {' and '.join(offer.name for offer in involved)} failed: "
                 f"{describe_exception(error)}",
                 hint=f"This is probably a fault of the plugin {plugins}: test it with the contract kit, zoo.testing.",
             ) from error
         raise
+
+
+def _offer_of(owner: str, offers: Offers) -> Offer[Any]:
+    if owner == "loss" and offers.loss is not None:
+        return offers.loss.offer
+    return offers.backbone if owner == "backbone" else offers.head
 
 
 def _single_photo_error() -> ConfigError:
@@ -69,14 +81,17 @@ def _single_photo_error() -> ConfigError:
 
 
 def _find_owner(frames: list[FrameType], classifier: Classifier) -> str | None:
-    """Returns the part of a classifier, ``"backbone"`` or ``"head"``, that the innermost frame belongs to, or None."""
+    """Returns the part that the innermost frame belongs to: ``"backbone"``, ``"head"``, ``"loss"`` or None."""
     from zoo.models.frozen_split import FrozenSplit
     from zoo.plugins.contracts import Backbone, Head
+    from zoo.plugins.losses import Criterion
 
-    kinds = {Head: "head", Backbone: "backbone", FrozenSplit: "backbone"}
-    packages = {_package(type(classifier.head).__module__): "head"}
+    kinds = {Head: "head", Backbone: "backbone", FrozenSplit: "backbone", Criterion: "loss"}
+    packages = {_package(getattr(classifier.head.criterion.function, "__module__", "") or ""): "loss"}
+    packages |= {_package(type(classifier.head).__module__): "head"}
     packages[_package(type(classifier.backbone).__module__)] = "backbone"
-    packages.pop("zoo", None)
+    for name in ("zoo", "torch", ""):
+        packages.pop(name, None)
     owner, in_backward = None, False
     for frame in frames:
         caller = frame.f_locals.get("self")

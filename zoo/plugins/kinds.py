@@ -9,10 +9,11 @@ from __future__ import annotations
 import dataclasses
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_args
 
 from zoo.plugins.options import describe_options, find_unsettable
 from zoo.plugins.specs import (
+    Activation,
     AugmentationSpec,
     BackboneFamily,
     BackboneSpec,
@@ -119,13 +120,19 @@ def _find_suffix_fault(spec: FormatSpec) -> str:
     return find_spec_fault(spec) if suffixes else "which has no suffix"
 
 
+def _find_loss_fault(spec: LossSpec) -> str:
+    if spec.activation not in get_args(Activation):
+        return f"whose activation is {spec.activation!r:.80}, neither 'softmax' nor 'sigmoid'"
+    return find_spec_fault(spec)
+
+
 BACKBONE = Kind(name="backbone", spec=BackboneSpec, family=BackboneFamily, listed=True)
 HEAD = Kind(name="head", spec=HeadSpec, listed=True)
 DATASET = Kind(name="dataset", spec=DatasetSpec, listed=True)
 RECIPE = Kind(name="recipe", spec=RecipeSpec)
 OPTIMIZER = Kind(name="optimizer", spec=OptimizerSpec, family=Family)
 SCHEDULE = Kind(name="schedule", spec=ScheduleSpec)
-LOSS = Kind(name="loss", spec=LossSpec)
+LOSS = Kind(name="loss", spec=LossSpec, find_fault=_find_loss_fault)
 AUGMENTATION = Kind(name="augmentation", spec=AugmentationSpec)
 METRIC = Kind(name="metric", spec=MetricSpec)
 TRACKER = Kind(name="tracker", spec=TrackerSpec)

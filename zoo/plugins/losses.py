@@ -1,51 +1,56 @@
-"""The losses that a head may be trained with, each with its activation."""
+"""The loss of a head, built by a plugin, with its activation and the smoothing of its labels."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from zoo.errors import ConfigError, did_you_mean
+from zoo.errors import ConfigError, PluginError
+from zoo.plugins.specs import Activation, LossRequest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
-LossName = Literal["cross-entropy", "focal", "bce"]
-LOSSES: tuple[str, ...] = get_args(LossName)
-FOCAL_GAMMA = 2.0  # recommended by Lin et al. 2017, section 5.1
+    from zoo.plugins.registry import Choice, Offer
+    from zoo.plugins.specs import LossSpec
+
+LossFunction: TypeAlias = "Callable[[Tensor, Tensor], Tensor]"
+_CHECKED = 4  # rows of logits on which a new loss is checked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Criterion:
-    """A loss, and the activation that turns its logits into probabilities.
+    """A loss, and the activation that turns its logits into probabilities. `build_criterion` makes one of a plugin.
 
     Attributes:
-        name: ``"cross-entropy"``; ``"focal"`` (Lin et al. 2017, https://arxiv.org/abs/1708.02002, gamma 2) for
-            imbalanced classes; ``"bce"``: one binary cross-entropy per class (Wightman et al. 2021,
-            https://arxiv.org/abs/2110.00476), whose probabilities are sigmoids that need not sum to one.
+        name: The name of the loss, for messages.
+        function: Returns the mean loss of logits ``(N, classes)`` and targets, as `zoo.LossSpec.build` describes it;
+            None in a finished run, which has no use for a loss.
+        activation: ``"softmax"``, whose probabilities sum to one, or ``"sigmoid"``, whose need not.
         label_smoothing: Share of the target that is spread evenly over all classes, 0 to 1 (Szegedy et al. 2016,
             https://arxiv.org/abs/1512.00567).
+        smooths_labels: Whether `function` smooths the labels itself.
 
     Raises:
-        ConfigError: There is no such loss, or the label smoothing is not from 0 to 1.
+        ConfigError: The label smoothing is not from 0 to 1.
     """
 
-    name: str = "cross-entropy"
+    name: str
+    function: LossFunction | None
+    activation: Activation = "softmax"
     label_smoothing: float = 0.0
+    smooths_labels: bool = False
 
     def __post_init__(self) -> None:
-        if self.name not in LOSSES:
-            raise ConfigError(
-                f"There is no loss '{self.name}'.",
-                hint=f"{did_you_mean(self.name, LOSSES)} The losses are {', '.join(LOSSES)}.".strip(),
-            )
         if not 0 <= self.label_smoothing <= 1:
             raise ConfigError(f"label_smoothing is {self.label_smoothing}.", hint="It must be between 0 and 1.")
 
     @property
     def sums_to_one(self) -> bool:
         """Whether the probabilities of an image sum to one."""
-        return self.name != "bce"
+        return self.activation == "softmax"
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Returns the mean loss of a batch, a scalar.
@@ -53,27 +58,82 @@ class Criterion:
         Args:
             logits: ``(N, classes)`` of any float type; the computation uses at least float32.
             targets: Class indices ``(N,)`` int64, or soft targets ``(N, classes)`` whose rows sum to one.
+
+        Raises:
+            ConfigError: The network was opened for predictions, and has no loss.
         """
         import torch
-        from torch.nn import functional as F
 
+        if self.function is None:
+            raise ConfigError(
+                f"The loss '{self.name}' is not available in a finished run, which is opened for predictions.",
+                hint="Train with 'zoo finetune', or build the loss with zoo.plugins.losses.build_criterion.",
+            )
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        if self.name == "cross-entropy":
-            targets = targets if targets.ndim == 1 else targets.to(logits)
-            return F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
-        soft = self._soften(targets, logits.shape[1]).to(logits)
-        if self.name == "bce":
-            # Summed over the classes, so that the gradient does not shrink as their number grows.
-            return F.binary_cross_entropy_with_logits(logits, soft, reduction="none").sum(dim=1).mean()
-        log_p = F.log_softmax(logits, dim=1)
-        return (-soft * (1 - log_p.exp()) ** FOCAL_GAMMA * log_p).sum(dim=1).mean()
+        targets = targets if targets.ndim == 1 else targets.to(logits)
+        if self.label_smoothing and not self.smooths_labels:
+            targets = self._smooth(targets, logits)
+        return self.function(logits, targets)
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Returns probabilities ``(N, classes)`` float32, from 0 to 1, of logits ``(N, classes)``."""
-        return logits.float().sigmoid() if self.name == "bce" else logits.float().softmax(dim=1)
+        return logits.float().softmax(dim=1) if self.sums_to_one else logits.float().sigmoid()
 
-    def _soften(self, targets: Tensor, classes: int) -> Tensor:
+    def _smooth(self, targets: Tensor, logits: Tensor) -> Tensor:
         from torch.nn import functional as F
 
-        soft = F.one_hot(targets, classes).float() if targets.ndim == 1 else targets.float()
+        classes = logits.shape[1]
+        soft = F.one_hot(targets, classes).to(logits) if targets.ndim == 1 else targets
         return soft * (1 - self.label_smoothing) + self.label_smoothing / classes
+
+
+def build_criterion(choice: Choice[LossSpec], *, classes: int, label_smoothing: float = 0.0) -> Criterion:
+    """Builds a loss, and checks on a few rows of logits that it can be trained with.
+
+    Args:
+        choice: The loss and its options.
+        classes: Number of classes.
+        label_smoothing: As in `Criterion`.
+
+    Raises:
+        ConfigError: An option does not fit the number of classes.
+        PluginError: The plugin failed or violates its contract.
+    """
+    spec, offer = choice.spec, choice.offer
+    request = LossRequest(classes=classes, label_smoothing=label_smoothing, options=choice.options)
+    function = offer.call("building", spec.build, request)
+    if not callable(function):
+        raise PluginError(
+            f"{offer.name}: build returned {type(function).__name__}, not a function of logits and targets."
+        )
+    criterion = Criterion(
+        name=spec.name,
+        function=function,
+        activation=spec.activation,
+        label_smoothing=label_smoothing,
+        smooths_labels=spec.smooths_labels,
+    )
+    _check_loss(offer, criterion, classes)
+    return criterion
+
+
+def _check_loss(offer: Offer[LossSpec], criterion: Criterion, classes: int) -> None:
+    import torch
+
+    # Not random: nothing that a loss does may change the numbers that initialise and train a network.
+    logits = torch.linspace(-1, 1, _CHECKED * classes).view(_CHECKED, classes)
+    for kind, targets in (
+        ("indices", torch.arange(_CHECKED) % classes),
+        ("soft targets", torch.full((_CHECKED, classes), 1 / classes)),
+    ):
+        leaf = logits.clone().requires_grad_()
+        loss: Any = offer.call(f"computing, with {kind}, the loss", criterion.loss, leaf, targets)
+        if not isinstance(loss, torch.Tensor) or loss.shape != () or not loss.is_floating_point():
+            found = tuple(loss.shape) if isinstance(loss, torch.Tensor) else type(loss).__name__
+            raise PluginError(f"{offer.name}: the loss of {kind} is {found}, not a single number.")
+        if not bool(loss.isfinite()):
+            raise PluginError(f"{offer.name}: the loss of {kind} is {loss.item()} for moderate logits.")
+        if not loss.requires_grad:
+            raise PluginError(f"{offer.name}: no gradient of the loss of {kind} reaches the logits.")
+        if not torch.equal(leaf, logits):
+            raise PluginError(f"{offer.name}: the loss changes the logits in place.")

@@ -107,6 +107,17 @@ def check_options(contract: Contract, options: type[Any], values: Mapping[str, A
     raise AssertionError(f"{contract.name}: it must refuse an unknown option")
 
 
+def option_variants(options: Any) -> list[Any]:
+    """Returns variants of `options`: each changes one option to another of its choices."""
+    infos = [info for info in describe_options(type(options)) if info.choices or info.type is bool]
+    return [
+        dataclasses.replace(options, **{info.name: choice})
+        for info in infos
+        for choice in (info.choices or (False, True))
+        if choice != getattr(options, info.name)
+    ]
+
+
 def check_spec(spec: Spec, *, kind: str) -> None:
     """Checks the options of a spec of any kind: each has a line of help, and a default of its type and bounds."""
     required = {

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from zoo.models.nested import count_changes, flatten_tensors
 from zoo.models.random_state import restore_random_states
 from zoo.plugins.calls import resolve_callable
 from zoo.plugins.contracts import Features, Head
 from zoo.plugins.faults import probabilities_fault
-from zoo.plugins.losses import LOSSES, Criterion
-from zoo.plugins.options import describe_options
+from zoo.plugins.losses import Criterion
 from zoo.plugins.specs import HeadRequest, HeadSpec
-from zoo.testing.contract import Contract, check_options, is_close, perturb, reload_state, seeded
+from zoo.testing.contract import Contract, check_options, is_close, option_variants, perturb, reload_state, seeded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,9 +26,19 @@ POOLED_WIDTH, MAP_WIDTH = 48, 32
 STAGES = {"first": (8, 12, 8), "second": (16, 6, 4), "third": (24, 6, 4), "last": (MAP_WIDTH, 3, 2)}
 
 
+def _binary_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    soft = F.one_hot(targets, logits.shape[1]) if targets.ndim == 1 else targets
+    return F.binary_cross_entropy_with_logits(logits, soft.to(logits))
+
+
+# One loss of each activation: a head knows of a loss no more than that.
+SOFTMAX = Criterion(name="softmax", function=F.cross_entropy)
+SIGMOID = Criterion(name="sigmoid", function=_binary_cross_entropy, activation="sigmoid")
+
+
 @restore_random_states()
 def check_head(spec: HeadSpec, *, options: Mapping[str, Any] | None = None) -> None:
-    """Checks a head on random features, with every choice of its options and every loss.
+    """Checks a head on random features, with every choice of its options, and losses of both activations.
 
     Args:
         spec: The head.
@@ -44,13 +53,13 @@ def check_head(spec: HeadSpec, *, options: Mapping[str, Any] | None = None) -> N
         for outputs in (2, 3, 11):
             head = _build(contract, spec, instance, outputs=outputs)
             _logits(contract, head, _features(head), outputs)
-        for variant in (*_variants(instance), *_candidates(contract, spec)):
+        for variant in (*option_variants(instance), *_candidates(contract, spec)):
             head = _build(contract, spec, variant)
             _logits(contract, head, _features(head), 3)
             _check_parts(contract, head, _features(head))
         features = _features(_build(contract, spec, instance))
-        for loss in LOSSES:
-            _check_loss(contract, _build(contract, spec, instance, criterion=Criterion(name=loss)), features)
+        for criterion in (SOFTMAX, SIGMOID):
+            _check_loss(contract, _build(contract, spec, instance, criterion=criterion), features)
         head = _build(contract, spec, instance)
         perturb(head)
         _check_parts(contract, head, features)
@@ -67,14 +76,14 @@ def _build(
     *,
     outputs: int = 3,
     dropout: float = 0.0,
-    criterion: Criterion | None = None,
+    criterion: Criterion = SOFTMAX,
 ) -> Head:
     request = HeadRequest(
         pooled_width=POOLED_WIDTH,
         map_width=MAP_WIDTH,
         outputs=outputs,
         dropout=dropout,
-        criterion=criterion or Criterion(),
+        criterion=criterion,
         options=options,
         stages=STAGES,
     )
@@ -118,17 +127,6 @@ def _check_parts(contract: Contract, head: Head, features: Features) -> None:
                 is_close(head.output_layer(pooled), logits), "output_layer must be all of classify() in eval mode"
             )
     head.train()
-
-
-def _variants(options: Any) -> list[Any]:
-    """Returns variants of `options`: each changes one option to another of its choices."""
-    infos = [info for info in describe_options(type(options)) if info.choices or info.type is bool]
-    return [
-        dataclasses.replace(options, **{info.name: choice})
-        for info in infos
-        for choice in (info.choices or (False, True))
-        if choice != getattr(options, info.name)
-    ]
 
 
 def _logits(contract: Contract, head: Head, features: Features, outputs: int) -> Tensor:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from zoo.data.sources.fingerprint import find_changed
 from zoo.events import Note
+from zoo.metrics.chosen import merge_values
 from zoo.metrics.classification import evaluate_predictions
 from zoo.models.classifier import Classifier
 from zoo.models.fold_bn import fold_classifier
@@ -109,7 +111,8 @@ def _evaluate(
     check_outputs(outputs.logits, samples, split=split)
     probabilities = outputs.probabilities(job.classifier.head).numpy()
     evaluation = evaluate_predictions(probabilities, outputs.labels.numpy(), job.images.classes)
-    return evaluation, find_mistakes(probabilities, samples)
+    chosen = merge_values(job.monitor.compute(outputs, job.classifier.head))
+    return dataclasses.replace(evaluation, metrics=chosen), find_mistakes(probabilities, samples)
 
 
 def _check_photos(job: Job, run: Run) -> None:

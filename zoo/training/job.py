@@ -21,7 +21,9 @@ from zoo.training.compilation import UNDECIDED, Compilation
 from zoo.training.distributed.process_group import SINGLE_PROCESS
 from zoo.training.ema import WeightAverage
 from zoo.training.micro_batches import MicroBatches
+from zoo.training.monitor import Monitor
 from zoo.training.optimizer import make_optimizer, optimizer_kernels, parameter_groups
+from zoo.training.parts import Parts
 from zoo.utils.interrupts import Interrupts
 
 if TYPE_CHECKING:
@@ -69,16 +71,18 @@ class Job:
     Attributes:
         folder: The run folder.
         config: The configuration.
-        offers: The backbone and the head that the configuration names.
+        offers: The backbone, the head and the loss that the configuration names.
         images: All splits.
         classifier: The network, on the device; split at the end of its frozen stages once their output is cached.
         preprocess: How pixels become its input.
         precision: The precision of forward passes, and the device.
         record: The content of ``run.json`` so far; replaced as training proceeds.
+        parts: The other parts that plugins offer.
         observer: Called with events. What it raises in an epoch ends the training as a signal does: after a save.
         processes: The processes that train together; only the main one writes to the folder.
         started: Start time by `time.perf_counter`; for a resumed run, as if it had never been stopped.
         pictures: Whether to write the pictures of the finished run.
+        monitor: Measures the epochs.
         interrupts: Ctrl-C, SIGTERM and SIGHUP, and errors of the observer.
         cache: The cache of decoded photos.
         micro_batches: How many images the network processes at a time.
@@ -97,9 +101,11 @@ class Job:
     precision: Precision
     record: RunRecord
     observer: Observer
+    parts: Parts = field(default_factory=Parts)
     processes: ProcessGroup = SINGLE_PROCESS
     started: float = field(default_factory=time.perf_counter)
     pictures: bool = True
+    monitor: Monitor = field(init=False)
     interrupts: Interrupts = field(init=False)
     cache: PhotoCache = field(init=False)
     micro_batches: MicroBatches = field(init=False)
@@ -121,6 +127,13 @@ class Job:
         )
         self.interrupts = Interrupts(defer_repeats=not self.processes.is_single)
         self.observer = self.interrupts.defer_errors(self.observer)
+        self.monitor = Monitor(
+            rule=self.config.monitor,
+            metrics=self.parts.metrics,
+            monitored=self.parts.monitored,
+            classes=self.images.classes,
+            observer=self.observer,
+        )
         # A resumed run continues with the size that fitted into memory.
         size = self.record.hardware.get("micro_batch_size")
         self.micro_batches = MicroBatches(size, on_change=self._record_micro_batches)

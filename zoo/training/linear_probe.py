@@ -180,6 +180,7 @@ def _fit(job: Job, state: TrainState, *, epoch: int, solver: str, strength: floa
             f"The validation loss became {val_loss} after the head was fitted: its outputs are NaN or infinite.",
             hint="The features are finite, so the head overflows: use --precision fp32, or another head.",
         )
+    metrics, score = job.monitor.measure(outputs, head, loss=val_loss, accuracy=outputs.accuracy())
     return EpochResult(
         epoch=epoch,
         train_loss=loss,
@@ -189,7 +190,8 @@ def _fit(job: Job, state: TrainState, *, epoch: int, solver: str, strength: floa
         learning_rate=0.0,
         seconds=time.perf_counter() - started,
         images_per_second=len(labels) / seconds,
-        best=state.improve(outputs.accuracy(), val_loss, outputs.losses(head)),
+        best=state.improve(outputs.accuracy(), val_loss, outputs.losses(head), score=score),
+        metrics=metrics,
     )
 
 
@@ -369,6 +371,7 @@ def _train_in_steps(job: Job) -> Iterator[EpochResult]:
         average=average,
         micro_batches=job.micro_batches,
         compilation=build_compilation(job, images=batches.images_per_step),
+        monitor=job.monitor,
         on_step=job.observer,
     ):
         yield save_epoch(job, result, Classifier(job.classifier.backbone, best.head))

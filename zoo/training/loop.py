@@ -12,6 +12,7 @@ from zoo.training.distributed.process_group import SINGLE_PROCESS
 from zoo.training.finite import check_loss, check_scale, check_val_loss, check_weights, locate_failure
 from zoo.training.forward import compute_outputs, evaluating
 from zoo.training.mixup import mix
+from zoo.training.monitor import Monitor
 from zoo.training.optimizer import rate_factor, set_rate
 from zoo.training.state import Meter
 from zoo.training.step import Step
@@ -165,6 +166,7 @@ def fit(
     micro_batches: MicroBatches | None = None,
     compilation: Compilation | None = None,
     processes: ProcessGroup = SINGLE_PROCESS,
+    monitor: Monitor | None = None,
     on_step: Callable[[StepResult], None] = lambda result: None,
     safe_point: Callable[[], None] = lambda: None,
 ) -> Iterator[EpochResult]:
@@ -183,6 +185,7 @@ def fit(
         micro_batches: How many images the network processes at a time.
         compilation: Calls the network, compiled or not.
         processes: The processes that train together; `train` and `val` yield the share of each.
+        monitor: Measures every epoch, and decides which is the best; by default, loss and accuracy do.
         on_step: Called about twice a second.
         safe_point: Called wherever the state is complete, so that it can be saved or the training be stopped: after
             every step and, in a single process, between the batches of an evaluation.
@@ -190,6 +193,7 @@ def fit(
     Raises:
         DivergedError: A loss, a gradient or a weight is not finite; the message names epoch, step and learning rate.
         TrainingError: The loss of the very first step is not finite, or the memory is too small.
+        PluginError: The monitored metric failed.
     """
     take_step = Step(
         network,
@@ -203,10 +207,11 @@ def fit(
     )
     steps, compilation = train.steps, take_step.compilation
     done = state.epoch * steps + state.step
-    monitor = ProgressMonitor(
+    progress = ProgressMonitor(
         plan, steps=steps, done=done, compilation=compilation, processes=processes, on_step=on_step
     )
     evaluated: Any = network if average is None else average.module
+    measure = (monitor or Monitor()).measure
     for epoch in range(state.epoch + 1, plan.epochs + 1):
         if plan.is_over(state):
             return
@@ -221,10 +226,10 @@ def fit(
             meter.add(loss, logits, batch.labels, share=batch.share)
             state.log.add(step, rate=rate, loss=loss, norm=take_step.gradient_norm)
             state.step = step
-            if monitor.is_due(step):
-                monitor.report(meter, state.log, epoch=epoch, step=step)
+            if progress.is_due(step):
+                progress.report(meter, state.log, epoch=epoch, step=step)
             safe_point()
-        trained, rate = monitor.report(meter, state.log, epoch=epoch, step=steps), plan.rate(epoch, steps, steps=steps)
+        trained, rate = progress.report(meter, state.log, epoch=epoch, step=steps), plan.rate(epoch, steps, steps=steps)
         check_scale(take_step.scaler, epoch=epoch, step=steps)
         check_weights(network, epoch=epoch, step=steps, rate=rate)  # type: ignore[arg-type]
         if average is not None:
@@ -236,6 +241,7 @@ def fit(
         val_loss, val_accuracy = outputs.loss(evaluated.head), outputs.accuracy()
         locate = partial(_locate_in_validation, evaluated, val, precision)
         check_val_loss(val_loss, outputs.logits, epoch=epoch, rate=rate, locate=locate)
+        metrics, score = measure(outputs, evaluated.head, loss=val_loss, accuracy=val_accuracy)
         state.finish_epoch()
         yield EpochResult(
             epoch=epoch,
@@ -246,7 +252,8 @@ def fit(
             learning_rate=rate,
             seconds=time.perf_counter() - meter.started,
             images_per_second=trained.images_per_second,
-            best=state.improve(val_accuracy, val_loss, outputs.losses(evaluated.head)),
+            best=state.improve(val_accuracy, val_loss, outputs.losses(evaluated.head), score=score),
+            metrics=metrics,
         )
 
 

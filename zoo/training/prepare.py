@@ -13,6 +13,7 @@ from zoo.data.loading.cache import check_cache
 from zoo.data.sources.load import load_splits
 from zoo.errors import DataError, WeightsError
 from zoo.events import Note, Work
+from zoo.metrics.chosen import check_metrics
 from zoo.models.build import assemble, resolve_preprocess
 from zoo.models.classifier import freeze, is_trained
 from zoo.models.memory_errors import memory_errors
@@ -54,10 +55,11 @@ def prepare(request: TrainingRequest) -> Job:
         ZooError: Anything that the user can put right.
     """
     config, observer, processes, point = request.config, request.observer, request.processes, request.resume_point
-    offers, weights = request.names.offers, request.names.weights
+    offers, parts, weights = request.names.offers, request.names.parts, request.names.weights
     device = _check_device(config, processes)
     with processes.local_first():
         images = load_splits(request.names.source, config, observer)
+    check_metrics(parts.metrics, images.classes)
     report = _check_data(images, config, observer) if processes.is_main else None
     model = assemble(
         config,
@@ -79,6 +81,7 @@ def prepare(request: TrainingRequest) -> Job:
     record, photos = start_record(
         config,
         offers=offers,
+        parts=parts,
         images=images,
         model=model,
         precision=precision,
@@ -100,6 +103,7 @@ def prepare(request: TrainingRequest) -> Job:
         precision=precision,
         record=record,
         observer=observer,
+        parts=parts,
         processes=processes,
         started=request.started - seconds,
         pictures=request.pictures,

@@ -14,6 +14,7 @@ from zoo.plugins.code_digests import code_digests
 from zoo.plugins.entry_points import DISTRIBUTION
 from zoo.runs.record import DataRecord, PhotoRecord, RunRecord
 from zoo.training.distributed.process_group import SINGLE_PROCESS
+from zoo.training.parts import offers_by_kind
 
 if TYPE_CHECKING:
     from zoo.config import FinetuneConfig
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from zoo.plugins.registry import Offer
     from zoo.plugins.specs import DatasetSpec, ImageSet
     from zoo.training.distributed.process_group import ProcessGroup
+    from zoo.training.parts import Parts
 
 _MAX_PAIRS = 200  # of a finding; 'zoo data check' lists all
 _PACKAGES = (DISTRIBUTION, "torch", "torchvision", "timm", "numpy", "pillow", "safetensors", "scipy")
@@ -34,6 +36,7 @@ def start_record(
     config: FinetuneConfig,
     *,
     offers: Offers,
+    parts: Parts,
     images: ImageSet,
     model: Model,
     precision: Precision,
@@ -45,7 +48,8 @@ def start_record(
 
     Args:
         config: The configuration.
-        offers: The backbone and the head that it names.
+        offers: The backbone, the head and the loss that it names.
+        parts: What else it names.
         images: All splits.
         model: The model, before training.
         precision: The precision of forward passes, and the device.
@@ -54,10 +58,15 @@ def start_record(
         dataset: The dataset, if a plugin offers it.
     """
     data, photos = describe_data(images, report)
+    named = offers_by_kind(offers, parts)
+    others = [offer for each in named.values() for offer in each]
+    builders = [offer.spec.build for offer in (offers.backbone, offers.head, offers.loss) if offer is not None]
     record = RunRecord(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         backbone=offers.backbone.name,
         head=offers.head.name,
+        parts={kind: [offer.name for offer in each] for kind, each in named.items()},
+        activation=model.classifier.head.criterion.activation,
         config=config.to_dict(),
         classes=images.classes,
         preprocess=model.preprocess,
@@ -66,10 +75,10 @@ def start_record(
         packages={name: importlib.metadata.version(name) for name in _PACKAGES},
         plugins={
             offer.plugin.key: offer.plugin.version
-            for offer in (offers.backbone, offers.head, dataset)
+            for offer in (offers.backbone, offers.head, dataset, *others)
             if offer is not None
         },
-        sources=code_digests(*map(resolve_callable, (offers.backbone.spec.build, offers.head.spec.build))),
+        sources=code_digests(*map(resolve_callable, builders)),
         hardware=describe_hardware(precision, processes),
     )
     return record, photos
@@ -131,6 +140,7 @@ def summarise(evaluation: Evaluation) -> dict[str, Any]:
         "loss": evaluation.loss,
         "macro_f1": evaluation.macro_f1,
         "calibration_error": evaluation.calibration_error,
+        **({"metrics": evaluation.metrics_to_dict()} if evaluation.metrics else {}),
     }
 
 

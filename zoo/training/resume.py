@@ -218,6 +218,7 @@ def resume_record(
             classes=now.classes,
             data=now.data,
             packages=now.packages,
+            parts=now.parts,
             plugins=now.plugins,
             sources=now.sources,
             changed=(*record.changed, change),

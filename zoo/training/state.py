@@ -77,6 +77,7 @@ class TrainState:
         best_accuracy: Its validation accuracy.
         best_loss: Its validation loss.
         best_losses: Its loss for every validation photo, float32.
+        best_score: Its monitored value, as in `zoo.training.monitor.Measurement`.
         lowest_losses: The losses after the last epoch, or at the start, in which the mean fell by more than its
             standard error.
         stale_epochs: Epochs since then.
@@ -91,10 +92,11 @@ class TrainState:
     best_accuracy: float = -1.0
     best_loss: float = float("inf")
     best_losses: Tensor | None = None
+    best_score: float = -math.inf
     lowest_losses: Tensor | None = None
     stale_epochs: int = 0
 
-    def improve(self, accuracy: float, loss: float, losses: Tensor) -> bool:
+    def improve(self, accuracy: float, loss: float, losses: Tensor, *, score: float | None = None) -> bool:
         """Returns whether the last epoch is the best so far, and records it if so.
 
         The better of two epochs is the one whose loss is lower by more than the standard error of the difference; if
@@ -102,10 +104,14 @@ class TrainState:
         replaces a probe must have a lower loss beyond doubt: a few validation photos more or less are no reason to give
         up a fit that generalises well.
 
+        With a monitored value, the better epoch is the one with the higher value, and of two with the same value that
+        of the lower loss. When training ends early depends on the losses alone.
+
         Args:
             accuracy: Top-1 on the validation split, 0 to 1.
             loss: Mean validation loss.
             losses: Negative log-likelihood of every validation photo, float32 ``(N,)``.
+            score: The monitored value, where higher is better; NaN is worse than any other. None for the rule above.
         """
         if self.lowest_losses is None or is_lower(losses, self.lowest_losses):
             self.lowest_losses, self.stale_epochs = losses, 0
@@ -113,6 +119,8 @@ class TrainState:
             self.stale_epochs += 1
         if self.best_losses is None:
             better = True
+        elif score is not None:
+            better = (score, -loss) > (self.best_score, -self.best_loss)  # not for NaN
         elif self.best_epoch == 0:
             better = is_lower(losses, self.best_losses, by=_DOUBT)
         elif is_lower(losses, self.best_losses) or is_lower(self.best_losses, losses):
@@ -122,6 +130,7 @@ class TrainState:
         if better and not math.isnan(loss):
             self.best_epoch, self.best_accuracy, self.best_loss = self.epoch, accuracy, loss
             self.best_losses = losses
+            self.best_score = -math.inf if score is None or math.isnan(score) else score
             return True
         return False
 

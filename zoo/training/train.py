@@ -99,6 +99,7 @@ def _train_on_photos(job: Job, *, resumed: bool) -> Iterator[EpochResult]:
         micro_batches=job.micro_batches,
         compilation=build_compilation(job, images=loader.images_per_step),
         processes=job.processes,
+        monitor=job.monitor,
         on_step=estimate_steps(job),
         safe_point=checkpointer.safe_point,
     )

@@ -29,7 +29,7 @@ def build_card(run: Run, classifier: Classifier, *, input: InputKind, opset: int
         classes=run.classes,
         preprocess=run.preprocess,
         input=input,
-        activation="sigmoid" if classifier.head.criterion.name == "bce" else "softmax",
+        activation=classifier.head.criterion.activation,
         precision="fp32",
         backbone=run.backbone,
         head=run.head,

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from criteria import make_criterion
 from torch import nn
 
 import zoo_heads
@@ -15,7 +16,6 @@ from zoo.errors import ConfigError
 from zoo.plugins.calls import resolve_callable
 from zoo.plugins.contracts import Features, Head
 from zoo.plugins.kinds import HEAD
-from zoo.plugins.losses import Criterion
 from zoo.plugins.options import describe_options, make_options
 from zoo.plugins.registry import load_registry
 from zoo.plugins.specs import HeadRequest
@@ -40,7 +40,7 @@ def build(name: str, *, dropout: float = 0.0, **options: Any) -> Head:
         map_width=MAP,
         outputs=OUTPUTS,
         dropout=dropout,
-        criterion=Criterion(),
+        criterion=make_criterion(),
         options=make_options(spec.options, options, owner=f"head {name}"),
         stages=STAGES,
     )

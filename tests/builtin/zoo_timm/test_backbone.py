@@ -1,6 +1,7 @@
 import pytest
 import timm
 import torch
+from criteria import make_criterion
 from random_weights import randomise_constants
 from torch import nn
 
@@ -12,7 +13,6 @@ from zoo.models.frozen_split import find_frozen_split
 from zoo.models.precision import choose_precision
 from zoo.models.weights import load_backbone
 from zoo.plugins.contracts import Head
-from zoo.plugins.losses import Criterion
 from zoo.plugins.specs import BackboneRequest
 from zoo_timm.backbone import TimmBackbone
 from zoo_timm.family import resolve
@@ -67,7 +67,7 @@ def assert_stages_cover_all_parameters(backbone):
 def test_the_output_of_frozen_stages_can_be_cached(name, size, shapes):
     backbone = build(name, size)
     backbone.net.load_state_dict(original_network(name).state_dict(), strict=False)
-    classifier = Classifier(backbone, OverPooled(Criterion()))
+    classifier = Classifier(backbone, OverPooled(make_criterion()))
     freeze(classifier, int(0.6 * len(backbone.stages())))
     precision = choose_precision("fp32", torch.device("cpu"))
     split = find_frozen_split(classifier, image_sizes=[size], precision=precision, freeze_norm_stats=False)

@@ -1,6 +1,7 @@
 import pytest
 import torch
 import torchvision
+from criteria import make_criterion
 from random_weights import randomise_constants
 
 from zoo.errors import ConfigError, WeightsError
@@ -10,7 +11,6 @@ from zoo.models.frozen_split import find_frozen_split
 from zoo.models.precision import choose_precision
 from zoo.models.weights import load_backbone
 from zoo.plugins.contracts import Head
-from zoo.plugins.losses import Criterion
 from zoo.plugins.options import NoOptions
 from zoo.plugins.specs import BackboneRequest
 from zoo_torchvision import zoo_backbones
@@ -116,7 +116,7 @@ def test_pooled_features_are_the_input_of_the_original_output_layer(name, size, 
 def test_the_output_of_frozen_stages_can_be_cached(name, shape):
     size = 96 if name == "vit" else 64
     backbone = small_vision_transformer(size) if name == "vit" else SPECS[name].build(request(size))
-    classifier = Classifier(backbone, OverPooled(Criterion()))
+    classifier = Classifier(backbone, OverPooled(make_criterion()))
     freeze(classifier, int(0.6 * len(backbone.stages())))
     precision = choose_precision("fp32", torch.device("cpu"))
     split = find_frozen_split(classifier, image_sizes=[(size, size)], precision=precision, freeze_norm_stats=False)

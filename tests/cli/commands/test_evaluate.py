@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -7,6 +8,7 @@ from PIL import Image
 import zoo.inference.evaluate
 from zoo.events import Note
 from zoo.metrics.classification import evaluate_predictions
+from zoo.plugins.specs import MetricValue
 
 
 @pytest.fixture
@@ -14,12 +16,15 @@ def calls(make_run, monkeypatch):
     make_run()
     made = []
 
-    def evaluate(run, *, data, split, device, observer, engine):
+    def evaluate(run, *, data, split, device, observer, engine, metrics, metric_options):
         assert engine == "auto"
         made.append((run.name, data, split, device))
         observer(Note(text="Mind the gap."))
         p = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.3, 0.7]])
-        return evaluate_predictions(p, np.array([0, 1, 1, 1]), ("cat", "dog"))
+        evaluation = evaluate_predictions(p, np.array([0, 1, 1, 1]), ("cat", "dog"))
+        values = {name: MetricValue(value=0.75, interval=(0.5, 1.0)) for name in metrics}
+        values |= {name: MetricValue(value=float("nan")) for name in metric_options}
+        return dataclasses.replace(evaluation, metrics=values)
 
     monkeypatch.setattr(zoo.inference.evaluate, "evaluate", evaluate)
     return made
@@ -49,6 +54,18 @@ def test_more_classes_than_fit_a_matrix_get_the_most_common_confusions(run_zoo, 
         "true class  predicted class  photos  of",
         "k0          k1                    2   3",
     ]
+
+
+def test_chosen_metrics_are_added(run_zoo, calls):
+    arguments = ("evaluate", "tiny-linear-dogs-1", "--metric", "a_b", "--metric", "c", "--metric-option", "undefined=1")
+    lines = run_zoo(*arguments, "-q").out.splitlines()
+    rows = [line.split() for line in lines[1:8]]
+    assert ["a", "b", "0.75", "(0.5", "to", "1)"] in rows
+    assert ["c", "0.75", "(0.5", "to", "1)"] in rows
+    assert ["undefined", "-"] in rows
+    metrics = json.loads(run_zoo(*arguments, "--json").out)["metrics"]
+    assert metrics["c"] == {"value": 0.75, "interval": [0.5, 1.0]}
+    assert metrics["undefined"] == {"value": None, "interval": None}
 
 
 def test_other_data_and_another_split(run_zoo, calls):

@@ -31,3 +31,17 @@ def build_backbone(request: zoo.BackboneRequest) -> zoo.Backbone:
         return nn.Sequential(nn.Conv2d(inputs, outputs, 3, 2, 1), nn.BatchNorm2d(outputs), nn.ReLU())
 
     return zoo.StagedBackbone({"stem": stage(3, 32), "layer1": stage(32, 64), "layer2": stage(64, 128)}, width=128)
+
+
+@zoo.hookimpl
+def zoo_losses() -> list[zoo.LossSpec]:
+    """Provides the loss."""
+    build = "zoo_tinynet.loss:build"
+    return [zoo.LossSpec(name="tinynet-loss", summary="Generalised cross-entropy.", build=build)]
+
+
+@zoo.hookimpl
+def zoo_metrics() -> list[zoo.MetricSpec]:
+    """Provides the metric."""
+    compute = "zoo_tinynet.metric:brier"
+    return [zoo.MetricSpec(name="brier", summary="Squared error.", compute=compute, higher_is_better=False)]

@@ -5,21 +5,22 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from criteria import make_criterion
 from fakes import SmallBackbone, SmallHead
 from torch import nn
 
 from zoo.errors import ExportError
 from zoo.models.classifier import Classifier
 from zoo.plugins.contracts import StagedBackbone
-from zoo.plugins.losses import Criterion
-from zoo.plugins.specs import HeadRequest, NoOptions
+from zoo.plugins.options import NoOptions
+from zoo.plugins.specs import HeadRequest
 from zoo_export.graph.classifier import ExportableClassifier, _explain, to_onnx
 
 SIZE = (16, 20)
 
 
 def make_request(**values):
-    known = {"pooled_width": 12, "map_width": 12, "outputs": 3, "dropout": 0.5, "criterion": Criterion()}
+    known = {"pooled_width": 12, "map_width": 12, "outputs": 3, "dropout": 0.5, "criterion": make_criterion()}
     return HeadRequest(**{**known, "options": NoOptions(), **values})
 
 
@@ -60,7 +61,7 @@ def test_graph_needs_no_newer_reader_and_contains_no_path_of_this_machine(conver
 
 
 def test_sigmoid_stays_a_sigmoid():
-    proto = to_onnx(make_exportable(criterion=Criterion(name="bce")), size=SIZE, opset=18)
+    proto = to_onnx(make_exportable(criterion=make_criterion("bce")), size=SIZE, opset=18)
     session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
     probabilities, logits, _ = session.run(None, {"tensor": np.ones((2, 3, *SIZE), dtype=np.float32)})
     np.testing.assert_allclose(probabilities, 1 / (1 + np.exp(-logits)), rtol=1e-5)

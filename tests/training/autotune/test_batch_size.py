@@ -3,12 +3,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from criteria import make_criterion
 from fakes import PREPROCESS, SIZE, SmallBackbone, SmallHead
 
 from zoo.config import make_config
 from zoo.models.classifier import Classifier
 from zoo.models.precision import Precision, choose_precision
-from zoo.plugins.losses import Criterion
 from zoo.plugins.specs import HeadRequest
 from zoo.training.autotune import batch_size as module
 from zoo.training.autotune.batch_size import (
@@ -33,7 +33,9 @@ class LimitedBackbone(SmallBackbone):
 
 
 def make_classifier():
-    request = HeadRequest(pooled_width=12, map_width=12, outputs=3, dropout=0.2, criterion=Criterion(), options=None)
+    request = HeadRequest(
+        pooled_width=12, map_width=12, outputs=3, dropout=0.2, criterion=make_criterion(), options=None
+    )
     return Classifier(LimitedBackbone(), SmallHead(request))
 
 

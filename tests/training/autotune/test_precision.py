@@ -1,5 +1,6 @@
 import pytest
 import torch
+from criteria import make_criterion
 from fakes import CLASSES, SIZE, SmallBackbone, SmallHead
 from torch import nn
 
@@ -10,7 +11,6 @@ from zoo.models.build import assemble, resolve_preprocess
 from zoo.models.classifier import Classifier, freeze
 from zoo.models.offers import find_offers
 from zoo.models.precision import Precision, choose_precision
-from zoo.plugins.losses import Criterion
 from zoo.plugins.registry import get_card
 from zoo.plugins.specs import HeadRequest
 from zoo.training.autotune import precision as module
@@ -28,7 +28,9 @@ MEASURED = "2.4 x as fast as fp32, measured"
 
 
 def make_classifier(backbone=None):
-    request = HeadRequest(pooled_width=12, map_width=12, outputs=3, dropout=0.0, criterion=Criterion(), options=None)
+    request = HeadRequest(
+        pooled_width=12, map_width=12, outputs=3, dropout=0.0, criterion=make_criterion(), options=None
+    )
     return Classifier(backbone or SmallBackbone(dropout=0.2), SmallHead(request))
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 import torch
+from criteria import make_criterion
 from fakes import FakePlugin, SmallBackbone, make_images, make_registry, make_samples
 from torch import nn
 from training_runs import FAST, EventRecorder, after_epoch, read_weights
@@ -19,7 +20,6 @@ from zoo.data.loading.loader import Batch, shard
 from zoo.errors import ConfigError, OtherProcessError
 from zoo.models.precision import Precision
 from zoo.models.random_state import set_random_states
-from zoo.plugins.losses import Criterion
 from zoo.runs.open import open_run
 from zoo.training import checkpointer
 from zoo.training.checkpoint import Learner, load_checkpoint, save_checkpoint
@@ -59,7 +59,7 @@ class Network(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.backbone, self.unused, self.head = SmallBackbone(), nn.Linear(3, 3), nn.Linear(12, 3)
-        self.head.loss = Criterion(name="cross-entropy").loss
+        self.head.loss = make_criterion("cross-entropy").loss
 
     def forward(self, images):
         return self.head(self.backbone(images).pooled)

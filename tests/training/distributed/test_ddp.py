@@ -2,11 +2,11 @@ from contextlib import nullcontext
 
 import pytest
 import torch
+from criteria import make_criterion
 from fakes import SmallBackbone
 from torch import nn
 
 from zoo.models.precision import Precision
-from zoo.plugins.losses import Criterion
 from zoo.training.distributed.ddp import gradient_sync, sync_batch_norm, unused_parameters
 from zoo.training.mixup import MixedBatch
 
@@ -20,7 +20,7 @@ class Network(nn.Module):
         super().__init__()
         self.backbone, self.unused = SmallBackbone(dropout=0.5), nn.Linear(2, 2)
         self.head, self.auxiliary = nn.Linear(12, 3), nn.Linear(12, 3)
-        self.head.loss = Criterion(name="cross-entropy").loss
+        self.head.loss = make_criterion("cross-entropy").loss
         self.frozen = nn.Linear(2, 2).requires_grad_(False)
 
     def forward(self, images):

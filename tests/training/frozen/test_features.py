@@ -1,5 +1,6 @@
 import pytest
 import torch
+from criteria import make_criterion
 from fakes import SmallBackbone, SmallHead, make_head_spec
 
 import zoo_heads
@@ -9,7 +10,6 @@ from zoo.models.classifier import Classifier
 from zoo.models.precision import choose_precision
 from zoo.plugins.calls import resolve_callable
 from zoo.plugins.contracts import Features
-from zoo.plugins.losses import Criterion
 from zoo.plugins.specs import HeadRequest
 from zoo.training.frozen.features import (
     FeatureBatches,
@@ -26,7 +26,7 @@ FP32 = choose_precision("fp32", torch.device("cpu"))
 
 def make_request(**changes):
     values = {"pooled_width": 12, "map_width": 12, "outputs": 3, "dropout": 0.5, "options": None}
-    return HeadRequest(**{**values, "criterion": Criterion(), **changes})
+    return HeadRequest(**{**values, "criterion": make_criterion(), **changes})
 
 
 def make_head(what):

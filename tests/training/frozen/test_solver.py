@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from criteria import make_criterion
 from scipy.optimize import minimize
 from scipy.special import logsumexp
 from torch.nn import functional as F
@@ -8,7 +9,6 @@ from torch.nn import functional as F
 import zoo_heads
 from zoo.errors import TrainingError
 from zoo.plugins.calls import resolve_callable
-from zoo.plugins.losses import Criterion
 from zoo.plugins.specs import HeadRequest
 from zoo.training.frozen import solver
 from zoo.training.frozen.solver import FOLDS, cross_validate, fit_head
@@ -25,7 +25,7 @@ def make_head(name="linear", *, loss="cross-entropy", **options):
         map_width=WIDTH,
         outputs=CLASSES,
         dropout=0.5,
-        criterion=Criterion(name=loss),
+        criterion=make_criterion(loss),
         options=spec.options(**options),
     )
     return resolve_callable(spec.build)(request)

@@ -8,7 +8,7 @@ import click
 
 from zoo.cli.commands.options import device_option, json_option, quiet_option, runs_option, split_option
 from zoo.cli.terminal import console
-from zoo.cli.terminal.formatting import format_accuracy, format_percent
+from zoo.cli.terminal.formatting import format_accuracy, format_metrics, format_percent
 from zoo.cli.terminal.observers import display_events
 from zoo.inference.open import find_model
 from zoo.plugins.options import parse_pairs
@@ -31,6 +31,16 @@ _MAX_CONFUSIONS = 20
     "--data-option", "pairs", multiple=True, metavar="NAME=VALUE", help="Option of the dataset DATA; repeatable."
 )
 @split_option(help="Split to evaluate on.")
+@click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    metavar="NAME",
+    help="Metric to add: a name from 'zoo list metrics'; may be repeated.",
+)
+@click.option(
+    "--metric-option", "metric_pairs", multiple=True, metavar="NAME=VALUE", help="Option of a metric; repeatable."
+)
 @device_option
 @runs_option
 @quiet_option
@@ -40,6 +50,8 @@ def command(
     data: str | None,
     pairs: tuple[str, ...],
     split: str,
+    metrics: tuple[str, ...],
+    metric_pairs: tuple[str, ...],
     device: str,
     runs: Path,
     quiet: bool,
@@ -62,6 +74,8 @@ def command(
             device=device,
             observer=observer,
             engine="auto",
+            metrics=metrics,
+            metric_options=parse_pairs(metric_pairs, flag="--metric-option"),
             **options,
         )
     if as_json:
@@ -78,6 +92,7 @@ def _write(evaluation: Evaluation) -> None:
             ("macro F1", format_percent(evaluation.macro_f1)),
             ("calibration error", format_percent(evaluation.calibration_error)),
             ("loss", f"{evaluation.loss:.4f}"),
+            *format_metrics(evaluation.metrics_to_dict()),
         ]
     )
     console.echo()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 NO_VALUE = "-"  # in place of a missing number
 
@@ -22,6 +22,25 @@ def format_accuracy(share: float | None, interval: Sequence[float] | None = None
         return format_percent(share)
     low, high = interval
     return f"{format_percent(share)} ± {50 * (high - low):.1f}"
+
+
+def format_metrics(metrics: Mapping[str, Any], *, most: int | None = None) -> list[tuple[str, str]]:
+    """Returns rows of chosen metrics, as `zoo.metrics.classification.Evaluation.metrics_to_dict` has them.
+
+    ``("balanced accuracy", "0.8123 (0.7512 to 0.8634)")``: numbers of plugins may have any unit.
+
+    Args:
+        metrics: ``value`` and ``interval`` by name.
+        most: Number of rows; a last one counts the others.
+    """
+    rows = []
+    for name, each in list(metrics.items())[:most]:
+        value, interval = each["value"], each["interval"]
+        text = NO_VALUE if value is None else f"{value:.4g}"
+        around = f" ({interval[0]:.4g} to {interval[1]:.4g})" if interval else ""
+        rows.append((name.replace("_", " "), text + around))
+    left = len(metrics) - len(rows)
+    return [*rows, ("", f"and {left} more values")] if left else rows
 
 
 def format_duration(seconds: float | None) -> str:

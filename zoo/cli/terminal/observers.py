@@ -21,6 +21,7 @@ from zoo.cli.terminal.formatting import (
     format_count,
     format_duration,
     format_estimate,
+    format_metrics,
     format_percent,
 )
 from zoo.cli.terminal.stdout import QuietStream, results_stream
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from zoo.events import Event, Observer
 
 EPOCH_HEADER = "  epoch     loss  accuracy  val loss   val acc     rate    img/s  time (* best)"
+_MAX_METRICS = 12  # values that are printed at the end; the record has all
 _VALUE_COLUMN = 11  # where the values of the lines about a run begin
 _SECONDS_BETWEEN_LINES = 30.0
 
@@ -158,8 +160,10 @@ class LineDisplay:
     def on_finished(self, event: Finished) -> None:
         """Prints the final results, the path of the run, and commands to try next."""
         self.write()
-        for name, value in _final_results(event):
-            self.write(f"{name:<14}{value}", bold=name.endswith("accuracy"))
+        rows = _final_results(event)
+        width = max(14, 1 + max(len(name) for name, _ in rows))
+        for name, value in rows:
+            self.write(f"{name:<{width}}{value}", bold=name.endswith("accuracy"))
         self.write()
         if self.next_steps:
             self.write("Next steps:")
@@ -297,6 +301,8 @@ def _final_results(event: Finished) -> list[tuple[str, str]]:
         scores = results[split]
         accuracy = format_accuracy(scores["accuracy"], scores["interval"])
         rows.append((f"{split} accuracy", f"{accuracy} ({scores['count']} photos)"))
+        chosen = format_metrics(scores.get("metrics", {}), most=_MAX_METRICS)
+        rows += [(f"{split} {name}" if name else "", value) for name, value in chosen]
     speed = results.get("images_per_second")
     throughput = f", training at {speed:.0f} images/s" if speed else ""
     rows.append(("time", f"{format_duration(results.get('seconds'))}{throughput}"))

@@ -20,8 +20,8 @@ class LossRequest:
 
     Attributes:
         classes: Number of classes.
-        label_smoothing: Share of the target that is spread evenly over all classes, 0 to 1; the targets of the loss
-            are smoothed already.
+        label_smoothing: Share of the target that is spread evenly over all classes, 0 to 1: for losses that smooth the
+            labels themselves, and for those that need to know it.
         options: An instance of `LossSpec.options`.
     """
 
@@ -35,11 +35,16 @@ class LossSpec(Spec):
     """A loss.
 
     Attributes:
-        build: Returns a function of logits ``(N, classes)`` float32 and targets, class indices ``(N,)`` int64 or soft
-            targets ``(N, classes)`` float32, whose result is the mean loss, a scalar. It draws no random numbers and
-            waits for no device.
-        activation: What turns logits into probabilities: ``"softmax"``, which sum to one, or ``"sigmoid"``.
+        build: Returns a function of logits ``(N, classes)``, float32 or float64, and targets: class indices ``(N,)``
+            int64, or soft targets ``(N, classes)`` of the type of the logits. The result is the mean loss over the N
+            images, a scalar. The function changes neither argument, draws no random numbers, and reads no value from
+            the device, as ``.item()`` and ``if loss > 1`` do: that would make every step wait.
+        activation: What turns logits into probabilities: ``"softmax"``, which sum to one, or ``"sigmoid"``. The record
+            of a run contains it, so that a finished run needs no loss.
+        smooths_labels: Whether the function applies `LossRequest.label_smoothing` itself. Otherwise its targets are
+            smoothed already, and soft wherever labels are smoothed.
     """
 
     build: Callable[[LossRequest], Callable[[Tensor, Tensor], Tensor]] | str
     activation: Activation = "softmax"
+    smooths_labels: bool = False

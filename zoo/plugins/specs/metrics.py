@@ -10,21 +10,22 @@ from zoo.plugins.specs.base import Spec
 
 if TYPE_CHECKING:
     import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricRequest:
-    """The argument of `MetricSpec.compute`.
+    """The argument of `MetricSpec.compute`: the predictions for all photos of a split.
 
     Attributes:
-        probabilities: ``(N, classes)`` float32.
-        targets: Class indices ``(N,)`` int64.
+        probabilities: ``(N, classes)`` float32, read-only. The rows of a loss with sigmoids need not sum to one.
+        targets: Class indices ``(N,)`` int64, read-only. Some classes may have no photos.
         classes: Class names.
         options: An instance of `MetricSpec.options`.
     """
 
-    probabilities: np.ndarray
-    targets: np.ndarray
+    probabilities: NDArray[np.float32]
+    targets: NDArray[np.int64]
     classes: tuple[str, ...]
     options: Any
 
@@ -47,9 +48,12 @@ class MetricSpec(Spec):
     """A metric of all predictions for a split.
 
     Attributes:
-        compute: Returns values by name. Called once per evaluation, never per image; uses numpy, not torch.
+        compute: Returns values by name, each a `MetricValue` or a number: the same names whatever the photos are. The
+            first is the one that ``--monitor`` watches. Called once per split, never per photo; a function of its
+            argument alone, which does not depend on the order of the photos. Uses numpy, not torch: exported files are
+            evaluated without torch.
         higher_is_better: Whether larger values are better, for choosing the best epoch.
     """
 
-    compute: Callable[[MetricRequest], Mapping[str, MetricValue]] | str
+    compute: Callable[[MetricRequest], Mapping[str, MetricValue | float]] | str
     higher_is_better: bool = True
