@@ -1,6 +1,8 @@
 """A plugin that fine-tunes in a second, and photos that exist in memory only."""
 
 import io
+from functools import partial
+from importlib import import_module
 
 import numpy as np
 import torch
@@ -12,7 +14,7 @@ from zoo.errors import WeightsError
 from zoo.models.classifier import Classifier
 from zoo.plugins.contracts import Features, StagedBackbone
 from zoo.plugins.discovery import load_plugins
-from zoo.plugins.entry_points import Candidate
+from zoo.plugins.entry_points import DISTRIBUTION, Candidate
 from zoo.plugins.losses import Criterion
 from zoo.plugins.registry import Registry
 from zoo.plugins.specs import BackboneCard, HeadRequest, ImageSet, Sample, WeightsInfo
@@ -133,9 +135,17 @@ class FakePlugin:
         return [zoo.DatasetSpec(name="colours", load=lambda request: self.dataset)]
 
 
+# Built-in plugins whose offers a training with default values names.
+PARTS = ("optimizers", "schedules")
+
+
 def make_registry(plugin: object, name: str = "fake") -> Registry:
-    """Returns a registry of this plugin only, so that no test depends on what is installed."""
-    candidate = Candidate(entry=name, distribution=name, version="1.2", load=lambda: plugin)
-    registry = Registry(load_plugins([candidate]))
+    """Returns a registry of this plugin and the built-in `PARTS`, so that no test depends on what is installed."""
+    candidates = [
+        Candidate(entry=part, distribution=DISTRIBUTION, version="1", load=partial(import_module, f"zoo_{part}"))
+        for part in PARTS
+    ]
+    candidates.append(Candidate(entry=name, distribution=name, version="1.2", load=lambda: plugin))
+    registry = Registry(load_plugins(candidates))
     assert not registry.failures, registry.failures
     return registry

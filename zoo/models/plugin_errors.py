@@ -16,14 +16,24 @@ if TYPE_CHECKING:
 
     from zoo.models.classifier import Classifier
     from zoo.models.offers import Offers
+    from zoo.plugins.registry import Offer
+    from zoo.plugins.specs import OptimizerSpec
 
 
 _SINGLE_VALUE = "Expected more than 1 value per channel when training"  # of torch's normalisations
 
 
 @contextmanager
-def plugin_errors(offers: Offers, classifier: Classifier, *, action: str = "training") -> Iterator[None]:
-    """Turns an exception of a backbone or a head in a block into an error that names its plugin; others pass.
+def plugin_errors(
+    offers: Offers,
+    classifier: Classifier,
+    *,
+    action: str = "training",
+    optimizer: Offer[OptimizerSpec] | None = None,
+) -> Iterator[None]:
+    """Turns an exception of a backbone, a head or an optimizer in a block into an error that names its plugin.
+
+    Others pass.
 
     A module can fail in its forward pass, in its own backward pass (`torch.autograd.Function`), or in a backward pass
     of torch. In the last case no frame of the traceback belongs to the module, so the error names both plugins.
@@ -32,9 +42,10 @@ def plugin_errors(offers: Offers, classifier: Classifier, *, action: str = "trai
         offers: The backbone and the head.
         classifier: The classifier that was built from them.
         action: What the block does with them, for messages.
+        optimizer: The optimizer of the block.
 
     Raises:
-        PluginError: The innermost call that failed belongs to a backbone or a head.
+        PluginError: The innermost call that failed belongs to a backbone, a head or an optimizer.
         ConfigError: A batch normalisation got a single value, which is the fault of the batch size.
     """
     try:
@@ -48,7 +59,9 @@ def plugin_errors(offers: Offers, classifier: Classifier, *, action: str = "trai
             raise
         frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
         owner = _find_owner(frames, classifier)
-        if owner is not None:
+        if owner == "optimizer" and optimizer is not None:
+            raise plugin_failure(optimizer.plugin, f"taking a step of '{optimizer.spec.name}'", error) from error
+        if owner in ("backbone", "head"):
             offer = offers.backbone if owner == "backbone" else offers.head
             raise plugin_failure(offer.plugin, f"{action} '{offer.spec.name}'", error) from error
         if any(map(_is_backward, frames)):
@@ -69,11 +82,13 @@ def _single_photo_error() -> ConfigError:
 
 
 def _find_owner(frames: list[FrameType], classifier: Classifier) -> str | None:
-    """Returns the part of a classifier, ``"backbone"`` or ``"head"``, that the innermost frame belongs to, or None."""
+    """Returns what the innermost frame belongs to: ``"backbone"``, ``"head"``, ``"optimizer"``, or None."""
+    import torch
+
     from zoo.models.frozen_split import FrozenSplit
     from zoo.plugins.contracts import Backbone, Head
 
-    kinds = {Head: "head", Backbone: "backbone", FrozenSplit: "backbone"}
+    kinds = {Head: "head", Backbone: "backbone", FrozenSplit: "backbone", torch.optim.Optimizer: "optimizer"}
     packages = {_package(type(classifier.head).__module__): "head"}
     packages[_package(type(classifier.backbone).__module__)] = "backbone"
     packages.pop("zoo", None)
@@ -83,6 +98,8 @@ def _find_owner(frames: list[FrameType], classifier: Classifier) -> str | None:
         by_type = next((kind for known, kind in kinds.items() if isinstance(caller, known)), None)
         # A backward function has no module as its `self`; the package that it is written in tells whose it is.
         by_package = packages.get(_package(_module(frame))) if in_backward else None
+        if owner == "optimizer" and _package(_module(frame)) == "zoo":  # its closure, which is the engine's
+            owner = None
         owner = by_type or by_package or owner
         in_backward = in_backward or _is_backward(frame)
     return owner

@@ -90,6 +90,8 @@ class RunRecord:
         data: The data.
         packages: Versions of the packages that affect the results.
         plugins: Versions of the plugins, by key (``"zoo-tinynet:tinynet"``).
+        parts: Qualified names of what plugins offer besides backbone, head and data, by kind:
+            ``{"optimizer": ["optimizers/adamw"]}``.
         sources: Digests of the source code, by package.
         hardware: The device, the precision, and what was chosen automatically.
         probe: The head options and the strength of the penalty that a probe chose, and what they were compared with.
@@ -114,6 +116,7 @@ class RunRecord:
     data: DataRecord = field(default_factory=DataRecord)
     packages: Mapping[str, str] = field(default_factory=dict)
     plugins: Mapping[str, str] = field(default_factory=dict)
+    parts: Mapping[str, Sequence[str]] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
     hardware: Mapping[str, Any] = field(default_factory=dict)
     probe: Mapping[str, Any] = field(default_factory=dict)
@@ -172,6 +175,7 @@ class RunRecord:
             data=_data(_Reader(read.get("data", dict, {}), where, strict=strict)),
             packages=read.get("packages", dict, {}),
             plugins=read.get("plugins", dict, {}),
+            parts=_parts(read),
             sources=read.get("sources", dict, {}),
             hardware=rename_hardware(read.get("hardware", dict, {})),
             probe=read.get("probe", dict, {}),
@@ -307,6 +311,14 @@ def _preprocess(read: _Reader) -> Preprocess | None:
     except RunError as error:
         read.refuse(error.message)
         return None
+
+
+def _parts(read: _Reader) -> dict[str, list[str]]:
+    parts: dict[str, list[str]] = read.get("parts", dict, {})
+    if all(isinstance(names, list) and all(isinstance(name, str) for name in names) for names in parts.values()):
+        return parts
+    read.refuse(f"{read.where} has an unreadable 'parts'.")
+    return {}
 
 
 def _diverged(read: _Reader) -> tuple[Mapping[str, Any], ...]:

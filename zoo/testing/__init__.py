@@ -5,8 +5,8 @@
     def test_contract():
         check_plugin("zoo_tinynet")
 
-`check_plugin` checks everything a plugin offers; `check_backbone`, `check_head`, `check_dataset`, `check_format` and
-`check_findings` check a single offer. Each returns None, or raises an AssertionError that says what the contract
+`check_plugin` checks everything a plugin offers; `check_backbone`, `check_head`, `check_optimizer` and the others check
+a single offer. Each returns None, or raises an AssertionError that says what the contract
 requires. Any test runner will do. Weights and inputs are random with a fixed seed, and only datasets download anything.
 """
 
@@ -17,6 +17,17 @@ from zoo.testing.check import check_findings
 from zoo.testing.dataset import check_dataset
 from zoo.testing.format import check_format
 from zoo.testing.head import check_head
+from zoo.testing.optimizer import check_optimizer
 from zoo.testing.plugin import check_plugin
+from zoo.testing.schedule import check_schedule
 
-__all__ = ["check_backbone", "check_dataset", "check_findings", "check_format", "check_head", "check_plugin"]
+__all__ = [
+    "check_backbone",
+    "check_dataset",
+    "check_findings",
+    "check_format",
+    "check_head",
+    "check_optimizer",
+    "check_plugin",
+    "check_schedule",
+]

@@ -21,7 +21,7 @@ from zoo.plugins.calls import resolve_callable
 from zoo.plugins.discovery import Plugin, load_plugins
 from zoo.plugins.entry_points import Candidate, find_plugins, import_target
 from zoo.plugins.hookspecs import RESERVED_COMMANDS
-from zoo.plugins.kinds import BACKBONE, CHECK, DATASET, FORMAT, HEAD, KINDS, Kind, callables
+from zoo.plugins.kinds import BACKBONE, CHECK, DATASET, FORMAT, HEAD, KINDS, OPTIMIZER, SCHEDULE, Kind, callables
 from zoo.plugins.specs import BackboneFamily, Family, Spec
 from zoo.testing.backbone import check_backbone
 from zoo.testing.check import check_findings
@@ -29,6 +29,8 @@ from zoo.testing.contract import Contract, check_spec
 from zoo.testing.dataset import check_dataset
 from zoo.testing.format import check_format
 from zoo.testing.head import check_head
+from zoo.testing.optimizer import check_optimizer
+from zoo.testing.schedule import check_schedule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -97,6 +99,8 @@ def _check_offer(kind: Kind[Any], spec: Spec, cache: Path, options: Mapping[str,
         BACKBONE.name: functools.partial(check_backbone, options=options),
         HEAD.name: functools.partial(check_head, options=options),
         DATASET.name: functools.partial(check_dataset, cache=cache, options=options),
+        OPTIMIZER.name: functools.partial(check_optimizer, options=options),
+        SCHEDULE.name: functools.partial(check_schedule, options=options),
         FORMAT.name: check_format,
         CHECK.name: check_findings,
     }

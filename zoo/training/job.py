@@ -20,8 +20,10 @@ from zoo.runs.weights import save_weights
 from zoo.training.compilation import UNDECIDED, Compilation
 from zoo.training.distributed.process_group import SINGLE_PROCESS
 from zoo.training.ema import WeightAverage
+from zoo.training.loop import Plan
 from zoo.training.micro_batches import MicroBatches
-from zoo.training.optimizer import make_optimizer, optimizer_kernels, parameter_groups
+from zoo.training.optimizer import OptimizerTraits, make_optimizer, optimizer_kernels, parameter_groups
+from zoo.training.schedule import check_rates, make_rate_factor
 from zoo.utils.interrupts import Interrupts
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from zoo.runs.record import RunRecord
     from zoo.training.distributed.process_group import ProcessGroup
     from zoo.training.frozen.features import FeatureBatches
+    from zoo.training.parts import Parts
 
 _EVAL_BATCH = 64
 
@@ -70,6 +73,7 @@ class Job:
         folder: The run folder.
         config: The configuration.
         offers: The backbone and the head that the configuration names.
+        parts: The other parts that it names: optimizer, schedule ...
         images: All splits.
         classifier: The network, on the device; split at the end of its frozen stages once their output is cached.
         preprocess: How pixels become its input.
@@ -91,6 +95,7 @@ class Job:
     folder: Path
     config: FinetuneConfig
     offers: Offers
+    parts: Parts
     images: ImageSet
     classifier: Classifier
     preprocess: Preprocess
@@ -235,9 +240,25 @@ def build_optimizer(job: Job) -> torch.optim.Optimizer:
     """Returns the optimizer of the trainable parameters; records which kernels it uses."""
     config = job.config
     groups = parameter_groups(job.classifier, config)
-    optimizer = make_optimizer(config.optimizer, groups, lr=config.lr, momentum=config.momentum)
+    optimizer = make_optimizer(job.parts.optimizer, groups, lr=config.lr, momentum=config.momentum)
     job.record = job.record.with_hardware(optimizer_kernels=optimizer_kernels(optimizer))
     return optimizer
+
+
+def build_plan(job: Job, *, steps: int) -> Plan:
+    """Returns the plan of a training, after its schedule was tried.
+
+    Args:
+        job: The training.
+        steps: Steps per epoch, unless the optimizer takes one on all photos.
+
+    Raises:
+        PluginError: The schedule failed.
+    """
+    config, schedule = job.config, job.parts.schedule
+    steps = 1 if OptimizerTraits.from_choice(job.parts.optimizer).full_batch else steps
+    check_rates(schedule, steps=config.epochs * steps, warmup=config.warmup)
+    return Plan.from_config(config, make_rate_factor(schedule, warmup=config.warmup))
 
 
 def build_compilation(job: Job, *, images: int) -> Compilation:

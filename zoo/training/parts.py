@@ -2,24 +2,99 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from zoo.config import OWNER
+from zoo.errors import ConfigError
+from zoo.plugins.kinds import OPTIMIZER, SCHEDULE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from zoo.config import FinetuneConfig
-    from zoo.plugins.registry import Registry
+    from zoo.plugins.registry import Choice, Registry
+    from zoo.plugins.specs import OptimizerSpec, ScheduleSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What a configuration names, each with its options."""
+    """What a configuration names, each with its options.
+
+    Attributes:
+        optimizer: The optimizer.
+        schedule: The learning-rate schedule.
+    """
+
+    optimizer: Choice[OptimizerSpec]
+    schedule: Choice[ScheduleSpec]
+
+    def __iter__(self) -> Iterator[tuple[str, Choice[Any]]]:
+        """Yields the name of each field with its choice; with each of its choices, if it may name several."""
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            yield from ((field.name, choice) for choice in (value if isinstance(value, tuple) else (value,)))
 
 
 def find_parts(config: FinetuneConfig, registry: Registry) -> Parts:
-    """Returns the parts that a configuration names. Imports no torch.
+    """Returns the parts that a configuration names. Imports no torch, unless a library is needed to know a name.
 
     Raises:
         UnknownNameError: No plugin offers a name.
-        ConfigError: An option is unknown, missing or invalid.
+        ConfigError: An option is unknown, missing or invalid, or does not go together with a part.
     """
-    return Parts()
+    parts = Parts(
+        optimizer=registry.choose(OPTIMIZER, config.optimizer, config.optimizer_options),
+        schedule=registry.choose(SCHEDULE, config.schedule, config.schedule_options),
+    )
+    _check_optimizer(config, parts.optimizer.spec)
+    return parts
+
+
+def solves_head(config: FinetuneConfig, optimizer: OptimizerSpec) -> bool:
+    """Returns whether a solver of the engine fits the head to cached features, in place of the optimizer."""
+    return config.freeze == "all" and bool(optimizer.head_solver)
+
+
+def adapt_config(config: FinetuneConfig, parts: Parts) -> tuple[FinetuneConfig, tuple[str, ...]]:
+    """Returns the configuration without what does not go together with its optimizer, and sentences that say so.
+
+    Only defaults of a recipe are changed: whatever the user would have to decide is an error of `find_parts`.
+    """
+    spec, changes, notes = parts.optimizer.spec, dict[str, Any](), list[str]()
+    if solves_head(config, spec):
+        return config, ()
+    if config.ema is not None and (spec.averages or spec.takes_full_batch(parts.optimizer.options)):
+        reason = "averages the weights itself" if spec.averages else "takes too few steps for an average of them"
+        changes["ema"] = None
+        notes.append(f"No moving average of the weights (--ema none): {spec.name} {reason}.")
+    if spec.closure and config.precision == "auto":
+        changes["precision"] = "fp32"  # a line search compares losses that differ by little
+    if spec.averages and config.schedule != "constant":
+        notes.append(f"{spec.name} replaces a schedule: --schedule constant is what it is made for.")
+    return (dataclasses.replace(config, **changes) if changes else config), tuple(notes)
+
+
+def _check_optimizer(config: FinetuneConfig, spec: OptimizerSpec) -> None:
+    name = config.optimizer
+    if solves_head(config, spec):
+        if config.optimizer_options:
+            raise ConfigError(
+                f"{OWNER}: with --freeze all, '{name}' solves for the head on all photos at once, without options.",
+                hint="Leave out --optimizer-option; --weight-decay sets the strength of its penalty.",
+            )
+        return
+    if not spec.closure:
+        return
+    if config.clip_grad is not None:
+        raise ConfigError(
+            f"{OWNER}: option 'clip_grad' does not go together with '{name}', whose line search needs the gradient.",
+            hint="Leave it out, or choose another optimizer.",
+        )
+    if config.precision == "fp16":
+        raise ConfigError(
+            f"{OWNER}: option 'precision' is 'fp16', which does not go together with '{name}': scaled losses cannot be "
+            "compared.",
+            hint="Use fp32 or bf16, or choose another optimizer.",
+        )

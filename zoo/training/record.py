@@ -12,10 +12,13 @@ from zoo.data.sources.fingerprint import fingerprint_images
 from zoo.plugins.calls import resolve_callable
 from zoo.plugins.code_digests import code_digests
 from zoo.plugins.entry_points import DISTRIBUTION
+from zoo.plugins.kinds import callables
 from zoo.runs.record import DataRecord, PhotoRecord, RunRecord
 from zoo.training.distributed.process_group import SINGLE_PROCESS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from zoo.config import FinetuneConfig
     from zoo.data.check.report import DataReport
     from zoo.metrics.classification import Evaluation
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from zoo.plugins.registry import Offer
     from zoo.plugins.specs import DatasetSpec, ImageSet
     from zoo.training.distributed.process_group import ProcessGroup
+    from zoo.training.parts import Parts
 
 _MAX_PAIRS = 200  # of a finding; 'zoo data check' lists all
 _PACKAGES = (DISTRIBUTION, "torch", "torchvision", "timm", "numpy", "pillow", "safetensors", "scipy")
@@ -34,6 +38,7 @@ def start_record(
     config: FinetuneConfig,
     *,
     offers: Offers,
+    parts: Parts,
     images: ImageSet,
     model: Model,
     precision: Precision,
@@ -46,6 +51,7 @@ def start_record(
     Args:
         config: The configuration.
         offers: The backbone and the head that it names.
+        parts: The other parts that it names.
         images: All splits.
         model: The model, before training.
         precision: The precision of forward passes, and the device.
@@ -66,13 +72,21 @@ def start_record(
         packages={name: importlib.metadata.version(name) for name in _PACKAGES},
         plugins={
             offer.plugin.key: offer.plugin.version
-            for offer in (offers.backbone, offers.head, dataset)
+            for offer in (offers.backbone, offers.head, dataset, *(choice.offer for _, choice in parts))
             if offer is not None
         },
-        sources=code_digests(*map(resolve_callable, (offers.backbone.spec.build, offers.head.spec.build))),
+        parts={kind: [choice.offer.name for name, choice in parts if name == kind] for kind, _ in parts},
+        sources=code_digests(*map(resolve_callable, _find_callables(offers, parts))),
         hardware=describe_hardware(precision, processes),
     )
     return record, photos
+
+
+def _find_callables(offers: Offers, parts: Parts) -> Iterator[Any]:
+    """Yields the callables of plugins that decide the result of a run."""
+    yield from (offers.backbone.spec.build, offers.head.spec.build)
+    for _, choice in parts:
+        yield from callables(choice.spec).values()
 
 
 def describe_data(images: ImageSet, report: DataReport | None = None) -> tuple[DataRecord, PhotoRecord]:
