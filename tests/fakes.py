@@ -139,6 +139,11 @@ class FakePlugin:
 PARTS = ("optimizers", "schedules")
 
 
+def make_choice(kind, name, **options):
+    """Returns a built-in offer of a kind, with these values of its options."""
+    return make_registry(FakePlugin()).choose(kind, name, options)
+
+
 def make_registry(plugin: object, name: str = "fake") -> Registry:
     """Returns a registry of this plugin and the built-in `PARTS`, so that no test depends on what is installed."""
     candidates = [

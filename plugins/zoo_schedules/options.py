@@ -29,7 +29,7 @@ class OneCycleOptions:
         end: The factor towards which it falls.
     """
 
-    rise: float = option(0.3, help="share of all steps in which the rate rises", minimum=0, maximum=1)
+    rise: float = option(0.3, help="share of all steps in which the rate rises", minimum=0.01, maximum=1)
     start: float = option(0.04, help="factor on the rate at the first step", minimum=0, maximum=1)
     end: float = option(4e-6, help="factor on the rate towards which it falls", minimum=0, maximum=1)
 

@@ -112,9 +112,11 @@ def _arguments(kind: type[Any], overrides: dict[str, Any]) -> Iterator[tuple[str
 
 def _plain_type(hint: Any, default: Any) -> str:
     """Returns the type of an argument as that of an option; empty if text cannot express it."""
+    if default is not None and type(default) not in _PLAIN.values():
+        return ""
     parts = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
     found = next((name for name, kind in _PLAIN.items() if kind in parts), "")
-    return found or (type(default).__name__ if type(default) in _PLAIN.values() else "")
+    return found or ("" if default is None else type(default).__name__)
 
 
 def _make_options(entry: dict[str, Any]) -> type[Any]:

@@ -12,6 +12,7 @@ from zoo.models.offers import find_offers
 from zoo.models.precision import choose_precision
 from zoo.plugins.registry import get_card
 from zoo.runs.record import RunRecord
+from zoo.training.parts import find_parts
 from zoo.training.record import describe_data, describe_hardware, start_record, summarise
 
 PRECISION = choose_precision("fp32", torch.device("cpu"))
@@ -24,7 +25,8 @@ def records(registry):
     offers = find_offers(config, registry)
     preprocess = resolve_preprocess(config, get_card(offers.backbone).preprocess)
     model = assemble(config, offers, classes=len(CLASSES), preprocess=preprocess)
-    return start_record(config, offers=offers, images=make_images(), model=model, precision=PRECISION)
+    parts = find_parts(config, registry)
+    return start_record(config, offers=offers, parts=parts, images=make_images(), model=model, precision=PRECISION)
 
 
 def test_a_new_record_is_unfinished_and_survives_json(records):
@@ -38,9 +40,11 @@ def test_a_new_record_is_unfinished_and_survives_json(records):
 def test_names_are_qualified_and_versions_listed(records):
     record, _ = records
     assert (record.backbone, record.head) == ("fake/small", "fake/flat")
-    assert record.plugins == {"fake:fake": "1.2"}
+    assert record.plugins["fake:fake"] == "1.2"
+    assert record.plugins["finetune-zoo:optimizers"] == "1"
+    assert record.parts["optimizer"] == ["optimizers/adamw"]
     assert {"finetune-zoo", "torch", "torchvision", "timm"} <= record.packages.keys()
-    assert list(record.sources) == ["zoo", "fakes"]
+    assert list(record.sources) == ["zoo", "fakes", "zoo_optimizers", "zoo_schedules"]
 
 
 def test_data_and_photos_are_described():

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 RATES = (1.0, 0.1, 0.01, 0.001)  # at one of which the loss has to fall
 STEPS = 40
-_FALL = 0.9  # of the loss, by which it has to be lower
+_FALL = 0.98  # share of the loss that may be left after them: Adadelta is slow
 _SCALES = (1.0, 0.5)  # of the groups
 
 
@@ -117,14 +117,14 @@ class _Trial:
 
 def quadratic(parameters: Sequence[Tensor]) -> Tensor:
     """Returns a convex function of parameters, whose minimum is 0 where all of them are 3."""
-    return torch.stack(
-        [((parameter - 3).square() * (1 + number)).mean() for number, parameter in enumerate(parameters)]
-    ).sum()
+    terms = [(1 + number) * (parameter - 3).square().mean() for number, parameter in enumerate(parameters)]
+    return torch.stack(terms).sum()
 
 
 def _check_step(trial: _Trial) -> None:
-    optimizer, parameters = trial.build(RATES[-1])
+    torch.rand(5)  # so that a seed of 0 shows, too
     before = describe_random_states(torch.device("cpu"))
+    optimizer, parameters = trial.build(RATES[-1])
     trial.step(optimizer, parameters)
     after = describe_random_states(torch.device("cpu"))
     trial.require(after == before, "build() and step() must not draw from the global generators, nor seed them")
@@ -151,14 +151,14 @@ def _check_progress(trial: _Trial) -> float:
 
 def _check_rates(trial: _Trial, rate: float) -> None:
     optimizer, parameters = trial.build(rate)
-    trial.step(optimizer, parameters)
     set_rate(optimizer, rate)
     still = parameters[1].detach().clone()
     moving = parameters[0].detach().clone()
     for group in optimizer.param_groups:
         if any(parameter is parameters[1] for parameter in group["params"]):
             group["lr"] = 0.0
-    trial.step(optimizer, parameters)
+    for _ in range(3):  # some only collect in the first
+        trial.step(optimizer, parameters)
     trial.require(
         is_close(parameters[1].detach(), still),
         "step() must use the 'lr' that the group has at that moment: at 0 its parameters must not change",
