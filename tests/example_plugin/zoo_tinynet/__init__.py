@@ -1,4 +1,4 @@
-"""The backbone tinynet and the head tinynet-head, for the model zoo."""
+"""The backbone tinynet, the head tinynet-head, an optimizer and a schedule, for the model zoo."""
 
 from __future__ import annotations  # otherwise the annotation zoo.Backbone would import torch
 
@@ -16,6 +16,24 @@ def zoo_heads() -> list[zoo.HeadSpec]:
     """Provides the head."""
     build = "zoo_tinynet.head:AvgMaxHead"  # imported when the head is built, because it imports torch
     return [zoo.HeadSpec(name="tinynet-head", summary="Average and maximum pooling.", build=build)]
+
+
+@zoo.hookimpl
+def zoo_optimizers() -> list[zoo.OptimizerSpec]:
+    """Provides the optimizer."""
+    build = "zoo_tinynet.optimizer:build_signs"
+    return [zoo.OptimizerSpec(name="signs", summary="Steps by the sign of the gradient.", build=build)]
+
+
+@zoo.hookimpl
+def zoo_schedules() -> list[zoo.ScheduleSpec]:
+    """Provides the schedule."""
+    return [zoo.ScheduleSpec(name="halving", summary="Halves the rate four times.", factor=halve)]
+
+
+def halve(step: int, steps: int, options: object) -> float:
+    """Returns the factor on the learning rate at a step."""
+    return float(0.5 ** (step * 5 // steps))
 
 
 def card() -> zoo.BackboneCard:
