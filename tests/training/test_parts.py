@@ -122,16 +122,16 @@ class Silent(Lion):
     [
         {"optimizer": "lbfgs", "epochs": 4},
         {"optimizer": "cg", "epochs": 4, "freeze": "2", "views": 1, "mixup": 0.2},
-        {"optimizer": "lbfgs", "optimizer_options": {"full_batch": False}, "batch_size": 16},
+        {"optimizer": "lbfgs", "optimizer_options": {"full_batch": False}, "batch_size": 36},
         {"optimizer": "schedule-free-adamw", "schedule": "constant", "lr": 0.01, "epochs": 6},
-        {"optimizer": "schedule-free-sgd", "schedule": "constant", "lr": 0.5, "freeze": "all", "epochs": 30},
-        {"optimizer": "sgd", "lr": 0.1, "schedule": "one-cycle", "epochs": 6},
+        {"optimizer": "schedule-free-adamw", "schedule": "constant", "lr": 0.1, "freeze": "all", "epochs": 20},
+        {"optimizer": "adamw", "lr": 0.01, "schedule": "one-cycle", "epochs": 6},
     ],
 )
 def test_a_training_learns(train, values):
     run = train(**values)
     rows = run.metrics()
-    assert rows[-1]["train_loss"] < 0.9 * rows[0]["train_loss"]
+    assert rows[-1]["train_loss"] < 0.97 * rows[0]["train_loss"]
     assert run.results["test"]["accuracy"] > 0.5
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -76,8 +76,8 @@ def step_fits(
     device = precision.device
     try:
         with torch.random.fork_rng([device] if device.type == "cuda" else []), tuned_runtime(precision):
-            duplicate = copy.deepcopy(classifier)
-            return _takes_step(duplicate, image_size, count, precision=precision, prepare=prepare, closure=closure)
+            more: dict[str, Any] = {"precision": precision, "prepare": prepare, "closure": closure}
+            return _takes_step(copy.deepcopy(classifier), image_size, count, **more)  # no variable: see below
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
