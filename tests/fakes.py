@@ -1,8 +1,6 @@
 """A plugin that fine-tunes in a second, and photos that exist in memory only."""
 
 import io
-from functools import partial
-from importlib import import_module
 
 import numpy as np
 import torch
@@ -14,7 +12,7 @@ from zoo.errors import WeightsError
 from zoo.models.classifier import Classifier
 from zoo.plugins.contracts import Features, StagedBackbone
 from zoo.plugins.discovery import load_plugins
-from zoo.plugins.entry_points import DISTRIBUTION, Candidate
+from zoo.plugins.entry_points import Candidate, find_plugins
 from zoo.plugins.losses import Criterion
 from zoo.plugins.registry import Registry
 from zoo.plugins.specs import BackboneCard, HeadRequest, ImageSet, Sample, WeightsInfo
@@ -22,6 +20,7 @@ from zoo.preprocess import Preprocess
 
 torch.set_num_threads(1)  # a second thread slows down networks this small
 SIZE = 16
+PARTS = ("losses", "metrics", "optimizers", "schedules", "augmentations", "recipes", "trackers")  # built-in plugins
 CLASSES = ("red", "green", "blue")
 PREPROCESS = Preprocess(size=(SIZE, SIZE), resize=18, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
 
@@ -135,22 +134,15 @@ class FakePlugin:
         return [zoo.DatasetSpec(name="colours", load=lambda request: self.dataset)]
 
 
-# Built-in plugins whose offers a training with default values names.
-PARTS = ("optimizers", "schedules")
-
-
 def make_choice(kind, name, **options):
     """Returns a built-in offer of a kind, with these values of its options."""
     return make_registry(FakePlugin()).choose(kind, name, options)
 
 
 def make_registry(plugin: object, name: str = "fake") -> Registry:
-    """Returns a registry of this plugin and the built-in `PARTS`, so that no test depends on what is installed."""
-    candidates = [
-        Candidate(entry=part, distribution=DISTRIBUTION, version="1", load=partial(import_module, f"zoo_{part}"))
-        for part in PARTS
-    ]
-    candidates.append(Candidate(entry=name, distribution=name, version="1.2", load=lambda: plugin))
-    registry = Registry(load_plugins(candidates))
+    """Returns a registry of this plugin and the built-in parts of a training, so that no test depends on others."""
+    candidate = Candidate(entry=name, distribution=name, version="1.2", load=lambda: plugin)
+    parts = [each for each in find_plugins() if each.built_in and each.entry in PARTS]
+    registry = Registry(load_plugins([*parts, candidate]))
     assert not registry.failures, registry.failures
     return registry

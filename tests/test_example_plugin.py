@@ -73,11 +73,12 @@ def test_a_plugin_is_installed_found_fine_tuned_and_uninstalled(environment: Env
     assert (plugin["version"], plugin["built_in"], plugin["error"]) == ("0.1.0", False, None)
     assert "zoo-tinynet/tinynet" in environment.listed("backbones")
     assert "zoo-tinynet/tinynet-head" in environment.listed("heads")
-    for kind, name in (("optimizers", "signs"), ("schedules", "halving")):
-        assert f"zoo-tinynet/{name}" in environment.run("-m", "zoo", "list", kind, "--json")
 
     environment.run("-m", "pytest", "-q", source)
-    fine_tune(environment, "tinynet", head="tinynet-head")
+    parts = {"optimizer": "tinynet-signs", "schedule": "tinynet-halving"}
+    record = fine_tune(environment, "tinynet", head="tinynet-head", **parts)
+    assert record["parts"]["optimizer"] == ["zoo-tinynet/tinynet-signs"]
+    assert record["parts"]["schedule"] == ["zoo-tinynet/tinynet-halving"]
     message = environment.run("-m", "zoo", "finetune", "tinynet", "--data", "hotdog-cartoon", fails=True)
     assert "zoo-tinynet/tinynet has no pretrained weights" in message
     assert "--weights none" in message
@@ -89,17 +90,17 @@ def test_a_plugin_is_installed_found_fine_tuned_and_uninstalled(environment: Env
     assert "Traceback" not in message
 
 
-def fine_tune(environment: Environment, backbone: str, *, head: str) -> None:
+def fine_tune(environment: Environment, backbone: str, *, head: str, **named: str) -> dict[str, Any]:
     runs = environment.folder / head
     task = ("--data", "hotdog-cartoon", "--head", head, "--weights", "none", "--epochs", "1")
-    parts = ("--optimizer", "signs", "--schedule", "halving")
     small = ("--data-option", "images=20", "--data-option", "size=32")
+    parts = [text for name, value in named.items() for text in (f"--{name}", value)]
     environment.run(
-        "-m", "zoo", "finetune", backbone, *task, *parts, *small, "--device", "cpu", "--quiet", "--runs", runs
+        "-m", "zoo", "finetune", backbone, *task, *small, *parts, "--device", "cpu", "--quiet", "--runs", runs
     )
     (record,) = runs.glob("*/run.json")
-    values = json.loads(record.read_text())
-    assert values["parts"]["optimizer"] == ["zoo-tinynet/signs"]
+    values: dict[str, Any] = json.loads(record.read_text())
     assert values["plugins"]["zoo-tinynet:tinynet"] == "0.1.0"
     assert 0 <= values["results"]["test"]["accuracy"] <= 1
     assert (record.parent / "model.safetensors").stat().st_size > 0
+    return values

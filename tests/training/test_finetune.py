@@ -63,9 +63,9 @@ def test_a_run_folder_is_complete(train):
     assert len(record["data"]["fingerprint"]) == 64
     assert record["data"]["counts"] == {"train": 36, "val": 12, "test": 18}
     assert record["packages"]["torch"].partition("+")[0] == torch.__version__.partition("+")[0]
-    built_in = {"finetune-zoo:optimizers": "1", "finetune-zoo:schedules": "1"}
-    assert record["plugins"] == {"fake:fake": "1.2", **built_in}
-    assert record["parts"] == {"optimizer": ["optimizers/adamw"], "schedule": ["schedules/cosine"]}
+    assert record["plugins"]["fake:fake"] == "1.2"
+    assert {"finetune-zoo:optimizers", "finetune-zoo:schedules"} <= record["plugins"].keys()
+    assert record["parts"].items() >= {"optimizer": ["optimizers/adamw"], "schedule": ["schedules/cosine"]}.items()
     assert record["hardware"]["device"] == "cpu"
     assert record["hardware"]["precision"] == "fp32"
     photos = json.loads((run.path / "photos.json").read_text())

@@ -66,7 +66,8 @@ def test_a_solver_takes_the_place_of_a_line_search_with_a_frozen_backbone_only()
 def test_a_run_records_the_parts_of_plugins_and_needs_them_only_to_train(train, resume, runs):
     values = {"optimizer": "lion", "schedule": "fake/falling"}
     run = train(registry=third_party(), **values)
-    assert run.record.parts == {"optimizer": ["fake/lion"], "schedule": ["fake/falling"]}
+    assert run.record.parts["optimizer"] == ("fake/lion",)
+    assert run.record.parts["schedule"] == ("fake/falling",)
     assert run.record.plugins["fake:fake"] == "1.2"
     assert "fakes" in run.record.sources
     assert len(load(run, registry=make_registry(FakePlugin())).classes) == 3

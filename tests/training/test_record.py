@@ -41,7 +41,7 @@ def test_names_are_qualified_and_versions_listed(records):
     record, _ = records
     assert (record.backbone, record.head) == ("fake/small", "fake/flat")
     assert record.plugins["fake:fake"] == "1.2"
-    assert record.plugins["finetune-zoo:optimizers"] == "1"
+    assert "finetune-zoo:optimizers" in record.plugins
     assert record.parts["optimizer"] == ["optimizers/adamw"]
     assert {"finetune-zoo", "torch", "torchvision", "timm"} <= record.packages.keys()
     assert list(record.sources) == ["zoo", "fakes", "zoo_optimizers", "zoo_schedules"]

@@ -35,7 +35,7 @@ PHOTOS = "photos.json"
 HASH_DIGITS = 8  # hex digits of a photo's hash; see `zoo.data.sources.fingerprint`
 MAX_CLASSES = 100_000
 _MAX_PHOTO_VALUES = 25_000_000  # of photos.json: each photo has a name
-_OMITTED = ("saved", "changed", "diverged", "probe", "partly_random")  # where they are empty
+_OMITTED = ("saved", "changed", "diverged", "probe", "partly_random", "parts")  # where they are empty
 _EDITED = "It may have been edited by hand, or by another program."
 
 
@@ -82,6 +82,7 @@ class RunRecord:
         created: Start of the run, ISO 8601.
         backbone: Qualified name.
         head: Qualified name.
+        parts: Qualified names of what plugins gave besides, by kind: ``{"optimizer": ["optimizers/adamw"]}``.
         config: The fields of `FinetuneConfig`.
         classes: Class names, in the order of the outputs.
         preprocess: How pixels become the input of the network; None if not recorded.
@@ -90,8 +91,6 @@ class RunRecord:
         data: The data.
         packages: Versions of the packages that affect the results.
         plugins: Versions of the plugins, by key (``"zoo-tinynet:tinynet"``).
-        parts: Qualified names of what plugins offer besides backbone, head and data, by kind:
-            ``{"optimizer": ["optimizers/adamw"]}``.
         sources: Digests of the source code, by package.
         hardware: The device, the precision, and what was chosen automatically.
         probe: The head options and the strength of the penalty that a probe chose, and what they were compared with.
@@ -108,6 +107,7 @@ class RunRecord:
     created: str = ""
     backbone: str = ""
     head: str = ""
+    parts: Mapping[str, Sequence[str]] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
     classes: tuple[str, ...] = ()
     preprocess: Preprocess | None = None
@@ -116,7 +116,6 @@ class RunRecord:
     data: DataRecord = field(default_factory=DataRecord)
     packages: Mapping[str, str] = field(default_factory=dict)
     plugins: Mapping[str, str] = field(default_factory=dict)
-    parts: Mapping[str, Sequence[str]] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
     hardware: Mapping[str, Any] = field(default_factory=dict)
     probe: Mapping[str, Any] = field(default_factory=dict)
@@ -167,6 +166,7 @@ class RunRecord:
             created=read.get("created", str, ""),
             backbone=read.get("backbone", str, ""),
             head=read.get("head", str, ""),
+            parts=_parts(read),
             config=read.get("config", dict, {}),
             classes=_classes(read),
             preprocess=_preprocess(read),
@@ -175,7 +175,6 @@ class RunRecord:
             data=_data(_Reader(read.get("data", dict, {}), where, strict=strict)),
             packages=read.get("packages", dict, {}),
             plugins=read.get("plugins", dict, {}),
-            parts=_parts(read),
             sources=read.get("sources", dict, {}),
             hardware=rename_hardware(read.get("hardware", dict, {})),
             probe=read.get("probe", dict, {}),
@@ -313,10 +312,10 @@ def _preprocess(read: _Reader) -> Preprocess | None:
         return None
 
 
-def _parts(read: _Reader) -> dict[str, list[str]]:
-    parts: dict[str, list[str]] = read.get("parts", dict, {})
-    if all(isinstance(names, list) and all(isinstance(name, str) for name in names) for names in parts.values()):
-        return parts
+def _parts(read: _Reader) -> dict[str, tuple[str, ...]]:
+    rows = read.get("parts", dict, {})
+    if all(isinstance(names, list) and all(isinstance(name, str) for name in names) for names in rows.values()):
+        return {kind: tuple(names) for kind, names in rows.items()}
     read.refuse(f"{read.where} has an unreadable 'parts'.")
     return {}
 

@@ -1,4 +1,4 @@
-"""The backbone tinynet, the head tinynet-head, an optimizer and a schedule, for the model zoo."""
+"""The backbone tinynet and the head tinynet-head, for the model zoo."""
 
 from __future__ import annotations  # otherwise the annotation zoo.Backbone would import torch
 
@@ -18,24 +18,6 @@ def zoo_heads() -> list[zoo.HeadSpec]:
     return [zoo.HeadSpec(name="tinynet-head", summary="Average and maximum pooling.", build=build)]
 
 
-@zoo.hookimpl
-def zoo_optimizers() -> list[zoo.OptimizerSpec]:
-    """Provides the optimizer."""
-    build = "zoo_tinynet.optimizer:build_signs"
-    return [zoo.OptimizerSpec(name="signs", summary="Steps by the sign of the gradient.", build=build)]
-
-
-@zoo.hookimpl
-def zoo_schedules() -> list[zoo.ScheduleSpec]:
-    """Provides the schedule."""
-    return [zoo.ScheduleSpec(name="halving", summary="Halves the rate four times.", factor=halve)]
-
-
-def halve(step: int, steps: int, options: object) -> float:
-    """Returns the factor on the learning rate at a step."""
-    return float(0.5 ** (step * 5 // steps))
-
-
 def card() -> zoo.BackboneCard:
     """Describes the preprocessing, and the pretrained weights if there are any."""
     return zoo.BackboneCard(preprocess=zoo.Preprocess(size=(64, 64), resize=64))
@@ -49,3 +31,21 @@ def build_backbone(request: zoo.BackboneRequest) -> zoo.Backbone:
         return nn.Sequential(nn.Conv2d(inputs, outputs, 3, 2, 1), nn.BatchNorm2d(outputs), nn.ReLU())
 
     return zoo.StagedBackbone({"stem": stage(3, 32), "layer1": stage(32, 64), "layer2": stage(64, 128)}, width=128)
+
+
+@zoo.hookimpl
+def zoo_optimizers() -> list[zoo.OptimizerSpec]:
+    """Provides the optimizer."""
+    build = "zoo_tinynet.optimizer:build"
+    return [zoo.OptimizerSpec(name="tinynet-signs", summary="Steps by the sign of the gradient.", build=build)]
+
+
+@zoo.hookimpl
+def zoo_schedules() -> list[zoo.ScheduleSpec]:
+    """Provides the schedule."""
+    return [zoo.ScheduleSpec(name="tinynet-halving", summary="Halves the rate four times.", factor=halve)]
+
+
+def halve(step: int, steps: int, options: object) -> float:
+    """Returns the factor on the learning rate at a step from 0 to `steps` - 1."""
+    return float(0.5 ** (step * 5 // steps))

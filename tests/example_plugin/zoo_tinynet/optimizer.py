@@ -25,6 +25,6 @@ class Signs(torch.optim.Optimizer):
                     parameter.sub_(group["lr"] * parameter.grad.sign())
 
 
-def build_signs(request: zoo.OptimizerRequest) -> Signs:
+def build(request: zoo.OptimizerRequest) -> Signs:
     """Builds the optimizer."""
     return Signs(request.groups, lr=request.lr)
