@@ -97,8 +97,8 @@ def _list_with_timm() -> dict[str, Any]:
     return entries
 
 
-def _arguments(kind: type[Any], overrides: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
-    """Yields the name, the type and the default of each argument that text can express, and the betas."""
+def _arguments(kind: Any, overrides: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
+    """Yields the name, the type and the default of each argument of a class that text can express, and its betas."""
     hints = typing.get_type_hints(kind.__init__)
     for name, parameter in inspect.signature(kind).parameters.items():
         default = overrides.get(name, parameter.default)

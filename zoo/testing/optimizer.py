@@ -69,7 +69,7 @@ class _Trial:
             {"params": members, "weight_decay": weight_decay, "lr_scale": scale, "lr": rate * scale}
             for members, scale in zip((parameters[:1], parameters[1:]), _SCALES, strict=True)
         ]
-        given = [{**group, "params": [*group["params"]]} for group in groups]  # type: ignore[misc]
+        given = [{**group, "params": [*group["params"]]} for group in groups]
         request = OptimizerRequest(groups=given, lr=rate, momentum=0.9, options=self._options)
         with self.contract.calling(f"build({request!r:.80})"):
             optimizer: Any = resolve_callable(self.spec.build)(request)
