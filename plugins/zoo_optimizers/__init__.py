@@ -45,6 +45,7 @@ def _searching_optimizers() -> list[zoo.OptimizerSpec]:
             closure=True,
             full_batch=True,
             rate_growth="none",
+            auto_weight_decay=0.0,
             head_solver="lbfgs",
         ),
         zoo.OptimizerSpec(
@@ -55,6 +56,7 @@ def _searching_optimizers() -> list[zoo.OptimizerSpec]:
             closure=True,
             full_batch=True,
             rate_growth="none",
+            auto_weight_decay=0.0,
             head_solver="cg",
         ),
     ]

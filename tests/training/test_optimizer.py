@@ -117,6 +117,14 @@ def test_learning_rates_decay_by_stage_and_the_head_has_its_own():
     assert groups["head.linear.weight"] == (10.0, 0.1)
 
 
+def test_a_line_search_has_no_weight_decay_by_default():
+    assert make_choice(OPTIMIZER, "lbfgs").spec.auto_weight_decay == 0
+    groups = parameter_groups(make_classifier(), make_config("b", data="d"), auto_decay=0.0)
+    assert {group["weight_decay"] for group in groups} == {0.0}
+    groups = parameter_groups(make_classifier(), make_config("b", data="d"))
+    assert {group["weight_decay"] for group in groups} == {0.0, 0.05}
+
+
 def test_biases_and_norms_have_no_weight_decay_by_default():
     plain = groups_by_name(make_classifier(), make_config("b", data="d", weight_decay=0.1, decay_norms=False))
     assert {name for name, (_, decay) in plain.items() if decay} == {

@@ -65,11 +65,11 @@ class _Trial:
         """Returns a new optimizer, and its parameters: always the same values, a matrix in each of two groups."""
         generator = torch.Generator().manual_seed(1)
         parameters = [nn.Parameter(torch.randn(*shape, generator=generator)) for shape in ((6, 4), (5, 4), (4,))]
-        groups = [
+        groups: list[dict[str, Any]] = [
             {"params": members, "weight_decay": weight_decay, "lr_scale": scale, "lr": rate * scale}
             for members, scale in zip((parameters[:1], parameters[1:]), _SCALES, strict=True)
         ]
-        given = [{**group, "params": [*group["params"]]} for group in groups]
+        given = [dict(group, params=[*group["params"]]) for group in groups]
         request = OptimizerRequest(groups=given, lr=rate, momentum=0.9, options=self._options)
         with self.contract.calling(f"build({request!r:.80})"):
             optimizer: Any = resolve_callable(self.spec.build)(request)
@@ -93,7 +93,7 @@ class _Trial:
         def closure() -> Tensor:
             optimizer.zero_grad()
             loss = quadratic([each for number, each in enumerate(parameters) if number != without])
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             values.append(float(loss.detach()))
             return loss
 

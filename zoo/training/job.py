@@ -239,7 +239,7 @@ def build_average(config: FinetuneConfig, network: nn.Module) -> WeightAverage |
 def build_optimizer(job: Job) -> torch.optim.Optimizer:
     """Returns the optimizer of the trainable parameters; records which kernels it uses."""
     config = job.config
-    groups = parameter_groups(job.classifier, config)
+    groups = parameter_groups(job.classifier, config, auto_decay=job.parts.optimizer.spec.auto_weight_decay)
     optimizer = make_optimizer(job.parts.optimizer, groups, lr=config.lr, momentum=config.momentum)
     job.record = job.record.with_hardware(optimizer_kernels=optimizer_kernels(optimizer))
     return optimizer

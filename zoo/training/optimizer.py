@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from zoo.plugins.registry import Choice
     from zoo.plugins.specs import OptimizerSpec
 
-_WEIGHT_DECAY = 0.05  # for weight_decay="auto"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptimizerTraits:
@@ -98,12 +96,19 @@ def switch_weights(optimizer: torch.optim.Optimizer, *, averaged: bool) -> None:
     (switches.eval if averaged else switches.train)()
 
 
-def parameter_groups(classifier: Classifier, config: FinetuneConfig) -> list[dict[str, Any]]:
+def parameter_groups(
+    classifier: Classifier, config: FinetuneConfig, *, auto_decay: float = 0.05
+) -> list[dict[str, Any]]:
     """Returns the trainable parameters in groups for an optimizer.
 
     Each group has ``params``, ``weight_decay`` and ``lr_scale``, the factor on the learning rate: `head_lr_multiplier`
     for the head; for the backbone it falls by `layer_decay` from stage to stage towards the input (Howard & Ruder 2018,
     https://arxiv.org/abs/1801.06146). Biases and normalisation layers have no weight decay unless `decay_norms` is set.
+
+    Args:
+        classifier: The network.
+        config: The configuration.
+        auto_decay: The weight decay of ``weight_decay="auto"``.
     """
     stages = classifier.backbone.stages()
     scale_of = {
@@ -111,7 +116,7 @@ def parameter_groups(classifier: Classifier, config: FinetuneConfig) -> list[dic
         for depth, stage in enumerate(stages)
         for name in stage.parameters
     }
-    weight_decay = _WEIGHT_DECAY if config.weight_decay == AUTO else float(config.weight_decay)
+    weight_decay = auto_decay if config.weight_decay == AUTO else float(config.weight_decay)
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in classifier.named_parameters():
         if parameter.requires_grad:

@@ -46,6 +46,8 @@ class OptimizerSpec(Spec):
         rate_growth: How the learning rate grows with an automatic batch size: ``"sqrt"`` for adaptive optimizers
             (Malladi et al. 2022, https://arxiv.org/abs/2205.10287), ``"linear"`` for SGD (Goyal et al. 2017,
             https://arxiv.org/abs/1706.02677), ``"none"`` where a line search decides the length of a step.
+        auto_weight_decay: The weight decay of ``weight_decay="auto"``; less where it is part of the loss that is
+            minimised.
         head_solver: The solver of the engine that takes its place with ``freeze="all"``, where a head is fitted to
             cached features: ``"lbfgs"``, ``"cg"``, or empty if it trains such a head step by step, too.
     """
@@ -55,6 +57,7 @@ class OptimizerSpec(Spec):
     full_batch: bool = False
     averages: bool = False
     rate_growth: Literal["none", "sqrt", "linear"] = "sqrt"
+    auto_weight_decay: float = 0.05
     head_solver: Literal["", "lbfgs", "cg"] = ""
 
     def takes_full_batch(self, options: Any) -> bool:
