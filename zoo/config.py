@@ -150,7 +150,7 @@ class FinetuneConfig:
     )
     weight_decay: float | Literal["auto"] = option(
         AUTO,
-        help="Weight decay; auto: 0.05, and 0 for lbfgs and cg. With --freeze all these two take it as an L2 penalty in "
+        help="Weight decay; auto: 0.05, and 0 for lbfgs and cg. With --freeze all these take it as an L2 penalty in "
         "units of the features' variance; auto: the strength of the lowest loss in cross-validation.",
         minimum=0,
         group="Training",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.config import FinetuneConfig
 from zoo.errors import ConfigError, RunError, UnknownNameError, did_you_mean
-from zoo.plugins.entry_points import BUILT_IN
+from zoo.plugins.entry_points import BUILT_IN, DISTRIBUTION
 from zoo.runs.record import RECORD
 from zoo.runs.run import RUNS, Run, is_run, read_run
 from zoo.runs.tag_history import is_tag
@@ -136,7 +136,9 @@ def _recorded_plugins(run: Run) -> dict[str, str]:
     for key, version in run.record.plugins.items():
         distribution = key.partition(":")[0]
         # Nothing but a name may get into the command of the hint: the record may come from a stranger.
-        if distribution not in BUILT_IN and _DISTRIBUTION.fullmatch(distribution) and _VERSION.fullmatch(str(version)):
+        if distribution in (*BUILT_IN, DISTRIBUTION):
+            continue
+        if _DISTRIBUTION.fullmatch(distribution) and _VERSION.fullmatch(str(version)):
             found[distribution] = str(version)
     return found
 

@@ -8,12 +8,22 @@ from pathlib import Path
 import pytest
 
 import zoo.training.finetune
+import zoo_optimizers
+import zoo_schedules
 from zoo.config import FinetuneConfig
 from zoo.events import EpochResult, Finished, Note
+from zoo.plugins.entry_points import DISTRIBUTION, Candidate
 from zoo.plugins.options import describe_options
 from zoo.training.distributed import launch
 
 RESULTS = {"test": {"accuracy": 0.9, "interval": [0.88, 0.92], "count": 800}, "seconds": 9.0, "images_per_second": 48.0}
+
+
+@pytest.fixture(autouse=True)
+def _built_in_parts(plugins):
+    """Adds the built-in plugins that a training with default values needs."""
+    for entry, plugin in (("optimizers", zoo_optimizers), ("schedules", zoo_schedules)):
+        plugins.append(Candidate(entry=entry, distribution=DISTRIBUTION, version="1", load=lambda found=plugin: found))
 
 
 @pytest.fixture
