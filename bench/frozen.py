@@ -48,13 +48,16 @@ def make_step(classifier: Classifier, precision: Precision, count: int) -> Calla
     """Returns a function that runs a training step on images, or on their cached activations, and waits for its end."""
     import torch
 
+    from zoo.plugins.kinds import OPTIMIZER
+    from zoo.plugins.registry import load_registry
     from zoo.training.mixup import MixedBatch
     from zoo.training.optimizer import make_optimizer
     from zoo.training.step import Step
 
     trainable = [parameter for parameter in classifier.parameters() if parameter.requires_grad]
     groups = [{"params": trainable, "weight_decay": 0.05, "lr_scale": 1.0}]
-    step = Step(classifier, make_optimizer("adamw", groups, lr=1e-4, momentum=0.9), precision=precision)
+    choice = load_registry().choose(OPTIMIZER, "adamw", {})
+    step = Step(classifier, make_optimizer(choice, groups, lr=1e-4, momentum=0.9), precision=precision)
     labels = torch.arange(count, device=precision.device) % 2
 
     def run(images: Any) -> None:

@@ -99,7 +99,7 @@ def make_steps(job: Any) -> tuple[Callable[[], object], Callable[[], object]]:
     config, precision, network = job.config, job.precision, copy.deepcopy(job.classifier)
     set_training(network, freeze_norm_stats=config.freeze_norm_stats)
     groups = parameter_groups(network, config)
-    optimizer = make_optimizer(config.optimizer, groups, lr=config.lr, momentum=config.momentum)
+    optimizer = make_optimizer(job.parts.optimizer, groups, lr=config.lr, momentum=config.momentum)
     images = torch.randn(config.images_per_step, 3, *job.preprocess.size, device=precision.device)
     images = images.contiguous(memory_format=torch.channels_last)
     labels = torch.arange(config.images_per_step, device=precision.device) % len(job.images.classes)

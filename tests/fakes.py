@@ -134,6 +134,11 @@ class FakePlugin:
         return [zoo.DatasetSpec(name="colours", load=lambda request: self.dataset)]
 
 
+def make_choice(kind, name, **options):
+    """Returns a built-in offer of a kind, with these values of its options."""
+    return make_registry(FakePlugin()).choose(kind, name, options)
+
+
 def make_registry(plugin: object, name: str = "fake") -> Registry:
     """Returns a registry of this plugin and the built-in parts of a training, so that no test depends on others."""
     candidate = Candidate(entry=name, distribution=name, version="1.2", load=lambda: plugin)

@@ -17,7 +17,7 @@ from PIL import Image
 
 from zoo import load_registry
 from zoo.cli.main import cli
-from zoo.plugins.kinds import BACKBONE, LOSS, METRIC
+from zoo.plugins.kinds import BACKBONE, LOSS, METRIC, OPTIMIZER, SCHEDULE
 from zoo.testing import check_plugin
 
 ROOT = Path(__file__).parent.parent
@@ -97,7 +97,11 @@ def test_the_plugin_of_the_readme_keeps_the_contract(tmp_path, monkeypatch):
     assert len([line for line in source.splitlines() if line.strip()]) <= 20
 
 
-@pytest.mark.parametrize(("kind", "name"), [(LOSS, "gce"), (METRIC, "brier")], ids=lambda value: str(value))
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [(LOSS, "gce"), (METRIC, "brier"), (OPTIMIZER, "signs"), (SCHEDULE, "halving")],
+    ids=lambda value: str(value),
+)
 def test_the_plugins_of_the_plugin_page_keep_the_contract(kind, name, tmp_path, monkeypatch):
     (source,) = [body for tag, body in blocks(ROOT / "docs" / "plugins.md", "python") if tag == kind.name]
     module = f"zoo_docs_{kind.name}"

@@ -75,8 +75,10 @@ def test_a_plugin_is_installed_found_fine_tuned_and_uninstalled(environment: Env
     assert "zoo-tinynet/tinynet-head" in environment.listed("heads")
 
     environment.run("-m", "pytest", "-q", source)
-    record = fine_tune(environment, "tinynet", head="tinynet-head", loss="tinynet-loss", metric="brier")
-    assert record["parts"]["loss"] == ["zoo-tinynet/tinynet-loss"]
+    parts = {"loss": "tinynet-loss", "metric": "brier", "optimizer": "tinynet-signs", "schedule": "tinynet-halving"}
+    record = fine_tune(environment, "tinynet", head="tinynet-head", **parts)
+    for kind, name in parts.items():
+        assert record["parts"][kind] == [f"zoo-tinynet/{name}"]
     assert 0 < record["results"]["test"]["metrics"]["brier"]["value"] < 2
     message = environment.run("-m", "zoo", "finetune", "tinynet", "--data", "hotdog-cartoon", fails=True)
     assert "zoo-tinynet/tinynet has no pretrained weights" in message
@@ -99,6 +101,7 @@ def fine_tune(environment: Environment, backbone: str, *, head: str, **named: st
     )
     (record,) = runs.glob("*/run.json")
     values: dict[str, Any] = json.loads(record.read_text())
+    assert values["plugins"]["zoo-tinynet:tinynet"] == "0.1.0"
     assert 0 <= values["results"]["test"]["accuracy"] <= 1
     assert (record.parent / "model.safetensors").stat().st_size > 0
     return values

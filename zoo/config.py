@@ -22,7 +22,6 @@ from zoo.utils.text import article, short_repr
 
 OWNER = "finetune"
 AUTO = "auto"  # as the name of the backbone
-SOLVERS = ("lbfgs", "cg")
 # Mappings of options, each with the kind of what has them.
 OPTIONS_OF = {
     "backbone_options": "backbone",
@@ -37,7 +36,6 @@ OPTIONS_OF = {
 }
 # Fields that hold any number of names, each with the kind of what they name.
 NAMES_OF = {"augment": "augmentation", "metric": "metric", "tracker": "tracker"}
-Schedule = Literal["constant", "cosine", "linear"]
 Compile = Literal["auto", "yes", "no"]
 Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
 Cache = Literal["auto", "device", "memory", "disk", "off"]
@@ -135,8 +133,7 @@ class FinetuneConfig:
     )
     optimizer: str = option(
         "adamw",
-        help="sgd, adam, adamw, adagrad, adadelta, nadam, adamax, rmsprop or any other optimizer of timm; "
-        "with --freeze all also the full-batch solvers lbfgs and cg.",
+        help="Optimizer: a name from 'zoo list optimizers': adamw, sgd, lbfgs ..., and every optimizer of timm.",
         group="Training",
     )
     lr: float = option(5e-4, help="Learning rate of the backbone.", minimum=0, group="Training")
@@ -152,17 +149,19 @@ class FinetuneConfig:
     )
     weight_decay: float | Literal["auto"] = option(
         AUTO,
-        help="Weight decay; for lbfgs and cg, an L2 penalty in units of the features' variance. auto: 0.05, and for "
-        "lbfgs and cg the strength of the lowest loss in cross-validation.",
+        help="Weight decay; auto: 0.05, and 0 for lbfgs and cg. With --freeze all these take it as an L2 penalty in "
+        "units of the features' variance; auto: the strength of the lowest loss in cross-validation.",
         minimum=0,
         group="Training",
     )
     decay_norms: bool = option(
         False, help="Apply weight decay to biases and normalisation layers too.", group="Training"
     )
-    momentum: float = option(0.9, help="Momentum of sgd and rmsprop.", minimum=0, maximum=0.999, group="Training")
+    momentum: float = option(
+        0.9, help="Momentum of optimizers that have one: sgd, rmsprop.", minimum=0, maximum=0.999, group="Training"
+    )
     optimizer_options: Mapping[str, Any] = field(default_factory=dict)
-    schedule: Schedule = option("cosine", help="Learning-rate schedule.", group="Training")
+    schedule: str = option("cosine", help="Learning-rate schedule: a name from 'zoo list schedules'.", group="Training")
     schedule_options: Mapping[str, Any] = field(default_factory=dict)
     warmup: float = option(
         0.1, help="Fraction of all steps spent on learning-rate warmup.", minimum=0, maximum=0.9, group="Training"
@@ -331,11 +330,6 @@ class FinetuneConfig:
             raise ConfigError(
                 f"{OWNER}: option 'freeze' is {short_repr(self.freeze)}.",
                 hint="Pass none, all, a number of stages or a share below 100%; 'zoo info BACKBONE' lists the stages.",
-            )
-        if self.optimizer in SOLVERS and self.freeze != "all":
-            raise ConfigError(
-                f"{OWNER}: option 'optimizer' is {self.optimizer!r}, a full-batch solver for the head alone.",
-                hint="Pass --freeze all, or choose another optimizer.",
             )
         if self.weights == "none" and self.freeze == "all":
             raise ConfigError(

@@ -1,4 +1,4 @@
-"""The built-in plugin that provides every network of timm. Importing it imports neither torch nor timm.
+"""The built-in plugin that provides the networks and optimizers of timm. Importing it imports neither torch nor timm.
 
 Every ``zoo --help`` imports it, because it has a command. So even light modules are imported inside its hooks.
 """
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from zoo import hookimpl
 
 if TYPE_CHECKING:
-    from zoo.plugins.specs import BackboneFamily, CheckSpec
+    from zoo.plugins.specs import BackboneFamily, CheckSpec, Family
 
 
 @hookimpl
@@ -25,6 +25,21 @@ def zoo_backbones() -> list[BackboneFamily]:
             resolve="zoo_timm.family:resolve",
             local_names="zoo_timm.family:list_local_names",
             summary="All networks of timm, under the names that timm gives them.",
+        )
+    ]
+
+
+@hookimpl
+def zoo_optimizers() -> list[Family]:
+    """Returns timm's optimizers as one family, except the one that needs second derivatives."""
+    from zoo.plugins.specs import Family
+
+    return [
+        Family(
+            name="timm",
+            names="zoo_timm.optimizers:list_names",
+            resolve="zoo_timm.optimizers:resolve",
+            summary="All optimizers of timm, under the names that timm gives them.",
         )
     ]
 

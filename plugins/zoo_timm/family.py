@@ -5,25 +5,19 @@ The zoo's cache folder holds the more than a thousand names, because timm takes 
 
 from __future__ import annotations
 
-import contextlib
-import importlib.metadata
-import json
 import re
 from typing import TYPE_CHECKING
 
-from zoo.errors import RunError
 from zoo.plugins.calls import lazy
 from zoo.plugins.specs import BackboneSpec
-from zoo.utils.files import atomic_write
-from zoo.utils.paths import home
 from zoo_timm.cache import cached_repositories, is_cached
+from zoo_timm.name_cache import find_names, read_names
 from zoo_timm.options import TimmOptions
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from timm.models import PretrainedCfg
 
+_FILE = "timm-names.json"
 _REPOSITORY = re.compile(r"timm/([a-z0-9_]+\.[a-z0-9_.\-]+)")
 
 
@@ -57,7 +51,7 @@ def list_local_names() -> list[str]:
     cached = cached_repositories()
     if not cached:
         return []
-    repositories = _read(_cache_file(), importlib.metadata.version("timm"))
+    repositories = read_names(_FILE)
     if repositories is None:
         repositories = {match[1]: match[0] for match in map(_REPOSITORY.fullmatch, sorted(cached)) if match}
     return [name for name, hub_id in repositories.items() if hub_id.partition("@")[0] in cached and is_cached(hub_id)]
@@ -66,20 +60,9 @@ def list_local_names() -> list[str]:
 def _repositories() -> dict[str, str]:
     """Returns the repository of the weights by name; empty for networks without weights on the Hub.
 
-    Reads them from the cache folder. Imports timm only if it was installed or updated since the last call.
+    Imports timm only if it was installed or updated since the last call.
     """
-    version, cache = importlib.metadata.version("timm"), _cache_file()
-    repositories = _read(cache, version)
-    if repositories is None:
-        repositories = _list_with_timm()
-        # Without a cache, the next call takes seconds again, but nothing else is lost.
-        with contextlib.suppress(OSError, RunError):
-            _write(cache, version, repositories)
-    return repositories
-
-
-def _cache_file() -> Path:
-    return home() / "timm-names.json"
+    return find_names(_FILE, _list_with_timm)
 
 
 def _list_with_timm() -> dict[str, str]:
@@ -92,19 +75,3 @@ def _list_with_timm() -> dict[str, str]:
 def _repository(cfg: PretrainedCfg | None) -> str:
     """Returns the repository of some weights; empty if their file has an unusual name, which `is_cached` ignores."""
     return str(cfg.hf_hub_id) if cfg is not None and cfg.hf_hub_id and not cfg.hf_hub_filename else ""
-
-
-def _read(cache: Path, version: str) -> dict[str, str] | None:
-    try:
-        content = json.loads(cache.read_text(encoding="utf-8"))
-        names = content["names"] if content["timm"] == version else None
-    # Missing or damaged: it is written again.
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return names if isinstance(names, dict) else None  # a list in files of the first version
-
-
-def _write(cache: Path, version: str, repositories: dict[str, str]) -> None:
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(cache) as temporary:
-        temporary.write_text(json.dumps({"timm": version, "names": repositories}), encoding="utf-8")

@@ -33,6 +33,8 @@ CASES = {
     "views": {"freeze": "2", "views": 2, "probe": True, "ema": 0.9},
     "momentum": {"optimizer": "sgd", "momentum": 0.9, "schedule": "linear", "freeze": "1", "probe": True, "workers": 1},
     "adaptive": {"optimizer": "rmsprop", "clip_grad": 1.0, "randaugment": 5, "cache": "off", "loss": "focal"},
+    "schedule-free": {"optimizer": "schedule-free-adamw", "schedule": "constant", "probe": True, "dropout": 0.3},
+    "searched": {"optimizer": "lbfgs", "backbone": "small-dropout", "epochs": 6, "mixup": 0.2, "freeze": "1"},
     "solved": {"freeze": "all", "optimizer": "lbfgs", "weight_decay": 0.1},
     "on-features": {"freeze": "all", "ema": 0.9},
     "stages": {"head": "linear", "freeze": "1", "probe": True, "ema": 0.9, "patience": 2, "epochs": 4},

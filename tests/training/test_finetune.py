@@ -64,6 +64,8 @@ def test_a_run_folder_is_complete(train):
     assert record["data"]["counts"] == {"train": 36, "val": 12, "test": 18}
     assert record["packages"]["torch"].partition("+")[0] == torch.__version__.partition("+")[0]
     assert record["plugins"]["fake:fake"] == "1.2"
+    assert {"finetune-zoo:optimizers", "finetune-zoo:schedules"} <= record["plugins"].keys()
+    assert record["parts"].items() >= {"optimizer": ["optimizers/adamw"], "schedule": ["schedules/cosine"]}.items()
     assert record["parts"]["loss"] == ["losses/cross-entropy"]
     assert record["activation"] == "softmax"
     assert record["hardware"]["device"] == "cpu"

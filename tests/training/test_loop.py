@@ -24,7 +24,7 @@ from zoo.training.finite import StepLog
 from zoo.training.frozen.features import FeatureBatches
 from zoo.training.loop import Plan, ProgressMonitor, fit
 from zoo.training.mixup import mix
-from zoo.training.optimizer import make_optimizer
+from zoo.training.schedule import with_warmup
 from zoo.training.state import Meter, TrainState
 from zoo.training.step import Step
 
@@ -79,7 +79,7 @@ class Points:
 
 def make_sgd(network, *, lr=0.5):
     groups = [{"params": list(network.parameters()), "weight_decay": 0.0, "lr_scale": 1.0}]
-    return make_optimizer("sgd", groups, lr=lr, momentum=0.0)
+    return torch.optim.SGD(groups, lr=lr)
 
 
 def train(network, points=None, *, lr=0.5, epochs=3, state=None, optimizer=None, precision=FP32, plan=None, **options):
@@ -158,7 +158,7 @@ def test_every_step_has_the_learning_rate_of_the_schedule():
         {"params": [network.linear.weight], "lr_scale": 1.0},
         {"params": [network.linear.bias], "lr_scale": 10.0},
     ]
-    plan = {"schedule": "linear", "warmup": 0.25}
+    plan = {"factor": with_warmup(lambda step, steps: 1 - step / steps, 0.25)}
     list(train(network, epochs=2, lr=0.1, plan=plan, optimizer=RecordingSGD(groups, lr=9.0)))
     assert [rate for rate, _ in rates] == pytest.approx(
         [0.1 * factor for factor in (1 / 3, 2 / 3, 1, 5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6)]
@@ -206,7 +206,7 @@ def test_the_caller_may_stop_after_any_epoch():
 
 def test_stopped_training_continues_as_if_it_had_never_been_stopped():
     whole, stopped = LinearNetwork(), LinearNetwork()
-    plan = {"schedule": "cosine", "warmup": 0.1, "mixup": 0.3}
+    plan = {"factor": with_warmup(lambda step, steps: 1 - step / steps, 0.1), "mixup": 0.3}
     list(train(whole, epochs=4, plan=plan))
     optimizer, state = make_sgd(stopped), TrainState()
     list(itertools.islice(train(stopped, epochs=4, plan=plan, optimizer=optimizer, state=state), 2))
@@ -265,7 +265,7 @@ def test_a_step_from_photo_to_average_does_not_wait_for_the_gpu(place):
     )
     network = Classifier(SmallBackbone(dropout=0.1), SmallHead(request)).to(device)
     groups = [{"params": list(network.parameters()), "weight_decay": 0.1, "lr_scale": 1.0}]
-    optimizer, average = make_optimizer("adamw", groups, lr=0.01, momentum=0.0), WeightAverage(network, decay=0.9)
+    optimizer, average = torch.optim.AdamW(groups, lr=0.01, fused=True), WeightAverage(network, decay=0.9)
     step, meter = Step(network, optimizer, precision=choose_precision("bf16", device), clip_grad=1.0), Meter(device)
     try:
         for number, batch in enumerate(loader.epoch(1)):

@@ -49,12 +49,13 @@ def test_a_new_record_is_unfinished_and_survives_json(records):
 def test_names_are_qualified_and_versions_listed(records):
     record, _ = records
     assert (record.backbone, record.head) == ("fake/small", "fake/flat")
-    assert record.parts == {"loss": ["losses/bce"], "metric": ["metrics/recall", "metrics/log-loss"]}
+    parts = {"loss": ["losses/bce"], "metric": ["metrics/recall", "metrics/log-loss"]}
+    assert record.parts.items() >= (parts | {"optimizer": ["optimizers/adamw"]}).items()
     assert record.activation == "sigmoid"
-    assert {key: version for key, version in record.plugins.items() if key == "fake:fake"} == {"fake:fake": "1.2"}
-    assert {"finetune-zoo:losses", "finetune-zoo:metrics"} <= record.plugins.keys()
+    assert record.plugins["fake:fake"] == "1.2"
+    assert {"finetune-zoo:losses", "finetune-zoo:metrics", "finetune-zoo:optimizers"} <= record.plugins.keys()
     assert {"finetune-zoo", "torch", "torchvision", "timm"} <= record.packages.keys()
-    assert list(record.sources) == ["zoo", "fakes", "zoo_losses"]
+    assert list(record.sources) == ["zoo", "fakes", "zoo_losses", "zoo_optimizers", "zoo_schedules"]
 
 
 def test_data_and_photos_are_described():

@@ -15,7 +15,6 @@ from zoo.plugins.contracts import Head
 from zoo.training.compilation import Compilation
 from zoo.training.micro_batches import MicroBatches
 from zoo.training.mixup import mix
-from zoo.training.optimizer import make_optimizer
 from zoo.training.step import Step
 
 FP32 = choose_precision("fp32", torch.device("cpu"))
@@ -55,7 +54,7 @@ def make_network(*, dropout=0.0, limit=1000):
 def make_step(network, **options):
     groups = [{"params": list(network.parameters()), "weight_decay": 0.0, "lr_scale": 1.0}]
     # With plain SGD the change of the weights is the gradient, which Adam would normalise.
-    optimizer = make_optimizer("sgd", groups, lr=0.1, momentum=0.9)
+    optimizer = torch.optim.SGD(groups, lr=0.1, momentum=0.9)
     return Step(network, optimizer, precision=FP32, **options)
 
 

@@ -20,13 +20,21 @@ _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _BEFORE = {"plugin/pyproject.toml.txt": "pyproject.toml"}
 _AFTER = {"plugin/test_contract.py.txt": "tests/test_contract.py"}
 # By kind: what the distribution offers, and the templates besides the common ones.
-_OFFERS = {"backbone": "A backbone and a head", "loss": "A loss", "metric": "A metric"}
+_OFFERS = {
+    "backbone": "A backbone and a head",
+    "loss": "A loss",
+    "metric": "A metric",
+    "optimizer": "An optimizer",
+    "schedule": "A schedule",
+}
 _FILES = {
     kind: {f"{folder}/README.md.txt": "README.md", f"{folder}/init.py.txt": "$package/__init__.py", **code}
     for kind, folder, code in (
         ("backbone", "plugin", {"plugin/head.py.txt": "$package/head.py"}),
         ("loss", "loss", {"loss/loss.py.txt": "$package/loss.py"}),
         ("metric", "metric", {"metric/metric.py.txt": "$package/metric.py"}),
+        ("optimizer", "optimizer", {"optimizer/optimizer.py.txt": "$package/optimizer.py"}),
+        ("schedule", "schedule", {}),
     )
 }
 PLUGIN_KINDS = tuple(_FILES)

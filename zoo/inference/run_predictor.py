@@ -291,7 +291,7 @@ def rebuild_model(run: Run, registry: Registry) -> Model:
         UnknownNameError: The plugin of its backbone or its head is not installed.
     """
     # The weights come from the run, so pretrained ones need not be downloaded.
-    from_scratch = {"weights": "none", "freeze": "none", "optimizer": "sgd"}
+    from_scratch = {"weights": "none", "freeze": "none"}
     # Qualified names, because a plugin that was installed later may have taken the bare ones.
     config = load_config(run, backbone=run.backbone, head=run.head, **from_scratch)
     with explained_missing_plugin(run, registry):

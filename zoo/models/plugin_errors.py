@@ -17,14 +17,23 @@ if TYPE_CHECKING:
     from zoo.models.classifier import Classifier
     from zoo.models.offers import Offers
     from zoo.plugins.registry import Offer
+    from zoo.plugins.specs import OptimizerSpec
 
 
 _SINGLE_VALUE = "Expected more than 1 value per channel when training"  # of torch's normalisations
 
 
 @contextmanager
-def plugin_errors(offers: Offers, classifier: Classifier, *, action: str = "training") -> Iterator[None]:
-    """Turns an exception of a backbone, a head or a loss in a block into an error that names its plugin; others pass.
+def plugin_errors(
+    offers: Offers,
+    classifier: Classifier,
+    *,
+    action: str = "training",
+    optimizer: Offer[OptimizerSpec] | None = None,
+) -> Iterator[None]:
+    """Turns an exception of a backbone, a head, a loss or an optimizer in a block into an error that names its plugin.
+
+    Others pass.
 
     A module can fail in its forward pass, in its own backward pass (`torch.autograd.Function`), or in a backward pass
     of torch. In the last case no frame of the traceback belongs to the module, so the error names all plugins.
@@ -33,6 +42,7 @@ def plugin_errors(offers: Offers, classifier: Classifier, *, action: str = "trai
         offers: The backbone, the head and the loss.
         classifier: The classifier that was built from them.
         action: What the block does with them, for messages.
+        optimizer: The optimizer of the block.
 
     Raises:
         PluginError: The innermost call that failed belongs to one of them.
@@ -49,9 +59,11 @@ def plugin_errors(offers: Offers, classifier: Classifier, *, action: str = "trai
             raise
         frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
         owner = _find_owner(frames, classifier)
+        if owner == "optimizer" and optimizer is not None:
+            raise plugin_failure(optimizer.plugin, f"taking a step of '{optimizer.spec.name}'", error) from error
         if owner == "loss" and (offers.loss is None or offers.loss.offer.plugin.built_in):
             owner = "head"  # it calls a tested loss with something that it does not accept
-        if owner is not None:
+        if owner in ("backbone", "head", "loss"):
             offer = _offer_of(owner, offers)
             raise plugin_failure(offer.plugin, f"{action} '{offer.spec.name}'", error) from error
         if any(map(_is_backward, frames)):
@@ -81,12 +93,15 @@ def _single_photo_error() -> ConfigError:
 
 
 def _find_owner(frames: list[FrameType], classifier: Classifier) -> str | None:
-    """Returns the part that the innermost frame belongs to: ``"backbone"``, ``"head"``, ``"loss"`` or None."""
+    """Returns the owner of the innermost frame: ``"backbone"``, ``"head"``, ``"loss"``, ``"optimizer"`` or None."""
+    import torch
+
     from zoo.models.frozen_split import FrozenSplit
     from zoo.plugins.contracts import Backbone, Head
     from zoo.plugins.losses import Criterion
 
     kinds = {Head: "head", Backbone: "backbone", FrozenSplit: "backbone", Criterion: "loss"}
+    kinds[torch.optim.Optimizer] = "optimizer"
     packages = {_package(getattr(classifier.head.criterion.function, "__module__", "") or ""): "loss"}
     packages |= {_package(type(classifier.head).__module__): "head"}
     packages[_package(type(classifier.backbone).__module__)] = "backbone"
@@ -98,6 +113,8 @@ def _find_owner(frames: list[FrameType], classifier: Classifier) -> str | None:
         by_type = next((kind for known, kind in kinds.items() if isinstance(caller, known)), None)
         # A backward function has no module as its `self`; the package that it is written in tells whose it is.
         by_package = packages.get(_package(_module(frame))) if in_backward else None
+        if owner == "optimizer" and _package(_module(frame)) == "zoo":  # its closure, which is the engine's
+            owner = None
         owner = by_type or by_package or owner
         in_backward = in_backward or _is_backward(frame)
     return owner

@@ -5,10 +5,9 @@
     def test_contract():
         check_plugin("zoo_tinynet")
 
-`check_plugin` checks everything a plugin offers; `check_backbone`, `check_head`, `check_dataset`, `check_loss`,
-`check_metric`, `check_format` and `check_findings` check a single offer. Each returns None, or raises an AssertionError
-that says what the contract requires. Any test runner will do. Weights and inputs are random with a fixed seed, and only
-datasets download anything.
+`check_plugin` checks everything a plugin offers; `check_backbone`, `check_head`, `check_loss` and the others check a
+single offer. Each returns None, or raises an AssertionError that says what the contract requires. Any test runner will
+do. Weights and inputs are random with a fixed seed, and only datasets download anything.
 """
 
 from __future__ import annotations
@@ -20,7 +19,9 @@ from zoo.testing.format import check_format
 from zoo.testing.head import check_head
 from zoo.testing.loss import check_loss
 from zoo.testing.metric import check_metric
+from zoo.testing.optimizer import check_optimizer
 from zoo.testing.plugin import check_plugin
+from zoo.testing.schedule import check_schedule
 
 __all__ = [
     "check_backbone",
@@ -30,5 +31,7 @@ __all__ = [
     "check_head",
     "check_loss",
     "check_metric",
+    "check_optimizer",
     "check_plugin",
+    "check_schedule",
 ]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.errors import ConfigError
-from zoo.models.random_state import restore_random_states, seed_all
+from zoo.models.random_state import random_states, restore_random_states, seed_all
 from zoo.plugins.calls import call_within, describe_exception, resolve_callable
 from zoo.plugins.options import check_value, describe_options, make_options
 from zoo.plugins.process_state import read_settings, restore_settings
@@ -77,6 +77,14 @@ def seeded() -> Iterator[None]:
     with restore_random_states():
         seed_all(0)
         yield
+
+
+def describe_random_states(device: torch.device) -> str:
+    """Returns a text that differs if a global generator was seeded or drawn from."""
+    states = random_states(device)
+    numpy_keys, *numpy_rest = states["numpy"]
+    keys = [hash(states["torch"]["cpu"].numpy().tobytes()), hash(numpy_keys.numpy().tobytes())]
+    return repr((keys, numpy_rest, hash(states["python"])))
 
 
 def check_options(contract: Contract, options: type[Any], values: Mapping[str, Any]) -> Any:

@@ -21,7 +21,20 @@ from zoo.plugins.calls import resolve_callable
 from zoo.plugins.discovery import Plugin, load_plugins
 from zoo.plugins.entry_points import Candidate, find_plugins, import_target
 from zoo.plugins.hookspecs import RESERVED_COMMANDS
-from zoo.plugins.kinds import BACKBONE, CHECK, DATASET, FORMAT, HEAD, KINDS, LOSS, METRIC, Kind, callables
+from zoo.plugins.kinds import (
+    BACKBONE,
+    CHECK,
+    DATASET,
+    FORMAT,
+    HEAD,
+    KINDS,
+    LOSS,
+    METRIC,
+    OPTIMIZER,
+    SCHEDULE,
+    Kind,
+    callables,
+)
 from zoo.plugins.specs import BackboneFamily, Family, Spec
 from zoo.testing.backbone import check_backbone
 from zoo.testing.check import check_findings
@@ -31,6 +44,8 @@ from zoo.testing.format import check_format
 from zoo.testing.head import check_head
 from zoo.testing.loss import check_loss
 from zoo.testing.metric import check_metric
+from zoo.testing.optimizer import check_optimizer
+from zoo.testing.schedule import check_schedule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -101,6 +116,8 @@ def _check_offer(kind: Kind[Any], spec: Spec, cache: Path, options: Mapping[str,
         DATASET.name: functools.partial(check_dataset, cache=cache, options=options),
         LOSS.name: functools.partial(check_loss, options=options),
         METRIC.name: functools.partial(check_metric, options=options),
+        OPTIMIZER.name: functools.partial(check_optimizer, options=options),
+        SCHEDULE.name: functools.partial(check_schedule, options=options),
         FORMAT.name: check_format,
         CHECK.name: check_findings,
     }

@@ -230,7 +230,7 @@ def _train(job: Job, names: ResolvedNames, *, resumed: bool) -> dict[str, Any]:
     try:
         with (
             tuned_runtime(job.precision),
-            plugin_errors(names.offers, job.classifier),
+            plugin_errors(names.offers, job.classifier, optimizer=names.parts.optimizer.offer),
             memory_errors(),
             job.interrupts.handled(),
             job.processes.detect_lost_peers(),
@@ -322,6 +322,13 @@ def _report_start(job: Job, names: ResolvedNames) -> None:
             precision=job.precision.name,
             processes=job.processes.count,
             epochs=job.config.epochs,
-            steps=-(-counts["train"] // job.config.images_per_step),
+            steps=_steps_per_epoch(job),
         )
     )
+
+
+def _steps_per_epoch(job: Job) -> int:
+    optimizer = job.parts.optimizer
+    if optimizer.spec.takes_full_batch(optimizer.options):
+        return 1
+    return -(-int(job.record.data.counts["train"]) // job.config.images_per_step)

@@ -20,10 +20,12 @@ from zoo.runs.weights import save_weights
 from zoo.training.compilation import UNDECIDED, Compilation
 from zoo.training.distributed.process_group import SINGLE_PROCESS
 from zoo.training.ema import WeightAverage
+from zoo.training.loop import Plan
 from zoo.training.micro_batches import MicroBatches
 from zoo.training.monitor import Monitor
-from zoo.training.optimizer import make_optimizer, optimizer_kernels, parameter_groups
+from zoo.training.optimizer import OptimizerTraits, make_optimizer, optimizer_kernels, parameter_groups
 from zoo.training.parts import Parts
+from zoo.training.schedule import check_rates, make_rate_factor
 from zoo.utils.interrupts import Interrupts
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from zoo.runs.record import RunRecord
     from zoo.training.distributed.process_group import ProcessGroup
     from zoo.training.frozen.features import FeatureBatches
+    from zoo.training.parts import Parts
 
 _EVAL_BATCH = 64
 
@@ -72,12 +75,12 @@ class Job:
         folder: The run folder.
         config: The configuration.
         offers: The backbone, the head and the loss that the configuration names.
+        parts: The other parts that it names: optimizer, schedule ...
         images: All splits.
         classifier: The network, on the device; split at the end of its frozen stages once their output is cached.
         preprocess: How pixels become its input.
         precision: The precision of forward passes, and the device.
         record: The content of ``run.json`` so far; replaced as training proceeds.
-        parts: The other parts that plugins offer.
         observer: Called with events. What it raises in an epoch ends the training as a signal does: after a save.
         processes: The processes that train together; only the main one writes to the folder.
         started: Start time by `time.perf_counter`; for a resumed run, as if it had never been stopped.
@@ -95,13 +98,13 @@ class Job:
     folder: Path
     config: FinetuneConfig
     offers: Offers
+    parts: Parts
     images: ImageSet
     classifier: Classifier
     preprocess: Preprocess
     precision: Precision
     record: RunRecord
     observer: Observer
-    parts: Parts = field(default_factory=Parts)
     processes: ProcessGroup = SINGLE_PROCESS
     started: float = field(default_factory=time.perf_counter)
     pictures: bool = True
@@ -247,10 +250,26 @@ def build_average(config: FinetuneConfig, network: nn.Module) -> WeightAverage |
 def build_optimizer(job: Job) -> torch.optim.Optimizer:
     """Returns the optimizer of the trainable parameters; records which kernels it uses."""
     config = job.config
-    groups = parameter_groups(job.classifier, config)
-    optimizer = make_optimizer(config.optimizer, groups, lr=config.lr, momentum=config.momentum)
+    groups = parameter_groups(job.classifier, config, auto_decay=job.parts.optimizer.spec.auto_weight_decay)
+    optimizer = make_optimizer(job.parts.optimizer, groups, lr=config.lr, momentum=config.momentum)
     job.record = job.record.with_hardware(optimizer_kernels=optimizer_kernels(optimizer))
     return optimizer
+
+
+def build_plan(job: Job, *, steps: int) -> Plan:
+    """Returns the plan of a training, after its schedule was tried.
+
+    Args:
+        job: The training.
+        steps: Steps per epoch, unless the optimizer takes one on all photos.
+
+    Raises:
+        PluginError: The schedule failed.
+    """
+    config, schedule = job.config, job.parts.schedule
+    steps = 1 if OptimizerTraits.from_choice(job.parts.optimizer).full_batch else steps
+    check_rates(schedule, steps=config.epochs * steps, warmup=config.warmup)
+    return Plan.from_config(config, make_rate_factor(schedule, warmup=config.warmup))
 
 
 def build_compilation(job: Job, *, images: int) -> Compilation:

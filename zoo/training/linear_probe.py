@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from zoo.config import AUTO, SOLVERS
+from zoo.config import AUTO
 from zoo.errors import ConfigError, TrainingError
 from zoo.events import EpochResult, Note, Work
 from zoo.models.build import build_head
@@ -37,13 +37,15 @@ from zoo.training.job import (
     build_average,
     build_compilation,
     build_optimizer,
+    build_plan,
     eval_batches,
     find_engine,
     save_epoch,
     set_values,
 )
-from zoo.training.loop import Plan, fit
+from zoo.training.loop import fit
 from zoo.training.micro_batches import concatenate
+from zoo.training.optimizer import OptimizerTraits
 from zoo.training.state import TrainState, is_lower
 
 if TYPE_CHECKING:
@@ -101,9 +103,8 @@ def fit_start(job: Job, state: TrainState) -> None:
 
 def train_on_features(job: Job) -> Iterator[EpochResult]:
     """Trains the head of a job whose whole backbone is frozen; yields results as `zoo.training.train.train`."""
-    config = job.config
-    if config.optimizer in SOLVERS:
-        result = _fit(job, TrainState(), epoch=1, solver=config.optimizer, strength=config.weight_decay)
+    if solver := job.parts.optimizer.spec.head_solver:
+        result = _fit(job, TrainState(), epoch=1, solver=solver, strength=job.config.weight_decay)
         yield save_epoch(job, result, job.classifier)
     else:
         yield from _train_in_steps(job)
@@ -126,8 +127,8 @@ def refit(job: Job) -> None:
     features = find_features(job)
     pooled = concatenate([features.train.features, features.val.features])
     labels = torch.cat([features.train.labels, features.val.labels])
-    solver = job.config.optimizer if job.config.optimizer in SOLVERS else "lbfgs"
-    _solve(job, pooled, labels, solver=solver, strength=job.record.probe["strength"])
+    chosen = job.parts.optimizer.spec.head_solver if job.config.freeze == "all" else ""
+    _solve(job, pooled, labels, solver=chosen or "lbfgs", strength=job.record.probe["strength"])
 
 
 def _solve(job: Job, pooled: Any, labels: Tensor, *, solver: str, strength: float) -> None:
@@ -364,10 +365,11 @@ def _train_in_steps(job: Job) -> Iterator[EpochResult]:
         batches,
         val,
         optimizer=build_optimizer(job),
-        plan=Plan.from_config(config),
+        plan=build_plan(job, steps=batches.steps),
         precision=job.precision,
         set_training=network.train,
         state=TrainState(),
+        traits=OptimizerTraits.from_choice(job.parts.optimizer),
         average=average,
         micro_batches=job.micro_batches,
         compilation=build_compilation(job, images=batches.images_per_step),

@@ -13,9 +13,11 @@ from zoo.training.finite import check_loss, check_scale, check_val_loss, check_w
 from zoo.training.forward import compute_outputs, evaluating
 from zoo.training.mixup import mix
 from zoo.training.monitor import Monitor
-from zoo.training.optimizer import rate_factor, set_rate
+from zoo.training.optimizer import OptimizerTraits, set_rate, switch_weights
+from zoo.training.schedule import constant_rate
 from zoo.training.state import Meter
-from zoo.training.step import Step
+from zoo.training.step import SearchStep, Step
+from zoo.training.step_batches import FullBatches, MixedBatches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from zoo.training.ema import WeightAverage
     from zoo.training.finite import StepLog
     from zoo.training.micro_batches import MicroBatches
+    from zoo.training.mixup import MixedBatch
+    from zoo.training.schedule import RateFactor
     from zoo.training.state import TrainState
     from zoo.training.step import TrainableNetwork
 
@@ -44,31 +48,37 @@ class TrainBatches(Protocol):
     def steps(self) -> int:
         """Batches per epoch."""
 
+    @property
+    def images(self) -> int:
+        """Images per epoch."""
+
     def epoch(self, epoch: int, *, start: int = 0) -> Iterator[Batch]:
         """Yields the batches of an epoch from step `start`, counted from 0: the same ones for the same numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """How to train, epoch by epoch; the fields are those of `zoo.config.FinetuneConfig`."""
+    """How to train, epoch by epoch; other fields than `factor` are those of `zoo.config.FinetuneConfig`.
+
+    Attributes:
+        factor: Returns the factor on the learning rate at a step (`zoo.training.schedule`).
+    """
 
     epochs: int
     lr: float
-    schedule: str = "constant"
-    warmup: float = 0.0
+    factor: RateFactor = constant_rate
     clip_grad: float | None = None
     mixup: float = 0.0
     patience: int | None = None
     seed: int = 0
 
     @classmethod
-    def from_config(cls, config: FinetuneConfig) -> Plan:
-        """Returns the plan that a configuration describes."""
+    def from_config(cls, config: FinetuneConfig, factor: RateFactor) -> Plan:
+        """Returns the plan that a configuration describes, with its schedule."""
         return cls(
             epochs=config.epochs,
             lr=config.lr,
-            schedule=config.schedule,
-            warmup=config.warmup,
+            factor=factor,
             clip_grad=config.clip_grad,
             mixup=config.mixup,
             patience=config.patience,
@@ -88,7 +98,7 @@ class Plan:
             steps: Steps per epoch.
         """
         done = (epoch - 1) * steps + step - 1
-        return self.lr * rate_factor(done, steps=self.epochs * steps, schedule=self.schedule, warmup=self.warmup)
+        return self.lr * self.factor(done, self.epochs * steps)
 
 
 class ProgressMonitor:
@@ -162,6 +172,7 @@ def fit(
     precision: Precision,
     set_training: Callable[[], object],
     state: TrainState,
+    traits: OptimizerTraits | None = None,
     average: WeightAverage | None = None,
     micro_batches: MicroBatches | None = None,
     compilation: Compilation | None = None,
@@ -181,6 +192,7 @@ def fit(
         precision: The precision of forward passes.
         set_training: Puts the network into train mode, its frozen parts into eval mode.
         state: Updated at every step, and at the end of every epoch before the result is yielded.
+        traits: Whether the optimizer needs a closure, takes full batches or averages the weights.
         average: Updated at every step, and evaluated in place of the network.
         micro_batches: How many images the network processes at a time.
         compilation: Calls the network, compiled or not.
@@ -195,7 +207,13 @@ def fit(
         TrainingError: The loss of the very first step is not finite, or the memory is too small.
         PluginError: The monitored metric failed.
     """
-    take_step = Step(
+    traits = traits or OptimizerTraits()
+
+    def mixed(batch: Batch, number: int) -> MixedBatch:
+        return mix(batch, alpha=plan.mixup, seed=(plan.seed, number))
+
+    batches = (FullBatches if traits.full_batch else MixedBatches)(train, mix=mixed)
+    take_step = (SearchStep if traits.closure else Step)(
         network,
         optimizer,
         precision=precision,
@@ -205,7 +223,7 @@ def fit(
         scaler=state.scaler,
         processes=processes,
     )
-    steps, compilation = train.steps, take_step.compilation
+    steps, compilation = batches.steps, take_step.compilation
     done = state.epoch * steps + state.step
     progress = ProgressMonitor(
         plan, steps=steps, done=done, compilation=compilation, processes=processes, on_step=on_step
@@ -217,10 +235,12 @@ def fit(
             return
         meter = state.meter = state.meter or Meter(precision.device)
         set_training()
-        for step, batch in enumerate(train.epoch(epoch, start=state.step), start=state.step + 1):
+        if traits.averages and state.step < steps:
+            switch_weights(optimizer, averaged=False)
+        for step, batch in enumerate(batches.epoch(epoch, start=state.step), start=state.step + 1):
             rate = plan.rate(epoch, step, steps=steps)
             set_rate(optimizer, rate)
-            loss, logits = take_step(mix(batch, alpha=plan.mixup, seed=(plan.seed, (epoch - 1) * steps + step)))
+            loss, logits = take_step(batch)
             if average is not None:
                 average.update_parameters(network)  # type: ignore[arg-type]
             meter.add(loss, logits, batch.labels, share=batch.share)
@@ -234,10 +254,12 @@ def fit(
         check_weights(network, epoch=epoch, step=steps, rate=rate)  # type: ignore[arg-type]
         if average is not None:
             check_weights(evaluated, epoch=epoch, step=steps, rate=rate, what="averaged weights")
+        if traits.averages:
+            switch_weights(optimizer, averaged=True)
         # The statistics of batch normalisations depend on the images of each process.
         processes.sync_module(evaluated, buffers_only=True)
-        batches = _with_safe_points(val, safe_point) if processes.is_single else val
-        outputs = compute_outputs(evaluated, batches, precision, micro_batches=micro_batches, processes=processes)
+        val_batches = _with_safe_points(val, safe_point) if processes.is_single else val
+        outputs = compute_outputs(evaluated, val_batches, precision, micro_batches=micro_batches, processes=processes)
         val_loss, val_accuracy = outputs.loss(evaluated.head), outputs.accuracy()
         locate = partial(_locate_in_validation, evaluated, val, precision)
         check_val_loss(val_loss, outputs.logits, epoch=epoch, rate=rate, locate=locate)

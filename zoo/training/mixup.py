@@ -36,6 +36,15 @@ class MixedBatch(NamedTuple):
     weight: float = 1.0
     share: float = 1.0
 
+    @property
+    def images_at_once(self) -> int:
+        """Images that are in memory together: all of the batch."""
+        return len(self.labels)
+
+    def parts(self) -> tuple[MixedBatch, ...]:
+        """Returns the parts that are read one after the other: the batch itself."""
+        return (self,)
+
     def select(self, where: slice) -> MixedBatch:
         """Returns a micro-batch, with its share of the step."""
         labels, others = self.labels[where], None if self.other_labels is None else self.other_labels[where]

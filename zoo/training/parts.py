@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from zoo.plugins.kinds import LOSS, METRIC
+from zoo.config import OWNER
+from zoo.errors import ConfigError
+from zoo.plugins.kinds import LOSS, METRIC, OPTIMIZER, SCHEDULE
 from zoo.training.monitor import RULES
 
 if TYPE_CHECKING:
     from zoo.config import FinetuneConfig
     from zoo.models.offers import Offers
     from zoo.plugins.registry import Choice, Offer, Registry
-    from zoo.plugins.specs import MetricSpec
+    from zoo.plugins.specs import MetricSpec, OptimizerSpec, ScheduleSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,33 +23,93 @@ class Parts:
     """What a configuration names, each with its options.
 
     Attributes:
+        optimizer: The optimizer.
+        schedule: The learning-rate schedule.
         metrics: The metrics.
         monitored: The one of them that decides which epoch is the best; None if none does.
     """
 
+    optimizer: Choice[OptimizerSpec]
+    schedule: Choice[ScheduleSpec]
     metrics: tuple[Choice[MetricSpec], ...] = ()
     monitored: Choice[MetricSpec] | None = None
 
 
 def find_parts(config: FinetuneConfig, registry: Registry) -> Parts:
-    """Returns the parts that a configuration names. Imports no torch.
+    """Returns the parts that a configuration names. Imports no torch, unless a library is needed to know a name.
 
     Raises:
         UnknownNameError: No plugin offers a name.
-        ConfigError: An option is unknown, missing or invalid.
+        ConfigError: An option is unknown, missing or invalid, or does not go together with a part.
     """
     names = tuple(dict.fromkeys((*config.metric, config.monitor)))
     if config.monitor in RULES:
         names = config.metric
     metrics = registry.choose_all(METRIC, names, config.metric_options)
-    monitored = metrics[names.index(config.monitor)] if config.monitor in names else None
-    return Parts(metrics=metrics, monitored=monitored)
+    parts = Parts(
+        optimizer=registry.choose(OPTIMIZER, config.optimizer, config.optimizer_options),
+        schedule=registry.choose(SCHEDULE, config.schedule, config.schedule_options),
+        metrics=metrics,
+        monitored=metrics[names.index(config.monitor)] if config.monitor in names else None,
+    )
+    _check_optimizer(config, parts.optimizer.spec)
+    return parts
 
 
 def offers_by_kind(offers: Offers, parts: Parts) -> dict[str, list[Offer[Any]]]:
     """Returns all offers that a training uses besides backbone, head and data, by the name of their kind."""
     found: dict[str, list[Offer[Any]]] = {
         LOSS.name: [] if offers.loss is None else [offers.loss.offer],
+        OPTIMIZER.name: [parts.optimizer.offer],
+        SCHEDULE.name: [parts.schedule.offer],
         METRIC.name: [metric.offer for metric in parts.metrics],
     }
     return {kind: each for kind, each in found.items() if each}
+
+
+def solves_head(config: FinetuneConfig, optimizer: OptimizerSpec) -> bool:
+    """Returns whether a solver of the engine fits the head to cached features, in place of the optimizer."""
+    return config.freeze == "all" and bool(optimizer.head_solver)
+
+
+def adapt_config(config: FinetuneConfig, parts: Parts) -> tuple[FinetuneConfig, tuple[str, ...]]:
+    """Returns the configuration without what does not go together with its optimizer, and sentences that say so.
+
+    Only defaults of a recipe are changed: whatever the user would have to decide is an error of `find_parts`.
+    """
+    spec, changes, notes = parts.optimizer.spec, dict[str, Any](), list[str]()
+    if solves_head(config, spec):
+        return config, ()
+    if config.ema is not None and (spec.averages or spec.takes_full_batch(parts.optimizer.options)):
+        reason = "averages the weights itself" if spec.averages else "takes too few steps for an average of them"
+        changes["ema"] = None
+        notes.append(f"No moving average of the weights (--ema none): {spec.name} {reason}.")
+    if spec.closure and config.precision == "auto":
+        changes["precision"] = "fp32"  # a line search compares losses that differ by little
+    if spec.averages and config.schedule != "constant":
+        notes.append(f"{spec.name} replaces a schedule: --schedule constant is what it is made for.")
+    return (dataclasses.replace(config, **changes) if changes else config), tuple(notes)
+
+
+def _check_optimizer(config: FinetuneConfig, spec: OptimizerSpec) -> None:
+    name = config.optimizer
+    if solves_head(config, spec):
+        if config.optimizer_options:
+            raise ConfigError(
+                f"{OWNER}: with --freeze all, '{name}' solves for the head on all photos at once, without options.",
+                hint="Leave out --optimizer-option; --weight-decay sets the strength of its penalty.",
+            )
+        return
+    if not spec.closure:
+        return
+    if config.clip_grad is not None:
+        raise ConfigError(
+            f"{OWNER}: option 'clip_grad' does not go together with '{name}', whose line search needs the gradient.",
+            hint="Leave it out, or choose another optimizer.",
+        )
+    if config.precision == "fp16":
+        raise ConfigError(
+            f"{OWNER}: option 'precision' is 'fp16', which does not go together with '{name}': scaled losses cannot be "
+            "compared.",
+            hint="Use fp32 or bf16, or choose another optimizer.",
+        )

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from zoo.config import SOLVERS, FinetuneConfig
 from zoo.data.check.examine import check_quickly
 from zoo.data.loading.cache import check_cache
 from zoo.data.sources.load import load_splits
-from zoo.errors import DataError, WeightsError
+from zoo.errors import ConfigError, DataError, WeightsError
 from zoo.events import Note, Work
 from zoo.metrics.chosen import check_metrics
 from zoo.models.build import assemble, resolve_preprocess
@@ -27,7 +26,7 @@ from zoo.training.autotune.batch_size import autotune_batch_size
 from zoo.training.autotune.precision import autotune_precision, recorded_precision
 from zoo.training.distributed.device import device_for
 from zoo.training.job import Job
-from zoo.training.optimizer import check_optimizer
+from zoo.training.optimizer import OptimizerTraits
 from zoo.training.record import start_record
 from zoo.training.resume import resume_record
 from zoo.utils.text import first_line
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from zoo.config import FinetuneConfig
     from zoo.data.check.report import DataReport
     from zoo.events import Observer
     from zoo.models.build import Model
@@ -57,6 +57,9 @@ def prepare(request: TrainingRequest) -> Job:
     config, observer, processes, point = request.config, request.observer, request.processes, request.resume_point
     offers, parts, weights = request.names.offers, request.names.parts, request.names.weights
     device = _check_device(config, processes)
+    _check_processes(request)
+    for text in request.names.notes if point is None else ():
+        observer(Note(text=text))
     with processes.local_first():
         images = load_splits(request.names.source, config, observer)
     check_metrics(parts.metrics, images.classes)
@@ -97,13 +100,13 @@ def prepare(request: TrainingRequest) -> Job:
         folder=folder,
         config=config,
         offers=offers,
+        parts=parts,
         images=images,
         classifier=model.classifier,
         preprocess=model.preprocess,
         precision=precision,
         record=record,
         observer=observer,
-        parts=parts,
         processes=processes,
         started=request.started - seconds,
         pictures=request.pictures,
@@ -144,14 +147,29 @@ def _choose_preprocess(request: TrainingRequest) -> Preprocess:
 
 def _check_device(config: FinetuneConfig, processes: ProcessGroup) -> torch.device:
     """Returns the device of this process. Checks before any slow work that it supports the configuration."""
-    if config.freeze != "all" or config.optimizer not in SOLVERS:
-        check_optimizer(config.optimizer)
     device = device_for(config.device, processes)
     if device.type == "cuda":
         torch.cuda.set_device(device)  # the default for code that names no device
     choose_precision(config.precision, device)
     check_cache(config.cache, device)
     return device
+
+
+def _check_processes(request: TrainingRequest) -> None:
+    """Checks that several processes can share the steps of the optimizer; all of them train a head on features alone.
+
+    Raises:
+        ConfigError: They cannot.
+    """
+    choice, config = request.names.parts.optimizer, request.config
+    traits = OptimizerTraits.from_choice(choice)
+    if request.processes.is_single or config.freeze == "all" or not (traits.closure or traits.full_batch):
+        return
+    raise ConfigError(
+        f"finetune: the optimizer '{config.optimizer}' evaluates the loss of a whole step, which several processes "
+        "cannot share.",
+        hint="Pass --devices 1, or choose another optimizer.",
+    )
 
 
 def _place(classifier: Classifier, config: FinetuneConfig, device: torch.device, processes: ProcessGroup) -> None:
@@ -229,6 +247,7 @@ def _autotune(
     config, reason = processes.broadcast(
         lambda: autotune_batch_size(
             request.config,
+            optimizer=request.names.parts.optimizer,
             images=images,
             model=model,
             precision=precision,

@@ -12,11 +12,14 @@ from zoo.data.sources.fingerprint import fingerprint_images
 from zoo.plugins.calls import resolve_callable
 from zoo.plugins.code_digests import code_digests
 from zoo.plugins.entry_points import DISTRIBUTION
+from zoo.plugins.kinds import callables
 from zoo.runs.record import DataRecord, PhotoRecord, RunRecord
 from zoo.training.distributed.process_group import SINGLE_PROCESS
 from zoo.training.parts import offers_by_kind
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from zoo.config import FinetuneConfig
     from zoo.data.check.report import DataReport
     from zoo.metrics.classification import Evaluation
@@ -49,7 +52,7 @@ def start_record(
     Args:
         config: The configuration.
         offers: The backbone, the head and the loss that it names.
-        parts: What else it names.
+        parts: The other parts that it names.
         images: All splits.
         model: The model, before training.
         precision: The precision of forward passes, and the device.
@@ -60,7 +63,6 @@ def start_record(
     data, photos = describe_data(images, report)
     named = offers_by_kind(offers, parts)
     others = [offer for each in named.values() for offer in each]
-    builders = [offer.spec.build for offer in (offers.backbone, offers.head, offers.loss) if offer is not None]
     record = RunRecord(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         backbone=offers.backbone.name,
@@ -78,10 +80,18 @@ def start_record(
             for offer in (offers.backbone, offers.head, dataset, *others)
             if offer is not None
         },
-        sources=code_digests(*map(resolve_callable, builders)),
+        sources=code_digests(*map(resolve_callable, _find_callables(offers, parts))),
         hardware=describe_hardware(precision, processes),
     )
     return record, photos
+
+
+def _find_callables(offers: Offers, parts: Parts) -> Iterator[Any]:
+    """Yields the callables of plugins that decide the result of a run."""
+    yield from (offers.backbone.spec.build, offers.head.spec.build)
+    for choice in (offers.loss, parts.optimizer, parts.schedule, parts.monitored):
+        if choice is not None:
+            yield from callables(choice.spec).values()
 
 
 def describe_data(images: ImageSet, report: DataReport | None = None) -> tuple[DataRecord, PhotoRecord]:

@@ -22,7 +22,7 @@ from zoo.plugins.registry import is_local, shortest_names
 from zoo.runs.open import open_run
 from zoo.runs.run import RUNS
 from zoo.training.distributed.process_group import SINGLE_PROCESS
-from zoo.training.parts import find_parts
+from zoo.training.parts import adapt_config, find_parts
 from zoo.utils.paths import missing_path_advice, parse_path
 
 if TYPE_CHECKING:
@@ -47,12 +47,13 @@ class ResolvedNames:
     """What the names in a configuration refer to.
 
     Attributes:
-        config: The configuration, with the name of a backbone in place of ``"auto"``.
+        config: The configuration, with the name of a backbone in place of ``"auto"``, adapted to the optimizer.
         offers: The backbone and the head.
         parts: The other parts that plugins offer.
         weights: The file or the run with the weights of the backbone; None for pretrained and none.
         source: The data.
         backbone_reason: Why the backbone was chosen if the user named none; otherwise empty.
+        notes: Sentences for the user on what was adapted.
     """
 
     config: FinetuneConfig
@@ -61,6 +62,7 @@ class ResolvedNames:
     weights: Path | Run | None
     source: DataSource
     backbone_reason: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,12 +108,19 @@ def resolve_names(
     require_torch("Fine-tuning")
     config, reason = _resolve_backbone(config, registry, processes)
     offers, parts = find_offers(config, registry), find_parts(config, registry)
+    config, notes = adapt_config(config, parts)
     weights = find_weights(config, runs=runs)
     source = resolve_data(config.data, registry=registry, options=config.data_options, exclude=config.exclude)
     if config.weights == "pretrained":
         offers.backbone.call("checking the weights of", offers.backbone.spec.check_pretrained)
     return ResolvedNames(
-        config=config, offers=offers, parts=parts, weights=weights, source=source, backbone_reason=reason
+        config=config,
+        offers=offers,
+        parts=parts,
+        weights=weights,
+        source=source,
+        backbone_reason=reason,
+        notes=notes,
     )
 
 

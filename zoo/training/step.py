@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from zoo.training.distributed.ddp import gradient_sync, wrap_ddp
 from zoo.training.distributed.process_group import SINGLE_PROCESS
 from zoo.training.finite import check_first_loss
 from zoo.training.micro_batches import Attempt, MicroBatches
+from zoo.training.step_batches import FullBatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +39,7 @@ class TrainableNetwork(Protocol):
 
 
 class Step:
-    """Takes training steps: `step(batch)` updates the weights once.
+    """Takes training steps: `step(batch)` updates the weights once. `SearchStep` is for optimizers that need a closure.
 
     Micro-batches give the gradient of the whole batch, up to rounding: the mean loss of each is weighted by its share
     of the images. (Batch normalisations that are not frozen see one micro-batch at a time.)
@@ -82,7 +83,7 @@ class Step:
         modules = network.modules() if isinstance(network, nn.Module) else ()
         self._with_buffers = [module for module in modules if any(True for _ in module.buffers(recurse=False))]
 
-    def __call__(self, batch: MixedBatch) -> tuple[Tensor, Tensor]:
+    def __call__(self, batch: MixedBatch | FullBatch) -> tuple[Tensor, Tensor]:
         """Takes a step; repeats it with smaller micro-batches if memory runs out before the update.
 
         Returns:
@@ -90,36 +91,47 @@ class Step:
         """
         if not self.processes.is_single:
             return self._take(self._data_parallel(batch), batch, Attempt())
-        before = _Snapshot(self._with_buffers, self.precision.device)
-        for attempt in self.micro_batches.attempts(len(batch.labels), undo=before.restore):
+        before = self._snapshot()
+        for attempt in self.micro_batches.attempts(batch.images_at_once, undo=before.restore):
             with attempt:
                 return self._take(self.network, batch, attempt)
         raise AssertionError("unreachable: attempts() ends with a result or an error")
 
-    def _take(self, network: Callable[[Any], Tensor], batch: MixedBatch, attempt: Attempt) -> tuple[Tensor, Tensor]:
-        total, outputs = torch.zeros((), device=self.precision.device), []
-        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
-        self.optimizer.zero_grad(set_to_none=True)
-        # Gradients add up over micro-batches, but are averaged over processes: the count of these makes that a sum.
-        for where in self.micro_batches.split(len(batch.labels)):
-            micro_batch = batch.select(where)
-            with gradient_sync(network, last=where.stop == len(batch.labels)):
-                with self.precision.autocast():
-                    logits = self.compilation(network, micro_batch.images, count=len(micro_batch.labels))
-                _check_logits(logits, count=len(micro_batch.labels))
-                loss = micro_batch.loss(self.network.head, logits)
-                if self._is_first:  # waits for the device, once
-                    check_first_loss(loss, partial(self._locate, micro_batch.images))
-                self.scaler.scale(loss * (micro_batch.share * self.processes.count)).backward()
-            total += loss.detach() * (len(micro_batch.labels) / len(batch.labels))
-            outputs.append(logits.detach())
+    def _take(
+        self, network: Callable[[Any], Tensor], batch: MixedBatch | FullBatch, attempt: Attempt
+    ) -> tuple[Tensor, Tensor]:
+        total, logits = self._backward(network, batch)
         attempt.commit()  # from here on the weights change
         self._is_first = False
-        norm = self._clip_gradient(parameters)
+        norm = self._clip_gradient()
         self.gradient_norm = None if self.scaler.is_enabled() else norm
         self.scaler.step(self.optimizer)
         self.scaler.update()
+        return total, logits
+
+    def _backward(self, network: Callable[[Any], Tensor], batch: MixedBatch | FullBatch) -> tuple[Tensor, Tensor]:
+        """Computes the gradient; returns the mean loss of the batch and the logits."""
+        total, outputs = torch.zeros((), device=self.precision.device), []
+        self.optimizer.zero_grad(set_to_none=True)
+        # Gradients add up over micro-batches, but are averaged over processes: the count of these makes that a sum.
+        for part in batch.parts():
+            share = part.share / batch.share
+            for where in self.micro_batches.split(len(part.labels)):
+                micro_batch = part.select(where)
+                with gradient_sync(network, last=where.stop == len(part.labels)):
+                    with self.precision.autocast():
+                        logits = self.compilation(network, micro_batch.images, count=len(micro_batch.labels))
+                    _check_logits(logits, count=len(micro_batch.labels))
+                    loss = micro_batch.loss(self.network.head, logits)
+                    if self._is_first:  # waits for the device, once
+                        check_first_loss(loss, partial(self._locate, micro_batch.images))
+                    self.scaler.scale(loss * (micro_batch.share * self.processes.count)).backward()
+                total += loss.detach() * (len(micro_batch.labels) / len(part.labels) * share)
+                outputs.append(logits.detach())
         return total, torch.cat(outputs)
+
+    def _snapshot(self) -> _Snapshot:
+        return _Snapshot(self._with_buffers, self.precision.device)
 
     def _locate(self, images: Any) -> str:
         if not self.processes.is_single or not isinstance(self.network, nn.Module):
@@ -127,18 +139,59 @@ class Step:
         with self.precision.autocast():
             return find_source(self.network, images)
 
-    def _clip_gradient(self, parameters: list[nn.Parameter]) -> Tensor:
+    def _clip_gradient(self) -> Tensor:
         """Returns the norm of the gradient before it was clipped, if it has to be."""
+        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         if self.clip_grad is not None:
             self.scaler.unscale_(self.optimizer)
             return nn.utils.clip_grad_norm_(parameters, self.clip_grad)
         return nn.utils.get_total_norm([each.grad for each in parameters if each.grad is not None])
 
-    def _data_parallel(self, batch: MixedBatch) -> DistributedDataParallel:
+    def _data_parallel(self, batch: MixedBatch | FullBatch) -> DistributedDataParallel:
         if self._ddp is None:
             assert isinstance(self.network, nn.Module)
+            assert not isinstance(batch, FullBatch), "several processes share no full batch (zoo.training.prepare)"
             self._ddp = wrap_ddp(self.network, batch, self.precision)
         return self._ddp
+
+
+class SearchStep(Step):
+    """Takes steps of optimizers that need a closure, in a single process.
+
+    Each evaluation sees the same images, draws the same dropout and starts with the same batch-norm statistics, so that
+    losses can be compared. Loss, logits and gradient norm are those of the first one.
+    """
+
+    def __call__(self, batch: MixedBatch | FullBatch) -> tuple[Tensor, Tensor]:
+        """Takes a step; an evaluation is repeated with smaller micro-batches if memory runs out.
+
+        Returns:
+            As for `Step`.
+
+        Raises:
+            PluginError: The optimizer never calls its closure.
+        """
+        before, first = self._snapshot(), list[tuple[Tensor, Tensor]]()
+
+        def evaluate() -> Tensor:
+            for attempt in self.micro_batches.attempts(batch.images_at_once):
+                with attempt:
+                    before.restore()
+                    loss, logits = self._backward(self.network, batch)
+                    if not first:
+                        self._is_first = False
+                        self.gradient_norm = self._clip_gradient()
+                        first.append((loss, logits))
+                    return loss
+            raise AssertionError("unreachable: attempts() ends with a result or an error")
+
+        self.optimizer.step(cast("Callable[[], float]", evaluate))  # torch's own optimizers expect a tensor
+        if not first:
+            raise PluginError(
+                f"The optimizer {type(self.optimizer).__name__} took a step without calling its closure.",
+                hint="Its OptimizerSpec says that it needs one: closure=True.",
+            )
+        return first[0]
 
 
 def _check_logits(logits: Tensor, *, count: int) -> None:

@@ -23,9 +23,18 @@ from zoo.training.estimate import estimate_steps
 from zoo.training.finite import check_loss, check_weights
 from zoo.training.forward import compute_outputs
 from zoo.training.frozen.policy import cache_frozen_stages, cached_views
-from zoo.training.job import build_average, build_compilation, build_optimizer, eval_batches, load_photos, save_epoch
+from zoo.training.job import (
+    build_average,
+    build_compilation,
+    build_optimizer,
+    build_plan,
+    eval_batches,
+    load_photos,
+    save_epoch,
+)
 from zoo.training.linear_probe import fit_probe, fit_start, train_on_features
-from zoo.training.loop import Plan, fit
+from zoo.training.loop import fit
+from zoo.training.optimizer import OptimizerTraits
 from zoo.training.recovery import describe_files, has_lost_weights
 from zoo.training.resume import DECIDED
 from zoo.training.state import TrainState
@@ -85,7 +94,7 @@ def _train_on_photos(job: Job, *, resumed: bool) -> Iterator[EpochResult]:
     elif learner.average is not None:
         average: Any = learner.average.module
         learner.average.module = job.classifier.like(average.backbone, average.head)
-    plan = Plan.from_config(config)
+    plan = build_plan(job, steps=batches.steps)
     results = fit(
         learner.network,
         batches,
@@ -95,6 +104,7 @@ def _train_on_photos(job: Job, *, resumed: bool) -> Iterator[EpochResult]:
         precision=job.precision,
         set_training=lambda: set_training(job.classifier, freeze_norm_stats=config.freeze_norm_stats),
         state=state,
+        traits=OptimizerTraits.from_choice(job.parts.optimizer),
         average=learner.average,
         micro_batches=job.micro_batches,
         compilation=build_compilation(job, images=loader.images_per_step),

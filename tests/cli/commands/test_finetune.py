@@ -9,6 +9,8 @@ import pytest
 
 import zoo.training.finetune
 import zoo_losses
+import zoo_optimizers
+import zoo_schedules
 from zoo.config import FinetuneConfig
 from zoo.events import EpochResult, Finished, Note
 from zoo.plugins.entry_points import DISTRIBUTION, Candidate
@@ -21,7 +23,8 @@ RESULTS = {"test": {"accuracy": 0.9, "interval": [0.88, 0.92], "count": 800}, "s
 @pytest.fixture(autouse=True)
 def _built_in_parts(plugins):
     """Adds the built-in plugins that a training with default values needs."""
-    for entry, plugin in (("losses", zoo_losses),):
+    built_in = {"losses": zoo_losses, "optimizers": zoo_optimizers, "schedules": zoo_schedules}
+    for entry, plugin in built_in.items():
         plugins.append(Candidate(entry=entry, distribution=DISTRIBUTION, version="1", load=lambda found=plugin: found))
 
 

@@ -34,6 +34,18 @@ def build_backbone(request: zoo.BackboneRequest) -> zoo.Backbone:
 
 
 @zoo.hookimpl
+def zoo_optimizers() -> list[zoo.OptimizerSpec]:
+    """Provides the optimizer."""
+    build = "zoo_tinynet.optimizer:build"
+    return [zoo.OptimizerSpec(name="tinynet-signs", summary="Steps by the sign of the gradient.", build=build)]
+
+
+@zoo.hookimpl
+def zoo_schedules() -> list[zoo.ScheduleSpec]:
+    """Provides the schedule."""
+    return [zoo.ScheduleSpec(name="tinynet-halving", summary="Halves the rate four times.", factor=halve)]
+
+
 def zoo_losses() -> list[zoo.LossSpec]:
     """Provides the loss."""
     build = "zoo_tinynet.loss:build"
@@ -45,3 +57,8 @@ def zoo_metrics() -> list[zoo.MetricSpec]:
     """Provides the metric."""
     compute = "zoo_tinynet.metric:brier"
     return [zoo.MetricSpec(name="brier", summary="Squared error.", compute=compute, higher_is_better=False)]
+
+
+def halve(step: int, steps: int, options: object) -> float:
+    """Returns the factor on the learning rate at a step from 0 to `steps` - 1."""
+    return float(0.5 ** (step * 5 // steps))

@@ -4,11 +4,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 from criteria import make_criterion
-from fakes import PREPROCESS, SIZE, SmallBackbone, SmallHead
+from fakes import PREPROCESS, SIZE, SmallBackbone, SmallHead, make_choice
 
 from zoo.config import make_config
 from zoo.models.classifier import Classifier
 from zoo.models.precision import Precision, choose_precision
+from zoo.plugins.kinds import OPTIMIZER
 from zoo.plugins.specs import HeadRequest
 from zoo.training.autotune import batch_size as module
 from zoo.training.autotune.batch_size import (
@@ -18,7 +19,6 @@ from zoo.training.autotune.batch_size import (
     scale_rate,
     step_fits,
 )
-from zoo.training.optimizer import make_optimizer
 
 FP32 = choose_precision("fp32", torch.device("cpu"))
 
@@ -41,7 +41,7 @@ def make_classifier():
 
 def prepare(duplicate):
     groups = [{"params": list(duplicate.train().parameters()), "weight_decay": 0.0, "lr_scale": 1.0}]
-    return make_optimizer("adamw", groups, lr=0.1, momentum=0.0)
+    return torch.optim.AdamW(groups, lr=0.1)
 
 
 @pytest.mark.parametrize(
@@ -107,9 +107,23 @@ def test_other_errors_are_raised():
         step_fits(make_classifier(), (SIZE, SIZE), 2, precision=FP32, prepare=fail)
 
 
-@pytest.mark.parametrize(("optimizer", "factor"), [("sgd", 4), ("sgdw", 4), ("adamw", 2), ("lamb", 2), ("rmsprop", 2)])
+@pytest.mark.parametrize(
+    ("optimizer", "factor"), [("sgd", 4), ("adamw", 2), ("rmsprop", 2), ("lbfgs", 1), ("schedule-free-sgd", 4)]
+)
 def test_the_rate_grows_with_the_batch_size_or_its_root(optimizer, factor):
-    assert scale_rate(0.5, optimizer, 4) == 0.5 * factor
+    assert scale_rate(0.5, make_choice(OPTIMIZER, optimizer).spec.rate_growth, 4) == 0.5 * factor
+
+
+def test_a_step_with_a_closure_fits_too():
+    def prepare_search(duplicate):
+        groups = [{"params": list(duplicate.train().parameters()), "lr_scale": 1.0}]
+        return torch.optim.LBFGS(groups, lr=0.1, max_iter=1)
+
+    def fits(count):
+        size = (SIZE, SIZE)
+        return step_fits(make_classifier(), size, count, precision=FP32, prepare=prepare_search, closure=True)
+
+    assert [fits(count) for count in (8, 32)] == [True, False]
 
 
 @pytest.fixture
@@ -117,7 +131,7 @@ def autotune(monkeypatch):
     """Autotunes the batch size of a configuration on a device whose memory is enough for 200 images."""
     tried = []
 
-    def fits(classifier, image_size, count, *, precision, prepare):
+    def fits(classifier, image_size, count, *, precision, prepare, closure):
         tried.append(count)
         return count <= 200
 
@@ -128,7 +142,13 @@ def autotune(monkeypatch):
         precision = Precision(name="fp32", device=torch.device(device), reason="a test")
         model = SimpleNamespace(classifier=None, preprocess=PREPROCESS)
         return autotune_batch_size(
-            config, images=images, model=model, precision=precision, observer=observer, processes=processes
+            config,
+            optimizer=make_choice(OPTIMIZER, config.optimizer),
+            images=images,
+            model=model,
+            precision=precision,
+            observer=observer,
+            processes=processes,
         )
 
     run.tried = tried

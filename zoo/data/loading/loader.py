@@ -97,6 +97,11 @@ class TrainLoader:
         return len(self._split(torch.arange(len(self.store))))
 
     @property
+    def images(self) -> int:
+        """Images per epoch, of all processes."""
+        return len(self.store)
+
+    @property
     def images_per_step(self) -> int:
         """Images of this process at each step but the last of an epoch."""
         first = self._split(torch.arange(len(self.store)))[0]

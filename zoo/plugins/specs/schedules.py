@@ -16,7 +16,7 @@ class ScheduleSpec(Spec):
     Attributes:
         factor: Returns the factor on the learning rate, 0 or more, at a step: ``factor(step, steps, options)`` with the
             step from 0 to ``steps - 1``, counted over all epochs after the warmup, and an instance of `options`. A pure
-            function: the same numbers for the same arguments.
+            function: the same number for the same arguments, which may come in any order.
         warms_up: Whether it rises from a low factor itself, so that ``warmup`` is not used.
     """
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -18,7 +18,7 @@ from zoo.recipes import recipe_values
 from zoo.training.micro_batches import MicroBatches
 from zoo.training.mixup import MixedBatch
 from zoo.training.optimizer import make_optimizer, parameter_groups
-from zoo.training.step import Step
+from zoo.training.step import SearchStep, Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from zoo.models.build import Model
     from zoo.models.classifier import Classifier
     from zoo.models.precision import Precision
+    from zoo.plugins.registry import Choice
+    from zoo.plugins.specs import OptimizerSpec
 
 # The default recipe was compared at 22 to 57 steps per epoch (docs/recipes.md). With fewer steps, a few epochs are too
 # short for the schedule, and the average of the weights, over some 20 steps, reaches back to the first ones.
@@ -59,6 +61,7 @@ def step_fits(
     *,
     precision: Precision,
     prepare: Callable[[Classifier], torch.optim.Optimizer],
+    closure: bool = False,
 ) -> bool:
     """Returns whether a training step of `count` images fits into memory. Trains only a copy of the classifier.
 
@@ -68,11 +71,13 @@ def step_fits(
         count: Number of images.
         precision: The precision of the forward pass, and the device.
         prepare: Puts the copy into train mode and returns its optimizer.
+        closure: Whether the optimizer needs a closure.
     """
     device = precision.device
     try:
         with torch.random.fork_rng([device] if device.type == "cuda" else []), tuned_runtime(precision):
-            return _takes_step(copy.deepcopy(classifier), image_size, count, precision=precision, prepare=prepare)
+            more: dict[str, Any] = {"precision": precision, "prepare": prepare, "closure": closure}
+            return _takes_step(copy.deepcopy(classifier), image_size, count, **more)  # no variable: see below
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
@@ -90,27 +95,38 @@ def _takes_step(
     *,
     precision: Precision,
     prepare: Callable[[Classifier], torch.optim.Optimizer],
+    closure: bool = False,
 ) -> bool:
     micro_batches, device = MicroBatches(), precision.device
     images = torch.randn(count, 3, *image_size, device=device).contiguous(memory_format=torch.channels_last)
     labels = torch.zeros(count, dtype=torch.int64, device=device)
-    step = Step(duplicate, prepare(duplicate), precision=precision, micro_batches=micro_batches)
+    kind = SearchStep if closure else Step
+    step = kind(duplicate, prepare(duplicate), precision=precision, micro_batches=micro_batches)
     step(MixedBatch(images, labels))
     return micro_batches.size is None  # else memory ran out, and the step was taken in micro-batches
 
 
-def scale_rate(rate: float, optimizer: str, factor: float) -> float:
+def scale_rate(rate: float, growth: str, factor: float) -> float:
     """Returns the learning rate for a batch size that is multiplied by `factor`.
 
-    It grows in proportion for SGD (Goyal et al. 2017, https://arxiv.org/abs/1706.02677), and with the square root for
-    adaptive optimizers (Malladi et al. 2022, https://arxiv.org/abs/2205.10287).
+    Args:
+        rate: The learning rate.
+        growth: `zoo.plugins.specs.OptimizerSpec.rate_growth`.
+        factor: The factor on the batch size.
     """
-    is_sgd = any(word in optimizer for word in ("sgd", "momentum", "nesterov"))
-    return rate * float(factor if is_sgd else factor**0.5)
+    growths: dict[str, float] = {"none": 1.0, "sqrt": factor**0.5, "linear": factor}
+    return rate * growths[growth]
 
 
 def autotune_batch_size(
-    config: FinetuneConfig, *, images: int, model: Model, precision: Precision, observer: Observer, processes: int = 1
+    config: FinetuneConfig,
+    *,
+    optimizer: Choice[OptimizerSpec],
+    images: int,
+    model: Model,
+    precision: Precision,
+    observer: Observer,
+    processes: int = 1,
 ) -> tuple[FinetuneConfig, str]:
     """Returns a configuration in which a number replaces ``batch_size="auto"``, and the reason for that number.
 
@@ -120,6 +136,7 @@ def autotune_batch_size(
 
     Args:
         config: The configuration.
+        optimizer: The optimizer that it names, with its options.
         images: Number of training images.
         model: The model; its classifier is on the device, with its frozen stages frozen.
         precision: The precision of the training, and the device.
@@ -137,14 +154,21 @@ def autotune_batch_size(
     def prepare(duplicate: Classifier) -> torch.optim.Optimizer:
         set_training(duplicate, freeze_norm_stats=config.freeze_norm_stats)
         groups = parameter_groups(duplicate, config)
-        return make_optimizer(config.optimizer, groups, lr=config.lr, momentum=config.momentum)
+        return make_optimizer(optimizer, groups, lr=config.lr, momentum=config.momentum)
 
     def fits(size: int) -> bool:
         share = -(-size // processes)
-        return step_fits(model.classifier, model.preprocess.size, share, precision=precision, prepare=prepare)
+        return step_fits(
+            model.classifier,
+            model.preprocess.size,
+            share,
+            precision=precision,
+            prepare=prepare,
+            closure=optimizer.spec.closure,
+        )
 
     size = largest_that_fits(fits, smallest=smallest, largest=max_batch_size(images, smallest=smallest))
-    rate = scale_rate(config.lr, config.optimizer, size / smallest)
+    rate = scale_rate(config.lr, optimizer.spec.rate_growth, size / smallest)
     reason = f"{size} images per step; learning rate {rate:.3g}, scaled from {config.lr:.3g} at {smallest}"
     observer(Note(text=f"Batch size: {reason}."))
     return dataclasses.replace(config, batch_size=size, lr=rate), f"auto: {reason}"

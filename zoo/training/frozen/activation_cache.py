@@ -28,6 +28,10 @@ class Views(Protocol):
     def steps(self) -> int:
         """Batches per epoch."""
 
+    @property
+    def images(self) -> int:
+        """Images per epoch."""
+
     def epoch_indices(self, epoch: int) -> list[Tensor]:
         """Returns the photos in each batch of an epoch: int64 ``(N,)`` on the CPU."""
 
@@ -96,6 +100,11 @@ class CachedViews:
     def steps(self) -> int:
         """Batches per epoch."""
         return self._train.steps
+
+    @property
+    def images(self) -> int:
+        """Images per epoch."""
+        return self._train.images
 
     def epoch(self, epoch: int, *, start: int = 0) -> Iterator[Batch]:
         """Yields the batches of an epoch from step `start`, with the same photos as those of `train`."""

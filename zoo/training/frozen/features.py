@@ -77,6 +77,11 @@ class FeatureBatches:
         return len(self._steps(torch.arange(len(self.labels))))
 
     @property
+    def images(self) -> int:
+        """Images per epoch."""
+        return len(self.labels)
+
+    @property
     def images_per_step(self) -> int:
         """Images of every step but the last of an epoch."""
         return len(self._steps(torch.arange(len(self.labels)))[0])
