@@ -48,7 +48,7 @@ def make_step(classifier: Classifier, precision: Precision, count: int) -> Calla
     """Returns a function that runs a training step on images, or on their cached activations, and waits for its end."""
     import torch
 
-    from zoo.training.mixup import MixedBatch
+    from zoo.training.mixing import MixedBatch
     from zoo.training.optimizer import make_optimizer
     from zoo.training.step import Step
 

@@ -119,11 +119,11 @@ def explained_missing_plugin(run: Run, registry: Registry) -> Iterator[None]:
 def _describe_need(run: Run, qualifier: str, installed: Collection[str]) -> str:
     """Returns what a run needs of a plugin, ``"backbone 'acme/net'"``; empty if that is unknown.
 
-    A plugin that offers neither the backbone nor the head offers the dataset.
+    A plugin that offers none of the parts that the record names offers the dataset.
     """
-    names = {
-        name.partition("/")[0]: f"{kind} '{name}'" for kind, name in (("head", run.head), ("backbone", run.backbone))
-    }
+    parts = [(kind, name) for kind, names in run.record.parts.items() for name in names]
+    parts += [("head", run.head), ("backbone", run.backbone)]
+    names = {name.partition("/")[0]: f"{kind} '{name}'" for kind, name in parts}
     if qualifier in names:
         return names[qualifier]
     complete = all(name in BUILT_IN or name in installed for name in names)

@@ -35,7 +35,7 @@ PHOTOS = "photos.json"
 HASH_DIGITS = 8  # hex digits of a photo's hash; see `zoo.data.sources.fingerprint`
 MAX_CLASSES = 100_000
 _MAX_PHOTO_VALUES = 25_000_000  # of photos.json: each photo has a name
-_OMITTED = ("saved", "changed", "diverged", "probe", "partly_random")  # where they are empty
+_OMITTED = ("saved", "changed", "diverged", "probe", "partly_random", "parts")  # where they are empty
 _EDITED = "It may have been edited by hand, or by another program."
 
 
@@ -82,6 +82,7 @@ class RunRecord:
         created: Start of the run, ISO 8601.
         backbone: Qualified name.
         head: Qualified name.
+        parts: Qualified names of what plugins gave besides, by kind: ``{"augmentation": ["augmentations/cutmix"]}``.
         config: The fields of `FinetuneConfig`.
         classes: Class names, in the order of the outputs.
         preprocess: How pixels become the input of the network; None if not recorded.
@@ -106,6 +107,7 @@ class RunRecord:
     created: str = ""
     backbone: str = ""
     head: str = ""
+    parts: Mapping[str, Sequence[str]] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
     classes: tuple[str, ...] = ()
     preprocess: Preprocess | None = None
@@ -164,6 +166,7 @@ class RunRecord:
             created=read.get("created", str, ""),
             backbone=read.get("backbone", str, ""),
             head=read.get("head", str, ""),
+            parts=_parts(read),
             config=read.get("config", dict, {}),
             classes=_classes(read),
             preprocess=_preprocess(read),
@@ -296,6 +299,14 @@ def _classes(read: _Reader) -> tuple[str, ...]:
         f"at most {MAX_CLASSES:,} are allowed."
     )
     return ()
+
+
+def _parts(read: _Reader) -> dict[str, tuple[str, ...]]:
+    rows = read.get("parts", dict, {})
+    if all(isinstance(names, list) and all(isinstance(name, str) for name in names) for names in rows.values()):
+        return {kind: tuple(names) for kind, names in rows.items()}
+    read.refuse(f"{read.where} has an unreadable 'parts'.")
+    return {}
 
 
 def _preprocess(read: _Reader) -> Preprocess | None:

@@ -5,13 +5,14 @@
     def test_contract():
         check_plugin("zoo_tinynet")
 
-`check_plugin` checks everything a plugin offers; `check_backbone`, `check_head`, `check_dataset`, `check_format` and
+`check_plugin` checks everything a plugin offers; `check_augmentation`, `check_backbone`, `check_head`, `check_dataset`, `check_format` and
 `check_findings` check a single offer. Each returns None, or raises an AssertionError that says what the contract
 requires. Any test runner will do. Weights and inputs are random with a fixed seed, and only datasets download anything.
 """
 
 from __future__ import annotations
 
+from zoo.testing.augmentation import check_augmentation
 from zoo.testing.backbone import check_backbone
 from zoo.testing.check import check_findings
 from zoo.testing.dataset import check_dataset
@@ -19,4 +20,12 @@ from zoo.testing.format import check_format
 from zoo.testing.head import check_head
 from zoo.testing.plugin import check_plugin
 
-__all__ = ["check_backbone", "check_dataset", "check_findings", "check_format", "check_head", "check_plugin"]
+__all__ = [
+    "check_augmentation",
+    "check_backbone",
+    "check_dataset",
+    "check_findings",
+    "check_format",
+    "check_head",
+    "check_plugin",
+]

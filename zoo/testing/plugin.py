@@ -21,8 +21,9 @@ from zoo.plugins.calls import resolve_callable
 from zoo.plugins.discovery import Plugin, load_plugins
 from zoo.plugins.entry_points import Candidate, find_plugins, import_target
 from zoo.plugins.hookspecs import RESERVED_COMMANDS
-from zoo.plugins.kinds import BACKBONE, CHECK, DATASET, FORMAT, HEAD, KINDS, Kind, callables
+from zoo.plugins.kinds import AUGMENTATION, BACKBONE, CHECK, DATASET, FORMAT, HEAD, KINDS, Kind, callables
 from zoo.plugins.specs import BackboneFamily, Family, Spec
+from zoo.testing.augmentation import check_augmentation
 from zoo.testing.backbone import check_backbone
 from zoo.testing.check import check_findings
 from zoo.testing.contract import Contract, check_spec
@@ -96,6 +97,7 @@ def _check_offer(kind: Kind[Any], spec: Spec, cache: Path, options: Mapping[str,
     checks: dict[str, Callable[[Any], object]] = {
         BACKBONE.name: functools.partial(check_backbone, options=options),
         HEAD.name: functools.partial(check_head, options=options),
+        AUGMENTATION.name: functools.partial(check_augmentation, options=options),
         DATASET.name: functools.partial(check_dataset, cache=cache, options=options),
         FORMAT.name: check_format,
         CHECK.name: check_findings,

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from zoo.runs.record import RunRecord
     from zoo.training.distributed.process_group import ProcessGroup
     from zoo.training.frozen.features import FeatureBatches
+    from zoo.training.parts import Parts
 
 _EVAL_BATCH = 64
 
@@ -76,6 +77,7 @@ class Job:
         precision: The precision of forward passes, and the device.
         record: The content of ``run.json`` so far; replaced as training proceeds.
         observer: Called with events. What it raises in an epoch ends the training as a signal does: after a save.
+        parts: What the configuration names besides.
         processes: The processes that train together; only the main one writes to the folder.
         started: Start time by `time.perf_counter`; for a resumed run, as if it had never been stopped.
         pictures: Whether to write the pictures of the finished run.
@@ -97,6 +99,7 @@ class Job:
     precision: Precision
     record: RunRecord
     observer: Observer
+    parts: Parts
     processes: ProcessGroup = SINGLE_PROCESS
     started: float = field(default_factory=time.perf_counter)
     pictures: bool = True

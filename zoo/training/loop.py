@@ -11,18 +11,19 @@ from zoo.events import EpochResult, StepResult
 from zoo.training.distributed.process_group import SINGLE_PROCESS
 from zoo.training.finite import check_loss, check_scale, check_val_loss, check_weights, locate_failure
 from zoo.training.forward import compute_outputs, evaluating
-from zoo.training.mixup import mix
+from zoo.training.mixing import mix
 from zoo.training.optimizer import rate_factor, set_rate
 from zoo.training.state import Meter
 from zoo.training.step import Step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import torch
     from torch import nn
 
     from zoo.config import FinetuneConfig
+    from zoo.data.loading.augmenters import Mixer
     from zoo.data.loading.loader import Batch
     from zoo.models.precision import Precision
     from zoo.training.compilation import Compilation
@@ -56,7 +57,6 @@ class Plan:
     schedule: str = "constant"
     warmup: float = 0.0
     clip_grad: float | None = None
-    mixup: float = 0.0
     patience: int | None = None
     seed: int = 0
 
@@ -69,7 +69,6 @@ class Plan:
             schedule=config.schedule,
             warmup=config.warmup,
             clip_grad=config.clip_grad,
-            mixup=config.mixup,
             patience=config.patience,
             seed=config.seed,
         )
@@ -102,6 +101,7 @@ class ProgressMonitor:
         done: Steps already taken, over all epochs.
         compilation: Decides by the time left whether to compile the network.
         processes: The processes that train together.
+        mixes: Whether images are mixed with each other, so that their labels have no accuracy.
         on_step: Called with each report.
     """
 
@@ -113,9 +113,10 @@ class ProgressMonitor:
         done: int,
         compilation: Compilation,
         processes: ProcessGroup,
+        mixes: bool,
         on_step: Callable[[StepResult], None],
     ) -> None:
-        self._plan, self._steps, self._first = plan, steps, done
+        self._plan, self._steps, self._first, self._mixes = plan, steps, done, mixes
         self._compilation, self._processes, self._on_step = compilation, processes, on_step
         self._started = self._reported = time.perf_counter()
 
@@ -141,7 +142,7 @@ class ProgressMonitor:
             step=step,
             steps=self._steps,
             loss=loss,
-            accuracy=float("nan") if self._plan.mixup else accuracy,
+            accuracy=float("nan") if self._mixes else accuracy,
             images_per_second=meter.rate(),
             # A run that resumes between the last step of an epoch and its evaluation has taken no step yet.
             seconds_left=(self._reported - self._started) / max(1, taken) * left,
@@ -161,6 +162,8 @@ def fit(
     precision: Precision,
     set_training: Callable[[], object],
     state: TrainState,
+    mixers: Sequence[Mixer] = (),
+    classes: int = 0,
     average: WeightAverage | None = None,
     micro_batches: MicroBatches | None = None,
     compilation: Compilation | None = None,
@@ -179,6 +182,8 @@ def fit(
         precision: The precision of forward passes.
         set_training: Puts the network into train mode, its frozen parts into eval mode.
         state: Updated at every step, and at the end of every epoch before the result is yielded.
+        mixers: Augmentations that mix the images of a batch and their targets.
+        classes: Number of classes; needed by `mixers`.
         average: Updated at every step, and evaluated in place of the network.
         micro_batches: How many images the network processes at a time.
         compilation: Calls the network, compiled or not.
@@ -204,7 +209,13 @@ def fit(
     steps, compilation = train.steps, take_step.compilation
     done = state.epoch * steps + state.step
     monitor = ProgressMonitor(
-        plan, steps=steps, done=done, compilation=compilation, processes=processes, on_step=on_step
+        plan,
+        steps=steps,
+        done=done,
+        compilation=compilation,
+        processes=processes,
+        mixes=bool(mixers),
+        on_step=on_step,
     )
     evaluated: Any = network if average is None else average.module
     for epoch in range(state.epoch + 1, plan.epochs + 1):
@@ -215,7 +226,8 @@ def fit(
         for step, batch in enumerate(train.epoch(epoch, start=state.step), start=state.step + 1):
             rate = plan.rate(epoch, step, steps=steps)
             set_rate(optimizer, rate)
-            loss, logits = take_step(mix(batch, alpha=plan.mixup, seed=(plan.seed, (epoch - 1) * steps + step)))
+            number = (epoch - 1) * steps + step
+            loss, logits = take_step(mix(batch, mixers, classes=classes, seed=plan.seed, step=number))
             if average is not None:
                 average.update_parameters(network)  # type: ignore[arg-type]
             meter.add(loss, logits, batch.labels, share=batch.share)

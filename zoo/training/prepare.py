@@ -52,7 +52,7 @@ def prepare(request: TrainingRequest) -> Job:
         ZooError: Anything that the user can put right.
     """
     config, observer, processes, point = request.config, request.observer, request.processes, request.resume_point
-    offers, weights = request.names.offers, request.names.weights
+    offers, parts, weights = request.names.offers, request.names.parts, request.names.weights
     device = _check_device(config, processes)
     with processes.local_first():
         images = load_splits(request.names.source, config, observer)
@@ -77,6 +77,7 @@ def prepare(request: TrainingRequest) -> Job:
     record, photos = start_record(
         config,
         offers=offers,
+        parts=parts,
         images=images,
         model=model,
         precision=precision,
@@ -108,6 +109,7 @@ def prepare(request: TrainingRequest) -> Job:
         precision=precision,
         record=record,
         observer=observer,
+        parts=parts,
         processes=processes,
         started=started,
         pictures=request.pictures,

@@ -14,6 +14,7 @@ from zoo.plugins.code_digests import code_digests
 from zoo.plugins.entry_points import DISTRIBUTION
 from zoo.runs.record import DataRecord, PhotoRecord, RunRecord
 from zoo.training.distributed.process_group import SINGLE_PROCESS
+from zoo.training.parts import offers_by_kind
 
 if TYPE_CHECKING:
     from zoo.config import FinetuneConfig
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from zoo.plugins.registry import Offer
     from zoo.plugins.specs import DatasetSpec, ImageSet
     from zoo.training.distributed.process_group import ProcessGroup
+    from zoo.training.parts import Parts
 
 _MAX_PAIRS = 200  # of a finding; 'zoo data check' lists all
 _PACKAGES = (DISTRIBUTION, "torch", "torchvision", "timm", "numpy", "pillow", "safetensors", "scipy")
@@ -34,6 +36,7 @@ def start_record(
     config: FinetuneConfig,
     *,
     offers: Offers,
+    parts: Parts,
     images: ImageSet,
     model: Model,
     precision: Precision,
@@ -46,6 +49,7 @@ def start_record(
     Args:
         config: The configuration.
         offers: The backbone and the head that it names.
+        parts: What else it names.
         images: All splits.
         model: The model, before training.
         precision: The precision of forward passes, and the device.
@@ -54,22 +58,22 @@ def start_record(
         dataset: The dataset, if a plugin offers it.
     """
     data, photos = describe_data(images, report)
+    others = offers_by_kind(parts)
+    used = (offers.backbone, offers.head, dataset, *(offer for each in others.values() for offer in each))
+    builds = (offers.backbone.spec.build, offers.head.spec.build, *(each.spec.build for each in parts.augmentations))
     record = RunRecord(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         backbone=offers.backbone.name,
         head=offers.head.name,
+        parts={kind: [offer.name for offer in each] for kind, each in others.items()},
         config=config.to_dict(),
         classes=images.classes,
         preprocess=model.preprocess,
         weights=model.weights,
         data=data,
         packages={name: importlib.metadata.version(name) for name in _PACKAGES},
-        plugins={
-            offer.plugin.key: offer.plugin.version
-            for offer in (offers.backbone, offers.head, dataset)
-            if offer is not None
-        },
-        sources=code_digests(*map(resolve_callable, (offers.backbone.spec.build, offers.head.spec.build))),
+        plugins={offer.plugin.key: offer.plugin.version for offer in used if offer is not None},
+        sources=code_digests(*map(resolve_callable, builds)),
         hardware=describe_hardware(precision, processes),
     )
     return record, photos

@@ -26,7 +26,7 @@ from zoo.training.checkpoint import Learner, load_checkpoint, save_checkpoint
 from zoo.training.distributed.process_group import SINGLE_PROCESS, ProcessGroup, end
 from zoo.training.forward import compute_outputs
 from zoo.training.micro_batches import MicroBatches
-from zoo.training.mixup import MixedBatch
+from zoo.training.mixing import MixedBatch
 from zoo.training.state import TrainState
 from zoo.training.step import Step
 
