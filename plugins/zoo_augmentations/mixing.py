@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from zoo.data.loading.pipeline import to_device
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from zoo.plugins.specs import AugmentationRequest
     from zoo_augmentations.options import CutMixOptions, MixUpOptions
 

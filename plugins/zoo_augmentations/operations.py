@@ -6,9 +6,8 @@ resampling. Policies choose on the CPU, so that the device is never waited for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
@@ -16,6 +15,9 @@ from torch.nn import functional as F
 from torchvision.transforms.v2 import functional as vision
 
 from zoo.data.loading.pipeline import to_device
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 _GREY = (0.2989, 0.587, 0.114)  # of torchvision
 _EDGE, _CENTRE = 1 / 13, 5 / 13  # of the kernel with which Pillow smoothes

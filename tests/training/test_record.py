@@ -12,6 +12,7 @@ from zoo.models.offers import find_offers
 from zoo.models.precision import choose_precision
 from zoo.plugins.registry import get_card
 from zoo.runs.record import RunRecord
+from zoo.training.parts import find_parts
 from zoo.training.record import describe_data, describe_hardware, start_record, summarise
 
 PRECISION = choose_precision("fp32", torch.device("cpu"))
@@ -24,7 +25,14 @@ def records(registry):
     offers = find_offers(config, registry)
     preprocess = resolve_preprocess(config, get_card(offers.backbone).preprocess)
     model = assemble(config, offers, classes=len(CLASSES), preprocess=preprocess)
-    return start_record(config, offers=offers, images=make_images(), model=model, precision=PRECISION)
+    return start_record(
+        config,
+        offers=offers,
+        parts=find_parts(config, registry),
+        images=make_images(),
+        model=model,
+        precision=PRECISION,
+    )
 
 
 def test_a_new_record_is_unfinished_and_survives_json(records):

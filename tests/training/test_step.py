@@ -3,6 +3,7 @@ import shutil
 
 import pytest
 import torch
+from augmenters import make_mixers
 from fakes import SmallBackbone
 from torch import nn
 
@@ -14,7 +15,7 @@ from zoo.plugins.contracts import Head
 from zoo.plugins.losses import Criterion
 from zoo.training.compilation import Compilation
 from zoo.training.micro_batches import MicroBatches
-from zoo.training.mixup import mix
+from zoo.training.mixing import mix
 from zoo.training.optimizer import make_optimizer
 from zoo.training.step import Step
 
@@ -64,9 +65,9 @@ def make_batch(count=11, *, share=1.0):
     return Batch(torch.randn(count, 3, 16, 16, generator=generator), torch.arange(count) % 3, share)
 
 
-def take_steps(step, *batches, alpha=0.0):
+def take_steps(step, *batches, mixers=()):
     """Returns loss and logits of each step, and the state of the network afterwards."""
-    outputs = [step(mix(batch, alpha=alpha, seed=(0, number))) for number, batch in enumerate(batches)]
+    outputs = [step(mix(batch, mixers, classes=3, seed=0, step=number)) for number, batch in enumerate(batches)]
     return outputs, {name: value.clone() for name, value in step.network.state_dict().items()}
 
 
@@ -77,14 +78,15 @@ def assert_close(state, expected):
 
 
 @pytest.mark.parametrize("size", [10, 6, 4, 2, 1])
-@pytest.mark.parametrize(("options", "alpha"), [({}, 0.0), ({"clip_grad": 0.05}, 0.0), ({}, 0.4)])
-def test_a_step_in_uneven_micro_batches_equals_the_step_of_the_whole_batch(size, options, alpha):
+@pytest.mark.parametrize(("options", "names"), [({}, ()), ({"clip_grad": 0.05}, ()), ({}, ("mixup", "cutmix"))])
+def test_a_step_in_uneven_micro_batches_equals_the_step_of_the_whole_batch(size, options, names):
+    mixers = make_mixers(*names)
     whole, split = make_network(), make_network()
     for network in (whole, split):  # batch normalisations would see the micro-batches
         network.backbone.eval()
-    (first_of_whole, _), expected = take_steps(make_step(whole, **options), make_batch(), make_batch(), alpha=alpha)
+    (first_of_whole, _), expected = take_steps(make_step(whole, **options), make_batch(), make_batch(), mixers=mixers)
     step = make_step(split, micro_batches=MicroBatches(size), **options)
-    (first, _), state = take_steps(step, make_batch(), make_batch(), alpha=alpha)
+    (first, _), state = take_steps(step, make_batch(), make_batch(), mixers=mixers)
     assert_close(state, expected)
     torch.testing.assert_close(first[0], first_of_whole[0])
     torch.testing.assert_close(first[1], first_of_whole[1])
@@ -119,7 +121,7 @@ def test_a_memory_too_small_for_a_single_image_is_an_error_and_changes_no_weight
     network = make_network(limit=0).eval()
     before = copy.deepcopy(network.state_dict())
     with pytest.raises(TrainingError, match="single image"):
-        make_step(network)(mix(make_batch(), alpha=0.0, seed=()))
+        make_step(network)(mix(make_batch(), (), classes=3, seed=0, step=1))
     for name, value in network.state_dict().items():
         assert torch.equal(value, before[name]), name
 
@@ -127,7 +129,7 @@ def test_a_memory_too_small_for_a_single_image_is_an_error_and_changes_no_weight
 def test_other_errors_are_raised():
     batch = Batch(torch.zeros(4, 5, 16, 16), torch.zeros(4).long())
     with pytest.raises(RuntimeError, match="expected input"):
-        make_step(make_network())(mix(batch, alpha=0.0, seed=()))
+        make_step(make_network())(mix(batch, (), classes=3, seed=0, step=1))
 
 
 class FlatNetwork(nn.Module):

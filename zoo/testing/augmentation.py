@@ -220,7 +220,7 @@ def _check_mixing(contract: Contract, spec: AugmentationSpec, built: Any, size: 
     results = [mix(inputs[0], targets, seed) for seed in _SEEDS]
     contract.require(
         any(not torch.equal(soft, targets) for _, soft in results),
-        "it never changed the targets, so it must not say mixes_labels; an augmentation of images gets numbers for each",
+        "it never changed the targets, so it must not say mixes_labels",
     )
 
 
