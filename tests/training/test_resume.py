@@ -138,6 +138,7 @@ def test_a_signal_saves_at_the_next_safe_point_and_the_run_can_be_resumed(
         pytest.param({"ema": 0.8, "probe": True}, id="average"),
         pytest.param({"optimizer": "sgd", "momentum": 0.9, "mixup": 0.2, "schedule": "linear"}, id="momentum"),
         pytest.param({"freeze": "2", "views": 2, "ema": 0.9}, id="views"),
+        pytest.param({"augment": ("trivialaugment", "random-erasing", "mixup", "cutmix")}, id="augmented"),
     ],
 )
 @pytest.mark.parametrize("at", [3, 2 * STEPS + 1])

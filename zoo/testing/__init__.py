@@ -7,7 +7,8 @@
 
 `check_plugin` checks everything a plugin offers; `check_augmentation`, `check_backbone`, `check_head`, `check_dataset`,
 `check_format` and `check_findings` check a single offer. Each returns None, or raises an AssertionError that says what
-the contract requires. Any test runner will do. Weights and inputs are random with a fixed seed, and only datasets download anything.
+the contract requires. Any test runner will do. Weights and inputs are random with a fixed seed, and only datasets
+download anything.
 """
 
 from __future__ import annotations

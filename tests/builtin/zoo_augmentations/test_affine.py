@@ -2,10 +2,10 @@ import pytest
 import torch
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as tv
-from zoo_augmentations.affine import Affine
-from zoo_augmentations.options import AffineOptions
 
 from zoo.plugins.specs import AugmentationRequest
+from zoo_augmentations.affine import Affine
+from zoo_augmentations.options import AffineOptions
 
 FILL = (123.7, 116.3, 103.5)
 

@@ -1,10 +1,10 @@
 import pytest
 import torch
 from torchvision.transforms.v2 import functional as tv
-from zoo_augmentations.color import Blur, ColorJitter, Grayscale
-from zoo_augmentations.options import BlurOptions, ColorJitterOptions, GrayscaleOptions
 
 from zoo.plugins.specs import AugmentationRequest
+from zoo_augmentations.color import Blur, ColorJitter, Grayscale
+from zoo_augmentations.options import BlurOptions, ColorJitterOptions, GrayscaleOptions
 
 IMAGES = torch.randint(0, 256, (6, 3, 32, 24), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 

@@ -1,11 +1,11 @@
 import pytest
 import torch
-from zoo_augmentations.erasing import RandomErasing
-from zoo_augmentations.options import RandomErasingOptions
 
 from zoo.errors import ConfigError
 from zoo.plugins.options import make_options
 from zoo.plugins.specs import AugmentationRequest
+from zoo_augmentations.erasing import RandomErasing
+from zoo_augmentations.options import RandomErasingOptions
 
 FILL = (124.3, 116.0, 104.0)
 SIDES = (64, 48)
@@ -56,5 +56,5 @@ def test_colours_may_be_random_and_images_not_rounded():
 
 
 def test_bounds_in_the_wrong_order_are_an_error():
-    with pytest.raises(ConfigError, match="'smallest' is 0.5, more than 'largest', 0.2"):
+    with pytest.raises(ConfigError, match=r"'smallest' is 0\.5, more than 'largest', 0\.2"):
         make_erasing(smallest=0.5, largest=0.2)

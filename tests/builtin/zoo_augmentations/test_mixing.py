@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 import torch
-from zoo_augmentations.mixing import CutMix, MixUp
-from zoo_augmentations.options import CutMixOptions, MixUpOptions
 
 from zoo.plugins.specs import AugmentationRequest
+from zoo_augmentations.mixing import CutMix, MixUp
+from zoo_augmentations.options import CutMixOptions, MixUpOptions
 
 COUNT = 8
 # Each image has the value of its class everywhere, so that an image tells its target.

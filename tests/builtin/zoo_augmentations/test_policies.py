@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 from torchvision.transforms import v2
-from zoo_augmentations.operations import OPERATIONS
-from zoo_augmentations.options import RandAugmentOptions
-from zoo_augmentations.policies import RandAugment, TrivialAugment
 
 from zoo.plugins.options import NoOptions
 from zoo.plugins.specs import AugmentationRequest
+from zoo_augmentations.operations import OPERATIONS
+from zoo_augmentations.options import RandAugmentOptions
+from zoo_augmentations.policies import RandAugment, TrivialAugment
 
 FILL = (124, 116, 104)
 
