@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 from fakes import FakePlugin, make_registry
-from training_runs import EventRecorder, assert_same_results, assert_same_weights, latest_run, read_weights
+from training_runs import EventRecorder, after_epoch, assert_same_results, assert_same_weights, latest_run, read_weights
 
 import zoo
 from zoo.config import make_config
@@ -86,7 +86,7 @@ def test_options_of_several_augmentations_have_their_names_before_a_dot():
 
 
 @pytest.mark.parametrize(
-    ("spelled", "named", "options"),
+    ("spelled", "named", "own"),
     [
         ({"randaugment": 9}, "randaugment", {"magnitude": 9}),
         ({"rotation": 15, "shear": 4}, "affine", {"rotation": 15, "shear": 4}),
@@ -95,9 +95,9 @@ def test_options_of_several_augmentations_have_their_names_before_a_dot():
     ],
     ids=["randaugment", "affine", "color-jitter", "mixup"],
 )
-def test_both_spellings_give_the_same_weights(train, spelled, named, options):
+def test_both_spellings_give_the_same_weights(train, spelled, named, own):
     run = train(**spelled, epochs=1)
-    assert_same_weights(run, train(augment=named, augment_options=options, epochs=1))
+    assert_same_weights(run, train(augment=named, augment_options=own, epochs=1))
     assert not torch.equal(read_weights(run)["head.linear.weight"], read_weights(train(epochs=1))["head.linear.weight"])
 
 
@@ -110,7 +110,7 @@ def test_workers_and_caches_do_not_change_the_weights(train, values):
 def test_a_third_party_augmentation_has_the_same_guarantees(train, runs, resume):
     registry = with_acme()
     whole = train(registry=registry, augment="noise", workers=1)
-    stop = EventRecorder(lambda event: getattr(event, "step", 0) == 2)
+    stop = EventRecorder(after_epoch(1))
     with pytest.raises(KeyboardInterrupt):
         train(registry=registry, augment="noise", observer=stop, save_every=0)
     assert_same_results(resume(latest_run(runs).path, registry=registry), whole)
@@ -157,7 +157,7 @@ def test_a_finished_run_needs_no_augmentation_and_a_resumed_one_says_what_is_mis
     finished = train(registry=with_acme(), augment="noise", epochs=1)
     images = [torch.zeros(16, 16, 3, dtype=torch.uint8).numpy()]
     assert load(finished, device="cpu", registry=registry).probabilities(images).shape == (1, 3)
-    stop = EventRecorder(lambda event: getattr(event, "step", 0) == 2)
+    stop = EventRecorder(after_epoch(1))
     with pytest.raises(KeyboardInterrupt):
         train(registry=with_acme(), augment="noise", observer=stop, save_every=0)
     with pytest.raises(UnknownNameError) as caught:
