@@ -18,7 +18,7 @@ from PIL import Image
 from zoo import load_registry
 from zoo.cli.main import cli
 from zoo.plugins.kinds import BACKBONE
-from zoo.testing import check_plugin
+from zoo.testing import check_augmentation, check_plugin
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -95,6 +95,32 @@ def test_the_plugin_of_the_readme_keeps_the_contract(tmp_path, monkeypatch):
     offer = load_registry(extra={"zoo-tinynet": plugin}).find(BACKBONE, "tinynet")
     assert offer.name == "zoo-tinynet/tinynet"
     assert len([line for line in source.splitlines() if line.strip()]) <= 20
+
+
+def offer_of(tag, tmp_path, monkeypatch):
+    """Imports the block of docs/plugins.md with a tag as a module."""
+    (source,) = [body for each, body in blocks(ROOT / "docs" / "plugins.md", "python") if each == tag]
+    name = f"zoo_docs_{tag}"
+    (tmp_path / f"{name}.py").write_text(source, "utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module(name)
+    monkeypatch.delitem(sys.modules, name)
+    return module, source
+
+
+def test_the_augmentation_of_the_plugin_page_keeps_the_contract(tmp_path, monkeypatch):
+    plugin, source = offer_of("augmentation", tmp_path, monkeypatch)
+    check_plugin(plugin)
+    assert len([line for line in source.splitlines() if line.strip()]) <= 15
+
+
+@pytest.mark.slow
+def test_the_adapter_of_kornia_keeps_the_contract(tmp_path, monkeypatch):
+    pytest.importorskip("kornia", reason="kornia is not installed: pip install finetune-zoo[kornia]")
+    module, source = offer_of("kornia", tmp_path, monkeypatch)
+    check_augmentation(module.spec)
+    adapter = source[source.index("def build") : source.index("spec =")]
+    assert len([line for line in adapter.splitlines() if line.strip()]) <= 10
 
 
 def test_links_lead_somewhere():

@@ -155,8 +155,8 @@ def _check_randomness(contract: Contract, augment: Callable[[int], Tensor]) -> N
 def _global_states() -> tuple[Any, ...]:
     import random
 
-    numbers = np.random.get_state(legacy=True)
-    return torch.get_rng_state().tolist(), [int(each) for each in numbers[1]], numbers[2], random.getstate()
+    numbers: Any = np.random.get_state()
+    return torch.get_rng_state().tolist(), numbers[1].tolist(), numbers[2], random.getstate()
 
 
 def _check_neighbours(contract: Contract, built: Any, images: Tensor) -> None:

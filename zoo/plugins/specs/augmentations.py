@@ -27,6 +27,8 @@ class BatchAugmentation(Protocol):
     def draw(self, count: int, generator: Generator, /) -> Tensor:
         """Draws the random numbers of `count` photos: a tensor ``(count, ...)`` on the CPU, of any type.
 
+        A few numbers for each photo: with `FinetuneConfig.views` they are drawn for all photos of a split at once.
+
         Args:
             count: Number of photos.
             generator: The only source of randomness, on the CPU, seeded by run, epoch and step.
