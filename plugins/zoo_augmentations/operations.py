@@ -111,12 +111,13 @@ def apply_operations(images: Tensor, numbers: Tensor, magnitudes: Tensor, *, fil
 def _resample(images: Tensor, matrices: Tensor, fill: Sequence[int]) -> Tensor:
     """Returns the nearest pixels of images at affinely transformed places, measured in pixels from the centre."""
     count, _, height, width = images.shape
-    places = torch.ones(1, height, width, 3)
-    places[..., 0] = torch.linspace((1 - width) / 2, (width - 1) / 2, width)
-    places[..., 1] = torch.linspace((1 - height) / 2, (height - 1) / 2, height)[:, None]
+    places = torch.ones(1, height, width, 3, device=images.device)
+    places[..., 0] = torch.linspace((1 - width) / 2, (width - 1) / 2, width, device=images.device)
+    places[..., 1] = torch.linspace((1 - height) / 2, (height - 1) / 2, height, device=images.device)[:, None]
     scaled = matrices.float().transpose(1, 2) / torch.tensor([0.5 * width, 0.5 * height])
-    places, scaled = to_device(places, images.device), to_device(scaled, images.device)
-    grid = (places.view(1, -1, 3).expand(count, -1, -1) @ scaled).view(count, height, width, 2)
+    grid = (places.view(1, -1, 3).expand(count, -1, -1) @ to_device(scaled, images.device)).view(
+        count, height, width, 2
+    )
     # A channel of ones tells what is inside.
     pixels = torch.cat([images.float(), images.new_ones(count, 1, height, width, dtype=torch.float32)], dim=1)
     pixels, inside = F.grid_sample(pixels, grid, mode="nearest", align_corners=False).split([3, 1], dim=1)
