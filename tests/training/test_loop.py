@@ -127,6 +127,7 @@ def test_progress_is_reported_about_twice_a_second(monkeypatch):
         done=3,
         compilation=SimpleNamespace(decide=lambda **values: decisions.append(values)),
         processes=SINGLE_PROCESS,
+        mixes=False,
         on_step=reports.append,
     )
     meter = Meter(FP32.device)

@@ -105,10 +105,12 @@ def test_a_step_that_runs_out_of_memory_is_repeated_in_halves_with_the_same_rand
     split, limited = make_network(dropout=0.4), make_network(dropout=0.4, limit=3)
     sizes, batches = [], (make_batch(), make_batch(8))
     torch.manual_seed(5)
-    expected_outputs, expected = take_steps(make_step(split, micro_batches=MicroBatches(2)), *batches, alpha=0.2)
+    expected_outputs, expected = take_steps(
+        make_step(split, micro_batches=MicroBatches(2)), *batches, mixers=make_mixers("mixup", "cutmix")
+    )
     torch.manual_seed(5)
     step = make_step(limited, micro_batches=MicroBatches(on_change=sizes.append))
-    outputs, state = take_steps(step, *batches, alpha=0.2)
+    outputs, state = take_steps(step, *batches, mixers=make_mixers("mixup", "cutmix"))
     assert sizes == [5, 2]
     for name in expected:  # statistics too
         assert torch.equal(state[name], expected[name]), name

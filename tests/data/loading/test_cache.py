@@ -21,7 +21,7 @@ from zoo.errors import ConfigError, DataError
 CPU = torch.device("cpu")
 SAMPLES = make_samples("train", 12)
 CROPS = CropPolicy(crop_scale=0.5, hflip=0.5)
-AUGMENTERS = make_augmenters("color-jitter", "trivialaugment")
+AUGMENTERS = make_augmenters("color-jitter", options={"strength": 0.2})
 SHRINK = shrink_for_crops(PREPROCESS, crop_scale=0.5)
 PLENTY = 1 << 24
 
