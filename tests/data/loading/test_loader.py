@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from augmenters import make_augmenters
 from fakes import PREPROCESS, encode_png, make_samples
 
 from zoo.data.images.decode import decode, preprocess
@@ -15,6 +16,7 @@ from zoo.plugins.specs import Sample
 
 CPU = torch.device("cpu")
 CROPS = CropPolicy(crop_scale=0.5, hflip=0.5)
+AUGMENTERS = make_augmenters("affine", "color-jitter", "trivialaugment", "random-erasing")
 UNCHANGED = ShrinkForCrops(1000)
 
 
@@ -36,6 +38,7 @@ class Numbered(TrainLoader):
             filled(count),
             preprocess=PREPROCESS,
             crops=crops,
+            augmenters=AUGMENTERS if crops is CROPS else (),
             batch_size=batch_size,
             seed=seed,
             device=CPU,
