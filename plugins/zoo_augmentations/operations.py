@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 _GREY = (0.2989, 0.587, 0.114)  # of torchvision
+_MOST_ON_CPU = 2  # images at a time there: what several operations read and write should stay in its cache
 _EDGE, _CENTRE = 1 / 13, 5 / 13  # of the kernel with which Pillow smoothes
 
 
@@ -91,6 +92,7 @@ def apply_operations(images: Tensor, numbers: Tensor, magnitudes: Tensor, *, fil
         uint8 ``(N, 3, H, W)``.
     """
     result, height, width = images.clone(), *images.shape[2:]
+    most = _MOST_ON_CPU if images.device.type == "cpu" else len(images)
     moved, matrices = [], []
     for number, operation in enumerate(OPERATIONS):
         members = (numbers == number).nonzero()[:, 0]
@@ -100,24 +102,30 @@ def apply_operations(images: Tensor, numbers: Tensor, magnitudes: Tensor, *, fil
             moved.append(members)
             matrices.append(operation.matrix(magnitudes[members], height, width))
         elif operation.recolour is not None:
-            where = to_device(members, images.device)
-            result[where] = operation.recolour(images[where], magnitudes[members].view(-1, 1, 1, 1))
+            for some in members.split(most):
+                where = to_device(some, images.device)
+                result[where] = operation.recolour(images[where], magnitudes[some].view(-1, 1, 1, 1))
     if moved:
-        where = to_device(torch.cat(moved), images.device)
-        result[where] = _resample(images[where], torch.cat(matrices), fill)
+        places = _places(height, width, images.device)
+        for some, own in zip(torch.cat(moved).split(most), torch.cat(matrices).split(most), strict=True):
+            where = to_device(some, images.device)
+            result[where] = _resample(images[where], own, places, fill)
     return result
 
 
-def _resample(images: Tensor, matrices: Tensor, fill: Sequence[int]) -> Tensor:
-    """Returns the nearest pixels of images at affinely transformed places, measured in pixels from the centre."""
+def _places(height: int, width: int, device: torch.device) -> Tensor:
+    """Returns x, y and 1 for each pixel, float32 ``(1, H W, 3)``, in pixels from the centre."""
+    places = torch.ones(height, width, 3, device=device)
+    places[..., 0] = torch.linspace((1 - width) / 2, (width - 1) / 2, width, device=device)
+    places[..., 1] = torch.linspace((1 - height) / 2, (height - 1) / 2, height, device=device)[:, None]
+    return places.view(1, -1, 3)
+
+
+def _resample(images: Tensor, matrices: Tensor, places: Tensor, fill: Sequence[int]) -> Tensor:
+    """Returns the nearest pixels of images at affinely transformed places."""
     count, _, height, width = images.shape
-    places = torch.ones(1, height, width, 3, device=images.device)
-    places[..., 0] = torch.linspace((1 - width) / 2, (width - 1) / 2, width, device=images.device)
-    places[..., 1] = torch.linspace((1 - height) / 2, (height - 1) / 2, height, device=images.device)[:, None]
     scaled = matrices.float().transpose(1, 2) / torch.tensor([0.5 * width, 0.5 * height])
-    grid = (places.view(1, -1, 3).expand(count, -1, -1) @ to_device(scaled, images.device)).view(
-        count, height, width, 2
-    )
+    grid = (places.expand(count, -1, -1) @ to_device(scaled, images.device)).view(count, height, width, 2)
     # A channel of ones tells what is inside.
     pixels = torch.cat([images.float(), images.new_ones(count, 1, height, width, dtype=torch.float32)], dim=1)
     pixels, inside = F.grid_sample(pixels, grid, mode="nearest", align_corners=False).split([3, 1], dim=1)
