@@ -50,7 +50,7 @@ def make_step(classifier: Classifier, precision: Precision, count: int) -> Calla
 
     from zoo.plugins.kinds import OPTIMIZER
     from zoo.plugins.registry import load_registry
-    from zoo.training.mixup import MixedBatch
+    from zoo.training.mixing import MixedBatch
     from zoo.training.optimizer import make_optimizer
     from zoo.training.step import Step
 

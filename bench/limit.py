@@ -92,7 +92,7 @@ def make_steps(job: Any) -> tuple[Callable[[], object], Callable[[], object]]:
     import torch
 
     from zoo.models.classifier import set_training
-    from zoo.training.mixup import MixedBatch
+    from zoo.training.mixing import MixedBatch
     from zoo.training.optimizer import make_optimizer, parameter_groups
     from zoo.training.step import Step
 

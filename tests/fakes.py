@@ -9,6 +9,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import zoo
+import zoo_augmentations
 from zoo.errors import WeightsError
 from zoo.models.classifier import Classifier
 from zoo.plugins.contracts import Features, StagedBackbone
@@ -107,11 +108,14 @@ def make_head_spec(name="flat", **options):
 class FakePlugin:
     """Offers the given specs; by default the backbone `small` and its variants, heads `flat` and `mapped`.
 
+    Its augmentations are the built-in ones and those given.
+
     Attributes:
         dataset: The images that its dataset `colours` loads; tests may replace it.
     """
 
-    def __init__(self, *, backbones=None, heads=None, dataset: ImageSet | None = None) -> None:
+    def __init__(self, *, backbones=None, heads=None, dataset: ImageSet | None = None, augmentations=()) -> None:
+        self.augmentations = [*zoo_augmentations.zoo_augmentations(), *augmentations]
         self.backbones = backbones or [
             make_backbone_spec(),
             make_backbone_spec("small-dropout", dropout=0.3),
@@ -128,6 +132,10 @@ class FakePlugin:
     @zoo.hookimpl
     def zoo_heads(self):
         return self.heads
+
+    @zoo.hookimpl
+    def zoo_augmentations(self):
+        return self.augmentations
 
     @zoo.hookimpl
     def zoo_datasets(self):

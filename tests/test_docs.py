@@ -17,8 +17,8 @@ from PIL import Image
 
 from zoo import load_registry
 from zoo.cli.main import cli
-from zoo.plugins.kinds import BACKBONE, LOSS, METRIC, OPTIMIZER, SCHEDULE
-from zoo.testing import check_plugin
+from zoo.plugins.kinds import AUGMENTATION, BACKBONE, LOSS, METRIC, OPTIMIZER, SCHEDULE
+from zoo.testing import check_augmentation, check_plugin
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -97,21 +97,36 @@ def test_the_plugin_of_the_readme_keeps_the_contract(tmp_path, monkeypatch):
     assert len([line for line in source.splitlines() if line.strip()]) <= 20
 
 
+def import_example(tag, tmp_path, monkeypatch):
+    """Imports the block of docs/plugins.md with a tag as a module."""
+    (source,) = [body for each, body in blocks(ROOT / "docs" / "plugins.md", "python") if each == tag]
+    name = f"zoo_docs_{tag}"
+    (tmp_path / f"{name}.py").write_text(source, "utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module(name)
+    monkeypatch.delitem(sys.modules, name)
+    return module, source
+
+
 @pytest.mark.parametrize(
     ("kind", "name"),
-    [(LOSS, "gce"), (METRIC, "brier"), (OPTIMIZER, "signs"), (SCHEDULE, "halving")],
+    [(LOSS, "gce"), (AUGMENTATION, "invert"), (METRIC, "brier"), (OPTIMIZER, "signs"), (SCHEDULE, "halving")],
     ids=lambda value: str(value),
 )
 def test_the_plugins_of_the_plugin_page_keep_the_contract(kind, name, tmp_path, monkeypatch):
-    (source,) = [body for tag, body in blocks(ROOT / "docs" / "plugins.md", "python") if tag == kind.name]
-    module = f"zoo_docs_{kind.name}"
-    (tmp_path / f"{module}.py").write_text(source, "utf-8")
-    monkeypatch.syspath_prepend(tmp_path)
-    plugin = importlib.import_module(module)
-    monkeypatch.delitem(sys.modules, module)
+    plugin, source = import_example(kind.name, tmp_path, monkeypatch)
     check_plugin(plugin)
     assert load_registry(extra={"zoo-docs": plugin}).find(kind, name).name == f"zoo-docs/{name}"
     assert len([line for line in source.splitlines() if line.strip()]) <= 15
+
+
+@pytest.mark.slow
+def test_the_adapter_of_kornia_keeps_the_contract(tmp_path, monkeypatch):
+    pytest.importorskip("kornia", reason="kornia is not installed: pip install finetune-zoo[kornia]")
+    module, source = import_example("kornia", tmp_path, monkeypatch)
+    check_augmentation(module.spec)
+    adapter = source[source.index("def build") : source.index("spec =")]
+    assert len([line for line in adapter.splitlines() if line.strip()]) <= 10
 
 
 def test_links_lead_somewhere():

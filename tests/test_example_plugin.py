@@ -54,7 +54,7 @@ class Environment:
         return {plugin["key"]: plugin for plugin in json.loads(self.run("-m", "zoo", "plugins", "--json"))}
 
     def listed(self, kind: str) -> list[str]:
-        return [entry["qualified"] for entry in json.loads(self.run("-m", "zoo", "list", "--json"))[kind]]
+        return [entry["qualified"] for entry in json.loads(self.run("-m", "zoo", "list", kind, "--json"))[kind]]
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +73,7 @@ def test_a_plugin_is_installed_found_fine_tuned_and_uninstalled(environment: Env
     assert (plugin["version"], plugin["built_in"], plugin["error"]) == ("0.1.0", False, None)
     assert "zoo-tinynet/tinynet" in environment.listed("backbones")
     assert "zoo-tinynet/tinynet-head" in environment.listed("heads")
+    assert "zoo-tinynet/tinynet-tint" in environment.listed("augmentations")
 
     environment.run("-m", "pytest", "-q", source)
     parts = {"loss": "tinynet-loss", "metric": "brier", "optimizer": "tinynet-signs", "schedule": "tinynet-halving"}
@@ -93,7 +94,18 @@ def test_a_plugin_is_installed_found_fine_tuned_and_uninstalled(environment: Env
 
 def fine_tune(environment: Environment, backbone: str, *, head: str, **named: str) -> dict[str, Any]:
     runs = environment.folder / head
-    task = ("--data", "hotdog-cartoon", "--head", head, "--weights", "none", "--epochs", "1")
+    task = (
+        "--data",
+        "hotdog-cartoon",
+        "--head",
+        head,
+        "--weights",
+        "none",
+        "--epochs",
+        "1",
+        "--augment",
+        "tinynet-tint",
+    )
     small = ("--data-option", "images=20", "--data-option", "size=32")
     parts = [text for name, value in named.items() for text in (f"--{name}", value)]
     environment.run(
@@ -101,6 +113,7 @@ def fine_tune(environment: Environment, backbone: str, *, head: str, **named: st
     )
     (record,) = runs.glob("*/run.json")
     values: dict[str, Any] = json.loads(record.read_text())
+    assert values["parts"]["augmentation"] == ["zoo-tinynet/tinynet-tint"]
     assert values["plugins"]["zoo-tinynet:tinynet"] == "0.1.0"
     assert 0 <= values["results"]["test"]["accuracy"] <= 1
     assert (record.parent / "model.safetensors").stat().st_size > 0

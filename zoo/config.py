@@ -36,6 +36,15 @@ OPTIONS_OF = {
 }
 # Fields that hold any number of names, each with the kind of what they name.
 NAMES_OF = {"augment": "augmentation", "metric": "metric", "tracker": "tracker"}
+# Fields that are other spellings of an augmentation, which 0 leaves out, and of an option of it; in the order in which
+# these augmentations are applied.
+SPELLINGS = {
+    "rotation": ("affine", "rotation"),
+    "shear": ("affine", "shear"),
+    "color_jitter": ("color-jitter", "strength"),
+    "randaugment": ("randaugment", "magnitude"),
+    "mixup": ("mixup", "alpha"),
+}
 Compile = Literal["auto", "yes", "no"]
 Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
 Cache = Literal["auto", "device", "memory", "disk", "off"]

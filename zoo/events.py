@@ -98,7 +98,7 @@ class StepResult:
         step: Counted from 1 within the epoch.
         steps: Steps per epoch.
         loss: Mean over the epoch so far.
-        accuracy: On the augmented training batches of the epoch so far; NaN with mixup.
+        accuracy: On the augmented training batches of the epoch so far; NaN if images are mixed.
         images_per_second: Mean over the epoch so far.
         seconds_left: Estimated time until training ends.
     """
@@ -119,7 +119,7 @@ class EpochResult:
     Attributes:
         epoch: Counted from 1; 0 is the linear probe before fine-tuning.
         train_loss: Mean over the augmented training batches of the epoch.
-        train_accuracy: On the same batches; NaN with mixup.
+        train_accuracy: On the same batches; NaN if images are mixed.
         val_loss: On the validation split, with the weights after the epoch.
         val_accuracy: Top-1, 0 to 1.
         learning_rate: Of the backbone, at the last step of the epoch.

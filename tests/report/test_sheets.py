@@ -105,9 +105,9 @@ def test_a_count_out_of_bounds_is_an_error(tmp_path, count):
 def test_views_stand_beside_their_photo(tmp_path, figures):
     calls = []
 
-    def views(index, sample):
-        calls.append((index, sample.name))
-        return [np.full((30, 30, 3), value, np.uint8) for value in (10, 20, 30)]
+    def views(photos):
+        calls.extend((index, sample.name) for index, sample in photos)
+        return [[np.full((30, 30, 3), value, np.uint8) for value in (10, 20, 30)] for _ in photos]
 
     write_sheet(make_images(5, 5), tmp_path / "s.png", count=2, views=views)
     texts = texts_of(figures[0])
@@ -121,7 +121,7 @@ def test_views_stand_beside_their_photo(tmp_path, figures):
 
 def test_a_photo_that_cannot_be_read_has_no_views(tmp_path, figures):
     broken = ImageSet(name="x", classes=("a",), train=(Sample(b"no image", 0, "broken"),))
-    write_sheet(broken, tmp_path / "s.png", views=lambda index, sample: pytest.fail("called"))
+    write_sheet(broken, tmp_path / "s.png", views=lambda photos: [pytest.fail("called") for _ in photos])
     assert "unreadable" in texts_of(figures[0])
 
 

@@ -4,11 +4,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from augmenters import make_augmenters, make_mixers
 from criteria import make_criterion
 from fakes import PREPROCESS, SmallBackbone, SmallHead, make_samples
 from torch import nn
 
-from zoo.data.loading.augment_params import Augmentation, make_generator
+from zoo.data.loading.augment_params import CropPolicy, make_generator
 from zoo.data.loading.loader import Batch, TrainLoader
 from zoo.data.loading.pixel_buffer import PixelBuffer
 from zoo.data.loading.store import PhotoStore
@@ -23,7 +24,7 @@ from zoo.training.ema import WeightAverage
 from zoo.training.finite import StepLog
 from zoo.training.frozen.features import FeatureBatches
 from zoo.training.loop import Plan, ProgressMonitor, fit
-from zoo.training.mixup import mix
+from zoo.training.mixing import mix
 from zoo.training.schedule import with_warmup
 from zoo.training.state import Meter, TrainState
 from zoo.training.step import Step
@@ -126,6 +127,7 @@ def test_progress_is_reported_about_twice_a_second(monkeypatch):
         done=3,
         compilation=SimpleNamespace(decide=lambda **values: decisions.append(values)),
         processes=SINGLE_PROCESS,
+        mixes=False,
         on_step=reports.append,
     )
     meter = Meter(FP32.device)
@@ -206,7 +208,7 @@ def test_the_caller_may_stop_after_any_epoch():
 
 def test_stopped_training_continues_as_if_it_had_never_been_stopped():
     whole, stopped = LinearNetwork(), LinearNetwork()
-    plan = {"factor": with_warmup(lambda step, steps: 1 - step / steps, 0.1), "mixup": 0.3}
+    plan = {"factor": with_warmup(lambda step, steps: 1 - step / steps, 0.1)}
     list(train(whole, epochs=4, plan=plan))
     optimizer, state = make_sgd(stopped), TrainState()
     list(itertools.islice(train(stopped, epochs=4, plan=plan, optimizer=optimizer, state=state), 2))
@@ -258,8 +260,16 @@ def test_a_step_from_photo_to_average_does_not_wait_for_the_gpu(place):
     store.fill(PixelBuffer(memory=1 << 20, file=None, count=0), lambda done, total: None)
     if place == "device":
         store.move_to(device)
-    augmentation = Augmentation(crop_scale=0.5, hflip=0.5, rotation=10, color_jitter=0.2)
-    loader = TrainLoader(store, preprocess=PREPROCESS, augmentation=augmentation, batch_size=4, seed=0, device=device)
+    loader = TrainLoader(
+        store,
+        preprocess=PREPROCESS,
+        crops=CropPolicy(crop_scale=0.5, hflip=0.5),
+        augmenters=make_augmenters("affine", "color-jitter", "randaugment", "trivialaugment", "random-erasing", "blur"),
+        batch_size=4,
+        seed=0,
+        device=device,
+    )
+    mixers = make_mixers("mixup", "cutmix")
     request = HeadRequest(
         pooled_width=12, map_width=12, outputs=3, dropout=0.1, criterion=make_criterion(), options=None
     )
@@ -269,7 +279,7 @@ def test_a_step_from_photo_to_average_does_not_wait_for_the_gpu(place):
     step, meter = Step(network, optimizer, precision=choose_precision("bf16", device), clip_grad=1.0), Meter(device)
     try:
         for number, batch in enumerate(loader.epoch(1)):
-            loss, logits = step(mix(batch, alpha=0.2, seed=(0, number)))
+            loss, logits = step(mix(batch, mixers, classes=3, seed=0, step=number))
             average.update_parameters(network)
             meter.add(loss, logits, batch.labels)
             torch.cuda.set_sync_debug_mode("error")  # once the first step has selected its kernels
@@ -287,7 +297,9 @@ def test_mixup_blends_images_and_targets_alike():
             return super().forward(images)
 
     points = Points(8)
-    (result,) = train(RecordingNetwork(), points, lr=0.0, epochs=1, plan={"mixup": 1.0})
+    (result,) = train(
+        RecordingNetwork(), points, lr=0.0, epochs=1, mixers=make_mixers("mixup", options={"alpha": 1.0}), classes=2
+    )
     (plain,) = points.epoch(1)
     blended = inputs[0]
     assert math.isnan(result.train_accuracy)
@@ -301,7 +313,7 @@ def test_mixup_works_on_cached_features_too():
     points = Points()
     features = Features(points.points, points.points[:, :, None, None][:, :, :0, :0])
     cached = FeatureBatches(features, points.labels, batch_size=8, seed=0)
-    results = list(train(LinearNetwork(), cached, plan={"mixup": 0.2}))
+    results = list(train(LinearNetwork(), cached, mixers=make_mixers("mixup", features=True), classes=2))
     assert results[-1].val_accuracy == 1.0
 
 

@@ -144,6 +144,7 @@ def test_a_signal_saves_at_the_next_safe_point_and_the_run_can_be_resumed(
             {"optimizer": "cg", "optimizer_options": {"full_batch": False, "iterations": 2}, "schedule": "one-cycle"},
             id="cg",
         ),
+        pytest.param({"augment": ("trivialaugment", "random-erasing", "mixup", "cutmix")}, id="augmented"),
     ],
 )
 @pytest.mark.parametrize("at", [3, 2 * STEPS + 1])

@@ -3,6 +3,7 @@ import shutil
 
 import pytest
 import torch
+from augmenters import make_mixers
 from criteria import make_criterion
 from fakes import SmallBackbone
 from torch import nn
@@ -14,7 +15,7 @@ from zoo.models.precision import choose_precision
 from zoo.plugins.contracts import Head
 from zoo.training.compilation import Compilation
 from zoo.training.micro_batches import MicroBatches
-from zoo.training.mixup import mix
+from zoo.training.mixing import mix
 from zoo.training.step import Step
 
 FP32 = choose_precision("fp32", torch.device("cpu"))
@@ -63,9 +64,9 @@ def make_batch(count=11, *, share=1.0):
     return Batch(torch.randn(count, 3, 16, 16, generator=generator), torch.arange(count) % 3, share)
 
 
-def take_steps(step, *batches, alpha=0.0):
+def take_steps(step, *batches, mixers=()):
     """Returns loss and logits of each step, and the state of the network afterwards."""
-    outputs = [step(mix(batch, alpha=alpha, seed=(0, number))) for number, batch in enumerate(batches)]
+    outputs = [step(mix(batch, mixers, classes=3, seed=0, step=number)) for number, batch in enumerate(batches)]
     return outputs, {name: value.clone() for name, value in step.network.state_dict().items()}
 
 
@@ -76,14 +77,15 @@ def assert_close(state, expected):
 
 
 @pytest.mark.parametrize("size", [10, 6, 4, 2, 1])
-@pytest.mark.parametrize(("options", "alpha"), [({}, 0.0), ({"clip_grad": 0.05}, 0.0), ({}, 0.4)])
-def test_a_step_in_uneven_micro_batches_equals_the_step_of_the_whole_batch(size, options, alpha):
+@pytest.mark.parametrize(("options", "names"), [({}, ()), ({"clip_grad": 0.05}, ()), ({}, ("mixup", "cutmix"))])
+def test_a_step_in_uneven_micro_batches_equals_the_step_of_the_whole_batch(size, options, names):
+    mixers = make_mixers(*names)
     whole, split = make_network(), make_network()
     for network in (whole, split):  # batch normalisations would see the micro-batches
         network.backbone.eval()
-    (first_of_whole, _), expected = take_steps(make_step(whole, **options), make_batch(), make_batch(), alpha=alpha)
+    (first_of_whole, _), expected = take_steps(make_step(whole, **options), make_batch(), make_batch(), mixers=mixers)
     step = make_step(split, micro_batches=MicroBatches(size), **options)
-    (first, _), state = take_steps(step, make_batch(), make_batch(), alpha=alpha)
+    (first, _), state = take_steps(step, make_batch(), make_batch(), mixers=mixers)
     assert_close(state, expected)
     torch.testing.assert_close(first[0], first_of_whole[0])
     torch.testing.assert_close(first[1], first_of_whole[1])
@@ -102,10 +104,12 @@ def test_a_step_that_runs_out_of_memory_is_repeated_in_halves_with_the_same_rand
     split, limited = make_network(dropout=0.4), make_network(dropout=0.4, limit=3)
     sizes, batches = [], (make_batch(), make_batch(8))
     torch.manual_seed(5)
-    expected_outputs, expected = take_steps(make_step(split, micro_batches=MicroBatches(2)), *batches, alpha=0.2)
+    expected_outputs, expected = take_steps(
+        make_step(split, micro_batches=MicroBatches(2)), *batches, mixers=make_mixers("mixup", "cutmix")
+    )
     torch.manual_seed(5)
     step = make_step(limited, micro_batches=MicroBatches(on_change=sizes.append))
-    outputs, state = take_steps(step, *batches, alpha=0.2)
+    outputs, state = take_steps(step, *batches, mixers=make_mixers("mixup", "cutmix"))
     assert sizes == [5, 2]
     for name in expected:  # statistics too
         assert torch.equal(state[name], expected[name]), name
@@ -118,7 +122,7 @@ def test_a_memory_too_small_for_a_single_image_is_an_error_and_changes_no_weight
     network = make_network(limit=0).eval()
     before = copy.deepcopy(network.state_dict())
     with pytest.raises(TrainingError, match="single image"):
-        make_step(network)(mix(make_batch(), alpha=0.0, seed=()))
+        make_step(network)(mix(make_batch(), (), classes=3, seed=0, step=1))
     for name, value in network.state_dict().items():
         assert torch.equal(value, before[name]), name
 
@@ -126,7 +130,7 @@ def test_a_memory_too_small_for_a_single_image_is_an_error_and_changes_no_weight
 def test_other_errors_are_raised():
     batch = Batch(torch.zeros(4, 5, 16, 16), torch.zeros(4).long())
     with pytest.raises(RuntimeError, match="expected input"):
-        make_step(make_network())(mix(batch, alpha=0.0, seed=()))
+        make_step(make_network())(mix(batch, (), classes=3, seed=0, step=1))
 
 
 class FlatNetwork(nn.Module):

@@ -1,9 +1,10 @@
 import torch
+from augmenters import make_mixers
 from torch import nn
 
 from zoo.models.precision import choose_precision
 from zoo.training.frozen.features import FeatureBatches
-from zoo.training.mixup import mix
+from zoo.training.mixing import mix
 from zoo.training.step import SearchStep, Step
 from zoo.training.step_batches import FullBatches, MixedBatches
 
@@ -47,14 +48,15 @@ class Recording(torch.optim.SGD):
         return super().step()
 
 
-def make_batches(kind, *, alpha=0.0):
+def make_batches(kind, *, mixers=()):
     points = torch.randn(22, 4, generator=torch.Generator().manual_seed(3))
     train = FeatureBatches(points, torch.arange(22) % 3, batch_size=8, seed=0)
-    return kind(train, mix=lambda batch, number: mix(batch, alpha=alpha, seed=(0, number)))
+    return kind(train, mix=lambda batch, number: mix(batch, mixers, classes=3, seed=0, step=number))
 
 
 def test_a_full_batch_has_all_images_and_is_the_same_every_time():
-    plain, full = make_batches(MixedBatches, alpha=0.4), make_batches(FullBatches, alpha=0.4)
+    mixers = make_mixers("mixup", features=True)
+    plain, full = make_batches(MixedBatches, mixers=mixers), make_batches(FullBatches, mixers=mixers)
     assert (plain.steps, full.steps) == (3, 1)
     (batch,) = full.epoch(2)
     parts = [*plain.epoch(2)]
@@ -87,7 +89,7 @@ def test_the_gradient_of_a_full_batch_is_that_of_all_images_at_once():
         network = Network().eval()
         points = torch.randn(22, 4, generator=torch.Generator().manual_seed(3))
         train = FeatureBatches(points, torch.arange(22) % 3, batch_size=size, seed=0)
-        (batch,) = FullBatches(train, mix=lambda each, number: mix(each, alpha=0.0, seed=())).epoch(1)
+        (batch,) = FullBatches(train, mix=lambda each, number: mix(each, (), classes=3, seed=0, step=number)).epoch(1)
         step = Step(network, torch.optim.SGD(network.parameters(), lr=1.0), precision=FP32)
         before = network.linear.weight.detach().clone()
         step(batch)

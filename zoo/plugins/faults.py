@@ -140,3 +140,44 @@ def _worst_sum(probabilities: Any) -> float | None:
     sums = [float(row.sum()) for row in probabilities]
     worst = max(sums, key=lambda value: abs(value - 1))
     return worst if abs(worst - 1) > _TOLERANCE else None
+
+
+def augmented_fault(result: Any, images: Any) -> str:
+    """Returns what is wrong with the type of augmented images, or an empty string; waits for no device.
+
+    Args:
+        result: Anything; right is a tensor like `images`, uint8 or float32.
+        images: The images before, ``(N, 3, H, W)``.
+    """
+    if not hasattr(result, "device"):
+        return f"it returned {type(result).__name__}, not images"
+    if result.shape != images.shape:
+        return f"it returned {tuple(result.shape)} for images {tuple(images.shape)}; their shape must not change"
+    if str(result.dtype) not in ("torch.uint8", "torch.float32"):
+        return f"it returned {_type_name(result)}; images must be uint8, or float32 from 0 to 255"
+    if result.device != images.device:
+        return f"it returned images on {result.device}; they were on {images.device}"
+    return ""
+
+
+def mixed_fault(result: Any, images: Any, targets: Any) -> str:
+    """Returns what is wrong with the type of mixed images and targets, or an empty string; waits for no device.
+
+    Args:
+        result: Anything; right is a tuple of two tensors like `images` and `targets`.
+        images: The images before, ``(N, ...)``.
+        targets: The targets before, ``(N, classes)``.
+    """
+    if not isinstance(result, tuple) or len(result) != 2 or not all(hasattr(each, "device") for each in result):
+        return f"it returned {type(result).__name__}, not a tuple of images and targets"
+    for what, after, before in zip(("images", "targets"), result, (images, targets), strict=True):
+        if (after.shape, after.dtype, after.device) != (before.shape, before.dtype, before.device):
+            return (
+                f"it returned {what} {tuple(after.shape)} {_type_name(after)} on {after.device}; they were "
+                f"{tuple(before.shape)} {_type_name(before)} on {before.device}"
+            )
+    return ""
+
+
+def _type_name(tensor: Any) -> str:
+    return str(tensor.dtype).removeprefix("torch.")

@@ -126,6 +126,14 @@ def _find_loss_fault(spec: LossSpec) -> str:
     return find_spec_fault(spec)
 
 
+def _find_augmentation_fault(spec: AugmentationSpec) -> str:
+    if spec.per_image and spec.mixes_labels:
+        return "which is for a single image (per_image), and mixes several (mixes_labels)"
+    if spec.mixes_features and not spec.mixes_labels:
+        return "which mixes features (mixes_features), but no labels (mixes_labels)"
+    return find_spec_fault(spec)
+
+
 BACKBONE = Kind(name="backbone", spec=BackboneSpec, family=BackboneFamily, listed=True)
 HEAD = Kind(name="head", spec=HeadSpec, listed=True)
 DATASET = Kind(name="dataset", spec=DatasetSpec, listed=True)
@@ -133,7 +141,7 @@ RECIPE = Kind(name="recipe", spec=RecipeSpec)
 OPTIMIZER = Kind(name="optimizer", spec=OptimizerSpec, family=Family)
 SCHEDULE = Kind(name="schedule", spec=ScheduleSpec)
 LOSS = Kind(name="loss", spec=LossSpec, find_fault=_find_loss_fault)
-AUGMENTATION = Kind(name="augmentation", spec=AugmentationSpec)
+AUGMENTATION = Kind(name="augmentation", spec=AugmentationSpec, find_fault=_find_augmentation_fault)
 METRIC = Kind(name="metric", spec=MetricSpec)
 TRACKER = Kind(name="tracker", spec=TrackerSpec)
 EXPORT_TARGET = Kind(name="export target", spec=ExportTargetSpec)

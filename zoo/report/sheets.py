@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from matplotlib.artist import Artist
 
-# (index of the sample in its split, the sample) -> uint8 (h, w, 3) pictures, the same number for every sample.
-Views = Callable[[int, Sample], "Sequence[np.ndarray]"]
+# Pairs (index of the sample in its split, the sample) -> uint8 (h, w, 3) pictures of each, all the same number.
+Views = Callable[[Sequence[tuple[int, Sample]]], "Sequence[Sequence[np.ndarray]]"]
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
 MAX_COUNT = 400
 SIDE = 224  # pixels of a photo on a sheet
@@ -65,7 +65,8 @@ def write_sheet(
 
     With `views` each row shows one photo and, beside it, what the network sees of it, such as augmented views::
 
-        write_sheet(images, Path("seen.png"), count=6, views=lambda index, sample: [augment(sample) for _ in range(5)])
+        views = lambda photos: [[augment(sample) for _ in range(5)] for index, sample in photos]
+        write_sheet(images, Path("seen.png"), count=6, views=views)
 
     Args:
         images: The dataset.
@@ -73,8 +74,8 @@ def write_sheet(
         split: ``"train"``, ``"val"`` or ``"test"``.
         count: Number of photos, 1 to `MAX_COUNT`; a smaller split is shown whole.
         seed: Selects the photos; the same seed selects the same photos.
-        views: Returns the views of a photo, uint8 ``(h, w, 3)`` each, given its index in the split and the sample.
-            It is not called for photos that cannot be read.
+        views: Returns the views of each photo, uint8 ``(h, w, 3)``, given pairs of its index in the split and the
+            sample. Photos that cannot be read are not among them.
         title: Replaces the title made of the dataset's name and the split.
 
     Returns:
@@ -96,7 +97,7 @@ def write_sheet(
     if views is None:
         tiles = [_photo_tile(samples[index], labels) for index in selected]
         return write_tiles(output, tiles, columns=_COLUMNS, title=heading, subtitle=subtitle)
-    rows = [_row(index, samples[index], labels, views) for index in selected]
+    rows = _rows([(index, samples[index]) for index in selected], labels, views)
     columns = max(map(len, rows))
     cells = [tile for row in rows for tile in (*row, *[None] * (columns - len(row)))]
     subtitle += "; each row shows a photo, then what the network sees of it"
@@ -219,7 +220,9 @@ def _photo_tile(sample: Sample, labels: Sequence[str]) -> Tile:
     return Tile(photo=load_photo(sample.source), captions=((labels[sample.label], INK), (sample.name, MUTED)))
 
 
-def _row(index: int, sample: Sample, labels: Sequence[str], views: Views) -> list[Tile]:
-    first = _photo_tile(sample, labels)
-    seen = [] if first.photo is None else views(index, sample)
-    return [first, *(Tile(photo=view) for view in seen)]
+def _rows(photos: Sequence[tuple[int, Sample]], labels: Sequence[str], views: Views) -> list[list[Tile]]:
+    rows = [[_photo_tile(sample, labels)] for _, sample in photos]
+    readable = [number for number, row in enumerate(rows) if row[0].photo is not None]
+    for number, seen in zip(readable, views([photos[number] for number in readable]), strict=True):
+        rows[number] += [Tile(photo=view) for view in seen]
+    return rows

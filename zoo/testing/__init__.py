@@ -12,6 +12,7 @@ do. Weights and inputs are random with a fixed seed, and only datasets download 
 
 from __future__ import annotations
 
+from zoo.testing.augmentation import check_augmentation
 from zoo.testing.backbone import check_backbone
 from zoo.testing.check import check_findings
 from zoo.testing.dataset import check_dataset
@@ -24,6 +25,7 @@ from zoo.testing.plugin import check_plugin
 from zoo.testing.schedule import check_schedule
 
 __all__ = [
+    "check_augmentation",
     "check_backbone",
     "check_dataset",
     "check_findings",

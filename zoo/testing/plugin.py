@@ -22,6 +22,7 @@ from zoo.plugins.discovery import Plugin, load_plugins
 from zoo.plugins.entry_points import Candidate, find_plugins, import_target
 from zoo.plugins.hookspecs import RESERVED_COMMANDS
 from zoo.plugins.kinds import (
+    AUGMENTATION,
     BACKBONE,
     CHECK,
     DATASET,
@@ -36,6 +37,7 @@ from zoo.plugins.kinds import (
     callables,
 )
 from zoo.plugins.specs import BackboneFamily, Family, Spec
+from zoo.testing.augmentation import check_augmentation
 from zoo.testing.backbone import check_backbone
 from zoo.testing.check import check_findings
 from zoo.testing.contract import Contract, check_spec
@@ -113,6 +115,7 @@ def _check_offer(kind: Kind[Any], spec: Spec, cache: Path, options: Mapping[str,
     checks: dict[str, Callable[[Any], object]] = {
         BACKBONE.name: functools.partial(check_backbone, options=options),
         HEAD.name: functools.partial(check_head, options=options),
+        AUGMENTATION.name: functools.partial(check_augmentation, options=options),
         DATASET.name: functools.partial(check_dataset, cache=cache, options=options),
         LOSS.name: functools.partial(check_loss, options=options),
         METRIC.name: functools.partial(check_metric, options=options),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from zoo.config import AUTO
+from zoo.data.loading.augmenters import build_mixers
 from zoo.errors import ConfigError, TrainingError
 from zoo.events import EpochResult, Note, Work
 from zoo.models.build import build_head
@@ -103,11 +104,20 @@ def fit_start(job: Job, state: TrainState) -> None:
 
 def train_on_features(job: Job) -> Iterator[EpochResult]:
     """Trains the head of a job whose whole backbone is frozen; yields results as `zoo.training.train.train`."""
+    _warn_of_unused_augmentations(job)
     if solver := job.parts.optimizer.spec.head_solver:
         result = _fit(job, TrainState(), epoch=1, solver=solver, strength=job.config.weight_decay)
         yield save_epoch(job, result, job.classifier)
     else:
         yield from _train_in_steps(job)
+
+
+def _warn_of_unused_augmentations(job: Job) -> None:
+    solves = bool(job.parts.optimizer.spec.head_solver)
+    unused = [each.spec.name for each in job.parts.augmentations if solves or not each.spec.mixes_features]
+    if unused:
+        text = f"Without effect: {', '.join(unused)}. --freeze all trains on the features of photos as they are."
+        job.observer(Note(text=text, warning=True))
 
 
 def find_features(job: Job) -> FrozenFeatures:
@@ -357,7 +367,8 @@ def _train_in_steps(job: Job) -> Iterator[EpochResult]:
     if not job.processes.is_main:
         return  # a head is too small to share: the main process trains it, and `finalize` copies it to the others
     assert job.features is not None
-    batches, network = job.features.train, HeadOnFeatures(head)
+    batches, network, classes = job.features.train, HeadOnFeatures(head), len(job.images.classes)
+    mixers = build_mixers(job.parts.augmentations, job.preprocess, classes=classes, features=True)
     average = build_average(config, network)
     best: Any = network if average is None else average.module
     for result in fit(
@@ -370,6 +381,8 @@ def _train_in_steps(job: Job) -> Iterator[EpochResult]:
         set_training=network.train,
         state=TrainState(),
         traits=OptimizerTraits.from_choice(job.parts.optimizer),
+        mixers=mixers,
+        classes=classes,
         average=average,
         micro_batches=job.micro_batches,
         compilation=build_compilation(job, images=batches.images_per_step),

@@ -11,7 +11,7 @@ from zoo.events import EpochResult, StepResult
 from zoo.training.distributed.process_group import SINGLE_PROCESS
 from zoo.training.finite import check_loss, check_scale, check_val_loss, check_weights, locate_failure
 from zoo.training.forward import compute_outputs, evaluating
-from zoo.training.mixup import mix
+from zoo.training.mixing import mix
 from zoo.training.monitor import Monitor
 from zoo.training.optimizer import OptimizerTraits, set_rate, switch_weights
 from zoo.training.schedule import constant_rate
@@ -20,12 +20,13 @@ from zoo.training.step import SearchStep, Step
 from zoo.training.step_batches import FullBatches, MixedBatches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import torch
     from torch import nn
 
     from zoo.config import FinetuneConfig
+    from zoo.data.loading.augmenters import Mixer
     from zoo.data.loading.loader import Batch
     from zoo.models.precision import Precision
     from zoo.training.compilation import Compilation
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from zoo.training.ema import WeightAverage
     from zoo.training.finite import StepLog
     from zoo.training.micro_batches import MicroBatches
-    from zoo.training.mixup import MixedBatch
+    from zoo.training.mixing import MixedBatch
     from zoo.training.schedule import RateFactor
     from zoo.training.state import TrainState
     from zoo.training.step import TrainableNetwork
@@ -68,7 +69,6 @@ class Plan:
     lr: float
     factor: RateFactor = constant_rate
     clip_grad: float | None = None
-    mixup: float = 0.0
     patience: int | None = None
     seed: int = 0
 
@@ -80,7 +80,6 @@ class Plan:
             lr=config.lr,
             factor=factor,
             clip_grad=config.clip_grad,
-            mixup=config.mixup,
             patience=config.patience,
             seed=config.seed,
         )
@@ -113,6 +112,7 @@ class ProgressMonitor:
         done: Steps already taken, over all epochs.
         compilation: Decides by the time left whether to compile the network.
         processes: The processes that train together.
+        mixes: Whether images are mixed with each other, so that their labels have no accuracy.
         on_step: Called with each report.
     """
 
@@ -124,9 +124,10 @@ class ProgressMonitor:
         done: int,
         compilation: Compilation,
         processes: ProcessGroup,
+        mixes: bool,
         on_step: Callable[[StepResult], None],
     ) -> None:
-        self._plan, self._steps, self._first = plan, steps, done
+        self._plan, self._steps, self._first, self._mixes = plan, steps, done, mixes
         self._compilation, self._processes, self._on_step = compilation, processes, on_step
         self._started = self._reported = time.perf_counter()
 
@@ -152,7 +153,7 @@ class ProgressMonitor:
             step=step,
             steps=self._steps,
             loss=loss,
-            accuracy=float("nan") if self._plan.mixup else accuracy,
+            accuracy=float("nan") if self._mixes else accuracy,
             images_per_second=meter.rate(),
             # A run that resumes between the last step of an epoch and its evaluation has taken no step yet.
             seconds_left=(self._reported - self._started) / max(1, taken) * left,
@@ -173,6 +174,8 @@ def fit(
     set_training: Callable[[], object],
     state: TrainState,
     traits: OptimizerTraits | None = None,
+    mixers: Sequence[Mixer] = (),
+    classes: int = 0,
     average: WeightAverage | None = None,
     micro_batches: MicroBatches | None = None,
     compilation: Compilation | None = None,
@@ -193,6 +196,8 @@ def fit(
         set_training: Puts the network into train mode, its frozen parts into eval mode.
         state: Updated at every step, and at the end of every epoch before the result is yielded.
         traits: Whether the optimizer needs a closure, takes full batches or averages the weights.
+        mixers: Augmentations that mix the images of a batch and their targets.
+        classes: Number of classes; needed by `mixers`.
         average: Updated at every step, and evaluated in place of the network.
         micro_batches: How many images the network processes at a time.
         compilation: Calls the network, compiled or not.
@@ -210,7 +215,7 @@ def fit(
     traits = traits or OptimizerTraits()
 
     def mixed(batch: Batch, number: int) -> MixedBatch:
-        return mix(batch, alpha=plan.mixup, seed=(plan.seed, number))
+        return mix(batch, mixers, classes=classes, seed=plan.seed, step=number)
 
     batches = (FullBatches if traits.full_batch else MixedBatches)(train, mix=mixed)
     take_step = (SearchStep if traits.closure else Step)(
@@ -226,7 +231,13 @@ def fit(
     steps, compilation = batches.steps, take_step.compilation
     done = state.epoch * steps + state.step
     progress = ProgressMonitor(
-        plan, steps=steps, done=done, compilation=compilation, processes=processes, on_step=on_step
+        plan,
+        steps=steps,
+        done=done,
+        compilation=compilation,
+        processes=processes,
+        mixes=bool(mixers),
+        on_step=on_step,
     )
     evaluated: Any = network if average is None else average.module
     measure = (monitor or Monitor()).measure

@@ -6,16 +6,16 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from zoo.config import OWNER
+from zoo.config import OWNER, SPELLINGS
 from zoo.errors import ConfigError
-from zoo.plugins.kinds import LOSS, METRIC, OPTIMIZER, SCHEDULE
+from zoo.plugins.kinds import AUGMENTATION, LOSS, METRIC, OPTIMIZER, SCHEDULE
 from zoo.training.monitor import RULES
 
 if TYPE_CHECKING:
     from zoo.config import FinetuneConfig
     from zoo.models.offers import Offers
     from zoo.plugins.registry import Choice, Offer, Registry
-    from zoo.plugins.specs import MetricSpec, OptimizerSpec, ScheduleSpec
+    from zoo.plugins.specs import AugmentationSpec, MetricSpec, OptimizerSpec, ScheduleSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,12 +25,14 @@ class Parts:
     Attributes:
         optimizer: The optimizer.
         schedule: The learning-rate schedule.
+        augmentations: The augmentations besides crops and flips, in their order.
         metrics: The metrics.
         monitored: The one of them that decides which epoch is the best; None if none does.
     """
 
     optimizer: Choice[OptimizerSpec]
     schedule: Choice[ScheduleSpec]
+    augmentations: tuple[Choice[AugmentationSpec], ...] = ()
     metrics: tuple[Choice[MetricSpec], ...] = ()
     monitored: Choice[MetricSpec] | None = None
 
@@ -49,6 +51,7 @@ def find_parts(config: FinetuneConfig, registry: Registry) -> Parts:
     parts = Parts(
         optimizer=registry.choose(OPTIMIZER, config.optimizer, config.optimizer_options),
         schedule=registry.choose(SCHEDULE, config.schedule, config.schedule_options),
+        augmentations=find_augmentations(config, registry),
         metrics=metrics,
         monitored=metrics[names.index(config.monitor)] if config.monitor in names else None,
     )
@@ -62,6 +65,7 @@ def offers_by_kind(offers: Offers, parts: Parts) -> dict[str, list[Offer[Any]]]:
         LOSS.name: [] if offers.loss is None else [offers.loss.offer],
         OPTIMIZER.name: [parts.optimizer.offer],
         SCHEDULE.name: [parts.schedule.offer],
+        AUGMENTATION.name: [augmentation.offer for augmentation in parts.augmentations],
         METRIC.name: [metric.offer for metric in parts.metrics],
     }
     return {kind: each for kind, each in found.items() if each}
@@ -113,3 +117,31 @@ def _check_optimizer(config: FinetuneConfig, spec: OptimizerSpec) -> None:
             "compared.",
             hint="Use fp32 or bf16, or choose another optimizer.",
         )
+
+
+def find_augmentations(config: FinetuneConfig, registry: Registry) -> tuple[Choice[AugmentationSpec], ...]:
+    """Returns the augmentations of a configuration: those with a field of their own first, then `config.augment`.
+
+    Raises:
+        UnknownNameError: No plugin offers a name.
+        ConfigError: An option is unknown, missing or invalid, or an augmentation is asked for twice.
+    """
+    spelled: dict[str, dict[str, Any]] = {}
+    for field, (name, option) in SPELLINGS.items():
+        if any(getattr(config, other) for other, (owner, _) in SPELLINGS.items() if owner == name):
+            spelled.setdefault(name, {})[option] = getattr(config, field)
+    choices = [registry.choose(AUGMENTATION, name, options) for name, options in spelled.items()]
+    more = registry.choose_all(AUGMENTATION, config.augment, config.augment_options)
+    spelled_names = {choice.offer.name for choice in choices}
+    for choice in more:
+        if choice.offer.name in spelled_names:
+            given = " and ".join(
+                f"'{field}'"
+                for field, (name, _) in SPELLINGS.items()
+                if name == choice.spec.name and getattr(config, field)
+            )
+            raise ConfigError(
+                f"{OWNER}: '{choice.spec.name}' is both in 'augment' and set by {given}.",
+                hint=f"Pass --augment {choice.spec.name} alone; 'zoo info {choice.spec.name}' lists its options.",
+            )
+    return (*choices, *more)

@@ -89,7 +89,7 @@ def start_record(
 def _find_callables(offers: Offers, parts: Parts) -> Iterator[Any]:
     """Yields the callables of plugins that decide the result of a run."""
     yield from (offers.backbone.spec.build, offers.head.spec.build)
-    for choice in (offers.loss, parts.optimizer, parts.schedule, parts.monitored):
+    for choice in (offers.loss, parts.optimizer, parts.schedule, *parts.augmentations, parts.monitored):
         if choice is not None:
             yield from callables(choice.spec).values()
 

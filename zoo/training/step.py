@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from zoo.models.precision import Precision
     from zoo.plugins.contracts import Head
     from zoo.training.distributed.process_group import ProcessGroup
-    from zoo.training.mixup import MixedBatch
+    from zoo.training.mixing import MixedBatch
 
 
 class TrainableNetwork(Protocol):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from zoo.data.loading.loader import Batch
     from zoo.training.loop import TrainBatches
-    from zoo.training.mixup import MixedBatch
+    from zoo.training.mixing import MixedBatch
 
 
 class FullBatch:

@@ -8,7 +8,8 @@ import time
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from zoo.data.loading.augment_params import Augmentation
+from zoo.data.loading.augment_params import CropPolicy
+from zoo.data.loading.augmenters import build_augmenters, build_mixers
 from zoo.data.loading.loader import EvalLoader, TrainLoader
 from zoo.data.loading.transform import EvalTransform, shrink_for_crops
 from zoo.errors import ConfigError, DivergedError
@@ -71,7 +72,7 @@ def _train_on_photos(job: Job, *, resumed: bool) -> Iterator[EpochResult]:
         yield save_epoch(job, fit_probe(job, state), job.classifier)
         fit_start(job, state)
         job.cache.release("train", EvalTransform(job.preprocess))
-        loader.augmentation = Augmentation.from_config(job.config)
+        loader.crops = CropPolicy.from_config(job.config)
     config = job.config
     learner = Learner(network=job.classifier, optimizer=build_optimizer(job), state=state)
     if resumed:
@@ -105,6 +106,8 @@ def _train_on_photos(job: Job, *, resumed: bool) -> Iterator[EpochResult]:
         set_training=lambda: set_training(job.classifier, freeze_norm_stats=config.freeze_norm_stats),
         state=state,
         traits=OptimizerTraits.from_choice(job.parts.optimizer),
+        mixers=build_mixers(job.parts.augmentations, job.train_preprocess, classes=len(job.images.classes)),
+        classes=len(job.images.classes),
         average=learner.average,
         micro_batches=job.micro_batches,
         compilation=build_compilation(job, images=loader.images_per_step),
@@ -152,7 +155,8 @@ def _make_loaders(job: Job) -> tuple[TrainLoader, EvalLoader]:
     loader = TrainLoader(
         load_photos(job, "train", job.images.train, shrink_for_crops(preprocess, crop_scale=config.crop_scale)),
         preprocess=preprocess,
-        augmentation=Augmentation.from_config(config),
+        crops=CropPolicy.from_config(config),
+        augmenters=build_augmenters(job.parts.augmentations, preprocess, classes=len(job.images.classes)),
         batch_size=config.images_per_step,
         seed=config.seed,
         device=job.precision.device,

@@ -2,6 +2,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import zoo_augmentations
+from zoo.plugins.entry_points import DISTRIBUTION, Candidate
+
 
 @pytest.fixture
 def photos(tmp_path):
@@ -23,7 +26,26 @@ def test_a_sheet_is_written_and_its_path_printed(run_zoo, photos):
         assert sheet.width > 100
 
 
-def test_augmented_views_have_the_size_of_the_backbone(run_zoo, photos):
+@pytest.fixture
+def augmentations(plugins):
+    plugins.append(
+        Candidate(entry="augmentations", distribution=DISTRIBUTION, version="1", load=lambda: zoo_augmentations)
+    )
+
+
+@pytest.mark.parametrize("name", ["trivialaugment", "cutmix"])
+def test_augmentations_are_shown_those_that_mix_photos_too(run_zoo, photos, augmentations, name):
+    arguments = ("show", "./photos", "--augmented", "--count", "4", "--hflip", "0", "--crop-scale", "1")
+    assert run_zoo(*arguments, "-o", "plain.png").code == 0
+    assert run_zoo(*arguments, "-o", "seen.png", "--augment", name) == (0, "seen.png\n", "")
+    plain, seen = (np.asarray(Image.open(photos / file)).astype(int) for file in ("plain.png", "seen.png"))
+    changed = (abs(plain - seen) > 8).any(axis=(0, 2)).nonzero()[0] / plain.shape[1]
+    # The first column has the photos as they are.
+    assert changed.min() > 1 / 6
+    assert changed.max() > 4 / 6
+
+
+def test_augmented_views_have_the_size_of_the_backbone(run_zoo, photos, augmentations):
     code, out, err = run_zoo(
         *("show", "./photos", "--augmented", "--count", "2", "--backbone", "tiny", "--output", "seen.png"),
         *("--hflip", "1", "--rotation", "20"),

@@ -3,28 +3,27 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from augmenters import make_augmenters, make_mixers
 from fakes import PREPROCESS, encode_png, make_samples
 from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as tv
 
 from zoo.data.images.resize import preprocess
 from zoo.data.loading.augment import (
-    _affine,
-    _jitter,
-    _randaugment,
     augment,
     augmented_views,
     crop_batch,
     crop_photos,
     normalise,
 )
-from zoo.data.loading.augment_params import Augmentation, centre_params, draw_params
+from zoo.data.loading.augment_params import CropPolicy, centre_params, draw_params
 from zoo.plugins.specs import Sample
 from zoo.preprocess import Preprocess
 
 SPEC = Preprocess(size=(32, 24), resize=36)
 SAMPLE = make_samples("train", 1)[1]
-EVERYTHING = Augmentation(crop_scale=0.3, hflip=0.5, vflip=0.5, rotation=20, shear=10, color_jitter=0.3, randaugment=9)
+CROPS = CropPolicy(crop_scale=0.3, hflip=0.5, vflip=0.5)
+AUGMENTERS = make_augmenters("affine", "color-jitter", "randaugment", "random-erasing", spec=SPEC)
 
 
 def generator(seed=0):
@@ -51,8 +50,8 @@ def sizes_of(photos):
     return torch.tensor([photo.shape[:2] for photo in photos])
 
 
-def params_of(photos, augmentation=EVERYTHING, *, spec=SPEC, seed=0):
-    return draw_params(sizes_of(photos), spec, augmentation, generator(seed))
+def params_of(photos, crops=CROPS, *, spec=SPEC, seed=0, augmenters=()):
+    return draw_params(sizes_of(photos), spec, crops, generator(seed), augmenters)
 
 
 def boxed(photos, *boxes, spec=SPEC, hflip=False, vflip=False):
@@ -110,13 +109,13 @@ def test_a_crop_matches_torchvision(form, where, interpolation):
 
 
 @pytest.mark.parametrize("make", [noise, smooth])
-@pytest.mark.parametrize("augmentation", [Augmentation(), EVERYTHING, Augmentation(crop_scale=0.05)])
+@pytest.mark.parametrize("crops", [CropPolicy(), CROPS, CropPolicy(crop_scale=0.05)])
 @pytest.mark.parametrize("mode", ["shorter", "longer", "squash"])
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
-def test_both_forms_agree_within_a_level(make, augmentation, mode, interpolation):
+def test_both_forms_agree_within_a_level(make, crops, mode, interpolation):
     spec = Preprocess(size=(32, 24), resize=32, resize_mode=mode, interpolation=interpolation)
     photos = [make(height, width) for height, width in [(60, 45), (45, 60), (32, 24), (90, 33), (40, 150), (1, 50)] * 4]
-    params = params_of(photos, augmentation, spec=spec)
+    params = params_of(photos, crops, spec=spec)
     difference = (one_by_one(photos, params, spec).int() - as_a_batch(photos, params, spec).int()).abs()
     # The first form rounds and clips columns before it resizes rows, which shows in enlarged noise.
     assert difference.max() <= (1 + (make is noise) if interpolation == "bilinear" else 2 if make is smooth else 80)
@@ -163,7 +162,7 @@ def test_the_mean_colour_fills_the_area_outside_the_photo(form):
 def test_without_augmentation_training_sees_the_pixels_of_evaluation(form, size, mode):
     spec = Preprocess(size=(32, 24), resize=36 if mode == "shorter" else 32, resize_mode=mode)
     photo = smooth(*size)
-    ours = form([photo], params_of([photo], Augmentation(), spec=spec), spec)[0].permute(1, 2, 0)
+    ours = form([photo], params_of([photo], CropPolicy(), spec=spec), spec)[0].permute(1, 2, 0)
     difference = (ours.int() - torch.from_numpy(preprocess(photo, spec)).int()).abs()
     assert difference.max() <= (2 if size == (3, 2) else 1)  # torch and Pillow differ by two at large magnification
 
@@ -180,65 +179,18 @@ def test_augmented_images_depend_only_on_photos_and_parameters():
     photos = [noise(40, 50, seed=seed) for seed in range(6)]
 
     def augmented(params, some=slice(None)):
-        return augment(one_by_one(photos[some], params[some], SPEC), params[some], SPEC, EVERYTHING)
+        return augment(one_by_one(photos[some], params[some], SPEC), params[some], AUGMENTERS)
 
-    first = augmented(params_of(photos, seed=1))
+    first = augmented(params_of(photos, seed=1, augmenters=AUGMENTERS))
     torch.manual_seed(1234)
-    assert torch.equal(augmented(params_of(photos, seed=1)), first)
-    assert not torch.equal(augmented(params_of(photos, seed=2)), first)
+    assert torch.equal(augmented(params_of(photos, seed=1, augmenters=AUGMENTERS)), first)
+    assert not torch.equal(augmented(params_of(photos, seed=2, augmenters=AUGMENTERS)), first)
     assert first.shape == (6, 3, *SPEC.size)
     assert first.min() >= 0
     assert first.max() <= 255
     # A process that applies a slice of the parameters makes the same images as one that applies all of them.
-    torch.testing.assert_close(augmented(params_of(photos, seed=1), slice(2, 5)), first[2:5], atol=1e-3, rtol=0)
-
-
-def test_randaugment_leaves_the_global_generator_alone():
-    before = torch.get_rng_state()
-    _randaugment(images_of(noise(24, 24)[None]), torch.tensor([5]), SPEC, 9)
-    assert torch.equal(torch.get_rng_state(), before)
-
-
-def test_randaugment_works_at_the_lowest_and_highest_magnitude():
-    photos = images_of(np.stack([noise(24, 24, seed=seed) for seed in range(8)]))
-    for magnitude in (1, 30):
-        images = _randaugment(photos, torch.arange(8), SPEC, magnitude)
-        assert images.dtype == torch.uint8
-        assert images.shape == photos.shape
-        assert not torch.equal(images, photos)
-
-
-@pytest.mark.parametrize(("rotation", "shear"), [(30, 0), (0, 25), (30, 25)])
-def test_rotation_and_shear_match_torchvision(rotation, shear):
-    photo = images_of(smooth(41, 57)[None]).float()
-    spec = Preprocess(size=(41, 57), resize=41)
-    params = draw_params(torch.tensor([[41, 57]]), spec, Augmentation(rotation=rotation, shear=shear), generator(5))
-    rotation_angle, tilt = params.rotation.rad2deg().item(), params.shear.rad2deg().item()
-    assert abs(rotation_angle) + abs(tilt) > 3
-    ours = _affine(photo, params, spec)
-    mean = 255 * torch.tensor(spec.mean).view(3, 1, 1)
-    theirs = tv.affine(
-        photo - mean,  # torchvision fills with 0, which becomes the mean colour
-        angle=-rotation_angle,
-        translate=[0, 0],
-        scale=1.0,
-        shear=[tilt, 0.0],
-        interpolation=InterpolationMode.BILINEAR,
-    )
-    assert (ours - theirs - mean).abs().max() < 0.01
-
-
-def test_colour_jitter_matches_torchvision():
-    photos = [noise(32, 24, seed=seed) for seed in range(5)]
-    factors = params_of(photos, Augmentation(color_jitter=0.4)).colour
-    images = images_of(np.stack(photos))
-    for image, photo, (brightness, contrast, saturation) in zip(
-        _jitter(images.float(), factors), images, factors.tolist(), strict=True
-    ):
-        theirs = tv.adjust_brightness(photo / 255, brightness)
-        theirs = tv.adjust_contrast(theirs, contrast)
-        theirs = tv.adjust_saturation(theirs, saturation)
-        assert (image - theirs * 255).abs().max() < 0.1  # torchvision weights red with 0.2989
+    some = augmented(params_of(photos, seed=1, augmenters=AUGMENTERS), slice(2, 5))
+    assert torch.equal(some, first[2:5])
 
 
 def test_normalise_matches_torchvision():
@@ -252,7 +204,7 @@ def test_normalise_matches_torchvision():
 
 
 def test_views_have_the_size_of_the_network_input():
-    views = augmented_views(PREPROCESS, Augmentation(crop_scale=0.3, hflip=0.5), count=4)(0, SAMPLE)
+    views = augmented_views(PREPROCESS, CropPolicy(crop_scale=0.3, hflip=0.5), count=4)([(0, SAMPLE)])[0]
     assert len(views) == 4
     assert {view.shape for view in views} == {(16, 16, 3)}
     assert {view.dtype for view in views} == {np.dtype(np.uint8)}
@@ -260,15 +212,29 @@ def test_views_have_the_size_of_the_network_input():
 
 
 def test_views_are_the_same_for_the_same_seed_and_index():
-    make = augmented_views(PREPROCESS, Augmentation(crop_scale=0.3), count=2, seed=3)
-    np.testing.assert_array_equal(make(5, SAMPLE), make(5, SAMPLE))
-    assert not np.array_equal(make(5, SAMPLE), make(6, SAMPLE))
+    make = augmented_views(PREPROCESS, CropPolicy(crop_scale=0.3), augmenters=AUGMENTERS, count=2, seed=3)
+    first, second = make([(5, SAMPLE), (6, SAMPLE)])
+    np.testing.assert_array_equal(first, make([(5, SAMPLE)])[0])
+    assert not np.array_equal(first, second)
+
+
+@pytest.mark.parametrize("name", ["mixup", "cutmix"])
+def test_views_of_several_photos_are_mixed_with_each_other(name):
+    photos = [
+        (number, Sample(encode_png(np.full((20, 20, 3), 80 * number, np.uint8)), number % 2, "")) for number in range(4)
+    ]
+    plain = augmented_views(PREPROCESS, CropPolicy(), count=3)(photos)
+    mixed = augmented_views(PREPROCESS, CropPolicy(), mixers=make_mixers(name), classes=2, count=3)(photos)
+    assert not np.array_equal(mixed, plain)
+    # Each mixture has its light from the same four photos.
+    assert np.abs(np.mean(mixed, axis=(0, 2, 3, 4)) - np.mean(plain)).max() < 1
+    (alone,) = augmented_views(PREPROCESS, CropPolicy(), mixers=make_mixers(name), classes=2, count=3)(photos[2:3])
+    np.testing.assert_array_equal(alone, plain[2])
 
 
 def test_without_augmentation_a_view_matches_evaluation():
     ramp = np.add.outer(np.arange(24) * 5, np.arange(30) * 3)[:, :, None] + [0, 10, 20]
-    (view,) = augmented_views(PREPROCESS, Augmentation(), count=1)(
-        0, Sample(encode_png(ramp.astype(np.uint8)), 0, "ramp")
-    )
+    sample = Sample(encode_png(ramp.astype(np.uint8)), 0, "ramp")
+    ((view,),) = augmented_views(PREPROCESS, CropPolicy(), count=1)([(0, sample)])
     exact = preprocess(ramp.astype(np.uint8), PREPROCESS)
     assert np.abs(view.astype(int) - exact).max() <= 0.5 * (5 + 3) * 24 / 18 + 1  # the crop is off by half a pixel

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from augmenters import make_augmenters
 from fakes import PREPROCESS, make_samples
 
 from zoo.data.loading import cache as cache_module
 from zoo.data.loading import pixel_buffer as buffer_module
 from zoo.data.loading import pixel_file as file_module
-from zoo.data.loading.augment_params import Augmentation
+from zoo.data.loading.augment_params import CropPolicy
 from zoo.data.loading.cache import PhotoCache, default_budget
 from zoo.data.loading.loader import EvalLoader, TrainLoader
 from zoo.data.loading.transform import EvalTransform, shrink_for_crops
@@ -19,7 +20,8 @@ from zoo.errors import ConfigError, DataError
 
 CPU = torch.device("cpu")
 SAMPLES = make_samples("train", 12)
-AUGMENTATION = Augmentation(crop_scale=0.5, hflip=0.5, color_jitter=0.2)
+CROPS = CropPolicy(crop_scale=0.5, hflip=0.5)
+AUGMENTERS = make_augmenters("color-jitter", options={"strength": 0.2})
 SHRINK = shrink_for_crops(PREPROCESS, crop_scale=0.5)
 PLENTY = 1 << 24
 
@@ -43,7 +45,9 @@ def make_cache(mode="auto", *, budget=PLENTY, **more):
 
 
 def batches_of(store):
-    loader = TrainLoader(store, preprocess=PREPROCESS, augmentation=AUGMENTATION, batch_size=5, seed=0, device=CPU)
+    loader = TrainLoader(
+        store, preprocess=PREPROCESS, crops=CROPS, augmenters=AUGMENTERS, batch_size=5, seed=0, device=CPU
+    )
     return [*loader.epoch(1), *loader.epoch(2), *loader.view(0)]
 
 
@@ -276,7 +280,7 @@ from pathlib import Path
 from fakes import PREPROCESS
 from PIL import Image
 from zoo.data.loading.cache import PhotoCache
-from zoo.data.loading.augment_params import Augmentation
+from zoo.data.loading.augment_params import CropPolicy
 from zoo.data.loading.loader import TrainLoader
 from zoo.data.loading.transform import ShrinkForCrops
 from zoo.plugins.specs import Sample
@@ -294,7 +298,7 @@ def epoch(mode, budget, count):
     cache = PhotoCache(mode=mode, budget=budget, workers=2)
     store = cache.load("train", samples[:count], ShrinkForCrops(600), progress=lambda done, total: None)
     loader = TrainLoader(
-        store, preprocess=PREPROCESS, augmentation=Augmentation(crop_scale=0.5), batch_size=8, seed=0,
+        store, preprocess=PREPROCESS, crops=CropPolicy(crop_scale=0.5), batch_size=8, seed=0,
         device=torch.device("cpu"),
     )
     for batch in loader.epoch(1):

@@ -1,12 +1,13 @@
 import numpy as np
 import pytest
 import torch
+from augmenters import make_augmenters
 from fakes import PREPROCESS, encode_png, make_samples
 
 from zoo.data.images.decode import decode
 from zoo.data.images.resize import preprocess
 from zoo.data.loading.augment import normalise
-from zoo.data.loading.augment_params import Augmentation
+from zoo.data.loading.augment_params import CropPolicy
 from zoo.data.loading.loader import EvalLoader, TrainLoader, shard
 from zoo.data.loading.pixel_buffer import PixelBuffer
 from zoo.data.loading.store import PhotoStore
@@ -15,7 +16,8 @@ from zoo.errors import ConfigError
 from zoo.plugins.specs import Sample
 
 CPU = torch.device("cpu")
-AUGMENTATION = Augmentation(crop_scale=0.5, hflip=0.5)
+CROPS = CropPolicy(crop_scale=0.5, hflip=0.5)
+AUGMENTERS = make_augmenters("affine", "color-jitter", "trivialaugment", "random-erasing")
 UNCHANGED = ShrinkForCrops(1000)
 
 
@@ -32,11 +34,12 @@ def fill(photos, transform):
 class Numbered(TrainLoader):
     """Uses the index of each photo as its label."""
 
-    def __init__(self, count=11, *, batch_size=4, seed=0, augmentation=AUGMENTATION, **world):
+    def __init__(self, count=11, *, batch_size=4, seed=0, crops=CROPS, **world):
         super().__init__(
             filled(count),
             preprocess=PREPROCESS,
-            augmentation=augmentation,
+            crops=crops,
+            augmenters=AUGMENTERS if crops is CROPS else (),
             batch_size=batch_size,
             seed=seed,
             device=CPU,
@@ -104,17 +107,15 @@ def test_epochs_cycle_through_the_views_each_in_a_new_order():
 
 
 def test_labels_are_those_of_the_photos():
-    loader = TrainLoader(
-        filled(9), preprocess=PREPROCESS, augmentation=Augmentation(), batch_size=4, seed=0, device=CPU
-    )
+    loader = TrainLoader(filled(9), preprocess=PREPROCESS, crops=CropPolicy(), batch_size=4, seed=0, device=CPU)
     for batch in loader.epoch(1):
         # The brightest channel is the label: see fakes.make_photo.
         assert batch.images.mean(dim=(2, 3)).argmax(dim=1).tolist() == batch.labels.tolist()
 
 
 def test_the_photos_of_a_view_come_in_order():
-    batches = list(Numbered(augmentation=Augmentation()).view(0))
-    mirrored = list(Numbered(augmentation=Augmentation(hflip=1.0)).view(0))
+    batches = list(Numbered(crops=CropPolicy()).view(0))
+    mirrored = list(Numbered(crops=CropPolicy(hflip=1.0)).view(0))
     assert torch.cat([batch.labels for batch in batches]).tolist() == list(range(11))
     for plain, flipped in zip(batches, mirrored, strict=True):
         torch.testing.assert_close(flipped.images, plain.images.flip(3), atol=1e-4, rtol=0)
@@ -125,7 +126,7 @@ def test_unaugmented_photos_match_evaluation_within_half_a_pixel():
     photos = [Sample(encode_png(ramp.astype(np.uint8)), 0, "ramp.png")]
     stores = [fill(photos, each) for each in (UNCHANGED, EvalTransform(PREPROCESS))]
     options = {"preprocess": PREPROCESS, "batch_size": 1, "device": CPU}
-    unaugmented = next(TrainLoader(stores[0], augmentation=Augmentation(), seed=0, **options).view(0)).images
+    unaugmented = next(TrainLoader(stores[0], crops=CropPolicy(), seed=0, **options).view(0)).images
     (exact,) = (batch.images for batch in EvalLoader(stores[1], **options))
     assert (unaugmented - exact).abs().max() < (0.5 * (5 + 3) * 24 / 18 + 1) / 255 / 0.25
 
@@ -207,8 +208,8 @@ def test_shards_differ_by_one_at_most_and_cover_everything():
 
 
 def test_padding_does_not_change_a_photo():
-    loader = Numbered(6, batch_size=6, augmentation=Augmentation())
-    alone = Numbered(6, batch_size=1, augmentation=Augmentation())
+    loader = Numbered(6, batch_size=6, crops=CropPolicy())
+    alone = Numbered(6, batch_size=1, crops=CropPolicy())
     together = next(loader.view(0)).images
     one_by_one = torch.cat([batch.images for batch in alone.view(0)])
     np.testing.assert_allclose(together, one_by_one, atol=1e-4)

@@ -1,4 +1,4 @@
-"""The backbone tinynet and the head tinynet-head, for the model zoo."""
+"""The backbone tinynet, the head tinynet-head and the augmentation tinynet-tint, for the model zoo."""
 
 from __future__ import annotations  # otherwise the annotation zoo.Backbone would import torch
 
@@ -16,6 +16,13 @@ def zoo_heads() -> list[zoo.HeadSpec]:
     """Provides the head."""
     build = "zoo_tinynet.head:AvgMaxHead"  # imported when the head is built, because it imports torch
     return [zoo.HeadSpec(name="tinynet-head", summary="Average and maximum pooling.", build=build)]
+
+
+@zoo.hookimpl
+def zoo_augmentations() -> list[zoo.AugmentationSpec]:
+    """Provides the augmentation."""
+    build = "zoo_tinynet.tint:Tint"
+    return [zoo.AugmentationSpec(name="tinynet-tint", summary="Light of another colour.", build=build)]
 
 
 def card() -> zoo.BackboneCard:

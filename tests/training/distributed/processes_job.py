@@ -26,7 +26,7 @@ from zoo.training.checkpoint import Learner, load_checkpoint, save_checkpoint
 from zoo.training.distributed.process_group import SINGLE_PROCESS, ProcessGroup, end
 from zoo.training.forward import compute_outputs
 from zoo.training.micro_batches import MicroBatches
-from zoo.training.mixup import MixedBatch
+from zoo.training.mixing import MixedBatch
 from zoo.training.state import TrainState
 from zoo.training.step import Step
 
@@ -34,7 +34,7 @@ CPU = torch.device("cpu")
 FP32 = Precision(name="fp32", device=CPU, reason="a test")
 OPTIONS = {**FAST, "epochs": 2, "freeze_norm_stats": True, "clip_grad": 1.0, "workers": 1, "probe": True}
 RUNS = {
-    "fine-tuned": {},
+    "fine-tuned": {"augment": ("trivialaugment", "random-erasing", "blur"), "rotation": 20},
     "from-scratch": {"weights": "none", "probe": False, "ema": None, "epochs": 1, "freeze_norm_stats": False},
     "solved": {"freeze": "all", "optimizer": "lbfgs", "weight_decay": 0.1, "epochs": 1, "probe": False},
     "on-features": {"freeze": "all", "probe": False},

@@ -8,7 +8,7 @@ from torch import nn
 
 from zoo.models.precision import Precision
 from zoo.training.distributed.ddp import gradient_sync, sync_batch_norm, unused_parameters
-from zoo.training.mixup import MixedBatch
+from zoo.training.mixing import MixedBatch
 
 FP32 = Precision(name="fp32", device=torch.device("cpu"), reason="a test")
 

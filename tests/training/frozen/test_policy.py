@@ -57,7 +57,7 @@ def test_the_record_describes_the_cache(train):
     ]
 
 
-@pytest.mark.parametrize("values", [{}, {"views": 4}, {"views": 2, "mixup": 0.2}])
+@pytest.mark.parametrize("values", [{}, {"views": 4}, {"views": 2, "mixup": 0.2}, {"views": 2, "augment": "cutmix"}])
 def test_only_validation_photos_are_cached_if_every_epoch_has_its_own_views(train, values):
     record = train(**values).record.activation_cache
     assert (record["val"], record["views"]) == (True, 0)

@@ -26,10 +26,13 @@ from zoo.preprocess import Preprocess
 if TYPE_CHECKING:
     from zoo.config import FinetuneConfig
     from zoo.plugins.registry import Registry
+    from zoo.plugins.specs import ImageSet
+    from zoo.report.sheets import Views
 
 _FIELDS = (
     *("data_options", "image_size", "recipe", "seed"),
     *("train_size", "crop_scale", "hflip", "vflip", "rotation", "shear", "color_jitter", "randaugment"),
+    *("mixup", "augment", "augment_options"),
 )
 _COUNT, _COUNT_AUGMENTED = 24, 6
 _DEFAULT_PREPROCESS = Preprocess(size=(224, 224), resize=256)  # that of most backbones
@@ -82,14 +85,28 @@ def command(
         report_left_out(images, observer)
     views = None
     if augmented:
-        from zoo.data.loading.augment import augmented_views
-        from zoo.data.loading.augment_params import Augmentation
-
-        preprocess = _preprocess(config, backbone, registry)
-        views = augmented_views(preprocess, Augmentation.from_config(config), seed=config.seed)
+        views = _augmented_views(config, _preprocess(config, backbone, registry), registry, images)
     target = output or Path(f"{images.name}{'-augmented' if augmented else ''}.png")
     number = count if count is not None else _COUNT_AUGMENTED if augmented else _COUNT
     console.echo(write_sheet(images, target, split=split, count=number, seed=config.seed, views=views))
+
+
+def _augmented_views(config: FinetuneConfig, preprocess: Preprocess, registry: Registry, images: ImageSet) -> Views:
+    from zoo.data.loading.augment import augmented_views
+    from zoo.data.loading.augment_params import CropPolicy
+    from zoo.data.loading.augmenters import build_augmenters, build_mixers
+    from zoo.training.parts import find_augmentations
+
+    classes = len(images.classes)
+    choices = find_augmentations(config, registry)
+    return augmented_views(
+        preprocess,
+        CropPolicy.from_config(config),
+        augmenters=build_augmenters(choices, preprocess, classes=classes),
+        mixers=build_mixers(choices, preprocess, classes=classes),
+        classes=classes,
+        seed=config.seed,
+    )
 
 
 def _preprocess(config: FinetuneConfig, backbone: str | None, registry: Registry) -> Preprocess:

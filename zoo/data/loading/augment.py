@@ -1,4 +1,4 @@
-"""Applies augmentation parameters to photos: one photo at a time on the CPU, or a whole batch on its device.
+"""Crops, resizes, flips and augments photos: one photo at a time on the CPU, or a whole batch on its device.
 
 `crop_photos` resizes each crop on its own (`zoo.data.loading.transform.resize`). `crop_batch` is for photos in GPU
 memory: a crop, its antialiased resize and its flip are separable into rows and columns, so a batch takes two batched
@@ -17,38 +17,72 @@ from torch.nn import functional as F
 from zoo.data.images.decode import decode
 from zoo.data.images.resize import fill_colour
 from zoo.data.loading.augment_params import draw_params, make_generator
+from zoo.data.loading.augmenters import to_uint8
 from zoo.data.loading.pipeline import to_device
 from zoo.data.loading.transform import resize, shrink_for_crops
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
 
-    from zoo.data.loading.augment_params import Augmentation, AugmentParams
+    from zoo.data.loading.augment_params import AugmentParams, CropPolicy
+    from zoo.data.loading.augmenters import Augmenter, Mixer
     from zoo.plugins.specs import Sample
     from zoo.preprocess import Preprocess
 
 
 def augmented_views(
-    spec: Preprocess, augmentation: Augmentation, *, count: int = 5, seed: int = 0
-) -> Callable[[int, Sample], list[NDArray[np.uint8]]]:
-    """Returns a function that makes `count` augmented views of a photo, uint8 ``(h, w, 3)``; see `zoo.report.sheets`.
+    spec: Preprocess,
+    crops: CropPolicy,
+    *,
+    augmenters: Sequence[Augmenter] = (),
+    mixers: Sequence[Mixer] = (),
+    classes: int = 0,
+    count: int = 5,
+    seed: int = 0,
+) -> Callable[[Sequence[tuple[int, Sample]]], list[list[NDArray[np.uint8]]]]:
+    """Returns a function that makes `count` augmented views of each of some photos; see `zoo.report.sheets`.
 
-    It takes the index of the photo, which decides the augmentation together with the seed, and the sample. It runs the
-    code of the training loader, except for the normalisation.
+    It takes pairs of the index of a photo, which decides the augmentation together with the seed, and the sample. It
+    runs the code of training: a view of each photo makes a batch, in which they are mixed.
+
+    Args:
+        spec: The preprocessing of training images.
+        crops: How to crop and flip.
+        augmenters: The augmentations of single images.
+        mixers: The augmentations that mix images.
+        classes: Number of classes.
+        count: Views of each photo.
+        seed: Decides the augmentation.
     """
-    transform = shrink_for_crops(spec, crop_scale=augmentation.crop_scale)
+    transform = shrink_for_crops(spec, crop_scale=crops.crop_scale)
 
-    def make_views(index: int, sample: Sample) -> list[NDArray[np.uint8]]:
+    def make_views(index: int, sample: Sample) -> Tensor:
         photo = transform(decode(sample.source, name=sample.name, min_side=transform.min_side))
         sizes = torch.tensor([photo.shape[:2]] * count)
-        params = draw_params(sizes, spec, augmentation, make_generator(seed, index))
+        params = draw_params(sizes, spec, crops, make_generator(seed, index), augmenters)
         images = torch.from_numpy(crop_photos([photo] * count, params, spec)).permute(0, 3, 1, 2)
-        views = augment(images, params, spec, augmentation).round().clamp(0, 255).to(torch.uint8)
-        return list(views.permute(0, 2, 3, 1).numpy())
+        return augment(images, params, augmenters)
 
-    return make_views
+    def make_all(photos: Sequence[tuple[int, Sample]]) -> list[list[NDArray[np.uint8]]]:
+        if not photos:
+            return []
+        views = torch.stack([make_views(index, sample).float() for index, sample in photos])
+        targets = F.one_hot(torch.tensor([sample.label for _, sample in photos]), classes or -1).float()
+        for number in range(count if mixers else 0):
+            images = normalise(views[:, number], spec)
+            for position, mixer in enumerate(mixers):
+                images, _ = mixer.mix(images, targets, seed=mixing_seed(seed, number, position))
+            views[:, number] = _denormalise(images, spec)
+        return [list(each.permute(0, 2, 3, 1).numpy()) for each in map(to_uint8, views)]
+
+    return make_all
+
+
+def mixing_seed(seed: int, step: int, position: int) -> tuple[int, ...]:
+    """Returns the seed of the mixing augmentation at a position of the list, at a step counted over all epochs."""
+    return (seed, step, position) if position else (seed, step)
 
 
 def crop_photos(photos: Iterable[NDArray[np.uint8]], params: AugmentParams, spec: Preprocess) -> NDArray[np.uint8]:
@@ -156,24 +190,22 @@ def _cubic(distance: Tensor) -> Tensor:
     return torch.where(distance < 1, near, torch.where(distance < 2, far, 0))
 
 
-def augment(images: Tensor, params: AugmentParams, spec: Preprocess, augmentation: Augmentation) -> Tensor:
-    """Rotates, shears and recolours images.
+def augment(images: Tensor, params: AugmentParams, augmenters: Sequence[Augmenter]) -> Tensor:
+    """Applies augmentations to images.
 
     Args:
         images: uint8 ``(N, 3, h, w)``, on any device.
         params: One per image.
-        spec: The network's preprocessing.
-        augmentation: What to vary, and the magnitude of RandAugment.
+        augmenters: The augmentations, in their order.
 
     Returns:
-        uint8, or float32 from 0 to 255 if anything varied; ``(N, 3, h, w)``.
+        uint8, or float32 from 0 to 255; ``(N, 3, h, w)``.
+
+    Raises:
+        PluginError: An augmentation failed.
     """
-    if augmentation.rotation or augmentation.shear:
-        images = _affine(images.float(), params, spec)
-    if augmentation.color_jitter:
-        images = _jitter(images.float(), params.colour)
-    if augmentation.randaugment:
-        images = _randaugment(images, params.seed, spec, augmentation.randaugment)
+    for augmenter, numbers in zip(augmenters, params.numbers, strict=True):
+        images = augmenter.apply(images, numbers)
     return images
 
 
@@ -188,39 +220,6 @@ def normalise(images: Tensor, spec: Preprocess) -> Tensor:
     return pixels.permute(0, 3, 1, 2)
 
 
-def _affine(images: Tensor, params: AugmentParams, spec: Preprocess) -> Tensor:
-    """Rotates and shears each image about its centre, as torchvision's RandomAffine; fills with the mean colour."""
-    count, _, height, width = images.shape
-    aspect = width / height  # grid coordinates run from -1 to 1 on both axes, pixels do not
-    tilt, cos, sin = torch.tan(params.shear), params.rotation.cos(), params.rotation.sin()
-    theta = torch.zeros(count, 2, 3, device=cos.device)
-    theta[:, 0, 0], theta[:, 0, 1] = cos + tilt * sin, (tilt * cos - sin) / aspect
-    theta[:, 1, 0], theta[:, 1, 1] = sin * aspect, cos
-    grid = F.affine_grid(to_device(theta, images.device), list(images.shape), align_corners=False)
-    mean = to_device(torch.tensor(spec.mean) * 255, images.device).view(1, 3, 1, 1)
-    return F.grid_sample(images - mean, grid, mode="bilinear", align_corners=False) + mean
-
-
-def _jitter(images: Tensor, factors: Tensor) -> Tensor:
-    """Varies brightness, contrast and saturation by `factors` ``(N, 3)``, as torchvision's ColorJitter."""
-    brightness, contrast, saturation = to_device(factors, images.device).T[:, :, None, None, None]
-    luma = to_device(torch.tensor([0.299, 0.587, 0.114]), images.device).view(1, 3, 1, 1)
-    images = (images * brightness).clamp(0, 255)
-    grey_mean = (images * luma).sum(dim=1, keepdim=True).mean(dim=(2, 3), keepdim=True)
-    images = (grey_mean + (images - grey_mean) * contrast).clamp(0, 255)
-    grey = (images * luma).sum(dim=1, keepdim=True)
-    coloured: Tensor = grey + (images - grey) * saturation
-    return coloured.clamp_(0, 255)
-
-
-def _randaugment(images: Tensor, seeds: Tensor, spec: Preprocess, magnitude: int) -> Tensor:
-    """Applies torchvision's RandAugment (Cubuk et al. 2019) to each image: two operations of `magnitude` of 30."""
-    from torchvision.transforms import v2
-
-    operation = v2.RandAugment(num_ops=2, magnitude=magnitude, fill=list(fill_colour(spec)))
-    results = []
-    with torch.random.fork_rng(devices=[]):  # torchvision draws from torch's global generator
-        for image, seed in zip(images.round().to(torch.uint8), seeds.tolist(), strict=True):
-            torch.default_generator.manual_seed(seed)  # torch.manual_seed would also seed the devices' generators
-            results.append(operation(image))
-    return torch.stack(results)
+def _denormalise(images: Tensor, spec: Preprocess) -> Tensor:
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (spec.mean, spec.std))
+    return (images * std + mean) * 255

@@ -1,4 +1,4 @@
-"""Random parameters of the augmentation: drawn on the CPU for a whole step at once, and equal on every device."""
+"""Random parameters of views of photos: drawn on the CPU for a whole step at once, and equal on every device."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from torch import Tensor
 from zoo.data.images.resize import centre_window
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from zoo.config import FinetuneConfig
+    from zoo.data.loading.augmenters import Augmenter
     from zoo.preprocess import Preprocess
 
 _RATIO = (3 / 4, 4 / 3)  # aspect of a random crop, as in Szegedy et al. 2014 and torchvision
@@ -23,20 +26,16 @@ _HFLIP = 0.5  # the probability for hflip="auto", unless a probe decides otherwi
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Augmentation:
-    """How training photos are augmented; the fields are those of `FinetuneConfig`."""
+class CropPolicy:
+    """What training reads of a photo, and whether it mirrors it; the fields are those of `FinetuneConfig`."""
 
     crop_scale: float = 1.0
     hflip: float = 0.0
     vflip: float = 0.0
-    rotation: float = 0.0
-    shear: float = 0.0
-    color_jitter: float = 0.0
-    randaugment: int = 0
 
     @classmethod
-    def from_config(cls, config: FinetuneConfig) -> Augmentation:
-        """Returns the augmentation of a configuration."""
+    def from_config(cls, config: FinetuneConfig) -> CropPolicy:
+        """Returns the policy of a configuration."""
         values = {field.name: getattr(config, field.name) for field in dataclasses.fields(cls)}
         if values["hflip"] == "auto":
             values["hflip"] = _HFLIP
@@ -56,10 +55,7 @@ class AugmentParams:
         corner: int64 ``(N, 2)``: row and column in the resized box.
         hflip: bool ``(N,)``.
         vflip: bool ``(N,)``.
-        rotation: float32 ``(N,)``, radians.
-        shear: float32 ``(N,)``, radians.
-        colour: float32 ``(N, 3)``: factors of brightness, contrast and saturation.
-        seed: int64 ``(N,)``: seeds of RandAugment, which draws its own numbers.
+        numbers: What each augmentation drew, ``(N, ...)``.
     """
 
     box: Tensor
@@ -67,52 +63,51 @@ class AugmentParams:
     corner: Tensor
     hflip: Tensor
     vflip: Tensor
-    rotation: Tensor
-    shear: Tensor
-    colour: Tensor
-    seed: Tensor
+    numbers: tuple[Tensor, ...] = ()
 
     def __len__(self) -> int:
         return len(self.box)
 
     def __getitem__(self, which: slice | Tensor) -> AugmentParams:
-        return AugmentParams(**{field.name: getattr(self, field.name)[which] for field in dataclasses.fields(self)})
+        return AugmentParams(
+            box=self.box[which],
+            resized=self.resized[which],
+            corner=self.corner[which],
+            hflip=self.hflip[which],
+            vflip=self.vflip[which],
+            numbers=tuple(each[which] for each in self.numbers),
+        )
 
 
 def draw_params(
-    sizes: Tensor, spec: Preprocess, augmentation: Augmentation, generator: torch.Generator
+    sizes: Tensor,
+    spec: Preprocess,
+    crops: CropPolicy,
+    generator: torch.Generator,
+    augmenters: Sequence[Augmenter] = (),
 ) -> AugmentParams:
     """Draws the parameters of photos.
 
     Args:
         sizes: int64 ``(N, 2)`` on the CPU: height and width of each photo.
         spec: The network's preprocessing.
-        augmentation: What to vary.
+        crops: How to crop and flip.
         generator: On the CPU; the only source of randomness.
+        augmenters: What is done to the images afterwards, in this order.
     """
     count = len(sizes)
     plain = centre_params(sizes, spec)
     box, resized, corner = plain.box, plain.resized, plain.corner
-    if augmentation.crop_scale < 1:
-        box = draw_boxes(sizes, augmentation.crop_scale, generator)
+    if crops.crop_scale < 1:
+        box = draw_boxes(sizes, crops.crop_scale, generator)
         resized, corner = torch.tensor(spec.size).expand(count, 2), torch.zeros(count, 2, dtype=torch.int64)
-    hflip = torch.rand(count, generator=generator) < augmentation.hflip
-    vflip = torch.rand(count, generator=generator) < augmentation.vflip
-    rotation, shear = (
-        torch.deg2rad(torch.empty(count).uniform_(-most, most, generator=generator)) if most else torch.zeros(count)
-        for most in (augmentation.rotation, augmentation.shear)
-    )
-    jitter = augmentation.color_jitter
     return AugmentParams(
         box=box,
         resized=resized,
         corner=corner,
-        hflip=hflip,
-        vflip=vflip,
-        rotation=rotation,
-        shear=shear,
-        colour=torch.empty(count, 3).uniform_(1 - jitter, 1 + jitter, generator=generator) if jitter else plain.colour,
-        seed=torch.randint(2**31, (count,), generator=generator) if augmentation.randaugment else plain.seed,
+        hflip=torch.rand(count, generator=generator) < crops.hflip,
+        vflip=torch.rand(count, generator=generator) < crops.vflip,
+        numbers=tuple(augmenter.draw(count, generator) for augmenter in augmenters),
     )
 
 
@@ -132,10 +127,6 @@ def centre_params(sizes: Tensor, spec: Preprocess) -> AugmentParams:
         corner=corner,
         hflip=torch.zeros(count, dtype=torch.bool),
         vflip=torch.zeros(count, dtype=torch.bool),
-        rotation=torch.zeros(count),
-        shear=torch.zeros(count),
-        colour=torch.ones(count, 3),
-        seed=torch.zeros(count, dtype=torch.int64),
     )
 
 

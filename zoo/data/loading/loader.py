@@ -14,11 +14,12 @@ from zoo.data.loading.pipeline import prefetch_images, to_device
 from zoo.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from zoo.data.loading.augment_params import Augmentation, AugmentParams
+    from zoo.data.loading.augment_params import AugmentParams, CropPolicy
+    from zoo.data.loading.augmenters import Augmenter
     from zoo.data.loading.store import PhotoStore
     from zoo.preprocess import Preprocess
 
@@ -49,12 +50,13 @@ class TrainLoader:
     Args:
         store: The photos.
         preprocess: The network's preprocessing.
-        augmentation: How to augment the photos.
+        crops: How to crop and flip the photos.
         batch_size: Images per step, over all processes.
         seed: Decides order and augmentation.
         device: Where the batches go.
         rank: Number of this process, from 0.
         world_size: Number of processes.
+        augmenters: What is done to the images afterwards, in this order.
         views: Epoch e shows view (e - 1) mod `views` of every photo; None draws new ones every epoch.
 
     Raises:
@@ -66,12 +68,13 @@ class TrainLoader:
         store: PhotoStore,
         *,
         preprocess: Preprocess,
-        augmentation: Augmentation,
+        crops: CropPolicy,
         batch_size: int,
         seed: int,
         device: torch.device,
         rank: int = 0,
         world_size: int = 1,
+        augmenters: Sequence[Augmenter] = (),
         views: int | None = None,
     ) -> None:
         if min(batch_size, len(store)) < world_size:
@@ -81,7 +84,8 @@ class TrainLoader:
             )
         self.store = store
         self.preprocess = preprocess
-        self.augmentation = augmentation
+        self.crops = crops
+        self.augmenters = augmenters
         self.batch_size = batch_size
         self.seed = seed
         self.device = device
@@ -130,7 +134,7 @@ class TrainLoader:
             (indices[mine], step_params(indices, step)[mine])
             for step, (indices, mine) in enumerate(zip(steps, shards, strict=True), start=start)
         )
-        for batch, indices in zip(self._batches(plan, self.augmentation), steps, strict=True):
+        for batch, indices in zip(self._batches(plan), steps, strict=True):
             yield batch._replace(share=len(batch.labels) / len(indices))
 
     def view(self, number: int) -> Iterator[Batch]:
@@ -141,18 +145,18 @@ class TrainLoader:
         """
         mine = torch.arange(len(self.store))[shard(len(self.store), self.rank, self.world_size)]
         params = self._view_params(number)
-        return self._batches(((indices, params[indices]) for indices in mine.split(self.batch_size)), self.augmentation)
+        return self._batches((indices, params[indices]) for indices in mine.split(self.batch_size))
 
     def _view_params(self, number: int) -> AugmentParams:
         return self._draw(torch.arange(len(self.store)), make_generator(self.seed, 0, number, 0))
 
     def _draw(self, indices: Tensor, generator: torch.Generator) -> AugmentParams:
-        return draw_params(self._sizes[indices], self.preprocess, self.augmentation, generator)
+        return draw_params(self._sizes[indices], self.preprocess, self.crops, generator, self.augmenters)
 
-    def _batches(self, plan: Iterable[tuple[Tensor, AugmentParams]], augmentation: Augmentation) -> Iterator[Batch]:
+    def _batches(self, plan: Iterable[tuple[Tensor, AugmentParams]]) -> Iterator[Batch]:
         crops = self._crop_on_device(plan) if self.store.on_device else self._crop_in_threads(plan)
         for images, (indices, params) in crops:
-            augmented = augment(images, params, self.preprocess, augmentation)
+            augmented = augment(images, params, self.augmenters)
             yield Batch(normalise(augmented, self.preprocess), to_device(self._labels[indices], self.device))
 
     def _crop_in_threads(

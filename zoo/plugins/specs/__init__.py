@@ -4,7 +4,7 @@ A hook returns specs. A spec has a name, a summary, the type of its options, and
 request when it needs the object. Heavy imports belong inside that callable. Each kind of offer has a module.
 """
 
-from zoo.plugins.specs.augmentations import AugmentationRequest, AugmentationSpec
+from zoo.plugins.specs.augmentations import AugmentationRequest, AugmentationSpec, BatchAugmentation
 from zoo.plugins.specs.backbones import (
     BackboneCard,
     BackboneFamily,
@@ -37,6 +37,7 @@ __all__ = [
     "BackboneFamily",
     "BackboneRequest",
     "BackboneSpec",
+    "BatchAugmentation",
     "CheckSpec",
     "DatasetRequest",
     "DatasetSpec",

@@ -16,7 +16,7 @@ from zoo.models.precision import Precision
 from zoo.models.runtime import tuned_runtime
 from zoo.recipes import recipe_values
 from zoo.training.micro_batches import MicroBatches
-from zoo.training.mixup import MixedBatch
+from zoo.training.mixing import MixedBatch
 from zoo.training.optimizer import make_optimizer, parameter_groups
 from zoo.training.step import SearchStep, Step
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from zoo.models.precision import Precision
-    from zoo.training.mixup import MixedBatch
+    from zoo.training.mixing import MixedBatch
 
 # torch 2.15 renamed it, and warns about the old name.
 _NAMES = inspect.signature(DistributedDataParallel).parameters

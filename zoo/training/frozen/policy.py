@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 def cached_views(job: Job) -> int | None:
     """Returns how many views of each training photo take turns; None if every epoch has views of its own.
 
-    It is None where fewer views would save no computation: without frozen stages, and with mixup, which blends images
-    and not activations.
+    It is None where fewer views would save no computation: without frozen stages, and where augmentations mix images,
+    because activations are not mixed.
     """
-    saves_work = _has_frozen_stages(job) and not job.config.mixup
+    saves_work = _has_frozen_stages(job) and not any(each.spec.mixes_labels for each in job.parts.augmentations)
     return job.config.views if saves_work and (job.config.views or 0) < job.config.epochs else None
 
 
