@@ -18,12 +18,12 @@ import time  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 import torch  # noqa: E402
-from fakes import FakePlugin, make_backbone_spec, make_head_spec, make_images, make_registry, make_samples  # noqa: E402
+from fakes import PARTS, FakePlugin, make_backbone_spec, make_head_spec, make_images, make_registry, make_samples  # noqa: E402
 from training_runs import FAST, read_weights, without_times  # noqa: E402
 
 import zoo.cli.main  # noqa: E402
 import zoo_heads  # noqa: E402
-from zoo.plugins.entry_points import Candidate  # noqa: E402
+from zoo.plugins.entry_points import Candidate, find_plugins  # noqa: E402
 from zoo.runs.open import open_run  # noqa: E402
 
 OPTIONS = {**FAST, "batch_size": 6, "lr": 3e-3, "ema": None, "save_every": 0}
@@ -124,7 +124,8 @@ def signal_command(number, folder):
         os.dup2(out, 1)
         os.dup2(out, 2)
         candidate = Candidate(entry="fake", distribution="fake", version="1", load=make_plugin)
-        zoo.plugins.registry.find_plugins = lambda: [candidate]
+        parts = [each for each in find_plugins() if each.built_in and each.entry in PARTS]
+        zoo.plugins.registry.find_plugins = lambda: [*parts, candidate]
         values = [f"--{name.replace('_', '-')}={'none' if value is None else value}" for name, value in OPTIONS.items()]
         zoo.cli.main.main(["finetune", "small", *values, "--epochs", "200", "--save-every", "60"])
 
