@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 import torch
 from augmenters import make_mixers
+from criteria import LOSSES, make_criterion
 from fakes import CLASSES
 from torch import nn
 
 from zoo.data.loading.loader import Batch
 from zoo.plugins.contracts import Features, Head
-from zoo.plugins.losses import LOSSES, Criterion
 from zoo.training.mixing import mix
 
 LABELS = torch.arange(6) % len(CLASSES)
@@ -17,7 +17,7 @@ MIXUP = make_mixers("mixup", options={"alpha": 0.5})
 
 class PlainHead(Head):
     def __init__(self, loss):
-        super().__init__(Criterion(name=loss, label_smoothing=0.1))
+        super().__init__(make_criterion(loss, label_smoothing=0.1))
         self.linear = nn.Linear(2, 3)
 
     def forward(self, features):

@@ -55,7 +55,7 @@ def test_names_are_qualified_and_versions_listed(records):
     assert record.plugins["fake:fake"] == "1.2"
     assert {"finetune-zoo:losses", "finetune-zoo:metrics", "finetune-zoo:optimizers"} <= record.plugins.keys()
     assert {"finetune-zoo", "torch", "torchvision", "timm"} <= record.packages.keys()
-    assert list(record.sources) == ["zoo", "fakes", "zoo_losses", "zoo_optimizers", "zoo_schedules"]
+    assert list(record.sources) == ["zoo", "fakes", "zoo_losses", "zoo_metrics", "zoo_optimizers", "zoo_schedules"]
 
 
 def test_data_and_photos_are_described():
