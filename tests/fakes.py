@@ -8,11 +8,12 @@ from PIL import Image
 from torch import Tensor, nn
 
 import zoo
+import zoo_recipes
 from zoo.errors import WeightsError
 from zoo.models.classifier import Classifier
 from zoo.plugins.contracts import Features, StagedBackbone
 from zoo.plugins.discovery import load_plugins
-from zoo.plugins.entry_points import Candidate
+from zoo.plugins.entry_points import DISTRIBUTION, Candidate
 from zoo.plugins.losses import Criterion
 from zoo.plugins.registry import Registry
 from zoo.plugins.specs import BackboneCard, HeadRequest, ImageSet, Sample, WeightsInfo
@@ -134,8 +135,9 @@ class FakePlugin:
 
 
 def make_registry(plugin: object, name: str = "fake") -> Registry:
-    """Returns a registry of this plugin only, so that no test depends on what is installed."""
+    """Returns a registry of this plugin and the recipes, so that no test depends on what is installed."""
+    recipes = Candidate(entry="recipes", distribution=DISTRIBUTION, version="1.2", load=lambda: zoo_recipes)
     candidate = Candidate(entry=name, distribution=name, version="1.2", load=lambda: plugin)
-    registry = Registry(load_plugins([candidate]))
+    registry = Registry(load_plugins([recipes, candidate]))
     assert not registry.failures, registry.failures
     return registry

@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from zoo import load_registry
+from zoo import load_registry, make_config
 from zoo.cli.main import cli
 from zoo.plugins.kinds import BACKBONE
 from zoo.testing import check_plugin
@@ -58,6 +58,8 @@ def photos(tmp_path, monkeypatch):
 def test_commands_run(page, photos):
     """Runs every command of a page in its order."""
     runner = CliRunner()
+    for tag, body in blocks(page, "toml"):
+        (photos / {"recipe": "mine.toml", "config": "run.toml"}[tag]).write_text(body, "utf-8")
     for tag, body in blocks(page, "sh"):
         for program, *arguments in commands(body):
             if tag == "setup":
@@ -95,6 +97,18 @@ def test_the_plugin_of_the_readme_keeps_the_contract(tmp_path, monkeypatch):
     offer = load_registry(extra={"zoo-tinynet": plugin}).find(BACKBONE, "tinynet")
     assert offer.name == "zoo-tinynet/tinynet"
     assert len([line for line in source.splitlines() if line.strip()]) <= 20
+
+
+def test_the_recipe_of_the_page_on_plugins_keeps_the_contract(tmp_path, monkeypatch):
+    (source,) = [body for tag, body in blocks(ROOT / "docs" / "plugins.md", "python") if tag == "recipe"]
+    assert len([line for line in source.splitlines() if line.strip()]) <= 15
+    (tmp_path / "zoo_gentle.py").write_text(source, "utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    plugin = importlib.import_module("zoo_gentle")
+    monkeypatch.delitem(sys.modules, "zoo_gentle")
+    check_plugin(plugin)
+    registry = load_registry(extra={"zoo-gentle": plugin})
+    assert make_config(data="./photos", recipe="gentle", registry=registry).lr == 5e-5
 
 
 def test_links_lead_somewhere():

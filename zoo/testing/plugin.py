@@ -21,7 +21,7 @@ from zoo.plugins.calls import resolve_callable
 from zoo.plugins.discovery import Plugin, load_plugins
 from zoo.plugins.entry_points import Candidate, find_plugins, import_target
 from zoo.plugins.hookspecs import RESERVED_COMMANDS
-from zoo.plugins.kinds import BACKBONE, CHECK, DATASET, FORMAT, HEAD, KINDS, Kind, callables
+from zoo.plugins.kinds import BACKBONE, CHECK, DATASET, FORMAT, HEAD, KINDS, RECIPE, Kind, callables
 from zoo.plugins.specs import BackboneFamily, Family, Spec
 from zoo.testing.backbone import check_backbone
 from zoo.testing.check import check_findings
@@ -29,6 +29,7 @@ from zoo.testing.contract import Contract, check_spec
 from zoo.testing.dataset import check_dataset
 from zoo.testing.format import check_format
 from zoo.testing.head import check_head
+from zoo.testing.recipe import check_recipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -78,7 +79,7 @@ def check_plugin(
             for spec in loaded.specs(kind):
                 if spec.name not in skip:
                     _check_targets(Contract(f"{kind.name} {spec.name}"), spec)
-                    _check_offer(kind, spec, cache or Path(folder), (options or {}).get(spec.name, {}))
+                    _check_offer(kind, spec, loaded, cache or Path(folder), (options or {}).get(spec.name, {}))
     families = loaded.families(BACKBONE)
     for kind in KINDS:
         for family in loaded.families(kind):
@@ -92,13 +93,14 @@ def check_plugin(
     _check_commands(loaded, import_target(plugin) if isinstance(plugin, str) else plugin)
 
 
-def _check_offer(kind: Kind[Any], spec: Spec, cache: Path, options: Mapping[str, Any]) -> None:
+def _check_offer(kind: Kind[Any], spec: Spec, plugin: Plugin, cache: Path, options: Mapping[str, Any]) -> None:
     checks: dict[str, Callable[[Any], object]] = {
         BACKBONE.name: functools.partial(check_backbone, options=options),
         HEAD.name: functools.partial(check_head, options=options),
         DATASET.name: functools.partial(check_dataset, cache=cache, options=options),
         FORMAT.name: check_format,
         CHECK.name: check_findings,
+        RECIPE.name: functools.partial(check_recipe, plugin=plugin),
     }
     checks.get(kind.name, functools.partial(check_spec, kind=kind.name))(spec)
 

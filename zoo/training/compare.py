@@ -113,7 +113,7 @@ def compare(
     registry = registry or load_registry()
     if backbone == AUTO:
         backbone = choose_backbone(registry).name
-    plan = _plan(backbone, data, grid, dict(common or {}), seeds)
+    plan = _plan(backbone, data, grid, dict(common or {}), seeds, registry)
     for configs in plan.values():
         find_offers(configs[0], registry)
     folder = _make_folder(parse_path(runs if output is None else output))
@@ -133,6 +133,7 @@ def _plan(
     grid: Mapping[str, Sequence[Any]],
     common: dict[str, Any],
     seeds: Sequence[int],
+    registry: Registry,
 ) -> dict[str, list[FinetuneConfig]]:
     if not seeds:
         raise ConfigError("compare needs at least one seed.")
@@ -154,7 +155,8 @@ def _plan(
         varied = dict(zip(grid, values, strict=True))
         name = ", ".join(f"{key}={value}" for key, value in varied.items()) or backbone
         plan[name] = [
-            make_config(**{"backbone": backbone, "data": data, **common, **varied, "seed": seed}) for seed in seeds
+            make_config(**{"backbone": backbone, "data": data, **common, **varied, "seed": seed, "registry": registry})
+            for seed in seeds
         ]
     return plan
 

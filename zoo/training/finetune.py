@@ -7,7 +7,7 @@ import time
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
-from zoo.config import AUTO, FinetuneConfig, make_config
+from zoo.config import FinetuneConfig, make_config
 from zoo.errors import ConfigError, DivergedError, RunError, ZooError
 from zoo.events import Finished, Note, Started, ignore
 from zoo.models.memory_errors import memory_errors
@@ -42,18 +42,18 @@ if TYPE_CHECKING:
 
 
 @accepts(
-    backbone=TEXT | Accepted("a zoo.FinetuneConfig", (FinetuneConfig,)),
-    recipe=TEXT,
+    backbone=TEXT | Accepted("a zoo.FinetuneConfig", (FinetuneConfig,)) | None,
+    recipe=PATH,
     runs=PATH,
     pictures=FLAG,
     observer=FUNCTION,
     registry=REGISTRY | None,
 )
 def finetune(
-    backbone: str | FinetuneConfig = AUTO,
+    backbone: str | FinetuneConfig | None = None,
     *,
     data: str | os.PathLike[str] | ImageSet | None = None,
-    recipe: str = "default",
+    recipe: str | os.PathLike[str] = "default",
     runs: str | os.PathLike[str] = RUNS,
     pictures: bool = True,
     observer: Observer = ignore,
@@ -64,9 +64,9 @@ def finetune(
 
     Args:
         backbone: A name from the registry; or a whole configuration, without `data`, `recipe` and `values`. By default
-            the best backbone whose pretrained weights are on this machine (docs/recipes.md).
+            that of the recipe, or else the best whose pretrained weights are on this machine (docs/recipes.md).
         data: The name of a dataset, a folder, a CSV of path,label, or an `ImageSet` with photos of any origin.
-        recipe: The recipe, which gives the values that are not passed.
+        recipe: The recipe, which gives the values that are not passed: a name, or the path of a TOML file.
         runs: The folder in which the run folder is created.
         pictures: Whether to write ``curves.png``, ``confusion.png`` and ``mistakes.png`` at the end.
         observer: Called with events; the library itself prints nothing.
@@ -81,8 +81,9 @@ def finetune(
         KeyboardInterrupt: After the progress has been saved.
     """
     started = time.perf_counter()
-    config = _make_config(backbone, data, recipe, values)
-    processes, registry = _find_processes(config), registry or load_registry()
+    registry = registry or load_registry()
+    config = _make_config(backbone, data, recipe, values, registry)
+    processes = _find_processes(config)
     with processes.session(), suggested_offline_command(config, registry):
         names = resolve_names(config, registry=registry, runs=parse_path(runs), processes=processes)
         return _run(
@@ -182,10 +183,11 @@ def resume(
 
 
 def _make_config(
-    backbone: str | FinetuneConfig,
+    backbone: str | FinetuneConfig | None,
     data: str | os.PathLike[str] | ImageSet | None,
-    recipe: str,
+    recipe: str | os.PathLike[str],
     values: dict[str, Any],
+    registry: Registry,
 ) -> FinetuneConfig:
     if isinstance(backbone, FinetuneConfig):
         if data is not None or values:
@@ -193,7 +195,7 @@ def _make_config(
         return backbone
     if data is None:
         raise ConfigError("finetune() needs 'data'.", hint="A name from 'zoo list', a folder, or a CSV of path,label.")
-    return make_config(backbone, data=data, recipe=recipe, **values)
+    return make_config(backbone, data=data, recipe=recipe, registry=registry, **values)
 
 
 def _find_processes(config: FinetuneConfig) -> ProcessGroup:

@@ -25,7 +25,7 @@ from zoo.runs.run import Run, create_run
 from zoo.training.autotune.batch_size import autotune_batch_size
 from zoo.training.autotune.precision import autotune_precision, recorded_precision
 from zoo.training.distributed.device import device_for
-from zoo.training.job import Job
+from zoo.training.job import Job, find_replaced
 from zoo.training.optimizer import check_optimizer
 from zoo.training.record import start_record
 from zoo.training.resume import resume_record
@@ -83,9 +83,14 @@ def prepare(request: TrainingRequest) -> Job:
         processes=processes,
         report=report,
         dataset=request.names.source.offer,
+        others=request.names.parts.recipes,
     )
     _check_same_photos(record, processes)
-    record = dataclasses.replace(record.with_hardware(**hardware), partly_random=partly_random)
+    record = dataclasses.replace(
+        record.with_hardware(**hardware),
+        partly_random=partly_random,
+        requested=find_replaced(request.config, config),
+    )
     seed_all(config.seed + processes.rank)  # every process draws its own dropout masks
     started = request.started
     if point is not None:
@@ -209,6 +214,7 @@ def _autotune(
     config, reason = processes.broadcast(
         lambda: autotune_batch_size(
             request.config,
+            smallest=request.names.parts.batch_size,
             images=images,
             model=model,
             precision=precision,

@@ -16,6 +16,8 @@ from zoo.runs.record import DataRecord, PhotoRecord, RunRecord
 from zoo.training.distributed.process_group import SINGLE_PROCESS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from zoo.config import FinetuneConfig
     from zoo.data.check.report import DataReport
     from zoo.metrics.classification import Evaluation
@@ -40,6 +42,7 @@ def start_record(
     processes: ProcessGroup = SINGLE_PROCESS,
     report: DataReport | None = None,
     dataset: Offer[DatasetSpec] | None = None,
+    others: Sequence[Offer[Any]] = (),
 ) -> tuple[RunRecord, PhotoRecord]:
     """Returns the record of a run that is about to start, and the record of its photos.
 
@@ -52,6 +55,7 @@ def start_record(
         processes: The processes that train together.
         report: The report of the data check, which contains the digests of the photos; without it, they are computed.
         dataset: The dataset, if a plugin offers it.
+        others: What else plugins offer to the run that decides no result once it has started.
     """
     data, photos = describe_data(images, report)
     record = RunRecord(
@@ -69,6 +73,7 @@ def start_record(
             for offer in (offers.backbone, offers.head, dataset)
             if offer is not None
         },
+        other_plugins={offer.plugin.key: offer.plugin.version for offer in others},
         sources=code_digests(*map(resolve_callable, (offers.backbone.spec.build, offers.head.spec.build))),
         hardware=describe_hardware(precision, processes),
     )

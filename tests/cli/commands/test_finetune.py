@@ -163,7 +163,7 @@ def test_every_field_is_an_option_listed_under_its_group(run_zoo):
         (["--lr", "fast"], "'lr' is 'fast'"),
         (["--epochs", "0"], "'epochs' is '0', out of bounds"),
         (["--probe", "maybe"], "'probe' is 'maybe'"),
-        (["--recipe", "d3l"], "there is no such recipe"),
+        (["--recipe", "d3l"], "There is no recipe 'd3l'"),
         (["--head-option", "hidden"], "'hidden' is not of the form NAME=VALUE"),
         (["--head", "nosuch"], "There is no head 'nosuch'"),
         (["--head", "linear", "--head-option", "nosuch=1"], "head linear has no option 'nosuch'"),
@@ -221,3 +221,59 @@ def test_the_command_line_is_started_again(run_zoo, monkeypatch):
     command_line = ("finetune", "tiny", "--data", "dogs", "--device", "cpu", "--weights", "none", "--devices", "2")
     assert run_zoo(*command_line).code == 7
     assert started == [(command_line, 2)]
+
+
+def test_a_file_has_all_options_and_the_command_line_wins(run_zoo, calls, tmp_path):
+    (tmp_path / "run.toml").write_text(
+        'data = "dogs"\nbackbone = "tiny"\nrecipe = "mine.toml"\nlr = 0.5\nepochs = 3\n[data_options]\nsize = 3\n'
+    )
+    (tmp_path / "mine.toml").write_text("batch_size = 7\nepochs = 9\n")
+    code, _, err = run_zoo("finetune", "--config", "run.toml", "--epochs", "4", "--data-option", "seed=1")
+    assert (code, err) == (0, "")
+    ((config, _),) = calls
+    assert (config.data, config.backbone, config.lr, config.epochs, config.batch_size) == ("dogs", "tiny", 0.5, 4, 7)
+    assert config.data_options == {"size": 3, "seed": "1"}
+    run_zoo("finetune", "other", "--config", "run.toml", "--data", "./photos")
+    assert (calls[1][0].backbone, calls[1][0].data, calls[1][0].lr) == ("other", "./photos", 0.5)
+
+
+def test_a_wrong_file_is_reported_in_two_lines(run_zoo, calls, tmp_path):
+    (tmp_path / "run.toml").write_text('data = "dogs"\n\nlerning_rate = 0.5\n')
+    code, _, err = run_zoo("finetune", "--config", "run.toml")
+    assert (code, err.splitlines()[0]) == (1, "error: run.toml, line 3: there is no option 'lerning_rate'.")
+    (tmp_path / "run.toml").write_text("epochs = 3\n")
+    code, _, err = run_zoo("finetune", "--config", "run.toml")
+    assert code == 2
+    assert "Missing option '--data'" in err
+    assert not calls
+
+
+def test_like_takes_all_settings_of_a_run(run_zoo, calls, make_run, tmp_path):
+    folder = make_run("tiny-linear-dogs-1")
+    record = json.loads((folder / "run.json").read_text())
+    record["config"] |= {"epochs": 9, "hflip": 0.5, "head": "mlp", "head_options": {"hidden": 3}}
+    (folder / "run.json").write_text(json.dumps(record | {"requested": {"hflip": "auto"}}))
+    code, _, err = run_zoo("finetune", "--like", "tiny-linear-dogs-1", "--lr", "1e-2", "--head-option", "dropout=0.5")
+    assert (code, err) == (0, "")
+    ((config, _),) = calls
+    assert (config.backbone, config.data, config.epochs, config.lr, config.hflip) == ("tiny", "dogs", 9, 0.01, "auto")
+    assert config.head_options == {"hidden": 3, "dropout": "0.5"}
+    run_zoo("finetune", "--like", "tiny-linear-dogs-1", "--head", "linear", "--data", "./photos")
+    assert (calls[1][0].head, calls[1][0].head_options, calls[1][0].data) == ("linear", {}, "./photos")
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--like", "tiny-linear-dogs-1", "--recipe", "d2l"], "--like takes all settings from the run"),
+        (["--like", "tiny-linear-dogs-1", "--config", "run.toml"], "--like takes all settings from the run"),
+        (["--resume", "tiny-linear-dogs-1", "--config", "run.toml"], "--resume takes all settings from the run"),
+        (["--resume", "tiny-linear-dogs-1", "--like", "x"], "--resume takes all settings from the run"),
+    ],
+)
+def test_settings_come_from_one_place(run_zoo, calls, make_run, args, message):
+    make_run("tiny-linear-dogs-1")
+    code, _, err = run_zoo("finetune", *args)
+    assert code == 2
+    assert message in err
+    assert not calls

@@ -1,4 +1,4 @@
-"""The backbone tinynet and the head tinynet-head, for the model zoo."""
+"""The backbone tinynet, the head tinynet-head and the recipe tiny, for the model zoo."""
 
 from __future__ import annotations  # otherwise the annotation zoo.Backbone would import torch
 
@@ -16,6 +16,13 @@ def zoo_heads() -> list[zoo.HeadSpec]:
     """Provides the head."""
     build = "zoo_tinynet.head:AvgMaxHead"  # imported when the head is built, because it imports torch
     return [zoo.HeadSpec(name="tinynet-head", summary="Average and maximum pooling.", build=build)]
+
+
+@zoo.hookimpl
+def zoo_recipes() -> list[zoo.RecipeSpec]:
+    """Provides the recipe."""
+    values = {"backbone": "tinynet", "head": "tinynet-head", "weights": "none", "epochs": 1, "batch_size": 8}
+    return [zoo.RecipeSpec(name="tiny", summary="Tinynet, from scratch.", extends="default", values=values)]
 
 
 def card() -> zoo.BackboneCard:

@@ -9,6 +9,7 @@ from zoo.config import make_config
 from zoo.models.classifier import Classifier
 from zoo.models.precision import Precision, choose_precision
 from zoo.plugins.losses import Criterion
+from zoo.plugins.registry import load_registry
 from zoo.plugins.specs import HeadRequest
 from zoo.training.autotune import batch_size as module
 from zoo.training.autotune.batch_size import (
@@ -19,6 +20,7 @@ from zoo.training.autotune.batch_size import (
     step_fits,
 )
 from zoo.training.optimizer import make_optimizer
+from zoo.training.parts import find_parts
 
 FP32 = choose_precision("fp32", torch.device("cpu"))
 
@@ -126,7 +128,13 @@ def autotune(monkeypatch):
         precision = Precision(name="fp32", device=torch.device(device), reason="a test")
         model = SimpleNamespace(classifier=None, preprocess=PREPROCESS)
         return autotune_batch_size(
-            config, images=images, model=model, precision=precision, observer=observer, processes=processes
+            config,
+            smallest=find_parts(config, load_registry()).batch_size,
+            images=images,
+            model=model,
+            precision=precision,
+            observer=observer,
+            processes=processes,
         )
 
     run.tried = tried

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from zoo.config import FinetuneConfig
 from zoo.events import Note
 from zoo.models.classifier import set_training
 from zoo.models.memory_errors import is_out_of_memory
 from zoo.models.precision import Precision
 from zoo.models.runtime import tuned_runtime
-from zoo.recipes import recipe_values
 from zoo.training.micro_batches import MicroBatches
 from zoo.training.mixup import MixedBatch
 from zoo.training.optimizer import make_optimizer, parameter_groups
@@ -23,6 +21,7 @@ from zoo.training.step import Step
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from zoo.config import FinetuneConfig
     from zoo.events import Observer
     from zoo.models.build import Model
     from zoo.models.classifier import Classifier
@@ -110,7 +109,14 @@ def scale_rate(rate: float, optimizer: str, factor: float) -> float:
 
 
 def autotune_batch_size(
-    config: FinetuneConfig, *, images: int, model: Model, precision: Precision, observer: Observer, processes: int = 1
+    config: FinetuneConfig,
+    *,
+    smallest: int | None,
+    images: int,
+    model: Model,
+    precision: Precision,
+    observer: Observer,
+    processes: int = 1,
 ) -> tuple[FinetuneConfig, str]:
     """Returns a configuration in which a number replaces ``batch_size="auto"``, and the reason for that number.
 
@@ -120,15 +126,15 @@ def autotune_batch_size(
 
     Args:
         config: The configuration.
+        smallest: The batch size of the recipe; None if that of the configuration is a number.
         images: Number of training images.
         model: The model; its classifier is on the device, with its frozen stages frozen.
         precision: The precision of the training, and the device.
         observer: Called with a note on the result.
         processes: Number of processes that share each step.
     """
-    if config.batch_size != "auto":
+    if smallest is None:
         return config, "asked for"
-    smallest = _recipe_batch_size(config)
     if precision.device.type != "cuda" or config.freeze == "all":
         reason = f"{smallest} images per step, as in the recipe; more would not be faster here"
         observer(Note(text=f"Batch size: {reason}."))
@@ -148,8 +154,3 @@ def autotune_batch_size(
     reason = f"{size} images per step; learning rate {rate:.3g}, scaled from {config.lr:.3g} at {smallest}"
     observer(Note(text=f"Batch size: {reason}."))
     return dataclasses.replace(config, batch_size=size, lr=rate), f"auto: {reason}"
-
-
-def _recipe_batch_size(config: FinetuneConfig) -> int:
-    default = next(field.default for field in dataclasses.fields(FinetuneConfig) if field.name == "batch_size")
-    return int(recipe_values(config.recipe, config.to_dict()).get("batch_size", default))
