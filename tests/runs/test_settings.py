@@ -86,5 +86,5 @@ def test_comments_say_what_the_file_does_not_repeat_and_cannot_add_values(run_wi
 def test_an_unreadable_configuration_is_reported(run_with, tmp_path):
     run = run_with(make_config("resnet18", data="dogs"))
     write_json_record(run.path, run.record.to_json() | {"config": {"nonsense": 1}}, version=2)
-    with pytest.raises(RunError, match="'config' in run.json is not readable"):
+    with pytest.raises(RunError, match=r"'config' in run\.json is not readable"):
         to_recipe(read_run(run.path))

@@ -46,10 +46,10 @@ def test_what_a_run_chose_itself_is_recorded_as_it_was_requested(tmp_path, regis
 @pytest.fixture
 def registry_with_heads():
     """The registry of the tests, with the built-in heads, from which a probe chooses."""
-    import zoo_heads
-    import zoo_recipes
     from fakes import FakePlugin
 
+    import zoo_heads
+    import zoo_recipes
     from zoo.plugins.discovery import load_plugins
     from zoo.plugins.entry_points import DISTRIBUTION, Candidate
     from zoo.plugins.registry import Registry

@@ -6,8 +6,9 @@
         check_plugin("zoo_tinynet")
 
 `check_plugin` checks everything a plugin offers; `check_backbone`, `check_head`, `check_dataset`, `check_recipe`,
-`check_format` and `check_findings` check a single offer. Each returns None, or raises an AssertionError that says what the contract
-requires. Any test runner will do. Weights and inputs are random with a fixed seed, and only datasets download anything.
+`check_tracker`, `check_format` and `check_findings` check a single offer. Each returns None, or raises an
+AssertionError that says what the contract requires. Any test runner will do. Weights and inputs are random with a fixed
+seed, and only datasets download anything.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from zoo.testing.format import check_format
 from zoo.testing.head import check_head
 from zoo.testing.plugin import check_plugin
 from zoo.testing.recipe import check_recipe
+from zoo.testing.tracker import check_tracker
 
 __all__ = [
     "check_backbone",
@@ -28,4 +30,5 @@ __all__ = [
     "check_head",
     "check_plugin",
     "check_recipe",
+    "check_tracker",
 ]

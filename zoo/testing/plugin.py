@@ -21,7 +21,7 @@ from zoo.plugins.calls import resolve_callable
 from zoo.plugins.discovery import Plugin, load_plugins
 from zoo.plugins.entry_points import Candidate, find_plugins, import_target
 from zoo.plugins.hookspecs import RESERVED_COMMANDS
-from zoo.plugins.kinds import BACKBONE, CHECK, DATASET, FORMAT, HEAD, KINDS, RECIPE, Kind, callables
+from zoo.plugins.kinds import BACKBONE, CHECK, DATASET, FORMAT, HEAD, KINDS, RECIPE, TRACKER, Kind, callables
 from zoo.plugins.specs import BackboneFamily, Family, Spec
 from zoo.testing.backbone import check_backbone
 from zoo.testing.check import check_findings
@@ -30,6 +30,7 @@ from zoo.testing.dataset import check_dataset
 from zoo.testing.format import check_format
 from zoo.testing.head import check_head
 from zoo.testing.recipe import check_recipe
+from zoo.testing.tracker import check_tracker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -101,6 +102,7 @@ def _check_offer(kind: Kind[Any], spec: Spec, plugin: Plugin, cache: Path, optio
         FORMAT.name: check_format,
         CHECK.name: check_findings,
         RECIPE.name: functools.partial(check_recipe, plugin=plugin),
+        TRACKER.name: functools.partial(check_tracker, options=options),
     }
     checks.get(kind.name, functools.partial(check_spec, kind=kind.name))(spec)
 

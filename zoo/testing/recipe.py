@@ -47,7 +47,9 @@ def check_recipe(spec: RecipeSpec, *, plugin: Plugin | None = None) -> None:
         try:
             make_config(data="./photos", recipe=offer.name, registry=registry, **given)
         except ZooError as error:
-            raise AssertionError(f"{contract.name}: it must make a valid configuration of {case}, but {error}") from error
+            raise AssertionError(
+                f"{contract.name}: it must make a valid configuration of {case}, but {error}"
+            ) from error
 
 
 def _excluded(spec: RecipeSpec, given: dict[str, Any]) -> bool:

@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from zoo.config import AUTO, make_config
@@ -119,11 +120,14 @@ def compare(
     folder = _make_folder(parse_path(runs if output is None else output))
     finished: dict[str, list[Run]] = {}
     total = sum(map(len, plan.values()))
+    group = f"compare {backbone} {datetime.now():%Y-%m-%d %H:%M:%S}"
     for name, configs in plan.items():
         for config in configs:
             number = 1 + sum(map(len, finished.values()))
             observer(Note(text=f"Run {number} of {total}: {name}, seed {config.seed}."))
-            finished.setdefault(name, []).append(finetune(config, runs=runs, observer=observer, registry=registry))
+            finished.setdefault(name, []).append(
+                finetune(config, runs=runs, observer=observer, registry=registry, group=group)
+            )
     return _write_comparison(finished, folder, title=f"{backbone} on {next(iter(plan.values()))[0].to_dict()['data']}")
 
 

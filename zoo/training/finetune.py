@@ -19,6 +19,7 @@ from zoo.runs.open import explained_missing_plugin, load_config, open_run
 from zoo.runs.record import write_record
 from zoo.runs.run import CHECKPOINT, RUNS, Run
 from zoo.training.distributed.process_group import ProcessGroup
+from zoo.training.parts import drop_missing_trackers
 from zoo.training.request import TrainingRequest, resolve_names, suggested_offline_command
 from zoo.training.resume import (
     describe_place,
@@ -29,6 +30,7 @@ from zoo.training.resume import (
     seal,
     with_divergence,
 )
+from zoo.training.trackers import tracked
 from zoo.utils.arguments import FLAG, FUNCTION, NUMBER, PATH, TEXT, Accepted, accepts
 from zoo.utils.paths import parse_path
 
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     pictures=FLAG,
     observer=FUNCTION,
     registry=REGISTRY | None,
+    group=TEXT,
 )
 def finetune(
     backbone: str | FinetuneConfig | None = None,
@@ -58,6 +61,7 @@ def finetune(
     pictures: bool = True,
     observer: Observer = ignore,
     registry: Registry | None = None,
+    group: str = "",
     **values: Any,
 ) -> Run:
     """Fine-tunes a backbone on a dataset and returns the finished run.
@@ -71,6 +75,7 @@ def finetune(
         pictures: Whether to write ``curves.png``, ``confusion.png`` and ``mistakes.png`` at the end.
         observer: Called with events; the library itself prints nothing.
         registry: The plugins; by default those of the environment.
+        group: A name under which trackers show several runs together.
         **values: Fields of `FinetuneConfig`: ``epochs=10``, ``head="mlp"``, ``head_options={"hidden": 256}``.
 
     In a script that torchrun started, all processes share the training; each returns the run, but only the main process
@@ -95,6 +100,7 @@ def finetune(
                 processes=processes,
                 started=started,
                 pictures=pictures,
+                group=group,
             ),
             registry,
         )
@@ -162,6 +168,9 @@ def resume(
     if point.saved:  # the checkpoint has all weights; those that the run started from may be gone
         config = dataclasses.replace(config, weights="none")
     registry = registry or load_registry()
+    config, text = drop_missing_trackers(config, registry)
+    if text and processes.is_main:
+        observer(Note(text=text, warning=True))
     with processes.session(), locked_run(run.path, processes):
         if restarts and processes.is_main:
             (run.path / CHECKPOINT).unlink(missing_ok=True)
@@ -215,11 +224,15 @@ def _run(request: TrainingRequest, registry: Registry) -> Run:
     from zoo.models.random_state import restore_random_states
     from zoo.training.prepare import prepare
 
+    trackers = request.names.parts.trackers if request.processes.is_main else ()
     with restore_random_states(), ExitStack() as stack:
+        tracking = stack.enter_context(tracked(request.observer, trackers))
+        request = dataclasses.replace(request, observer=tracking)
         with memory_errors():
             job = prepare(request)
         if request.resume_point is None:  # else the folder is locked already
             stack.enter_context(locked_run(job.folder, job.processes))
+        tracking.start(job.folder, job.config, resumed=request.resume_point is not None, group=request.group)
         resumed = request.resume_point is not None and request.resume_point.saved
         results = _train(job, request.names, resumed=resumed)
         return _finish(job, results, registry)

@@ -83,7 +83,7 @@ def prepare(request: TrainingRequest) -> Job:
         processes=processes,
         report=report,
         dataset=request.names.source.offer,
-        others=request.names.parts.recipes,
+        others=(*request.names.parts.recipes, *(choice.offer for choice in request.names.parts.trackers)),
     )
     _check_same_photos(record, processes)
     record = dataclasses.replace(

@@ -21,7 +21,7 @@ def calls(monkeypatch):
     """Replaces the library: records its calls, and reports a few events."""
     made = []
 
-    def finetune(config, *, runs, observer):
+    def finetune(config, *, runs, observer, registry):
         made.append((config, runs))
         observer(Note(text="Mind the gap.", warning=True))
         nan = math.nan
@@ -85,7 +85,7 @@ def test_json_prints_one_event_per_line(run_zoo, calls):
 
 
 def test_an_interrupt_exits_with_130_and_no_traceback(run_zoo, monkeypatch):
-    def finetune(config, *, runs, observer):
+    def finetune(config, *, runs, observer, registry):
         observer(Note(text="Stopped."))
         raise KeyboardInterrupt
 
@@ -100,7 +100,7 @@ def test_resume_accepts_no_other_settings(run_zoo, monkeypatch, make_run):
     make_run("tiny-1", status="interrupted")
     resumed = []
 
-    def resume(run, *, runs, anyway, observer, lr=None):
+    def resume(run, *, runs, anyway, observer, registry, lr=None):
         resumed.append((run, runs, anyway, lr and float(lr)))
 
     monkeypatch.setattr(zoo.training.finetune, "resume", resume)
