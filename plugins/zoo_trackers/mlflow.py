@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from zoo.plugins.specs import TrackerRequest
 
 _GROUP = "finetune_zoo.group"
+_PARENT = "finetune_zoo.parent"
 _FOLDER = "finetune_zoo.folder"
 _STATUS = {"finished": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
 _QUIET = "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"
@@ -97,10 +98,10 @@ class MlflowTracker:
 
     def _find_parent(self, experiment: str, group: str) -> str:
         """Returns the id of the run that contains all runs of a comparison; the first of them creates it."""
-        parents = self._client.search_runs([experiment], f"tags.`{_GROUP}` = '{group}' and tags.parent = 'yes'")
-        if parents:
-            return str(parents[0].info.run_id)
-        tags = {_GROUP: group, "parent": "yes"}
+        for run in self._client.search_runs([experiment], f"tags.`{_PARENT}` = 'yes'"):
+            if run.data.tags.get(_GROUP) == group:
+                return str(run.info.run_id)
+        tags = {_GROUP: group, _PARENT: "yes"}
         parent = str(self._client.create_run(experiment, run_name=group, tags=tags).info.run_id)
         self._client.update_run(parent, status="FINISHED")  # it has nothing to do itself
         return parent

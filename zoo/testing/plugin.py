@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 S = TypeVar("S", bound=Spec)
 LOADED = "loaded, with"  # what the new interpreter prints first
 LOAD_SECONDS = 180.0  # for a new interpreter, on a busy machine
-HEAVY = ("torch", "torchvision", "timm", "gradio", "onnxruntime")
+HEAVY = ("torch", "torchvision", "timm", "gradio", "onnxruntime", "tensorboard", "mlflow", "wandb", "trackio")
 _PRINT_HEAVY_IMPORTS = f"""
 import sys
 from zoo.plugins.discovery import load_plugins

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import importlib.util
 import io
 import tempfile
@@ -59,7 +60,7 @@ def check_tracker(spec: TrackerSpec, *, options: Mapping[str, Any] | None = None
         for name, status in (("finished", "finished"), ("interrupted", "interrupted"), ("interrupted", "failed")):
             run = Path(folder) / name / _RUN
             resumed = run.exists()
-            _write_run(run)
+            write_sample_run(run)
             request = TrackerRequest(
                 run=run,
                 folder=run / "trackers" / spec.name,
@@ -78,9 +79,9 @@ def _track_run(contract: Contract, spec: TrackerSpec, request: TrackerRequest, s
     tracker: Any = _call(contract, "start()", lambda: resolve_callable(spec.start)(request), refusal=True)
     for method in ("track", "close"):
         contract.require(callable(getattr(tracker, method, None)), f"start() must return an object with {method}()")
-    for event in _events(request.run, finished=status == "finished"):
+    for event in sample_events(request.run, finished=status == "finished"):
         name, before = type(event).__name__, copy.deepcopy(event)
-        _call(contract, f"track() with the event {name}", lambda event=event: tracker.track(event))
+        _call(contract, f"track() with the event {name}", functools.partial(tracker.track, event))
         contract.require(repr(event) == repr(before), f"track() must not change the event {name}")
     _call(contract, f"close({status!r})", lambda: tracker.close(status))
     contract.require(request.config == config, "it must not change the configuration")
@@ -131,7 +132,7 @@ def _same_states(before: dict[str, Any], after: dict[str, Any]) -> bool:
     )
 
 
-def _events(run: Path, *, finished: bool) -> list[Event]:
+def sample_events(run: Path, *, finished: bool) -> list[Event]:
     """Returns events of every type, as a run sends them; with values that are not numbers."""
     nan = float("nan")
     started = Started(
@@ -151,7 +152,7 @@ def _events(run: Path, *, finished: bool) -> list[Event]:
     )
     events: list[Event] = [
         Work(what="decode train", done=1, total=None),
-        Note(text="2 photos were left out: ‘naïve’.", warning=True),
+        Note(text="2 photos were left out: naïve.", warning=True),
         started,
         Estimate(seconds=3.0, work="2 epochs"),
     ]
@@ -176,7 +177,7 @@ def _events(run: Path, *, finished: bool) -> list[Event]:
     return [*events, Finished(path=str(run), results=results)] if finished else events
 
 
-def _write_run(run: Path) -> None:
+def write_sample_run(run: Path) -> None:
     """Writes the files of a finished run, too small to be of any use."""
     run.mkdir(parents=True, exist_ok=True)
     (run / "run.json").write_text('{"format": 2, "status": "finished"}\n', encoding="utf-8")
