@@ -17,7 +17,7 @@ from PIL import Image
 
 from zoo import load_registry, make_config
 from zoo.cli.main import cli
-from zoo.plugins.kinds import BACKBONE
+from zoo.plugins.kinds import BACKBONE, TRACKER
 from zoo.testing import check_plugin
 
 ROOT = Path(__file__).parent.parent
@@ -99,16 +99,31 @@ def test_the_plugin_of_the_readme_keeps_the_contract(tmp_path, monkeypatch):
     assert len([line for line in source.splitlines() if line.strip()]) <= 20
 
 
-def test_the_recipe_of_the_page_on_plugins_keeps_the_contract(tmp_path, monkeypatch):
-    (source,) = [body for tag, body in blocks(ROOT / "docs" / "plugins.md", "python") if tag == "recipe"]
-    assert len([line for line in source.splitlines() if line.strip()]) <= 15
-    (tmp_path / "zoo_gentle.py").write_text(source, "utf-8")
-    monkeypatch.syspath_prepend(tmp_path)
-    plugin = importlib.import_module("zoo_gentle")
-    monkeypatch.delitem(sys.modules, "zoo_gentle")
-    check_plugin(plugin)
-    registry = load_registry(extra={"zoo-gentle": plugin})
+@pytest.fixture
+def documented_plugin(tmp_path, monkeypatch):
+    """Returns the plugin of docs/plugins.md with a tag, after the contract kit has checked it."""
+
+    def load(tag):
+        (source,) = [body for found, body in blocks(ROOT / "docs" / "plugins.md", "python") if found == tag]
+        assert len([line for line in source.splitlines() if line.strip()]) <= 15
+        (tmp_path / f"zoo_docs_{tag}.py").write_text(source, "utf-8")
+        monkeypatch.syspath_prepend(tmp_path)
+        plugin = importlib.import_module(f"zoo_docs_{tag}")
+        monkeypatch.delitem(sys.modules, f"zoo_docs_{tag}")
+        check_plugin(plugin)
+        return plugin
+
+    return load
+
+
+def test_the_recipe_of_the_page_on_plugins_keeps_the_contract(documented_plugin):
+    registry = load_registry(extra={"zoo-gentle": documented_plugin("recipe")})
     assert make_config(data="./photos", recipe="gentle", registry=registry).lr == 5e-5
+
+
+def test_the_tracker_of_the_page_on_plugins_keeps_the_contract(documented_plugin):
+    registry = load_registry(extra={"zoo-mine": documented_plugin("tracker")})
+    assert registry.find(TRACKER, "mine").name == "zoo-mine/mine"
 
 
 def test_links_lead_somewhere():

@@ -90,10 +90,12 @@ def test_a_plugin_is_installed_found_fine_tuned_and_uninstalled(environment: Env
 
 
 def train_with_recipe(environment: Environment) -> dict[str, Any]:
-    small = ("--data-option", "images=20", "--data-option", "size=32", "--device", "cpu", "--quiet")
+    small = ("--data-option", "images=20", "--data-option", "size=32", "--device", "cpu", "--tracker", "tiny-log")
     runs = environment.folder / "recipe"
     environment.run("-m", "zoo", "finetune", "--data", "hotdog-cartoon", "--recipe", "tiny", *small, "--runs", runs)
     (record,) = runs.glob("*/run.json")
+    events = (record.parent / "trackers" / "tiny-log" / "events.txt").read_text().splitlines()
+    assert (events[-2:], events.count("EpochResult")) == (["Finished", "finished"], 1)
     return json.loads(record.read_text())
 
 

@@ -81,7 +81,7 @@ def change_config(self, status):
 
 
 def keep_thread(self, status):
-    threading.Thread(target=time.sleep, args=(1,), name="sender").start()
+    threading.Thread(target=time.sleep, args=(1,), name="sender", daemon=False).start()
 
 
 def change_folder(self, status):

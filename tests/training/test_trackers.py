@@ -7,7 +7,7 @@ from fakes import FakePlugin, make_registry
 from training_runs import FAST, EventRecorder, after_epoch, assert_same_weights, latest_run
 
 import zoo
-from zoo.errors import ConfigError, UnknownNameError
+from zoo.errors import ConfigError, UnknownNameError, ZooError
 from zoo.events import EpochResult, Finished, Note, Started
 from zoo.runs.manifest import check_folder
 from zoo.training import trackers
@@ -179,7 +179,7 @@ def test_a_run_is_resumed_without_a_tracker_that_is_missing(train, tmp_path):
 
 
 def test_a_failed_run_is_reported(train):
-    with pytest.raises(zoo.ZooError):
+    with pytest.raises(ZooError):
         train("good", lr=1e30)
     assert Tracker.made[-1].status == "failed"
 

@@ -113,7 +113,7 @@ def _supervised(contract: Contract) -> Any:
     left = [task for task in find_running() if task not in running]
     contract.require(
         not left,
-        f"close() must end what it started, or keep it from keeping the process alive (threading.Thread(daemon=True)): "
+        f"close() must end what it started, or keep it from keeping the process alive (daemon=False does): "
         f"{', '.join(map(describe_task, left))}",
     )
     contract.require(

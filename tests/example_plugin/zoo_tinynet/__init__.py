@@ -1,4 +1,4 @@
-"""The backbone tinynet, the head tinynet-head and the recipe tiny, for the model zoo."""
+"""The backbone tinynet, the head tinynet-head, the recipe tiny and the tracker tiny-log, for the model zoo."""
 
 from __future__ import annotations  # otherwise the annotation zoo.Backbone would import torch
 
@@ -23,6 +23,12 @@ def zoo_recipes() -> list[zoo.RecipeSpec]:
     """Provides the recipe."""
     values = {"backbone": "tinynet", "head": "tinynet-head", "weights": "none", "epochs": 1, "batch_size": 8}
     return [zoo.RecipeSpec(name="tiny", summary="Tinynet, from scratch.", extends="default", values=values)]
+
+
+@zoo.hookimpl
+def zoo_trackers() -> list[zoo.TrackerSpec]:
+    """Provides the tracker."""
+    return [zoo.TrackerSpec(name="tiny-log", summary="The types of events.", start="zoo_tinynet.tracker:TinyLog")]
 
 
 def card() -> zoo.BackboneCard:
