@@ -7,7 +7,8 @@ docs/recipes.md shows the measurements behind the default.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -161,6 +162,40 @@ def read_settings_file(path: str | os.PathLike[str]) -> tuple[TomlFile, dict[str
                 "a recipe with --recipe.",
             )
     return file, _resolve_paths(file)
+
+
+@contextmanager
+def located_options(*paths: str | os.PathLike[str]) -> Iterator[None]:
+    """Makes an error about an option of a head, a loss and so on name the line, if one of these files sets it.
+
+    Args:
+        *paths: Recipes, and files of settings; names of recipes that plugins offer are left out.
+    """
+    try:
+        yield
+    except ConfigError as error:
+        for path in paths:
+            if is_recipe_file(os.fspath(path)) and (place := _find_option(error.message, os.fspath(path))):
+                raise ConfigError(f"{place}: {error.message}", hint=error.hint) from error
+        raise
+
+
+def _find_option(message: str, path: str) -> str:
+    """Returns where a file, or one that it extends, sets the option that a message is about, or an empty string."""
+    seen: set[str] = set()
+    while is_recipe_file(path) and os.path.realpath(path) not in seen:
+        seen.add(os.path.realpath(path))
+        file = read_toml(path)
+        for name, options in file.values.items():
+            if not name.endswith(_OPTIONS) or not isinstance(options, dict):
+                continue
+            for key in options:
+                # The messages of `zoo.plugins.options` begin with the kind, and have the option in quotes.
+                if message.startswith(name.removesuffix(_OPTIONS)[:4]) and f"'{key.rpartition('.')[2]}'" in message:
+                    return file.locate(name, key)
+        values = _resolve_paths(file)
+        path = str(values.get("extends") or values.get("recipe") or "")
+    return ""
 
 
 def is_recipe_file(name: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from zoo.events import EpochResult, Finished
@@ -9,6 +10,8 @@ from zoo.utils.paths import parse_path
 from zoo_trackers.values import epoch_metrics, final_metrics, find_pictures
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from zoo.events import Event
     from zoo.plugins.specs import TrackerRequest
 
@@ -20,17 +23,18 @@ class TrackioTracker:
         import trackio
 
         self._trackio = trackio
-        self._run: Any = trackio.init(
-            project=request.options.project,
-            name=request.run.name,
-            group=request.group or None,
-            space_id=request.options.space or None,
-            config={**request.config, "run_folder": str(request.run.resolve())},
-            resume="allow" if request.resumed else "never",
-            embed=False,
-            auto_log_cpu=False,
-            auto_log_gpu=False,
-        )
+        with _silent():
+            self._run: Any = trackio.init(
+                project=request.options.project,
+                name=request.run.name,
+                group=request.group or None,
+                space_id=request.options.space or None,
+                config={**request.config, "run_folder": str(request.run.resolve())},
+                resume="allow" if request.resumed else "never",
+                embed=False,
+                auto_log_cpu=False,
+                auto_log_gpu=False,
+            )
         self._epoch = 0
 
     def track(self, event: Event) -> None:
@@ -46,4 +50,26 @@ class TrackioTracker:
 
     def close(self, status: str) -> None:
         """Ends the run."""
-        self._run.finish()
+        with _silent():
+            self._run.finish()
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """Keeps trackio from printing, which it has no option for, without an effect on what other threads print."""
+    import trackio
+    import trackio.run
+    import trackio.utils
+
+    modules: list[Any] = [trackio, trackio.run, trackio.utils]
+    for module in modules:
+        module.print = _discard
+    try:
+        yield
+    finally:
+        for module in modules:
+            del module.print
+
+
+def _discard(*_: object, **__: object) -> None:
+    """Takes the place of `print`."""

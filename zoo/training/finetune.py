@@ -14,6 +14,7 @@ from zoo.models.memory_errors import memory_errors
 from zoo.models.plugin_errors import plugin_errors
 from zoo.plugins.registry import REGISTRY, Registry, load_registry
 from zoo.plugins.specs import ImageSet
+from zoo.recipes import located_options
 from zoo.runs.manifest import MANIFEST
 from zoo.runs.open import explained_missing_plugin, load_config, open_run
 from zoo.runs.record import write_record
@@ -90,7 +91,8 @@ def finetune(
     config = _make_config(backbone, data, recipe, values, registry)
     processes = _find_processes(config)
     with processes.session(), suggested_offline_command(config, registry):
-        names = resolve_names(config, registry=registry, runs=parse_path(runs), processes=processes)
+        with located_options(config.recipe):
+            names = resolve_names(config, registry=registry, runs=parse_path(runs), processes=processes)
         return _run(
             TrainingRequest(
                 config=names.config,

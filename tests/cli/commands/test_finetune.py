@@ -248,6 +248,19 @@ def test_a_wrong_file_is_reported_in_two_lines(run_zoo, calls, tmp_path):
     assert not calls
 
 
+def test_a_wrong_option_of_a_head_in_a_file_is_reported_with_its_line(run_zoo, tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "mine.toml").write_text('head = "mlp"\n\n[head_options]\nhiden = 3\n')
+    code, _, err = run_zoo("finetune", "tiny", "--data", "./photos", "--recipe", "mine.toml")
+    assert code == 1
+    assert err.startswith("error: mine.toml, line 4: head mlp has no option 'hiden'.\nDid you mean hidden?")
+    (tmp_path / "run.toml").write_text('data = "./photos"\nhead = "mlp"\nhead_options = {hidden = "wide"}\n')
+    code, _, err = run_zoo("finetune", "tiny", "--config", "run.toml")
+    assert err.startswith("error: run.toml, line 3: head mlp: option 'hidden' is 'wide', not a whole number.")
+    code, _, err = run_zoo("finetune", "tiny", "--config", "run.toml", "--head", "mlp", "--head-option", "hiden=3")
+    assert err.startswith("error: head mlp has no option 'hiden'")
+
+
 def test_like_takes_all_settings_of_a_run(run_zoo, calls, make_run, tmp_path):
     folder = make_run("tiny-linear-dogs-1")
     record = json.loads((folder / "run.json").read_text())

@@ -20,7 +20,7 @@ from zoo.cli.terminal.observers import display_events
 from zoo.cli.terminal.stdout import released_stdout
 from zoo.config import change_config, make_config, read_settings
 from zoo.plugins.registry import load_registry
-from zoo.recipes import overlay
+from zoo.recipes import located_options, overlay
 from zoo.training.distributed.process_group import ProcessGroup
 
 if TYPE_CHECKING:
@@ -111,7 +111,8 @@ def command(
         if resume is None:
             _check_names(config, runs, registry)
         context.exit(_launch(config, context.meta[ARGUMENTS]))
-    with display_events(as_json=as_json, quiet=quiet) as observer:
+    files = () if config_file is None else (config_file,)
+    with display_events(as_json=as_json, quiet=quiet) as observer, located_options(*files):
         train(observer)
 
 
