@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -174,8 +174,11 @@ def located_options(*paths: str | os.PathLike[str]) -> Iterator[None]:
     try:
         yield
     except ConfigError as error:
-        for path in paths:
-            if is_recipe_file(os.fspath(path)) and (place := _find_option(error.message, os.fspath(path))):
+        for path in map(os.fspath, paths):
+            place = ""
+            with suppress(ConfigError):  # the file of a run that is repeated may be gone
+                place = _find_option(error.message, path)
+            if place:
                 raise ConfigError(f"{place}: {error.message}", hint=error.hint) from error
         raise
 

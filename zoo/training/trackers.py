@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 FINISHED, INTERRUPTED, FAILED = "finished", "interrupted", "failed"
 _MAX_EVENTS = 1000  # that wait for a tracker
 _PROGRESS = (Work, StepResult, Estimate)  # of which some may be left out
-_CLOSE_SECONDS = {FINISHED: 60.0, INTERRUPTED: 5.0, FAILED: 5.0}  # for which a run waits for its trackers
+_CLOSE_SECONDS = {FINISHED: 120.0, INTERRUPTED: 5.0, FAILED: 5.0}  # for which a run waits for its trackers
 _QUIET_SECONDS = 2.0  # of them, without saying so
 
 
