@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
+import importlib
 import importlib.util
 import io
 import tempfile
@@ -56,6 +57,8 @@ def check_tracker(spec: TrackerSpec, *, options: Mapping[str, Any] | None = None
     values = check_options(contract, spec.options, options or {})
     if any(importlib.util.find_spec(name) is None for name in spec.needs):  # an extra that is not installed
         return
+    for name in spec.needs:  # first, because what a library draws when it is imported is not the tracker's doing
+        importlib.import_module(name)
     with tempfile.TemporaryDirectory() as folder:
         for name, status in (("finished", "finished"), ("interrupted", "interrupted"), ("interrupted", "failed")):
             run = Path(folder) / name / _RUN

@@ -2,6 +2,7 @@
 
 import json
 import struct
+import time
 
 import pytest
 
@@ -11,7 +12,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 def records_of(folder):
-    """Returns the records of the file of an offline run, which has the format of LevelDB's logs."""
+    """Returns the records of the file of an offline run, which has the format of LevelDB's logs; the last may be incomplete."""
     from wandb.proto import wandb_internal_pb2
 
     (file,) = folder.glob("trackers/wandb/wandb/offline-run-*/*.wandb")
@@ -21,6 +22,8 @@ def records_of(folder):
             at += left
             continue
         size, kind = struct.unpack("<HB", content[at + 4 : at + 7])
+        if at + 7 + size > len(content):
+            break
         whole = (whole if kind in (MIDDLE, LAST) else b"") + content[at + 7 : at + 7 + size]
         at += 7 + size
         if kind in (FULL, LAST):
@@ -30,10 +33,20 @@ def records_of(folder):
     return records
 
 
+def wait_for_records(folder):
+    """Returns the records once the last one is written, which a process of wandb does after the end of the run."""
+    deadline = time.monotonic() + 60
+    while True:
+        records = records_of(folder)
+        if any(record.WhichOneof("record_type") == "exit" for record in records) or time.monotonic() > deadline:
+            return records
+        time.sleep(0.2)
+
+
 def test_an_offline_run_has_everything(track, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     folder = track("wandb", mode="offline", group="compare tiny", model=True)
-    records = records_of(folder)
+    records = wait_for_records(folder)
     (run,) = [record.run for record in records if record.WhichOneof("record_type") == "run"]
     assert (run.display_name, run.run_group, run.project) == (folder.name, "compare tiny", "finetune-zoo")
     config = {item.key: json.loads(item.value_json) for item in run.config.update}

@@ -257,7 +257,8 @@ def test_a_wrong_option_of_a_head_in_a_file_is_reported_with_its_line(run_zoo, t
     (tmp_path / "run.toml").write_text('data = "./photos"\nhead = "mlp"\nhead_options = {hidden = "wide"}\n')
     code, _, err = run_zoo("finetune", "tiny", "--config", "run.toml")
     assert err.startswith("error: run.toml, line 3: head mlp: option 'hidden' is 'wide', not a whole number.")
-    code, _, err = run_zoo("finetune", "tiny", "--config", "run.toml", "--head", "mlp", "--head-option", "hiden=3")
+    (tmp_path / "run.toml").write_text('data = "./photos"\nhead = "mlp"\n')
+    code, _, err = run_zoo("finetune", "tiny", "--config", "run.toml", "--head-option", "hiden=3")
     assert err.startswith("error: head mlp has no option 'hiden'")
 
 
