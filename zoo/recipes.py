@@ -174,7 +174,7 @@ def located_options(*paths: str | os.PathLike[str]) -> Iterator[None]:
     try:
         yield
     except ConfigError as error:
-        for path in map(os.fspath, paths):
+        for path in [os.fspath(each) for each in paths]:
             place = ""
             with suppress(ConfigError):  # the file of a run that is repeated may be gone
                 place = _find_option(error.message, path)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from zoo.cli.scaffold import write_plugin
+from zoo.cli.scaffold import PLUGIN_KINDS, write_plugin
 from zoo.errors import ConfigError
 from zoo.testing import check_plugin
 
@@ -36,17 +36,35 @@ def test_a_new_plugin_passes_its_contract_test(tmp_path: Path, monkeypatch: pyte
         forget("zoo_rose_garden")
 
 
+@pytest.mark.parametrize("kind", PLUGIN_KINDS)
+def test_a_new_plugin_of_every_kind_passes_its_contract_test(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = write_plugin("zoo-rose-garden", tmp_path / "new", kind=kind)
+    assert all("$" not in file.read_text() for file in files)
+    assert f"{kind} `rose-garden`" in (tmp_path / "new" / "README.md").read_text()
+    monkeypatch.syspath_prepend(tmp_path / "new")
+    try:
+        check_plugin("zoo_rose_garden")
+    finally:
+        forget("zoo_rose_garden")
+
+
 def test_the_example_plugin_equals_the_templates(tmp_path: Path) -> None:
     example = ROOT / "tests" / "example_plugin"
     for file in write_plugin("zoo-tinynet", tmp_path / "zoo-tinynet"):
         existing = example / file.relative_to(tmp_path / "zoo-tinynet")
-        assert existing.read_text() == file.read_text(), f"{existing} differs from zoo/cli/templates/plugin"
+        text, wanted = existing.read_text(), file.read_text()
+        # The example goes on, with one offer of each other kind.
+        same = text.startswith(wanted) if file.name == "__init__.py" else text == wanted
+        assert same, f"{existing} differs from zoo/cli/templates/plugin"
 
 
 @pytest.mark.skipif(shutil.which("ruff", path=Path(sys.executable).parent) is None, reason="ruff is not installed")
-def test_the_templates_are_clean_code(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", PLUGIN_KINDS)
+def test_the_templates_are_clean_code(tmp_path: Path, kind: str) -> None:
     folder = tmp_path / "zoo-lint"
-    write_plugin("zoo-lint", folder)
+    write_plugin("zoo-lint", folder, kind=kind)
     ruff, config = Path(sys.executable).parent / "ruff", ROOT / "pyproject.toml"
     for arguments in (["check", "--extend-per-file-ignores", "test_*.py:D"], ["format", "--check"]):
         done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Creates a plugin project from templates: a distribution with a backbone, a head and a contract test."""
+"""Creates a plugin project from templates: a distribution with what it offers and a contract test."""
 
 from __future__ import annotations
 
@@ -17,21 +17,28 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 # Template -> target. Templates end in .txt so that no tool mistakes them for code.
+_BEFORE = {"plugin/pyproject.toml.txt": "pyproject.toml"}
+_AFTER = {"plugin/test_contract.py.txt": "tests/test_contract.py"}
+# By kind: what the distribution offers, and the templates besides the common ones.
+_OFFERS = {"backbone": "A backbone and a head", "recipe": "A recipe", "tracker": "A tracker"}
 _FILES = {
-    "pyproject.toml.txt": "pyproject.toml",
-    "README.md.txt": "README.md",
-    "init.py.txt": "$package/__init__.py",
-    "head.py.txt": "$package/head.py",
-    "test_contract.py.txt": "tests/test_contract.py",
+    kind: {f"{folder}/README.md.txt": "README.md", f"{folder}/init.py.txt": "$package/__init__.py", **code}
+    for kind, folder, code in (
+        ("backbone", "plugin", {"plugin/head.py.txt": "$package/head.py"}),
+        ("recipe", "recipe", {}),
+        ("tracker", "tracker", {"tracker/tracker.py.txt": "$package/tracker.py"}),
+    )
 }
+PLUGIN_KINDS = tuple(_FILES)
 
 
-def write_plugin(name: str, folder: Path) -> list[Path]:
+def write_plugin(name: str, folder: Path, *, kind: str = "backbone") -> list[Path]:
     """Writes a plugin project that passes its own contract test.
 
     Args:
         name: Name of the distribution, ``"zoo-tinynet"``; the package is ``zoo_tinynet`` and the backbone ``tinynet``.
         folder: The project folder to create.
+        kind: What it offers, one of `PLUGIN_KINDS`; with a backbone comes a head.
 
     Returns:
         The files, in reading order.
@@ -41,11 +48,11 @@ def write_plugin(name: str, folder: Path) -> list[Path]:
     """
     _check_name(name)
     package = name.replace("-", "_")
-    names = {"distribution": name, "package": package, "short": name.removeprefix("zoo-")}
-    templates = importlib.resources.files("zoo.cli") / "templates" / "plugin"
+    names = {"distribution": name, "package": package, "short": name.removeprefix("zoo-"), "offers": _OFFERS[kind]}
+    templates = importlib.resources.files("zoo.cli") / "templates"
     texts = {
         folder / string.Template(path).substitute(names): (templates / template).read_text(encoding="utf-8")
-        for template, path in _FILES.items()
+        for template, path in {**_BEFORE, **_FILES[kind], **_AFTER}.items()
     }
     try:
         folder.mkdir(parents=True)

@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 def records_of(folder):
-    """Returns the records of the file of an offline run, which has the format of LevelDB's logs; the last may be incomplete."""
+    """Returns the complete records of the file of an offline run, which has the format of LevelDB's logs."""
     from wandb.proto import wandb_internal_pb2
 
     (file,) = folder.glob("trackers/wandb/wandb/offline-run-*/*.wandb")

@@ -1,4 +1,4 @@
-"""The backbone tinynet, the head tinynet-head, the recipe tiny and the tracker tiny-log, for the model zoo."""
+"""The backbone tinynet and the head tinynet-head, for the model zoo."""
 
 from __future__ import annotations  # otherwise the annotation zoo.Backbone would import torch
 
@@ -18,19 +18,6 @@ def zoo_heads() -> list[zoo.HeadSpec]:
     return [zoo.HeadSpec(name="tinynet-head", summary="Average and maximum pooling.", build=build)]
 
 
-@zoo.hookimpl
-def zoo_recipes() -> list[zoo.RecipeSpec]:
-    """Provides the recipe."""
-    values = {"backbone": "tinynet", "head": "tinynet-head", "weights": "none", "epochs": 1, "batch_size": 8}
-    return [zoo.RecipeSpec(name="tiny", summary="Tinynet, from scratch.", extends="default", values=values)]
-
-
-@zoo.hookimpl
-def zoo_trackers() -> list[zoo.TrackerSpec]:
-    """Provides the tracker."""
-    return [zoo.TrackerSpec(name="tiny-log", summary="The types of events.", start="zoo_tinynet.tracker:TinyLog")]
-
-
 def card() -> zoo.BackboneCard:
     """Describes the preprocessing, and the pretrained weights if there are any."""
     return zoo.BackboneCard(preprocess=zoo.Preprocess(size=(64, 64), resize=64))
@@ -44,3 +31,16 @@ def build_backbone(request: zoo.BackboneRequest) -> zoo.Backbone:
         return nn.Sequential(nn.Conv2d(inputs, outputs, 3, 2, 1), nn.BatchNorm2d(outputs), nn.ReLU())
 
     return zoo.StagedBackbone({"stem": stage(3, 32), "layer1": stage(32, 64), "layer2": stage(64, 128)}, width=128)
+
+
+@zoo.hookimpl
+def zoo_recipes() -> list[zoo.RecipeSpec]:
+    """Provides the recipe."""
+    values = {"backbone": "tinynet", "head": "tinynet-head", "weights": "none", "epochs": 1, "batch_size": 8}
+    return [zoo.RecipeSpec(name="tiny", summary="Tinynet, from scratch.", extends="default", values=values)]
+
+
+@zoo.hookimpl
+def zoo_trackers() -> list[zoo.TrackerSpec]:
+    """Provides the tracker."""
+    return [zoo.TrackerSpec(name="tiny-log", summary="The types of events.", start="zoo_tinynet.tracker:TinyLog")]

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from zoo.cli.commands.options import quiet_option
+from zoo.cli.scaffold import PLUGIN_KINDS, write_plugin
 from zoo.cli.terminal import console
 
 
@@ -19,13 +20,18 @@ from zoo.cli.terminal import console
     metavar="DIR",
     help="Directory to create.  [default: ./NAME]",
 )
+@click.option(
+    "--kind",
+    type=click.Choice(PLUGIN_KINDS),
+    default="backbone",
+    show_default=True,
+    help="What the plugin offers; with a backbone comes a head.",
+)
 @quiet_option
-def command(name: str, folder: Path | None, quiet: bool) -> None:
-    """Create a plugin project called NAME, with a backbone, a head and a test that passes."""
-    from zoo.cli.scaffold import write_plugin
-
+def command(name: str, folder: Path | None, kind: str, quiet: bool) -> None:
+    """Create a plugin project called NAME, with an offer of KIND and a test that passes."""
     folder = folder or Path(name)
-    files = write_plugin(name, folder)
+    files = write_plugin(name, folder, kind=kind)
     if quiet:
         console.echo(folder)
         return
