@@ -26,8 +26,9 @@ def epoch_metrics(event: EpochResult) -> dict[str, float]:
 
 
 def final_metrics(results: Mapping[str, Any]) -> dict[str, float]:
-    """Returns the numbers among the results of a run: ``"test.accuracy"``."""
-    return _numbers(flatten(results))
+    """Returns the numbers among the results of a run: ``"test.accuracy"``; ``"run.seconds"``, which is no epoch's."""
+    splits = {name: value for name, value in results.items() if isinstance(value, Mapping)}
+    return _numbers(flatten({**splits, "run": {name: results[name] for name in results if name not in splits}}))
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

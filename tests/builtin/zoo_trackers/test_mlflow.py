@@ -61,7 +61,9 @@ def check_run(uri, folder):
     assert run.data.tags["finetune_zoo.folder"] == str(folder.resolve())
     history = client.get_metric_history(run.info.run_id, "val_loss")
     assert sorted((each.step, each.value) for each in history) == [(0, 0.5), (1, 0.5), (2, 0.5)]
-    assert client.get_metric_history(run.info.run_id, "images_per_second")
+    speeds = client.get_metric_history(run.info.run_id, "images_per_second")
+    assert sorted((each.step, each.value) for each in speeds) == [(0, 16), (1, 16), (2, 16)]
+    assert run.data.metrics["run.seconds"] == 3.0
     names = {file.path for part in ("pictures", "run") for file in client.list_artifacts(run.info.run_id, part)}
     assert names == {
         *("pictures/curves.png", "pictures/confusion.png", "pictures/mistakes.png"),
