@@ -23,7 +23,8 @@ from training_runs import FAST, read_weights, without_times  # noqa: E402
 
 import zoo.cli.main  # noqa: E402
 import zoo_heads  # noqa: E402
-from zoo.plugins.entry_points import Candidate  # noqa: E402
+import zoo_recipes  # noqa: E402
+from zoo.plugins.entry_points import DISTRIBUTION, Candidate  # noqa: E402
 from zoo.runs.open import open_run  # noqa: E402
 
 OPTIONS = {**FAST, "batch_size": 6, "lr": 3e-3, "ema": None, "save_every": 0}
@@ -121,8 +122,9 @@ def signal_command(number, folder):
         out = os.open("out.txt", os.O_WRONLY | os.O_CREAT)
         os.dup2(out, 1)
         os.dup2(out, 2)
+        recipes = Candidate(entry="recipes", distribution=DISTRIBUTION, version="1", load=lambda: zoo_recipes)
         candidate = Candidate(entry="fake", distribution="fake", version="1", load=make_plugin)
-        zoo.plugins.registry.find_plugins = lambda: [candidate]
+        zoo.plugins.registry.find_plugins = lambda: [recipes, candidate]
         values = [f"--{name.replace('_', '-')}={'none' if value is None else value}" for name, value in OPTIONS.items()]
         zoo.cli.main.main(["finetune", "small", *values, "--epochs", "200", "--save-every", "60"])
 

@@ -54,7 +54,10 @@ def test_an_offline_run_has_everything(track, monkeypatch, tmp_path):
     assert config["run_folder"] == str(folder.resolve())
     rows = [record.history for record in records if record.WhichOneof("record_type") == "history"]
     names = {item.key or "/".join(item.nested_key) for row in rows for item in row.item}
-    assert {"val_loss", "learning_rate", "images_per_second", "pictures/curves"} <= names
+    assert {"val_loss", "learning_rate", "images_per_second"} <= names
+    assert any(name.startswith("pictures/curves") for name in names)
+    (artifact,) = [record.artifact for record in records if record.WhichOneof("record_type") == "artifact"]
+    assert (artifact.type, artifact.name) == ("model", folder.name)
     assert any(record.WhichOneof("record_type") == "exit" for record in records)
 
 
