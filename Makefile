@@ -5,6 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PACKAGES := --constraint constraints.txt --editable ./export --editable . --group dev
+TRACKERS := --constraint constraints.txt --group trackers
 PIP := $(BIN)/python -m pip install --quiet
 # uv installs several times as fast as pip. Without one on the path, the environment gets its own.
 UV := $(shell command -v uv 2>/dev/null)
@@ -20,7 +21,7 @@ DRAWN := --data-option size=224
 NEW := runs/drawings
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --durations 10
 
-.PHONY: help setup quickstart test test-slow browser lint coverage bench clean
+.PHONY: help setup quickstart test test-slow browser trackers lint coverage bench clean
 
 help:  ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -46,8 +47,13 @@ quickstart: $(READY)  ## Set up, then fine-tune on built-in drawings, export, an
 test: $(READY) browser  ## Set up, then run the tests: under six minutes on two cores
 	$(PYTEST) -m "not slow"
 
-test-slow: $(READY) browser  ## Run the tests that take long: fuzzing, many kills, benchmarks, the pages of docs/
+test-slow: $(READY) browser trackers  ## Run the tests that take long: fuzzing, many kills, benchmarks, the pages of docs/
 	$(PYTEST) -m slow
+
+# The tests of trackers skip without their libraries.
+trackers: $(READY)
+	@$(or $(UV),$(BIN)/uv) pip install --quiet --python $(BIN)/python $(TRACKERS) 2>/dev/null || $(PIP) $(TRACKERS) \
+		|| echo "The libraries of trackers are not available: their tests will be skipped."
 
 # The browser tests of the demo need Chromium and skip without it.
 browser: $(READY)

@@ -66,8 +66,8 @@ def test_no_number_may_be_infinite(name, value):
         ("freeze", "100%", "option 'freeze' is '100%'"),
         ("freeze", "²", "option 'freeze' is '²'"),
         ("head_options", "hidden=3", "'head_options' is 'hidden=3', not a dict"),
-        ("recipe", "d2", "option 'recipe' is 'd2'; there is no such recipe"),
-        ("learning_rate", 1, "finetune has no option 'learning_rate'"),
+        ("recipe", 3, "option 'recipe' is 3, not text"),
+        ("learning_rate", 1, "finetune: there is no option 'learning_rate'"),
     ],
 )
 def test_an_invalid_value_is_reported(name, value, message):
@@ -150,7 +150,7 @@ def test_an_image_set_is_data_and_recorded_by_its_name():
         ("data", 3, "option 'data' is 3, not text or ImageSet."),
         ("data", None, "option 'data' cannot be none."),
         ("weights", b"x", "option 'weights' is b'x', not text."),
-        ("recipe", Path("no" * 100), "option 'recipe' is 'nono"),
+        ("recipe", b"x", "option 'recipe' is b'x', not text."),
         ("freeze", "x\ny" * 100, "option 'freeze' is 'x y"),
         ("epochs", np.zeros((40, 40)), "not a whole number."),
     ],

@@ -17,7 +17,7 @@ from PIL import Image
 
 from zoo import load_registry
 from zoo.cli.main import cli
-from zoo.plugins.kinds import AUGMENTATION, BACKBONE, LOSS, METRIC, OPTIMIZER, SCHEDULE
+from zoo.plugins.kinds import AUGMENTATION, BACKBONE, LOSS, METRIC, OPTIMIZER, RECIPE, SCHEDULE, TRACKER
 from zoo.testing import check_augmentation, check_plugin
 
 ROOT = Path(__file__).parent.parent
@@ -58,6 +58,8 @@ def photos(tmp_path, monkeypatch):
 def test_commands_run(page, photos):
     """Runs every command of a page in its order."""
     runner = CliRunner()
+    for tag, body in blocks(page, "toml"):
+        (photos / {"recipe": "mine.toml", "config": "run.toml"}[tag]).write_text(body, "utf-8")
     for tag, body in blocks(page, "sh"):
         for program, *arguments in commands(body):
             if tag == "setup":
@@ -110,13 +112,22 @@ def import_example(tag, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("kind", "name"),
-    [(LOSS, "gce"), (AUGMENTATION, "invert"), (METRIC, "brier"), (OPTIMIZER, "signs"), (SCHEDULE, "halving")],
+    [
+        (LOSS, "gce"),
+        (AUGMENTATION, "invert"),
+        (METRIC, "brier"),
+        (OPTIMIZER, "signs"),
+        (SCHEDULE, "halving"),
+        (RECIPE, "gentle"),
+        (TRACKER, "mine"),
+    ],
     ids=lambda value: str(value),
 )
 def test_the_plugins_of_the_plugin_page_keep_the_contract(kind, name, tmp_path, monkeypatch):
     plugin, source = import_example(kind.name, tmp_path, monkeypatch)
     check_plugin(plugin)
-    assert load_registry(extra={"zoo-docs": plugin}).find(kind, name).name == f"zoo-docs/{name}"
+    registry = load_registry(extra={"zoo-docs": plugin})
+    assert registry.find(kind, name).name == f"zoo-docs/{name}"
     assert len([line for line in source.splitlines() if line.strip()]) <= 15
 
 

@@ -85,11 +85,23 @@ def test_a_plugin_is_installed_found_fine_tuned_and_uninstalled(environment: Env
     assert "zoo-tinynet/tinynet has no pretrained weights" in message
     assert "--weights none" in message
 
+    assert train_with_recipe(environment)["other_plugins"]["zoo-tinynet:tinynet"] == "0.1.0"
+
     environment.run(*pip, "uninstall", "--yes", "zoo-tinynet")
     assert "zoo-tinynet:tinynet" not in environment.plugins()
     message = environment.run("-m", "zoo", "finetune", "zoo-tinynet/tinynet", "--data", "hotdog-cartoon", fails=True)
     assert "There is no backbone 'zoo-tinynet/tinynet'." in message
     assert "Traceback" not in message
+
+
+def train_with_recipe(environment: Environment) -> dict[str, Any]:
+    small = ("--data-option", "images=20", "--data-option", "size=32", "--device", "cpu", "--tracker", "tiny-log")
+    runs = environment.folder / "recipe"
+    environment.run("-m", "zoo", "finetune", "--data", "hotdog-cartoon", "--recipe", "tiny", *small, "--runs", runs)
+    (record,) = runs.glob("*/run.json")
+    events = (record.parent / "trackers" / "tiny-log" / "events.txt").read_text().splitlines()
+    assert (events[-2:], events.count("EpochResult")) == (["Finished", "finished"], 1)
+    return json.loads(record.read_text())
 
 
 def fine_tune(environment: Environment, backbone: str, *, head: str, **named: str) -> dict[str, Any]:

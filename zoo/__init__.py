@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 # What `zoo` exports, by module. Type checkers cannot read this table, so the imports below repeat it for them.
 _EXPORTS = {
-    "zoo.config": ("FinetuneConfig", "make_config"),
+    "zoo.config": ("FinetuneConfig", "make_config", "read_settings"),
     "zoo.data.check.examine": ("check_data",),
     "zoo.inference.evaluate": ("evaluate",),
     "zoo.inference.predictor": ("PhotoPredictor", "Prediction"),
@@ -74,7 +74,11 @@ __all__ = [*_MODULE_OF]
 if TYPE_CHECKING:
     # One statement per module: sorted by ruff, there would be one per alias.
     # isort: off
-    from zoo.config import FinetuneConfig as FinetuneConfig, make_config as make_config
+    from zoo.config import (
+        FinetuneConfig as FinetuneConfig,
+        make_config as make_config,
+        read_settings as read_settings,
+    )
     from zoo.data.check.examine import check_data as check_data
     from zoo.inference.evaluate import evaluate as evaluate
     from zoo.inference.predictor import PhotoPredictor as PhotoPredictor, Prediction as Prediction

@@ -373,7 +373,6 @@ def test_an_image_set_is_trained_on_evaluated_and_resumed(train, runs, registry,
 @pytest.mark.parametrize(
     "values",
     [
-        {"backbone": None},
         {"recipe": None},
         {"runs": 3},
         {"pictures": "yes"},

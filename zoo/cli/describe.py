@@ -1,4 +1,4 @@
-"""Describes a backbone, head, dataset or recipe as plain values."""
+"""Describes what plugins offer under a name, and recipes in files, as plain values."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from zoo.errors import ConfigError, UnknownNameError, did_you_mean
 from zoo.models.offers import find_options
 from zoo.plugins.calls import resolve_callable
 from zoo.plugins.distributions import is_complete
-from zoo.plugins.kinds import BACKBONE, DATASET, KINDS, Kind
+from zoo.plugins.kinds import BACKBONE, DATASET, KINDS, RECIPE, Kind
 from zoo.plugins.options import OptionInfo, describe_options
 from zoo.plugins.registry import get_card, is_local
 from zoo.plugins.specs import BackboneRequest
-from zoo.recipes import RECIPES
+from zoo.recipes import TABLES, find_recipe, is_recipe_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from zoo.plugins.contracts import Backbone
     from zoo.plugins.registry import Offer, Registry
-    from zoo.plugins.specs import BackboneSpec, DatasetSpec, WeightsInfo
+    from zoo.plugins.specs import BackboneSpec, DatasetSpec, RecipeSpec, WeightsInfo
     from zoo.preprocess import Preprocess
     from zoo.recipes import Recipe
 
@@ -32,10 +32,10 @@ class Description:
     """What all kinds have in common.
 
     Attributes:
-        kind: ``"backbone"``, ``"head"``, ``"dataset"`` or ``"recipe"``.
-        name: Qualified name; of a recipe its name.
+        kind: ``"backbone"``, ``"head"``, ``"dataset"``, ``"recipe"`` ...
+        name: Qualified name; of a recipe in a file its path.
         summary: One line.
-        plugin: Key of the plugin that provides it; empty for a recipe.
+        plugin: Key of the plugin that provides it; empty for a file.
         options: Its options.
     """
 
@@ -112,11 +112,13 @@ class RecipeDescription(Description):
         values: Replace defaults of `zoo.config.FinetuneConfig`.
         from_scratch: Replace some of `values` if ``weights="none"``.
         frozen: Replace some of `values` if ``freeze="all"``.
+        extends: The name of the recipe whose values these replace; empty if they replace the defaults.
     """
 
     values: Mapping[str, Any]
     from_scratch: Mapping[str, Any]
     frozen: Mapping[str, Any]
+    extends: str
 
 
 def describe(name: str, registry: Registry) -> list[Description]:
@@ -127,14 +129,15 @@ def describe(name: str, registry: Registry) -> list[Description]:
 
     Raises:
         UnknownNameError: Nothing has the name; the hint lists close matches.
+        ConfigError: The file of a recipe is missing or wrong.
     """
+    if is_recipe_file(name):
+        return [_describe_recipe_file(find_recipe(name, registry)[-1])]
     found = [
         _describe_offer(kind, registry.find(kind, name))
         for kind in KINDS
         if any(name in (offer.name, offer.spec.name) for offer in registry.offers(kind))
     ]
-    if name in RECIPES:
-        found.append(describe_recipe(RECIPES[name]))
     if found:
         return found
     hint = ""
@@ -145,7 +148,7 @@ def describe(name: str, registry: Registry) -> list[Description]:
             except UnknownNameError as error:
                 hint = hint or error.hint
     known = [offer.name for kind in KINDS if not registry.families(kind) for offer in registry.offers(kind)]
-    hint = did_you_mean(name, [*known, *RECIPES]) or hint
+    hint = did_you_mean(name, known) or hint
     if not hint and not is_complete():
         hint = "Backbones and heads are installed with the rest of the zoo: pip install finetune-zoo"
     raise UnknownNameError(f"No plugin offers '{name}'.", hint=hint)
@@ -180,16 +183,18 @@ def describe_dataset(offer: Offer[DatasetSpec]) -> DatasetDescription:
     )
 
 
-def describe_recipe(recipe: Recipe) -> RecipeDescription:
-    """Describes a recipe."""
-    return RecipeDescription(
-        kind="recipe",
-        name=recipe.name,
-        summary=recipe.summary,
-        values=dict(recipe.values),
-        from_scratch=dict(recipe.from_scratch),
-        frozen=dict(recipe.frozen),
-    )
+def describe_recipe(offer: Offer[RecipeSpec]) -> RecipeDescription:
+    """Describes a recipe of a plugin."""
+    return RecipeDescription(**_common(RECIPE, offer), **_recipe_values(offer.spec))
+
+
+def _describe_recipe_file(recipe: Recipe) -> RecipeDescription:
+    common: dict[str, Any] = {"kind": RECIPE.name, "name": recipe.name, "summary": recipe.spec.summary}
+    return RecipeDescription(**common, **_recipe_values(recipe.spec))
+
+
+def _recipe_values(spec: RecipeSpec) -> dict[str, Any]:
+    return {**{table: dict(getattr(spec, table)) for table in TABLES}, "extends": spec.extends}
 
 
 def _common(kind: Kind[Any], offer: Offer[Any]) -> dict[str, Any]:
@@ -237,4 +242,5 @@ def _build_on_meta(build: Callable[[], Backbone]) -> Backbone:
 _DESCRIBERS: dict[str, Callable[[Any], Description]] = {
     BACKBONE.name: describe_backbone,
     DATASET.name: describe_dataset,
+    RECIPE.name: describe_recipe,
 }

@@ -36,6 +36,7 @@ _NO_SUCH_COMMAND: Any = getattr(click.exceptions, "NoSuchCommand", ())
 _COMMANDS = {
     "Train": {
         "finetune": "Fine-tune a backbone on photos.",
+        "recipe": "Print the settings of a run as a recipe.",
         "compare": "Compare values of options, or seeds, and plot the curves.",
     },
     "Use a run": {
@@ -45,7 +46,7 @@ _COMMANDS = {
     },
     "Explore": {
         "list": "List backbones, heads, datasets and runs.",
-        "info": "Show the details of a backbone, head, dataset or recipe.",
+        "info": "Show the details of a backbone, head, dataset, recipe, loss ...",
         "data": "Check a dataset for leaks, duplicates and broken files.",
         "show": "Write a contact sheet of a dataset's photos.",
     },

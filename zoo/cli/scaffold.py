@@ -26,6 +26,8 @@ _OFFERS = {
     "metric": "A metric",
     "optimizer": "An optimizer",
     "schedule": "A schedule",
+    "recipe": "A recipe",
+    "tracker": "A tracker",
 }
 _FILES = {
     kind: {f"{folder}/README.md.txt": "README.md", f"{folder}/init.py.txt": "$package/__init__.py", **code}
@@ -35,6 +37,8 @@ _FILES = {
         ("metric", "metric", {"metric/metric.py.txt": "$package/metric.py"}),
         ("optimizer", "optimizer", {"optimizer/optimizer.py.txt": "$package/optimizer.py"}),
         ("schedule", "schedule", {}),
+        ("recipe", "recipe", {}),
+        ("tracker", "tracker", {"tracker/tracker.py.txt": "$package/tracker.py"}),
     )
 }
 PLUGIN_KINDS = tuple(_FILES)

@@ -41,7 +41,7 @@ PROJECT = "zoo"
 # The commands of the zoo itself, which no plugin can add.
 RESERVED_COMMANDS = (
     *("compare", "data", "doctor", "evaluate", "finetune", "info", "list", "new-plugin", "plugins", "predict", "runs"),
-    "show",
+    *("recipe", "show"),
 )
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_args
 
@@ -134,10 +135,18 @@ def _find_augmentation_fault(spec: AugmentationSpec) -> str:
     return find_spec_fault(spec)
 
 
+def _find_recipe_fault(spec: RecipeSpec) -> str:
+    for name in ("values", "from_scratch", "frozen"):
+        table: object = getattr(spec, name)
+        if not isinstance(table, Mapping) or not all(isinstance(key, str) for key in table):
+            return f"whose '{name}' is {table!r:.80}, not a dict of values by the names of fields"
+    return find_spec_fault(spec)
+
+
 BACKBONE = Kind(name="backbone", spec=BackboneSpec, family=BackboneFamily, listed=True)
 HEAD = Kind(name="head", spec=HeadSpec, listed=True)
 DATASET = Kind(name="dataset", spec=DatasetSpec, listed=True)
-RECIPE = Kind(name="recipe", spec=RecipeSpec)
+RECIPE = Kind(name="recipe", spec=RecipeSpec, find_fault=_find_recipe_fault)
 OPTIMIZER = Kind(name="optimizer", spec=OptimizerSpec, family=Family)
 SCHEDULE = Kind(name="schedule", spec=ScheduleSpec)
 LOSS = Kind(name="loss", spec=LossSpec, find_fault=_find_loss_fault)

@@ -51,7 +51,7 @@ def supervised(key: str, action: str) -> Iterator[None]:
     finally:
         announcement.cancel()
         _report_changes(key, action, restore_settings(settings))
-        _report_running(key, action, [task for task in find_running() if task not in running])
+        report_running(key, action, [task for task in find_running() if task not in running])
 
 
 def find_running() -> list[Any]:
@@ -104,7 +104,8 @@ def _report_changes(key: str, action: str, names: list[str]) -> None:
         warnings.warn(text, PluginWarning, stacklevel=4)
 
 
-def _report_running(key: str, action: str, tasks: list[Any]) -> None:
+def report_running(key: str, action: str, tasks: list[Any]) -> None:
+    """Warns that a plugin left threads or processes running, once for each; the command line does not wait for them."""
     for task in tasks:
         if task not in _left_running:
             _left_running[task] = key

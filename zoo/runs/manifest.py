@@ -1,5 +1,7 @@
 """The manifest of a run folder: the size and the SHA-256 of every file, written when the run is finished.
 
+The files of trackers, below ``trackers/``, are no part of it.
+
 A manifest reveals files that are damaged, mixed up or missing. It does not protect against attackers, who can change it
 together with a file; signatures, which cover the manifest, do.
 """
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+TRACKERS = "trackers"  # the folder for files of trackers, which may still write to them when the run is finished
 SIGNATURE_SUFFIX = ".sig"  # A signature of the folder covers the manifest, so the manifest cannot cover the signature.
 State = Literal["changed", "missing", "additional", "not a regular file"]
 
@@ -146,6 +149,8 @@ def _list_files(folder: Path) -> dict[str, bool]:
     """Returns the paths in a folder except manifest and signatures, and whether each is a regular file."""
     found: dict[str, bool] = {}
     for parent, folders, files in os.walk(folder, onerror=_raise, followlinks=False):
+        if Path(parent) == folder and TRACKERS in folders:
+            folders.remove(TRACKERS)
         links = [name for name in folders if (Path(parent) / name).is_symlink()]
         for name in (*files, *links):
             path = Path(parent) / name

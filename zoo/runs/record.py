@@ -36,7 +36,8 @@ PHOTOS = "photos.json"
 HASH_DIGITS = 8  # hex digits of a photo's hash; see `zoo.data.sources.fingerprint`
 MAX_CLASSES = 100_000
 _MAX_PHOTO_VALUES = 25_000_000  # of photos.json: each photo has a name
-_OMITTED = ("saved", "changed", "diverged", "probe", "partly_random", "parts")  # where they are empty
+# Where they are empty.
+_OMITTED = ("saved", "changed", "diverged", "probe", "partly_random", "parts", "requested", "other_plugins")
 _EDITED = "It may have been edited by hand, or by another program."
 
 
@@ -86,6 +87,7 @@ class RunRecord:
         parts: Qualified names of what plugins gave besides, by kind: ``{"loss": ["losses/focal"]}``.
         activation: What turns logits into probabilities, ``"softmax"`` or ``"sigmoid"``: that of the loss.
         config: The fields of `FinetuneConfig`.
+        requested: The fields that the run replaced by what it chose, such as ``"auto"``, as they were requested.
         classes: Class names, in the order of the outputs.
         preprocess: How pixels become the input of the network; None if not recorded.
         weights: One line about the initial weights of the backbone.
@@ -93,6 +95,8 @@ class RunRecord:
         data: The data.
         packages: Versions of the packages that affect the results.
         plugins: Versions of the plugins, by key (``"zoo-tinynet:tinynet"``).
+        other_plugins: Versions of the plugins that decide no result once a run has started: of its recipe and its
+            trackers.
         sources: Digests of the source code, by package.
         hardware: The device, the precision, and what was chosen automatically.
         probe: The head options and the strength of the penalty that a probe chose, and what they were compared with.
@@ -112,6 +116,7 @@ class RunRecord:
     parts: Mapping[str, Sequence[str]] = field(default_factory=dict)
     activation: Activation = "softmax"
     config: Mapping[str, Any] = field(default_factory=dict)
+    requested: Mapping[str, Any] = field(default_factory=dict)
     classes: tuple[str, ...] = ()
     preprocess: Preprocess | None = None
     weights: str = ""
@@ -119,6 +124,7 @@ class RunRecord:
     data: DataRecord = field(default_factory=DataRecord)
     packages: Mapping[str, str] = field(default_factory=dict)
     plugins: Mapping[str, str] = field(default_factory=dict)
+    other_plugins: Mapping[str, str] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
     hardware: Mapping[str, Any] = field(default_factory=dict)
     probe: Mapping[str, Any] = field(default_factory=dict)
@@ -172,6 +178,7 @@ class RunRecord:
             parts=_parts(read),
             activation=_activation(read),
             config=read.get("config", dict, {}),
+            requested=read.get("requested", dict, {}),
             classes=_classes(read),
             preprocess=_preprocess(read),
             weights=read.get("weights", str, ""),
@@ -179,6 +186,7 @@ class RunRecord:
             data=_data(_Reader(read.get("data", dict, {}), where, strict=strict)),
             packages=read.get("packages", dict, {}),
             plugins=read.get("plugins", dict, {}),
+            other_plugins=read.get("other_plugins", dict, {}),
             sources=read.get("sources", dict, {}),
             hardware=rename_hardware(read.get("hardware", dict, {})),
             probe=read.get("probe", dict, {}),

@@ -22,7 +22,9 @@ from zoo.testing.loss import check_loss
 from zoo.testing.metric import check_metric
 from zoo.testing.optimizer import check_optimizer
 from zoo.testing.plugin import check_plugin
+from zoo.testing.recipe import check_recipe
 from zoo.testing.schedule import check_schedule
+from zoo.testing.tracker import check_tracker
 
 __all__ = [
     "check_augmentation",
@@ -35,5 +37,7 @@ __all__ = [
     "check_metric",
     "check_optimizer",
     "check_plugin",
+    "check_recipe",
     "check_schedule",
+    "check_tracker",
 ]

@@ -32,7 +32,9 @@ from zoo.plugins.kinds import (
     LOSS,
     METRIC,
     OPTIMIZER,
+    RECIPE,
     SCHEDULE,
+    TRACKER,
     Kind,
     callables,
 )
@@ -47,7 +49,9 @@ from zoo.testing.head import check_head
 from zoo.testing.loss import check_loss
 from zoo.testing.metric import check_metric
 from zoo.testing.optimizer import check_optimizer
+from zoo.testing.recipe import check_recipe
 from zoo.testing.schedule import check_schedule
+from zoo.testing.tracker import check_tracker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -55,7 +59,7 @@ if TYPE_CHECKING:
 S = TypeVar("S", bound=Spec)
 LOADED = "loaded, with"  # what the new interpreter prints first
 LOAD_SECONDS = 180.0  # for a new interpreter, on a busy machine
-HEAVY = ("torch", "torchvision", "timm", "gradio", "onnxruntime")
+HEAVY = ("torch", "torchvision", "timm", "gradio", "onnxruntime", "tensorboard", "mlflow", "wandb", "trackio")
 _PRINT_HEAVY_IMPORTS = f"""
 import sys
 from zoo.plugins.discovery import load_plugins
@@ -97,7 +101,7 @@ def check_plugin(
             for spec in loaded.specs(kind):
                 if spec.name not in skip:
                     _check_targets(Contract(f"{kind.name} {spec.name}"), spec)
-                    _check_offer(kind, spec, cache or Path(folder), (options or {}).get(spec.name, {}))
+                    _check_offer(kind, spec, loaded, cache or Path(folder), (options or {}).get(spec.name, {}))
     families = loaded.families(BACKBONE)
     for kind in KINDS:
         for family in loaded.families(kind):
@@ -111,7 +115,7 @@ def check_plugin(
     _check_commands(loaded, import_target(plugin) if isinstance(plugin, str) else plugin)
 
 
-def _check_offer(kind: Kind[Any], spec: Spec, cache: Path, options: Mapping[str, Any]) -> None:
+def _check_offer(kind: Kind[Any], spec: Spec, plugin: Plugin, cache: Path, options: Mapping[str, Any]) -> None:
     checks: dict[str, Callable[[Any], object]] = {
         BACKBONE.name: functools.partial(check_backbone, options=options),
         HEAD.name: functools.partial(check_head, options=options),
@@ -123,6 +127,8 @@ def _check_offer(kind: Kind[Any], spec: Spec, cache: Path, options: Mapping[str,
         SCHEDULE.name: functools.partial(check_schedule, options=options),
         FORMAT.name: check_format,
         CHECK.name: check_findings,
+        RECIPE.name: functools.partial(check_recipe, plugin=plugin),
+        TRACKER.name: functools.partial(check_tracker, options=options),
     }
     checks.get(kind.name, functools.partial(check_spec, kind=kind.name))(spec)
 

@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from zoo.config import AUTO, make_config
@@ -113,17 +114,20 @@ def compare(
     registry = registry or load_registry()
     if backbone == AUTO:
         backbone = choose_backbone(registry).name
-    plan = _plan(backbone, data, grid, dict(common or {}), seeds)
+    plan = _plan(backbone, data, grid, dict(common or {}), seeds, registry)
     for configs in plan.values():
         find_offers(configs[0], registry)
     folder = _make_folder(parse_path(runs if output is None else output))
     finished: dict[str, list[Run]] = {}
     total = sum(map(len, plan.values()))
+    group = f"compare {backbone} {datetime.now():%Y-%m-%d %H:%M:%S}"
     for name, configs in plan.items():
         for config in configs:
             number = 1 + sum(map(len, finished.values()))
             observer(Note(text=f"Run {number} of {total}: {name}, seed {config.seed}."))
-            finished.setdefault(name, []).append(finetune(config, runs=runs, observer=observer, registry=registry))
+            finished.setdefault(name, []).append(
+                finetune(config, runs=runs, observer=observer, registry=registry, group=group)
+            )
     return _write_comparison(finished, folder, title=f"{backbone} on {next(iter(plan.values()))[0].to_dict()['data']}")
 
 
@@ -133,6 +137,7 @@ def _plan(
     grid: Mapping[str, Sequence[Any]],
     common: dict[str, Any],
     seeds: Sequence[int],
+    registry: Registry,
 ) -> dict[str, list[FinetuneConfig]]:
     if not seeds:
         raise ConfigError("compare needs at least one seed.")
@@ -154,7 +159,8 @@ def _plan(
         varied = dict(zip(grid, values, strict=True))
         name = ", ".join(f"{key}={value}" for key, value in varied.items()) or backbone
         plan[name] = [
-            make_config(**{"backbone": backbone, "data": data, **common, **varied, "seed": seed}) for seed in seeds
+            make_config(**{"backbone": backbone, "data": data, **common, **varied, "seed": seed, "registry": registry})
+            for seed in seeds
         ]
     return plan
 

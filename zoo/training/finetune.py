@@ -7,18 +7,20 @@ import time
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
-from zoo.config import AUTO, FinetuneConfig, make_config
+from zoo.config import FinetuneConfig, make_config
 from zoo.errors import ConfigError, DivergedError, RunError, ZooError
 from zoo.events import Finished, Note, Started, ignore
 from zoo.models.memory_errors import memory_errors
 from zoo.models.plugin_errors import plugin_errors
 from zoo.plugins.registry import REGISTRY, Registry, load_registry
 from zoo.plugins.specs import ImageSet
+from zoo.recipes import located_options
 from zoo.runs.manifest import MANIFEST
 from zoo.runs.open import explained_missing_plugin, load_config, open_run
 from zoo.runs.record import write_record
 from zoo.runs.run import CHECKPOINT, RUNS, Run
 from zoo.training.distributed.process_group import ProcessGroup
+from zoo.training.parts import drop_missing_trackers
 from zoo.training.request import TrainingRequest, resolve_names, suggested_offline_command
 from zoo.training.resume import (
     describe_place,
@@ -29,6 +31,7 @@ from zoo.training.resume import (
     seal,
     with_divergence,
 )
+from zoo.training.trackers import tracked
 from zoo.utils.arguments import FLAG, FUNCTION, NUMBER, PATH, TEXT, Accepted, accepts
 from zoo.utils.paths import parse_path
 
@@ -42,35 +45,38 @@ if TYPE_CHECKING:
 
 
 @accepts(
-    backbone=TEXT | Accepted("a zoo.FinetuneConfig", (FinetuneConfig,)),
-    recipe=TEXT,
+    backbone=TEXT | Accepted("a zoo.FinetuneConfig", (FinetuneConfig,)) | None,
+    recipe=PATH,
     runs=PATH,
     pictures=FLAG,
     observer=FUNCTION,
     registry=REGISTRY | None,
+    group=TEXT,
 )
 def finetune(
-    backbone: str | FinetuneConfig = AUTO,
+    backbone: str | FinetuneConfig | None = None,
     *,
     data: str | os.PathLike[str] | ImageSet | None = None,
-    recipe: str = "default",
+    recipe: str | os.PathLike[str] = "default",
     runs: str | os.PathLike[str] = RUNS,
     pictures: bool = True,
     observer: Observer = ignore,
     registry: Registry | None = None,
+    group: str = "",
     **values: Any,
 ) -> Run:
     """Fine-tunes a backbone on a dataset and returns the finished run.
 
     Args:
         backbone: A name from the registry; or a whole configuration, without `data`, `recipe` and `values`. By default
-            the best backbone whose pretrained weights are on this machine (docs/recipes.md).
+            that of the recipe, or else the best whose pretrained weights are on this machine (docs/recipes.md).
         data: The name of a dataset, a folder, a CSV of path,label, or an `ImageSet` with photos of any origin.
-        recipe: The recipe, which gives the values that are not passed.
+        recipe: The recipe, which gives the values that are not passed: a name, or the path of a TOML file.
         runs: The folder in which the run folder is created.
         pictures: Whether to write ``curves.png``, ``confusion.png`` and ``mistakes.png`` at the end.
         observer: Called with events; the library itself prints nothing.
         registry: The plugins; by default those of the environment.
+        group: A name under which trackers show several runs together.
         **values: Fields of `FinetuneConfig`: ``epochs=10``, ``head="mlp"``, ``head_options={"hidden": 256}``.
 
     In a script that torchrun started, all processes share the training; each returns the run, but only the main process
@@ -81,10 +87,12 @@ def finetune(
         KeyboardInterrupt: After the progress has been saved.
     """
     started = time.perf_counter()
-    config = _make_config(backbone, data, recipe, values)
-    processes, registry = _find_processes(config), registry or load_registry()
+    registry = registry or load_registry()
+    config = _make_config(backbone, data, recipe, values, registry)
+    processes = _find_processes(config)
     with processes.session(), suggested_offline_command(config, registry):
-        names = resolve_names(config, registry=registry, runs=parse_path(runs), processes=processes)
+        with located_options(config.recipe):
+            names = resolve_names(config, registry=registry, runs=parse_path(runs), processes=processes)
         return _run(
             TrainingRequest(
                 config=names.config,
@@ -94,6 +102,7 @@ def finetune(
                 processes=processes,
                 started=started,
                 pictures=pictures,
+                group=group,
             ),
             registry,
         )
@@ -161,6 +170,9 @@ def resume(
     if point.saved:  # the checkpoint has all weights; those that the run started from may be gone
         config = dataclasses.replace(config, weights="none")
     registry = registry or load_registry()
+    config, text = drop_missing_trackers(config, registry)
+    if text and processes.is_main:
+        observer(Note(text=text, warning=True))
     with processes.session(), locked_run(run.path, processes):
         if restarts and processes.is_main:
             (run.path / CHECKPOINT).unlink(missing_ok=True)
@@ -182,10 +194,11 @@ def resume(
 
 
 def _make_config(
-    backbone: str | FinetuneConfig,
+    backbone: str | FinetuneConfig | None,
     data: str | os.PathLike[str] | ImageSet | None,
-    recipe: str,
+    recipe: str | os.PathLike[str],
     values: dict[str, Any],
+    registry: Registry,
 ) -> FinetuneConfig:
     if isinstance(backbone, FinetuneConfig):
         if data is not None or values:
@@ -193,7 +206,7 @@ def _make_config(
         return backbone
     if data is None:
         raise ConfigError("finetune() needs 'data'.", hint="A name from 'zoo list', a folder, or a CSV of path,label.")
-    return make_config(backbone, data=data, recipe=recipe, **values)
+    return make_config(backbone, data=data, recipe=recipe, registry=registry, **values)
 
 
 def _find_processes(config: FinetuneConfig) -> ProcessGroup:
@@ -213,11 +226,15 @@ def _run(request: TrainingRequest, registry: Registry) -> Run:
     from zoo.models.random_state import restore_random_states
     from zoo.training.prepare import prepare
 
+    trackers = request.names.parts.trackers if request.processes.is_main else ()
     with restore_random_states(), ExitStack() as stack:
+        tracking = stack.enter_context(tracked(request.observer, trackers))
+        request = dataclasses.replace(request, observer=tracking)
         with memory_errors():
             job = prepare(request)
         if request.resume_point is None:  # else the folder is locked already
             stack.enter_context(locked_run(job.folder, job.processes))
+        tracking.start(job.folder, job.config, resumed=request.resume_point is not None, group=request.group)
         resumed = request.resume_point is not None and request.resume_point.saved
         results = _train(job, request.names, resumed=resumed)
         return _finish(job, results, registry)

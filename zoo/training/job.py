@@ -154,8 +154,15 @@ class Job:
 
 def set_values(job: Job, **values: Any) -> None:
     """Replaces values of a job's configuration by what was chosen for it, in its record too."""
-    job.config = replace(job.config, **values)
-    job.record = replace(job.record, config=job.config.to_dict())
+    before, job.config = job.config, replace(job.config, **values)
+    requested = {**find_replaced(before, job.config), **job.record.requested}
+    job.record = replace(job.record, config=job.config.to_dict(), requested=requested)
+
+
+def find_replaced(requested: FinetuneConfig, chosen: FinetuneConfig) -> dict[str, Any]:
+    """Returns the fields of a configuration in which what was chosen differs, as they were requested."""
+    now = chosen.to_dict()
+    return {name: value for name, value in requested.to_dict().items() if value != now[name]}
 
 
 def load_photos(job: Job, split: str, samples: Sequence[Sample], transform: Transform) -> PhotoStore:

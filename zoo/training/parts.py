@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from zoo.config import OWNER, SPELLINGS
-from zoo.errors import ConfigError
-from zoo.plugins.kinds import AUGMENTATION, LOSS, METRIC, OPTIMIZER, SCHEDULE
+from zoo.config import AUTO, OWNER, SPELLINGS, FinetuneConfig
+from zoo.errors import ConfigError, ZooError
+from zoo.plugins.kinds import AUGMENTATION, LOSS, METRIC, OPTIMIZER, SCHEDULE, TRACKER
+from zoo.recipes import find_recipe, recipe_batch_size
 from zoo.training.monitor import RULES
 
 if TYPE_CHECKING:
-    from zoo.config import FinetuneConfig
     from zoo.models.offers import Offers
     from zoo.plugins.registry import Choice, Offer, Registry
-    from zoo.plugins.specs import AugmentationSpec, MetricSpec, OptimizerSpec, ScheduleSpec
+    from zoo.plugins.specs import AugmentationSpec, MetricSpec, OptimizerSpec, RecipeSpec, ScheduleSpec, TrackerSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +29,9 @@ class Parts:
         augmentations: The augmentations besides crops and flips, in their order.
         metrics: The metrics.
         monitored: The one of them that decides which epoch is the best; None if none does.
+        trackers: The trackers.
+        recipes: The recipe and those that it extends, as far as plugins offer them.
+        batch_size: The batch size of the recipe if that of the configuration is ``"auto"``; otherwise None.
     """
 
     optimizer: Choice[OptimizerSpec]
@@ -35,6 +39,9 @@ class Parts:
     augmentations: tuple[Choice[AugmentationSpec], ...] = ()
     metrics: tuple[Choice[MetricSpec], ...] = ()
     monitored: Choice[MetricSpec] | None = None
+    trackers: tuple[Choice[TrackerSpec], ...] = ()
+    recipes: tuple[Offer[RecipeSpec], ...] = ()
+    batch_size: int | None = None
 
 
 def find_parts(config: FinetuneConfig, registry: Registry) -> Parts:
@@ -53,6 +60,9 @@ def find_parts(config: FinetuneConfig, registry: Registry) -> Parts:
         schedule=registry.choose(SCHEDULE, config.schedule, config.schedule_options),
         augmentations=find_augmentations(config, registry),
         metrics=metrics,
+        trackers=_find_trackers(config, registry),
+        recipes=_find_recipes(config, registry),
+        batch_size=_find_batch_size(config, registry) if config.batch_size == AUTO else None,
         monitored=metrics[names.index(config.monitor)] if config.monitor in names else None,
     )
     _check_optimizer(config, parts.optimizer.spec)
@@ -145,3 +155,46 @@ def find_augmentations(config: FinetuneConfig, registry: Registry) -> tuple[Choi
                 hint=f"Pass --augment {choice.spec.name} alone; 'zoo info {choice.spec.name}' lists its options.",
             )
     return (*choices, *more)
+
+
+def drop_missing_trackers(config: FinetuneConfig, registry: Registry) -> tuple[FinetuneConfig, str]:
+    """Returns the configuration of a run to resume without trackers if one is missing here, and why; else as it is.
+
+    Trackers decide nothing about the result, so a run can be resumed without them.
+    """
+    try:
+        _find_trackers(config, registry)
+    except ZooError as error:
+        text = f"The run goes on without trackers: {error.message}"
+        return dataclasses.replace(config, tracker=(), tracker_options={}), text
+    return config, ""
+
+
+def _find_trackers(config: FinetuneConfig, registry: Registry) -> tuple[Choice[TrackerSpec], ...]:
+    choices = registry.choose_all(TRACKER, config.tracker, config.tracker_options)
+    for choice in choices:
+        if missing := [name for name in choice.spec.needs if not _is_installed(name)]:
+            raise ConfigError(
+                f"The tracker {choice.spec.name} needs the package {missing[0]}, which is not installed.",
+                hint=f"pip install '{choice.spec.install or missing[0]}'",
+            )
+    return choices
+
+
+def _is_installed(module: str) -> bool:
+    spec = importlib.util.find_spec(module)
+    return spec is not None and spec.origin is not None  # else a folder of that name, such as ./wandb
+
+
+def _find_recipes(config: FinetuneConfig, registry: Registry) -> tuple[Offer[RecipeSpec], ...]:
+    try:
+        recipes = find_recipe(config.recipe, registry)
+    except ZooError:  # a resumed run has the values of its recipe, which may be gone
+        return ()
+    return tuple(recipe.offer for recipe in recipes if recipe.offer is not None)
+
+
+def _find_batch_size(config: FinetuneConfig, registry: Registry) -> int:
+    fields = dataclasses.fields(FinetuneConfig)
+    default: Any = next(field.default for field in fields if field.name == "batch_size")
+    return recipe_batch_size(config.recipe, registry, default=default)

@@ -25,7 +25,7 @@ from zoo.runs.run import Run, create_run
 from zoo.training.autotune.batch_size import autotune_batch_size
 from zoo.training.autotune.precision import autotune_precision, recorded_precision
 from zoo.training.distributed.device import device_for
-from zoo.training.job import Job
+from zoo.training.job import Job, find_replaced
 from zoo.training.optimizer import OptimizerTraits
 from zoo.training.record import start_record
 from zoo.training.resume import resume_record
@@ -93,7 +93,11 @@ def prepare(request: TrainingRequest) -> Job:
         dataset=request.names.source.offer,
     )
     _check_same_photos(record, processes)
-    record = dataclasses.replace(record.with_hardware(**hardware), partly_random=partly_random)
+    record = dataclasses.replace(
+        record.with_hardware(**hardware),
+        partly_random=partly_random,
+        requested=find_replaced(request.config, config),
+    )
     seed_all(config.seed + processes.rank)  # every process draws its own dropout masks
     folder, record, seconds = _open_folder(request, record, photos, dataset=images.name)
     return Job(
@@ -248,6 +252,7 @@ def _autotune(
         lambda: autotune_batch_size(
             request.config,
             optimizer=request.names.parts.optimizer,
+            smallest=request.names.parts.batch_size,
             images=images,
             model=model,
             precision=precision,

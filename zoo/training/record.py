@@ -63,6 +63,7 @@ def start_record(
     data, photos = describe_data(images, report)
     named = offers_by_kind(offers, parts)
     others = [offer for each in named.values() for offer in each]
+    undecided = (*parts.recipes, *(tracker.offer for tracker in parts.trackers))
     record = RunRecord(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         backbone=offers.backbone.name,
@@ -80,6 +81,7 @@ def start_record(
             for offer in (offers.backbone, offers.head, dataset, *others)
             if offer is not None
         },
+        other_plugins={offer.plugin.key: offer.plugin.version for offer in undecided},
         sources=code_digests(*map(resolve_callable, _find_callables(offers, parts))),
         hardware=describe_hardware(precision, processes),
     )

@@ -78,6 +78,7 @@ class TrainingRequest:
         started: Start time by `time.perf_counter`.
         pictures: Whether to write the pictures of the finished run.
         resume_point: The run to resume; None for a new run.
+        group: A name that trackers show the runs of a comparison under, or empty.
     """
 
     config: FinetuneConfig
@@ -88,6 +89,7 @@ class TrainingRequest:
     started: float
     pictures: bool = True
     resume_point: ResumePoint | None = None
+    group: str = ""
 
 
 def resolve_names(

@@ -10,6 +10,7 @@ import pytest
 from run_files import write_json_record
 
 import zoo.plugins.registry
+import zoo_recipes
 from zoo import (
     BackboneCard,
     BackboneFamily,
@@ -104,6 +105,7 @@ def plugins(monkeypatch):
     """Replaces the installed plugins; a test may append to the list."""
     listed = [
         candidate("torchvision", Vision),
+        candidate("recipes", zoo_recipes),
         candidate("timm", Family),
         candidate("heads", Heads),
         candidate("datasets", Datasets),

@@ -90,6 +90,11 @@ def test_split_grid_parses_each_value():
         split_grid({"epochs": "1,0"})
 
 
+def test_names_are_no_variants():
+    grid, common = split_grid({"tracker": ("jsonl", "mlflow"), "lr": "1,2"})
+    assert (list(grid), common) == (["lr"], {"tracker": ("jsonl", "mlflow")})
+
+
 def test_compare_runs_in_a_single_process(run_zoo, monkeypatch):
     assert "--devices" in run_zoo("compare", "tiny", "--data", "dogs", "--devices", "2").err
     monkeypatch.setenv("WORLD_SIZE", "2")

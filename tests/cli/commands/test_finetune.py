@@ -33,7 +33,7 @@ def calls(monkeypatch):
     """Replaces the library: records its calls, and reports a few events."""
     made = []
 
-    def finetune(config, *, runs, observer):
+    def finetune(config, *, runs, observer, registry):
         made.append((config, runs))
         observer(Note(text="Mind the gap.", warning=True))
         nan = math.nan
@@ -97,7 +97,7 @@ def test_json_prints_one_event_per_line(run_zoo, calls):
 
 
 def test_an_interrupt_exits_with_130_and_no_traceback(run_zoo, monkeypatch):
-    def finetune(config, *, runs, observer):
+    def finetune(config, *, runs, observer, registry):
         observer(Note(text="Stopped."))
         raise KeyboardInterrupt
 
@@ -112,7 +112,7 @@ def test_resume_accepts_no_other_settings(run_zoo, monkeypatch, make_run):
     make_run("tiny-1", status="interrupted")
     resumed = []
 
-    def resume(run, *, runs, anyway, observer, lr=None):
+    def resume(run, *, runs, anyway, observer, registry, lr=None):
         resumed.append((run, runs, anyway, lr and float(lr)))
 
     monkeypatch.setattr(zoo.training.finetune, "resume", resume)
@@ -175,7 +175,7 @@ def test_every_field_is_an_option_listed_under_its_group(run_zoo):
         (["--lr", "fast"], "'lr' is 'fast'"),
         (["--epochs", "0"], "'epochs' is '0', out of bounds"),
         (["--probe", "maybe"], "'probe' is 'maybe'"),
-        (["--recipe", "d3l"], "there is no such recipe"),
+        (["--recipe", "d3l"], "There is no recipe 'd3l'"),
         (["--head-option", "hidden"], "'hidden' is not of the form NAME=VALUE"),
         (["--head", "nosuch"], "There is no head 'nosuch'"),
         (["--head", "linear", "--head-option", "nosuch=1"], "head linear has no option 'nosuch'"),
@@ -233,3 +233,73 @@ def test_the_command_line_is_started_again(run_zoo, monkeypatch):
     command_line = ("finetune", "tiny", "--data", "dogs", "--device", "cpu", "--weights", "none", "--devices", "2")
     assert run_zoo(*command_line).code == 7
     assert started == [(command_line, 2)]
+
+
+def test_a_file_has_all_options_and_the_command_line_wins(run_zoo, calls, tmp_path):
+    (tmp_path / "run.toml").write_text(
+        'data = "dogs"\nbackbone = "tiny"\nrecipe = "mine.toml"\nlr = 0.5\nepochs = 3\n[data_options]\nsize = 3\n'
+    )
+    (tmp_path / "mine.toml").write_text("batch_size = 7\nepochs = 9\n")
+    code, _, err = run_zoo("finetune", "--config", "run.toml", "--epochs", "4", "--data-option", "seed=1")
+    assert (code, err) == (0, "")
+    ((config, _),) = calls
+    assert (config.data, config.backbone, config.lr, config.epochs, config.batch_size) == ("dogs", "tiny", 0.5, 4, 7)
+    assert config.data_options == {"size": 3, "seed": "1"}
+    run_zoo("finetune", "other", "--config", "run.toml", "--data", "./photos")
+    assert (calls[1][0].backbone, calls[1][0].data, calls[1][0].lr) == ("other", "./photos", 0.5)
+
+
+def test_a_wrong_file_is_reported_in_two_lines(run_zoo, calls, tmp_path):
+    (tmp_path / "run.toml").write_text('data = "dogs"\n\nlerning_rate = 0.5\n')
+    code, _, err = run_zoo("finetune", "--config", "run.toml")
+    assert (code, err.splitlines()[0]) == (1, "error: run.toml, line 3: there is no option 'lerning_rate'.")
+    (tmp_path / "run.toml").write_text("epochs = 3\n")
+    code, _, err = run_zoo("finetune", "--config", "run.toml")
+    assert code == 2
+    assert "Missing option '--data'" in err
+    assert not calls
+
+
+def test_a_wrong_option_of_a_head_in_a_file_is_reported_with_its_line(run_zoo, tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "mine.toml").write_text('head = "mlp"\n\n[head_options]\nhiden = 3\n')
+    code, _, err = run_zoo("finetune", "tiny", "--data", "./photos", "--recipe", "mine.toml")
+    assert code == 1
+    assert err.startswith("error: mine.toml, line 4: head mlp has no option 'hiden'.\nDid you mean hidden?")
+    (tmp_path / "run.toml").write_text('data = "./photos"\nhead = "mlp"\nhead_options = {hidden = "wide"}\n')
+    code, _, err = run_zoo("finetune", "tiny", "--config", "run.toml")
+    assert err.startswith("error: run.toml, line 3: head mlp: option 'hidden' is 'wide', not a whole number.")
+    (tmp_path / "run.toml").write_text('data = "./photos"\nhead = "mlp"\n')
+    code, _, err = run_zoo("finetune", "tiny", "--config", "run.toml", "--head-option", "hiden=3")
+    assert err.startswith("error: head mlp has no option 'hiden'")
+
+
+def test_like_takes_all_settings_of_a_run(run_zoo, calls, make_run, tmp_path):
+    folder = make_run("tiny-linear-dogs-1")
+    record = json.loads((folder / "run.json").read_text())
+    record["config"] |= {"epochs": 9, "hflip": 0.5, "head": "mlp", "head_options": {"hidden": 3}}
+    (folder / "run.json").write_text(json.dumps(record | {"requested": {"hflip": "auto"}}))
+    code, _, err = run_zoo("finetune", "--like", "tiny-linear-dogs-1", "--lr", "1e-2", "--head-option", "dropout=0.5")
+    assert (code, err) == (0, "")
+    ((config, _),) = calls
+    assert (config.backbone, config.data, config.epochs, config.lr, config.hflip) == ("tiny", "dogs", 9, 0.01, "auto")
+    assert config.head_options == {"hidden": 3, "dropout": "0.5"}
+    run_zoo("finetune", "--like", "tiny-linear-dogs-1", "--head", "linear", "--data", "./photos")
+    assert (calls[1][0].head, calls[1][0].head_options, calls[1][0].data) == ("linear", {}, "./photos")
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--like", "tiny-linear-dogs-1", "--recipe", "d2l"], "--like takes all settings from the run"),
+        (["--like", "tiny-linear-dogs-1", "--config", "run.toml"], "--like takes all settings from the run"),
+        (["--resume", "tiny-linear-dogs-1", "--config", "run.toml"], "--resume takes all settings from the run"),
+        (["--resume", "tiny-linear-dogs-1", "--like", "x"], "--resume takes all settings from the run"),
+    ],
+)
+def test_settings_come_from_one_place(run_zoo, calls, make_run, args, message):
+    make_run("tiny-linear-dogs-1")
+    code, _, err = run_zoo("finetune", *args)
+    assert code == 2
+    assert message in err
+    assert not calls

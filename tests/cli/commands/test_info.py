@@ -49,7 +49,7 @@ def test_what_is_on_this_machine_is_marked(run_zoo, plugins, local):
 
 def test_a_recipe(run_zoo):
     lines = run_zoo("info", "d2l").out.splitlines()
-    assert lines[0] == "d2l, a recipe"
+    assert lines[0] == "recipes/d2l, a recipe"
     assert "    --weight-decay        0.001" in lines
     assert "    --decay-norms         yes" in lines
     assert "  With --weights none" in lines

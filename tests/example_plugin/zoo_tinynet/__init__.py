@@ -69,3 +69,15 @@ def zoo_metrics() -> list[zoo.MetricSpec]:
 def halve(step: int, steps: int, options: object) -> float:
     """Returns the factor on the learning rate at a step from 0 to `steps` - 1."""
     return float(0.5 ** (step * 5 // steps))
+
+
+def zoo_recipes() -> list[zoo.RecipeSpec]:
+    """Provides the recipe."""
+    values = {"backbone": "tinynet", "head": "tinynet-head", "weights": "none", "epochs": 1, "batch_size": 8}
+    return [zoo.RecipeSpec(name="tiny", summary="Tinynet, from scratch.", extends="default", values=values)]
+
+
+@zoo.hookimpl
+def zoo_trackers() -> list[zoo.TrackerSpec]:
+    """Provides the tracker."""
+    return [zoo.TrackerSpec(name="tiny-log", summary="The types of events.", start="zoo_tinynet.tracker:TinyLog")]

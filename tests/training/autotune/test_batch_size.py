@@ -10,6 +10,7 @@ from zoo.config import make_config
 from zoo.models.classifier import Classifier
 from zoo.models.precision import Precision, choose_precision
 from zoo.plugins.kinds import OPTIMIZER
+from zoo.plugins.registry import load_registry
 from zoo.plugins.specs import HeadRequest
 from zoo.training.autotune import batch_size as module
 from zoo.training.autotune.batch_size import (
@@ -19,6 +20,7 @@ from zoo.training.autotune.batch_size import (
     scale_rate,
     step_fits,
 )
+from zoo.training.parts import find_parts
 
 FP32 = choose_precision("fp32", torch.device("cpu"))
 
@@ -144,6 +146,7 @@ def autotune(monkeypatch):
         return autotune_batch_size(
             config,
             optimizer=make_choice(OPTIMIZER, config.optimizer),
+            smallest=find_parts(config, load_registry()).batch_size,
             images=images,
             model=model,
             precision=precision,

@@ -24,7 +24,7 @@ from zoo.cli.commands.options import (
 from zoo.cli.terminal import console
 from zoo.cli.terminal.formatting import format_duration
 from zoo.cli.terminal.observers import display_events
-from zoo.config import FinetuneConfig
+from zoo.config import NAMES_OF, FinetuneConfig
 from zoo.errors import ConfigError
 from zoo.plugins.options import OptionInfo, check_value, describe_options
 
@@ -123,7 +123,7 @@ def split_grid(given: Mapping[str, Any]) -> tuple[dict[str, list[Any]], dict[str
     grid: dict[str, list[Any]] = {}
     common: dict[str, Any] = {}
     for name, text in given.items():
-        if name in PAIRS:
+        if name in PAIRS or name in NAMES_OF:  # all of them belong to every variant
             common[name] = text
             continue
         choices = [check_value(_info(name), value.strip(), owner="compare") for value in text.split(",")]

@@ -98,8 +98,8 @@ def check_command(
     DATA is a dataset, a folder or a CSV file, and is split as 'zoo finetune --data' would split it. The exit code is
     1 if there is a problem. With --quiet, only warnings and problems are printed.
     """
-    config = make_config("resnet18", data=data, **given_values(values))
     registry = load_registry()
+    config = make_config("resnet18", data=data, registry=registry, **given_values(values))
     from zoo.data.check.examine import check_data
     from zoo.data.check.hash_index import RADIUS
 

@@ -18,7 +18,9 @@ from zoo.cli.commands.options import (
 from zoo.cli.groups import ARGUMENTS, UsageError
 from zoo.cli.terminal.observers import display_events
 from zoo.cli.terminal.stdout import released_stdout
-from zoo.config import AUTO, make_config
+from zoo.config import change_config, make_config, read_settings
+from zoo.plugins.registry import load_registry
+from zoo.recipes import located_options, overlay
 from zoo.training.distributed.process_group import ProcessGroup
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
     from zoo.config import FinetuneConfig
     from zoo.events import Observer
+    from zoo.plugins.registry import Registry
 
 
 @click.command(
@@ -35,10 +38,26 @@ if TYPE_CHECKING:
     epilog="\b\nFor example:\n"
     "  zoo finetune --data ./photos\n"
     "  zoo finetune resnet18 --data hotdog\n"
-    "  zoo finetune timm/resnet50d --data ./photos --head mlp --head-option hidden=512",
+    "  zoo finetune timm/resnet50d --data ./photos --head mlp --head-option hidden=512\n"
+    "  zoo finetune --like resnet18-linear-hotdog-1 --lr 1e-3",
 )
 @click.argument("backbone", required=False)
 @config_options()
+@click.option(
+    "--config",
+    "config_file",
+    cls=GroupedOption,
+    group="Settings",
+    metavar="FILE",
+    help="TOML file with any of these options, the data and the backbone; options given here take precedence.",
+)
+@click.option(
+    "--like",
+    cls=GroupedOption,
+    group="Settings",
+    metavar="RUN",
+    help="Take all settings from a run, except those given here; this is a new run.",
+)
 @click.option(
     "--resume",
     cls=GroupedOption,
@@ -58,6 +77,8 @@ if TYPE_CHECKING:
 def command(
     backbone: str | None,
     data: str | None,
+    config_file: str | None,
+    like: str | None,
     resume: str | None,
     anyway: bool,
     runs: Path,
@@ -71,34 +92,34 @@ def command(
 
     Options that are not given take their values from the recipe. The defaults shown are those of the default recipe.
     """
-    given = given_values(values)
+    given, registry = given_values(values), load_registry()
     if resume is not None:
-        if backbone or data or given.keys() - {"lr"}:
+        if backbone or data or config_file or like or given.keys() - {"lr"}:
             raise UsageError(
                 "--resume takes all settings from the run.",
                 hint="Leave out the backbone and the other options. Only a run that diverged takes --lr, a lower rate.",
             )
-        config, train = _config_of(resume, runs), _resume(resume, runs, anyway=anyway, **given)
+        config, train = _config_of(resume, runs), _resume(resume, runs, registry, anyway=anyway, **given)
     elif anyway:
         raise UsageError("--resume-anyway is only valid with --resume RUN.")
     else:
-        config = make_config(backbone or AUTO, data=require_data(data), **given)
-        train = _finetune(config, runs)
+        named = {name: value for name, value in {"backbone": backbone, "data": data}.items() if value}
+        config = _make_config({**named, **given}, config_file, like, runs, registry)
+        train = _finetune(config, runs, registry)
     if config.devices > 1 and ProcessGroup.from_environment().is_single:
         context = click.get_current_context()
         if resume is None:
-            _check_names(config, runs)
+            _check_names(config, runs, registry)
         context.exit(_launch(config, context.meta[ARGUMENTS]))
-    with display_events(as_json=as_json, quiet=quiet) as observer:
+    files = () if config_file is None else (config_file,)
+    with display_events(as_json=as_json, quiet=quiet) as observer, located_options(*files):
         train(observer)
 
 
-def _check_names(config: FinetuneConfig, runs: Path) -> None:
+def _check_names(config: FinetuneConfig, runs: Path, registry: Registry) -> None:
     """Fails fast on a wrong name or path, before other processes are started."""
-    from zoo.plugins.registry import load_registry
     from zoo.training.request import resolve_names, suggested_offline_command
 
-    registry = load_registry()
     with suggested_offline_command(config, registry):
         resolve_names(config, registry=registry, runs=runs)
 
@@ -118,13 +139,31 @@ def _config_of(reference: str, runs: Path) -> FinetuneConfig:
     return load_config(open_run(reference, runs=runs))
 
 
-def _finetune(config: FinetuneConfig, runs: Path) -> Callable[[Observer], object]:
+def _make_config(
+    given: dict[str, Any], config_file: str | None, like: str | None, runs: Path, registry: Registry
+) -> FinetuneConfig:
+    if like is not None:
+        if config_file or "recipe" in given:
+            raise UsageError(
+                "--like takes all settings from the run.",
+                hint=f"Leave out {'--config' if config_file else '--recipe'}, and pass the options that should differ.",
+            )
+        from zoo.runs.open import open_run
+        from zoo.runs.settings import requested_config
+
+        return change_config(requested_config(open_run(like, runs=runs)), given)
+    if config_file is not None:
+        given = overlay(read_settings(config_file), given)
+    return make_config(**{**given, "data": require_data(given.get("data"))}, registry=registry)
+
+
+def _finetune(config: FinetuneConfig, runs: Path, registry: Registry) -> Callable[[Observer], object]:
     from zoo.training.finetune import finetune
 
-    return lambda observer: finetune(config, runs=runs, observer=observer)
+    return lambda observer: finetune(config, runs=runs, observer=observer, registry=registry)
 
 
-def _resume(reference: str, runs: Path, *, anyway: bool, **lr: Any) -> Callable[[Observer], object]:
+def _resume(reference: str, runs: Path, registry: Registry, *, anyway: bool, **lr: Any) -> Callable[[Observer], object]:
     from zoo.training.finetune import resume
 
-    return lambda observer: resume(reference, runs=runs, anyway=anyway, observer=observer, **lr)
+    return lambda observer: resume(reference, runs=runs, anyway=anyway, observer=observer, registry=registry, **lr)

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.commands.options import flag_of, json_option
+from zoo.cli.commands.options import PAIRS, flag_of, json_option
 from zoo.cli.describe import BackboneDescription, DatasetDescription, Description, RecipeDescription, describe
 from zoo.cli.terminal import console
 from zoo.cli.terminal.formatting import format_count, format_option
+from zoo.config import NAMES_OF
 from zoo.plugins.options import option_flag
 from zoo.plugins.registry import load_registry
 from zoo.utils.text import article
@@ -104,14 +105,28 @@ def _dataset_pairs(description: DatasetDescription) -> list[tuple[str, str]]:
 
 def _write_recipe(description: RecipeDescription) -> None:
     sections: list[tuple[str, Mapping[str, Any]]] = [
-        ("Differences from the defaults in 'zoo finetune --help'", description.values),
+        (_base_of(description), description.values),
         ("With --weights none", description.from_scratch),
         ("With --freeze all", description.frozen),
     ]
     for title, values in sections:
         if values:
             console.echo(f"\n  {title}")
-            console.write_pairs([(flag_of(name), format_option(value)) for name, value in values.items()], indent=4)
+            console.write_pairs([pair for name, value in values.items() for pair in _setting(name, value)], indent=4)
+
+
+def _setting(name: str, value: Any) -> list[tuple[str, str]]:
+    """Returns how a value of a recipe is set on the command line."""
+    if name in PAIRS and isinstance(value, dict):
+        return [(PAIRS[name], f"{key}={format_option(each)}") for key, each in value.items()]
+    if name in NAMES_OF:
+        return [(flag_of(name), each) for each in ([value] if isinstance(value, str) else value)]
+    return [(flag_of(name), format_option(value))]
+
+
+def _base_of(description: RecipeDescription) -> str:
+    extended = f"the recipe {description.extends}" if description.extends else "the defaults in 'zoo finetune --help'"
+    return f"Differences from {extended}"
 
 
 def _write_options(description: Description) -> None:

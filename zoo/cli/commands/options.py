@@ -13,7 +13,6 @@ from zoo.cli.groups import UsageError
 from zoo.cli.terminal.formatting import format_option
 from zoo.config import OPTIONS_OF, FinetuneConfig
 from zoo.plugins.options import OptionInfo, describe_options, option_flag, parse_pairs
-from zoo.recipes import RECIPES
 from zoo.runs.run import RUNS
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -233,8 +232,4 @@ def _metavar(info: OptionInfo) -> str:
 
 def _help(info: OptionInfo) -> str:
     """Returns the help text with the default, which is that of the default recipe."""
-    if info.name == "recipe":
-        text = f"Values for all options not given: {', '.join(RECIPES)}; 'zoo info RECIPE' lists them."
-    else:
-        text = info.help
-    return f"{text}  [{'required' if info.required else f'default: {format_option(info.default)}'}]"
+    return f"{info.help}  [{'required' if info.required else f'default: {format_option(info.default)}'}]"

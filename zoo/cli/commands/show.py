@@ -71,8 +71,8 @@ def command(
     **values: Any,
 ) -> None:
     """Write a contact sheet of photos of DATA, with their labels."""
-    config = make_config(backbone or "resnet18", data=data, **given_values(values))
     registry = load_registry()
+    config = make_config(backbone or "resnet18", data=data, registry=registry, **given_values(values))
     from zoo.data.sources.load import load_source, report_left_out
     from zoo.data.sources.resolve import resolve_data
     from zoo.report.sheets import write_sheet

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from zoo.config import FinetuneConfig
 from zoo.events import Note
 from zoo.models.classifier import set_training
 from zoo.models.memory_errors import is_out_of_memory
 from zoo.models.precision import Precision
 from zoo.models.runtime import tuned_runtime
-from zoo.recipes import recipe_values
 from zoo.training.micro_batches import MicroBatches
 from zoo.training.mixing import MixedBatch
 from zoo.training.optimizer import make_optimizer, parameter_groups
@@ -23,6 +21,7 @@ from zoo.training.step import SearchStep, Step
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from zoo.config import FinetuneConfig
     from zoo.events import Observer
     from zoo.models.build import Model
     from zoo.models.classifier import Classifier
@@ -122,6 +121,7 @@ def autotune_batch_size(
     config: FinetuneConfig,
     *,
     optimizer: Choice[OptimizerSpec],
+    smallest: int | None,
     images: int,
     model: Model,
     precision: Precision,
@@ -137,15 +137,15 @@ def autotune_batch_size(
     Args:
         config: The configuration.
         optimizer: The optimizer that it names, with its options.
+        smallest: The batch size of the recipe; None if that of the configuration is a number.
         images: Number of training images.
         model: The model; its classifier is on the device, with its frozen stages frozen.
         precision: The precision of the training, and the device.
         observer: Called with a note on the result.
         processes: Number of processes that share each step.
     """
-    if config.batch_size != "auto":
+    if smallest is None:
         return config, "asked for"
-    smallest = _recipe_batch_size(config)
     if precision.device.type != "cuda" or config.freeze == "all":
         reason = f"{smallest} images per step, as in the recipe; more would not be faster here"
         observer(Note(text=f"Batch size: {reason}."))
@@ -172,8 +172,3 @@ def autotune_batch_size(
     reason = f"{size} images per step; learning rate {rate:.3g}, scaled from {config.lr:.3g} at {smallest}"
     observer(Note(text=f"Batch size: {reason}."))
     return dataclasses.replace(config, batch_size=size, lr=rate), f"auto: {reason}"
-
-
-def _recipe_batch_size(config: FinetuneConfig) -> int:
-    default = next(field.default for field in dataclasses.fields(FinetuneConfig) if field.name == "batch_size")
-    return int(recipe_values(config.recipe, config.to_dict()).get("batch_size", default))
