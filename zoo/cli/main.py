@@ -41,11 +41,11 @@ _COMMANDS = {
     "Use a run": {
         "predict": "Classify photos.",
         "evaluate": "Measure the accuracy of a run or an exported file.",
-        "runs": "List the runs and tag them.",
+        "runs": "List, tag, rename and delete runs.",
     },
     "Explore": {
         "list": "List backbones, heads, datasets and runs.",
-        "info": "Show the details of a backbone, head, dataset or recipe.",
+        "info": "Show the details of a run, backbone, head, dataset or recipe.",
         "data": "Check a dataset for leaks, duplicates and broken files.",
         "show": "Write a contact sheet of a dataset's photos.",
     },

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from zoo.errors import RunError
+from zoo.runs.lock import is_locked
 from zoo.runs.record import PHOTOS, RECORD, PhotoRecord, RunRecord, read_photos, read_record
 from zoo.utils.files import atomic_write, check_json, read_regular_file, replace_nonfinite
 from zoo.utils.paths import parse_path
@@ -32,7 +33,6 @@ T = TypeVar("T")
 WEIGHTS = "model.safetensors"
 METRICS = "metrics.jsonl"
 CHECKPOINT = "checkpoint.pt"
-LOCK = ".lock"  # held by the process that trains the run
 PICTURES = ("curves.png", "confusion.png", "mistakes.png")
 FILES = (RECORD, PHOTOS, WEIGHTS, METRICS, CHECKPOINT, *PICTURES, "manifest.json")
 RUNS = Path("runs")
@@ -102,7 +102,7 @@ class Run:
     @property
     def status(self) -> str:
         """The status of the record; ``"stopped"`` if that is ``"training"``, but no process trains the run any more."""
-        stopped = self.record.status == "training" and not _is_locked(self.path / LOCK)
+        stopped = self.record.status == "training" and not is_locked(self.path)
         return "stopped" if stopped else self.record.status
 
     @property
@@ -156,19 +156,6 @@ class Run:
         raise RunError(
             f"{self.path / RECORD} has no '{key}'.", hint="It may have been edited by hand, or by another program."
         )
-
-
-def _is_locked(lock: Path) -> bool:
-    """Returns whether a process holds a lock; the operating system releases those of processes that are gone."""
-    import filelock
-
-    if not lock.exists():
-        return False
-    try:
-        with filelock.FileLock(lock, timeout=0):
-            return False
-    except (OSError, NotImplementedError):  # held, or in a folder that only others can write to
-        return True
 
 
 def read_run(folder: Path) -> Run:
