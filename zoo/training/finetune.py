@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.config import AUTO, FinetuneConfig, make_config
 from zoo.errors import ConfigError, DivergedError, RunError, ZooError
-from zoo.events import Finished, Note, Started, ignore
+from zoo.events import Finished, Note, Started, choose_observer, ignore
 from zoo.models.memory_errors import memory_errors
 from zoo.models.plugin_errors import plugin_errors
 from zoo.plugins.registry import REGISTRY, Registry, load_registry
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     recipe=TEXT,
     runs=PATH,
     pictures=FLAG,
-    observer=FUNCTION,
+    observer=FUNCTION | None,
     registry=REGISTRY | None,
 )
 def finetune(
@@ -56,7 +56,7 @@ def finetune(
     recipe: str = "default",
     runs: str | os.PathLike[str] = RUNS,
     pictures: bool = True,
-    observer: Observer = ignore,
+    observer: Observer | None = None,
     registry: Registry | None = None,
     **values: Any,
 ) -> Run:
@@ -69,7 +69,8 @@ def finetune(
         recipe: The recipe, which gives the values that are not passed.
         runs: The folder in which the run folder is created.
         pictures: Whether to write ``curves.png``, ``confusion.png`` and ``mistakes.png`` at the end.
-        observer: Called with events; the library itself prints nothing.
+        observer: Called with events (`zoo.events`); `zoo.progress()` shows them. By default, progress is shown in
+            IPython and notebooks, and nothing elsewhere.
         registry: The plugins; by default those of the environment.
         **values: Fields of `FinetuneConfig`: ``epochs=10``, ``head="mlp"``, ``head_options={"hidden": 256}``.
 
@@ -80,12 +81,12 @@ def finetune(
         ZooError: Anything that the user can put right; nothing already done is lost.
         KeyboardInterrupt: After the progress has been saved.
     """
-    started = time.perf_counter()
+    started, observer = time.perf_counter(), choose_observer(observer)
     config = _make_config(backbone, data, recipe, values)
-    processes, registry = _find_processes(config), registry or load_registry()
-    with processes.session(), suggested_offline_command(config, registry):
-        names = resolve_names(config, registry=registry, runs=parse_path(runs), processes=processes)
-        return _run(
+    processes, plugins = _find_processes(config), registry or load_registry()
+    with processes.session(), suggested_offline_command(config, plugins):
+        names = resolve_names(config, registry=plugins, runs=parse_path(runs), processes=processes)
+        run = _run(
             TrainingRequest(
                 config=names.config,
                 names=names,
@@ -95,8 +96,9 @@ def finetune(
                 started=started,
                 pictures=pictures,
             ),
-            registry,
+            plugins,
         )
+    return dataclasses.replace(run, registry=registry)
 
 
 @accepts(
@@ -106,7 +108,7 @@ def finetune(
     lr=NUMBER | TEXT | None,
     anyway=FLAG,
     pictures=FLAG,
-    observer=FUNCTION,
+    observer=FUNCTION | None,
     registry=REGISTRY | None,
 )
 def resume(
@@ -117,7 +119,7 @@ def resume(
     lr: float | None = None,
     anyway: bool = False,
     pictures: bool = True,
-    observer: Observer = ignore,
+    observer: Observer | None = None,
     registry: Registry | None = None,
 ) -> Run:
     """Resumes a run that was stopped or killed, from the step at which it was last saved.
@@ -134,7 +136,7 @@ def resume(
         anyway: Whether to resume even if data, configuration or code have changed; the record then lists the changes.
             And whether to resume a run that diverged with the rate at which it did.
         pictures: As in `finetune`.
-        observer: Called with events.
+        observer: As in `zoo.finetune`.
         registry: The plugins; by default those of the environment.
 
     Raises:
@@ -143,7 +145,7 @@ def resume(
         ConfigError: The rate is not lower than the one at which the run diverged.
         ZooError: As `finetune`.
     """
-    started = time.perf_counter()
+    started, observer = time.perf_counter(), choose_observer(observer)
     run = reference if isinstance(reference, Run) else open_run(reference, runs=runs)
     config, processes = load_config(run), ProcessGroup.from_environment()
     lower = None if lr is None else dataclasses.replace(config, lr=lr).lr  # checked, and parsed if it is text
@@ -160,13 +162,13 @@ def resume(
     point = find_resume_point(run, frozen=config.freeze == "all" or restarts, anyway=anyway)
     if point.saved:  # the checkpoint has all weights; those that the run started from may be gone
         config = dataclasses.replace(config, weights="none")
-    registry = registry or load_registry()
+    plugins = registry or load_registry()
     with processes.session(), locked_run(run.path, processes):
         if restarts and processes.is_main:
             (run.path / CHECKPOINT).unlink(missing_ok=True)
-        with explained_missing_plugin(run, registry):
-            names = resolve_names(config, registry=registry, runs=parse_path(runs))
-        return _run(
+        with explained_missing_plugin(run, plugins):
+            names = resolve_names(config, registry=plugins, runs=parse_path(runs))
+        run = _run(
             TrainingRequest(
                 config=config,
                 names=names,
@@ -177,8 +179,9 @@ def resume(
                 pictures=pictures,
                 resume_point=point,
             ),
-            registry,
+            plugins,
         )
+    return dataclasses.replace(run, registry=registry)
 
 
 def _make_config(
