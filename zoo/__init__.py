@@ -17,6 +17,7 @@ _EXPORTS = {
     "zoo.cli.terminal.progress": ("progress",),
     "zoo.config": ("FinetuneConfig", "make_config"),
     "zoo.data.check.examine": ("check_data",),
+    "zoo.data.sources.load": ("load_images",),
     "zoo.inference.evaluate": ("evaluate",),
     "zoo.inference.predictor": ("PhotoPredictor", "Prediction"),
     "zoo.inference.run_predictor": ("Predictor", "load"),
@@ -78,6 +79,7 @@ if TYPE_CHECKING:
     from zoo.cli.terminal.progress import progress as progress
     from zoo.config import FinetuneConfig as FinetuneConfig, make_config as make_config
     from zoo.data.check.examine import check_data as check_data
+    from zoo.data.sources.load import load_images as load_images
     from zoo.inference.evaluate import evaluate as evaluate
     from zoo.inference.predictor import PhotoPredictor as PhotoPredictor, Prediction as Prediction
     from zoo.inference.run_predictor import Predictor as Predictor, load as load

@@ -49,6 +49,11 @@ def list_names() -> list[str]:
     return list(_repositories())
 
 
+def list_known_names() -> list[str]:
+    """Returns all names if the cache folder holds them, otherwise none. Never imports timm."""
+    return list(_read(_cache_file(), importlib.metadata.version("timm")) or ())
+
+
 def list_local_names() -> list[str]:
     """Returns the names whose pretrained weights are in the cache of the Hugging Face Hub. Never imports timm.
 

@@ -52,6 +52,7 @@ _COMMANDS = {
     "Set up": {
         "plugins": "List the plugins, what they provide and what failed.",
         "doctor": "Check the installation.",
+        "completion": "Print the script for completion in bash, zsh or fish.",
         "new-plugin": "Create a plugin project with a passing test.",
     },
 }
@@ -93,6 +94,10 @@ def main(args: list[str] | None = None) -> NoReturn:
     Args:
         args: The command line behind ``zoo``; the arguments of the process if None.
     """
+    if "_ZOO_COMPLETE" in os.environ:
+        from zoo.cli.completion import answer
+
+        sys.exit(answer(cli))
     warnings.showwarning = _show_warning
     defer_dynamo_import()
     _shorten_thread_spinning()

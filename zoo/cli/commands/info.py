@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zoo.cli.commands.options import PAIRS, flag_of, json_option, runs_option
+from zoo.cli.completion import complete_anything
 from zoo.cli.describe import BackboneDescription, DatasetDescription, Description, RecipeDescription, describe
 from zoo.cli.describe_run import RunDescription, describe_run
 from zoo.cli.listing import read_accuracy
@@ -37,7 +38,7 @@ _FIGURES = ("macro_f1", "loss", "calibration_error")  # of a split, beside its a
 
 
 @click.command(name="info")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_anything)
 @runs_option
 @json_option
 def command(name: str, runs: Path, as_json: bool) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from zoo.cli.commands.options import json_option, quiet_option, runs_option
+from zoo.cli.completion import complete_runs, complete_tags
 from zoo.cli.groups import UsageError
 from zoo.cli.listing import find_runs, format_run_result, summarize_run, write_runs
 from zoo.cli.terminal import console
@@ -30,6 +31,8 @@ class _ListByDefault(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Inserts ``list`` if the first argument is not a command."""
+        if not args and ctx.resilient_parsing:  # the shell asks which commands there are
+            return super().parse_args(ctx, args)
         if not args or (args[0] not in self.commands and args[0] not in ctx.help_option_names):
             args = ["list", *args]
         return super().parse_args(ctx, args)
@@ -45,7 +48,7 @@ def command() -> None:
 
 
 @command.command(name="list", short_help="List the runs (default).")
-@click.argument("word", default="")
+@click.argument("word", default="", shell_complete=complete_runs)
 @runs_option
 @quiet_option
 @json_option
@@ -62,8 +65,8 @@ def list_command(word: str, runs: Path, quiet: bool, as_json: bool) -> None:
 
 
 @command.command(name="tag", short_help="Tag a run.")
-@click.argument("run")
-@click.argument("name")
+@click.argument("run", shell_complete=complete_runs)
+@click.argument("name", shell_complete=complete_tags)
 @runs_option
 @quiet_option
 def tag_command(run: str, name: str, runs: Path, quiet: bool) -> None:
@@ -97,7 +100,7 @@ def tags_command(model: str, history: bool, runs: Path, quiet: bool, as_json: bo
 
 
 @command.command(name="untag", short_help="Remove a tag.")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_tags)
 @runs_option
 @quiet_option
 def untag_command(name: str, runs: Path, quiet: bool) -> None:
@@ -108,7 +111,7 @@ def untag_command(name: str, runs: Path, quiet: bool) -> None:
 
 
 @command.command(name="rename", short_help="Rename a run.")
-@click.argument("run")
+@click.argument("run", shell_complete=complete_runs)
 @click.argument("name")
 @runs_option
 @quiet_option
@@ -123,7 +126,7 @@ def rename_command(run: str, name: str, runs: Path, quiet: bool) -> None:
 
 
 @command.command(name="delete", short_help="Delete runs.")
-@click.argument("run", nargs=-1, required=True)
+@click.argument("run", nargs=-1, required=True, shell_complete=complete_runs)
 @click.option("--yes", "-y", is_flag=True, help="Delete without asking.")
 @runs_option
 @quiet_option
