@@ -51,10 +51,8 @@ def outputs(monkeypatch):
         shown.setdefault(display_id, []).append(content)
 
     shell = SimpleNamespace(kernel=object())
-    modules = {
-        "IPython": SimpleNamespace(get_ipython=lambda: shell),
-        "IPython.display": SimpleNamespace(display=display),
-    }
+    ipython = SimpleNamespace(get_ipython=lambda: shell, display=SimpleNamespace(display=display))
+    modules = {"IPython": ipython, "IPython.display": ipython.display}
     for name, module in modules.items():
         monkeypatch.setitem(sys.modules, name, module)
     return shown

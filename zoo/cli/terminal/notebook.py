@@ -26,6 +26,15 @@ _HEADER = ("epoch", "loss", "accuracy", "val loss", "val acc", "rate", "img/s", 
 class NotebookDisplay(LineDisplay):
     """Shows the events of a training in an output of the running cell. Each training gets an output of its own."""
 
+    _title: str
+    _facts: list[tuple[str, str]]
+    _lines: list[tuple[str, bool]]  # with whether each is a warning
+    _epochs: list[tuple[str, ...]]
+    _results: list[tuple[str, str]]
+    _bar: tuple[str, float, str] | None  # the work, its share, and details
+    _display_id: str
+    _last_update: float
+
     def __init__(self) -> None:
         super().__init__(next_steps=False)
         self._clear()
@@ -71,20 +80,16 @@ class NotebookDisplay(LineDisplay):
         self._results = final_results(event)
 
     def _clear(self) -> None:
-        self._title = ""
-        self._facts: list[tuple[str, str]] = []
-        self._lines: list[tuple[str, bool]] = []
-        self._epochs: list[tuple[str, ...]] = []
-        self._results: list[tuple[str, str]] = []
-        self._bar: tuple[str, float, str] | None = None
-        self._display_id = ""
-        self._last_update = 0.0
+        self._title, self._display_id, self._last_update = "", "", 0.0
+        self._facts, self._lines, self._epochs, self._results = [], [], [], []
+        self._bar = None
 
     def _update(self, *, force: bool) -> None:
         if not force and time.monotonic() - self._last_update < _SECONDS_BETWEEN_UPDATES:
             return
-        from IPython.display import display
+        import IPython.display
 
+        display: Any = IPython.display.display  # untyped
         content = {"text/html": self._render(), "text/plain": self._render_text()}
         if self._display_id:
             display(content, raw=True, display_id=self._display_id, update=True)
