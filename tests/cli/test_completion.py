@@ -177,12 +177,35 @@ def run_shell(folder, *command):
 @needs("bash")
 def test_bash(folder):
     ask = (
-        'eval "$(zoo completion bash)"; COMP_WORDS=(zoo predict "$1"); COMP_CWORD=2; _zoo_completion zoo; '
-        'printf "%s\\n" "${COMPREPLY[@]}"'
+        'eval "$(zoo completion bash)"; COMP_LINE="zoo predict $1"; COMP_POINT=${#COMP_LINE}; '
+        'COMP_WORDS=(zoo predict "$1"); COMP_CWORD=2; _zoo_completion zoo; printf "%s\\n" "${COMPREPLY[@]}"'
     )
-    assert run_shell(folder, "bash", "--norc", "-c", ask, "bash", "dra").splitlines() == ["drawings"]
-    assert run_shell(folder, "bash", "--norc", "-c", ask, "bash", "").splitlines() == ["drawings", "best@1"]
+
+    def offer(word):
+        return run_shell(folder, "bash", "--norc", "-c", ask, "bash", word).splitlines()
+
+    assert offer("dra") == ["drawings"]
+    assert offer("") == ["drawings", "best@1"]
+    assert offer("best@") == ["@1"]  # the part of the word that bash replaces
     assert not (folder / "hacked").exists()
+
+
+@needs("bash")
+def test_bash_at_a_prompt(folder):
+    """Presses the Tab key on a terminal."""
+    pexpect = pytest.importorskip("pexpect")
+    path = os.pathsep.join([str(ZOO.parent), os.environ["PATH"]])
+    environment = {**os.environ, "PATH": path, "TERM": "dumb", "PS1": ""}
+    shell = pexpect.spawn("bash", ["--norc", "-i"], cwd=str(folder), env=environment, encoding="utf-8", timeout=60)
+    try:
+        shell.sendline('bind "set enable-bracketed-paste off"; eval "$(zoo completion bash)"; echo rea"dy"')
+        shell.expect("ready")
+        shell.send("zoo runs untag best@\t\n")  # the whole tag gets onto the line
+        shell.expect("best@1 was drawings")
+        shell.send("zoo list hotdog-c\t --kind=dat\t --quiet --json\n")
+        shell.expect("datasets/hotdog-cartoon")
+    finally:
+        shell.close(force=True)
 
 
 @needs("fish")

@@ -14,7 +14,14 @@ import sys
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from click.shell_completion import CompletionItem, get_completion_class
+from click.shell_completion import (
+    BashComplete,
+    CompletionItem,
+    FishComplete,
+    ShellComplete,
+    ZshComplete,
+    split_arg_string,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -25,12 +32,41 @@ if TYPE_CHECKING:
     Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
 VARIABLE = "_ZOO_COMPLETE"
-SHELLS = ("bash", "zsh", "fish")
 # A shell puts names on its command line as they are: others could be run as commands, or need quotes.
 _SAFE = re.compile(r"[\w@%+=:,./-]+")
 # Fields of `FinetuneConfig` that name offers, by the name of the kind.
 _KIND_OF_FIELD = {"data": "dataset", "augment": "augmentation"}
 _FILES = ("data", "weights", "recipe")  # fields that may also be a path
+
+
+class _BashComplete(BashComplete):
+    """Completes words with ``@``, ``=`` or a colon, such as tags, which bash takes apart: it replaces the last part."""
+
+    source_template = BashComplete.source_template.replace(
+        "COMP_WORDS=", 'COMP_LINE="${COMP_LINE:0:COMP_POINT}" COMP_WORDS=', 1
+    )
+    _present = ""  # the part of the word that bash keeps
+
+    def get_completion_args(self) -> tuple[list[str], str]:
+        """Returns the arguments before the word, and the word; from the whole line, if the script passes it."""
+        line = os.environ.get("COMP_LINE")
+        if not line:
+            return super().get_completion_args()
+        words, program = split_arg_string(line), split_arg_string(os.environ["COMP_WORDS"])[0]
+        incomplete = "" if line[-1].isspace() else words.pop()
+        # The last part begins with an @, but behind a = or a colon.
+        self._present = incomplete[: max(0, incomplete.rfind("@"), *(1 + incomplete.rfind(mark) for mark in "=:"))]
+        return words[words.index(program) + 1 :], incomplete
+
+    def format_completion(self, item: CompletionItem) -> str:
+        """Returns the answer for an item, without the part that bash keeps."""
+        if item.type == "plain":
+            item = CompletionItem(item.value.removeprefix(self._present))
+        return super().format_completion(item)
+
+
+_COMPLETERS: dict[str, type[ShellComplete]] = {"bash": _BashComplete, "zsh": ZshComplete, "fish": FishComplete}
+SHELLS = tuple(_COMPLETERS)
 
 
 def answer(cli: click.Command) -> int:
@@ -46,20 +82,16 @@ def answer(cli: click.Command) -> int:
 
 def script(cli: click.Command, shell: str) -> str:
     """Returns the script that makes a shell ask for completions."""
-    completer = get_completion_class(shell)
-    assert completer is not None, shell
-    return completer(cli, {}, "zoo", VARIABLE).source()
+    return _COMPLETERS[shell](cli, {}, "zoo", VARIABLE).source()
 
 
 def _complete(cli: click.Command, shell: str) -> str:
-    completer = get_completion_class(shell)
-    assert completer is not None, shell
     # Whatever plugins print, and whatever fails: next to the prompt it would only disturb.
     nowhere = io.StringIO()
     with contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return completer(cli, {}, "zoo", VARIABLE).complete()
+            return _COMPLETERS[shell](cli, {}, "zoo", VARIABLE).complete()
         except Exception:
             return ""
 
