@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
+import importlib
+import warnings
 from typing import TYPE_CHECKING
 
 from zoo.cli.terminal import console
@@ -23,9 +26,17 @@ def progress() -> Observer:
     if in_notebook():
         from zoo.cli.terminal.notebook import NotebookDisplay
 
+        _import_tqdm_quietly()
         return NotebookDisplay()
     if console.on_terminal():
         live = LiveDisplay(next_steps=False)
         atexit.register(live.close)  # after an error, too: the bar hides the cursor
         return live
     return LineDisplay(next_steps=False)
+
+
+def _import_tqdm_quietly() -> None:
+    """Imports tqdm before huggingface-hub does: on import it warns of bars in notebooks that the zoo does not draw."""
+    with warnings.catch_warnings(), contextlib.suppress(ImportError):
+        warnings.simplefilter("ignore")
+        importlib.import_module("tqdm.auto")
