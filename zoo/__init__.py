@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 # What `zoo` exports, by module. Type checkers cannot read this table, so the imports below repeat it for them.
 _EXPORTS = {
+    "zoo.cli.terminal.progress": ("progress",),
     "zoo.config": ("FinetuneConfig", "make_config", "read_settings"),
     "zoo.data.check.examine": ("check_data",),
+    "zoo.data.sources.load": ("load_images",),
     "zoo.inference.evaluate": ("evaluate",),
     "zoo.inference.predictor": ("PhotoPredictor", "Prediction"),
     "zoo.inference.run_predictor": ("Predictor", "load"),
@@ -74,12 +76,14 @@ __all__ = [*_MODULE_OF]
 if TYPE_CHECKING:
     # One statement per module: sorted by ruff, there would be one per alias.
     # isort: off
+    from zoo.cli.terminal.progress import progress as progress
     from zoo.config import (
         FinetuneConfig as FinetuneConfig,
         make_config as make_config,
         read_settings as read_settings,
     )
     from zoo.data.check.examine import check_data as check_data
+    from zoo.data.sources.load import load_images as load_images
     from zoo.inference.evaluate import evaluate as evaluate
     from zoo.inference.predictor import PhotoPredictor as PhotoPredictor, Prediction as Prediction
     from zoo.inference.run_predictor import Predictor as Predictor, load as load

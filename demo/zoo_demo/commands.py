@@ -7,11 +7,12 @@ from pathlib import Path
 import click
 
 from zoo.cli.commands.options import device_option, quiet_option, runs_option
+from zoo.cli.completion import complete_runs
 from zoo.cli.terminal import console
 
 
 @click.command("demo")
-@click.argument("models", nargs=-1, metavar="[RUN-OR-FILE]...")
+@click.argument("models", nargs=-1, metavar="[RUN-OR-FILE]...", shell_complete=complete_runs)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0: all interfaces.")
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=7860, show_default=True, help="Port to listen on; 0: any free one."

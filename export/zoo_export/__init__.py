@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from zoo import hookimpl
 
 if TYPE_CHECKING:
-    from zoo.plugins.specs import CheckSpec, FormatSpec
+    from zoo.plugins.specs import CheckSpec, ExportTargetSpec, FormatSpec
     from zoo_export.runtime.predictor import OnnxPredictor, load
 
 __all__ = ["OnnxPredictor", "load"]
@@ -52,6 +52,28 @@ def zoo_formats() -> list[FormatSpec]:
             load="zoo_export.runtime.predictor:load_request",
             summary="The files of 'zoo export'.",
         )
+    ]
+
+
+@hookimpl
+def zoo_export_targets() -> list[ExportTargetSpec]:
+    """Returns the files that a run can become."""
+    from zoo.plugins.specs import ExportTargetSpec
+    from zoo_export.export_targets import OnnxOptions, Pt2Options
+
+    return [
+        ExportTargetSpec(
+            name="onnx",
+            export="zoo_export.export_targets:export_to_onnx",
+            options=OnnxOptions,
+            summary="One file for any ONNX runtime, with the preprocessing.",
+        ),
+        ExportTargetSpec(
+            name="pt2",
+            export="zoo_export.export_targets:export_to_pt2",
+            options=Pt2Options,
+            summary="An archive for torch.",
+        ),
     ]
 
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.errors import ExportError, IntegrityError, RunError
 from zoo.runs.manifest import MANIFEST, check_folder, hash_file, read_manifest
-from zoo.runs.open import locate_path, open_run
-from zoo.runs.run import RUNS, WEIGHTS, is_run
-from zoo.runs.tag_history import is_folder_name, is_tag
+from zoo.runs.open import locate_path
+from zoo.runs.run import RUNS, WEIGHTS, is_run, list_runs
+from zoo.runs.tag_history import is_tag
 from zoo.runs.tags import find_tag, open_tagged
 from zoo.utils.files import read_regular_file
 from zoo_export.exported_files import ARCHIVE, ONNX, has_manifest
@@ -113,12 +113,20 @@ def _verify_file(file: Path, runs: Path) -> Iterator[VerificationResult]:
 
 
 def _find_run(file: Path, runs: Path) -> Path | None:
-    """Returns the folder of the run that an exported file names, if it is available."""
-    origin = read_card(file, check=False).run
-    name = str(origin.get("name"))
-    if not is_folder_name(name) or not is_run(runs / name):
-        return None
-    return runs / name if open_run(runs / name).record.created == origin.get("created") else None
+    """Returns the folder of the run that an exported file names, if it is available; it may have been renamed since."""
+    card = read_card(file, check=False)
+    same_time = [run for run in list_runs(runs) if run.record.created == card.run.get("created")]
+    for run in same_time:
+        if run.name == card.run.get("name"):
+            return run.path
+    return next((run.path for run in same_time if _has_weights(run.path, card.weights_sha256)), None)
+
+
+def _has_weights(run: Path, digest: str) -> bool:
+    try:
+        return hash_file(run / WEIGHTS) == digest
+    except RunError:  # an unfinished run has none
+        return False
 
 
 def _verify_digest(file: Path) -> Iterator[VerificationResult]:

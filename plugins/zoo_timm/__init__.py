@@ -24,6 +24,7 @@ def zoo_backbones() -> list[BackboneFamily]:
             names="zoo_timm.family:list_names",
             resolve="zoo_timm.family:resolve",
             local_names="zoo_timm.family:list_local_names",
+            known_names="zoo_timm.family:list_known_names",
             summary="All networks of timm, under the names that timm gives them.",
         )
     ]
@@ -39,6 +40,7 @@ def zoo_optimizers() -> list[Family]:
             name="timm",
             names="zoo_timm.optimizers:list_names",
             resolve="zoo_timm.optimizers:resolve",
+            known_names="zoo_timm.optimizers:list_known_names",
             summary="All optimizers of timm, under the names that timm gives them.",
         )
     ]

@@ -7,12 +7,13 @@ from pathlib import Path
 import click
 
 from zoo.cli.commands.options import quiet_option, runs_option
+from zoo.cli.completion import complete_runs
 from zoo.cli.terminal import console
 from zoo.runs.open import open_run
 
 
 @click.command("convert")
-@click.argument("run")
+@click.argument("run", shell_complete=complete_runs)
 @click.option("--to", "target", type=click.Choice(["timm"]), required=True, help="Library to convert for.")
 @click.option(
     "-o",

@@ -43,6 +43,11 @@ def list_names() -> list[str]:
     return list(_repositories())
 
 
+def list_known_names() -> list[str]:
+    """Returns all names if the cache folder holds them, otherwise none. Never imports timm."""
+    return list(read_names(_FILE) or ())
+
+
 def list_local_names() -> list[str]:
     """Returns the names whose pretrained weights are in the cache of the Hugging Face Hub. Never imports timm.
 

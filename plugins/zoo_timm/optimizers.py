@@ -15,7 +15,7 @@ from zoo.errors import ConfigError
 from zoo.plugins.calls import lazy
 from zoo.plugins.options import option
 from zoo.plugins.specs import OptimizerSpec
-from zoo_timm.name_cache import find_names
+from zoo_timm.name_cache import find_names, read_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +36,11 @@ _PLAIN = {"bool": bool, "float": float, "int": int, "str": str}
 def list_names() -> list[str]:
     """Returns all names, sorted."""
     return list(_entries())
+
+
+def list_known_names() -> list[str]:
+    """Returns all names if the cache folder holds them, otherwise none. Never imports timm."""
+    return list(read_names(_FILE) or ())
 
 
 def resolve(name: str) -> OptimizerSpec | None:

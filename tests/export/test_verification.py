@@ -15,6 +15,7 @@ import pytest
 from onnx_files import make_run_card, write_model
 
 from zoo.errors import ExportError, IntegrityError, RunError
+from zoo.runs.manage import rename_run
 from zoo.runs.manifest import update_manifest, write_manifest
 from zoo.runs.open import open_run
 from zoo.runs.tags import tag_run
@@ -76,6 +77,14 @@ def test_file_in_another_folder_is_compared_with_the_run_that_it_names(runs, fli
     assert (weights.about, weights.ok) == ("weights", True)
     flip_last_bit(runs / "r-1" / "model.safetensors")
     assert list(failures(verify(file, runs=runs))) == ["weights"]
+
+
+def test_the_run_of_a_file_is_found_after_it_was_renamed(runs, tmp_path):
+    shutil.copy(runs / "r-1" / "model.onnx", tmp_path / "elsewhere.onnx")
+    renamed = rename_run(open_run("r-1", runs=runs), "best")
+    results = verify(tmp_path / "elsewhere.onnx", runs=runs)
+    assert all(result.ok for result in results)
+    assert f"elsewhere.onnx was exported from {renamed.weights_path}" in [result.text for result in results]
 
 
 def test_a_file_without_a_digest_is_compared_with_the_one_of_its_name_in_the_run(runs, tmp_path):

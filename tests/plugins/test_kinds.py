@@ -107,7 +107,7 @@ def test_plugins_shows_a_new_kind(python):
 def test_a_misspelt_name_of_a_new_kind_is_suggested(python):
     done = python(CLI, "info", "ketchpu")
     assert done.returncode == 1
-    assert "No plugin offers 'ketchpu'." in done.stderr
+    assert "No plugin offers 'ketchpu', and there is no such run in runs/." in done.stderr
     assert "Did you mean zoo-sauce/ketchup?" in done.stderr
 
 

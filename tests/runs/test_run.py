@@ -11,9 +11,10 @@ from run_files import record_of, write_json_record
 
 from zoo.errors import RunError
 from zoo.preprocess import Preprocess, preprocess_to_dict
+from zoo.runs.lock import LOCK
 from zoo.runs.open import open_run
 from zoo.runs.record import RunRecord, write_record
-from zoo.runs.run import LOCK, Run, append_metrics, create_run, list_runs
+from zoo.runs.run import Run, append_metrics, create_run, list_runs
 from zoo.training.resume import locked_run
 
 PREPROCESS = Preprocess(size=(224, 192), resize=256, interpolation="bicubic")

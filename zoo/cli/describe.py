@@ -18,7 +18,7 @@ from zoo.plugins.specs import BackboneRequest
 from zoo.recipes import TABLES, find_recipe, is_recipe_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from zoo.plugins.contracts import Backbone
     from zoo.plugins.registry import Offer, Registry
@@ -121,11 +121,16 @@ class RecipeDescription(Description):
     extends: str
 
 
-def describe(name: str, registry: Registry) -> list[Description]:
+def describe(name: str, registry: Registry, *, others: Iterable[str] = ()) -> list[Description]:
     """Returns a description of everything with the given name, bare or qualified.
 
     A backbone is built, without weights, to count its parameters. Families, whose library takes seconds to import,
     are searched only if nothing else has the name.
+
+    Args:
+        name: The name.
+        registry: The plugins.
+        others: More names that may be close matches, those of runs.
 
     Raises:
         UnknownNameError: Nothing has the name; the hint lists close matches.
@@ -148,7 +153,7 @@ def describe(name: str, registry: Registry) -> list[Description]:
             except UnknownNameError as error:
                 hint = hint or error.hint
     known = [offer.name for kind in KINDS if not registry.families(kind) for offer in registry.offers(kind)]
-    hint = did_you_mean(name, known) or hint
+    hint = did_you_mean(name, [*known, *others]) or hint
     if not hint and not is_complete():
         hint = "Backbones and heads are installed with the rest of the zoo: pip install finetune-zoo"
     raise UnknownNameError(f"No plugin offers '{name}'.", hint=hint)

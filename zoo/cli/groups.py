@@ -15,6 +15,8 @@ from zoo.plugins.entry_points import DISTRIBUTION
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from click.shell_completion import CompletionItem
+
     from zoo.plugins.entry_points import Candidate
 
 ARGUMENTS = "zoo.arguments"  # key in the context of a command: the command line behind ``zoo``
@@ -99,6 +101,17 @@ class LazyGroup(click.Group):
         if not name.startswith("-") and not ctx.resilient_parsing and self.get_command(ctx, name) is None:
             raise unknown_command(name, ctx)
         return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Offers the names of the commands, without importing them, and the options."""
+        from click.shell_completion import CompletionItem
+
+        commands = [
+            CompletionItem(name, help=self.lazy[name].help if name in self.lazy else self.commands[name].help)
+            for name in self.list_commands(ctx)
+            if name.startswith(incomplete) and (name in self.lazy or not self.commands[name].hidden)
+        ]
+        return [*commands, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Writes the list of commands under their sections."""

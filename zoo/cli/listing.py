@@ -158,7 +158,7 @@ def summarize_run(run: Run, tags: Iterable[str] = ()) -> RunSummary:
     record = run.record
     config, results = record.config, record.results
     split = next((split for split in ("test", "val") if split in results), "")
-    scores = _mapping(results.get(split))
+    accuracy, interval = read_accuracy(results, split)
     return RunSummary(
         name=run.name,
         path=str(run.path),
@@ -168,16 +168,20 @@ def summarize_run(run: Run, tags: Iterable[str] = ()) -> RunSummary:
         data=record.data.name or str(config.get("data", "?")),
         recipe=str(config.get("recipe", "?")),
         split=split,
-        accuracy=_number(scores.get("accuracy")),
-        interval=_interval(scores.get("interval")),
+        accuracy=accuracy,
+        interval=interval,
         seconds=_number(results.get("seconds")),
         created=record.created,
         tags=tuple(tags),
     )
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
+def read_accuracy(results: Mapping[str, Any], split: str) -> tuple[float | None, tuple[float, float] | None]:
+    """Returns the accuracy on a split and its interval, from the results of a run, which may contain anything."""
+    scores = results.get(split)
+    if not isinstance(scores, dict):
+        return None, None
+    return _number(scores.get("accuracy")), _interval(scores.get("interval"))
 
 
 def _number(value: Any) -> float | None:
@@ -273,7 +277,7 @@ def write_runs(rows: Sequence[RunSummary], *, indent: int = 0) -> None:
             row.backbone,
             row.head,
             row.data,
-            _result(row),
+            format_run_result(row),
             format_duration(row.seconds),
             ", ".join(row.tags),
         ]
@@ -285,7 +289,8 @@ def write_runs(rows: Sequence[RunSummary], *, indent: int = 0) -> None:
     console.write_table(header, table, right=(5,), indent=indent)
 
 
-def _result(row: RunSummary) -> str:
+def format_run_result(row: RunSummary) -> str:
+    """Returns ``93.1 % ± 1.8``, or the status of a run that is not finished."""
     if row.status != "finished":
         return row.status
     return format_accuracy(row.accuracy, row.interval) + (" (validation)" if row.split == "val" else "")

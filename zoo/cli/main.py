@@ -42,17 +42,18 @@ _COMMANDS = {
     "Use a run": {
         "predict": "Classify photos.",
         "evaluate": "Measure the accuracy of a run or an exported file.",
-        "runs": "List the runs and tag them.",
+        "runs": "List, tag, rename and delete runs.",
     },
     "Explore": {
         "list": "List backbones, heads, datasets and runs.",
-        "info": "Show the details of a backbone, head, dataset, recipe, loss ...",
+        "info": "Show the details of a run, backbone, head, dataset, recipe, loss ...",
         "data": "Check a dataset for leaks, duplicates and broken files.",
         "show": "Write a contact sheet of a dataset's photos.",
     },
     "Set up": {
         "plugins": "List the plugins, what they provide and what failed.",
         "doctor": "Check the installation.",
+        "completion": "Print the script for completion in bash, zsh or fish.",
         "new-plugin": "Create a plugin project with a passing test.",
     },
 }
@@ -94,6 +95,10 @@ def main(args: list[str] | None = None) -> NoReturn:
     Args:
         args: The command line behind ``zoo``; the arguments of the process if None.
     """
+    if "_ZOO_COMPLETE" in os.environ:
+        from zoo.cli.completion import answer
+
+        sys.exit(answer(cli))
     warning_lines = WarningLines()
     warnings.showwarning = warning_lines.show
     defer_dynamo_import()

@@ -18,7 +18,7 @@ from zoo.errors import (
     UnknownNameError,
     did_you_mean,
 )
-from zoo.events import Note, Work, ignore
+from zoo.events import Note, Work, choose_observer
 from zoo.inference.open import ModelFile, find_model, load_model
 from zoo.plugins.kinds import METRIC
 from zoo.plugins.registry import REGISTRY, Registry, load_registry
@@ -51,7 +51,7 @@ _LISTED = 10  # classes without photos in a note
     model=PATH | Accepted("a zoo.Run", (Run, ModelFile)),
     split=TEXT,
     device=TEXT,
-    observer=FUNCTION,
+    observer=FUNCTION | None,
     registry=REGISTRY | None,
     part=TEXT | None,
     engine=TEXT,
@@ -62,7 +62,7 @@ def evaluate(
     data: str | os.PathLike[str] | ImageSet | None = None,
     split: str = "test",
     device: str = "auto",
-    observer: Observer = ignore,
+    observer: Observer | None = None,
     registry: Registry | None = None,
     part: str | None = None,
     engine: EngineName = "torch",
@@ -78,7 +78,7 @@ def evaluate(
             in training. So is the `ImageSet` that the run was trained with.
         split: ``"test"``, ``"val"`` or ``"train"``. Other data without splits consists of test photos.
         device: As in `FinetuneConfig`.
-        observer: Receives progress, and warnings about unreadable photos.
+        observer: Receives progress, and warnings about unreadable photos; by default as in `zoo.finetune`.
         registry: The plugins; by default all that are installed.
         part: The former name of `split`, still accepted.
         engine: What runs a run: ``"torch"``, ``"onnxruntime"``, or ``"auto"`` for the faster one; see `zoo.load`.
@@ -93,7 +93,7 @@ def evaluate(
         DataError: The data does not have the split, or has a class that the model does not know.
         RunError: There is no such run or file, or its files are broken.
     """
-    split = _check_split(split if part is None else part)
+    split, observer = _check_split(split if part is None else part), choose_observer(observer)
     registry = registry or load_registry()
     chosen = registry.choose_all(METRIC, metrics, metric_options or {})
     found = model if isinstance(model, Run | ModelFile) else find_model(model, registry=registry)

@@ -19,6 +19,7 @@ from zoo.data.images.resize import preprocess
 from zoo.errors import ImageError, PredictionError, ZooError
 from zoo.preprocess import photos_per_batch
 from zoo.utils.machine import usable_cpus
+from zoo.utils.markup import bar, block, heading, line, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 R = TypeVar("R")
 EngineName = Literal["torch", "onnxruntime", "auto"]
+_SHOWN_CLASSES, _SHOWN_PREDICTIONS = 10, 50  # in a notebook
 _BATCHES_AHEAD = 1  # that are read while the network runs
 _NOT_FINITE = "Its network overflows or divides by zero on this photo; report it to the author of its plugin."
 
@@ -53,6 +55,28 @@ class Prediction:
     label: str
     probability: float
     probabilities: dict[str, float]
+
+    def _repr_html_(self) -> str:
+        rows = [(label, bar(share), f"{100 * share:.1f} %") for label, share in self.probabilities.items()]
+        more = len(rows) - _SHOWN_CLASSES
+        return block(
+            heading(self.label, f"{100 * self.probability:.1f} %, {self.name}"),
+            table(("class", "", "probability"), rows[:_SHOWN_CLASSES], right=(2,)),
+            *([line(f"and {more} more classes")] if more > 0 else []),
+        )
+
+
+class Predictions(list[Prediction]):
+    """The predictions for a list of photos: a list, which a notebook shows as a table."""
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (each.name, each.label, bar(each.probability), f"{100 * each.probability:.1f} %")
+            for each in self[:_SHOWN_PREDICTIONS]
+        ]
+        more = len(self) - len(rows)
+        shown = table(("photo", "class", "", "probability"), rows, right=(3,))
+        return block(shown, *([line(f"and {more:,} more photos")] if more else []))
 
 
 class PhotoPredictor(ABC):
@@ -140,7 +164,7 @@ class PhotoPredictor(ABC):
             for names, images in self._read_batches(photo)
             for name, row in zip(names, self.rows(images), strict=True)
         )
-        predictions = []
+        predictions = Predictions()
         for outcome in outcomes:
             if isinstance(outcome, PredictionError):
                 raise outcome

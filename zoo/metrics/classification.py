@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from zoo.errors import DataError, TrainingError
 from zoo.metrics.intervals import wilson_interval
+from zoo.utils.markup import bar, block, heading, line, pairs, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from zoo.plugins.specs import MetricValue
 
 BINS = 15
+_SHOWN_CLASSES = 20  # in a notebook
 MAX_MATRIX, MAX_CONFUSIONS = 100, 100  # classes of the matrix that `to_dict` returns, and pairs
 _Ints = npt.NDArray[np.int64]
 
@@ -122,6 +124,31 @@ class Evaluation:
             }
             for name, each in self.metrics.items()
         }
+
+    def _repr_html_(self) -> str:
+        low, high = self.interval
+        summary = [
+            ("95 % interval", f"{100 * low:.1f} % to {100 * high:.1f} %"),
+            ("macro F1", f"{self.macro_f1:.3f}"),
+            ("calibration error", f"{self.calibration_error:.3f}"),
+            ("loss", f"{self.loss:.3f}"),
+        ]
+        scores = [
+            (
+                each.name,
+                bar(each.recall),
+                *(f"{value:.3f}" for value in (each.recall, each.precision, each.f1)),
+                each.support,
+            )
+            for each in self.per_class[:_SHOWN_CLASSES]
+        ]
+        more = len(self.per_class) - len(scores)
+        return block(
+            heading(f"{100 * self.accuracy:.1f} % accuracy", f"of {self.count:,} photos"),
+            pairs(summary),
+            table(("class", "", "recall", "precision", "F1", "photos"), scores, right=(2, 3, 4, 5)),
+            *([line(f"and {more} more classes")] if more else []),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain values for JSON: the fields, the most common confusions, and the matrix of up to 100 classes.

@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 PROJECT = "zoo"
 # The commands of the zoo itself, which no plugin can add.
 RESERVED_COMMANDS = (
-    *("compare", "data", "doctor", "evaluate", "finetune", "info", "list", "new-plugin", "plugins", "predict", "runs"),
-    *("recipe", "show"),
+    *("compare", "completion", "data", "doctor", "evaluate", "finetune", "info", "list", "new-plugin", "plugins"),
+    *("predict", "recipe", "runs", "show"),
 )
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)

@@ -282,6 +282,19 @@ def list_family_names(family: Family, plugin: Plugin) -> list[str]:
     return [f"{plugin.qualifier}/{name}" for name in names]
 
 
+def list_known_names(family: Family, plugin: Plugin) -> list[str]:
+    """Returns the qualified names of a family that are known without importing its library.
+
+    Raises:
+        PluginError: The family failed.
+    """
+    action = f"listing the known names of '{family.name}'"
+    names: object = _call_family(plugin, action, family.known_names)
+    if not isinstance(names, list):
+        raise plugin_failure(plugin, action, f"it returned {type(names).__name__}, not a list")
+    return [f"{plugin.qualifier}/{name}" for name in names]
+
+
 def list_local_names(family: Family, plugin: Plugin) -> list[str]:
     """Returns the qualified names of a family of backbones whose pretrained weights are on this machine.
 

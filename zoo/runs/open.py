@@ -48,12 +48,9 @@ def open_run(reference: str | os.PathLike[str], *, runs: str | os.PathLike[str] 
 
 def _open_run(reference: str | os.PathLike[str], runs: Path, *, missing: str) -> Run:
     path = _to_path(reference)
-    for folder in (path, runs / reference):
-        if is_run(folder):
-            return read_run(folder)
+    if (run := find_run(reference, runs=runs)) is not None:
+        return run
     name = os.fspath(reference)
-    if is_tag(name):
-        return open_tagged(name, runs=runs)
     if _is_file(path):
         raise RunError(
             f"{path} is a file, not a run folder.",
@@ -62,12 +59,31 @@ def _open_run(reference: str | os.PathLike[str], runs: Path, *, missing: str) ->
     if os.path.isdir(path):  # noqa: PTH112  pathlib raises where a name is too long
         hint = "Pass the folder or the name of a run; 'zoo runs' lists them."
         raise RunError(f"The folder {path} is not a run: it contains no {RECORD}.", hint=hint)
-    known = sorted(record.parent.name for record in runs.glob(f"*/{RECORD}"))
+    known = list_run_names(runs)
     hint = missing_path_advice(name) or did_you_mean(Path(name).name, known)
     if known and not hint:
         hint = f"The last runs there are {', '.join(known[-_LISTED_RUNS:])}."
     shown = name if len(name) <= _MAX_QUOTED else f"{name[:_MAX_QUOTED]}..."
     raise RunError(missing.format(name=shown, runs=runs), hint=hint)
+
+
+def find_run(reference: str | os.PathLike[str], *, runs: Path = RUNS) -> Run | None:
+    """Returns a run as `open_run` does, or None if nothing has that path or name.
+
+    Raises:
+        RunError: There is no such tag, or the record cannot be read.
+        IntegrityError: The run of the tag was changed.
+    """
+    for folder in (_to_path(reference), runs / reference):
+        if is_run(folder):
+            return read_run(folder)
+    name = os.fspath(reference)
+    return open_tagged(name, runs=runs) if is_tag(name) else None
+
+
+def list_run_names(runs: Path = RUNS) -> list[str]:
+    """Returns the names of all runs in a folder, readable or not, sorted."""
+    return sorted(record.parent.name for record in runs.glob(f"*/{RECORD}"))
 
 
 def locate_path(reference: str | os.PathLike[str], *, runs: Path = RUNS) -> Path:

@@ -216,6 +216,11 @@ class PhotoRecord:
         return {name: hashes[index] if index < len(hashes) else "" for index, name in enumerate(names)}
 
 
+def format_record(record: RunRecord) -> str:
+    """Returns the text of ``run.json``."""
+    return json.dumps(record.to_json(), indent=2) + "\n"
+
+
 def write_record(folder: Path, record: RunRecord) -> None:
     """Writes ``run.json`` atomically.
 
@@ -223,7 +228,7 @@ def write_record(folder: Path, record: RunRecord) -> None:
         RunError: The folder cannot be written to.
     """
     with atomic_write(folder / RECORD) as path:
-        path.write_text(json.dumps(record.to_json(), indent=2) + "\n", encoding="utf-8")
+        path.write_text(format_record(record), encoding="utf-8")
 
 
 def write_photos(folder: Path, photos: PhotoRecord) -> None:

@@ -13,29 +13,36 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from zoo.errors import RunError
+from zoo.events import choose_observer
+from zoo.runs.history import History
+from zoo.runs.lock import is_locked
 from zoo.runs.record import PHOTOS, RECORD, PhotoRecord, RunRecord, read_photos, read_record
 from zoo.utils.files import atomic_write, check_json, read_regular_file, replace_nonfinite
 from zoo.utils.paths import parse_path
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    import zoo
+    from zoo.data.images.photo import Photo
+    from zoo.events import Observer
+    from zoo.plugins.registry import Registry
     from zoo.preprocess import Preprocess
 
 T = TypeVar("T")
 WEIGHTS = "model.safetensors"
 METRICS = "metrics.jsonl"
 CHECKPOINT = "checkpoint.pt"
-LOCK = ".lock"  # held by the process that trains the run
 PICTURES = ("curves.png", "confusion.png", "mistakes.png")
 FILES = (RECORD, PHOTOS, WEIGHTS, METRICS, CHECKPOINT, *PICTURES, "manifest.json")
 RUNS = Path("runs")
+_LOADED: dict[tuple[Any, ...], zoo.PhotoPredictor] = {}  # of the last run that predicted
 _MAX_STEM_BYTES = 200  # file systems limit names to 255 bytes
 
 
@@ -46,13 +53,20 @@ class Run:
     Attributes:
         path: The folder.
         record: The content of ``run.json``.
+        registry: The plugins that `predict`, `evaluate` and `export` use; None for those of the environment. It is what
+            `zoo.finetune` was called with.
 
     Raises:
         RunError: A property that the record lacks is read.
     """
 
     path: Path
-    record: RunRecord
+    record: RunRecord = field(repr=False)
+    registry: Registry | None = field(default=None, repr=False, compare=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickles the run without its plugins, which stay in their process."""
+        return Run, (self.path, self.record)
 
     @property
     def name(self) -> str:
@@ -102,7 +116,7 @@ class Run:
     @property
     def status(self) -> str:
         """The status of the record; ``"stopped"`` if that is ``"training"``, but no process trains the run any more."""
-        stopped = self.record.status == "training" and not _is_locked(self.path / LOCK)
+        stopped = self.record.status == "training" and not is_locked(self.path)
         return "stopped" if stopped else self.record.status
 
     @property
@@ -114,6 +128,76 @@ class Run:
     def weights_path(self) -> Path:
         """The file with the weights of the best epoch."""
         return self.path / WEIGHTS
+
+    @property
+    def history(self) -> History:
+        """The rows of `metrics`, which a notebook shows as a table; ``history.to_pandas()`` is one of pandas."""
+        return History(self.metrics())
+
+    @overload
+    def predict(self, photo: list[Any] | tuple[Any, ...]) -> list[zoo.Prediction]: ...
+    @overload
+    def predict(self, photo: Photo) -> zoo.Prediction: ...
+    def predict(self, photo: Photo | list[Any] | tuple[Any, ...]) -> zoo.Prediction | list[zoo.Prediction]:
+        """Classifies a photo, or each of a list of photos, as ``zoo.load(run).predict(photo)`` does.
+
+        The network of the run that was asked last stays in memory. `zoo.load` lets you choose device and engine.
+
+        Raises:
+            RunError: The weights are missing or damaged.
+            ImageError: A photo cannot be read.
+            PredictionError: The network returns NaN or infinity for a photo.
+        """
+        return _load_once(self).predict(photo)
+
+    def evaluate(
+        self,
+        data: str | os.PathLike[str] | zoo.ImageSet | None = None,
+        *,
+        split: str = "test",
+        metrics: Sequence[str] = (),
+        observer: Observer | None = None,
+    ) -> zoo.Evaluation:
+        """Measures the run on a split of its own data, or on other data, as `zoo.evaluate` does."""
+        import zoo
+
+        return zoo.evaluate(self, data=data, split=split, metrics=metrics, observer=observer, registry=self.registry)
+
+    def export(
+        self,
+        output: str | os.PathLike[str] | None = None,
+        *,
+        to: str = "onnx",
+        observer: Observer | None = None,
+        **options: Any,
+    ) -> Path:
+        """Exports the run, and returns the path of what was written.
+
+        Args:
+            output: The file to write; by default one in the run folder.
+            to: A target: ``"onnx"``, or another one of 'zoo list export-targets'.
+            observer: As in `zoo.finetune`.
+            **options: Options of the target, which 'zoo info onnx' lists: ``precision="int8"``.
+
+        Raises:
+            UnknownNameError: No plugin offers the target.
+            ConfigError: An option is unknown or invalid.
+            ExportError: The run cannot be exported, or the file does not predict what the run predicts.
+        """
+        from zoo.plugins.kinds import EXPORT_TARGET
+        from zoo.plugins.registry import load_registry
+        from zoo.plugins.specs import ExportRequest
+
+        registry = self.registry or load_registry()
+        choice = registry.choose(EXPORT_TARGET, to, options)
+        request = ExportRequest(
+            run=self.path,
+            to=None if output is None else parse_path(output),
+            options=choice.options,
+            observer=choose_observer(observer),
+            registry=registry,
+        )
+        return choice.offer.call("exporting to", choice.spec.export, request)
 
     def photos(self) -> PhotoRecord:
         """Reads and returns the names and hashes of all photos; the file grows with the dataset.
@@ -150,6 +234,11 @@ class Run:
                     raise RunError(f"{path}: line {number} is not the result of an epoch: {error}.") from error
         return rows
 
+    def _repr_html_(self) -> str:
+        from zoo.runs.notebook import show_run
+
+        return show_run(self)
+
     def _require(self, key: str, value: T | None) -> T:
         if value:
             return value
@@ -158,17 +247,16 @@ class Run:
         )
 
 
-def _is_locked(lock: Path) -> bool:
-    """Returns whether a process holds a lock; the operating system releases those of processes that are gone."""
-    import filelock
+def _load_once(run: Run) -> zoo.PhotoPredictor:
+    """Returns the predictor of a run, and keeps it until that of another one is asked for."""
+    import zoo
 
-    if not lock.exists():
-        return False
-    try:
-        with filelock.FileLock(lock, timeout=0):
-            return False
-    except (OSError, NotImplementedError):  # held, or in a folder that only others can write to
-        return True
+    info = run.weights_path.stat() if run.weights_path.is_file() else None
+    key = (run.path.resolve(), info and (info.st_mtime_ns, info.st_size), run.record.created)
+    if key not in _LOADED:
+        _LOADED.clear()
+        _LOADED[key] = zoo.load(run, registry=run.registry)
+    return _LOADED[key]
 
 
 def read_run(folder: Path) -> Run:

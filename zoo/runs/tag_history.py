@@ -94,6 +94,11 @@ def read_history(runs: Path) -> list[Tag]:
     return [_parse_tag(entry, path, number) for number, entry in enumerate(content["history"], start=1)]
 
 
+def format_history(history: Sequence[Tag]) -> str:
+    """Returns the text of ``tags.json``."""
+    return json.dumps({"format": FORMAT, "history": [tag.to_dict() for tag in history]}, indent=2) + "\n"
+
+
 def write_history(runs: Path, history: Sequence[Tag]) -> None:
     """Writes ``tags.json`` atomically. Call it only inside `locked`.
 
@@ -101,8 +106,7 @@ def write_history(runs: Path, history: Sequence[Tag]) -> None:
         RunError: The folder cannot be written to.
     """
     with atomic_write(runs / TAGS) as temporary:
-        content = {"format": FORMAT, "history": [tag.to_dict() for tag in history]}
-        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        temporary.write_text(format_history(history), encoding="utf-8")
 
 
 @contextmanager

@@ -7,11 +7,12 @@ import json
 import os
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from zoo.config import AUTO, make_config
 from zoo.errors import ConfigError, RunError
-from zoo.events import Note, ignore
+from zoo.events import Note, choose_observer
 from zoo.models.backbone_choice import choose_backbone
 from zoo.models.offers import find_offers
 from zoo.plugins.distributions import require_torch
@@ -21,6 +22,7 @@ from zoo.training.distributed.process_group import ProcessGroup
 from zoo.training.finetune import finetune
 from zoo.utils.arguments import DICT, FUNCTION, LIST, PATH, TEXT, accepts
 from zoo.utils.files import atomic_write
+from zoo.utils.markup import bar, block, line, table
 from zoo.utils.paths import parse_path
 
 if TYPE_CHECKING:
@@ -68,6 +70,16 @@ class Comparison:
     picture: Path
     table: Path
 
+    def _repr_html_(self) -> str:
+        from zoo.metrics.intervals import format_mean
+
+        rows = [
+            (each.name, bar(each.mean), format_mean(each.accuracies), len(each.runs), f"{fmean(each.seconds):.0f}")
+            for each in self.variants
+        ]
+        shown = table(("variant", "", "accuracy", "runs", "seconds per run"), rows, right=(3, 4))
+        return block(shown, line(f"{self.picture} has the curves."))
+
 
 @accepts(
     backbone=TEXT,
@@ -76,7 +88,7 @@ class Comparison:
     seeds=LIST,
     runs=PATH,
     output=PATH | None,
-    observer=FUNCTION,
+    observer=FUNCTION | None,
     registry=REGISTRY | None,
 )
 def compare(
@@ -88,7 +100,7 @@ def compare(
     seeds: Sequence[int] = (0,),
     runs: str | os.PathLike[str] = RUNS,
     output: str | os.PathLike[str] | None = None,
-    observer: Observer = ignore,
+    observer: Observer | None = None,
     registry: Registry | None = None,
 ) -> Comparison:
     """Fine-tunes with every combination of values and every seed.
@@ -101,7 +113,7 @@ def compare(
         seeds: The seeds; each variant is trained once with each.
         runs: The folder in which the run folders are created.
         output: The folder for picture and table; by default `runs`. Earlier ones are kept.
-        observer: Called with events.
+        observer: As in `zoo.finetune`.
         registry: The plugins; by default those of the environment.
 
     Raises:
@@ -111,7 +123,7 @@ def compare(
         RunError: `output` cannot be written to.
     """
     require_torch("Fine-tuning")
-    registry = registry or load_registry()
+    registry, observer = registry or load_registry(), choose_observer(observer)
     if backbone == AUTO:
         backbone = choose_backbone(registry).name
     plan = _plan(backbone, data, grid, dict(common or {}), seeds, registry)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.config import FinetuneConfig, make_config
 from zoo.errors import ConfigError, DivergedError, RunError, ZooError
-from zoo.events import Finished, Note, Started, ignore
+from zoo.events import Finished, Note, Started, choose_observer, ignore
 from zoo.models.memory_errors import memory_errors
 from zoo.models.plugin_errors import plugin_errors
 from zoo.plugins.registry import REGISTRY, Registry, load_registry
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     recipe=PATH,
     runs=PATH,
     pictures=FLAG,
-    observer=FUNCTION,
+    observer=FUNCTION | None,
     registry=REGISTRY | None,
     group=TEXT,
 )
@@ -60,7 +60,7 @@ def finetune(
     recipe: str | os.PathLike[str] = "default",
     runs: str | os.PathLike[str] = RUNS,
     pictures: bool = True,
-    observer: Observer = ignore,
+    observer: Observer | None = None,
     registry: Registry | None = None,
     group: str = "",
     **values: Any,
@@ -74,7 +74,8 @@ def finetune(
         recipe: The recipe, which gives the values that are not passed: a name, or the path of a TOML file.
         runs: The folder in which the run folder is created.
         pictures: Whether to write ``curves.png``, ``confusion.png`` and ``mistakes.png`` at the end.
-        observer: Called with events; the library itself prints nothing.
+        observer: Called with events (`zoo.events`); `zoo.progress()` shows them. By default, progress is shown in
+            IPython and notebooks, and nothing elsewhere.
         registry: The plugins; by default those of the environment.
         group: A name under which trackers show several runs together.
         **values: Fields of `FinetuneConfig`: ``epochs=10``, ``head="mlp"``, ``head_options={"hidden": 256}``.
@@ -86,14 +87,13 @@ def finetune(
         ZooError: Anything that the user can put right; nothing already done is lost.
         KeyboardInterrupt: After the progress has been saved.
     """
-    started = time.perf_counter()
-    registry = registry or load_registry()
-    config = _make_config(backbone, data, recipe, values, registry)
+    started, observer, plugins = time.perf_counter(), choose_observer(observer), registry or load_registry()
+    config = _make_config(backbone, data, recipe, values, plugins)
     processes = _find_processes(config)
-    with processes.session(), suggested_offline_command(config, registry):
+    with processes.session(), suggested_offline_command(config, plugins):
         with located_options(config.recipe):
-            names = resolve_names(config, registry=registry, runs=parse_path(runs), processes=processes)
-        return _run(
+            names = resolve_names(config, registry=plugins, runs=parse_path(runs), processes=processes)
+        run = _run(
             TrainingRequest(
                 config=names.config,
                 names=names,
@@ -104,8 +104,9 @@ def finetune(
                 pictures=pictures,
                 group=group,
             ),
-            registry,
+            plugins,
         )
+    return dataclasses.replace(run, registry=registry)
 
 
 @accepts(
@@ -115,7 +116,7 @@ def finetune(
     lr=NUMBER | TEXT | None,
     anyway=FLAG,
     pictures=FLAG,
-    observer=FUNCTION,
+    observer=FUNCTION | None,
     registry=REGISTRY | None,
 )
 def resume(
@@ -126,7 +127,7 @@ def resume(
     lr: float | None = None,
     anyway: bool = False,
     pictures: bool = True,
-    observer: Observer = ignore,
+    observer: Observer | None = None,
     registry: Registry | None = None,
 ) -> Run:
     """Resumes a run that was stopped or killed, from the step at which it was last saved.
@@ -143,7 +144,7 @@ def resume(
         anyway: Whether to resume even if data, configuration or code have changed; the record then lists the changes.
             And whether to resume a run that diverged with the rate at which it did.
         pictures: As in `finetune`.
-        observer: Called with events.
+        observer: As in `zoo.finetune`.
         registry: The plugins; by default those of the environment.
 
     Raises:
@@ -152,7 +153,7 @@ def resume(
         ConfigError: The rate is not lower than the one at which the run diverged.
         ZooError: As `finetune`.
     """
-    started = time.perf_counter()
+    started, observer = time.perf_counter(), choose_observer(observer)
     run = reference if isinstance(reference, Run) else open_run(reference, runs=runs)
     config, processes = load_config(run), ProcessGroup.from_environment()
     lower = None if lr is None else dataclasses.replace(config, lr=lr).lr  # checked, and parsed if it is text
@@ -169,16 +170,16 @@ def resume(
     point = find_resume_point(run, frozen=config.freeze == "all" or restarts, anyway=anyway)
     if point.saved:  # the checkpoint has all weights; those that the run started from may be gone
         config = dataclasses.replace(config, weights="none")
-    registry = registry or load_registry()
-    config, text = drop_missing_trackers(config, registry)
+    plugins = registry or load_registry()
+    config, text = drop_missing_trackers(config, plugins)
     if text and processes.is_main:
         observer(Note(text=text, warning=True))
     with processes.session(), locked_run(run.path, processes):
         if restarts and processes.is_main:
             (run.path / CHECKPOINT).unlink(missing_ok=True)
-        with explained_missing_plugin(run, registry):
-            names = resolve_names(config, registry=registry, runs=parse_path(runs))
-        return _run(
+        with explained_missing_plugin(run, plugins):
+            names = resolve_names(config, registry=plugins, runs=parse_path(runs))
+        run = _run(
             TrainingRequest(
                 config=config,
                 names=names,
@@ -189,8 +190,9 @@ def resume(
                 pictures=pictures,
                 resume_point=point,
             ),
-            registry,
+            plugins,
         )
+    return dataclasses.replace(run, registry=registry)
 
 
 def _make_config(

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.errors import ConfigError, RunError
 from zoo.events import Note
+from zoo.runs.lock import LOCK, locked_folder
 from zoo.runs.manifest import write_manifest
 from zoo.runs.record import RECORD, PhotoRecord, RunRecord, rename_hardware
-from zoo.runs.run import CHECKPOINT, FILES, LOCK, METRICS, WEIGHTS, Run
+from zoo.runs.run import CHECKPOINT, FILES, METRICS, WEIGHTS, Run
 from zoo.training.distributed.process_group import SINGLE_PROCESS
 from zoo.training.recovery import check_remains, clear_remains
 from zoo.utils.files import remove_temporary_files, sync_files
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from zoo.events import Observer
     from zoo.training.distributed.process_group import ProcessGroup
 
-_LOCK_TIMEOUT = 0.5  # seconds: listing the runs holds a lock for an instant
 # Values of the record's ``hardware`` that are decided during training, and on which the rounding of results depends:
 # every checkpoint stores them.
 DECIDED = ("micro_batch_size", "compile", "compile_reason", "engine")
@@ -148,7 +148,7 @@ def seal(folder: Path) -> None:
 
 @contextmanager
 def locked_run(folder: Path, processes: ProcessGroup = SINGLE_PROCESS) -> Iterator[None]:
-    """Locks a run folder for a block, so that no other process trains the run. A process that dies frees its lock.
+    """Locks a run folder for a block in which the run is trained, and removes what a killed process left in it.
 
     Raises:
         RunError: Another process is training this run, or the folder cannot be written to.
@@ -156,21 +156,9 @@ def locked_run(folder: Path, processes: ProcessGroup = SINGLE_PROCESS) -> Iterat
     if not processes.is_main:
         yield
         return
-    import filelock
-
-    lock = filelock.FileLock(folder / LOCK, timeout=_LOCK_TIMEOUT)
-    try:
-        lock.acquire()
-    except filelock.Timeout:
-        raise RunError(f"Another process is training {folder}.", hint="Wait for it, or end it.") from None
-    except OSError as error:
-        raise RunError(f"Cannot write to {folder}: {error.strerror or error}.", hint="Is it read-only?") from error
-    try:
+    with locked_folder(folder):
         remove_temporary_files(folder, FILES)
         yield
-    finally:
-        (folder / LOCK).unlink(missing_ok=True)
-        lock.release()
 
 
 def resume_record(

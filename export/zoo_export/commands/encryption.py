@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from zoo.cli.commands.options import quiet_option, runs_option
+from zoo.cli.completion import complete_runs
 from zoo.cli.terminal import console
 from zoo.errors import IntegrityError
 from zoo_export.exported_files import add_to_manifest, find_file
@@ -33,7 +34,7 @@ _passphrase_option = click.option(
 
 
 @click.command(name="encrypt")
-@click.argument("path", metavar="RUN-OR-FILE", required=False)
+@click.argument("path", metavar="RUN-OR-FILE", required=False, shell_complete=complete_runs)
 @click.option(
     "--key",
     "keys",

@@ -9,12 +9,14 @@ import click
 from click.core import ParameterSource
 
 from zoo.cli.commands.options import GroupedCommand, flag_of, json_option, quiet_option, runs_option
+from zoo.cli.completion import complete_runs
 from zoo.cli.terminal import console
 from zoo.cli.terminal.formatting import format_duration
 from zoo.cli.terminal.observers import display_events
 from zoo.runs.open import open_run
 from zoo_export.commands.formatting import format_gain, format_parity
-from zoo_export.targets.onnx import DEFAULT_OPSET, MAX_DROP, PHOTOS, export_onnx
+from zoo_export.export_targets import DEFAULT_OPSET, MAX_DROP, PHOTOS
+from zoo_export.targets.onnx import export_onnx
 from zoo_export.targets.triton import CLIENT, check_triton, write_triton
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ _ONNX_ONLY = ("input", "precision", "max_drop", "opset", "device")
     "  zoo inspect runs/resnet18-linear-hotdog-1/model.onnx\n"
     "  zoo export resnet18-linear-hotdog-1 --to triton models/",
 )
-@click.argument("run")
+@click.argument("run", shell_complete=complete_runs)
 @click.argument("folder", metavar="[DIR]", required=False, type=click.Path(file_okay=False, path_type=Path))
 @click.option(
     "-o",

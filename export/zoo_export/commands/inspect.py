@@ -8,6 +8,7 @@ import click
 
 from zoo.cli.commands.info import describe_preprocess
 from zoo.cli.commands.options import json_option, runs_option
+from zoo.cli.completion import complete_runs
 from zoo.cli.terminal import console
 from zoo.cli.terminal.formatting import format_classes, format_percent
 from zoo_export.commands.formatting import format_gain, format_parity
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @click.command(name="inspect")
-@click.argument("file", metavar="RUN-OR-FILE")
+@click.argument("file", metavar="RUN-OR-FILE", shell_complete=complete_runs)
 @runs_option
 @json_option
 def command(file: str, runs: Path, as_json: bool) -> None:

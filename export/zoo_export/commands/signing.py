@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from zoo.cli.commands.options import json_option, quiet_option, runs_option
+from zoo.cli.completion import complete_runs
 from zoo.cli.terminal import console
 from zoo.runs.open import locate_path
 from zoo.utils.text import printable
@@ -15,7 +16,7 @@ from zoo_export.verification import VerificationResult, verify
 
 
 @click.command(name="sign")
-@click.argument("path", metavar="RUN-OR-FILE", required=False)
+@click.argument("path", metavar="RUN-OR-FILE", required=False, shell_complete=complete_runs)
 @click.option("--key", type=click.Path(path_type=Path), metavar="FILE", help="The private key: PEM, P-256 or larger.")
 @click.option(
     "--new-key",
@@ -44,7 +45,7 @@ def sign_command(path: str | None, key: Path | None, new_key: Path | None, runs:
 
 
 @click.command(name="verify")
-@click.argument("path", metavar="RUN-OR-FILE")
+@click.argument("path", metavar="RUN-OR-FILE", shell_complete=complete_runs)
 @click.option(
     "--key",
     type=click.Path(path_type=Path),

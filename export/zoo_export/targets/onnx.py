@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.events import Work, ignore
 from zoo.plugins.distributions import require_torch
 from zoo.plugins.registry import load_registry
+from zoo_export.export_targets import DEFAULT_OPSET, MAX_DROP, PHOTOS
 from zoo_export.exported_files import FILE, ONNX, check_target, write_exported
 from zoo_export.security.digest import with_digest
 from zoo_export.validation.samples import find_export_samples
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from zoo_export.exported_files import ExportedFile
     from zoo_export.model_card import InputKind, ModelCard, PrecisionName
 
-MAX_DROP = 0.5
-PHOTOS = 64  # compared by default: takes seconds for a small network
-DEFAULT_OPSET = 18  # supported by every ONNX Runtime since 1.14, of 2023
 # For tools that do not know the card: https://github.com/onnx/onnx/blob/main/docs/MetadataProps.md
 _IMAGE_PROPERTIES = {
     "Image.BitmapPixelFormat": "Rgb8",

@@ -1,6 +1,9 @@
 import json
 
 import pytest
+from run_files import write_json_record
+
+from zoo.config import make_config
 
 
 def test_a_backbone_is_built_and_counted(run_zoo):
@@ -79,6 +82,76 @@ def test_an_unknown_name_suggests_close_matches(run_zoo, name, near):
     code, out, err = run_zoo("info", name)
     assert (code, out) == (1, "")
     first, second = err.splitlines()
-    assert first == f"error: No plugin offers '{name}'."
+    assert first == f"error: No plugin offers '{name}', and there is no such run in runs/."
     assert second.startswith("Did you mean")
     assert near in second
+
+
+def test_a_run_by_its_path_its_name_and_its_tag(run_zoo, make_run):
+    folder = make_run("r-1")
+    (folder / "model.safetensors").write_bytes(b"weights")
+    run_zoo("runs", "tag", "r-1", "dogs")
+    code, out, err = run_zoo("info", "r-1")
+    assert (code, err) == (0, "")
+    assert run_zoo("info", folder).out.splitlines()[1:] == out.splitlines()[1:]
+    assert run_zoo("info", "dogs@1").out == out
+    assert run_zoo("info", "r-1", "--runs", folder.parent).out.splitlines()[0] == f"{folder}, a run"
+    lines = out.splitlines()
+    assert lines[0] == "runs/r-1, a run"
+    for line in (
+        "  status    finished, took 3 min 12 s",
+        "  created   2026-01-01 00:00 UTC",
+        "  tags      dogs@1",
+        "  backbone  torchvision/tiny",
+        "  data      dogs, 2 classes (cat, dog)",
+        "    test     93.1 %  91.1 % to 94.7 %     800         -     -                  -",
+    ):
+        assert line in lines
+    assert ["model.safetensors", "7", "B"] in map(str.split, lines)
+
+
+def test_a_run_lists_the_settings_that_differ_from_its_recipe(run_zoo, make_run):
+    folder = make_run()
+    config = make_config("tiny", data="dogs", epochs=3, head_options={"hidden": "8"}).to_dict()
+    write_json_record(folder, {"status": "finished", "config": config})
+    lines = run_zoo("info", folder).out.splitlines()
+    start = lines.index("  Settings that differ from the recipe 'default'; --json lists all")
+    assert [line.split() for line in lines[start + 1 : lines.index("", start)]] == [
+        ["--weights", "pretrained"],
+        ["--head-option", "hidden=8"],
+        ["--epochs", "3"],
+        ["--freeze", config["freeze"]],
+    ]
+    config["recipe"] = "of-a-plugin"
+    write_json_record(folder, {"status": "finished", "config": config})
+    assert "Settings; the recipe 'of-a-plugin' is not known here" in run_zoo("info", folder).out
+    (run,) = json.loads(run_zoo("info", folder, "--json").out)
+    assert (run["kind"], run["settings"]["epochs"], run["changed"]) == ("run", 3, None)
+
+
+def test_a_run_in_json(run_zoo, make_run):
+    make_run("r-1")
+    (run,) = json.loads(run_zoo("info", "r-1", "--json").out)
+    assert run["results"]["test"]["interval"] == [0.911, 0.947]
+    assert run["files"].keys() == {"run.json"}
+    assert run["tags"] == []
+
+
+def test_an_offer_and_a_run_of_one_name_are_both_shown(run_zoo, make_run):
+    make_run("tiny")
+    out = run_zoo("info", "tiny").out
+    assert out.startswith("torchvision/tiny, a backbone\n")
+    assert "\n\nruns/tiny, a run\n" in out
+    assert [each["kind"] for each in json.loads(run_zoo("info", "tiny", "--json").out)] == ["backbone", "run"]
+
+
+def test_a_run_with_a_misspelt_name_is_suggested(run_zoo, make_run):
+    make_run("photos-of-dogs")
+    assert run_zoo("info", "photos-of-dosg").err.splitlines()[1] == "Did you mean photos-of-dogs?"
+
+
+def test_a_run_with_odd_values_is_shown(run_zoo, make_run):
+    folder = make_run(results={"test": {"accuracy": "high", "interval": 3}, "val": 7, "seconds": "long"})
+    code, out, err = run_zoo("info", folder)
+    assert (code, err) == (0, "")
+    assert "Results" not in out

@@ -1,5 +1,7 @@
 import json
 import shutil
+import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -96,7 +98,65 @@ def test_runs_are_listed_even_if_the_tags_cannot_be_read(run_zoo, two_runs, tmp_
 
 def test_the_help_explains_how_to_list_and_tag(run_zoo):
     out = run_zoo("runs", "--help").out
-    for word in ("list", "tag", "tags", "untag", "zoo runs [WORD]"):
+    for word in ("list", "tag", "tags", "untag", "rename", "delete", "zoo runs [WORD]"):
         assert word in out
     assert "--json" in run_zoo("runs", "list", "--help").out
     assert "There are no tags of 'pizza' in runs/." in run_zoo("runs", "tags", "pizza").out
+
+
+@pytest.fixture
+def answer(monkeypatch):
+    """Returns a function that puts a terminal in place of stdin, on which someone gives an answer."""
+
+    def give(text):
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True))
+        monkeypatch.setattr("click.termui.visible_prompt_func", lambda prompt: text)
+
+    return give
+
+
+def test_a_deletion_asks(run_zoo, two_runs, tmp_path, answer):
+    answer("n")
+    code, out, err = run_zoo("runs", "delete", "r-1")
+    assert (code, out) == (1, "")
+    assert "runs/r-1: 93.1 % ± 1.8, 2 files, " in err
+    assert "Nothing is deleted." in err
+    assert (tmp_path / "runs" / "r-1" / "run.json").exists()
+    answer("y")
+    code, out, err = run_zoo("runs", "delete", "r-1")
+    assert (code, out) == (0, "r-1 is deleted\n")
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir() if path.is_dir()) == ["r-2"]
+
+
+def test_a_deletion_without_a_terminal_needs_yes(run_zoo, two_runs, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", None)
+    code, out, err = run_zoo("runs", "delete", "r-1")
+    assert (code, out) == (2, "")
+    assert err.splitlines() == [
+        "error: zoo runs delete asks before it deletes, and there is no terminal to ask on.",
+        "Pass --yes to delete without being asked.",
+    ]
+    assert run_zoo("runs", "delete", "r-1", "r-2", "runs/r-1", "--yes", "--quiet") == (0, "r-1\nr-2\n", "")
+    assert run_zoo("runs", "--quiet").out == ""
+
+
+def test_nothing_is_deleted_if_one_run_may_not_be(run_zoo, two_runs, tmp_path):
+    run_zoo("runs", "tag", "r-2", "hotdog")
+    code, out, err = run_zoo("runs", "delete", "r-1", "r-2", "--yes")
+    assert (code, out) == (1, "")
+    assert err.splitlines() == [
+        "error: The run r-2 is tagged hotdog@1.",
+        "Remove the tag first, 'zoo runs untag hotdog@1', or keep the run.",
+    ]
+    assert "Did you mean r-1 or r-2?" in run_zoo("runs", "delete", "r-3", "--yes").err
+    assert len(json.loads(run_zoo("runs", "--json").out)) == 2
+
+
+def test_a_run_is_renamed_with_its_tags(run_zoo, two_runs):
+    run_zoo("runs", "tag", "r-1", "hotdog")
+    assert run_zoo("runs", "rename", "r-1", "best").out == "r-1 is now best\n"
+    assert json.loads(run_zoo("runs", "hotdog@1", "--json").out)[0]["name"] == "best"
+    assert run_zoo("runs", "rename", "hotdog@1", "better", "--quiet").out == "better\n"
+    code, out, err = run_zoo("runs", "rename", "better", "r-2")
+    assert (code, out, err.splitlines()[0].endswith("r-2 exists.")) == (1, "", True)
+    assert "Did you mean better?" in run_zoo("runs", "rename", "bettre", "x").err

@@ -118,3 +118,12 @@ def test_data_with_a_single_class_is_refused(plugin, registry):
     plugin.dataset = make_images(classes=CLASSES[:1], train=make_samples("train", 3, classes=1), val=(), test=())
     with pytest.raises(DataError, match="has a single class"):
         split(registry)
+
+
+def test_photos_are_loaded_in_python(registry, tmp_path):
+    events = []
+    images = zoo.load_images("colours", registry=registry, observer=events.append)
+    assert images.classes == CLASSES
+    assert len(zoo.load_images(images, registry=registry).train) == len(images.train)
+    with pytest.raises(DataError):
+        zoo.load_images(tmp_path / "missing", registry=registry)

@@ -21,6 +21,7 @@ from zoo.cli.commands.options import (
     require_data,
     runs_option,
 )
+from zoo.cli.completion import complete_offers
 from zoo.cli.terminal import console
 from zoo.cli.terminal.formatting import format_duration
 from zoo.cli.terminal.observers import display_events
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     "  zoo compare resnet18 --data hotdog --weights pretrained,none\n"
     "  zoo compare resnet18 --data hotdog --lr 1e-4,1e-3 --seeds 0,1,2",
 )
-@click.argument("backbone")
+@click.argument("backbone", shell_complete=complete_offers("backbone"))
 @config_options(without=("seed", "devices"))
 @click.option(
     "--seeds",

@@ -15,6 +15,7 @@ from zoo.cli.commands.options import (
     json_option,
     quiet_option,
 )
+from zoo.cli.completion import complete_offers
 from zoo.cli.terminal import console
 from zoo.cli.terminal.formatting import format_duration, pluralize
 from zoo.cli.terminal.observers import display_events
@@ -43,7 +44,7 @@ def command() -> None:
 
 
 @command.command(name="check", cls=GroupedCommand, short_help="Find leaks, duplicates and broken files.")
-@click.argument("data")
+@click.argument("data", shell_complete=complete_offers("dataset", files=True))
 @config_options(only=_FIELDS)
 @click.option(
     "--near",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zoo.cli.commands.options import device_option, json_option, quiet_option, runs_option, split_option
+from zoo.cli.completion import complete_runs
 from zoo.cli.terminal import console
 from zoo.cli.terminal.formatting import format_accuracy, format_metrics, format_percent
 from zoo.cli.terminal.observers import display_events
@@ -23,7 +24,7 @@ _MAX_CONFUSIONS = 20
 
 
 @click.command(name="evaluate")
-@click.argument("run", metavar="RUN-OR-FILE")
+@click.argument("run", metavar="RUN-OR-FILE", shell_complete=complete_runs)
 @click.option(
     "--data", metavar="DATA", help="Other data: a dataset, a folder or a CSV file.  [default: the data of the run]"
 )

@@ -15,6 +15,7 @@ from zoo.cli.commands.options import (
     require_data,
     runs_option,
 )
+from zoo.cli.completion import complete_offers
 from zoo.cli.groups import ARGUMENTS, UsageError
 from zoo.cli.terminal.observers import display_events
 from zoo.cli.terminal.stdout import released_stdout
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     "  zoo finetune timm/resnet50d --data ./photos --head mlp --head-option hidden=512\n"
     "  zoo finetune --like resnet18-linear-hotdog-1 --lr 1e-3",
 )
-@click.argument("backbone", required=False)
+@click.argument("backbone", required=False, shell_complete=complete_offers("backbone"))
 @config_options()
 @click.option(
     "--config",

@@ -1,4 +1,4 @@
-"""``zoo info``: shows the details of whatever plugins offer under a name."""
+"""``zoo info``: shows the details of a run, and of whatever plugins offer under a name."""
 
 from __future__ import annotations
 
@@ -6,35 +6,76 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.commands.options import PAIRS, flag_of, json_option
+from zoo.cli.commands.options import PAIRS, flag_of, json_option, runs_option
+from zoo.cli.completion import complete_anything
 from zoo.cli.describe import BackboneDescription, DatasetDescription, Description, RecipeDescription, describe
+from zoo.cli.describe_run import RunDescription, describe_run
+from zoo.cli.listing import read_accuracy
 from zoo.cli.terminal import console
-from zoo.cli.terminal.formatting import format_count, format_option
+from zoo.cli.terminal.formatting import (
+    NO_VALUE,
+    format_bytes,
+    format_classes,
+    format_count,
+    format_duration,
+    format_option,
+    format_percent,
+)
 from zoo.config import NAMES_OF
+from zoo.errors import UnknownNameError, ZooError
 from zoo.plugins.options import option_flag
 from zoo.plugins.registry import load_registry
+from zoo.runs.open import find_run, list_run_names
 from zoo.utils.text import article
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from zoo.plugins.specs import WeightsInfo
     from zoo.preprocess import Preprocess
 
+_FIGURES = ("macro_f1", "loss", "calibration_error")  # of a split, beside its accuracy
+
 
 @click.command(name="info")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_anything)
+@runs_option
 @json_option
-def command(name: str, as_json: bool) -> None:
-    """Show the details of a backbone, head, dataset, optimizer, loss ...: options, size, weights and licence."""
-    found = describe(name, load_registry())
+def command(name: str, runs: Path, as_json: bool) -> None:
+    """Show the details of a run, or of a backbone, head, dataset, optimizer, loss ...
+
+    NAME is the path, the name or a tag of a run, or a name from 'zoo list'. Of a run: settings, data, results with
+    their intervals, weights, plugins, files and tags. Of anything else: options, size, weights and licence.
+    """
+    found = _find_all(name, runs)
     if as_json:
         console.write_json([description.to_dict() for description in found])
         return
     for number, description in enumerate(found):
         if number:
             console.echo()
-        _write(description)
+        if isinstance(description, RunDescription):
+            _write_run(description)
+        else:
+            _write(description)
+
+
+def _find_all(name: str, runs: Path) -> list[RunDescription | Description]:
+    run = find_run(name, runs=runs)
+    try:
+        offers = describe(name, load_registry(), others=list_run_names(runs))
+    except UnknownNameError as error:
+        if run is None:
+            message = f"No plugin offers '{name}', and there is no such run in {runs}/."
+            raise UnknownNameError(message, hint=error.hint) from error
+        offers = []
+    except ZooError as error:
+        if run is None:
+            raise
+        console.write_warning(error.message)
+        offers = []
+    return [*offers, *([describe_run(run)] if run is not None else [])]
 
 
 def _write(description: Description) -> None:
@@ -127,6 +168,76 @@ def _setting(name: str, value: Any) -> list[tuple[str, str]]:
 def _base_of(description: RecipeDescription) -> str:
     extended = f"the recipe {description.extends}" if description.extends else "the defaults in 'zoo finetune --help'"
     return f"Differences from {extended}"
+
+
+def _write_run(run: RunDescription) -> None:
+    console.write_heading(f"{run.path}, a run")
+    created = run.created.replace("T", " ")[:16]
+    seconds = run.results.get("seconds")
+    took = f", took {format_duration(seconds)}" if isinstance(seconds, int | float) else ""
+    counts = ", ".join(f"{number} {split}" for split, number in run.data["counts"].items() if number)
+    photos = f": {counts} photos" if counts else ""
+    classes = f", {format_classes(run.classes)}" if run.classes else ""
+    preprocess = "" if run.preprocess is None else describe_preprocess(run.preprocess)
+    console.write_pairs(
+        [
+            ("status", f"{run.status}{took}"),
+            ("created", f"{created} UTC" if created else ""),
+            ("tags", ", ".join(run.tags)),
+            ("backbone", run.backbone),
+            ("head", run.head),
+            ("weights", run.weights),
+            ("data", f"{run.data['name']}{photos}{classes}"),
+            ("fingerprint", run.data["fingerprint"]),
+            ("note", run.data["note"]),
+            *(("leak", text) for text in run.data["leaks"]),
+            ("input", f"{run.preprocess.size[0]} x {run.preprocess.size[1]} pixels" if run.preprocess else ""),
+            ("preprocessing", preprocess),
+            ("machine", ", ".join(str(run.hardware[key]) for key in ("device", "precision") if key in run.hardware)),
+            ("plugins", ", ".join(f"{name} {version}" for name, version in run.plugins.items())),
+        ],
+        indent=2,
+    )
+    _write_results(run.results)
+    _write_settings(run)
+    console.echo(f"\n  Files, {format_bytes(sum(run.files.values()))}")
+    rows = [(name, format_bytes(size)) for name, size in run.files.items()]
+    console.write_table(("file", "size"), rows, right=(1,), indent=4)
+
+
+def _write_results(results: Mapping[str, Any]) -> None:
+    rows = []
+    for split in ("test", "val"):
+        accuracy, interval = read_accuracy(results, split)
+        if accuracy is not None:
+            low_high = " to ".join(map(format_percent, interval or ()))
+            figures = [results[split].get(name) for name in ("count", *_FIGURES)]
+            rows.append((split, format_percent(accuracy), low_high, *map(_format_figure, figures)))
+    if rows:
+        console.echo("\n  Results")
+        header = ("split", "accuracy", "95 % interval", "photos", *(name.replace("_", " ") for name in _FIGURES))
+        console.write_table(header, rows, right=(1, 3, 4, 5, 6), indent=4)
+
+
+def _format_figure(value: Any) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else str(NO_VALUE if value is None else value)
+
+
+def _write_settings(run: RunDescription) -> None:
+    recipe = run.settings.get("recipe", "?")
+    shown, title = run.changed, f"Settings that differ from the recipe '{recipe}'; --json lists all"
+    if shown is None:
+        shown, title = run.settings, f"Settings; the recipe '{recipe}' is not known here"
+    if shown:
+        console.echo(f"\n  {title}")
+        pairs = [(PAIRS.get(name, flag_of(name)), _format_setting(value)) for name, value in shown.items()]
+        console.write_pairs(pairs, indent=4)
+
+
+def _format_setting(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name}={format_option(each)}" for name, each in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else format_option(value)
 
 
 def _write_options(description: Description) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from zoo.cli.commands.options import json_option, quiet_option, runs_option
+from zoo.cli.completion import complete_words
 from zoo.cli.listing import ALL_LISTED, LISTED, Entry, find_runs, list_entries, write_runs
 from zoo.cli.terminal import console
 from zoo.plugins.kinds import KINDS
@@ -24,7 +25,7 @@ _SECONDS_UNTIL_NOTICE = 1.0
 
 
 @click.command(name="list")
-@click.argument("word", default="")
+@click.argument("word", default="", shell_complete=complete_words)
 @click.option(
     "--kind",
     "kinds",

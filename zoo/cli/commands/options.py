@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from zoo.cli.completion import complete_field
 from zoo.cli.groups import UsageError
 from zoo.cli.terminal.formatting import format_option
 from zoo.config import OPTIONS_OF, FinetuneConfig
@@ -199,6 +200,7 @@ def _options_of(group: str, infos: Sequence[OptionInfo], others: Sequence[str]) 
             aliases=_ALIASES.get(info.name, ()),
             metavar=_metavar(info),
             help=_help(info),
+            shell_complete=complete_field(info.name),
         )
         for info in infos
         if info.group == group
@@ -210,6 +212,7 @@ def _options_of(group: str, infos: Sequence[OptionInfo], others: Sequence[str]) 
             cls=GroupedOption,
             group=group,
             multiple=True,
+            shell_complete=None if name in PAIRS else complete_field(name),
             metavar="NAME=VALUE" if name in PAIRS else "NAME",
             help=f"Option of the {OPTIONS_OF[name]}, listed by 'zoo info'; may be repeated."
             if name in PAIRS

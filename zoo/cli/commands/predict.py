@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zoo.cli.commands.options import device_option, json_option, quiet_option, runs_option
+from zoo.cli.completion import complete_runs
 from zoo.cli.groups import UsageError
 from zoo.cli.terminal import console
 from zoo.cli.terminal.formatting import format_percent
@@ -83,7 +84,7 @@ class _Failures:
 
 
 @click.command(name="predict")
-@click.argument("run", metavar="RUN-OR-FILE")
+@click.argument("run", metavar="RUN-OR-FILE", shell_complete=complete_runs)
 @click.argument("paths", nargs=-1, required=True, metavar="FILE-OR-DIR...", type=click.Path(path_type=Path))
 @click.option(
     "--top",

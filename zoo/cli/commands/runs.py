@@ -1,22 +1,28 @@
-"""``zoo runs``: lists the runs, and names them with tags such as ``hotdog@3`` and ``hotdog@prod``."""
+"""``zoo runs``: lists, renames and deletes runs, and tags them as ``hotdog@3`` or ``hotdog@prod``."""
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import click
 
 from zoo.cli.commands.options import json_option, quiet_option, runs_option
-from zoo.cli.listing import find_runs, write_runs
+from zoo.cli.completion import complete_runs, complete_tags
+from zoo.cli.groups import UsageError
+from zoo.cli.listing import find_runs, format_run_result, summarize_run, write_runs
 from zoo.cli.terminal import console
-from zoo.cli.terminal.formatting import NO_VALUE
+from zoo.cli.terminal.formatting import NO_VALUE, format_bytes, pluralize
+from zoo.runs.manage import check_deletion, delete_run, rename_run
 from zoo.runs.open import open_run
 from zoo.runs.tag_history import read_history
 from zoo.runs.tags import has_run, list_tags, tag_run, untag
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from zoo.runs.run import Run
     from zoo.runs.tag_history import Tag
 
 
@@ -25,6 +31,8 @@ class _ListByDefault(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Inserts ``list`` if the first argument is not a command."""
+        if not args and ctx.resilient_parsing:  # the shell asks which commands there are
+            return super().parse_args(ctx, args)
         if not args or (args[0] not in self.commands and args[0] not in ctx.help_option_names):
             args = ["list", *args]
         return super().parse_args(ctx, args)
@@ -32,7 +40,7 @@ class _ListByDefault(click.Group):
 
 @click.group(name="runs", cls=_ListByDefault)
 def command() -> None:
-    """List the runs and tag them.
+    """List, tag, rename and delete runs.
 
     'zoo runs [WORD]' is short for 'zoo runs list [WORD]'. Every command that takes a run also takes a tag: a version
     such as hotdog@3, which never moves, or a label such as hotdog@prod, which can be moved to another run.
@@ -40,7 +48,7 @@ def command() -> None:
 
 
 @command.command(name="list", short_help="List the runs (default).")
-@click.argument("word", default="")
+@click.argument("word", default="", shell_complete=complete_runs)
 @runs_option
 @quiet_option
 @json_option
@@ -57,8 +65,8 @@ def list_command(word: str, runs: Path, quiet: bool, as_json: bool) -> None:
 
 
 @command.command(name="tag", short_help="Tag a run.")
-@click.argument("run")
-@click.argument("name")
+@click.argument("run", shell_complete=complete_runs)
+@click.argument("name", shell_complete=complete_tags)
 @runs_option
 @quiet_option
 def tag_command(run: str, name: str, runs: Path, quiet: bool) -> None:
@@ -92,7 +100,7 @@ def tags_command(model: str, history: bool, runs: Path, quiet: bool, as_json: bo
 
 
 @command.command(name="untag", short_help="Remove a tag.")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_tags)
 @runs_option
 @quiet_option
 def untag_command(name: str, runs: Path, quiet: bool) -> None:
@@ -100,6 +108,59 @@ def untag_command(name: str, runs: Path, quiet: bool) -> None:
     tag = untag(name, runs=runs)
     if not quiet:
         console.echo(f"{tag.name} was {tag.run}")
+
+
+@command.command(name="rename", short_help="Rename a run.")
+@click.argument("run", shell_complete=complete_runs)
+@click.argument("name")
+@runs_option
+@quiet_option
+def rename_command(run: str, name: str, runs: Path, quiet: bool) -> None:
+    """Rename RUN to NAME. Its tags, the tables of comparisons and unfinished runs that need its weights follow.
+
+    With --quiet, only the new name is printed.
+    """
+    old = open_run(run, runs=runs)
+    new = rename_run(old, name)
+    console.echo(new.name if quiet else f"{old.name} is now {new.name}")
+
+
+@command.command(name="delete", short_help="Delete runs.")
+@click.argument("run", nargs=-1, required=True, shell_complete=complete_runs)
+@click.option("--yes", "-y", is_flag=True, help="Delete without asking.")
+@runs_option
+@quiet_option
+def delete_command(run: tuple[str, ...], yes: bool, runs: Path, quiet: bool) -> None:
+    """Delete each RUN with everything in its folder, after asking.
+
+    A run that a tag points to, or that a process trains, is not deleted; nor are the others then.
+    """
+    found = list({opened.path.resolve(): opened for opened in (open_run(each, runs=runs) for each in run)}.values())
+    for opened in found:
+        check_deletion(opened)
+    if not (yes or _confirm_deletion(found)):
+        console.write_message("Nothing is deleted.")
+        click.get_current_context().exit(1)
+    for opened in found:
+        delete_run(opened)
+        console.echo(opened.name if quiet else f"{opened.name} is deleted")
+
+
+def _confirm_deletion(runs: Sequence[Run]) -> bool:
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise UsageError(
+            "zoo runs delete asks before it deletes, and there is no terminal to ask on.",
+            hint="Pass --yes to delete without being asked.",
+            ctx=click.get_current_context(),
+        )
+    for run in runs:
+        files = [path.lstat().st_size for path in run.path.rglob("*") if not path.is_dir()]
+        console.write_message(
+            f"{run.path}: {format_run_result(summarize_run(run))}, {pluralize(len(files), 'file')}, "
+            f"{format_bytes(sum(files))}"
+        )
+    question = f"Delete {'this run' if len(runs) == 1 else f'these {len(runs)} runs'}?"
+    return click.confirm(question, err=True)
 
 
 def _format_run(tag: Tag, runs: Path) -> str:

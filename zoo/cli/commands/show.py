@@ -15,6 +15,7 @@ from zoo.cli.commands.options import (
     quiet_option,
     split_option,
 )
+from zoo.cli.completion import complete_offers
 from zoo.cli.terminal import console
 from zoo.cli.terminal.observers import display_events
 from zoo.config import make_config
@@ -39,7 +40,7 @@ _DEFAULT_PREPROCESS = Preprocess(size=(224, 224), resize=256)  # that of most ba
 
 
 @click.command(cls=GroupedCommand, name="show")
-@click.argument("data")
+@click.argument("data", shell_complete=complete_offers("dataset", files=True))
 @split_option(default="train", help="Split to show.")
 @click.option(
     "--count", cls=GroupedOption, type=int, metavar="N", help="Number of photos.  [default: 24, or 6 with --augmented]"

@@ -72,6 +72,14 @@ def format_count(number: int) -> str:
     return str(number)
 
 
+def format_bytes(number: int) -> str:
+    """Returns ``13.7 MB``, ``6.4 kB`` or ``512 B``."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if number >= size * 0.99995:
+            return f"{number / size:.1f} {unit}"
+    return f"{number} B"
+
+
 def format_option(value: object) -> str:
     """Returns the value of an option as the command line accepts it: ``yes``, ``none``, ``0.5``."""
     if value is None or isinstance(value, bool):

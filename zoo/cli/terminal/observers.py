@@ -129,25 +129,14 @@ class LineDisplay:
 
     def on_estimate(self, event: Estimate) -> None:
         """Prints how long the work ahead takes."""
-        text = f"{'at most ' if event.at_most else ''}{format_estimate(event.seconds)} on this machine: {event.work}."
-        self.write(text[0].upper() + text[1:])
+        self.write(describe_estimate(event))
 
     def on_started(self, event: Started) -> None:
         """Prints the network, the data and the device of a run."""
         self.epochs, self._header_printed = event.epochs, False
-        photos = ", ".join(f"{number} {split}" for split, number in event.images.items() if number)
-        everything = event.trainable == event.parameters
-        trainable = "all trainable" if everything else f"{format_count(event.trainable)} trainable"
-        processes = f", {event.processes} processes" if event.processes > 1 else ""
         self.write(event.run, bold=True)
-        self.write(
-            f"  model    {event.backbone} + {event.head}, {format_count(event.parameters)} parameters, {trainable}"
-        )
-        if event.backbone_reason:
-            self.write(f"  backbone {event.backbone.rpartition('/')[2]} ({event.backbone_reason})")
-        self.write(f"  weights  {event.weights}")
-        self.write(f"  data     {event.data}: {photos} photos, {format_classes(event.classes)}")
-        self.write(f"  machine  {event.device}, {event.precision}{processes}")
+        for name, value in started_facts(event):
+            self.write(f"  {name:<8} {value}")
 
     def on_epoch(self, event: EpochResult) -> None:
         """Prints the results of an epoch in one line; a star marks the best so far."""
@@ -160,7 +149,7 @@ class LineDisplay:
     def on_finished(self, event: Finished) -> None:
         """Prints the final results, the path of the run, and commands to try next."""
         self.write()
-        rows = _final_results(event)
+        rows = final_results(event)
         width = max(14, 1 + max(len(name) for name, _ in rows))
         for name, value in rows:
             self.write(f"{name:<{width}}{value}", bold=name.endswith("accuracy"))
@@ -273,6 +262,29 @@ class LiveDisplay(LineDisplay):
             raise self._stream.error
 
 
+def started_facts(event: Started) -> list[tuple[str, str]]:
+    """Returns the network, the data and the device of a run, as pairs of a name and a value."""
+    photos = ", ".join(f"{number} {split}" for split, number in event.images.items() if number)
+    everything = event.trainable == event.parameters
+    trainable = "all trainable" if everything else f"{format_count(event.trainable)} trainable"
+    processes = f", {event.processes} processes" if event.processes > 1 else ""
+    chosen = f"{event.backbone.rpartition('/')[2]} ({event.backbone_reason})" if event.backbone_reason else ""
+    facts = [
+        ("model", f"{event.backbone} + {event.head}, {format_count(event.parameters)} parameters, {trainable}"),
+        ("backbone", chosen),
+        ("weights", event.weights),
+        ("data", f"{event.data}: {photos} photos, {format_classes(event.classes)}"),
+        ("machine", f"{event.device}, {event.precision}{processes}"),
+    ]
+    return [(name, value) for name, value in facts if value]
+
+
+def describe_estimate(event: Estimate) -> str:
+    """Returns ``"About 80 s on this machine: 560 photos once through the backbone."``."""
+    text = f"{'at most ' if event.at_most else ''}{format_estimate(event.seconds)} on this machine: {event.work}."
+    return text[0].upper() + text[1:]
+
+
 def format_step(event: StepResult) -> str:
     """Returns ``loss 0.312, accuracy 91.2 %, 48 images/s, 1 min 2 s left``."""
     accuracy = "" if math.isnan(event.accuracy) else f"accuracy {format_percent(event.accuracy)}, "
@@ -282,17 +294,27 @@ def format_step(event: StepResult) -> str:
 
 def format_epoch(event: EpochResult, epochs: int) -> str:
     """Returns the row of an epoch, aligned with `EPOCH_HEADER`."""
-    name = f"{event.epoch}/{epochs}" if event.epoch else "probe"
+    cells = zip(epoch_cells(event, epochs), (7, 7, 8, 8, 8, 7, 7, 0), strict=True)
+    return "  ".join(cell.rjust(width) for cell, width in cells)
+
+
+def epoch_cells(event: EpochResult, epochs: int) -> tuple[str, ...]:
+    """Returns the cells of the row of an epoch, in the order of `EPOCH_HEADER`."""
     has_rate = event.epoch and math.isfinite(event.learning_rate)
-    rate = f"{event.learning_rate:.1e}" if has_rate else NO_VALUE
     return (
-        f"{name:>7}  {_format_number(event.train_loss):>7}  {format_percent(event.train_accuracy):>8}  "
-        f"{_format_number(event.val_loss):>8}  {format_percent(event.val_accuracy):>8}  {rate:>7}  "
-        f"{_format_number(event.images_per_second, 1):>7}  {format_duration(event.seconds)}{' *' if event.best else ''}"
+        f"{event.epoch}/{epochs}" if event.epoch else "probe",
+        _format_number(event.train_loss),
+        format_percent(event.train_accuracy),
+        _format_number(event.val_loss),
+        format_percent(event.val_accuracy),
+        f"{event.learning_rate:.1e}" if has_rate else NO_VALUE,
+        _format_number(event.images_per_second, 1),
+        f"{format_duration(event.seconds)}{' *' if event.best else ''}",
     )
 
 
-def _final_results(event: Finished) -> list[tuple[str, str]]:
+def final_results(event: Finished) -> list[tuple[str, str]]:
+    """Returns the accuracy, the time and the path of a finished run, as pairs of a name and a value."""
     results = event.results
     rows = []
     # With a test split, the accuracy on the photos that selected the epoch is of no interest.

@@ -8,23 +8,52 @@ from typing import TYPE_CHECKING
 
 from zoo.data.sources.exclusions import apply_exclusions
 from zoo.data.sources.folder import read_folder
-from zoo.data.sources.resolve import dataset_folder
+from zoo.data.sources.resolve import dataset_folder, resolve_data
 from zoo.data.sources.splits import make_splits
 from zoo.data.sources.table import read_csv
 from zoo.errors import DataError
-from zoo.events import Note, Work, no_progress
+from zoo.events import Note, Work, choose_observer, no_progress
 from zoo.plugins.calls import plugin_failure
 from zoo.plugins.faults import image_set_fault
+from zoo.plugins.registry import REGISTRY, Registry, load_registry
 from zoo.plugins.specs import DatasetRequest, ImageSet
+from zoo.utils.arguments import FUNCTION, accepts
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    import os
+    from collections.abc import Collection, Mapping
+    from typing import Any
 
     from zoo.config import FinetuneConfig
     from zoo.data.sources.resolve import DataSource
     from zoo.events import Observer, Progress
     from zoo.plugins.registry import Offer
     from zoo.plugins.specs import DatasetSpec
+
+
+@accepts(observer=FUNCTION | None, registry=REGISTRY | None)
+def load_images(
+    data: str | os.PathLike[str] | ImageSet,
+    *,
+    options: Mapping[str, Any] | None = None,
+    observer: Observer | None = None,
+    registry: Registry | None = None,
+) -> ImageSet:
+    """Returns the photos of a dataset, a folder or a CSV file with their labels, in the splits that the data has.
+
+    Args:
+        data: The name of a dataset, a folder, or a CSV of path,label.
+        options: Options of the dataset.
+        observer: As in `zoo.finetune`.
+        registry: The plugins; by default those of the environment.
+
+    Raises:
+        UnknownNameError: There is no dataset of that name.
+        DataError: The data does not exist, or is inconsistent.
+    """
+    source = resolve_data(data, registry=registry or load_registry(), options=options or {})
+    report = choose_observer(observer)
+    return load_source(source, progress=lambda what, done, total: report(Work(what=what, done=done, total=total)))
 
 
 def load_source(

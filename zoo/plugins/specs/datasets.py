@@ -54,6 +54,11 @@ class ImageSet:
     left_out: str = ""
     warnings: tuple[str, ...] = ()
 
+    def _repr_html_(self) -> str:
+        from zoo.report.notebook import show_image_set  # which decodes photos: imported only where they are shown
+
+        return show_image_set(self)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetRequest:

@@ -20,12 +20,14 @@ class ExportRequest:
         to: The file or folder to write, or None for the default beside the run's own files.
         options: An instance of `ExportTargetSpec.options`.
         observer: Called with events.
+        registry: The plugins to open the run with, a `zoo.Registry`; None for those of the environment.
     """
 
     run: Path
     to: Path | None
     options: Any
     observer: Observer = ignore
+    registry: Any = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
