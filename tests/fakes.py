@@ -1,6 +1,7 @@
 """A plugin that fine-tunes in a second, and photos that exist in memory only."""
 
 import io
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -9,7 +10,6 @@ from PIL import Image
 from torch import Tensor, nn
 
 import zoo
-import zoo_augmentations
 from zoo.errors import WeightsError
 from zoo.models.classifier import Classifier
 from zoo.plugins.contracts import Features, StagedBackbone
@@ -115,7 +115,7 @@ class FakePlugin:
     """
 
     def __init__(self, *, backbones=None, heads=None, dataset: ImageSet | None = None, augmentations=()) -> None:
-        self.augmentations = [*zoo_augmentations.zoo_augmentations(), *augmentations]
+        self.augmentations = [*augmentations]
         self.backbones = backbones or [
             make_backbone_spec(),
             make_backbone_spec("small-dropout", dropout=0.3),
@@ -147,10 +147,10 @@ def make_choice(kind, name, **options):
     return make_registry(FakePlugin()).choose(kind, name, options)
 
 
-def make_registry(plugin: object, name: str = "fake") -> Registry:
+def make_registry(plugin: object, name: str = "fake", *, others: Sequence[Candidate] = ()) -> Registry:
     """Returns a registry of this plugin and the built-in parts of a training, so that no test depends on others."""
     candidate = Candidate(entry=name, distribution=name, version="1.2", load=lambda: plugin)
     parts = [each for each in find_plugins() if each.built_in and each.entry in PARTS]
-    registry = Registry(load_plugins([*parts, candidate]))
+    registry = Registry(load_plugins([*parts, *others, candidate]))
     assert not registry.failures, registry.failures
     return registry

@@ -121,7 +121,7 @@ def import_example(tag, tmp_path, monkeypatch):
         (RECIPE, "gentle"),
         (TRACKER, "mine"),
     ],
-    ids=lambda value: str(value),
+    ids=lambda value: getattr(value, "name", value),
 )
 def test_the_plugins_of_the_plugin_page_keep_the_contract(kind, name, tmp_path, monkeypatch):
     plugin, source = import_example(kind.name, tmp_path, monkeypatch)

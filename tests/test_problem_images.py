@@ -232,7 +232,7 @@ from pathlib import Path
 from zoo.data.images.decode import decode
 from zoo.data.images.resize import preprocess
 from zoo.errors import ImageError
-from zoo.plugins.specs import Preprocess
+from zoo.preprocess import Preprocess
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
 before = peak()

@@ -119,7 +119,7 @@ def test_recipes_in_a_circle_are_refused(write):
         ("epochs = 2026-01-01\n", "line 1: option 'epochs' is datetime.date", ""),
         ("lr = {x = 1}\n", "line 1: option 'lr' is {'x': 1}, not a finite number", ""),
         ("lr = nan\n", "line 1: option 'lr' is nan, not a finite number", ""),
-        ('schedule = "cosin"\n', "line 1: option 'schedule' is 'cosin'", "Did you mean cosine?"),
+        ('cache = "memry"\n', "line 1: option 'cache' is 'memry'", "Did you mean memory?"),
         ("[from_scratch]\n\nlr = -1\n", "line 3: option 'lr' is -1", ""),
         ('epochs = 1\n[from_scratch]\nweights = "none"\n', r"line 3: \[from_scratch\] cannot set 'weights'", "outside"),
         ('[frozen]\nfreeze = "all"\n', r"line 2: \[frozen\] cannot set 'freeze'", "outside"),

@@ -15,7 +15,7 @@ def test_file_of_a_run_is_found(runs, tmp_path):
     assert find_file(runs / "r-1" / "run.json") == runs / "r-1" / "run.json"
     with pytest.raises(ExportError, match=r"There is no file nowhere\.onnx"):
         find_file("nowhere.onnx")
-    with pytest.raises(RunError, match="There is no run 'nowhere'"):
+    with pytest.raises(RunError, match="There is no file or folder 'nowhere', and no run"):
         find_file("nowhere")
     (runs / "r-1" / "model.onnx").unlink()
     with pytest.raises(ExportError, match=r"has no model\.onnx") as caught:

@@ -57,6 +57,7 @@ def site(tmp_path_factory):
         ROOT / "export" / "zoo_export",
         ROOT / "plugins" / "zoo_datasets",
         ROOT / "plugins" / "zoo_metrics",
+        ROOT / "plugins" / "zoo_recipes",
     ):
         (folder / package.name).symlink_to(package)
     return folder
@@ -131,6 +132,7 @@ def test_python_loads_a_file(python, photos):
 def test_only_what_is_installed_is_listed(python):
     plugins = json.loads(python("-m", "zoo", "plugins", "--json"))
     assert [(plugin["key"], plugin["error"]) for plugin in plugins] == [
+        ("finetune-zoo:recipes", None),
         ("finetune-zoo:metrics", None),
         ("finetune-zoo:datasets", None),
         ("finetune-zoo:export", None),

@@ -12,10 +12,8 @@ from zoo.config import make_config
 from zoo.data.loading.cache import PhotoCache
 from zoo.errors import ConfigError, PluginError, UnknownNameError
 from zoo.inference.run_predictor import load
-from zoo.plugins.discovery import load_plugins
 from zoo.plugins.entry_points import Candidate
 from zoo.plugins.kinds import AUGMENTATION
-from zoo.plugins.registry import Registry
 from zoo.training.parts import find_parts
 
 ALL = ("trivialaugment", "grayscale", "random-erasing", "blur", "cutmix", "mixup")
@@ -50,12 +48,8 @@ def names_of(**values):
 
 def with_acme():
     """The plugins of these tests, and a third-party distribution ``acme``."""
-    plugins = {"fake": FakePlugin(), "acme": NoisePlugin()}
-    return Registry(
-        load_plugins(
-            [Candidate(entry=n, distribution=n, version="1.2", load=lambda p=p: p) for n, p in plugins.items()]
-        )
-    )
+    acme = Candidate(entry="acme", distribution="acme", version="1.2", load=NoisePlugin)
+    return make_registry(FakePlugin(), others=[acme])
 
 
 def test_the_options_of_former_versions_are_other_spellings_of_augmentations():
@@ -147,7 +141,7 @@ def test_an_augmentation_that_raises_in_training_is_named_and_the_last_save_is_w
 def test_the_record_says_which_plugin_gave_an_augmentation(train):
     run = train(registry=with_acme(), augment=("noise", "cutmix"), epochs=1)
     record = json.loads((run.path / "run.json").read_text())
-    assert record["parts"][AUGMENTATION.name] == ["acme/noise", "fake/cutmix"]
+    assert record["parts"][AUGMENTATION.name] == ["acme/noise", "augmentations/cutmix"]
     assert record["plugins"]["acme:acme"] == "1.2"
     assert record["config"]["augment"] == ["noise", "cutmix"]
     assert "zoo_augmentations" in record["sources"]

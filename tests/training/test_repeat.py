@@ -1,9 +1,13 @@
 """A run is repeated bit for bit by the recipe that `zoo recipe` prints."""
 
 import pytest
+from fakes import FakePlugin, make_registry
 from training_runs import FAST, assert_same_results
 
+import zoo
+import zoo_heads
 from zoo.config import change_config
+from zoo.plugins.entry_points import DISTRIBUTION, Candidate
 from zoo.runs.settings import requested_config, to_recipe
 from zoo.training.finetune import finetune
 
@@ -40,31 +44,11 @@ def test_what_a_run_chose_itself_is_recorded_as_it_was_requested(tmp_path, regis
     assert run.record.requested["hflip"] == "auto"
     assert run.record.requested["batch_size"] == "auto"
     assert run.config["batch_size"] == 32
-    assert run.record.other_plugins == {"finetune-zoo:recipes": "1.2"}
+    assert run.record.other_plugins == {"finetune-zoo:recipes": zoo.__version__}
 
 
 @pytest.fixture
 def registry_with_heads():
     """The registry of the tests, with the built-in heads, from which a probe chooses."""
-    from fakes import FakePlugin
-
-    import zoo_heads
-    import zoo_recipes
-    from zoo.plugins.discovery import load_plugins
-    from zoo.plugins.entry_points import DISTRIBUTION, Candidate
-    from zoo.plugins.registry import Registry
-
-    plugins = {"recipes": zoo_recipes, "heads": zoo_heads, "fake": FakePlugin()}
-    return Registry(
-        load_plugins(
-            [
-                Candidate(
-                    entry=name,
-                    distribution="fake" if name == "fake" else DISTRIBUTION,
-                    version="1.2",
-                    load=lambda plugin=plugin: plugin,
-                )
-                for name, plugin in plugins.items()
-            ]
-        )
-    )
+    heads = Candidate(entry="heads", distribution=DISTRIBUTION, version="1.2", load=lambda: zoo_heads)
+    return make_registry(FakePlugin(), others=[heads])

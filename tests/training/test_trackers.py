@@ -118,7 +118,7 @@ def test_a_tracker_gets_every_event_in_its_own_thread(train):
     )
     assert (request.config["epochs"], request.config["tracker"]) == (2, ["good"])
     assert "tracker_options" not in request.config
-    assert run.record.other_plugins == {"finetune-zoo:recipes": "1.2", "fake:fake": "1.2"}
+    assert run.record.other_plugins == {"finetune-zoo:recipes": zoo.__version__, "fake:fake": "1.2"}
 
 
 @pytest.mark.parametrize(

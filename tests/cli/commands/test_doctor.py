@@ -23,7 +23,7 @@ def test_without_problems_the_exit_code_is_0(run_zoo, found):
     assert (code, err) == (0, "")
     assert out.splitlines() == [
         "ok       Python          3.12.1",
-        "ok       plugins         4 loaded",
+        "ok       plugins         5 loaded",
         "",
         "2 ok, no warnings, no problems",
     ]

@@ -9,6 +9,7 @@ def test_each_plugin_with_what_it_provides(run_zoo):
     assert out.splitlines() == [
         "plugin                    version  provides",
         "finetune-zoo:torchvision  1.2      1 backbone",
+        "finetune-zoo:recipes      1.2      2 recipes",
         "finetune-zoo:timm         1.2      1 family",
         "finetune-zoo:heads        1.2      2 heads",
         "finetune-zoo:datasets     1.2      1 dataset",

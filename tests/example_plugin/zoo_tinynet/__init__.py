@@ -1,4 +1,4 @@
-"""The backbone tinynet, the head tinynet-head and the augmentation tinynet-tint, for the model zoo."""
+"""The backbone tinynet and the head tinynet-head, for the model zoo."""
 
 from __future__ import annotations  # otherwise the annotation zoo.Backbone would import torch
 
@@ -16,13 +16,6 @@ def zoo_heads() -> list[zoo.HeadSpec]:
     """Provides the head."""
     build = "zoo_tinynet.head:AvgMaxHead"  # imported when the head is built, because it imports torch
     return [zoo.HeadSpec(name="tinynet-head", summary="Average and maximum pooling.", build=build)]
-
-
-@zoo.hookimpl
-def zoo_augmentations() -> list[zoo.AugmentationSpec]:
-    """Provides the augmentation."""
-    build = "zoo_tinynet.tint:Tint"
-    return [zoo.AugmentationSpec(name="tinynet-tint", summary="Light of another colour.", build=build)]
 
 
 def card() -> zoo.BackboneCard:
@@ -53,6 +46,19 @@ def zoo_schedules() -> list[zoo.ScheduleSpec]:
     return [zoo.ScheduleSpec(name="tinynet-halving", summary="Halves the rate four times.", factor=halve)]
 
 
+def halve(step: int, steps: int, options: object) -> float:
+    """Returns the factor on the learning rate at a step from 0 to `steps` - 1."""
+    return float(0.5 ** (step * 5 // steps))
+
+
+@zoo.hookimpl
+def zoo_augmentations() -> list[zoo.AugmentationSpec]:
+    """Provides the augmentation."""
+    build = "zoo_tinynet.tint:Tint"
+    return [zoo.AugmentationSpec(name="tinynet-tint", summary="Light of another colour.", build=build)]
+
+
+@zoo.hookimpl
 def zoo_losses() -> list[zoo.LossSpec]:
     """Provides the loss."""
     build = "zoo_tinynet.loss:build"
@@ -66,11 +72,7 @@ def zoo_metrics() -> list[zoo.MetricSpec]:
     return [zoo.MetricSpec(name="brier", summary="Squared error.", compute=compute, higher_is_better=False)]
 
 
-def halve(step: int, steps: int, options: object) -> float:
-    """Returns the factor on the learning rate at a step from 0 to `steps` - 1."""
-    return float(0.5 ** (step * 5 // steps))
-
-
+@zoo.hookimpl
 def zoo_recipes() -> list[zoo.RecipeSpec]:
     """Provides the recipe."""
     values = {"backbone": "tinynet", "head": "tinynet-head", "weights": "none", "epochs": 1, "batch_size": 8}

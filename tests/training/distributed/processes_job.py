@@ -32,7 +32,15 @@ from zoo.training.step import Step
 
 CPU = torch.device("cpu")
 FP32 = Precision(name="fp32", device=CPU, reason="a test")
-OPTIONS = {**FAST, "epochs": 2, "freeze_norm_stats": True, "clip_grad": 1.0, "workers": 1, "probe": True}
+OPTIONS = {
+    **FAST,
+    "epochs": 2,
+    "freeze_norm_stats": True,
+    "clip_grad": 1.0,
+    "workers": 1,
+    "probe": True,
+    "patience": None,
+}
 RUNS = {
     "fine-tuned": {"augment": ("trivialaugment", "random-erasing", "blur"), "rotation": 20},
     "from-scratch": {"weights": "none", "probe": False, "ema": None, "epochs": 1, "freeze_norm_stats": False},

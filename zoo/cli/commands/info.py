@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -30,7 +31,6 @@ from zoo.utils.text import article
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from zoo.plugins.specs import WeightsInfo
     from zoo.preprocess import Preprocess
@@ -63,6 +63,8 @@ def command(name: str, runs: Path, as_json: bool) -> None:
 
 def _find_all(name: str, runs: Path) -> list[RunDescription | Description]:
     run = find_run(name, runs=runs)
+    if run is not None and Path(name).is_dir():
+        return [describe_run(run)]  # a path, which no offer has
     try:
         offers = describe(name, load_registry(), others=list_run_names(runs))
     except UnknownNameError as error:
