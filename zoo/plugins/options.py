@@ -145,7 +145,7 @@ def make_options(options: type[T], values: Mapping[str, Any], *, owner: str) -> 
         if info is None:
             many = len(known) > _MAX_DESCRIBED
             listing = ", ".join(known) if many else "; ".join(each.describe() for each in known.values())
-            listing = f"Its options: {listing}." if listing else "It has no options."
+            listing = f"Its options: {listing.removesuffix('.')}." if listing else "It has no options."
             raise ConfigError(f"{owner} has no option '{name}'.", hint=f"{did_you_mean(name, known)} {listing}".strip())
         parsed[info.name] = check_value(info, value, owner=owner)
     for info in known.values():
