@@ -52,9 +52,9 @@ def measure(run: Run, folder: Path) -> dict[str, Any]:
     from zoo.events import ignore
     from zoo.inference.evaluate import load_samples, predict_samples
     from zoo.plugins.registry import load_registry
-    from zoo_export.export_targets import MAX_DROP
     from zoo_export.runtime.predictor import load
     from zoo_export.targets.onnx import export_onnx
+    from zoo_export.targets.options import MAX_DROP
     from zoo_export.validation.precision_gate import PrecisionGain, check_gain
 
     exact = export_onnx(run, folder / "fp32.onnx", verify=False, device="cpu")

@@ -59,7 +59,7 @@ def zoo_formats() -> list[FormatSpec]:
 def zoo_export_targets() -> list[ExportTargetSpec]:
     """Returns the files that a run can become."""
     from zoo.plugins.specs import ExportTargetSpec
-    from zoo_export.export_targets import OnnxOptions, Pt2Options
+    from zoo_export.targets.options import OnnxOptions, Pt2Options
 
     return [
         ExportTargetSpec(

@@ -14,7 +14,7 @@ from zoo.plugins.options import option
 from zoo.plugins.specs import ExportTargetSpec
 from zoo.runs.record import RunRecord
 from zoo.runs.run import Run
-from zoo_export.export_targets import OnnxOptions
+from zoo_export.targets.options import OnnxOptions
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

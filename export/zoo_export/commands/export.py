@@ -15,8 +15,8 @@ from zoo.cli.terminal.formatting import format_duration
 from zoo.cli.terminal.observers import display_events
 from zoo.runs.open import open_run
 from zoo_export.commands.formatting import format_gain, format_parity
-from zoo_export.export_targets import DEFAULT_OPSET, MAX_DROP, PHOTOS
 from zoo_export.targets.onnx import export_onnx
+from zoo_export.targets.options import DEFAULT_OPSET, MAX_DROP, PHOTOS
 from zoo_export.targets.triton import CLIENT, check_triton, write_triton
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from zoo.events import Work, ignore
 from zoo.plugins.distributions import require_torch
 from zoo.plugins.registry import load_registry
-from zoo_export.export_targets import DEFAULT_OPSET, MAX_DROP, PHOTOS
 from zoo_export.exported_files import FILE, ONNX, check_target, write_exported
 from zoo_export.security.digest import with_digest
+from zoo_export.targets.options import DEFAULT_OPSET, MAX_DROP, PHOTOS
 from zoo_export.validation.samples import find_export_samples
 
 if TYPE_CHECKING:

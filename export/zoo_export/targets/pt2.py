@@ -12,12 +12,12 @@ from torch.export import Dim
 from zoo.events import Work, ignore
 from zoo.inference.run_predictor import rebuild_model
 from zoo.plugins.registry import load_registry
-from zoo_export.export_targets import PHOTOS
 from zoo_export.exported_files import ARCHIVE, check_target, write_exported
 from zoo_export.graph.classifier import ExportableClassifier
 from zoo_export.graph.converters import conversion, silence
 from zoo_export.model_card import KEY, TENSOR
 from zoo_export.security.digest import with_digest
+from zoo_export.targets.options import PHOTOS
 from zoo_export.targets.provenance import build_card
 from zoo_export.validation.parity import Backend, compare, with_report
 from zoo_export.validation.samples import find_export_samples
