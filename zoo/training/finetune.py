@@ -269,10 +269,12 @@ def _train(job: Job, names: ResolvedNames, *, resumed: bool) -> dict[str, Any]:
 def _finish(job: Job, results: dict[str, Any], registry: Registry) -> Run:
     results["seconds"] = time.perf_counter() - job.started
     job.record = dataclasses.replace(job.record, status="finished", saved={}, results=results)
+    if job.processes.is_main:
+        write_record(job.folder, job.record)
+        seal(job.folder)
+    job.processes.barrier()  # the folder of the run that each process returns is complete
     if not job.processes.is_main:
         return Run(job.folder, job.record)
-    write_record(job.folder, job.record)
-    seal(job.folder)
     run = open_run(job.folder)
     _cache_graph(job, run, registry)
     for text in _caveats(job.record):  # once more, beside the results that they affect
