@@ -254,6 +254,7 @@ def _train(job: Job, names: ResolvedNames, *, resumed: bool) -> dict[str, Any]:
             job.interrupts.handled(),
             job.processes.detect_lost_peers(),
         ):
+            job.processes.barrier()  # from here on, whichever fails, the main process can save
             _report_start(job, names)
             for result in train(job, resumed=resumed):
                 job.observer(result)
