@@ -115,6 +115,21 @@ def test_an_uploaded_photo_is_classified(client: httpx.Client) -> None:
     assert "1 photo: **1** red." in call(client, "batch", [file], "redness")
 
 
+def test_every_event_handles_fields_that_were_never_filled(
+    client: httpx.Client, capfd: pytest.CaptureFixture[str]
+) -> None:
+    config = client.get("/config").json()
+    events = [each for each in config["dependencies"] if not each["queue"]]
+    empty = {each["id"]: [] if each["type"] == "checkboxgroup" else None for each in config["components"]}
+    assert len(events) > 20
+
+    for each in events:
+        event = {"fn_index": each["id"], "data": [empty[field] for field in each["inputs"]], "session_hash": "new"}
+        client.post("/gradio_api/run/predict", json={**event, "event_data": {"index": 0, "value": None}})
+
+    assert not capfd.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [("GET", "/api/v1/predict", 405), ("POST", "/api/v1/predictions", 404), ("PUT", "/metrics", 405)],

@@ -54,7 +54,7 @@ class Lesson:
         """Returns the photos of a class, newest first."""
         return _list_photos(self._class_folder(label))
 
-    def add_class(self, label: str) -> str:
+    def add_class(self, label: str | None) -> str:
         """Creates a class unless it exists, and returns its name without superfluous spaces.
 
         Raises:
@@ -113,16 +113,16 @@ class Lesson:
             if photo.parent.parent == self.folder:
                 photo.unlink(missing_ok=True)
 
-    def _class_folder(self, label: str) -> Path:
+    def _class_folder(self, label: str | None) -> Path:
         return self.folder / _checked_name(label, "class")
 
 
-def open_lesson(lessons: Path, name: str) -> Lesson:
+def open_lesson(lessons: Path, name: str | None) -> Lesson:
     """Returns the lesson of a name, whether it exists yet or not.
 
     Args:
         lessons: The folder of all lessons.
-        name: As the user typed it.
+        name: As the user typed it; None if the field was never filled.
 
     Raises:
         ConfigError: The name is empty, too long, or not fit for a folder.
@@ -143,8 +143,8 @@ def _list_photos(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.jpg"), key=lambda file: (-file.stat().st_mtime_ns, file.name))
 
 
-def _checked_name(name: str, kind: str) -> str:
-    name = " ".join(name.split())
+def _checked_name(name: str | None, kind: str) -> str:
+    name = " ".join((name or "").split())
     if not _NAME.fullmatch(name):
         raise ConfigError(
             f"{name[:60]!r} is not a valid name for a {kind}.",

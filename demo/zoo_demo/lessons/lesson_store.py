@@ -39,15 +39,15 @@ class LessonStore:
         """Returns the names of all lessons."""
         return list_lessons(self._folder)
 
-    def lesson(self, name: str) -> Lesson:
+    def lesson(self, name: str | None) -> Lesson:
         """Returns the lesson of a name, whether it exists yet or not; raises `ConfigError` for an invalid name."""
         return open_lesson(self._folder, name)
 
-    def training(self, name: str) -> TrainingProcess | None:
+    def training(self, name: str | None) -> TrainingProcess | None:
         """Returns the latest training of a lesson since the server started."""
         return self._trainings.get(self.lesson(name).name)
 
-    def model(self, name: str) -> ServedModel | None:
+    def model(self, name: str | None) -> ServedModel | None:
         """Returns the model that a lesson has trained, if any."""
         return self._pool.models.get(_model_name(self.lesson(name)))
 

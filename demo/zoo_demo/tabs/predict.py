@@ -87,8 +87,9 @@ def build(pool: ModelPool, page: gr.Blocks, tab: gr.Tab) -> None:
         items = await asyncio.to_thread(lambda: [(_web_copy(each), _caption(each)) for each in examples])
         return gr.Markdown(visible=bool(items)), items
 
-    def choose_example(model: str | None, event: gr.SelectData) -> str:
-        return _web_copy(pool.examples[model or ""][event.index])
+    def choose_example(model: str | None, event: gr.SelectData) -> Any:
+        examples = pool.examples.get(model or "", ())
+        return _web_copy(examples[event.index]) if event.index < len(examples) else gr.skip()
 
     gr.on(
         [photo.change, choice.change],

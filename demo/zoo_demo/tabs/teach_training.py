@@ -13,7 +13,14 @@ import pandas as pd
 from zoo.models.backbone_choice import FROM_SCRATCH, list_available_backbones, list_local_backbones
 from zoo.plugins import kinds
 from zoo.plugins.registry import shortest_names
-from zoo_demo.page.handlers import PRIVATE, error_notice, escape_markup, show_errors, show_errors_in_notice
+from zoo_demo.page.handlers import (
+    PRIVATE,
+    UserError,
+    error_notice,
+    escape_markup,
+    show_errors,
+    show_errors_in_notice,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,7 +79,9 @@ def build(store: LessonStore, lesson: gr.Dropdown, page: gr.Blocks, registry: Re
         training = store.training(lesson)
         return _render(None if training is None else training.progress)
 
-    def train(lesson: str, backbone: str, head: str, extent: str, epochs: int | None) -> list[Any]:
+    def train(lesson: str, backbone: str | None, head: str | None, extent: str | None, epochs: int | None) -> list[Any]:
+        if not backbone or not head or not extent:
+            raise UserError("Choose a backbone, a head, and what to train.", title="Nothing chosen")
         store.train(
             lesson,
             backbone=backbone,
@@ -88,11 +97,11 @@ def build(store: LessonStore, lesson: gr.Dropdown, page: gr.Blocks, registry: Re
             training.stop()
         return refresh(lesson)
 
-    def offer_backbones(extent: str) -> list[Any]:
+    def offer_backbones(extent: str | None) -> list[Any]:
         names = backbones.names(extent)
         return [gr.Dropdown(choices=names), backbones.describe()]
 
-    extent.input(lambda extent: _EPOCHS[extent], extent, epochs, **PRIVATE)
+    extent.input(lambda extent: _EPOCHS.get(extent, gr.skip()), extent, epochs, **PRIVATE)
     # Not when the page is opened: only who looks for another backbone makes the server ask for downloads.
     gr.on([backbone.focus, extent.input], offer_backbones, extent, [backbone, weights], **PRIVATE)
     for button, handler, inputs in (
@@ -115,7 +124,7 @@ class BackboneChoices:
         self._available: list[str] = []
         self._checked = -math.inf
 
-    def names(self, extent: str) -> list[str]:
+    def names(self, extent: str | None) -> list[str]:
         """Returns all names for a training from scratch, otherwise those whose weights are here or can be downloaded.
 
         The latter takes up to five seconds without a network, once a minute.

@@ -52,8 +52,8 @@ def test_a_photo_is_stored_once_scaled_down_and_upright(tmp_path: Path) -> None:
         assert stored.size == (512, 1024)
 
 
-@pytest.mark.parametrize("name", ["", "  ", "../x", "a/b", ".hidden", "a\0b", "x" * 61, "-rf", "C:\\x"])
-def test_names_that_could_escape_the_folder_are_rejected(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", [None, "", "  ", "../x", "a/b", ".hidden", "a\0b", "x" * 61, "-rf", "C:\\x"])
+def test_names_that_are_missing_or_could_escape_the_folder_are_rejected(tmp_path: Path, name: str | None) -> None:
     with pytest.raises(ConfigError, match="not a valid name for a lesson"):
         open_lesson(tmp_path, name)
     with pytest.raises(ConfigError, match="not a valid name for a class"):
