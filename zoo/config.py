@@ -131,7 +131,7 @@ class FinetuneConfig:
         help="Values for all options not given: a name from 'zoo list recipes', or a TOML file.",
         group="Training",
     )
-    epochs: int = option(5, help="Passes over the training split.", minimum=1, group="Training")
+    epochs: int = option(4, help="Passes over the training split.", minimum=1, group="Training")
     patience: int | None = option(
         None,
         help="Stop after this many epochs in a row whose validation loss is not lower by more than its standard error; "
