@@ -53,6 +53,13 @@ def test_startup(tmp_path):
 
 
 @pytest.mark.slow
+def test_plugins(tmp_path):
+    bare, *rows = run_benchmark("plugins", folder=tmp_path)
+    assert bare["ratio"] == 1
+    assert [row["command"] for row in rows[:2]] == ["zoo --help", "zoo --help, 2 plugins"]
+
+
+@pytest.mark.slow
 def test_decode(tmp_path):
     rows = run_benchmark("decode", "--photos", "1", folder=tmp_path)
     assert {row["photos"] for row in rows} == {"500x375", "4000x3000"}
