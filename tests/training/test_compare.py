@@ -58,6 +58,19 @@ def test_every_variant_is_trained_with_every_seed(tmp_path, registry):
     assert comparison.table.parent == tmp_path / "out"
 
 
+def test_names_and_options_of_plugins_can_be_varied(tmp_path, registry):
+    grid = {"augment": [(), ("grayscale",)], "loss_options": [{"epsilon": "1"}, {"epsilon": "3"}]}
+    comparison = compare(
+        "small", data="colours", grid=grid, common=FAST | {"loss": "poly-1"}, runs=tmp_path, registry=registry
+    )
+    assert [variant.name for variant in comparison.variants] == [
+        "augment=none, loss epsilon=1",
+        "augment=none, loss epsilon=3",
+        "augment=grayscale, loss epsilon=1",
+        "augment=grayscale, loss epsilon=3",
+    ]
+
+
 def test_without_a_grid_there_is_one_variant_and_one_seed_has_no_interval(tmp_path, registry):
     comparison = compare("small", data="colours", grid={}, common=FAST, runs=tmp_path, registry=registry)
     (variant,) = comparison.variants

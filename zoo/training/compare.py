@@ -169,12 +169,21 @@ def _plan(
     plan = {}
     for values in itertools.product(*grid.values()):
         varied = dict(zip(grid, values, strict=True))
-        name = ", ".join(f"{key}={value}" for key, value in varied.items()) or backbone
+        name = ", ".join(_describe(key, value) for key, value in varied.items()) or backbone
         plan[name] = [
             make_config(**{"backbone": backbone, "data": data, **common, **varied, "seed": seed, "registry": registry})
             for seed in seeds
         ]
     return plan
+
+
+def _describe(name: str, value: Any) -> str:
+    """Returns ``lr=0.1``, ``augment=blur+mixup`` or ``loss gamma=2``."""
+    if isinstance(value, dict):
+        return " ".join([name.removesuffix("_options"), *(f"{key}={each}" for key, each in value.items())])
+    if isinstance(value, (tuple, list)):
+        value = "+".join(map(str, value)) or "none"
+    return f"{name}={value}"
 
 
 def _make_folder(folder: Path) -> Path:

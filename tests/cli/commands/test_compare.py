@@ -90,9 +90,21 @@ def test_split_grid_parses_each_value():
         split_grid({"epochs": "1,0"})
 
 
-def test_names_are_no_variants():
-    grid, common = split_grid({"tracker": ("jsonl", "mlflow"), "lr": "1,2"})
-    assert (list(grid), common) == (["lr"], {"tracker": ("jsonl", "mlflow")})
+def test_each_time_an_option_is_repeated_it_may_have_several_values():
+    grid, common = split_grid({"augment": ("none,mixup", "blur"), "loss_options": {"gamma": "1,2", "alpha": "0.25"}})
+    assert grid == {
+        "augment": [("blur",), ("mixup", "blur")],
+        "loss_options": [{"gamma": "1", "alpha": "0.25"}, {"gamma": "2", "alpha": "0.25"}],
+    }
+    assert common == {}
+    with pytest.raises(ConfigError, match="--loss-option repeats a value"):
+        split_grid({"loss_options": {"gamma": "1,1"}})
+
+
+def test_data_metrics_and_trackers_are_the_same_for_all_variants():
+    given = {"tracker": ("jsonl", "mlflow"), "data_options": {"column": "a,b"}}
+    grid, common = split_grid({**given, "lr": "1,2"})
+    assert (grid, common) == ({"lr": [1.0, 2.0]}, given)
 
 
 def test_compare_runs_in_a_single_process(run_zoo, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
@@ -32,13 +33,16 @@ from zoo.plugins.options import OptionInfo, check_value, describe_options
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_SHARED = ("data_options", "metric", "metric_options", "tracker", "tracker_options")  # by all variants
+
 
 @click.command(
     cls=GroupedCommand,
     name="compare",
     epilog="\b\nFor example:\n"
     "  zoo compare resnet18 --data hotdog --weights pretrained,none\n"
-    "  zoo compare resnet18 --data hotdog --lr 1e-4,1e-3 --seeds 0,1,2",
+    "  zoo compare resnet18 --data hotdog --lr 1e-4,1e-3 --seeds 0,1,2\n"
+    "  zoo compare resnet18 --data hotdog --augment none,mixup,cutmix",
 )
 @click.argument("backbone", shell_complete=complete_offers("backbone"))
 @config_options(without=("seed", "devices"))
@@ -74,7 +78,8 @@ def command(
 ) -> None:
     """Fine-tune BACKBONE with several values of options, and compare the results in a table and a plot.
 
-    Every option accepts several values, separated by commas. Each combination of values is one variant.
+    Every option accepts several values, separated by commas, and so does NAME=VALUE. Each combination of values is one
+    variant. Data, metrics and trackers are the same for all.
     """
     data = require_data(data)
     grid, common = split_grid(given_values(values))
@@ -123,18 +128,27 @@ def split_grid(given: Mapping[str, Any]) -> tuple[dict[str, list[Any]], dict[str
     """
     grid: dict[str, list[Any]] = {}
     common: dict[str, Any] = {}
-    for name, text in given.items():
-        if name in PAIRS or name in NAMES_OF:  # all of them belong to every variant
-            common[name] = text
-            continue
-        choices = [check_value(_info(name), value.strip(), owner="compare") for value in text.split(",")]
-        if len(set(choices)) < len(choices):
-            raise ConfigError(f"{flag_of(name)} {text} repeats a value.", hint="Give each value once.")
+    for name, value in given.items():
+        choices = [value] if name in _SHARED else _choices(name, value)
+        if any(each in choices[:index] for index, each in enumerate(choices)):
+            flag = PAIRS[name] if name in PAIRS else f"{flag_of(name)} {value}"
+            raise ConfigError(f"{flag} repeats a value.", hint="Give each value once.")
         if len(choices) > 1:
             grid[name] = choices
         else:
             common[name] = choices[0]
     return grid, common
+
+
+def _choices(name: str, value: Any) -> list[Any]:
+    """Returns the values of an option; of one that may be repeated, every combination of each time's values."""
+    if name in PAIRS:
+        lists = ([(key, each.strip()) for each in text.split(",")] for key, text in value.items())
+        return [dict(pairs) for pairs in itertools.product(*lists)]
+    if name in NAMES_OF:
+        repeats = ([each.strip() for each in text.split(",")] for text in value)
+        return [tuple(each for each in names if each != "none") for names in itertools.product(*repeats)]
+    return [check_value(_info(name), each.strip(), owner="compare") for each in value.split(",")]
 
 
 def _info(name: str) -> OptionInfo:
