@@ -1,3 +1,4 @@
+import itertools
 import math
 import warnings
 
@@ -115,6 +116,15 @@ def test_a_comparison_of_single_runs_has_no_band(tmp_path, figures):
     assert len(curves.collections) == 0
     assert {"One run each", "Training accuracy", "90.0"} <= set(texts_of(figures[0]))
     assert finals.get_xlabel() == "one run each"
+
+
+def test_the_values_of_a_comparison_do_not_overlap(tmp_path, figures):
+    test = {f"variant {index}": [0.5, 0.5] for index in range(4)}
+    write_comparison(tmp_path / "c.png", {name: [[make_row(1, 0.5)]] for name in test}, title="t", test=test)
+    figures[0].canvas.draw()
+    boxes = [text.get_window_extent() for text in figures[0].axes[1].texts]
+    assert len(boxes) == 4
+    assert all(right.x0 > left.x1 for left, right in itertools.pairwise(boxes))
 
 
 @pytest.mark.parametrize("series", [{}, {"a": []}, {"a": [[]]}, {"a": [[make_row(1, math.nan)]]}])

@@ -179,8 +179,9 @@ def _draw_test_accuracies(axes: Axes, groups: Sequence[Sequence[float]]) -> None
             axes.plot(places, values, "o", color=colour, alpha=0.45, markeredgewidth=0)
         axes.errorbar(index + 0.1, mean, yerr=half_width, fmt="o", color=colour, ms=6, elinewidth=1.5, capsize=3)
         if len(groups) <= _MAX_ANNOTATED:
-            axes.annotate(f"{100 * mean:.1f}", (index + 0.1, mean), (6, 0), textcoords="offset points", va="center")
-    axes.set_xlim(-0.6, len(groups) - 0.2)
+            top = max(mean + (half_width or 0), *values)
+            axes.annotate(f"{100 * mean:.1f}", (index, top), (0, 6), textcoords="offset points", ha="center")
+    axes.set_xlim(-0.6, len(groups) - 0.4)
     axes.set_xticks([])
     legend = "one run each" if most < 2 else "runs and mean"
     axes.set_xlabel(f"{legend}, 95 % interval" if most >= MIN_RUNS else legend)
