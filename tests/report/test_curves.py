@@ -118,13 +118,16 @@ def test_a_comparison_of_single_runs_has_no_band(tmp_path, figures):
     assert finals.get_xlabel() == "one run each"
 
 
-def test_the_values_of_a_comparison_do_not_overlap(tmp_path, figures):
-    test = {f"variant {index}": [0.5, 0.5] for index in range(4)}
+def test_the_values_of_a_comparison_overlap_neither_each_other_nor_points(tmp_path, figures):
+    test = {f"variant {index}": [0.5] for index in range(4)}
     write_comparison(tmp_path / "c.png", {name: [[make_row(1, 0.5)]] for name in test}, title="t", test=test)
     figures[0].canvas.draw()
-    boxes = [text.get_window_extent() for text in figures[0].axes[1].texts]
-    assert len(boxes) == 4
+    finals = figures[0].axes[1]
+    boxes = [text.get_window_extent() for text in finals.texts]
+    points = [point for line in finals.lines for point in finals.transData.transform(line.get_xydata())]
+    assert (len(boxes), len(points)) == (4, 4)
     assert all(right.x0 > left.x1 for left, right in itertools.pairwise(boxes))
+    assert not any(box.contains(*point) for box in boxes for point in points)
 
 
 @pytest.mark.parametrize("series", [{}, {"a": []}, {"a": [[]]}, {"a": [[make_row(1, math.nan)]]}])
