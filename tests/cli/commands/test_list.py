@@ -112,11 +112,17 @@ def test_slow_families_are_explained_on_stderr(run_zoo, monkeypatch):
     assert run_zoo("list", "x").err.startswith("Importing libraries to list their names")
 
 
-@pytest.mark.parametrize("kind", ["backbone", "nosuch"])
+@pytest.mark.parametrize("kind", ["backbon", "nosuch"])
 def test_a_wrong_kind_is_wrong_usage(run_zoo, kind):
     code, _, err = run_zoo("list", "--kind", kind)
     assert code == 2
     assert "'backbones', 'heads', 'datasets', 'recipes', 'optimizers'," in err
+
+
+@pytest.mark.parametrize(("singular", "plural"), [("backbone", "backbones"), ("export-target", "export-targets")])
+def test_a_kind_may_be_named_in_the_singular(run_zoo, singular, plural):
+    assert run_zoo("list", "--kind", singular) == run_zoo("list", "--kind", plural)
+    assert run_zoo("list", "--kind", singular).code < 2
 
 
 def test_a_kind_is_listed_by_its_plural_as_word(run_zoo):

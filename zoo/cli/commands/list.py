@@ -22,6 +22,14 @@ if TYPE_CHECKING:
     from zoo.plugins.registry import Registry
 
 _SECONDS_UNTIL_NOTICE = 1.0
+_PLURALS = {kind.name.replace(" ", "-"): kind.word for kind in KINDS} | {"run": "runs"}
+
+
+class _Kinds(click.Choice):  # type: ignore[type-arg]  # the oldest click that is supported has no click.Choice[str]
+    """The kinds, in the plural or the singular."""
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return str(super().convert(_PLURALS.get(value, value), param, ctx))
 
 
 @click.command(name="list")
@@ -30,7 +38,7 @@ _SECONDS_UNTIL_NOTICE = 1.0
     "--kind",
     "kinds",
     multiple=True,
-    type=click.Choice(ALL_LISTED),
+    type=_Kinds(ALL_LISTED),
     metavar="KIND",
     help=f"List only this kind; may be repeated: {', '.join(ALL_LISTED)}.",
 )
