@@ -19,9 +19,11 @@ _EXPORTS = {
     "zoo.data.check.examine": ("check_data",),
     "zoo.data.sources.load": ("load_images",),
     "zoo.inference.evaluate": ("evaluate",),
+    "zoo.inference.paired": ("PairedEvaluation", "evaluate_paired"),
     "zoo.inference.predictor": ("PhotoPredictor", "Prediction"),
     "zoo.inference.run_predictor": ("Predictor", "load"),
     "zoo.metrics.classification": ("Evaluation",),
+    "zoo.metrics.paired": ("PairedDifference",),
     "zoo.models.installed_weights": ("InstalledWeights",),
     "zoo.plugins.contracts": ("Backbone", "Features", "Head", "Stage", "StagedBackbone"),
     "zoo.plugins.hookspecs": ("hookimpl",),
@@ -85,9 +87,11 @@ if TYPE_CHECKING:
     from zoo.data.check.examine import check_data as check_data
     from zoo.data.sources.load import load_images as load_images
     from zoo.inference.evaluate import evaluate as evaluate
+    from zoo.inference.paired import PairedEvaluation as PairedEvaluation, evaluate_paired as evaluate_paired
     from zoo.inference.predictor import PhotoPredictor as PhotoPredictor, Prediction as Prediction
     from zoo.inference.run_predictor import Predictor as Predictor, load as load
     from zoo.metrics.classification import Evaluation as Evaluation
+    from zoo.metrics.paired import PairedDifference as PairedDifference
     from zoo.models.installed_weights import InstalledWeights as InstalledWeights
     from zoo.plugins.contracts import (
         Backbone as Backbone,

@@ -6,7 +6,15 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zoo.metrics.intervals import format_mean, mean_interval, paired_loss_bound, paired_loss_p, wilson_interval
+from zoo.metrics.intervals import (
+    format_mean,
+    mean_interval,
+    paired_interval,
+    paired_loss_bound,
+    paired_loss_p,
+    paired_p,
+    wilson_interval,
+)
 
 
 def test_wilson_interval_of_800_photos():
@@ -62,6 +70,8 @@ def test_format_mean_replaces_the_interval_of_too_few_runs_by_a_remark(accuracie
 def test_paired_test_matches_scipy(lost, gained):
     expected = scipy.stats.binomtest(lost, lost + gained, 0.5, alternative="greater").pvalue if lost + gained else 1
     assert paired_loss_p(lost, gained) == pytest.approx(expected)
+    two_sided = scipy.stats.binomtest(lost, lost + gained, 0.5).pvalue if lost + gained else 1
+    assert paired_p(lost, gained) == paired_p(gained, lost) == pytest.approx(two_sided)
 
 
 def test_a_bound_without_any_difference_is_near_the_rule_of_three():
@@ -77,3 +87,14 @@ def test_a_bound_covers_the_true_loss_in_at_least_19_of_20_samples(count, lost, 
     samples = random.multinomial(count, [lost, gained, 1 - lost - gained], size=4000)
     covered = [paired_loss_bound(int(a), int(b), count) >= lost - gained for a, b, _ in samples]
     assert np.mean(covered) > 0.94
+
+
+@pytest.mark.parametrize(("lost", "gained"), [(0.01, 0.01), (0.03, 0.01), (0.1, 0.05)])
+def test_an_interval_covers_the_true_difference_in_at_least_19_of_20_samples(lost, gained):
+    random = np.random.default_rng(0)
+    intervals = [
+        paired_interval(int(a), int(b), 152)
+        for a, b, _ in random.multinomial(152, [lost, gained, 1 - lost - gained], size=4000)
+    ]
+    assert np.mean([low <= gained - lost <= high for low, high in intervals]) > 0.94
+    assert paired_interval(5, 9, 152) == pytest.approx([-each for each in reversed(paired_interval(9, 5, 152))])

@@ -93,26 +93,56 @@ def evaluate(
         DataError: The data does not have the split, or has a class that the model does not know.
         RunError: There is no such run or file, or its files are broken.
     """
-    split, observer = _check_split(split if part is None else part), choose_observer(observer)
+    split, observer = check_split(split if part is None else part), choose_observer(observer)
     registry = registry or load_registry()
     chosen = registry.choose_all(METRIC, metrics, metric_options or {})
     found = model if isinstance(model, Run | ModelFile) else find_model(model, registry=registry)
-    if isinstance(found, Run):
+    predictor, samples = open_with_samples(
+        found,
+        split=split,
+        data=data,
+        registry=registry,
+        observer=observer,
+        data_options=data_options,
+        device=device,
+        engine=engine,
+    )
+    return evaluate_predictor(predictor, samples, split=split, observer=observer, metrics=chosen)
+
+
+def open_with_samples(
+    model: Run | ModelFile,
+    *,
+    split: str,
+    data: str | os.PathLike[str] | ImageSet | None,
+    registry: Registry,
+    observer: Observer,
+    data_options: Mapping[str, Any] | None,
+    device: str,
+    engine: EngineName,
+) -> tuple[PhotoPredictor, list[Sample]]:
+    """Returns a model, ready to predict, and the photos to evaluate it on, with its labels; see `evaluate`."""
+    if isinstance(model, Run):
         # Before torch is imported, so that a wrong path or class is reported at once.
         samples = load_samples(
-            found, split=split, data=data, registry=registry, observer=observer, data_options=data_options
+            model, split=split, data=data, registry=registry, observer=observer, data_options=data_options
         )
-        predictor = load_model(found, device=device, registry=registry, engine=engine, images=len(samples))
+        predictor = load_model(model, device=device, registry=registry, engine=engine, images=len(samples))
     else:
         if data is None:
-            raise ConfigError(f"{found.path} contains no photos to evaluate on.", hint="Pass some with --data.")
+            raise ConfigError(f"{model.path} contains no photos to evaluate on.", hint="Pass some with --data.")
         source = resolve_data(data, registry=registry, options=data_options or {})
-        predictor = load_model(found, device=device)
+        predictor = load_model(model, device=device)
         samples = _load_other(source, split, classes=predictor.classes, name=predictor.name, observer=observer)
-    partly_random = found.record.partly_random if isinstance(found, Run) else ""
+    report_notes(model, predictor, observer)
+    return predictor, samples
+
+
+def report_notes(model: Run | ModelFile, predictor: PhotoPredictor, observer: Observer) -> None:
+    """Reports what is to be known about the predictions of a model."""
+    partly_random = model.record.partly_random if isinstance(model, Run) else ""
     for note in filter(None, (*predictor.notes, partly_random)):
         observer(Note(text=note, warning=True))
-    return evaluate_predictor(predictor, samples, split=split, observer=observer, metrics=chosen)
 
 
 def load_samples(
@@ -220,14 +250,22 @@ def evaluate_predictor(
         PluginError: A metric failed.
         PredictionError: The predictor returns NaN or infinity for a photo.
     """
-    from zoo.metrics.chosen import check_metrics, compute_metrics, merge_values
-    from zoo.metrics.classification import evaluate_predictions
+    from zoo.metrics.chosen import check_metrics
 
     check_metrics(metrics, predictor.classes)  # before any photo is read
     rows, labels = predict_samples(predictor, samples, split=split, observer=observer)
-    evaluation = evaluate_predictions(rows, labels, predictor.classes)
-    chosen = compute_metrics(metrics, rows, labels, predictor.classes)
-    return replace(evaluation, metrics=merge_values(chosen))
+    return evaluate_rows(rows, labels, predictor.classes, metrics)
+
+
+def evaluate_rows(
+    rows: NDArray[np.float32], labels: NDArray[np.int64], classes: Sequence[str], metrics: Sequence[Choice[MetricSpec]]
+) -> Evaluation:
+    """Returns the evaluation of probabilities ``(N, classes)`` with labels ``(N,)``; see `evaluate_predictor`."""
+    from zoo.metrics.chosen import compute_metrics, merge_values
+    from zoo.metrics.classification import evaluate_predictions
+
+    evaluation = evaluate_predictions(rows, labels, classes)
+    return replace(evaluation, metrics=merge_values(compute_metrics(metrics, rows, labels, classes)))
 
 
 def predict_samples(
@@ -268,7 +306,8 @@ def _try_read(predictor: PhotoPredictor, sample: Sample) -> NDArray[np.uint8] | 
         return error
 
 
-def _check_split(split: str) -> str:
+def check_split(split: str) -> str:
+    """Returns the name of a split; raises `ConfigError` if there is none of this name."""
     if split in SPLITS:
         return split
     hint = f"{did_you_mean(split, SPLITS)} The splits are {', '.join(SPLITS)}.".strip()

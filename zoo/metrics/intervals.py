@@ -58,9 +58,38 @@ def paired_loss_bound(lost: int, gained: int, count: int, *, confidence: float =
         count: Number of all photos, at least 1.
         confidence: Level of the bound, 0 to 1.
     """
+    loss, deviation = _adjusted_loss(lost, gained, count)
+    return min(1.0, loss + NormalDist().inv_cdf(confidence) * deviation)
+
+
+def paired_p(lost: int, gained: int) -> float:
+    """Returns the p-value of McNemar's exact two-sided test that two classifiers are equally accurate.
+
+    Args:
+        lost: As in `paired_loss_p`.
+        gained: As in `paired_loss_p`.
+    """
+    return min(1.0, 2 * paired_loss_p(max(lost, gained), min(lost, gained)))
+
+
+def paired_interval(lost: int, gained: int, count: int) -> tuple[float, float]:
+    """Returns the 95 % interval of how much more accurate a second classifier is, as a share of all photos.
+
+    The interval of `paired_loss_bound`, with both ends.
+
+    Args:
+        lost: As in `paired_loss_p`.
+        gained: As in `paired_loss_p`.
+        count: Number of all photos, at least 1.
+    """
+    loss, deviation = _adjusted_loss(lost, gained, count)
+    return max(-1.0, -loss - QUANTILE * deviation), min(1.0, -loss + QUANTILE * deviation)
+
+
+def _adjusted_loss(lost: int, gained: int, count: int) -> tuple[float, float]:
+    """Returns the difference of the shares, and its standard error, after adding one photo of each kind."""
     first, second = (lost + 1) / (count + 2), (gained + 1) / (count + 2)
-    deviation = math.sqrt((first + second - (first - second) ** 2) / (count + 2))
-    return min(1.0, first - second + NormalDist().inv_cdf(confidence) * deviation)
+    return first - second, math.sqrt((first + second - (first - second) ** 2) / (count + 2))
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float | None]:

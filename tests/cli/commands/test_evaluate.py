@@ -6,8 +6,11 @@ import pytest
 from PIL import Image
 
 import zoo.inference.evaluate
+import zoo.inference.paired
 from zoo.events import Note
+from zoo.inference.paired import PairedEvaluation
 from zoo.metrics.classification import evaluate_predictions
+from zoo.metrics.paired import compare_predictions
 from zoo.plugins.specs import MetricValue
 
 
@@ -42,6 +45,31 @@ def test_metrics_classes_and_confusion_matrix(run_zoo, calls):
     assert "class  precision   recall      F1  photos" in lines
     assert "cat       50.0 %  100.0 %  66.7 %       1" in lines
     assert [line.split() for line in lines[-3:]] == [["cat", "dog"], ["cat", "1", "0"], ["dog", "1", "2"]]
+
+
+def test_several_models_are_compared(run_zoo, make_run, monkeypatch):
+    make_run()
+    make_run("tiny-linear-dogs-2")
+    labels, right = np.array([0, 1] * 50), np.eye(2)[[0, 1] * 50]
+    wrong = np.eye(2)[[1, 1] * 10 + [0, 1] * 40]
+
+    def evaluate_paired(models, **_):
+        names = [each.name for each in models]
+        evaluations = {
+            name: evaluate_predictions(p, labels, ("cat", "dog")) for name, p in zip(names, (wrong, right), strict=True)
+        }
+        difference = compare_predictions(*names, (wrong.argmax(1), right.argmax(1)), labels)
+        return PairedEvaluation(evaluations=evaluations, differences=(difference,))
+
+    monkeypatch.setattr(zoo.inference.paired, "evaluate_paired", evaluate_paired)
+    both = ("evaluate", "tiny-linear-dogs-1", "tiny-linear-dogs-2")
+    code, out, _ = run_zoo(*both)
+    lines = out.splitlines()
+    assert code == 0
+    assert lines[0].split() == ["model", "accuracy", "macro", "F1", "calibration", "error", "loss"]
+    assert lines[1].startswith("tiny-linear-dogs-1  90.0 % ± ")
+    assert lines[-1].startswith("tiny-linear-dogs-2 is better than tiny-linear-dogs-1 by 10.0 points (")
+    assert [each["name"] for each in json.loads(run_zoo(*both, "--json").out)["models"]] == [*both[1:]]
 
 
 def test_more_classes_than_fit_a_matrix_get_the_most_common_confusions(run_zoo, calls, monkeypatch):

@@ -1,7 +1,8 @@
-"""``zoo evaluate``: measures the accuracy of a run or an exported file."""
+"""``zoo evaluate``: measures the accuracy of runs and exported files, and compares them."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,6 +18,7 @@ from zoo.plugins.options import parse_pairs
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from zoo.inference.paired import PairedEvaluation
     from zoo.metrics.classification import Evaluation
 
 _MAX_CLASSES = 12  # of a confusion matrix that fits a terminal
@@ -24,7 +26,7 @@ _MAX_CONFUSIONS = 20
 
 
 @click.command(name="evaluate")
-@click.argument("run", metavar="RUN-OR-FILE", shell_complete=complete_runs)
+@click.argument("models", metavar="RUN-OR-FILE...", nargs=-1, required=True, shell_complete=complete_runs)
 @click.option(
     "--data", metavar="DATA", help="Other data: a dataset, a folder or a CSV file.  [default: the data of the run]"
 )
@@ -47,7 +49,7 @@ _MAX_CONFUSIONS = 20
 @quiet_option
 @json_option
 def command(
-    run: str,
+    models: tuple[str, ...],
     data: str | None,
     pairs: tuple[str, ...],
     split: str,
@@ -58,31 +60,64 @@ def command(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Measure the accuracy of a run or an exported file.
+    """Measure the accuracy of a run or an exported file. Several are evaluated on the same photos, and compared.
 
     Prints the accuracy with its 95 % interval, the metrics of each class, the confusion matrix (of more than 12
-    classes, the most common confusions) and the calibration error.
+    classes, the most common confusions) and the calibration error. Of several, prints one line each, and whether the
+    first and each other differ by more than chance explains.
     """
-    model = find_model(run, runs=runs, ask=console.passphrase_prompt())
-    from zoo.inference.evaluate import evaluate
-
-    options: dict[str, Any] = {"data_options": parse_pairs(pairs, flag="--data-option")} if pairs else {}
+    found = [find_model(each, runs=runs, ask=console.passphrase_prompt()) for each in models]
+    settings: dict[str, Any] = {
+        "data": data,
+        "split": split,
+        "device": device,
+        "engine": "auto",
+        "metrics": metrics,
+        "metric_options": parse_pairs(metric_pairs, flag="--metric-option"),
+        **({"data_options": parse_pairs(pairs, flag="--data-option")} if pairs else {}),
+    }
     with display_events(quiet=quiet or as_json, next_steps=False) as observer:
-        evaluation = evaluate(
-            model,
-            data=data,
-            split=split,
-            device=device,
-            observer=observer,
-            engine="auto",
-            metrics=metrics,
-            metric_options=parse_pairs(metric_pairs, flag="--metric-option"),
-            **options,
-        )
+        if len(found) == 1:
+            from zoo.inference.evaluate import evaluate
+
+            evaluation = evaluate(found[0], observer=observer, **settings)
+            plain, write = evaluation.to_dict(), partial(_write, evaluation)
+        else:
+            from zoo.inference.paired import evaluate_paired
+
+            several = evaluate_paired(found, observer=observer, **settings)
+            plain, write = several.to_dict(), partial(_write_paired, several)
     if as_json:
-        console.write_json(evaluation.to_dict())
+        console.write_json(plain)
     else:
-        _write(evaluation)
+        write()
+
+
+def _write_paired(result: PairedEvaluation) -> None:
+    rows = [
+        (
+            name,
+            format_accuracy(each.accuracy, each.interval),
+            format_percent(each.macro_f1),
+            format_percent(each.calibration_error),
+            f"{each.loss:.4f}",
+            *(value for _, value in format_metrics(each.metrics_to_dict())),
+        )
+        for name, each in result.evaluations.items()
+    ]
+    metrics = next(iter(result.evaluations.values())).metrics
+    header = (
+        "model",
+        "accuracy",
+        "macro F1",
+        "calibration error",
+        "loss",
+        *(each.replace("_", " ") for each in metrics),
+    )
+    console.write_table(header, rows, right=range(2, 5))
+    console.echo()
+    for difference in result.differences:
+        console.echo(difference.describe())
 
 
 def _write(evaluation: Evaluation) -> None:

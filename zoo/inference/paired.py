@@ -1,0 +1,194 @@
+"""Evaluates several models on the same photos, and compares each with the first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zoo.data.sources.fingerprint import hash_sample
+from zoo.errors import ConfigError, DataError, ImageError
+from zoo.events import Note, choose_observer
+from zoo.inference.evaluate import (
+    SPLITS,
+    check_split,
+    evaluate_rows,
+    open_with_samples,
+    predict_samples,
+    report_notes,
+)
+from zoo.inference.open import ModelFile, find_model, load_model
+from zoo.metrics.chosen import check_metrics
+from zoo.metrics.paired import PairedDifference, compare_predictions
+from zoo.plugins.kinds import METRIC
+from zoo.plugins.registry import load_registry
+from zoo.runs.run import Run
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from zoo.events import Observer
+    from zoo.inference.predictor import EngineName, PhotoPredictor
+    from zoo.metrics.classification import Evaluation
+    from zoo.plugins.registry import Registry
+    from zoo.plugins.specs import ImageSet, Sample
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairedEvaluation:
+    """The evaluations of several models on the same photos.
+
+    Attributes:
+        evaluations: The evaluation of each model, by its name.
+        differences: Each model but the first, compared with the first.
+    """
+
+    evaluations: Mapping[str, Evaluation]
+    differences: tuple[PairedDifference, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns plain values for JSON: ``models``, each with its ``name``, and ``differences``."""
+        models = [{"name": name, **evaluation.to_dict()} for name, evaluation in self.evaluations.items()]
+        return {"models": models, "differences": [each.to_dict() for each in self.differences]}
+
+
+def evaluate_paired(
+    models: Sequence[Run | ModelFile | str | os.PathLike[str]],
+    *,
+    data: str | os.PathLike[str] | ImageSet | None = None,
+    split: str = "test",
+    device: str = "auto",
+    observer: Observer | None = None,
+    registry: Registry | None = None,
+    engine: EngineName = "torch",
+    data_options: Mapping[str, Any] | None = None,
+    metrics: Sequence[str] = (),
+    metric_options: Mapping[str, Any] | None = None,
+) -> PairedEvaluation:
+    """Evaluates several models on the same photos, and compares each with the first.
+
+    Photos that one of the runs was trained on, or chosen by, are left out: another split of the same data than that of
+    the first run would favour it.
+
+    Args:
+        models: Two or more, as in `zoo.evaluate`. Their classes must be the same, in any order.
+        data: As in `zoo.evaluate`; by default the data of the first that is a run.
+        split: As in `zoo.evaluate`.
+        device: As in `zoo.evaluate`.
+        observer: As in `zoo.evaluate`.
+        registry: As in `zoo.evaluate`.
+        engine: As in `zoo.evaluate`.
+        data_options: As in `zoo.evaluate`.
+        metrics: As in `zoo.evaluate`.
+        metric_options: As in `zoo.evaluate`.
+
+    Raises:
+        ConfigError: There are fewer than two models, or one is given twice.
+        DataError: The models have different classes, or no photos are left.
+        ZooError: The other errors of `zoo.evaluate`.
+    """
+    split, observer = check_split(split), choose_observer(observer)
+    registry = registry or load_registry()
+    chosen = registry.choose_all(METRIC, metrics, metric_options or {})
+    found = _find_models(models, registry)
+    # The photos are those of the first run, or of the first model on other data.
+    runs = (name for name, model in found.items() if isinstance(model, Run))
+    owner = next(iter(found)) if data is not None else next(runs, next(iter(found)))
+    predictor, samples = open_with_samples(
+        found[owner],
+        split=split,
+        data=data,
+        registry=registry,
+        observer=observer,
+        data_options=data_options,
+        device=device,
+        engine=engine,
+    )
+    check_metrics(chosen, predictor.classes)
+    samples = _leave_out_trained(samples, found, split, observer)
+    opened = {owner: predictor}
+    for name, model in found.items():
+        if name != owner:
+            opened[name] = load_model(model, device=device, registry=registry, engine=engine, images=len(samples))
+            report_notes(model, opened[name], observer)
+            _check_classes(name, opened[name].classes, owner, predictor.classes)
+    rows = {name: _predict(opened[name], samples, predictor.classes, split, observer) for name in found}
+    labels = rows[owner][1]
+    if any(not np.array_equal(labels, each) for _, each in rows.values()):
+        raise DataError("Some photos became unreadable between two models.", hint="Evaluate again.")
+    predicted = {name: each.argmax(axis=1) for name, (each, _) in rows.items()}
+    first, *others = found
+    return PairedEvaluation(
+        evaluations={name: evaluate_rows(each, labels, predictor.classes, chosen) for name, (each, _) in rows.items()},
+        differences=tuple(
+            compare_predictions(first, name, (predicted[first], predicted[name]), labels) for name in others
+        ),
+    )
+
+
+def _find_models(
+    models: Sequence[Run | ModelFile | str | os.PathLike[str]], registry: Registry
+) -> dict[str, Run | ModelFile]:
+    """Returns the models by name; by path if two have the same name."""
+    if len(models) < 2:
+        raise ConfigError("A comparison needs at least two models.", hint="'zoo.evaluate' evaluates one.")
+    opened = [each if isinstance(each, Run | ModelFile) else find_model(each, registry=registry) for each in models]
+    names = [each.name if isinstance(each, Run) else str(each.path) for each in opened]
+    if len(set(names)) < len(names):
+        names = [str(each.path) for each in opened]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ConfigError(f"{twice} is given twice.", hint="Name different models.")
+    return dict(zip(names, opened, strict=True))
+
+
+def _leave_out_trained(
+    samples: list[Sample], models: Mapping[str, Run | ModelFile], split: str, observer: Observer
+) -> list[Sample]:
+    """Returns the samples without those that a run used before it came to this split."""
+    for name, model in models.items():
+        if not isinstance(model, Run):
+            continue
+        photos = model.photos()
+        used = {}
+        for earlier in SPLITS[SPLITS.index(split) + 1 :]:
+            used.update(photos.by_name(earlier))
+        kept = [sample for sample in samples if not _is_used(sample, used)]
+        if not kept:
+            raise DataError(f"{name} was trained on all of these photos.", hint="Pass others with --data.")
+        if len(kept) < len(samples):
+            text = f"{len(samples) - len(kept)} of {len(samples)} photos are left out: {name} was trained on them."
+            observer(Note(text=text, warning=True))
+        samples = kept
+    return samples
+
+
+def _is_used(sample: Sample, used: Mapping[str, str]) -> bool:
+    """Returns whether a photo is among those with these names and short hashes."""
+    if sample.name not in used:
+        return False
+    try:
+        return not used[sample.name] or used[sample.name] == hash_sample(sample)
+    except ImageError:
+        return False
+
+
+def _check_classes(name: str, classes: Sequence[str], owner: str, others: Sequence[str]) -> None:
+    for one, known, two, more in ((name, classes, owner, others), (owner, others, name, classes)):
+        if unknown := [each for each in more if each not in known]:
+            raise DataError(
+                f"{two} has the class '{unknown[0]}', which {one} does not know.",
+                hint="Only models with the same classes can be compared.",
+            )
+
+
+def _predict(
+    predictor: PhotoPredictor, samples: Sequence[Sample], classes: Sequence[str], split: str, observer: Observer
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Returns probabilities ``(N, classes)`` in the order of `classes`, and labels ``(N,)``."""
+    rows, labels = predict_samples(predictor, samples, split=split, observer=observer)
+    return rows[:, [predictor.classes.index(each) for each in classes]], labels
