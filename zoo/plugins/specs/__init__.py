@@ -15,10 +15,11 @@ from zoo.plugins.specs.backbones import (
 )
 from zoo.plugins.specs.base import Family, Spec
 from zoo.plugins.specs.checks import CHECK_SECONDS, CheckSpec, Finding
-from zoo.plugins.specs.datasets import SPLITS, UNSTORED, DatasetRequest, DatasetSpec, ImageSet, Sample
+from zoo.plugins.specs.datasets import DatasetRequest, DatasetSpec
 from zoo.plugins.specs.export_targets import ExportRequest, ExportTargetSpec
 from zoo.plugins.specs.formats import FormatRequest, FormatSpec
 from zoo.plugins.specs.heads import HeadRequest, HeadSpec
+from zoo.plugins.specs.image_set import SPLITS, UNSTORED, ImageSet, Sample
 from zoo.plugins.specs.losses import Activation, LossRequest, LossSpec
 from zoo.plugins.specs.metrics import MetricRequest, MetricSpec, MetricValue
 from zoo.plugins.specs.optimizers import OptimizerRequest, OptimizerSpec

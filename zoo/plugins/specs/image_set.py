@@ -1,0 +1,114 @@
+"""Labelled images with explicit splits."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from zoo.errors import ImageError
+
+SPLITS = ("train", "val", "test")  # of an `ImageSet`
+UNSTORED = "ImageSet:"  # begins what a record has as its data, followed by a name, if that was an `ImageSet`
+# In a notebook:
+_CLASSES, _PHOTOS = 20, 16
+_SIDE = 144  # pixels of the shorter side: sharp on screens with two pixels per point, 5 kB each
+
+
+class Sample(NamedTuple):
+    """A labelled image.
+
+    Attributes:
+        source: An image file, or its bytes.
+        label: Index into `ImageSet.classes`.
+        name: The name of the image in tables and messages; unique within its dataset.
+    """
+
+    source: Path | bytes
+    label: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageSet:
+    """A set of labelled images with explicit splits: what datasets load, and what Python code may pass as data.
+
+    Attributes:
+        name: A short name that is valid as a file name.
+        classes: Class names, in the order of the labels.
+        train: The images to train on.
+        val: The images that select the best epoch; if empty, a part of `train` is split off.
+        test: The images of the final evaluation; empty if the dataset has no test split.
+        note: A sentence that readers of the results must know about the data, or empty.
+        skipped: The names of skipped files, each with the reason: ``"a/b.txt: not an image"``.
+        left_out: One line that says how many photos each reason removes, or empty if no photo was left out.
+        warnings: Sentences about what may be meant otherwise: classes that lose many photos, tables that are not read.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    train: tuple[Sample, ...]
+    val: tuple[Sample, ...] = ()
+    test: tuple[Sample, ...] = ()
+    note: str = ""
+    skipped: tuple[str, ...] = ()
+    left_out: str = ""
+    warnings: tuple[str, ...] = ()
+
+    def _repr_html_(self) -> str:
+        """Returns what a notebook shows: the number of photos of each class, and a few of the photos."""
+        from zoo.utils.markup import block, heading, line, table
+
+        counts = {split: Counter(sample.label for sample in self._samples(split)) for split in SPLITS}
+        splits = [split for split in SPLITS if counts[split]]
+        listed = self.classes[:_CLASSES]
+        rows = [(name, *(counts[split][label] for split in splits)) for label, name in enumerate(listed)]
+        more = len(self.classes) - len(rows)
+        total = sum(len(self._samples(split)) for split in SPLITS)
+        return block(
+            heading(self.name, f"{total:,} photos, {len(self.classes):,} classes"),
+            *(line(text) for text in filter(None, (self.note, self.left_out))),
+            *(line(text, warning=True) for text in self.warnings),
+            table(("class", *splits), rows, right=range(1, len(splits) + 1)),
+            *([line(f"and {more:,} more classes")] if more else []),
+            *self._thumbnails(),
+        )
+
+    def _samples(self, split: str) -> tuple[Sample, ...]:
+        samples: tuple[Sample, ...] = getattr(self, split)
+        return samples
+
+    def _thumbnails(self) -> list[str]:
+        """Returns photos of as many classes as possible: one of each in turn."""
+        from zoo.utils.markup import image
+
+        seen: Counter[int] = Counter()
+        order = []
+        for sample in next(filter(None, map(self._samples, SPLITS)), ()):
+            order.append((seen[sample.label], sample.label, sample))
+            seen[sample.label] += 1
+        chosen = [sample for _, _, sample in sorted(order, key=lambda entry: entry[:2])[:_PHOTOS]]
+        return [
+            image(f"data:image/jpeg;base64,{content}", title=f"{self.classes[sample.label]}: {sample.name}")
+            for sample in chosen
+            if (content := _encode_thumbnail(sample.source))
+        ]
+
+
+def _encode_thumbnail(source: Path | bytes) -> str:
+    """Returns a small JPEG in base64, or an empty string if the photo cannot be read."""
+    # Imported only now: a plugin that offers a dataset needs none of it.
+    import base64
+    import io
+
+    from zoo.data.images.decode import open_image
+
+    try:
+        photo = open_image(source, min_side=_SIDE, approximate=True)
+    except ImageError:
+        return ""
+    photo.thumbnail((2 * _SIDE, _SIDE))
+    buffer = io.BytesIO()
+    photo.save(buffer, "JPEG", quality=75)
+    return base64.b64encode(buffer.getvalue()).decode("ascii")
