@@ -13,7 +13,7 @@ from fakes import FakePlugin, make_backbone_spec, make_registry
 
 from zoo.cli.commands.runs import command as runs_command
 from zoo.cli.main import cli, main
-from zoo.cli.terminal import console
+from zoo.display import console
 from zoo.errors import RunError, WeightsError, ZooError
 from zoo.inference import run_predictor
 from zoo.models.weights import read_state_dict
@@ -264,7 +264,7 @@ def test_control_characters_in_names_are_escaped_on_the_terminal(folder, capsys)
 
 
 def test_control_characters_in_errors_titles_and_notes_are_escaped(capsys):
-    from zoo.cli.terminal.observers import LineDisplay
+    from zoo.display.observers import LineDisplay
     from zoo.events import Note
 
     console.write_table((ODD, "b"), [("1", "2")])

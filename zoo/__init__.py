@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 # What `zoo` exports, by module. Type checkers cannot read this table, so the imports below repeat it for them.
 _EXPORTS = {
-    "zoo.cli.terminal.progress": ("progress",),
+    "zoo.display.progress": ("progress",),
     "zoo.config": ("FinetuneConfig", "make_config", "read_settings"),
     "zoo.data.check.examine": ("check_data",),
     "zoo.data.sources.load": ("load_images",),
@@ -78,7 +78,7 @@ __all__ = [*_MODULE_OF]
 if TYPE_CHECKING:
     # One statement per module: sorted by ruff, there would be one per alias.
     # isort: off
-    from zoo.cli.terminal.progress import progress as progress
+    from zoo.display.progress import progress as progress
     from zoo.config import (
         FinetuneConfig as FinetuneConfig,
         make_config as make_config,

@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from zoo.utils.markup import in_ipython
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
@@ -166,17 +164,6 @@ Observer = Callable[[Event], None]
 
 def ignore(event: Event) -> None:
     """An observer that discards every event."""
-
-
-def choose_observer(observer: Observer | None) -> Observer:
-    """Returns an observer, or by default one that shows progress in IPython and notebooks, and is silent elsewhere."""
-    if observer is not None:
-        return observer
-    if not in_ipython():
-        return ignore
-    import zoo
-
-    return zoo.progress()
 
 
 # Called with the same three values as `Work` has: what, done, total.

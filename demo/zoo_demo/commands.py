@@ -8,7 +8,7 @@ import click
 
 from zoo.cli.commands.options import device_option, quiet_option, runs_option
 from zoo.cli.completion import complete_runs
-from zoo.cli.terminal import console
+from zoo.display import console
 
 
 @click.command("demo")

@@ -8,7 +8,7 @@ import click
 
 from zoo.cli.commands.options import quiet_option, runs_option
 from zoo.cli.completion import complete_runs
-from zoo.cli.terminal import console
+from zoo.display import console
 from zoo.runs.open import open_run
 
 

@@ -171,7 +171,7 @@ def test_threads_spin_shortly_unless_the_environment_says_otherwise(run, command
 LEAVES_SOMETHING = """
 import {module}, sys, time, click
 from zoo.cli import main
-from zoo.cli.terminal import console
+from zoo.display import console
 from zoo.plugins.calls import call_plugin
 from zoo.plugins.discovery import Plugin
 

@@ -20,7 +20,7 @@ from training_runs import (
 )
 
 import zoo
-from zoo.cli.terminal.stdout import OutputError
+from zoo.display.stdout import OutputError
 from zoo.errors import RunError, TrainingError
 from zoo.events import EpochResult, Finished, Started
 from zoo.inference.evaluate import evaluate

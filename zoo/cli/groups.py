@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import click
 
-from zoo.cli.terminal.stdout import reserved_stdout
+from zoo.display.stdout import reserved_stdout
 from zoo.errors import MissingPackageError, PluginError, ZooError, did_you_mean
 from zoo.plugins.entry_points import DISTRIBUTION
 
@@ -219,7 +219,7 @@ class ZooGroup(LazyGroup):
                     self.commands[name] = added.commands[name]
 
     def _note_problem(self, key: str, text: str) -> None:
-        from zoo.cli.terminal import console
+        from zoo.display import console
 
         self._problems.append((key, text))
         console.write_warning(f"The plugin {key} {text}")

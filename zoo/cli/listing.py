@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from zoo.cli.terminal import console
-from zoo.cli.terminal.formatting import format_accuracy, format_duration
 from zoo.data.sources.resolve import is_local as is_local_dataset
+from zoo.display import console
+from zoo.display.formatting import format_accuracy, format_duration
 from zoo.errors import PluginError, RunError
 from zoo.plugins import kinds
 from zoo.plugins.registry import is_local, list_family_names, list_local_names

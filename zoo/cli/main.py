@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from zoo.cli.groups import ZooGroup, unknown_command
-from zoo.cli.terminal.stdout import OutputError, checked_stderr, checked_stdout, discard_stdout
-from zoo.cli.terminal.warning_lines import WarningLines
+from zoo.display.stdout import OutputError, checked_stderr, checked_stdout, discard_stdout
+from zoo.display.warning_lines import WarningLines
 from zoo.errors import OtherProcessError, ZooError, did_you_mean
 from zoo.utils.interrupts import Interrupts, Terminated
 from zoo.utils.lazy_dynamo import defer_dynamo_import
@@ -202,7 +202,7 @@ def _process_session() -> AbstractContextManager[object]:
 
 
 def _print_warning(text: str) -> None:
-    from zoo.cli.terminal import console
+    from zoo.display import console
 
     console.write_warning(text)
 
@@ -238,6 +238,6 @@ def _spellings(command: click.Command) -> list[str]:
 
 
 def _print_error(message: str, hint: str) -> None:
-    from zoo.cli.terminal import console
+    from zoo.display import console
 
     console.write_error(message, hint)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.data.sources.fingerprint import find_changed
 from zoo.data.sources.load import load_source, load_splits, report_left_out
 from zoo.data.sources.resolve import resolve_data
+from zoo.display.progress import choose_observer
 from zoo.errors import (
     AmbiguousNameError,
     ConfigError,
@@ -18,7 +19,7 @@ from zoo.errors import (
     UnknownNameError,
     did_you_mean,
 )
-from zoo.events import Note, Work, choose_observer
+from zoo.events import Note, Work
 from zoo.inference.open import ModelFile, find_model, load_model
 from zoo.plugins.kinds import METRIC
 from zoo.plugins.registry import REGISTRY, Registry, load_registry

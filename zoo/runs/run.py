@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from zoo.display.progress import choose_observer
 from zoo.errors import RunError
-from zoo.events import choose_observer
 from zoo.runs.history import History
 from zoo.runs.lock import is_locked
 from zoo.runs.record import PHOTOS, RECORD, PhotoRecord, RunRecord, read_photos, read_record

@@ -11,8 +11,9 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from zoo.config import AUTO, make_config
+from zoo.display.progress import choose_observer
 from zoo.errors import ConfigError, RunError
-from zoo.events import Note, choose_observer
+from zoo.events import Note
 from zoo.models.backbone_choice import choose_backbone
 from zoo.models.offers import find_offers
 from zoo.plugins.distributions import require_torch

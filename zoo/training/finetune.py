@@ -8,8 +8,9 @@ from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 from zoo.config import FinetuneConfig, make_config
+from zoo.display.progress import choose_observer
 from zoo.errors import ConfigError, DivergedError, RunError, ZooError
-from zoo.events import Finished, Note, Started, choose_observer, ignore
+from zoo.events import Finished, Note, Started, ignore
 from zoo.models.memory_errors import memory_errors
 from zoo.models.plugin_errors import plugin_errors
 from zoo.plugins.registry import REGISTRY, Registry, load_registry

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from zoo.cli.terminal.formatting import format_estimate
+from zoo.display.formatting import format_estimate
 from zoo.errors import ZooError
 
 if TYPE_CHECKING:

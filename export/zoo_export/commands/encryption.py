@@ -9,7 +9,7 @@ import click
 
 from zoo.cli.commands.options import quiet_option, runs_option
 from zoo.cli.completion import complete_runs
-from zoo.cli.terminal import console
+from zoo.display import console
 from zoo.errors import IntegrityError
 from zoo_export.exported_files import add_to_manifest, find_file
 from zoo_export.security.encryption import (

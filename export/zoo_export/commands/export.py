@@ -10,9 +10,9 @@ from click.core import ParameterSource
 
 from zoo.cli.commands.options import GroupedCommand, flag_of, json_option, quiet_option, runs_option
 from zoo.cli.completion import complete_runs
-from zoo.cli.terminal import console
-from zoo.cli.terminal.formatting import format_duration
-from zoo.cli.terminal.observers import display_events
+from zoo.display import console
+from zoo.display.formatting import format_duration
+from zoo.display.observers import display_events
 from zoo.runs.open import open_run
 from zoo_export.commands.formatting import format_gain, format_parity
 from zoo_export.targets.onnx import export_onnx

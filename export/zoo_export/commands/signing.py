@@ -8,7 +8,7 @@ import click
 
 from zoo.cli.commands.options import json_option, quiet_option, runs_option
 from zoo.cli.completion import complete_runs
-from zoo.cli.terminal import console
+from zoo.display import console
 from zoo.runs.open import locate_path
 from zoo.utils.text import printable
 from zoo_export.security.signing import create_key, sign

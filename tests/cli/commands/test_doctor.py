@@ -5,7 +5,7 @@ import pytest
 
 import zoo.cli.doctor
 from zoo import CheckSpec, Finding, hookimpl
-from zoo.cli.terminal import console
+from zoo.display import console
 
 LONG = "this finding has so many words that they do not fit in a single line of a terminal and have to be wrapped"
 

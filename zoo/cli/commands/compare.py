@@ -23,10 +23,10 @@ from zoo.cli.commands.options import (
     runs_option,
 )
 from zoo.cli.completion import complete_offers
-from zoo.cli.terminal import console
-from zoo.cli.terminal.formatting import format_duration
-from zoo.cli.terminal.observers import display_events
 from zoo.config import NAMES_OF, FinetuneConfig
+from zoo.display import console
+from zoo.display.formatting import format_duration
+from zoo.display.observers import display_events
 from zoo.errors import ConfigError
 from zoo.plugins.options import OptionInfo, check_value, describe_options
 

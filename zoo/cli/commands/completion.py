@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from zoo.cli.completion import SHELLS, script
-from zoo.cli.terminal import console
+from zoo.display import console
 from zoo.errors import ConfigError
 
 

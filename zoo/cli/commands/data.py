@@ -16,10 +16,10 @@ from zoo.cli.commands.options import (
     quiet_option,
 )
 from zoo.cli.completion import complete_offers
-from zoo.cli.terminal import console
-from zoo.cli.terminal.formatting import format_duration, pluralize
-from zoo.cli.terminal.observers import display_events
 from zoo.config import make_config
+from zoo.display import console
+from zoo.display.formatting import format_duration, pluralize
+from zoo.display.observers import display_events
 from zoo.errors import DataError
 from zoo.events import Work
 from zoo.plugins.registry import load_registry

@@ -10,8 +10,8 @@ import click
 from zoo.cli.commands.options import json_option, quiet_option
 from zoo.cli.doctor import run_checks
 from zoo.cli.groups import list_command_problems
-from zoo.cli.terminal import console
-from zoo.cli.terminal.formatting import pluralize
+from zoo.display import console
+from zoo.display.formatting import pluralize
 
 
 @click.command(name="doctor")

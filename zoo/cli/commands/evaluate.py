@@ -9,9 +9,9 @@ import click
 
 from zoo.cli.commands.options import device_option, json_option, quiet_option, runs_option, split_option
 from zoo.cli.completion import complete_runs
-from zoo.cli.terminal import console
-from zoo.cli.terminal.formatting import format_accuracy, format_metrics, format_percent
-from zoo.cli.terminal.observers import display_events
+from zoo.display import console
+from zoo.display.formatting import format_accuracy, format_metrics, format_percent
+from zoo.display.observers import display_events
 from zoo.inference.open import find_model
 from zoo.plugins.options import parse_pairs
 

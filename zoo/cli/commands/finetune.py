@@ -17,9 +17,9 @@ from zoo.cli.commands.options import (
 )
 from zoo.cli.completion import complete_offers
 from zoo.cli.groups import ARGUMENTS, UsageError
-from zoo.cli.terminal.observers import display_events
-from zoo.cli.terminal.stdout import released_stdout
 from zoo.config import change_config, make_config, read_settings
+from zoo.display.observers import display_events
+from zoo.display.stdout import released_stdout
 from zoo.plugins.registry import load_registry
 from zoo.recipes import located_options, overlay
 from zoo.training.distributed.process_group import ProcessGroup

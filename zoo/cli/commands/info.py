@@ -12,8 +12,9 @@ from zoo.cli.completion import complete_anything
 from zoo.cli.describe import BackboneDescription, DatasetDescription, Description, RecipeDescription, describe
 from zoo.cli.describe_run import RunDescription, describe_run
 from zoo.cli.listing import read_accuracy
-from zoo.cli.terminal import console
-from zoo.cli.terminal.formatting import (
+from zoo.config import NAMES_OF
+from zoo.display import console
+from zoo.display.formatting import (
     NO_VALUE,
     format_bytes,
     format_classes,
@@ -22,7 +23,6 @@ from zoo.cli.terminal.formatting import (
     format_option,
     format_percent,
 )
-from zoo.config import NAMES_OF
 from zoo.errors import UnknownNameError, ZooError
 from zoo.plugins.options import option_flag
 from zoo.plugins.registry import load_registry

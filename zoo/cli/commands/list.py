@@ -11,7 +11,7 @@ import click
 from zoo.cli.commands.options import json_option, quiet_option, runs_option
 from zoo.cli.completion import complete_words
 from zoo.cli.listing import ALL_LISTED, LISTED, Entry, find_runs, list_entries, write_runs
-from zoo.cli.terminal import console
+from zoo.display import console
 from zoo.plugins.kinds import KINDS
 from zoo.plugins.registry import load_registry
 

@@ -8,7 +8,7 @@ import click
 
 from zoo.cli.commands.options import quiet_option
 from zoo.cli.scaffold import PLUGIN_KINDS, write_plugin
-from zoo.cli.terminal import console
+from zoo.display import console
 
 
 @click.command(name="new-plugin")

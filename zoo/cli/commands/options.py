@@ -11,8 +11,8 @@ import click
 
 from zoo.cli.completion import complete_field
 from zoo.cli.groups import UsageError
-from zoo.cli.terminal.formatting import format_option
 from zoo.config import OPTIONS_OF, FinetuneConfig
+from zoo.display.formatting import format_option
 from zoo.plugins.options import OptionInfo, describe_options, option_flag, parse_pairs
 from zoo.runs.run import RUNS
 

@@ -8,7 +8,7 @@ import click
 
 from zoo.cli.commands.options import json_option, quiet_option
 from zoo.cli.groups import list_command_problems
-from zoo.cli.terminal import console
+from zoo.display import console
 from zoo.plugins.kinds import KINDS
 from zoo.plugins.registry import load_registry
 from zoo.utils.text import printable

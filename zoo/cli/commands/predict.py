@@ -16,9 +16,9 @@ import click
 from zoo.cli.commands.options import device_option, json_option, quiet_option, runs_option
 from zoo.cli.completion import complete_runs
 from zoo.cli.groups import UsageError
-from zoo.cli.terminal import console
-from zoo.cli.terminal.formatting import format_percent
 from zoo.data.images.formats import has_image_suffix
+from zoo.display import console
+from zoo.display.formatting import format_percent
 from zoo.errors import PredictionError, ZooError
 from zoo.inference.open import find_model, load_model
 from zoo.inference.prediction_csv import PredictionCsv

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from zoo.cli.commands.options import GroupedCommand, runs_option
-from zoo.cli.terminal import console
+from zoo.display import console
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,8 +11,8 @@ from zoo.cli.commands.options import json_option, quiet_option, runs_option
 from zoo.cli.completion import complete_runs, complete_tags
 from zoo.cli.groups import UsageError
 from zoo.cli.listing import find_runs, format_run_result, summarize_run, write_runs
-from zoo.cli.terminal import console
-from zoo.cli.terminal.formatting import NO_VALUE, format_bytes, pluralize
+from zoo.display import console
+from zoo.display.formatting import NO_VALUE, format_bytes, pluralize
 from zoo.runs.manage import check_deletion, delete_run, rename_run
 from zoo.runs.open import open_run
 from zoo.runs.tag_history import read_history

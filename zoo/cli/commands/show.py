@@ -16,9 +16,9 @@ from zoo.cli.commands.options import (
     split_option,
 )
 from zoo.cli.completion import complete_offers
-from zoo.cli.terminal import console
-from zoo.cli.terminal.observers import display_events
 from zoo.config import make_config
+from zoo.display import console
+from zoo.display.observers import display_events
 from zoo.events import Work
 from zoo.plugins.kinds import BACKBONE
 from zoo.plugins.registry import get_card, load_registry

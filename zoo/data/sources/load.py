@@ -11,8 +11,9 @@ from zoo.data.sources.folder import read_folder
 from zoo.data.sources.resolve import dataset_folder, resolve_data
 from zoo.data.sources.splits import make_splits
 from zoo.data.sources.table import read_csv
+from zoo.display.progress import choose_observer
 from zoo.errors import DataError
-from zoo.events import Note, Work, choose_observer, no_progress
+from zoo.events import Note, Work, no_progress
 from zoo.plugins.calls import plugin_failure
 from zoo.plugins.faults import image_set_fault
 from zoo.plugins.registry import REGISTRY, Registry, load_registry

@@ -6,7 +6,7 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from zoo.cli.terminal.observers import (
+from zoo.display.observers import (
     LineDisplay,
     describe_estimate,
     epoch_cells,

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from zoo.cli.terminal import console, observers
-from zoo.cli.terminal.observers import LineDisplay, display_events
-from zoo.cli.terminal.stdout import CheckedStream, OutputError
+from zoo.display import console, observers
+from zoo.display.observers import LineDisplay, display_events
+from zoo.display.stdout import CheckedStream, OutputError
 from zoo.events import EpochResult, Estimate, Finished, Note, Started, StepResult, Work
 
 STARTED = Started(

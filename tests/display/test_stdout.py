@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from zoo.cli.terminal import console
-from zoo.cli.terminal.stdout import CheckedStream, OutputError, QuietStream, checked_stderr, checked_stdout
+from zoo.display import console
+from zoo.display.stdout import CheckedStream, OutputError, QuietStream, checked_stderr, checked_stdout
 
 ZOO = [sys.executable, "-m", "zoo"]
 
@@ -129,7 +129,7 @@ def test_a_closed_stdout_is_an_error_of_two_lines(tmp_path):
 
 STDERR = """
 import os, sys
-from zoo.cli.terminal.stdout import checked_stderr, checked_stdout
+from zoo.display.stdout import checked_stderr, checked_stdout
 with checked_stderr(), checked_stdout():
     opened = os.open(os.devnull, os.O_RDONLY)
     sys.stderr.write("lost")

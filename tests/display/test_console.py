@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from zoo.cli.terminal import console
+from zoo.display import console
 
 
 @pytest.fixture

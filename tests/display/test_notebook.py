@@ -4,10 +4,11 @@ from types import SimpleNamespace
 import pytest
 
 import zoo
-from zoo.cli.terminal import console
-from zoo.cli.terminal.notebook import NotebookDisplay
-from zoo.cli.terminal.observers import LineDisplay, LiveDisplay
-from zoo.events import EpochResult, Finished, Note, Started, StepResult, Work, choose_observer, ignore
+from zoo.display import console
+from zoo.display.notebook import NotebookDisplay
+from zoo.display.observers import LineDisplay, LiveDisplay
+from zoo.display.progress import choose_observer
+from zoo.events import EpochResult, Finished, Note, Started, StepResult, Work, ignore
 
 STARTED = Started(
     run="tiny-linear-dogs-1",

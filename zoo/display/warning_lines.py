@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from zoo.cli.terminal import console
+from zoo.display import console
 from zoo.errors import ImageWarning, PluginWarning
 
 _MAX_PHOTOS = 5  # that are named; further ones are counted

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.terminal.stdout import results_stream
+from zoo.display.stdout import results_stream
 from zoo.utils.text import one_line, printable
 
 if TYPE_CHECKING:

@@ -8,9 +8,8 @@ import importlib
 import warnings
 from typing import TYPE_CHECKING
 
-from zoo.cli.terminal import console
-from zoo.cli.terminal.observers import LineDisplay, LiveDisplay
-from zoo.utils.markup import in_notebook
+from zoo.events import ignore
+from zoo.utils.markup import in_ipython, in_notebook
 
 if TYPE_CHECKING:
     from zoo.events import Observer
@@ -23,8 +22,12 @@ def progress() -> Observer:
     lines. In IPython and notebooks `zoo.finetune` and its like use one by default; `observer=zoo.events.ignore` is
     silent there, too.
     """
+    # Imported only now, because they import click, which the library does not need to stay silent.
+    from zoo.display import console
+    from zoo.display.observers import LineDisplay, LiveDisplay
+
     if in_notebook():
-        from zoo.cli.terminal.notebook import NotebookDisplay
+        from zoo.display.notebook import NotebookDisplay
 
         _import_tqdm_quietly()
         return NotebookDisplay()
@@ -33,6 +36,13 @@ def progress() -> Observer:
         atexit.register(live.close)  # after an error, too: the bar hides the cursor
         return live
     return LineDisplay(next_steps=False)
+
+
+def choose_observer(observer: Observer | None) -> Observer:
+    """Returns an observer, or by default one that shows progress in IPython and notebooks, and is silent elsewhere."""
+    if observer is not None:
+        return observer
+    return progress() if in_ipython() else ignore
 
 
 def _import_tqdm_quietly() -> None:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.terminal import console
-from zoo.cli.terminal.formatting import (
+from zoo.display import console
+from zoo.display.formatting import (
     NO_VALUE,
     format_accuracy,
     format_classes,
@@ -24,7 +24,7 @@ from zoo.cli.terminal.formatting import (
     format_metrics,
     format_percent,
 )
-from zoo.cli.terminal.stdout import QuietStream, results_stream
+from zoo.display.stdout import QuietStream, results_stream
 from zoo.events import EpochResult, Estimate, Finished, Note, Started, StepResult, Work, ignore
 from zoo.utils.text import one_line
 

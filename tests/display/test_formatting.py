@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from zoo.cli.terminal.formatting import (
+from zoo.display.formatting import (
     format_accuracy,
     format_classes,
     format_count,

@@ -1,0 +1,1 @@
+"""Shows events and results on terminals, in notebooks and in log files."""
