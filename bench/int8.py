@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from zoo.runs.run import Run
+    from zoo.runs.run import RunFolder
 
 NAME = "int8"
 _ANY_DROP = 100.0  # percentage points: writes every file that is faster
@@ -35,7 +35,7 @@ _TWO_SIDED = 0.975  # the level of each bound of a 95 % interval
 _COUNTS = ("photos", "fp32 right", "int8 right", "lost", "gained", "same")
 
 
-def train(network: Recipe, data: Path, folder: Path) -> Run:
+def train(network: Recipe, data: Path, folder: Path) -> RunFolder:
     """Trains a network with `zoo finetune` on a folder of photos."""
     from zoo.runs.open import open_run
 
@@ -46,7 +46,7 @@ def train(network: Recipe, data: Path, folder: Path) -> Run:
     return open_run(next(event["path"] for event in events if event["event"] == "Finished"))
 
 
-def measure(run: Run, folder: Path) -> dict[str, Any]:
+def measure(run: RunFolder, folder: Path) -> dict[str, Any]:
     """Exports a run in float32 and int8; returns the decision of the gate, the speed, and counts of test photos."""
     from zoo.errors import ExportError
     from zoo.events import ignore

@@ -21,6 +21,7 @@ _EXPORTS = {
     "zoo.inference.evaluate": ("evaluate",),
     "zoo.inference.paired": ("PairedEvaluation", "evaluate_paired"),
     "zoo.inference.predictor": ("PhotoPredictor", "Prediction"),
+    "zoo.inference.run": ("Run", "list_runs", "open_run"),
     "zoo.inference.run_predictor": ("Predictor", "load"),
     "zoo.metrics.classification": ("Evaluation",),
     "zoo.metrics.paired": ("PairedDifference",),
@@ -66,8 +67,6 @@ _EXPORTS = {
         "WeightsInfo",
     ),
     "zoo.preprocess": ("Preprocess",),
-    "zoo.runs.open": ("open_run",),
-    "zoo.runs.run": ("Run", "list_runs"),
     "zoo.training.compare": ("compare",),
     "zoo.training.finetune": ("finetune", "resume"),
 }
@@ -89,6 +88,7 @@ if TYPE_CHECKING:
     from zoo.inference.evaluate import evaluate as evaluate
     from zoo.inference.paired import PairedEvaluation as PairedEvaluation, evaluate_paired as evaluate_paired
     from zoo.inference.predictor import PhotoPredictor as PhotoPredictor, Prediction as Prediction
+    from zoo.inference.run import Run as Run, list_runs as list_runs, open_run as open_run
     from zoo.inference.run_predictor import Predictor as Predictor, load as load
     from zoo.metrics.classification import Evaluation as Evaluation
     from zoo.metrics.paired import PairedDifference as PairedDifference
@@ -140,8 +140,6 @@ if TYPE_CHECKING:
         WeightsInfo as WeightsInfo,
     )
     from zoo.preprocess import Preprocess as Preprocess
-    from zoo.runs.open import open_run as open_run
-    from zoo.runs.run import Run as Run, list_runs as list_runs
     from zoo.training.compare import compare as compare
     from zoo.training.finetune import finetune as finetune, resume as resume
 

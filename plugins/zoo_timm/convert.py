@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from zoo.inference.run_predictor import Predictor
-    from zoo.runs.run import Run
+    from zoo.runs.run import RunFolder
 
 TOLERANCE = 1e-4
 _IMAGES = 4  # random images on which both networks must agree
 
 
 @restore_random_states()
-def convert_to_timm(run: Run, folder: Path) -> Path:
+def convert_to_timm(run: RunFolder, folder: Path) -> Path:
     """Writes ``config.json`` and ``model.safetensors``, and verifies that timm computes the same logits from them.
 
     Args:
@@ -55,7 +55,7 @@ def convert_to_timm(run: Run, folder: Path) -> Path:
     return folder
 
 
-def _add_to_manifest(folder: Path, run: Run) -> None:
+def _add_to_manifest(folder: Path, run: RunFolder) -> None:
     """Adds the files to the manifest of the run if they are in its folder."""
     inside, outer = folder.resolve(), run.path.resolve()
     if (outer / MANIFEST).is_file() and inside.is_relative_to(outer):

@@ -9,7 +9,7 @@ from zoo.cli.listing import list_entries, search_runs, summarize_run
 from zoo.plugins.discovery import load_plugins
 from zoo.plugins.entry_points import DISTRIBUTION, Candidate
 from zoo.plugins.registry import Registry
-from zoo.runs.run import Run
+from zoo.runs.run import RunFolder
 
 
 def plugin_with(*backbones):
@@ -84,24 +84,24 @@ def test_only_the_included_kinds_are_listed():
 
 def test_an_unfinished_run_has_no_results(tmp_path):
     config = {"backbone": "tiny", "head": "linear", "data": "./photos/dogs", "recipe": "d2l"}
-    row = summarize_run(Run(tmp_path / "tiny-1", record_of(status="interrupted", config=config)))
+    row = summarize_run(RunFolder(tmp_path / "tiny-1", record_of(status="interrupted", config=config)))
     assert (row.status, row.accuracy, row.interval, row.seconds, row.split) == ("interrupted", None, None, None, "")
     assert row.data == "./photos/dogs"
 
 
 def test_a_run_whose_process_is_gone_is_listed_as_stopped(tmp_path):
-    assert summarize_run(Run(tmp_path, record_of(status="training"))).status == "stopped"
+    assert summarize_run(RunFolder(tmp_path, record_of(status="training"))).status == "stopped"
 
 
 def test_runs_are_matched_in_any_case(tmp_path):
     config = {"backbone": "ResNet18", "head": "linear", "data": "dogs", "recipe": "d2l"}
-    run = Run(tmp_path / "first-1", record_of(config=config))
+    run = RunFolder(tmp_path / "first-1", record_of(config=config))
     for word, count in {"": 1, "resnet": 1, "DOGS": 1, "FIRST": 1, "cat": 0}.items():
         assert len(search_runs([run], word)) == count
 
 
 def test_a_run_with_an_empty_record_is_listed(tmp_path):
-    row = summarize_run(Run(tmp_path / "odd", record_of()))
+    row = summarize_run(RunFolder(tmp_path / "odd", record_of()))
     assert (row.name, row.status, row.backbone, row.data) == ("odd", "?", "?", "?")
 
 
@@ -110,7 +110,7 @@ def test_a_run_with_an_empty_record_is_listed(tmp_path):
 )
 @pytest.mark.parametrize("field", ["config", "data", "results"])
 def test_a_run_with_an_odd_record_is_listed(tmp_path, field, value):
-    row = summarize_run(Run(tmp_path / "odd", record_of(**{field: value})))
+    row = summarize_run(RunFolder(tmp_path / "odd", record_of(**{field: value})))
     assert (row.name, row.backbone, row.accuracy, row.interval, row.seconds) == ("odd", "?", None, None, None)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from run_files import VALID_FILES, make_untrained_run
 
 from zoo.runs.record import PHOTOS, RECORD, RunRecord
-from zoo.runs.run import CHECKPOINT, METRICS, WEIGHTS, Run
+from zoo.runs.run import CHECKPOINT, METRICS, WEIGHTS, RunFolder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -101,7 +101,7 @@ def read_weights(content: bytes, folder: Path) -> None:
     from zoo.runs.weights import load_weights
 
     run = _run_with(WEIGHTS, content, folder)
-    load_weights(Run(run, RunRecord(backbone="fake/small", head="fake/flat")), _network())
+    load_weights(RunFolder(run, RunRecord(backbone="fake/small", head="fake/flat")), _network())
 
 
 def pickles() -> list[bytes]:

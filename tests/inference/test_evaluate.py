@@ -18,7 +18,7 @@ from zoo.models.engines import Engine
 from zoo.plugins.specs import Sample
 from zoo.runs.open import open_run
 from zoo.runs.record import PhotoRecord, write_photos
-from zoo.runs.run import Run
+from zoo.runs.run import RunFolder
 
 
 def evaluate_run(run, registry, **values):
@@ -92,11 +92,11 @@ def test_the_folder_that_a_record_names_is_reported_before_it_is_read(trained_ru
     recorder = EventRecorder()
     elsewhere = dataclasses.replace(trained_run.record, config={**trained_run.config, "data": folder})
     with contextlib.suppress(DataError):
-        evaluate_run(Run(trained_run.path, elsewhere), registry, split="train", observer=recorder)
+        evaluate_run(RunFolder(trained_run.path, elsewhere), registry, split="train", observer=recorder)
     assert recorder.notes[0] == f"The photos are read from {folder}, as the record of {trained_run.name} says."
     gone = dataclasses.replace(trained_run.record, config={**trained_run.config, "data": str(tmp_path / "gone.csv")})
     with pytest.raises(DataError, match=rf"gone\.csv does not exist. The record of {trained_run.name} names it"):
-        evaluate_run(Run(trained_run.path, gone), registry, split="train")
+        evaluate_run(RunFolder(trained_run.path, gone), registry, split="train")
 
 
 def test_a_folder_that_is_gone_is_no_missing_plugin(trained_run, registry):
@@ -107,7 +107,7 @@ def test_a_folder_that_is_gone_is_no_missing_plugin(trained_run, registry):
         plugins={"finetune-zoo:torchvision": "0.0.1", "finetune-zoo:heads": "0.0.1"},
     )
     with pytest.raises(UnknownNameError) as caught:
-        evaluate_run(Run(trained_run.path, gone), registry)
+        evaluate_run(RunFolder(trained_run.path, gone), registry)
     assert caught.value.message.startswith("There is no dataset 'photos'. There is no folder photos either.")
     assert caught.value.message.endswith(f"The record of {trained_run.name} names it.")
     assert caught.value.hint == "Pass the location of the data with --data."
@@ -176,7 +176,7 @@ def test_the_splits_of_a_run_need_no_training_photos_any_more(trained_run, regis
     photos = PhotoRecord(
         names={split: tuple(sample.name for sample in getattr(images, split)) for split in ("train", "val", "test")}
     )
-    run = Run(
+    run = RunFolder(
         tmp_path / "run", dataclasses.replace(trained_run.record, config={**trained_run.config, "data": str(folder)})
     )
     shutil.copytree(trained_run.path, run.path)

@@ -10,7 +10,7 @@ from run_files import write_json_record
 from zoo.inference import graph_cache
 from zoo.inference.graph_cache import graph_key, read_graph, write_graph
 from zoo.runs.open import open_run
-from zoo.runs.run import Run
+from zoo.runs.run import RunFolder
 from zoo.runs.weights import save_weights
 
 
@@ -66,7 +66,7 @@ def test_the_key_depends_on_weights_record_code_and_packages(run, registry, trai
     larger = dataclasses.replace(run.record, preprocess=run.preprocess.at_size((24, 24)))
     other_loss = dataclasses.replace(run.record, config={**run.config, "loss": "bce"})
     other_head = dataclasses.replace(run.record, head="fake/mapped")
-    keys = [graph_key(Run(run.path, record), registry) for record in (larger, other_loss, other_head)]
+    keys = [graph_key(RunFolder(run.path, record), registry) for record in (larger, other_loss, other_head)]
 
     monkeypatch.setattr(graph_cache, "code_digests", lambda *builders: {"zoo": "1", "fakes": "2"})
     keys.append(graph_key(run, registry))

@@ -15,7 +15,7 @@ from zoo.inference.open import ModelFile, find_model, load_model
 from zoo.inference.predictor import PhotoPredictor
 from zoo.plugins.kinds import FORMAT
 from zoo.preprocess import Preprocess
-from zoo.runs.run import Run
+from zoo.runs.run import RunFolder
 
 
 class Opened(PhotoPredictor):
@@ -57,7 +57,7 @@ def file(tmp_path):
 def test_a_run_is_found_by_folder_and_by_name(run_folder, registry):
     for reference in (run_folder, str(run_folder), "r-1"):
         found = find_model(reference, runs=run_folder.parent, registry=registry)
-        assert isinstance(found, Run)
+        assert isinstance(found, RunFolder)
         assert found.path == run_folder
 
 

@@ -6,7 +6,7 @@ import pytest
 from zoo.errors import MissingPackageError
 from zoo.runs.history import History
 from zoo.runs.record import RunRecord
-from zoo.runs.run import Run
+from zoo.runs.run import RunFolder
 
 ROWS = [
     {"epoch": 0, "train_loss": None, "val_accuracy": 0.5, "learning_rate": 0.0, "seconds": 1.25},
@@ -16,10 +16,10 @@ ROWS = [
 
 def test_the_history_of_a_run_is_a_list_of_its_epochs(tmp_path):
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
-    history = Run(tmp_path, RunRecord()).history
+    history = RunFolder(tmp_path, RunRecord()).history
     assert history == ROWS
     assert isinstance(history, list)
-    assert Run(tmp_path / "elsewhere", RunRecord()).history == []
+    assert RunFolder(tmp_path / "elsewhere", RunRecord()).history == []
 
 
 def test_a_notebook_shows_a_table():

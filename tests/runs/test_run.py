@@ -14,7 +14,7 @@ from zoo.preprocess import Preprocess, preprocess_to_dict
 from zoo.runs.lock import LOCK
 from zoo.runs.open import open_run
 from zoo.runs.record import RunRecord, write_record
-from zoo.runs.run import Run, append_metrics, create_run, list_runs
+from zoo.runs.run import RunFolder, append_metrics, create_run, list_runs
 from zoo.training.resume import locked_run
 
 PREPROCESS = Preprocess(size=(224, 192), resize=256, interpolation="bicubic")
@@ -259,5 +259,5 @@ def test_a_missing_folder_is_an_error(tmp_path):
 
 @pytest.mark.parametrize("check", [None, 3, {}, {"findings": 3}, {"findings": [3, {"kind": "other"}]}])
 def test_a_record_without_findings_has_no_leaks(tmp_path, check):
-    assert Run(tmp_path, record_of(data={"check": check})).leaks == ()
-    assert Run(tmp_path, record_of(data={})).leaks == ()
+    assert RunFolder(tmp_path, record_of(data={"check": check})).leaks == ()
+    assert RunFolder(tmp_path, record_of(data={})).leaks == ()

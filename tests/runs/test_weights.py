@@ -8,7 +8,7 @@ from torch import nn
 
 from zoo.errors import RunError
 from zoo.runs.record import RunRecord
-from zoo.runs.run import Run
+from zoo.runs.run import RunFolder
 from zoo.runs.weights import load_weights, save_weights
 
 
@@ -17,7 +17,7 @@ def make_network(width=4):
 
 
 def make_run(folder):
-    return Run(folder, RunRecord(backbone="fake/small", head="fake/flat"))
+    return RunFolder(folder, RunRecord(backbone="fake/small", head="fake/flat"))
 
 
 def test_saved_weights_are_loaded_unchanged(tmp_path):

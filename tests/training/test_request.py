@@ -4,7 +4,7 @@ from run_files import write_json_record
 from zoo.config import make_config
 from zoo.errors import ConfigError, DataError, RunError, WeightsError
 from zoo.plugins.registry import load_registry
-from zoo.runs.run import Run
+from zoo.runs.run import RunFolder
 from zoo.training.request import find_weights, resolve_names, suggested_offline_command
 
 
@@ -21,7 +21,7 @@ def test_weights_are_a_file_or_a_run_or_none(tmp_path):
     (tmp_path / "run-1").mkdir()
     write_json_record(tmp_path / "run-1", {"classes": []})
     found = find_weights(small_config(weights="run-1"), runs=tmp_path)
-    assert isinstance(found, Run)
+    assert isinstance(found, RunFolder)
     assert found.path == tmp_path / "run-1"
 
 

@@ -10,10 +10,11 @@ import zoo
 import zoo_export
 from zoo.errors import ConfigError, RunError, UnknownNameError
 from zoo.events import Note
+from zoo.inference import run_predictor
 from zoo.plugins.options import option
 from zoo.plugins.specs import ExportTargetSpec
 from zoo.runs.record import RunRecord
-from zoo.runs.run import Run
+from zoo.runs.run import RunFolder
 from zoo_export.targets.options import OnnxOptions
 
 
@@ -55,8 +56,8 @@ def test_it_predicts_evaluates_and_has_a_history(train):
 def test_a_network_is_loaded_once(train, monkeypatch):
     run = train()
     loads = []
-    load = zoo.load
-    monkeypatch.setattr(zoo, "load", lambda *args, **more: loads.append(args) or load(*args, **more), raising=False)
+    load = run_predictor.load
+    monkeypatch.setattr(run_predictor, "load", lambda *args, **more: loads.append(args) or load(*args, **more))
     for _ in range(3):
         run.predict(make_photo(0, 99))
     assert len(loads) == 1
@@ -116,14 +117,14 @@ def test_a_notebook_shows_it(train):
     assert "small-flat-colours-1" in shown
     assert "95 % interval" in shown
     assert len(shown) < 6000
-    assert "stopped" in Run(train().path, RunRecord(status="training"))._repr_html_()
+    assert "stopped" in RunFolder(train().path, RunRecord(status="training"))._repr_html_()
     assert len(repr(train())) < 300
 
 
 def test_hostile_values_of_a_record_are_escaped(tmp_path):
     name = "<img src=x onerror=alert(1)>"
     record = RunRecord(backbone=name, classes=(name,), results={"test": {"accuracy": name}, "seconds": name})
-    assert "<img" not in Run(tmp_path, record)._repr_html_()
+    assert "<img" not in RunFolder(tmp_path, record)._repr_html_()
 
 
 def test_predictions_and_figures_are_shown(train):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from zoo.preprocess import Preprocess
-    from zoo.runs.run import Run
+    from zoo.runs.run import RunFolder
 
 _CHOSEN = ("weights", "freeze")  # a recipe has other values for some of these
 _GIVEN = ("backbone", "data", "recipe", *_CHOSEN)
@@ -28,7 +28,7 @@ class RunDescription:
         name: The name of its folder.
         path: The path of its folder.
         tags: Its tags.
-        status: As in `Run.status`.
+        status: As in `RunFolder.status`.
         created: Start of the run, ISO 8601.
         backbone: Qualified name.
         head: Qualified name.
@@ -73,7 +73,7 @@ class RunDescription:
         return {"kind": values.pop("kind"), **values}
 
 
-def describe_run(run: Run) -> RunDescription:
+def describe_run(run: RunFolder) -> RunDescription:
     """Describes a run. Imports neither torch nor its plugins.
 
     Raises:

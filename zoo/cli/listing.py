@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from zoo.plugins.kinds import Kind
     from zoo.plugins.registry import Offer, Registry
     from zoo.plugins.specs import Family
-    from zoo.runs.run import Run
+    from zoo.runs.run import RunFolder
 
 LISTED = (*(kind.word for kind in kinds.KINDS if kind.listed), "runs")  # unless asked for other kinds
 ALL_LISTED = (*(kind.word for kind in kinds.KINDS), "runs")
@@ -63,7 +63,7 @@ class RunSummary:
     Attributes:
         name: Name of the run folder.
         path: Path of the run folder.
-        status: As in `Run.status`: ``"finished"``, ``"training"``, ``"interrupted"`` or ``"stopped"``.
+        status: As in `RunFolder.status`: ``"finished"``, ``"training"``, ``"interrupted"`` or ``"stopped"``.
         backbone: As requested by the user.
         head: As requested by the user.
         data: Name of the dataset.
@@ -153,7 +153,7 @@ def list_entries(
     return Listing(matches, failures)
 
 
-def summarize_run(run: Run, tags: Iterable[str] = ()) -> RunSummary:
+def summarize_run(run: RunFolder, tags: Iterable[str] = ()) -> RunSummary:
     """Returns the row of a run; values that its record lacks are ``?`` or None."""
     record = run.record
     config, results = record.config, record.results
@@ -194,7 +194,7 @@ def _interval(value: Any) -> tuple[float, float] | None:
 
 
 def search_runs(
-    runs: Iterable[Run], word: str = "", *, tags: Mapping[str, Iterable[str]] | None = None
+    runs: Iterable[RunFolder], word: str = "", *, tags: Mapping[str, Iterable[str]] | None = None
 ) -> list[RunSummary]:
     """Returns the rows of the runs with a word in their name, backbone, head, data or tags.
 

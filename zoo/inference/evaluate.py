@@ -26,7 +26,7 @@ from zoo.plugins.registry import REGISTRY, Registry, load_registry
 from zoo.plugins.specs import UNSTORED, ImageSet
 from zoo.preprocess import photos_per_batch
 from zoo.runs.open import explained_missing_plugin, load_config
-from zoo.runs.run import Run
+from zoo.runs.run import RunFolder
 from zoo.utils.arguments import FUNCTION, PATH, TEXT, Accepted, accepts
 from zoo.utils.text import printable
 
@@ -49,7 +49,7 @@ _LISTED = 10  # classes without photos in a note
 
 
 @accepts(
-    model=PATH | Accepted("a zoo.Run", (Run, ModelFile)),
+    model=PATH | Accepted("a zoo.Run", (RunFolder, ModelFile)),
     split=TEXT,
     device=TEXT,
     observer=FUNCTION | None,
@@ -58,7 +58,7 @@ _LISTED = 10  # classes without photos in a note
     engine=TEXT,
 )
 def evaluate(
-    model: Run | ModelFile | str | os.PathLike[str],
+    model: RunFolder | ModelFile | str | os.PathLike[str],
     *,
     data: str | os.PathLike[str] | ImageSet | None = None,
     split: str = "test",
@@ -97,7 +97,7 @@ def evaluate(
     split, observer = check_split(split if part is None else part), choose_observer(observer)
     registry = registry or load_registry()
     chosen = registry.choose_all(METRIC, metrics, metric_options or {})
-    found = model if isinstance(model, Run | ModelFile) else find_model(model, registry=registry)
+    found = model if isinstance(model, RunFolder | ModelFile) else find_model(model, registry=registry)
     predictor, samples = open_with_samples(
         found,
         split=split,
@@ -112,7 +112,7 @@ def evaluate(
 
 
 def open_with_samples(
-    model: Run | ModelFile,
+    model: RunFolder | ModelFile,
     *,
     split: str,
     data: str | os.PathLike[str] | ImageSet | None,
@@ -123,7 +123,7 @@ def open_with_samples(
     engine: EngineName,
 ) -> tuple[PhotoPredictor, list[Sample]]:
     """Returns a model, ready to predict, and the photos to evaluate it on, with its labels; see `evaluate`."""
-    if isinstance(model, Run):
+    if isinstance(model, RunFolder):
         # Before torch is imported, so that a wrong path or class is reported at once.
         samples = load_samples(
             model, split=split, data=data, registry=registry, observer=observer, data_options=data_options
@@ -139,15 +139,15 @@ def open_with_samples(
     return predictor, samples
 
 
-def report_notes(model: Run | ModelFile, predictor: PhotoPredictor, observer: Observer) -> None:
+def report_notes(model: RunFolder | ModelFile, predictor: PhotoPredictor, observer: Observer) -> None:
     """Reports what is to be known about the predictions of a model."""
-    partly_random = model.record.partly_random if isinstance(model, Run) else ""
+    partly_random = model.record.partly_random if isinstance(model, RunFolder) else ""
     for note in filter(None, (*predictor.notes, partly_random)):
         observer(Note(text=note, warning=True))
 
 
 def load_samples(
-    run: Run,
+    run: RunFolder,
     *,
     split: str,
     data: str | os.PathLike[str] | ImageSet | None,
@@ -166,7 +166,7 @@ def load_samples(
     return _load_other(source, split, classes=run.classes, name=run.name, observer=observer)
 
 
-def _is_data_of(run: Run, images: ImageSet) -> bool:
+def _is_data_of(run: RunFolder, images: ImageSet) -> bool:
     """Returns whether photos include all those that a run was given as an `ImageSet`, by their names."""
     if not str(run.config.get("data")).startswith(UNSTORED):
         return False
@@ -175,7 +175,7 @@ def _is_data_of(run: Run, images: ImageSet) -> bool:
 
 
 def load_run_splits(
-    run: Run, splits: Sequence[str], *, registry: Registry, observer: Observer, data: ImageSet | None = None
+    run: RunFolder, splits: Sequence[str], *, registry: Registry, observer: Observer, data: ImageSet | None = None
 ) -> dict[str, list[Sample]]:
     """Loads the data of a run once, and returns several of its splits with the labels of the run.
 
@@ -222,7 +222,7 @@ def load_run_splits(
     return found
 
 
-def _load_given_splits(source: DataSource, splits: Sequence[str], run: Run) -> ImageSet | None:
+def _load_given_splits(source: DataSource, splits: Sequence[str], run: RunFolder) -> ImageSet | None:
     """Returns splits that the data itself has, if their photos are those of a run; otherwise None."""
     images, recorded = load_source(source, known=run.classes), run.photos().names
     same = all(tuple(sample.name for sample in getattr(images, split)) == recorded.get(split) for split in splits)

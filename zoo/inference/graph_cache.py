@@ -22,13 +22,13 @@ from zoo.utils.paths import home
 
 if TYPE_CHECKING:
     from zoo.plugins.registry import Registry
-    from zoo.runs.run import Run
+    from zoo.runs.run import RunFolder
 
 MAX_BYTES = 1 << 30  # of all graphs
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
 
-def graph_key(run: Run, registry: Registry) -> str | None:
+def graph_key(run: RunFolder, registry: Registry) -> str | None:
     """Returns the name of a run's graph in the cache, in hex; None if the run cannot be loaded.
 
     It depends on everything that the graph is made from: the weights, the record of the run, the code of the zoo and of

@@ -13,7 +13,7 @@ from zoo.plugins.kinds import FORMAT
 from zoo.plugins.registry import load_registry
 from zoo.plugins.specs import FormatRequest
 from zoo.runs.open import open_run
-from zoo.runs.run import RUNS, Run
+from zoo.runs.run import RUNS, RunFolder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +46,7 @@ def find_model(
     runs: Path = RUNS,
     ask: AskPassphrase | None = None,
     registry: Registry | None = None,
-) -> Run | ModelFile:
+) -> RunFolder | ModelFile:
     """Returns the run or the file that a user means. Neither reads the file nor imports torch.
 
     Args:
@@ -87,7 +87,7 @@ def _find_format(path: Path, registry: Registry) -> Offer[FormatSpec]:
 
 
 def load_model(
-    model: Run | ModelFile,
+    model: RunFolder | ModelFile,
     *,
     device: str = "auto",
     registry: Registry | None = None,
@@ -107,7 +107,7 @@ def load_model(
         ZooError: The run or the file is broken, or the device is not available.
         PluginError: The plugin that opens such files failed.
     """
-    if isinstance(model, Run):
+    if isinstance(model, RunFolder):
         return _load_run(model, device=device, registry=registry or load_registry(), engine=engine, images=images)
     from zoo.inference.predictor import PhotoPredictor  # imports numpy, which finding a file does not need
 
@@ -123,7 +123,9 @@ def load_model(
     return PluginPredictor(model.offer, predictor)
 
 
-def _load_run(run: Run, *, device: str, registry: Registry, engine: EngineName, images: int | None) -> PhotoPredictor:
+def _load_run(
+    run: RunFolder, *, device: str, registry: Registry, engine: EngineName, images: int | None
+) -> PhotoPredictor:
     if engine != "torch":
         from zoo.inference.session_predictor import open_cached
 

@@ -23,7 +23,7 @@ from zoo.metrics.chosen import check_metrics
 from zoo.metrics.paired import PairedDifference, compare_predictions
 from zoo.plugins.kinds import METRIC
 from zoo.plugins.registry import load_registry
-from zoo.runs.run import Run
+from zoo.runs.run import RunFolder
 
 if TYPE_CHECKING:
     import os
@@ -57,7 +57,7 @@ class PairedEvaluation:
 
 
 def evaluate_paired(
-    models: Sequence[Run | ModelFile | str | os.PathLike[str]],
+    models: Sequence[RunFolder | ModelFile | str | os.PathLike[str]],
     *,
     data: str | os.PathLike[str] | ImageSet | None = None,
     split: str = "test",
@@ -96,7 +96,7 @@ def evaluate_paired(
     chosen = registry.choose_all(METRIC, metrics, metric_options or {})
     found = _find_models(models, registry)
     # The photos are those of the first run, or of the first model on other data.
-    runs = (name for name, model in found.items() if isinstance(model, Run))
+    runs = (name for name, model in found.items() if isinstance(model, RunFolder))
     owner = next(iter(found)) if data is not None else next(runs, next(iter(found)))
     predictor, samples = open_with_samples(
         found[owner],
@@ -131,13 +131,13 @@ def evaluate_paired(
 
 
 def _find_models(
-    models: Sequence[Run | ModelFile | str | os.PathLike[str]], registry: Registry
-) -> dict[str, Run | ModelFile]:
+    models: Sequence[RunFolder | ModelFile | str | os.PathLike[str]], registry: Registry
+) -> dict[str, RunFolder | ModelFile]:
     """Returns the models by name; by path if two have the same name."""
     if len(models) < 2:
         raise ConfigError("A comparison needs at least two models.", hint="'zoo.evaluate' evaluates one.")
-    opened = [each if isinstance(each, Run | ModelFile) else find_model(each, registry=registry) for each in models]
-    names = [each.name if isinstance(each, Run) else str(each.path) for each in opened]
+    opened = [each if isinstance(each, RunFolder | ModelFile) else find_model(each, registry=registry) for each in models]
+    names = [each.name if isinstance(each, RunFolder) else str(each.path) for each in opened]
     if len(set(names)) < len(names):
         names = [str(each.path) for each in opened]
     if len(set(names)) < len(names):
@@ -147,11 +147,11 @@ def _find_models(
 
 
 def _leave_out_trained(
-    samples: list[Sample], models: Mapping[str, Run | ModelFile], split: str, observer: Observer
+    samples: list[Sample], models: Mapping[str, RunFolder | ModelFile], split: str, observer: Observer
 ) -> list[Sample]:
     """Returns the samples without those that a run used before it came to this split."""
     for name, model in models.items():
-        if not isinstance(model, Run):
+        if not isinstance(model, RunFolder):
             continue
         photos = model.photos()
         used = {}

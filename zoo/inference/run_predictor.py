@@ -27,7 +27,7 @@ from zoo.models.random_state import restore_random_states
 from zoo.models.runtime import float32_precision
 from zoo.plugins.registry import REGISTRY, Registry, load_registry
 from zoo.runs.open import explained_missing_plugin, load_config, open_run
-from zoo.runs.run import RUNS, Run
+from zoo.runs.run import RUNS, RunFolder
 from zoo.runs.weights import load_weights
 from zoo.utils.arguments import PATH, TEXT, WHOLE_NUMBER, Accepted, accepts
 
@@ -82,7 +82,7 @@ class Predictor(PhotoPredictor):
 
     def __init__(
         self,
-        run: Run,
+        run: RunFolder,
         classifier: Classifier,
         precision: Precision,
         preprocess: Preprocess,
@@ -151,7 +151,7 @@ class Predictor(PhotoPredictor):
 
 @overload
 def load(
-    run: str | os.PathLike[str] | Run,
+    run: str | os.PathLike[str] | RunFolder,
     *,
     runs: str | os.PathLike[str] = RUNS,
     device: str = "auto",
@@ -162,7 +162,7 @@ def load(
 ) -> Predictor: ...
 @overload
 def load(
-    run: str | os.PathLike[str] | Run,
+    run: str | os.PathLike[str] | RunFolder,
     *,
     runs: str | os.PathLike[str] = RUNS,
     device: str = "auto",
@@ -172,7 +172,7 @@ def load(
     images: int | None = None,
 ) -> PhotoPredictor: ...
 @accepts(
-    run=PATH | Accepted("a zoo.Run", (Run,)),
+    run=PATH | Accepted("a zoo.Run", (RunFolder,)),
     runs=PATH,
     device=TEXT,
     precision=TEXT,
@@ -182,7 +182,7 @@ def load(
 )
 @restore_random_states()
 def load(
-    run: str | os.PathLike[str] | Run,
+    run: str | os.PathLike[str] | RunFolder,
     *,
     runs: str | os.PathLike[str] = RUNS,
     device: str = "auto",
@@ -211,7 +211,7 @@ def load(
     """
     if engine not in ENGINES:
         raise ConfigError(f"There is no engine {engine!r}.", hint=f"The engines are {', '.join(ENGINES)}.")
-    opened = run if isinstance(run, Run) else open_run(run, runs=runs)
+    opened = run if isinstance(run, RunFolder) else open_run(run, runs=runs)
     registry = registry or load_registry()
     chosen_precision = choose_precision(precision, choose_device(device))
     use_torch = engine == TORCH or chosen_precision.device.type != "cpu" or chosen_precision.name != "fp32"
@@ -249,7 +249,7 @@ def _use_fastest(
     return predictor
 
 
-def cache_graph(run: Run, classifier: Classifier, *, registry: Registry) -> None:
+def cache_graph(run: RunFolder, classifier: Classifier, *, registry: Registry) -> None:
     """Caches the graph of a run, so that `load` opens it in ONNX Runtime at once, without torch.
 
     It caches nothing if ONNX Runtime cannot run the classifier, or if the run is too large for the cache.
@@ -283,7 +283,7 @@ class _PredictorOutputs(nn.Module):
 
 
 @restore_random_states()
-def rebuild_model(run: Run, registry: Registry) -> Model:
+def rebuild_model(run: RunFolder, registry: Registry) -> Model:
     """Builds the classifier of a run, with its trained weights, on the CPU.
 
     Raises:

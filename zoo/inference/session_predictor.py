@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from zoo.plugins.registry import Registry
-    from zoo.runs.run import Run
+    from zoo.runs.run import RunFolder
 
 _AMD_GPUS = Path("/dev/kfd")
 
@@ -37,7 +37,7 @@ class SessionPredictor(PhotoPredictor):
         Exception: The graph is damaged; the exceptions of ONNX Runtime have no common base.
     """
 
-    def __init__(self, run: Run, graph: bytes) -> None:
+    def __init__(self, run: RunFolder, graph: bytes) -> None:
         import onnxruntime
 
         self.name = run.name
@@ -74,7 +74,7 @@ class SessionPredictor(PhotoPredictor):
         return values
 
 
-def open_cached(run: Run, *, device: str, registry: Registry) -> SessionPredictor | None:
+def open_cached(run: RunFolder, *, device: str, registry: Registry) -> SessionPredictor | None:
     """Opens the cached graph of a run without importing torch.
 
     Args:

@@ -37,8 +37,8 @@ def write_curves(path: Path, rows: Sequence[Row], *, title: str) -> Path:
 
     Args:
         path: The file to write.
-        rows: The fields of `EpochResult` of each epoch, as `zoo.runs.run.Run.metrics` returns them. None and NaN leave
-            a gap.
+        rows: The fields of `EpochResult` of each epoch, as `zoo.runs.run.RunFolder.metrics` returns them. None and NaN
+            leave a gap.
         title: Name of the run.
 
     Returns:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.errors import RunError
 from zoo.runs.lock import LOCK, is_locked, locked_folder
 from zoo.runs.record import RECORD, format_record, read_record
-from zoo.runs.run import CHECKPOINT, Run, list_runs
+from zoo.runs.run import CHECKPOINT, RunFolder, list_runs
 from zoo.runs.tag_history import TAGS, format_history, is_folder_name, is_tag, locked, read_history
 from zoo.runs.tags import tags_by_run
 from zoo.utils.files import atomic_write, parse_json, read_regular_file
@@ -25,7 +25,7 @@ DELETED = ".deleted"  # in the folder of the runs: what a deletion has moved the
 _COMPARISONS = "comparison*.json"  # written by `zoo.training.compare`
 
 
-def check_deletion(run: Run) -> None:
+def check_deletion(run: RunFolder) -> None:
     """Checks that a run may be deleted.
 
     Raises:
@@ -40,7 +40,7 @@ def check_deletion(run: Run) -> None:
     _refuse_if_training(run)
 
 
-def delete_run(run: Run) -> None:
+def delete_run(run: RunFolder) -> None:
     """Deletes a run folder with everything in it.
 
     The folder is first moved out of sight, in one step, so that a process that is killed leaves either the whole run or
@@ -69,7 +69,7 @@ def delete_run(run: Run) -> None:
             ) from error
 
 
-def rename_run(run: Run, name: str) -> Run:
+def rename_run(run: RunFolder, name: str) -> RunFolder:
     """Renames a run folder, and returns the run under its new name.
 
     Tags, their history, the tables of comparisons beside the run, and unfinished runs that still have to load its
@@ -93,16 +93,16 @@ def rename_run(run: Run, name: str) -> Run:
         _refuse_if_training(run)
         edits = {**_edit_tags(run, name), **_edit_records(folder, name), **_edit_comparisons(folder, name)}
         _apply(edits, folder, target)
-    return Run(run.path.with_name(name) if run.path.name == folder.name else target, run.record)
+    return RunFolder(run.path.with_name(name) if run.path.name == folder.name else target, run.record)
 
 
-def _folder_of(run: Run) -> Path:
+def _folder_of(run: RunFolder) -> Path:
     if run.path.is_symlink():
         raise RunError(f"{run.path} is a link.", hint=f"Pass the folder itself: {run.path.resolve()}")
     return run.path.resolve()
 
 
-def _refuse_if_training(run: Run) -> None:
+def _refuse_if_training(run: RunFolder) -> None:
     if is_locked(run.path):
         raise RunError(f"A process is training {run.path}.", hint="Wait for it, or end it.")
 
@@ -146,7 +146,7 @@ def _write(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def _edit_tags(run: Run, name: str) -> dict[Path, str]:
+def _edit_tags(run: RunFolder, name: str) -> dict[Path, str]:
     runs = run.path.resolve().parent
     history = read_history(runs)
     ours = [tag.run == run.name and tag.created == run.record.created for tag in history]

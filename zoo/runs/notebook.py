@@ -9,12 +9,12 @@ from zoo.utils.markup import bar, block, heading, pairs, table
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from zoo.runs.run import Run
+    from zoo.runs.run import RunFolder
 
 _CLASSES = 10
 
 
-def show_run(run: Run) -> str:
+def show_run(run: RunFolder) -> str:
     """Returns a run as HTML: its figures with intervals, what it was made of, and where it is."""
     record, seconds = run.record, run.results.get("seconds")
     counts = (f"{count} {split}" for split, count in record.data.counts.items() if count)

@@ -12,7 +12,7 @@ from zoo.config import FinetuneConfig
 from zoo.errors import ConfigError, RunError, UnknownNameError, did_you_mean
 from zoo.plugins.entry_points import BUILT_IN, DISTRIBUTION
 from zoo.runs.record import RECORD
-from zoo.runs.run import RUNS, Run, is_run, read_run
+from zoo.runs.run import RUNS, RunFolder, is_run, read_run
 from zoo.runs.tag_history import is_tag
 from zoo.runs.tags import open_tagged
 from zoo.utils.paths import missing_path_advice, parse_path
@@ -30,7 +30,7 @@ _VERSION = re.compile(r"[0-9A-Za-z.+!_-]*")
 _RELEASE = re.compile(r"[0-9]+(\.[0-9]+)*")  # other versions are often on no index
 
 
-def open_run(reference: str | os.PathLike[str], *, runs: str | os.PathLike[str] = RUNS) -> Run:
+def open_run(reference: str | os.PathLike[str], *, runs: str | os.PathLike[str] = RUNS) -> RunFolder:
     """Returns a run.
 
     Args:
@@ -46,7 +46,7 @@ def open_run(reference: str | os.PathLike[str], *, runs: str | os.PathLike[str] 
     )
 
 
-def _open_run(reference: str | os.PathLike[str], runs: Path, *, missing: str) -> Run:
+def _open_run(reference: str | os.PathLike[str], runs: Path, *, missing: str) -> RunFolder:
     path = _to_path(reference)
     if (run := find_run(reference, runs=runs)) is not None:
         return run
@@ -67,7 +67,7 @@ def _open_run(reference: str | os.PathLike[str], runs: Path, *, missing: str) ->
     raise RunError(missing.format(name=shown, runs=runs), hint=hint)
 
 
-def find_run(reference: str | os.PathLike[str], *, runs: Path = RUNS) -> Run | None:
+def find_run(reference: str | os.PathLike[str], *, runs: Path = RUNS) -> RunFolder | None:
     """Returns a run as `open_run` does, or None if nothing has that path or name.
 
     Raises:
@@ -99,7 +99,7 @@ def locate_path(reference: str | os.PathLike[str], *, runs: Path = RUNS) -> Path
     return _open_run(reference, runs, missing=missing).path
 
 
-def load_config(run: Run, **changes: Any) -> FinetuneConfig:
+def load_config(run: RunFolder, **changes: Any) -> FinetuneConfig:
     """Returns the configuration of a run, with some fields changed.
 
     Raises:
@@ -112,7 +112,7 @@ def load_config(run: Run, **changes: Any) -> FinetuneConfig:
 
 
 @contextmanager
-def explained_missing_plugin(run: Run, registry: Registry) -> Iterator[None]:
+def explained_missing_plugin(run: RunFolder, registry: Registry) -> Iterator[None]:
     """Makes an `UnknownNameError` in the block say which distribution to install, if a plugin of the run is missing.
 
     Args:
@@ -145,7 +145,7 @@ def explained_missing_plugin(run: Run, registry: Registry) -> Iterator[None]:
         raise
 
 
-def _describe_need(run: Run, qualifier: str, installed: Collection[str]) -> str:
+def _describe_need(run: RunFolder, qualifier: str, installed: Collection[str]) -> str:
     """Returns what a run needs of a plugin, ``"backbone 'acme/net'"``; empty if that is unknown.
 
     A plugin that offers none of the parts that the record names offers the dataset.
@@ -159,7 +159,7 @@ def _describe_need(run: Run, qualifier: str, installed: Collection[str]) -> str:
     return f"dataset '{run.record.config.get('data')}'" if complete else ""
 
 
-def _recorded_plugins(run: Run) -> dict[str, str]:
+def _recorded_plugins(run: RunFolder) -> dict[str, str]:
     """Returns the versions of the third-party distributions that a run was made with, by their names."""
     found = {}
     for key, version in run.record.plugins.items():

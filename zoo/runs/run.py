@@ -15,9 +15,8 @@ import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from zoo.display.progress import choose_observer
 from zoo.errors import RunError
 from zoo.runs.history import History
 from zoo.runs.lock import is_locked
@@ -27,12 +26,8 @@ from zoo.utils.paths import parse_path
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    import zoo
-    from zoo.data.images.photo import Photo
-    from zoo.events import Observer
-    from zoo.plugins.registry import Registry
     from zoo.preprocess import Preprocess
 
 T = TypeVar("T")
@@ -42,19 +37,16 @@ CHECKPOINT = "checkpoint.pt"
 PICTURES = ("curves.png", "confusion.png", "mistakes.png")
 FILES = (RECORD, PHOTOS, WEIGHTS, METRICS, CHECKPOINT, *PICTURES, "manifest.json")
 RUNS = Path("runs")
-_LOADED: dict[tuple[Any, ...], zoo.PhotoPredictor] = {}  # of the last run that predicted
 _MAX_STEM_BYTES = 200  # file systems limit names to 255 bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """A run folder.
+class RunFolder:
+    """A run folder, with what is recorded in it. `zoo.inference.run.Run` adds what can be done with it.
 
     Attributes:
         path: The folder.
         record: The content of ``run.json``.
-        registry: The plugins that `predict`, `evaluate` and `export` use; None for those of the environment. It is what
-            `zoo.finetune` was called with.
 
     Raises:
         RunError: A property that the record lacks is read.
@@ -62,11 +54,6 @@ class Run:
 
     path: Path
     record: RunRecord = field(repr=False)
-    registry: Registry | None = field(default=None, repr=False, compare=False)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickles the run without its plugins, which stay in their process."""
-        return Run, (self.path, self.record)
 
     @property
     def name(self) -> str:
@@ -134,71 +121,6 @@ class Run:
         """The rows of `metrics`, which a notebook shows as a table; ``history.to_pandas()`` is one of pandas."""
         return History(self.metrics())
 
-    @overload
-    def predict(self, photo: list[Any] | tuple[Any, ...]) -> list[zoo.Prediction]: ...
-    @overload
-    def predict(self, photo: Photo) -> zoo.Prediction: ...
-    def predict(self, photo: Photo | list[Any] | tuple[Any, ...]) -> zoo.Prediction | list[zoo.Prediction]:
-        """Classifies a photo, or each of a list of photos, as ``zoo.load(run).predict(photo)`` does.
-
-        The network of the run that was asked last stays in memory. `zoo.load` lets you choose device and engine.
-
-        Raises:
-            RunError: The weights are missing or damaged.
-            ImageError: A photo cannot be read.
-            PredictionError: The network returns NaN or infinity for a photo.
-        """
-        return _load_once(self).predict(photo)
-
-    def evaluate(
-        self,
-        data: str | os.PathLike[str] | zoo.ImageSet | None = None,
-        *,
-        split: str = "test",
-        metrics: Sequence[str] = (),
-        observer: Observer | None = None,
-    ) -> zoo.Evaluation:
-        """Measures the run on a split of its own data, or on other data, as `zoo.evaluate` does."""
-        import zoo
-
-        return zoo.evaluate(self, data=data, split=split, metrics=metrics, observer=observer, registry=self.registry)
-
-    def export(
-        self,
-        output: str | os.PathLike[str] | None = None,
-        *,
-        to: str = "onnx",
-        observer: Observer | None = None,
-        **options: Any,
-    ) -> Path:
-        """Exports the run, and returns the path of what was written.
-
-        Args:
-            output: The file to write; by default one in the run folder.
-            to: A target: ``"onnx"``, or another one of 'zoo list export-targets'.
-            observer: As in `zoo.finetune`.
-            **options: Options of the target, which 'zoo info onnx' lists: ``precision="int8"``.
-
-        Raises:
-            UnknownNameError: No plugin offers the target.
-            ConfigError: An option is unknown or invalid.
-            ExportError: The run cannot be exported, or the file does not predict what the run predicts.
-        """
-        from zoo.plugins.kinds import EXPORT_TARGET
-        from zoo.plugins.registry import load_registry
-        from zoo.plugins.specs import ExportRequest
-
-        registry = self.registry or load_registry()
-        choice = registry.choose(EXPORT_TARGET, to, options)
-        request = ExportRequest(
-            run=self.path,
-            to=None if output is None else parse_path(output),
-            options=choice.options,
-            observer=choose_observer(observer),
-            registry=registry,
-        )
-        return choice.offer.call("exporting to", choice.spec.export, request)
-
     def photos(self) -> PhotoRecord:
         """Reads and returns the names and hashes of all photos; the file grows with the dataset.
 
@@ -247,25 +169,13 @@ class Run:
         )
 
 
-def _load_once(run: Run) -> zoo.PhotoPredictor:
-    """Returns the predictor of a run, and keeps it until that of another one is asked for."""
-    import zoo
-
-    info = run.weights_path.stat() if run.weights_path.is_file() else None
-    key = (run.path.resolve(), info and (info.st_mtime_ns, info.st_size), run.record.created)
-    if key not in _LOADED:
-        _LOADED.clear()
-        _LOADED[key] = zoo.load(run, registry=run.registry)
-    return _LOADED[key]
-
-
-def read_run(folder: Path) -> Run:
+def read_run(folder: Path) -> RunFolder:
     """Returns the run in a folder.
 
     Raises:
         RunError: Its record cannot be read.
     """
-    return Run(folder, read_record(folder))
+    return RunFolder(folder, read_record(folder))
 
 
 def is_run(folder: Path) -> bool:
@@ -276,7 +186,7 @@ def is_run(folder: Path) -> bool:
         return False
 
 
-def list_runs(runs: str | os.PathLike[str] = RUNS) -> list[Run]:
+def list_runs(runs: str | os.PathLike[str] = RUNS) -> list[RunFolder]:
     """Returns the runs in a folder, oldest first, without those whose record cannot be read.
 
     In a listing, values of the wrong type are replaced by their defaults; opening the run by name reports them.
@@ -284,7 +194,7 @@ def list_runs(runs: str | os.PathLike[str] = RUNS) -> list[Run]:
     found = []
     for record in parse_path(runs).glob(f"*/{RECORD}"):
         try:
-            found.append(Run(record.parent, read_record(record.parent, strict=False)))
+            found.append(RunFolder(record.parent, read_record(record.parent, strict=False)))
         except RunError:
             continue
     return sorted(found, key=lambda run: (not run.record.created, run.record.created, run.name))
@@ -327,7 +237,7 @@ def append_metrics(folder: Path, row: Mapping[str, Any]) -> None:
     Raises:
         RunError: The file cannot be read or written.
     """
-    earlier = [known for known in Run(folder, RunRecord()).metrics() if known["epoch"] < row["epoch"]]
+    earlier = [known for known in RunFolder(folder, RunRecord()).metrics() if known["epoch"] < row["epoch"]]
     with atomic_write(folder / METRICS) as path:
         path.write_text(
             "".join(json.dumps(replace_nonfinite(each)) + "\n" for each in (*earlier, row)), encoding="utf-8"

@@ -14,7 +14,7 @@ from zoo.utils.text import one_line
 from zoo.utils.toml_file import to_toml
 
 if TYPE_CHECKING:
-    from zoo.runs.run import Run
+    from zoo.runs.run import RunFolder
 
 # The data is named beside the recipe, and neither of the others changes a result.
 _LEFT_OUT = ("data", "data_options", "recipe", "tracker", "tracker_options")
@@ -22,7 +22,7 @@ _PATHS = ("weights", "exclude")
 _TUNED = ("batch_size", "lr")  # to the memory of a GPU
 
 
-def requested_config(run: Run) -> FinetuneConfig:
+def requested_config(run: RunFolder) -> FinetuneConfig:
     """Returns the configuration as the user requested it: ``"auto"`` where the run chose a value.
 
     Raises:
@@ -31,7 +31,7 @@ def requested_config(run: Run) -> FinetuneConfig:
     return load_config(run, **run.record.requested)
 
 
-def to_recipe(run: Run) -> str:
+def to_recipe(run: RunFolder) -> str:
     """Returns the settings of a run, where they differ from the defaults, as the text of a recipe in a TOML file.
 
     With the same data and versions it repeats the run. A batch size that was tuned to a GPU is the one that was chosen.
@@ -57,7 +57,7 @@ def _changed_values(config: FinetuneConfig) -> dict[str, Any]:
     return changed
 
 
-def _comments(run: Run, config: FinetuneConfig) -> list[str]:
+def _comments(run: RunFolder, config: FinetuneConfig) -> list[str]:
     record = run.record
     plugins = {key.partition(":")[0]: version for key, version in record.plugins.items()}
     versions = {**record.packages, **plugins}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from zoo.errors import IntegrityError, RunError, did_you_mean
 from zoo.runs.manifest import MANIFEST, hash_file, read_manifest
 from zoo.runs.record import RECORD
-from zoo.runs.run import RUNS, WEIGHTS, Run, is_run, read_run
+from zoo.runs.run import RUNS, WEIGHTS, RunFolder, is_run, read_run
 from zoo.runs.tag_history import (
     NAME,
     NUMBER,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 LATEST = "latest"
 
 
-def tag_run(run: Run, name: str, *, runs: Path = RUNS) -> Tag:
+def tag_run(run: RunFolder, name: str, *, runs: Path = RUNS) -> Tag:
     """Gives a tag to a finished run.
 
     Args:
@@ -90,7 +90,7 @@ def find_tag(name: str, *, runs: Path = RUNS) -> Tag:
     return _find(name, read_history(runs), runs)
 
 
-def open_tagged(name: str, *, runs: Path = RUNS, check: bool = True) -> Run:
+def open_tagged(name: str, *, runs: Path = RUNS, check: bool = True) -> RunFolder:
     """Returns the run of a tag.
 
     Args:
@@ -112,7 +112,7 @@ def open_tagged(name: str, *, runs: Path = RUNS, check: bool = True) -> Run:
     return run
 
 
-def _find_changed(tag: Tag, run: Run) -> list[str]:
+def _find_changed(tag: Tag, run: RunFolder) -> list[str]:
     """Returns the files of a tagged run that determine its predictions, and were changed."""
     expected = {WEIGHTS: tag.weights}
     if (run.path / MANIFEST).is_file() and (record := read_manifest(run.path).get(RECORD)) is not None:
@@ -162,7 +162,7 @@ def _check_name(name: str) -> bool:
     return bool(label)
 
 
-def _check_run(run: Run, runs: Path) -> None:
+def _check_run(run: RunFolder, runs: Path) -> None:
     if not run.finished:
         raise RunError(
             f"The run {run.path} is not finished, so its weights may still change.",
@@ -184,7 +184,7 @@ def _check_version(tag: Tag, history: Sequence[Tag]) -> None:
             )
 
 
-def _open(tag: Tag, runs: Path) -> Run:
+def _open(tag: Tag, runs: Path) -> RunFolder:
     if not is_run(runs / tag.run):
         raise RunError(
             f"{tag.name} is the run {tag.run}, which no longer exists in {runs}/.",

@@ -10,7 +10,7 @@ import safetensors.torch
 from zoo.errors import RunError
 from zoo.models.finite import find_bad_entries
 from zoo.models.weights import shorten, unreadable_weights
-from zoo.runs.run import WEIGHTS, Run
+from zoo.runs.run import WEIGHTS, RunFolder
 from zoo.utils.files import atomic_write, require_regular_file
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def save_weights(folder: Path, classifier: nn.Module) -> None:
         temporary.write_bytes(content)
 
 
-def load_weights(run: Run, classifier: nn.Module) -> None:
+def load_weights(run: RunFolder, classifier: nn.Module) -> None:
     """Loads all weights of a run into its classifier.
 
     Raises:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from zoo.config import FinetuneConfig
     from zoo.events import Observer
     from zoo.plugins.specs import ImageSet
-    from zoo.runs.run import Run
+    from zoo.runs.run import RunFolder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +131,7 @@ def compare(
     for configs in plan.values():
         find_offers(configs[0], registry)
     folder = _make_folder(parse_path(runs if output is None else output))
-    finished: dict[str, list[Run]] = {}
+    finished: dict[str, list[RunFolder]] = {}
     total = sum(map(len, plan.values()))
     group = f"compare {backbone} {datetime.now():%Y-%m-%d %H:%M:%S}"
     for name, configs in plan.items():
@@ -217,7 +217,7 @@ def _reserve_names(folder: Path) -> tuple[Path, Path]:
     raise AssertionError("unreachable")
 
 
-def _write_comparison(finished: Mapping[str, Sequence[Run]], folder: Path, *, title: str) -> Comparison:
+def _write_comparison(finished: Mapping[str, Sequence[RunFolder]], folder: Path, *, title: str) -> Comparison:
     from zoo.report import write_comparison
 
     variants = tuple(_variant(name, runs) for name, runs in finished.items())
@@ -233,7 +233,7 @@ def _write_comparison(finished: Mapping[str, Sequence[Run]], folder: Path, *, ti
     return Comparison(variants=variants, picture=picture, table=table)
 
 
-def _variant(name: str, runs: Sequence[Run]) -> Variant:
+def _variant(name: str, runs: Sequence[RunFolder]) -> Variant:
     from zoo.metrics.intervals import mean_interval
 
     accuracies = tuple(float((run.results.get("test") or run.results["val"])["accuracy"]) for run in runs)
@@ -248,7 +248,7 @@ def _variant(name: str, runs: Sequence[Run]) -> Variant:
     )
 
 
-def _test_accuracies(finished: Mapping[str, Sequence[Run]]) -> dict[str, list[float]] | None:
+def _test_accuracies(finished: Mapping[str, Sequence[RunFolder]]) -> dict[str, list[float]] | None:
     if not all("test" in run.results for runs in finished.values() for run in runs):
         return None
     return {name: [float(run.results["test"]["accuracy"]) for run in runs] for name, runs in finished.items()}

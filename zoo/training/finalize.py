@@ -13,7 +13,7 @@ from zoo.metrics.classification import evaluate_predictions
 from zoo.models.classifier import Classifier
 from zoo.models.fold_bn import fold_classifier
 from zoo.report import Mistake, find_mistakes, write_pictures
-from zoo.runs.run import Run
+from zoo.runs.run import RunFolder
 from zoo.runs.weights import load_weights, save_weights
 from zoo.training.distributed.process_group import SINGLE_PROCESS
 from zoo.training.finite import check_outputs
@@ -42,7 +42,7 @@ def finalize(job: Job) -> dict[str, Any]:
     Args:
         job: A trained job; its classifier gets the weights of the best epoch.
     """
-    run = Run(job.folder, job.record)
+    run = RunFolder(job.folder, job.record)
     if job.processes.is_main:
         load_weights(run, job.classifier)
     job.processes.sync_module(job.classifier)
@@ -93,7 +93,7 @@ def _in_fastest_engine(job: Job) -> FrozenClassifier:
     return FrozenClassifier(lambda images: run(images)[0], folded.head)
 
 
-def _best_row(run: Run) -> Mapping[str, Any]:
+def _best_row(run: RunFolder) -> Mapping[str, Any]:
     return max((row for row in run.metrics() if row["best"]), key=lambda row: row["epoch"])
 
 
@@ -115,7 +115,7 @@ def _evaluate(
     return dataclasses.replace(evaluation, metrics=chosen), find_mistakes(probabilities, samples)
 
 
-def _check_photos(job: Job, run: Run) -> None:
+def _check_photos(job: Job, run: RunFolder) -> None:
     """Reports and records the photos that changed during training: those that were decoded again and again may have."""
     changed = {}
     for split, placement in job.cache.placements.items():
@@ -128,7 +128,9 @@ def _check_photos(job: Job, run: Run) -> None:
         job.record = job.record.with_data(changed=changed)
 
 
-def _results(job: Job, run: Run, evaluated: Mapping[str, tuple[Evaluation, tuple[Mistake, ...]]]) -> dict[str, Any]:
+def _results(
+    job: Job, run: RunFolder, evaluated: Mapping[str, tuple[Evaluation, tuple[Mistake, ...]]]
+) -> dict[str, Any]:
     _check_photos(job, run)
     rows = run.metrics()
     if job.pictures:

@@ -11,6 +11,7 @@ from zoo.config import FinetuneConfig, make_config
 from zoo.display.progress import choose_observer
 from zoo.errors import ConfigError, DivergedError, RunError, ZooError
 from zoo.events import Finished, Note, Started, ignore
+from zoo.inference.run import Run
 from zoo.models.memory_errors import memory_errors
 from zoo.models.plugin_errors import plugin_errors
 from zoo.plugins.registry import REGISTRY, Registry, load_registry
@@ -19,7 +20,7 @@ from zoo.recipes import located_options
 from zoo.runs.manifest import MANIFEST
 from zoo.runs.open import explained_missing_plugin, load_config, open_run
 from zoo.runs.record import write_record
-from zoo.runs.run import CHECKPOINT, RUNS, Run
+from zoo.runs.run import CHECKPOINT, RUNS, RunFolder
 from zoo.training.distributed.process_group import ProcessGroup
 from zoo.training.parts import drop_missing_trackers
 from zoo.training.request import TrainingRequest, resolve_names, suggested_offline_command
@@ -107,11 +108,11 @@ def finetune(
             ),
             plugins,
         )
-    return dataclasses.replace(run, registry=registry)
+    return Run(run.path, run.record, registry)
 
 
 @accepts(
-    reference=PATH | Accepted("a zoo.Run", (Run,)),
+    reference=PATH | Accepted("a zoo.Run", (RunFolder,)),
     data=Accepted("the zoo.ImageSet of the run", (ImageSet,)) | None,
     runs=PATH,
     lr=NUMBER | TEXT | None,
@@ -121,7 +122,7 @@ def finetune(
     registry=REGISTRY | None,
 )
 def resume(
-    reference: str | os.PathLike[str] | Run,
+    reference: str | os.PathLike[str] | RunFolder,
     *,
     data: ImageSet | None = None,
     runs: str | os.PathLike[str] = RUNS,
@@ -155,7 +156,7 @@ def resume(
         ZooError: As `finetune`.
     """
     started, observer = time.perf_counter(), choose_observer(observer)
-    run = reference if isinstance(reference, Run) else open_run(reference, runs=runs)
+    run = reference if isinstance(reference, RunFolder) else open_run(reference, runs=runs)
     config, processes = load_config(run), ProcessGroup.from_environment()
     lower = None if lr is None else dataclasses.replace(config, lr=lr).lr  # checked, and parsed if it is text
     restarts = lower is not None and bool(run.record.unresolved_divergence.get("restart"))
@@ -167,7 +168,7 @@ def resume(
         if processes.is_main:
             seal(run.path)
             observer(Finished(path=str(run.path), results=dict(run.results)))
-        return run
+        return Run(run.path, run.record, registry)
     point = find_resume_point(run, frozen=config.freeze == "all" or restarts, anyway=anyway)
     if point.saved:  # the checkpoint has all weights; those that the run started from may be gone
         config = dataclasses.replace(config, weights="none")
@@ -193,7 +194,7 @@ def resume(
             ),
             plugins,
         )
-    return dataclasses.replace(run, registry=registry)
+    return Run(run.path, run.record, registry)
 
 
 def _make_config(
@@ -224,7 +225,7 @@ def _find_processes(config: FinetuneConfig) -> ProcessGroup:
     return processes
 
 
-def _run(request: TrainingRequest, registry: Registry) -> Run:
+def _run(request: TrainingRequest, registry: Registry) -> RunFolder:
     # Imported only now, so that a wrong name or path is reported without waiting for torch.
     from zoo.models.random_state import restore_random_states
     from zoo.training.prepare import prepare
@@ -268,7 +269,7 @@ def _train(job: Job, names: ResolvedNames, *, resumed: bool) -> dict[str, Any]:
         raise
 
 
-def _finish(job: Job, results: dict[str, Any], registry: Registry) -> Run:
+def _finish(job: Job, results: dict[str, Any], registry: Registry) -> RunFolder:
     results["seconds"] = time.perf_counter() - job.started
     job.record = dataclasses.replace(job.record, status="finished", saved={}, results=results)
     if job.processes.is_main:
@@ -276,7 +277,7 @@ def _finish(job: Job, results: dict[str, Any], registry: Registry) -> Run:
         seal(job.folder)
     job.processes.barrier()  # the folder of the run that each process returns is complete
     if not job.processes.is_main:
-        return Run(job.folder, job.record)
+        return RunFolder(job.folder, job.record)
     run = open_run(job.folder)
     _cache_graph(job, run, registry)
     for text in _caveats(job.record):  # once more, beside the results that they affect
@@ -292,7 +293,7 @@ def _caveats(record: RunRecord) -> tuple[str, ...]:
     return (*record.data.leaks, *filter(None, [text]))
 
 
-def _cache_graph(job: Job, run: Run, registry: Registry) -> None:
+def _cache_graph(job: Job, run: RunFolder, registry: Registry) -> None:
     """Prepares the first prediction on a CPU, which then needs neither torch nor an export."""
     if not job.processes.is_single or job.precision.device.type != "cpu":
         return

@@ -21,7 +21,7 @@ from zoo.models.precision import choose_precision
 from zoo.models.random_state import seed_all
 from zoo.plugins.registry import get_card
 from zoo.runs.record import RunRecord, write_photos, write_record
-from zoo.runs.run import Run, create_run
+from zoo.runs.run import RunFolder, create_run
 from zoo.training.autotune.batch_size import autotune_batch_size
 from zoo.training.autotune.precision import autotune_precision, recorded_precision
 from zoo.training.distributed.device import device_for
@@ -69,7 +69,7 @@ def prepare(request: TrainingRequest) -> Job:
         offers,
         classes=len(images.classes),
         preprocess=_choose_preprocess(request),
-        weights=weights.weights_path if isinstance(weights, Run) else weights,
+        weights=weights.weights_path if isinstance(weights, RunFolder) else weights,
         load=processes.is_main,
     )
     _place(model.classifier, config, device, processes)
@@ -144,8 +144,8 @@ def _open_folder(
 def _choose_preprocess(request: TrainingRequest) -> Preprocess:
     if request.resume_point is not None:  # unchanged: the file exported from the run uses it too
         return request.resume_point.run.preprocess
-    weights = request.names.weights
-    original = weights.preprocess if isinstance(weights, Run) else get_card(request.names.offers.backbone).preprocess
+    weights, backbone = request.names.weights, request.names.offers.backbone
+    original = weights.preprocess if isinstance(weights, RunFolder) else get_card(backbone).preprocess
     return resolve_preprocess(request.config, original)
 
 

@@ -14,7 +14,7 @@ from zoo.errors import RunError
 from zoo.events import Note
 from zoo.runs.manifest import hash_file
 from zoo.runs.record import RunRecord
-from zoo.runs.run import METRICS, WEIGHTS, Run
+from zoo.runs.run import METRICS, WEIGHTS, RunFolder
 from zoo.utils.files import atomic_write
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def _contains_best(metadata: Mapping[str, Any]) -> bool:
 
 def _read_metrics(folder: Path) -> list[_Row]:
     try:
-        return Run(folder, RunRecord()).metrics()
+        return RunFolder(folder, RunRecord()).metrics()
     except RunError:  # not text, or a line that is no result
         return []
 

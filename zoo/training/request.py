@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from zoo.events import Observer
     from zoo.models.offers import Offers
     from zoo.plugins.registry import Registry
-    from zoo.runs.run import Run
+    from zoo.runs.run import RunFolder
     from zoo.training.distributed.process_group import ProcessGroup
     from zoo.training.parts import Parts
     from zoo.training.resume import ResumePoint
@@ -59,7 +59,7 @@ class ResolvedNames:
     config: FinetuneConfig
     offers: Offers
     parts: Parts
-    weights: Path | Run | None
+    weights: Path | RunFolder | None
     source: DataSource
     backbone_reason: str = ""
     notes: tuple[str, ...] = ()
@@ -141,7 +141,7 @@ def _resolve_backbone(
     return dataclasses.replace(config, backbone=choice.name), choice.reason
 
 
-def find_weights(config: FinetuneConfig, *, runs: Path = RUNS) -> Path | Run | None:
+def find_weights(config: FinetuneConfig, *, runs: Path = RUNS) -> Path | RunFolder | None:
     """Returns the file or the run with the weights that a configuration names; None for pretrained and none.
 
     Raises:

@@ -13,7 +13,7 @@ from zoo.events import Note
 from zoo.runs.lock import LOCK, locked_folder
 from zoo.runs.manifest import write_manifest
 from zoo.runs.record import RECORD, PhotoRecord, RunRecord, rename_hardware
-from zoo.runs.run import CHECKPOINT, FILES, METRICS, WEIGHTS, Run
+from zoo.runs.run import CHECKPOINT, FILES, METRICS, WEIGHTS, RunFolder
 from zoo.training.distributed.process_group import SINGLE_PROCESS
 from zoo.training.recovery import check_remains, clear_remains
 from zoo.utils.files import remove_temporary_files, sync_files
@@ -45,12 +45,12 @@ class ResumePoint:
         anyway: Whether to resume even if something has changed.
     """
 
-    run: Run
+    run: RunFolder
     saved: bool
     anyway: bool = False
 
 
-def find_resume_point(run: Run, *, frozen: bool, anyway: bool) -> ResumePoint:
+def find_resume_point(run: RunFolder, *, frozen: bool, anyway: bool) -> ResumePoint:
     """Returns the point from which a run can be resumed.
 
     Args:
@@ -68,7 +68,7 @@ def find_resume_point(run: Run, *, frozen: bool, anyway: bool) -> ResumePoint:
     return ResumePoint(run=run, saved=not frozen and (run.path / CHECKPOINT).is_file(), anyway=anyway)
 
 
-def resolve_divergence(run: Run, *, rate: float, lower: float | None, anyway: bool) -> Run:
+def resolve_divergence(run: RunFolder, *, rate: float, lower: float | None, anyway: bool) -> RunFolder:
     """Returns a run with the configuration with which it is resumed, which is another one if it diverged.
 
     Args:
@@ -101,7 +101,7 @@ def resolve_divergence(run: Run, *, rate: float, lower: float | None, anyway: bo
         )
     then = {} if lower is None else {"lr": lower}
     history = (*record.diverged[:-1], {**last, "then": then})
-    return Run(run.path, replace(record, config={**record.config, **then}, diverged=history))
+    return RunFolder(run.path, replace(record, config={**record.config, **then}, diverged=history))
 
 
 def with_divergence(record: RunRecord, error: DivergedError, *, restart: bool) -> RunRecord:

@@ -11,7 +11,7 @@ from zoo.errors import ImageError, PredictionError, ZooError
 from zoo.events import ignore
 from zoo.inference.evaluate import load_run_splits
 from zoo.runs.open import open_run
-from zoo.runs.run import Run
+from zoo.runs.run import RunFolder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -43,7 +43,7 @@ class Example:
     correct: bool
 
 
-def find_examples(model: Run | ModelFile, predictor: PhotoPredictor, registry: Registry) -> list[Example]:
+def find_examples(model: RunFolder | ModelFile, predictor: PhotoPredictor, registry: Registry) -> list[Example]:
     """Returns a few validation photos, misclassified ones first; none if the run or its photos are not available.
 
     Args:
@@ -52,7 +52,7 @@ def find_examples(model: Run | ModelFile, predictor: PhotoPredictor, registry: R
         registry: The plugins; one of them provides the run's dataset.
     """
     try:
-        run = model if isinstance(model, Run) else open_run(model.path.parent)
+        run = model if isinstance(model, RunFolder) else open_run(model.path.parent)
         photos = run.photos()
         samples = load_run_splits(run, ("val",), registry=registry, observer=ignore)["val"]
     except ZooError:  # a file without its run, or photos that have moved: the page works without examples

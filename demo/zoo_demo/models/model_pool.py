@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from zoo.inference.open import find_model, load_model
 from zoo.plugins.registry import load_registry
-from zoo.runs.run import Run, list_runs
+from zoo.runs.run import RunFolder, list_runs
 from zoo_demo.models.examples import Example, find_examples
 from zoo_demo.models.served_model import ServedModel
 
@@ -60,7 +60,7 @@ def load_model_pool(
     registry = registry or load_registry()
     found = [find_model(each, runs=runs, registry=registry) for each in references or _newest_model(runs)]
     pool = ModelPool(models={}, runs=runs, device=device, registry=registry)
-    sources: dict[str, Run | ModelFile] = {}
+    sources: dict[str, RunFolder | ModelFile] = {}
     for model in found:
         predictor = load_model(model, device=device, registry=registry, engine=_choose_engine(model))
         name = _unique_name(_display_name(model), pool.models)
@@ -69,7 +69,7 @@ def load_model_pool(
     return pool
 
 
-def _load_examples(pool: ModelPool, sources: dict[str, Run | ModelFile]) -> None:
+def _load_examples(pool: ModelPool, sources: dict[str, RunFolder | ModelFile]) -> None:
     for name, model in sources.items():
         pool.examples[name] = find_examples(model, pool.models[name].predictor, pool.registry)
 
@@ -81,14 +81,14 @@ def _newest_model(runs: Path) -> list[str]:
     return [str(each) for each in newest]
 
 
-def _display_name(model: Run | ModelFile) -> str:
+def _display_name(model: RunFolder | ModelFile) -> str:
     """Returns a name for visitors of the page; it does not reveal where on the server a file is."""
-    return model.name if isinstance(model, Run) else f"{model.path.absolute().parent.name}/{model.path.name}"
+    return model.name if isinstance(model, RunFolder) else f"{model.path.absolute().parent.name}/{model.path.name}"
 
 
-def _choose_engine(model: Run | ModelFile) -> EngineName:
+def _choose_engine(model: RunFolder | ModelFile) -> EngineName:
     """Returns the engine of a model: measuring a large network would delay the start by up to a minute."""
-    if not isinstance(model, Run) or not model.weights_path.is_file():
+    if not isinstance(model, RunFolder) or not model.weights_path.is_file():
         return "torch"
     return "auto" if model.weights_path.stat().st_size < _MAX_MEASURED_BYTES else "torch"
 

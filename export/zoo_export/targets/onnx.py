@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from zoo.events import Observer
     from zoo.plugins.registry import Registry
-    from zoo.runs.run import Run
+    from zoo.runs.run import RunFolder
     from zoo_export.exported_files import ExportedFile
     from zoo_export.model_card import InputKind, ModelCard, PrecisionName
 
@@ -33,7 +33,7 @@ _IMAGE_PROPERTIES = {
 
 
 def export_onnx(
-    run: Run,
+    run: RunFolder,
     target: Path | None = None,
     *,
     input: InputKind = "pixels",

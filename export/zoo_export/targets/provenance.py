@@ -14,13 +14,13 @@ from zoo_export.model_card import ModelCard
 
 if TYPE_CHECKING:
     from zoo.models.classifier import Classifier
-    from zoo.runs.run import Run
+    from zoo.runs.run import RunFolder
     from zoo_export.model_card import InputKind
 
 _PACKAGES = (DISTRIBUTION, "torch", "torchvision", "timm", "onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu")
 
 
-def build_card(run: Run, classifier: Classifier, *, input: InputKind, opset: int) -> ModelCard:
+def build_card(run: RunFolder, classifier: Classifier, *, input: InputKind, opset: int) -> ModelCard:
     """Returns the card of a run's file in float32, before any comparison."""
     with run.weights_path.open("rb") as weights:
         digest = hashlib.file_digest(weights, "sha256").hexdigest()
@@ -45,13 +45,13 @@ def build_card(run: Run, classifier: Classifier, *, input: InputKind, opset: int
     )
 
 
-def _describe_data(run: Run) -> dict[str, Any]:
+def _describe_data(run: RunFolder) -> dict[str, Any]:
     """Returns name and fingerprint of the data and, if the run recorded any, its leaks of test photos into training."""
     data = {"name": run.record.data.name, "fingerprint": run.fingerprint}
     return {**data, "leaks": list(run.leaks)} if run.leaks else data
 
 
-def _describe_weights(run: Run) -> str:
+def _describe_weights(run: RunFolder) -> str:
     """Returns the run's line on its initial weights, with the folders of a weights file removed: they are private."""
     text, weights = run.record.weights, Path(str(run.record.config.get("weights", "")))
     for path in (weights.resolve(), weights):

@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 
     from zoo.events import Observer
     from zoo.plugins.registry import Registry
-    from zoo.runs.run import Run
+    from zoo.runs.run import RunFolder
     from zoo_export.exported_files import ExportedFile
     from zoo_export.model_card import ModelCard
 
 
 def export_pt2(
-    run: Run,
+    run: RunFolder,
     target: Path | None = None,
     *,
     verify: bool = True,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from zoo.plugins.registry import Registry
     from zoo.plugins.specs import Sample
     from zoo.preprocess import Preprocess
-    from zoo.runs.run import Run
+    from zoo.runs.run import RunFolder
 
     Pixels = NDArray[np.uint8]
 
@@ -46,7 +46,14 @@ class ExportSamples:
 
 
 def find_export_samples(
-    run: Run, *, verify: bool, reduced: bool, data: str | None, photos: int, registry: Registry, observer: Observer
+    run: RunFolder,
+    *,
+    verify: bool,
+    reduced: bool,
+    data: str | None,
+    photos: int,
+    registry: Registry,
+    observer: Observer,
 ) -> ExportSamples:
     """Finds the photos of an export.
 
@@ -105,7 +112,7 @@ def normalise_batch(images: Sequence[Pixels], spec: Preprocess) -> torch.Tensor:
     return normalise(torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2), spec).contiguous()
 
 
-def _find_other(run: Run, data: str, registry: Registry, observer: Observer) -> list[Sample]:
+def _find_other(run: RunFolder, data: str, registry: Registry, observer: Observer) -> list[Sample]:
     try:
         # All of the photos are new to the run, and a folder of class folders has no validation split.
         return load_samples(run, split="test", data=data, registry=registry, observer=observer)
@@ -113,7 +120,7 @@ def _find_other(run: Run, data: str, registry: Registry, observer: Observer) -> 
         raise _no_comparison(run, error) from error
 
 
-def _select_known(run: Run, splits: Mapping[str, Sequence[Sample]]) -> dict[str, list[Sample]]:
+def _select_known(run: RunFolder, splits: Mapping[str, Sequence[Sample]]) -> dict[str, list[Sample]]:
     """Returns the samples that were in the same split when the run was trained, and have not changed.
 
     Data that has changed since then is split differently: a test photo may now be among the training photos.
@@ -130,14 +137,14 @@ def _select_known(run: Run, splits: Mapping[str, Sequence[Sample]]) -> dict[str,
     return known_samples
 
 
-def _no_comparison(run: Run, error: ZooError) -> ExportError:
+def _no_comparison(run: RunFolder, error: ZooError) -> ExportError:
     return ExportError(
         f"There are no photos to compare {run.name} and its file on: {error.message}",
         hint="Pass other photos with --data, or --no-verify; the file then records that it was not verified.",
     )
 
 
-def _no_scores(run: Run, error: DataError) -> ExportError:
+def _no_scores(run: RunFolder, error: DataError) -> ExportError:
     return ExportError(
         f"A reduced precision cannot be evaluated without the photos of {run.name}: {error.message}",
         hint="Export it in fp32.",

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from zoo.runs.record import DataRecord, RunRecord
-from zoo.runs.run import Run
+from zoo.runs.run import RunFolder
 from zoo_export.targets.provenance import _describe_data, _describe_weights
 
 
 def make_run(**values):
-    return Run(Path("r"), RunRecord(**values))
+    return RunFolder(Path("r"), RunRecord(**values))
 
 
 @pytest.mark.parametrize("named", ["sub/my weights.pth", "{folder}/sub/my weights.pth"])

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from zoo.runs.run import Run
+    from zoo.runs.run import RunFolder
     from zoo.runs.tag_history import Tag
 
 
@@ -146,7 +146,7 @@ def delete_command(run: tuple[str, ...], yes: bool, runs: Path, quiet: bool) -> 
         console.echo(opened.name if quiet else f"{opened.name} is deleted")
 
 
-def _confirm_deletion(runs: Sequence[Run]) -> bool:
+def _confirm_deletion(runs: Sequence[RunFolder]) -> bool:
     if sys.stdin is None or not sys.stdin.isatty():
         raise UsageError(
             "zoo runs delete asks before it deletes, and there is no terminal to ask on.",
