@@ -2,8 +2,9 @@
 
 import functools
 
+from zoo.plugins.criterion import Criterion
 from zoo.plugins.kinds import LOSS
-from zoo.plugins.losses import Criterion, build_criterion
+from zoo.plugins.losses import build_criterion
 from zoo.plugins.registry import Registry, load_registry
 
 LOSSES = ("cross-entropy", "focal", "poly-1", "bce", "asymmetric")

@@ -28,7 +28,7 @@ _EXPORTS = {
     "zoo.models.installed_weights": ("InstalledWeights",),
     "zoo.plugins.contracts": ("Backbone", "Features", "Head", "Stage", "StagedBackbone"),
     "zoo.plugins.hookspecs": ("hookimpl",),
-    "zoo.plugins.losses": ("Criterion",),
+    "zoo.plugins.criterion": ("Criterion",),
     "zoo.plugins.options": ("NoOptions", "option"),
     "zoo.plugins.registry": ("Registry", "load_registry"),
     "zoo.plugins.servers": ("check_server",),
@@ -101,7 +101,7 @@ if TYPE_CHECKING:
         StagedBackbone as StagedBackbone,
     )
     from zoo.plugins.hookspecs import hookimpl as hookimpl
-    from zoo.plugins.losses import Criterion as Criterion
+    from zoo.plugins.criterion import Criterion as Criterion
     from zoo.plugins.options import NoOptions as NoOptions, option as option
     from zoo.plugins.registry import Registry as Registry, load_registry as load_registry
     from zoo.plugins.servers import check_server as check_server

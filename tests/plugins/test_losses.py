@@ -12,8 +12,9 @@ from torch.nn import functional as F
 
 import zoo
 from zoo.errors import ConfigError, PluginError
+from zoo.plugins.criterion import Criterion
 from zoo.plugins.kinds import LOSS
-from zoo.plugins.losses import Criterion, build_criterion
+from zoo.plugins.losses import build_criterion
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -18,8 +18,9 @@ from zoo.models.nested import count_changes
 from zoo.models.weights import load_backbone, read_state_dict, shorten
 from zoo.plugins.calls import plugin_failure, watched
 from zoo.plugins.contracts import Backbone, Features, Head
+from zoo.plugins.criterion import Criterion
 from zoo.plugins.faults import probabilities_fault
-from zoo.plugins.losses import Criterion, build_criterion
+from zoo.plugins.losses import build_criterion
 from zoo.plugins.registry import get_card
 from zoo.plugins.specs import BackboneRequest, HeadRequest
 

@@ -98,7 +98,7 @@ def _find_owner(frames: list[FrameType], classifier: Classifier) -> str | None:
 
     from zoo.models.frozen_split import FrozenSplit
     from zoo.plugins.contracts import Backbone, Head
-    from zoo.plugins.losses import Criterion
+    from zoo.plugins.criterion import Criterion
 
     kinds = {Head: "head", Backbone: "backbone", FrozenSplit: "backbone", Criterion: "loss"}
     kinds[torch.optim.Optimizer] = "optimizer"

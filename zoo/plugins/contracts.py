@@ -12,7 +12,7 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from zoo.plugins.losses import Criterion
+    from zoo.plugins.criterion import Criterion
 
 
 class Features(NamedTuple):

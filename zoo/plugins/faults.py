@@ -9,7 +9,7 @@ from zoo.plugins.specs import SPLITS, BackboneCard, Finding, ImageSet, Sample, W
 from zoo.preprocess import Preprocess
 
 if TYPE_CHECKING:
-    from zoo.plugins.losses import Criterion
+    from zoo.plugins.criterion import Criterion
 
 _STATUSES = get_args(get_type_hints(Finding)["status"])
 _TOLERANCE = 1e-3  # of the sum of probabilities, which bfloat16 rounds

@@ -8,15 +8,23 @@ from zoo.utils.markup import bar, block, heading, pairs, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
-    from zoo.runs.run import RunFolder
+    from zoo.runs.record import RunRecord
 
 _CLASSES = 10
 
 
-def show_run(run: RunFolder) -> str:
-    """Returns a run as HTML: its figures with intervals, what it was made of, and where it is."""
-    record, seconds = run.record, run.results.get("seconds")
+def show_run(record: RunRecord, *, name: str, status: str, path: Path) -> str:
+    """Returns a run as HTML: its figures with intervals, what it was made of, and where it is.
+
+    Args:
+        record: What is recorded of it.
+        name: Its name.
+        status: As in `zoo.runs.run.RunFolder.status`.
+        path: The run folder.
+    """
+    seconds = record.results.get("seconds")
     counts = (f"{count} {split}" for split, count in record.data.counts.items() if count)
     more = ", ..." if len(record.classes) > _CLASSES else ""
     facts = [
@@ -26,9 +34,9 @@ def show_run(run: RunFolder) -> str:
         ("note", record.data.note),
         ("time", f"{seconds:.0f} s" if isinstance(seconds, int | float) else ""),
     ]
-    scores = list(_scores(run.results))
+    scores = list(_scores(record.results))
     shown = [table(("split", "", "accuracy", "95 % interval"), scores, right=(2,))] if scores else []
-    return block(heading(run.name, f"{run.status}, in {run.path}"), pairs(facts), *shown)
+    return block(heading(name, f"{status}, in {path}"), pairs(facts), *shown)
 
 
 def _scores(results: Mapping[str, Any]) -> Iterable[tuple[object, ...]]:

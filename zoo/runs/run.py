@@ -159,7 +159,7 @@ class RunFolder:
     def _repr_html_(self) -> str:
         from zoo.runs.notebook import show_run
 
-        return show_run(self)
+        return show_run(self.record, name=self.name, status=self.status, path=self.path)
 
     def _require(self, key: str, value: T | None) -> T:
         if value:

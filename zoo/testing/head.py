@@ -12,8 +12,8 @@ from zoo.models.nested import count_changes, flatten_tensors
 from zoo.models.random_state import restore_random_states
 from zoo.plugins.calls import resolve_callable
 from zoo.plugins.contracts import Features, Head
+from zoo.plugins.criterion import Criterion
 from zoo.plugins.faults import probabilities_fault
-from zoo.plugins.losses import Criterion
 from zoo.plugins.specs import HeadRequest, HeadSpec
 from zoo.testing.contract import Contract, check_options, is_close, option_variants, perturb, reload_state, seeded
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from zoo.models.random_state import restore_random_states
 from zoo.plugins.calls import resolve_callable
-from zoo.plugins.losses import Criterion
+from zoo.plugins.criterion import Criterion
 from zoo.plugins.specs import LossRequest
 from zoo.testing.contract import Contract, check_options, is_close, option_variants, seeded
 

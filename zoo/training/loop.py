@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from zoo.events import EpochResult, StepResult
 from zoo.training.distributed.process_group import SINGLE_PROCESS
@@ -38,23 +38,9 @@ if TYPE_CHECKING:
     from zoo.training.schedule import RateFactor
     from zoo.training.state import TrainState
     from zoo.training.step import TrainableNetwork
+    from zoo.training.step_batches import TrainBatches
 
 _SECONDS_BETWEEN_REPORTS = 0.5
-
-
-class TrainBatches(Protocol):
-    """What `fit` trains on: photos (`zoo.data.loading.loader.TrainLoader`) or cached features."""
-
-    @property
-    def steps(self) -> int:
-        """Batches per epoch."""
-
-    @property
-    def images(self) -> int:
-        """Images per epoch."""
-
-    def epoch(self, epoch: int, *, start: int = 0) -> Iterator[Batch]:
-        """Yields the batches of an epoch from step `start`, counted from 0: the same ones for the same numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 
@@ -12,8 +12,22 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from zoo.data.loading.loader import Batch
-    from zoo.training.loop import TrainBatches
     from zoo.training.mixing import MixedBatch
+
+
+class TrainBatches(Protocol):
+    """What a training is given: photos (`zoo.data.loading.loader.TrainLoader`) or cached features."""
+
+    @property
+    def steps(self) -> int:
+        """Batches per epoch."""
+
+    @property
+    def images(self) -> int:
+        """Images per epoch."""
+
+    def epoch(self, epoch: int, *, start: int = 0) -> Iterator[Batch]:
+        """Yields the batches of an epoch from step `start`, counted from 0: the same ones for the same numbers."""
 
 
 class FullBatch:

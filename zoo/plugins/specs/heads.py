@@ -10,7 +10,7 @@ from zoo.plugins.specs.base import Spec
 
 if TYPE_CHECKING:
     from zoo.plugins.contracts import Head
-    from zoo.plugins.losses import Criterion
+    from zoo.plugins.criterion import Criterion
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

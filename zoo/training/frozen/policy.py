@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from zoo.data.loading.loader import Batch, EvalLoader, TrainLoader
     from zoo.models.frozen_split import FrozenSplit
     from zoo.training.job import Job
-    from zoo.training.loop import TrainBatches
+    from zoo.training.step_batches import TrainBatches
 
 
 def cached_views(job: Job) -> int | None:
