@@ -151,7 +151,7 @@ def export_one(backbone: Backbone, head: str, size: tuple[int, int], registry: R
 
     from zoo.models.build import build_head
     from zoo.models.classifier import Classifier
-    from zoo.plugins.losses import Criterion
+    from zoo.plugins.criterion import Criterion
     from zoo_export.graph.classifier import ExportableClassifier, to_onnx
     from zoo_export.runtime.session import open_session, run_session
 

@@ -7,39 +7,19 @@ from these fields.
 from __future__ import annotations
 
 import dataclasses
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from zoo.errors import ConfigError, did_you_mean
+from zoo.config.values import NAMES_OF, OPTIONS_OF, OWNER, check_mapping, check_names, to_plain
+from zoo.errors import ConfigError
 from zoo.plugins.options import check_value, describe_options, option
 from zoo.plugins.specs import UNSTORED, ImageSet
 from zoo.preprocess import MAX_SIDE
-from zoo.utils.paths import path_text
-from zoo.utils.text import article, short_repr
+from zoo.utils.text import short_repr
 
-if TYPE_CHECKING:
-    from zoo.plugins.registry import Registry
-    from zoo.recipes import Recipe
-
-OWNER = "finetune"
 AUTO = "auto"  # as the name of the backbone
-# Mappings of options, each with the kind of what has them.
-OPTIONS_OF = {
-    "backbone_options": "backbone",
-    "head_options": "head",
-    "data_options": "dataset",
-    "optimizer_options": "optimizer",
-    "schedule_options": "schedule",
-    "loss_options": "loss",
-    "augment_options": "augmentation",
-    "metric_options": "metric",
-    "tracker_options": "tracker",
-}
-# Fields that hold any number of names, each with the kind of what they name.
-NAMES_OF = {"augment": "augmentation", "metric": "metric", "tracker": "tracker"}
 # Fields that are other spellings of an augmentation, which 0 leaves out, and of an option of it; in the order in which
 # these augmentations are applied.
 SPELLINGS = {
@@ -335,12 +315,12 @@ class FinetuneConfig:
 
     def __post_init__(self) -> None:
         for info in describe_options(FinetuneConfig):
-            value = _to_plain(info.name, getattr(self, info.name))
+            value = to_plain(info.name, getattr(self, info.name))
             object.__setattr__(self, info.name, check_value(info, value, owner=OWNER))
         for name in OPTIONS_OF:
-            object.__setattr__(self, name, _check_mapping(name, getattr(self, name)))
+            object.__setattr__(self, name, check_mapping(name, getattr(self, name)))
         for name in NAMES_OF:
-            object.__setattr__(self, name, _check_names(name, getattr(self, name)))
+            object.__setattr__(self, name, check_names(name, getattr(self, name)))
         if not re.fullmatch(r"none|all|[0-9]+|([0-9]|[1-9][0-9])%", self.freeze):
             raise ConfigError(
                 f"{OWNER}: option 'freeze' is {short_repr(self.freeze)}.",
@@ -378,138 +358,3 @@ class FinetuneConfig:
             values["data"] = f"{UNSTORED}{self.data.name}"
         plain = {name: dict(value) if isinstance(value, Mapping) else value for name, value in values.items()}
         return plain | {name: list(plain[name]) for name in NAMES_OF}
-
-
-def make_config(
-    backbone: str | None = None,
-    *,
-    data: str | os.PathLike[str] | ImageSet,
-    recipe: str | os.PathLike[str] = "default",
-    registry: Registry | None = None,
-    **values: Any,
-) -> FinetuneConfig:
-    """Returns a validated configuration: the values of a recipe, overridden by those given.
-
-    Args:
-        backbone: Name of a backbone, or ``"auto"``; None for that of the recipe, if it has one, or else ``"auto"``.
-        data: Name of a dataset, a folder or a CSV file; or an `ImageSet`.
-        recipe: Name of a recipe, or the path of a TOML file (docs/recipes.md).
-        registry: The plugins, which offer the recipes; by default those of the environment.
-        **values: Fields of `FinetuneConfig`; text is parsed as on the command line.
-
-    Raises:
-        ConfigError: A field is unknown, or a value has the wrong type or is out of bounds; the message names the
-            option, and the file and the line if it is in one.
-        UnknownNameError: There is no such recipe.
-    """
-    # Imported only now, so that a configuration can be created without the plugins.
-    from zoo.plugins.registry import load_registry
-    from zoo.recipes import find_recipe, recipe_values
-
-    named = {} if backbone is None else {"backbone": backbone}
-    given = parse_values({**named, "data": data, "recipe": recipe, **values})
-    recipes = find_recipe(given["recipe"], registry or load_registry())
-    return FinetuneConfig(**recipe_values([_parse_recipe(each) for each in recipes], given))
-
-
-def change_config(config: FinetuneConfig, values: Mapping[str, Any]) -> FinetuneConfig:
-    """Returns a configuration with other values of some fields; text is parsed as on the command line.
-
-    Options are added to those of the same head, loss and so on (`zoo.recipes.overlay`).
-
-    Raises:
-        ConfigError: As for `make_config`.
-    """
-    from zoo.recipes import overlay
-
-    before = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
-    return FinetuneConfig(**overlay(before, parse_values(values)))
-
-
-def read_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Returns the values of a TOML file, as `make_config` and ``zoo finetune --config`` take them.
-
-    Raises:
-        ConfigError: The file is missing or not TOML, a field is unknown, or a value is wrong; the message names the
-            line.
-    """
-    from zoo.recipes import read_settings_file
-
-    file, values = read_settings_file(path)
-    parsed: dict[str, Any] = {}
-    for name, value in values.items():
-        try:
-            parsed |= parse_values({name: value})
-        except ConfigError:
-            parsed |= parse_values({name: value}, owner=file.locate(name))
-    return parsed
-
-
-def parse_values(values: Mapping[str, Any], *, owner: str = OWNER) -> dict[str, Any]:
-    """Returns fields of `FinetuneConfig` with checked values; text is parsed as on the command line.
-
-    Args:
-        values: Values by field.
-        owner: What begins messages.
-
-    Raises:
-        ConfigError: A field is unknown, or a value has the wrong type or is out of bounds.
-    """
-    infos = {info.name: info for info in describe_options(FinetuneConfig)}
-    parsed: dict[str, Any] = {}
-    for name, value in values.items():
-        if name in infos:
-            parsed[name] = check_value(infos[name], _to_plain(name, value), owner=owner)
-        elif name in OPTIONS_OF:
-            parsed[name] = _check_mapping(name, value, owner=owner)
-        elif name in NAMES_OF:
-            parsed[name] = _check_names(name, value, owner=owner)
-        else:
-            near = did_you_mean(name, [*infos, *OPTIONS_OF, *NAMES_OF])
-            hint = f"{near} 'zoo finetune --help' lists all options.".strip()
-            raise ConfigError(f"{owner}: there is no option '{name}'.", hint=hint)
-    return parsed
-
-
-def _parse_recipe(recipe: Recipe) -> Recipe:
-    """Returns a recipe with checked values."""
-    from zoo.recipes import TABLES
-
-    tables: dict[str, dict[str, Any]] = {name: {} for name in TABLES}
-    for table in TABLES:
-        for name, value in getattr(recipe.spec, table).items():
-            try:
-                tables[table] |= parse_values({name: value})
-            except ConfigError as error:
-                message = error.message.removeprefix(f"{OWNER}: ")
-                raise recipe.error(message, table=table, key=name, hint=error.hint) from None
-    return recipe.with_values(tables)
-
-
-def _to_plain(name: str, value: Any) -> Any:
-    """Returns what the command line has for a value that is natural in Python: None, a number of stages, a path."""
-    if value is None and name in ("weights", "freeze"):
-        return "none"
-    if name in ("data", "recipe") and isinstance(value, os.PathLike):
-        return path_text(value)
-    return str(value) if name == "freeze" and isinstance(value, int) and not isinstance(value, bool) else value
-
-
-def _check_names(name: str, value: Any, *, owner: str = OWNER) -> tuple[str, ...]:
-    names = (value,) if isinstance(value, str) else value
-    if not isinstance(names, list | tuple) or not all(isinstance(each, str) and each for each in names):
-        raise ConfigError(
-            f"{owner}: '{name}' is {short_repr(value)}, not the name of {article(NAMES_OF[name])} or a list of names."
-        )
-    if twice := next((each for each in names if names.count(each) > 1), None):
-        raise ConfigError(f"{owner}: '{name}' names {short_repr(twice)} twice.")
-    return tuple(names)
-
-
-def _check_mapping(name: str, value: Any, *, owner: str = OWNER) -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        raise ConfigError(
-            f"{owner}: '{name}' is {short_repr(value)}, not a dict of options.",
-            hint=f'For example: {name}={{"name": 1}}',
-        )
-    return dict(value)
