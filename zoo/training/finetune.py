@@ -17,7 +17,6 @@ from zoo.models.plugin_errors import plugin_errors
 from zoo.plugins.registry import REGISTRY, Registry, load_registry
 from zoo.plugins.specs import ImageSet
 from zoo.recipes import located_options
-from zoo.runs.manifest import MANIFEST
 from zoo.runs.open import explained_missing_plugin, load_config, open_run
 from zoo.runs.record import write_record
 from zoo.runs.run import CHECKPOINT, RUNS, RunFolder
@@ -29,7 +28,6 @@ from zoo.training.resume import (
     describe_retry,
     find_resume_point,
     locked_run,
-    resolve_divergence,
     seal,
     with_divergence,
 )
@@ -155,45 +153,38 @@ def resume(
         ConfigError: The rate is not lower than the one at which the run diverged.
         ZooError: As `finetune`.
     """
-    started, observer = time.perf_counter(), choose_observer(observer)
+    started, processes = time.perf_counter(), ProcessGroup.from_environment()
+    observer = choose_observer(observer) if processes.is_main else ignore
     run = reference if isinstance(reference, RunFolder) else open_run(reference, runs=runs)
-    config, processes = load_config(run), ProcessGroup.from_environment()
-    lower = None if lr is None else dataclasses.replace(config, lr=lr).lr  # checked, and parsed if it is text
-    restarts = lower is not None and bool(run.record.unresolved_divergence.get("restart"))
-    run = resolve_divergence(run, rate=config.lr, lower=lower, anyway=anyway)
-    config = load_config(run)
-    if data is not None:
-        config = dataclasses.replace(config, data=data)
-    if run.finished and not (run.path / MANIFEST).exists():  # killed while its folder was being completed
+    point = find_resume_point(run, lr=lr, anyway=anyway)
+    if point.run.finished:  # but killed while its folder was being completed
         if processes.is_main:
             seal(run.path)
-            observer(Finished(path=str(run.path), results=dict(run.results)))
+        observer(Finished(path=str(run.path), results=dict(run.results)))
         return Run(run.path, run.record, registry)
-    point = find_resume_point(run, frozen=config.freeze == "all" or restarts, anyway=anyway)
+    changes: dict[str, Any] = {} if data is None else {"data": data}
     if point.saved:  # the checkpoint has all weights; those that the run started from may be gone
-        config = dataclasses.replace(config, weights="none")
+        changes["weights"] = "none"
     plugins = registry or load_registry()
-    config, text = drop_missing_trackers(config, plugins)
-    if text and processes.is_main:
+    config, text = drop_missing_trackers(load_config(point.run, **changes), plugins)
+    if text:
         observer(Note(text=text, warning=True))
     with processes.session(), locked_run(run.path, processes):
-        if restarts and processes.is_main:
+        if point.restarts and processes.is_main:
             (run.path / CHECKPOINT).unlink(missing_ok=True)
-        with explained_missing_plugin(run, plugins):
+        with explained_missing_plugin(point.run, plugins):
             names = resolve_names(config, registry=plugins, runs=parse_path(runs))
-        run = _run(
-            TrainingRequest(
-                config=config,
-                names=names,
-                runs=parse_path(runs),
-                observer=observer if processes.is_main else ignore,
-                processes=processes,
-                started=started,
-                pictures=pictures,
-                resume_point=point,
-            ),
-            plugins,
+        request = TrainingRequest(
+            config=config,
+            names=names,
+            runs=parse_path(runs),
+            observer=observer,
+            processes=processes,
+            started=started,
+            pictures=pictures,
+            resume_point=point,
         )
+        run = _run(request, plugins)
     return Run(run.path, run.record, registry)
 
 

@@ -191,18 +191,18 @@ def _fit(job: Job, state: TrainState, *, epoch: int, solver: str, strength: floa
             f"The validation loss became {val_loss} after the head was fitted: its outputs are NaN or infinite.",
             hint="The features are finite, so the head overflows: use --precision fp32, or another head.",
         )
-    metrics, score = job.monitor.measure(outputs, head, loss=val_loss, accuracy=outputs.accuracy())
+    measured = job.monitor.measure(outputs, head, loss=val_loss)
     return EpochResult(
         epoch=epoch,
         train_loss=loss,
         train_accuracy=float("nan"),
         val_loss=val_loss,
-        val_accuracy=outputs.accuracy(),
+        val_accuracy=measured.accuracy,
         learning_rate=0.0,
         seconds=time.perf_counter() - started,
         images_per_second=len(labels) / seconds,
-        best=state.improve(outputs.accuracy(), val_loss, outputs.losses(head), score=score),
-        metrics=metrics,
+        best=state.improve(measured.accuracy, val_loss, measured.losses, score=measured.score),
+        metrics=measured.metrics,
     )
 
 

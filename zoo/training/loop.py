@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from zoo.training.distributed.process_group import ProcessGroup
     from zoo.training.ema import WeightAverage
     from zoo.training.finite import StepLog
+    from zoo.training.forward import Outputs
     from zoo.training.micro_batches import MicroBatches
     from zoo.training.mixing import MixedBatch
     from zoo.training.schedule import RateFactor
@@ -214,19 +215,17 @@ def fit(
         scaler=state.scaler,
         processes=processes,
     )
-    steps, compilation = batches.steps, take_step.compilation
-    done = state.epoch * steps + state.step
+    steps, monitor = batches.steps, monitor or Monitor()
     progress = ProgressMonitor(
         plan,
         steps=steps,
-        done=done,
-        compilation=compilation,
+        done=state.epoch * steps + state.step,
+        compilation=take_step.compilation,
         processes=processes,
         mixes=bool(mixers),
         on_step=on_step,
     )
     evaluated: Any = network if average is None else average.module
-    measure = (monitor or Monitor()).measure
     for epoch in range(state.epoch + 1, plan.epochs + 1):
         if plan.is_over(state):
             return
@@ -253,27 +252,39 @@ def fit(
             check_weights(evaluated, epoch=epoch, step=steps, rate=rate, what="averaged weights")
         if traits.averages:
             switch_weights(optimizer, averaged=True)
-        # The statistics of batch normalisations depend on the images of each process.
-        processes.sync_module(evaluated, buffers_only=True)
-        val_batches = _with_safe_points(val, safe_point) if processes.is_single else val
-        outputs = compute_outputs(evaluated, val_batches, precision, micro_batches=micro_batches, processes=processes)
-        val_loss, val_accuracy = outputs.loss(evaluated.head), outputs.accuracy()
+        outputs = _evaluate(evaluated, val, precision, micro_batches, processes, safe_point)
+        val_loss = outputs.loss(evaluated.head)
         locate = partial(_locate_in_validation, evaluated, val, precision)
         check_val_loss(val_loss, outputs.logits, epoch=epoch, rate=rate, locate=locate)
-        metrics, score = measure(outputs, evaluated.head, loss=val_loss, accuracy=val_accuracy)
+        measured = monitor.measure(outputs, evaluated.head, loss=val_loss)
         state.finish_epoch()
         yield EpochResult(
             epoch=epoch,
             train_loss=trained.loss,
             train_accuracy=trained.accuracy,
             val_loss=val_loss,
-            val_accuracy=val_accuracy,
+            val_accuracy=measured.accuracy,
             learning_rate=rate,
             seconds=time.perf_counter() - meter.started,
             images_per_second=trained.images_per_second,
-            best=state.improve(val_accuracy, val_loss, outputs.losses(evaluated.head), score=score),
-            metrics=metrics,
+            best=state.improve(measured.accuracy, val_loss, measured.losses, score=measured.score),
+            metrics=measured.metrics,
         )
+
+
+def _evaluate(
+    network: Any,
+    val: Iterable[Batch],
+    precision: Precision,
+    micro_batches: MicroBatches | None,
+    processes: ProcessGroup,
+    safe_point: Callable[[], None],
+) -> Outputs:
+    """Returns the outputs for the validation photos of all processes; the arguments are those of `fit`."""
+    # The statistics of batch normalisations depend on the images of each process.
+    processes.sync_module(network, buffers_only=True)
+    batches = _with_safe_points(val, safe_point) if processes.is_single else val
+    return compute_outputs(network, batches, precision, micro_batches=micro_batches, processes=processes)
 
 
 def _locate_in_validation(network: nn.Module, val: Iterable[Batch], precision: Precision) -> str:

@@ -11,6 +11,8 @@ from zoo.events import Note, ignore
 from zoo.metrics.chosen import compute_metrics
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from zoo.errors import PluginError
     from zoo.events import Observer
     from zoo.plugins.contracts import Head
@@ -23,14 +25,20 @@ RULES = (AUTO, VAL_LOSS, VAL_ACCURACY)  # what `FinetuneConfig.monitor` may be b
 
 
 class Measurement(NamedTuple):
-    """The figures of an epoch.
+    """The figures of an epoch, on the validation photos.
 
     Attributes:
+        loss: Mean loss.
+        accuracy: Top-1, 0 to 1.
+        losses: Negative log-likelihood of every photo, float32 ``(N,)``.
         metrics: The values of the metrics by name.
         score: The monitored value, with its sign changed if lower is better; NaN where it is not defined, None if the
             rule of `TrainState.improve` applies.
     """
 
+    loss: float
+    accuracy: float
+    losses: Tensor
     metrics: dict[str, float]
     score: float | None
 
@@ -54,24 +62,26 @@ class Monitor:
     observer: Observer = ignore
     _failed: set[str] = field(default_factory=set)
 
-    def measure(self, outputs: Outputs, head: Head, *, loss: float, accuracy: float) -> Measurement:
+    def measure(self, outputs: Outputs, head: Head, *, loss: float) -> Measurement:
         """Returns the figures of an epoch.
 
         Args:
             outputs: The outputs for the validation photos.
             head: The head that turns them into probabilities.
-            loss: Mean validation loss.
-            accuracy: Top-1 on the validation photos, 0 to 1.
+            loss: ``outputs.loss(head)``, which is finite.
 
         Raises:
             PluginError: The monitored metric failed.
         """
         values = self.compute(outputs, head, strict=True)
         metrics = {name: value.value for each in values.values() for name, value in each.items()}
-        if self.monitored is not None:
+        accuracy = outputs.accuracy()
+        if self.monitored is None:
+            score = {VAL_LOSS: -loss, VAL_ACCURACY: accuracy}.get(self.rule)
+        else:
             value = next(iter(values[self.monitored.offer.name].values())).value
-            return Measurement(metrics, value if self.monitored.spec.higher_is_better else -value)
-        return Measurement(metrics, {VAL_LOSS: -loss, VAL_ACCURACY: accuracy}.get(self.rule))
+            score = value if self.monitored.spec.higher_is_better else -value
+        return Measurement(loss, accuracy, outputs.losses(head), metrics, score)
 
     def compute(self, outputs: Outputs, head: Head, *, strict: bool = False) -> dict[str, dict[str, MetricValue]]:
         """Returns the values of each metric, by its qualified name.

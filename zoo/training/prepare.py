@@ -54,11 +54,11 @@ def prepare(request: TrainingRequest) -> Job:
     Raises:
         ZooError: Anything that the user can put right.
     """
-    config, observer, processes, point = request.config, request.observer, request.processes, request.resume_point
+    config, observer, processes = request.config, request.observer, request.processes
     offers, parts, weights = request.names.offers, request.names.parts, request.names.weights
     device = _check_device(config, processes)
     _check_processes(request)
-    for text in request.names.notes if point is None else ():
+    for text in request.names.notes if request.resume_point is None else ():
         observer(Note(text=text))
     with processes.local_first():
         images = load_splits(request.names.source, config, observer)
@@ -74,12 +74,7 @@ def prepare(request: TrainingRequest) -> Job:
     )
     _place(model.classifier, config, device, processes)
     partly_random = _check_filled(model, config, observer)
-    hardware: dict[str, Any] = {}
-    if point is not None:
-        precision = recorded_precision(point.run.record.hardware, device)
-    else:
-        with plugin_errors(offers, model.classifier, action="measuring the speed of"), memory_errors():
-            precision, config, hardware = _autotune(request, model, images=len(images.train), device=device)
+    precision, config, hardware = _adapt_to_machine(request, model, images=len(images.train), device=device)
     config = _check_train_size(config, model, device, observer)
     record, photos = start_record(
         config,
@@ -239,10 +234,23 @@ def _suggest_training(classifier: Classifier, fixed: Sequence[str]) -> str:
     return f"Train them with --freeze {first or 'none'}{statistics}"
 
 
+def _adapt_to_machine(
+    request: TrainingRequest, model: Model, *, images: int, device: torch.device
+) -> tuple[Precision, FinetuneConfig, dict[str, Any]]:
+    """Returns the precision, the configuration with a number as its batch size, and values for the record.
+
+    A resumed run keeps what was measured when it was started.
+    """
+    if request.resume_point is not None:
+        return recorded_precision(request.resume_point.run.record.hardware, device), request.config, {}
+    with plugin_errors(request.names.offers, model.classifier, action="measuring the speed of"), memory_errors():
+        return _autotune(request, model, images=images, device=device)
+
+
 def _autotune(
     request: TrainingRequest, model: Model, *, images: int, device: torch.device
 ) -> tuple[Precision, FinetuneConfig, dict[str, Any]]:
-    """Returns the precision, the configuration with a number as its batch size, and values for the record."""
+    """Measures what `_adapt_to_machine` returns."""
     observer, processes, backbone = request.observer, request.processes, request.names.offers.backbone.name
     measured = processes.broadcast(
         lambda: autotune_precision(request.config, backbone=backbone, model=model, device=device, observer=observer)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from zoo.errors import ConfigError, RunError
 from zoo.events import Note
 from zoo.runs.lock import LOCK, locked_folder
-from zoo.runs.manifest import write_manifest
+from zoo.runs.manifest import MANIFEST, write_manifest
+from zoo.runs.open import load_config
 from zoo.runs.record import RECORD, PhotoRecord, RunRecord, rename_hardware
 from zoo.runs.run import CHECKPOINT, FILES, METRICS, WEIGHTS, RunFolder
 from zoo.training.distributed.process_group import SINGLE_PROCESS
@@ -40,47 +41,45 @@ class ResumePoint:
     """A run to resume.
 
     Attributes:
-        run: The run as it was left.
+        run: The run as it was left, with the configuration with which it is resumed.
         saved: Whether there is a checkpoint; without one, the run starts again.
+        restarts: Whether the run diverged, and its checkpoint, which is no good state either, is in the way.
         anyway: Whether to resume even if something has changed.
     """
 
     run: RunFolder
     saved: bool
+    restarts: bool = False
     anyway: bool = False
 
 
-def find_resume_point(run: RunFolder, *, frozen: bool, anyway: bool) -> ResumePoint:
+def find_resume_point(run: RunFolder, *, lr: float | None, anyway: bool) -> ResumePoint:
     """Returns the point from which a run can be resumed.
 
     Args:
-        run: The run.
-        frozen: Whether its whole backbone is frozen; such runs write no checkpoints.
-        anyway: As in `ResumePoint`.
-
-    Raises:
-        RunError: The run is finished.
-    """
-    if run.finished:
-        raise RunError(
-            f"The run {run.path} is finished.", hint="To train on from its weights, pass its name with --weights."
-        )
-    return ResumePoint(run=run, saved=not frozen and (run.path / CHECKPOINT).is_file(), anyway=anyway)
-
-
-def resolve_divergence(run: RunFolder, *, rate: float, lower: float | None, anyway: bool) -> RunFolder:
-    """Returns a run with the configuration with which it is resumed, which is another one if it diverged.
-
-    Args:
         run: The run as it was left.
-        rate: Its learning rate.
-        lower: A lower one; None keeps that of the run.
-        anyway: Whether a run that diverged is resumed without a lower rate.
+        lr: A lower learning rate, for a run that diverged; None keeps that of the run.
+        anyway: As in `ResumePoint`; a run that diverged is then resumed without a lower rate, too.
 
     Raises:
         ConfigError: The rate is not lower, or the run did not diverge.
-        RunError: The run diverged, and would do so again.
+        RunError: The run is finished, or it diverged, and would do so again.
     """
+    config = load_config(run)
+    lower = None if lr is None else replace(config, lr=lr).lr  # checked, and parsed if it is text
+    restarts = lower is not None and bool(run.record.unresolved_divergence.get("restart"))
+    run = _resolve_divergence(run, rate=config.lr, lower=lower, anyway=anyway)
+    if run.finished and is_sealed(run.path):
+        raise RunError(
+            f"The run {run.path} is finished.", hint="To train on from its weights, pass its name with --weights."
+        )
+    # With a frozen backbone, a run writes no checkpoints.
+    saved = config.freeze != "all" and not restarts and (run.path / CHECKPOINT).is_file()
+    return ResumePoint(run=run, saved=saved, restarts=restarts, anyway=anyway)
+
+
+def _resolve_divergence(run: RunFolder, *, rate: float, lower: float | None, anyway: bool) -> RunFolder:
+    """Returns a run with the configuration with which it is resumed, which is another one if it diverged."""
     record = run.record
     if not (last := record.unresolved_divergence):
         if lower is not None:
@@ -131,6 +130,11 @@ def describe_retry(folder: Path, record: RunRecord) -> str:
 
 def _lower(rate: float) -> str:
     return f"{rate / 10 if rate <= 1 else 0.01:.1g}"
+
+
+def is_sealed(folder: Path) -> bool:
+    """Returns whether the folder of a finished run is complete: a run may be killed while it is being completed."""
+    return (folder / MANIFEST).exists()
 
 
 def seal(folder: Path) -> None:

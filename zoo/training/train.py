@@ -64,22 +64,17 @@ def train(job: Job, *, resumed: bool = False) -> Iterator[EpochResult]:
 
 
 def _train_on_photos(job: Job, *, resumed: bool) -> Iterator[EpochResult]:
-    config, random_states = job.config, None
     loader, val_loader = _make_loaders(job)
     _sync_batch_norm(job, min_images=loader.min_images)
     state = TrainState(scaler=job.precision.loss_scaler())
-    if config.probe and not resumed:
+    if job.config.probe and not resumed:
         yield save_epoch(job, fit_probe(job, state), job.classifier)
         fit_start(job, state)
         job.cache.release("train", EvalTransform(job.preprocess))
         loader.crops = CropPolicy.from_config(job.config)
     config = job.config
     learner = Learner(network=job.classifier, optimizer=build_optimizer(job), state=state)
-    if resumed:
-        learner.average = build_average(config, job.classifier)
-        random_states = load_checkpoint(job.folder, learner, device=job.precision.device, processes=job.processes)
-        if job.processes.is_main and has_lost_weights(job.folder, describe_checkpoint(job.folder)):
-            save_weights(job.folder, _averaged(learner))
+    random_states = _restore(job, learner) if resumed else None
     checkpointer = Checkpointer(
         lambda: _save(job, learner),
         every=None if config.save_every is None else 60 * config.save_every,
@@ -89,12 +84,7 @@ def _train_on_photos(job: Job, *, resumed: bool) -> Iterator[EpochResult]:
     # Only now, because a resumed run gets its weights from the checkpoint.
     batches, val = cache_frozen_stages(job, loader, val_loader, safe_point=checkpointer.safe_point)
     job.evaluated["val"] = val, val_loader.store.samples
-    learner.network = job.classifier
-    if not resumed:
-        learner.average = build_average(config, job.classifier)
-    elif learner.average is not None:
-        average: Any = learner.average.module
-        learner.average.module = job.classifier.like(average.backbone, average.head)
+    _follow_split(job, learner)
     plan = build_plan(job, steps=batches.steps)
     results = fit(
         learner.network,
@@ -131,6 +121,25 @@ def _train_on_photos(job: Job, *, resumed: bool) -> Iterator[EpochResult]:
     if plan.is_over(state) and state.epoch < plan.epochs:
         reason = "the validation loss did not fall by more than its standard error"
         job.stopped = f"after epoch {state.epoch} of {plan.epochs}: {reason}"
+
+
+def _restore(job: Job, learner: Learner) -> dict[str, Any] | None:
+    """Restores a learner from the checkpoint of a run, and returns what `load_checkpoint` does."""
+    learner.average = build_average(job.config, job.classifier)
+    random_states = load_checkpoint(job.folder, learner, device=job.precision.device, processes=job.processes)
+    if job.processes.is_main and has_lost_weights(job.folder, describe_checkpoint(job.folder)):
+        save_weights(job.folder, _averaged(learner))
+    return random_states
+
+
+def _follow_split(job: Job, learner: Learner) -> None:
+    """Gives a learner the network that is left to train, without the stages whose output is cached, and its average."""
+    learner.network = job.classifier
+    if learner.average is None:
+        learner.average = build_average(job.config, job.classifier)
+    else:  # of a resumed run, whose checkpoint has the average of all weights
+        average: Any = learner.average.module
+        learner.average.module = job.classifier.like(average.backbone, average.head)
 
 
 def _is_checkpoint_good(job: Job, learner: Learner, val: Iterable[Batch]) -> bool:
