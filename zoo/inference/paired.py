@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoo.data.sources.fingerprint import hash_sample
+from zoo.display.progress import choose_observer
 from zoo.errors import ConfigError, DataError, ImageError
-from zoo.events import Note, choose_observer
+from zoo.events import Note
 from zoo.inference.evaluate import (
     SPLITS,
     check_split,
@@ -136,7 +137,9 @@ def _find_models(
     """Returns the models by name; by path if two have the same name."""
     if len(models) < 2:
         raise ConfigError("A comparison needs at least two models.", hint="'zoo.evaluate' evaluates one.")
-    opened = [each if isinstance(each, RunFolder | ModelFile) else find_model(each, registry=registry) for each in models]
+    opened = [
+        each if isinstance(each, RunFolder | ModelFile) else find_model(each, registry=registry) for each in models
+    ]
     names = [each.name if isinstance(each, RunFolder) else str(each.path) for each in opened]
     if len(set(names)) < len(names):
         names = [str(each.path) for each in opened]
