@@ -22,6 +22,10 @@ from zoo_augmentations.options import (
 @zoo.hookimpl
 def zoo_augmentations() -> list[zoo.AugmentationSpec]:
     """Returns the augmentations."""
+    return [*_of_single_photos(), *_of_pairs()]
+
+
+def _of_single_photos() -> list[zoo.AugmentationSpec]:
     return [
         zoo.AugmentationSpec(
             name="affine",
@@ -69,6 +73,12 @@ def zoo_augmentations() -> list[zoo.AugmentationSpec]:
             options=RandomErasingOptions,
             takes_float=True,
         ),
+    ]
+
+
+def _of_pairs() -> list[zoo.AugmentationSpec]:
+    """Returns the augmentations that mix photos, and their labels."""
+    return [
         zoo.AugmentationSpec(
             name="mixup",
             summary="MixUp (Zhang et al. 2018): blends two photos and their labels.",

@@ -52,16 +52,6 @@ def build(pool: ModelPool, page: gr.Blocks, tab: gr.Tab) -> None:
             buttons=["fullscreen"],
             elem_classes="zoo-fitted",
         )
-    heading = gr.Markdown(_EXAMPLES, visible=False)
-    gallery = gr.Gallery(
-        show_label=False,
-        columns=6,
-        object_fit="cover",
-        allow_preview=False,
-        interactive=False,
-        elem_classes="zoo-examples",
-        buttons=[],
-    )
 
     async def classify(photo: str | bytes | None, model: str | None) -> tuple[Any, str, Any]:
         if photo is None:
@@ -78,6 +68,31 @@ def build(pool: ModelPool, page: gr.Blocks, tab: gr.Tab) -> None:
         )
         return result.prediction.probabilities, times + notes, result.overlay
 
+    gr.on(
+        [photo.change, choice.change],
+        classify,
+        [photo, choice],
+        [label, facts, overlay],
+        show_progress_on=[label, overlay],
+        api_name="predict",
+        concurrency_limit=8,
+    )
+    _build_examples(pool, page, choice, photo)
+
+
+def _build_examples(pool: ModelPool, page: gr.Blocks, choice: gr.Dropdown, photo: gr.Image) -> None:
+    """Builds the gallery of the examples of the chosen model, of which a click makes one the photo."""
+    heading = gr.Markdown(_EXAMPLES, visible=False)
+    gallery = gr.Gallery(
+        show_label=False,
+        columns=6,
+        object_fit="cover",
+        allow_preview=False,
+        interactive=False,
+        elem_classes="zoo-examples",
+        buttons=[],
+    )
+
     async def show_examples(model: str | None) -> tuple[gr.Markdown, list[tuple[str, str]]]:
         for _ in range(_SECONDS_FOR_EXAMPLES * 5):  # the search may still be running when the page loads
             if model is None or model in pool.examples:
@@ -91,15 +106,6 @@ def build(pool: ModelPool, page: gr.Blocks, tab: gr.Tab) -> None:
         examples = pool.examples.get(model or "", ())
         return _web_copy(examples[event.index]) if event.index < len(examples) else gr.skip()
 
-    gr.on(
-        [photo.change, choice.change],
-        classify,
-        [photo, choice],
-        [label, facts, overlay],
-        show_progress_on=[label, overlay],
-        api_name="predict",
-        concurrency_limit=8,
-    )
     gr.on([page.load, choice.change], show_examples, choice, [heading, gallery], **PRIVATE)
     gallery.select(choose_example, choice, photo, **PRIVATE)
 

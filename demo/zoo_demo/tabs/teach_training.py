@@ -47,21 +47,7 @@ _COLOURS = {"training": "#b45309", "validation": "#0f766e"}
 
 def build(store: LessonStore, lesson: gr.Dropdown, page: gr.Blocks, registry: Registry) -> None:
     """Builds the part."""
-    backbones = BackboneChoices(registry)
-    heads = list(shortest_names(registry.offers(kinds.HEAD)))
-    local = list_local_backbones(registry)
-    initial = _HEAD_ONLY if local else _FROM_SCRATCH
-    with gr.Row():
-        backbone = gr.Dropdown(
-            local or backbones.names(initial),
-            value=local[0] if local else FROM_SCRATCH,
-            label="Backbone",
-            allow_custom_value=True,
-        )
-        head = gr.Dropdown(heads, value="linear", label="Head")
-        extent = gr.Dropdown(list(_EPOCHS), value=initial, label="What to train", min_width=240)
-        epochs = gr.Number(_EPOCHS[initial], label="Epochs", precision=0)
-    weights = gr.Markdown(_describe_weights(local), elem_classes="zoo-facts")
+    settings = _build_settings(registry)
     with gr.Row():
         start = gr.Button("Train", variant="primary")
         stop = gr.Button("Stop", interactive=False)
@@ -97,6 +83,32 @@ def build(store: LessonStore, lesson: gr.Dropdown, page: gr.Blocks, registry: Re
             training.stop()
         return refresh(lesson)
 
+    for button, handler, inputs in (
+        (start, train, [lesson, *settings]),
+        (stop, stop_training, [lesson]),
+    ):
+        button.click(show_errors_in_notice(handler, outputs=len(components)), inputs, [notice, *components], **PRIVATE)
+    gr.on([clock.tick, page.load, lesson.change], refresh, lesson, components, **PRIVATE)
+
+
+def _build_settings(registry: Registry) -> tuple[gr.Dropdown, gr.Dropdown, gr.Dropdown, gr.Number]:
+    """Builds the choices of backbone, head, what to train, and epochs, and returns them."""
+    backbones = BackboneChoices(registry)
+    heads = list(shortest_names(registry.offers(kinds.HEAD)))
+    local = list_local_backbones(registry)
+    initial = _HEAD_ONLY if local else _FROM_SCRATCH
+    with gr.Row():
+        backbone = gr.Dropdown(
+            local or backbones.names(initial),
+            value=local[0] if local else FROM_SCRATCH,
+            label="Backbone",
+            allow_custom_value=True,
+        )
+        head = gr.Dropdown(heads, value="linear", label="Head")
+        extent = gr.Dropdown(list(_EPOCHS), value=initial, label="What to train", min_width=240)
+        epochs = gr.Number(_EPOCHS[initial], label="Epochs", precision=0)
+    weights = gr.Markdown(_describe_weights(local), elem_classes="zoo-facts")
+
     def offer_backbones(extent: str | None) -> list[Any]:
         names = backbones.names(extent)
         return [gr.Dropdown(choices=names), backbones.describe()]
@@ -104,12 +116,7 @@ def build(store: LessonStore, lesson: gr.Dropdown, page: gr.Blocks, registry: Re
     extent.input(lambda extent: _EPOCHS.get(extent, gr.skip()), extent, epochs, **PRIVATE)
     # Not when the page is opened: only who looks for another backbone makes the server ask for downloads.
     gr.on([backbone.focus, extent.input], offer_backbones, extent, [backbone, weights], **PRIVATE)
-    for button, handler, inputs in (
-        (start, train, [lesson, backbone, head, extent, epochs]),
-        (stop, stop_training, [lesson]),
-    ):
-        button.click(show_errors_in_notice(handler, outputs=len(components)), inputs, [notice, *components], **PRIVATE)
-    gr.on([clock.tick, page.load, lesson.change], refresh, lesson, components, **PRIVATE)
+    return backbone, head, extent, epochs
 
 
 class BackboneChoices:
