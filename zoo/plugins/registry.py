@@ -275,11 +275,7 @@ def list_family_names(family: Family, plugin: Plugin) -> list[str]:
     Raises:
         PluginError: The family failed.
     """
-    action = f"listing the names of '{family.name}'"
-    names: object = _call_family(plugin, action, family.names)
-    if not isinstance(names, list):
-        raise plugin_failure(plugin, action, f"it returned {type(names).__name__}, not a list")
-    return [f"{plugin.qualifier}/{name}" for name in names]
+    return _list_names(plugin, f"listing the names of '{family.name}'", family.names)
 
 
 def list_known_names(family: Family, plugin: Plugin) -> list[str]:
@@ -288,11 +284,7 @@ def list_known_names(family: Family, plugin: Plugin) -> list[str]:
     Raises:
         PluginError: The family failed.
     """
-    action = f"listing the known names of '{family.name}'"
-    names: object = _call_family(plugin, action, family.known_names)
-    if not isinstance(names, list):
-        raise plugin_failure(plugin, action, f"it returned {type(names).__name__}, not a list")
-    return [f"{plugin.qualifier}/{name}" for name in names]
+    return _list_names(plugin, f"listing the known names of '{family.name}'", family.known_names)
 
 
 def list_local_names(family: Family, plugin: Plugin) -> list[str]:
@@ -303,8 +295,12 @@ def list_local_names(family: Family, plugin: Plugin) -> list[str]:
     """
     if not isinstance(family, BackboneFamily):
         return []
-    action = f"looking for local weights of '{family.name}'"
-    names: object = _call_family(plugin, action, family.local_names)
+    return _list_names(plugin, f"looking for local weights of '{family.name}'", family.local_names)
+
+
+def _list_names(plugin: Plugin, action: str, function: Callable[[], list[str]] | str) -> list[str]:
+    """Calls a function of a family that returns names, and qualifies them."""
+    names: object = _call_family(plugin, action, function)
     if not isinstance(names, list):
         raise plugin_failure(plugin, action, f"it returned {type(names).__name__}, not a list")
     return [f"{plugin.qualifier}/{name}" for name in names]

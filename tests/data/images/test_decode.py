@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
-from problem_images import encode, make_png
+from problem_images import STORED, encode, make_png
 from torchvision.transforms import CenterCrop, InterpolationMode, Resize
 
 from zoo.data.images import decode as image_module
@@ -70,17 +70,7 @@ def test_an_open_image_is_converted_like_its_file():
 @pytest.mark.parametrize("format", ["PNG", "WEBP", "TIFF"])
 def test_exif_orientation_is_applied(orientation, format):
     upright = corners()
-    # A camera held that way stores the inverse of the rotation that makes the image upright.
-    inverse = {
-        2: Image.Transpose.FLIP_LEFT_RIGHT,
-        3: Image.Transpose.ROTATE_180,
-        4: Image.Transpose.FLIP_TOP_BOTTOM,
-        5: Image.Transpose.TRANSPOSE,
-        6: Image.Transpose.ROTATE_90,
-        7: Image.Transpose.TRANSVERSE,
-        8: Image.Transpose.ROTATE_270,
-    }
-    stored = upright.transpose(inverse[orientation]) if orientation > 1 else upright
+    stored = upright.transpose(STORED[orientation]) if orientation > 1 else upright
     exif = Image.Exif()
     exif[0x0112] = orientation
     options = {"lossless": True} if format == "WEBP" else {}
