@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, overload
 
 from zoo.display.progress import choose_observer
-from zoo.inference.evaluate import evaluate
 from zoo.plugins.kinds import EXPORT_TARGET
 from zoo.plugins.registry import Registry, load_registry
 from zoo.plugins.specs import ExportRequest
@@ -69,6 +68,8 @@ class Run(RunFolder):
         observer: Observer | None = None,
     ) -> Evaluation:
         """Measures the run on a split of its own data, or on other data, as `zoo.evaluate` does."""
+        from zoo.inference.evaluate import evaluate  # finds data, which opening and listing runs does not need
+
         return evaluate(self, data=data, split=split, metrics=metrics, observer=observer, registry=self.registry)
 
     def export(
