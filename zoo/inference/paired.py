@@ -117,17 +117,10 @@ def evaluate_paired(
             opened[name] = load_model(model, device=device, registry=registry, engine=engine, images=len(samples))
             report_notes(model, opened[name], observer)
             _check_classes(name, opened[name].classes, owner, predictor.classes)
-    rows = {name: _predict(opened[name], samples, predictor.classes, split, observer) for name in found}
-    labels = rows[owner][1]
-    if any(not np.array_equal(labels, each) for _, each in rows.values()):
-        raise DataError("Some photos became unreadable between two models.", hint="Evaluate again.")
-    predicted = {name: each.argmax(axis=1) for name, (each, _) in rows.items()}
-    first, *others = found
+    rows, labels = _predict_all({name: opened[name] for name in found}, samples, predictor.classes, split, observer)
     return PairedEvaluation(
-        evaluations={name: evaluate_rows(each, labels, predictor.classes, chosen) for name, (each, _) in rows.items()},
-        differences=tuple(
-            compare_predictions(first, name, (predicted[first], predicted[name]), labels) for name in others
-        ),
+        evaluations={name: evaluate_rows(each, labels, predictor.classes, chosen) for name, each in rows.items()},
+        differences=_compare({name: each.argmax(axis=1) for name, each in rows.items()}, labels),
     )
 
 
@@ -189,9 +182,27 @@ def _check_classes(name: str, classes: Sequence[str], owner: str, others: Sequen
             )
 
 
-def _predict(
-    predictor: PhotoPredictor, samples: Sequence[Sample], classes: Sequence[str], split: str, observer: Observer
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Returns probabilities ``(N, classes)`` in the order of `classes`, and labels ``(N,)``."""
-    rows, labels = predict_samples(predictor, samples, split=split, observer=observer)
-    return rows[:, [predictor.classes.index(each) for each in classes]], labels
+def _predict_all(
+    predictors: Mapping[str, PhotoPredictor],
+    samples: Sequence[Sample],
+    classes: Sequence[str],
+    split: str,
+    observer: Observer,
+) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.int64]]:
+    """Returns probabilities ``(N, classes)`` of each model, in the order of `classes`, and labels ``(N,)``."""
+    found: dict[str, NDArray[np.float32]] = {}
+    labels: NDArray[np.int64] | None = None
+    for name, predictor in predictors.items():
+        rows, readable = predict_samples(predictor, samples, split=split, observer=observer)
+        labels = readable if labels is None else labels
+        if not np.array_equal(labels, readable):
+            raise DataError("Some photos became unreadable between two models.", hint="Evaluate again.")
+        found[name] = rows[:, [predictor.classes.index(each) for each in classes]]
+    assert labels is not None
+    return found, labels
+
+
+def _compare(predicted: Mapping[str, NDArray[np.int64]], labels: NDArray[np.int64]) -> tuple[PairedDifference, ...]:
+    """Returns the differences between the first model and each other."""
+    first, *others = predicted
+    return tuple(compare_predictions(first, each, (predicted[first], predicted[each]), labels) for each in others)
