@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PACKAGES := --constraint constraints.txt --editable ./export --editable . --group dev
 TRACKERS := --constraint constraints.txt --group trackers
+SITE := --constraint constraints.txt --group docs
 PIP := $(BIN)/python -m pip install --quiet
 # uv installs several times as fast as pip. Without one on the path, the environment gets its own.
 UV := $(shell command -v uv 2>/dev/null)
@@ -21,7 +22,7 @@ DRAWN := --data-option size=224
 NEW := runs/drawings
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --durations 10
 
-.PHONY: help setup quickstart test test-slow browser trackers lint coverage bench clean
+.PHONY: help setup quickstart test test-slow browser trackers lint docs coverage bench clean
 
 help:  ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -47,7 +48,7 @@ quickstart: $(READY)  ## Set up, then fine-tune on built-in drawings, export, an
 test: $(READY) browser  ## Set up, then run the tests: under six minutes on two cores
 	$(PYTEST) -m "not slow"
 
-test-slow: $(READY) browser trackers  ## Run the tests that take long: fuzzing, many kills, benchmarks, the pages of docs/
+test-slow: $(READY) browser trackers docs  ## Run the tests that take long: fuzzing, many kills, benchmarks, the pages of docs/
 	$(PYTEST) -m slow
 
 # The tests of trackers skip without their libraries.
@@ -65,6 +66,11 @@ lint: $(READY)  ## Check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+docs: $(READY)  ## Build the documentation site, with search and a reference of the Python interface
+	@$(or $(UV),$(BIN)/uv) pip install --quiet --python $(BIN)/python $(SITE) 2>/dev/null || $(PIP) $(SITE)
+	$(BIN)/python docs/build_site.py
+	@echo "To read it: $(BIN)/python -m http.server --directory build/docs/site 8000"
 
 coverage: $(READY) browser  ## Run all tests and report the lines that none of them reaches
 	rm -f .coverage .coverage.*
