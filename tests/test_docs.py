@@ -5,8 +5,10 @@ so their lines are only parsed, and ``sh setup`` is covered by `.ci/run` itself.
 """
 
 import importlib
+import os
 import re
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -17,11 +19,14 @@ from PIL import Image
 
 from zoo import load_registry
 from zoo.cli.main import cli
-from zoo.plugins.kinds import AUGMENTATION, BACKBONE, LOSS, METRIC, OPTIMIZER, RECIPE, SCHEDULE, TRACKER
+from zoo.plugins.kinds import BACKBONE, EXPORT_TARGET, KINDS
 from zoo.testing import check_augmentation, check_plugin
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PLUGIN_PAGES = [
+    page for page in PAGES if page.parent.name == "plugins" and "\n```python plugin " in page.read_text("utf-8")
+]
 BLOCK = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -54,7 +59,7 @@ def photos(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_commands_run(page, photos):
     """Runs every command of a page in its order."""
     runner = CliRunner()
@@ -101,42 +106,79 @@ def test_the_plugin_of_the_readme_keeps_the_contract(tmp_path, monkeypatch):
     assert len([line for line in source.splitlines() if line.strip()]) <= 20
 
 
-def import_example(tag, tmp_path, monkeypatch):
-    """Imports the block of docs/plugins.md with a tag as a module."""
-    (source,) = [body for each, body in blocks(ROOT / "docs" / "plugins.md", "python") if each == tag]
-    name = f"zoo_docs_{tag}"
-    (tmp_path / f"{name}.py").write_text(source, "utf-8")
-    monkeypatch.syspath_prepend(tmp_path)
-    module = importlib.import_module(name)
+def install_example(page, folder, replace=("", "")):
+    """Installs the plugin that a page begins with into a folder, as a distribution; returns its name and its code."""
+    ((tag, source),) = [block for block in blocks(page, "python") if block[0].startswith("plugin ")]
+    name, (old, new) = tag.removeprefix("plugin "), replace
+    assert old in source
+    (folder / f"zoo_{name}.py").write_text(source.replace(old, new), "utf-8")
+    metadata = folder / f"zoo_{name}-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: zoo-{name}\nVersion: 1.0\n", "utf-8")
+    (metadata / "entry_points.txt").write_text(f"[zoo]\n{name} = zoo_{name}\n", "utf-8")
+    return name, source
+
+
+def forget(monkeypatch, name):
+    """Lets later tests import another module of that name."""
+    importlib.import_module(name)
     monkeypatch.delitem(sys.modules, name)
-    return module, source
 
 
-@pytest.mark.parametrize(
-    ("kind", "name"),
-    [
-        (LOSS, "gce"),
-        (AUGMENTATION, "invert"),
-        (METRIC, "brier"),
-        (OPTIMIZER, "signs"),
-        (SCHEDULE, "halving"),
-        (RECIPE, "gentle"),
-        (TRACKER, "mine"),
-    ],
-    ids=lambda value: getattr(value, "name", value),
-)
-def test_the_plugins_of_the_plugin_page_keep_the_contract(kind, name, tmp_path, monkeypatch):
-    plugin, source = import_example(kind.name, tmp_path, monkeypatch)
-    check_plugin(plugin)
-    registry = load_registry(extra={"zoo-docs": plugin})
-    assert registry.find(kind, name).name == f"zoo-docs/{name}"
+def test_every_kind_has_a_page():
+    # Export targets are explained where `zoo export` is.
+    assert {page.stem for page in PLUGIN_PAGES} >= {kind.word for kind in KINDS if kind is not EXPORT_TARGET}
+    index = (ROOT / "docs" / "plugins.md").read_text("utf-8")
+    assert all(f"](plugins/{page.name})" in index for page in PLUGIN_PAGES)
+
+
+@pytest.mark.parametrize("page", PLUGIN_PAGES, ids=lambda page: page.stem)
+def test_the_plugin_of_a_page_keeps_its_contract(page, tmp_path, monkeypatch):
+    name, source = install_example(page, tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    forget(monkeypatch, f"zoo_{name}")
+    check_plugin(f"zoo_{name}")
+    (plugin,) = [each for each in load_registry().plugins if each.distribution == f"zoo-{name}"]
+    assert plugin.error is None
     assert len([line for line in source.splitlines() if line.strip()]) <= 15
+
+
+@pytest.mark.parametrize("page", PLUGIN_PAGES, ids=lambda page: page.stem)
+def test_the_kit_says_what_a_page_says_of_a_mistake(page, tmp_path, monkeypatch):
+    ((tag, message),) = blocks(page, "text")
+    old, new = tag.removeprefix("broken ").split(" -> ")
+    name, _ = install_example(page, tmp_path, (old, new))
+    monkeypatch.syspath_prepend(tmp_path)
+    forget(monkeypatch, f"zoo_{name}")
+    with pytest.raises(AssertionError) as caught:
+        check_plugin(f"zoo_{name}")
+    assert " ".join(str(caught.value).split()) == " ".join(message.split())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PLUGIN_PAGES, ids=lambda page: page.stem)
+def test_the_command_line_shows_what_a_page_shows(page, tmp_path):
+    install_example(page, tmp_path)
+    environment = os.environ | {"PYTHONPATH": str(tmp_path), "ZOO_HOME": str(tmp_path / "home"), "COLUMNS": "100"}
+    ((_, console),) = blocks(page, "console")
+    for part in console.split("$ ")[1:]:
+        line, _, expected = part.partition("\n")
+        done = subprocess.run(
+            [sys.executable, "-m", *shlex.split(line)], cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        shown = done.stdout.replace(environment["ZOO_HOME"], "$ZOO_HOME").strip()
+        assert (shown, done.returncode) == (expected.strip(), 0), f"{line}\n{done.stderr}"
 
 
 @pytest.mark.slow
 def test_the_adapter_of_kornia_keeps_the_contract(tmp_path, monkeypatch):
     pytest.importorskip("kornia", reason="kornia is not installed: pip install finetune-zoo[kornia]")
-    module, source = import_example("kornia", tmp_path, monkeypatch)
+    page = ROOT / "docs" / "plugins" / "augmentations.md"
+    (source,) = [body for tag, body in blocks(page, "python") if tag == "kornia"]
+    (tmp_path / "zoo_kornia_adapter.py").write_text(source, "utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("zoo_kornia_adapter")
+    monkeypatch.delitem(sys.modules, "zoo_kornia_adapter")
     check_augmentation(module.spec)
     adapter = source[source.index("def build") : source.index("spec =")]
     assert len([line for line in adapter.splitlines() if line.strip()]) <= 10

@@ -1,6 +1,6 @@
 """The exceptions of the zoo, and suggestions for misspelt names.
 
-The tree::
+The tree:
 
     ZooError
     ├── ConfigError            an invalid value in a fine-tuning configuration or option

@@ -1,6 +1,6 @@
 """The hooks of a plugin. All are optional; a plugin is any module or object with at least one of them.
 
-A distribution declares its plugin under the entry-point group ``zoo``::
+A distribution declares its plugin under the entry-point group ``zoo``:
 
     [project.entry-points.zoo]
     tinynet = "zoo_tinynet"
