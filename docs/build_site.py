@@ -99,8 +99,9 @@ def convert(text: str, source: Path, places: dict[Path, Path], documented: set[s
 
 
 def show(source: Path) -> str:
-    """Returns a page that shows a file of the repository."""
-    return f"# {source.relative_to(ROOT)}\n\n````{source.suffix[1:]}\n{source.read_text(encoding='utf-8')}\n````\n"
+    """Returns a page that shows a file of the repository, and that the search leaves out."""
+    head = f"---\nsearch:\n  exclude: true\n---\n\n# {source.relative_to(ROOT)}\n\n"
+    return f"{head}````{source.suffix[1:]}\n{source.read_text(encoding='utf-8')}\n````\n"
 
 
 def write(path: Path, text: str) -> None:
