@@ -72,6 +72,12 @@ def test_pages_are_converted_for_the_site(builder, tmp_path):
     assert places[ROOT / "zoo" / "events.py"] == Path("source/zoo/events.py.md")
 
 
+def test_the_notebook_becomes_a_page(builder):
+    text = builder.read(ROOT / "docs" / "tour.ipynb")
+    assert text.startswith("# A tour of the zoo\n")
+    assert "\n\n```python\nimport zoo\n" in text
+
+
 @pytest.fixture(scope="module")
 def site():
     """The address of the built site."""
@@ -99,6 +105,14 @@ def test_pages_load_nothing_from_elsewhere(site):
     assert {page.name: found for page in pages if (found := loads.findall(page.read_text("utf-8")))} == {}
     for style in SITE.rglob("*.css"):
         assert not re.search(r"url\([\"']?(https?:)?//", style.read_text("utf-8")), style
+
+
+@pytest.mark.slow
+def test_the_reference_has_the_help_and_the_defaults_of_options(site):
+    text = re.sub(r"<[^>]+>", "", (SITE / "reference" / "training.html").read_text("utf-8"))
+    assert "Passes over the training split; at least 1." in text
+    assert f"epochs: int = {zoo.FinetuneConfig.__dataclass_fields__['epochs'].default}," in text
+    assert "option(" not in text
 
 
 @pytest.mark.slow
