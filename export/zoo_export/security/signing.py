@@ -16,6 +16,7 @@ from zoo.errors import IntegrityError
 from zoo.runs.manifest import MANIFEST, SIGNATURE_SUFFIX, check_folder, write_manifest
 from zoo.runs.run import is_run
 from zoo.utils.files import atomic_write, parse_json, read_regular_file
+from zoo.utils.paths import missing_path_advice
 from zoo_export.security.encryption import write_private
 
 if TYPE_CHECKING:
@@ -158,7 +159,8 @@ def _load_key(key: Path, use: Callable[[bytes | None], Any], passphrase: Callabl
                 raise
             return use(passphrase(str(key)).encode())
     except OSError as error:
-        raise IntegrityError(f"The key {key} cannot be read: {error.strerror}.") from error
+        hint = missing_path_advice(key)
+        raise IntegrityError(f"The key {key} cannot be read: {error.strerror}.", hint=hint) from error
     except (ValueError, TypeError, AttributeError) as error:  # AttributeError: a key without a curve, such as RSA
         reason = "it is not on an elliptic curve" if isinstance(error, AttributeError) else _first_line(error)
         raise IntegrityError(
