@@ -39,9 +39,11 @@ def create_key(path: Path) -> Path:
         The path of the public key.
 
     Raises:
-        IntegrityError: One of the files already exists, or the package is not installed.
+        IntegrityError: One of the files already exists, the path is a folder, or the package is not installed.
     """
     _import_package()
+    if path.is_dir():
+        raise IntegrityError(f"{path} is a folder.", hint="Pass the name of a new file for the private key.")
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
