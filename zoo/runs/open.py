@@ -15,6 +15,7 @@ from zoo.runs.record import RECORD
 from zoo.runs.run import RUNS, RunFolder, is_run, read_run
 from zoo.runs.tag_history import is_tag
 from zoo.runs.tags import open_tagged
+from zoo.utils.installer import install_command
 from zoo.utils.paths import describe_missing_path, is_path_like, missing_path_advice, parse_path
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ def explained_missing_plugin(run: RunFolder, registry: Registry) -> Iterator[Non
             raise UnknownNameError(
                 f"The run {run.name} needs the {needed} of the plugin {distribution} {version}".rstrip()
                 + f", {reason}.",
-                hint=f"If you trust the run, install the plugin: pip install {requirement}",
+                hint=f"If you trust the run, install the plugin: {install_command(requirement)}",
             ) from error
         raise
 

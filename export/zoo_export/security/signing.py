@@ -16,6 +16,7 @@ from zoo.errors import IntegrityError
 from zoo.runs.manifest import MANIFEST, SIGNATURE_SUFFIX, check_folder, write_manifest
 from zoo.runs.run import is_run
 from zoo.utils.files import atomic_write, parse_json, read_regular_file
+from zoo.utils.installer import install_command
 from zoo.utils.paths import missing_path_advice
 from zoo_export.security.encryption import write_private
 
@@ -138,7 +139,7 @@ def _import_package() -> Any:
     except ImportError as error:
         raise IntegrityError(
             f"Signatures need a package that is not installed: {error.name}.",
-            hint="Install the extra: pip install 'finetune-zoo-runtime[sign]'.",
+            hint=f"Install the extra: {install_command('finetune-zoo-runtime[sign]')}.",
         ) from error
     return model_signing
 
