@@ -9,6 +9,9 @@ import click
 from zoo.cli.commands.options import device_option, quiet_option, runs_option
 from zoo.cli.completion import complete_runs
 from zoo.display import console
+from zoo.utils.paths import missing_path_advice
+
+_MAX_CREDENTIALS = 1 << 16  # bytes
 
 
 @click.command("demo")
@@ -83,30 +86,31 @@ def command(
     root_path = check_root_path(root_path)
     proxies = tuple(map(check_proxy, trusted_proxies))
     names = frozenset(map(check_host, allow_hosts))
-    sock = bind(host, port)
-    pool = load_model_pool(models, runs=runs, device=device)
-    from zoo_demo.app import Settings, make_app
+    with bind(host, port) as sock:
+        pool = load_model_pool(models, runs=runs, device=device)
+        from zoo_demo.app import Settings, make_app
 
-    settings = Settings(
-        hosts=_hosts(host, names),
-        root_path=root_path,
-        trusted_proxies=proxies,
-        auth=credentials,
-        max_upload=max_upload << 20,
-    )
-    app = make_app(pool, settings)
+        settings = Settings(
+            hosts=_hosts(host, names),
+            root_path=root_path,
+            trusted_proxies=proxies,
+            auth=credentials,
+            max_upload=max_upload << 20,
+        )
+        app = make_app(pool, settings)
 
-    def announce() -> None:
-        if quiet:
-            console.echo(url_of(sock))
-        else:
-            console.echo(f"Listening on {url_of(sock)} (press Ctrl-C to stop)")
-            names = printable(", ".join(pool.models))
-            console.echo(f"Models: {names}" if names else f"No finished run in {runs}. Train a model on the Teach tab.")
-        if console.on_terminal() if open_ is None else open_:
-            click.launch(url_of(sock))
+        def announce() -> None:
+            if quiet:
+                console.echo(url_of(sock))
+            else:
+                console.echo(f"Listening on {url_of(sock)} (press Ctrl-C to stop)")
+                models = printable(", ".join(pool.models))
+                empty = f"No finished run in {runs}. Train a model on the Teach tab."
+                console.echo(f"Models: {models}" if models else empty)
+            if console.on_terminal() if open_ is None else open_:
+                click.launch(url_of(sock))
 
-    serve(app, sock, on_ready=announce)
+        serve(app, sock, on_ready=announce)
 
 
 def _hosts(address: str, names: frozenset[str]) -> frozenset[str] | None:
@@ -124,9 +128,13 @@ def _read_credentials(file: Path) -> tuple[str, str]:
     from zoo.errors import ConfigError
 
     try:
-        user, colon, password = file.read_text(encoding="utf-8").partition("\n")[0].strip().partition(":")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file} cannot be read: {error}.") from error
+        with file.open("rb") as stream:  # may be a pipe
+            text = stream.read(_MAX_CREDENTIALS).decode()
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read: {error.strerror}.", hint=missing_path_advice(file)) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file} cannot be read: it is not UTF-8 text.") from error
+    user, colon, password = text.partition("\n")[0].strip().partition(":")
     if not (user and colon and password):
         raise ConfigError(f"The first line of {file} is not user:password.", hint="Write one, such as anna:s3cret.")
     return user, password

@@ -13,6 +13,7 @@ from zoo.runs.manifest import MANIFEST, read_manifest, update_manifest
 from zoo.runs.open import locate_path
 from zoo.runs.run import RUNS, is_run
 from zoo.utils.files import LFS_HINT, LFS_POINTER, atomic_write, read_regular_file
+from zoo.utils.paths import missing_path_advice
 from zoo_export.security.digest import check_digest, read_digests
 from zoo_export.security.encryption import SUFFIX as ENCRYPTED
 from zoo_export.security.encryption import find_secret, read_decrypted
@@ -58,10 +59,11 @@ def find_file(reference: str | Path, *, runs: Path = RUNS) -> Path:
     """
     try:
         path = locate_path(reference, runs=runs)
-    except RunError:
+    except RunError as error:
         if Path(reference).suffix not in (ONNX, ARCHIVE, ENCRYPTED):
             raise
-        raise ExportError(f"There is no file {reference}.", hint="'zoo export RUN' writes one.") from None
+        hint = error.hint or "'zoo export RUN' writes one."
+        raise ExportError(f"There is no file {reference}.", hint=hint) from None
     if not path.is_dir():
         return path
     if not (path / FILE).is_file():
@@ -88,7 +90,8 @@ def read_exported(
         IntegrityError: It was changed; or it is encrypted, and no key or passphrase opens it.
     """
     if not path.is_file():
-        raise ExportError(f"There is no file {path}.", hint="'zoo export RUN' writes one.")
+        hint = missing_path_advice(path) or "'zoo export RUN' writes one."
+        raise ExportError(f"There is no file {path}.", hint=hint)
     try:
         content = read_regular_file(path, max_bytes=_MAX_ONNX if path.suffix == ONNX else None)
     except OSError as error:

@@ -1,4 +1,5 @@
 import hashlib
+import shlex
 import subprocess
 import sys
 
@@ -46,7 +47,7 @@ def test_a_missing_distribution_is_named_with_the_command_that_installs_it(requi
     for use in (weights.check, weights.load):
         with pytest.raises(WeightsError, match="in the package acme-weights, which is not installed") as caught:
             use()
-        assert f"pip install '{command}'" in caught.value.hint
+        assert f"pip install {shlex.quote(command)}" in caught.value.hint
         assert "--weights none" in caught.value.hint
         assert caught.value.offline
 

@@ -37,14 +37,14 @@ def test_an_unknown_run_lists_close_matches(tmp_path):
     assert caught.value.hint == "Did you mean resnet18-linear-hotdog-1?"
     with pytest.raises(RunError) as caught:
         open_run("zzz", runs=tmp_path)
-    assert caught.value.hint == "The last runs there are resnet18-linear-hotdog-1."
+    assert caught.value.hint == f"The last runs in {tmp_path}/ are resnet18-linear-hotdog-1."
 
 
 def test_where_a_file_may_be_meant_a_missing_one_is_no_missing_run(tmp_path):
     a_run(tmp_path, "resnet18-linear-hotdog-1")
-    with pytest.raises(RunError, match=r"no file or folder 'nosuch\.onnx', and no run of that name in"):
+    with pytest.raises(RunError, match=r"There is no file nosuch\.onnx\."):
         locate_path("nosuch.onnx", runs=tmp_path)
-    with pytest.raises(RunError) as caught:
+    with pytest.raises(RunError, match=r"no file or folder '[^']+', and no run of that name in") as caught:
         locate_path("resnet18-linear-hotdog-2", runs=tmp_path)
     assert caught.value.hint == "Did you mean resnet18-linear-hotdog-1?"
 
@@ -62,7 +62,7 @@ def test_a_home_folder_is_expanded(tmp_path, monkeypatch):
     for reference in ("~/r-1", Path("~/r-1")):
         assert open_run(reference).path == folder
         assert locate_path(reference) == folder
-    with pytest.raises(RunError, match="There is no run '~nobody-of-this-name/r-1'"):
+    with pytest.raises(RunError, match="There is no file or folder ~nobody-of-this-name/r-1"):
         open_run("~nobody-of-this-name/r-1")
 
 
@@ -105,8 +105,8 @@ def test_an_invalid_configuration_is_named(tmp_path, config):
     ("reference", "message", "advice"),
     [
         ("model.onnx", "is a file, not a run folder", "zoo_export.load()"),
-        (r"my\run", "There is no run", "It has backslashes"),
-        ("https://example.org/run", "There is no run", "download it first"),
+        (r"my\run", "There is no file or folder", "It has backslashes"),
+        ("https://example.org/run", "There is no file or folder", "download it first"),
         ("x" * 3000, r"There is no run 'x{200}\.\.\.'", ""),
     ],
 )

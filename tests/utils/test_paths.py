@@ -4,7 +4,14 @@ from pathlib import Path
 import pytest
 
 from zoo.errors import ConfigError
-from zoo.utils.paths import cache_folder, home, missing_path_advice, parse_path
+from zoo.utils.paths import (
+    cache_folder,
+    describe_missing_path,
+    home,
+    is_path_like,
+    missing_path_advice,
+    parse_path,
+)
 
 
 def test_home_follows_the_environment_variable(monkeypatch, tmp_path):
@@ -64,8 +71,33 @@ def test_missing_paths_with_a_common_mistake_get_advice(tmp_path, monkeypatch):
     )
     assert missing_path_advice(r"photos\b") == "It has backslashes, as on Windows. Separate the parts by slashes."
     assert "download it first" in missing_path_advice("https://example.org/photos.zip")
-    for path in (r"b\c", "photos", "missing", "C:/photos", "a\0b"):
+    for path in (r"b\c", "photos", "missing", "a\0b", "~"):
         assert missing_path_advice(path) == ""
+
+
+def test_a_missing_path_has_near_names_in_its_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    (tmp_path / "photos" / "cat").mkdir(parents=True)
+    (tmp_path / "photos" / "cat" / "first.jpg").touch()
+    (tmp_path / "photo.jpg").touch()
+    assert missing_path_advice("phtos") == "Did you mean photos?"
+    assert missing_path_advice("./photos/cat/frist.jpg") == "Did you mean photos/cat/first.jpg?"
+    assert missing_path_advice(tmp_path / "phot.jpg") == f"Did you mean {(tmp_path / 'photo.jpg').as_posix()}?"
+    assert missing_path_advice("~/phot.jpg") == "Did you mean ~/photo.jpg?"
+    # What is missing is the folder, in which a file cannot be meant.
+    assert missing_path_advice("phot/cat/first.jpg") == "There is no folder phot either. Did you mean photos?"
+    assert missing_path_advice("~nobody-of-this-name/r-1") == "There is no folder ~nobody-of-this-name either."
+
+
+def test_only_the_form_of_a_text_makes_it_a_path():
+    for text in ("photos/cat", "./photos", "~", "..", r"photos\cat", "photo.JPG", "runs.zip", "model.onnx.age"):
+        assert is_path_like(text)
+    for text in ("photos", "resnet50.a1_in1k", "resnet18-linear-v1.2", "hotdog@prod", ""):
+        assert not is_path_like(text)
+    assert describe_missing_path("runs/r-1") == "There is no file or folder runs/r-1."
+    assert describe_missing_path("x" * 300 + ".zip") == f"There is no file {'x' * 200}...."
 
 
 @pytest.mark.parametrize(("text", "reason"), [("a\0b", "contains a null byte"), ("x" * 5000, "is too long")])

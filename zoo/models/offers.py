@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from zoo.errors import PluginError
+from zoo.errors import PluginError, UnknownNameError
 from zoo.plugins.kinds import BACKBONE, HEAD, LOSS
 from zoo.plugins.options import describe_options
+from zoo.utils.paths import has_file_suffix
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -50,7 +52,7 @@ def find_offers(config: FinetuneConfig, registry: Registry, *, for_training: boo
         UnknownNameError: No plugin offers the backbone, the head or the loss.
         ConfigError: One of their options is invalid.
     """
-    backbone, head = registry.find(BACKBONE, config.backbone), registry.find(HEAD, config.head)
+    backbone, head = _find_backbone(config.backbone, registry), registry.find(HEAD, config.head)
     return Offers(
         backbone=backbone,
         head=head,
@@ -62,6 +64,16 @@ def find_offers(config: FinetuneConfig, registry: Registry, *, for_training: boo
         head_options=head.make_options(config.head_options, owner=f"head {config.head}"),
         loss=registry.choose(LOSS, config.loss, config.loss_options) if for_training else None,
     )
+
+
+def _find_backbone(name: str, registry: Registry) -> Offer[BackboneSpec]:
+    try:
+        return registry.find(BACKBONE, name)
+    except UnknownNameError as error:
+        # A qualified name looks like a path, too.
+        if has_file_suffix(name) or name.startswith((".", "~", "/")) or os.path.exists(name):  # noqa: PTH110
+            error.hint = f"It is a path: photos are passed with --data, weights with --weights. {error.hint}"
+        raise
 
 
 def find_options(offer: Offer[BackboneSpec], given: Collection[str] | None = None) -> type[Any]:

@@ -19,6 +19,7 @@ from zoo.models.finite import find_bad_entries
 from zoo.plugins.servers import WEIGHTS_HINT
 from zoo.utils.fetch.unzip import open_zip
 from zoo.utils.files import LFS_HINT, LFS_POINTER
+from zoo.utils.paths import missing_path_advice
 from zoo.utils.text import first_line
 
 if TYPE_CHECKING:
@@ -97,7 +98,8 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         WeightsError: There is no such file, it is not a checkpoint, it is truncated, or it contains more than weights.
     """
     if not path.is_file():
-        raise WeightsError(f"There is no weights file {path}.", hint=f"Check the path. {WEIGHTS_HINT}")
+        hint = missing_path_advice(path) or f"Check the path. {WEIGHTS_HINT}"
+        raise WeightsError(f"There is no weights file {path}.", hint=hint)
     if path.suffix.lower() == ".safetensors":
         return _unwrap(_read_safetensors(path), path)
     if path.suffix.lower() in _PICKLES:

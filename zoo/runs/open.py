@@ -15,7 +15,8 @@ from zoo.runs.record import RECORD
 from zoo.runs.run import RUNS, RunFolder, is_run, read_run
 from zoo.runs.tag_history import is_tag
 from zoo.runs.tags import open_tagged
-from zoo.utils.paths import missing_path_advice, parse_path
+from zoo.utils.installer import install_command
+from zoo.utils.paths import describe_missing_path, is_path_like, missing_path_advice, parse_path
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -60,9 +61,11 @@ def _open_run(reference: str | os.PathLike[str], runs: Path, *, missing: str) ->
         hint = "Pass the folder or the name of a run; 'zoo runs' lists them."
         raise RunError(f"The folder {path} is not a run: it contains no {RECORD}.", hint=hint)
     known = list_run_names(runs)
-    hint = missing_path_advice(name) or did_you_mean(Path(name).name, known)
+    hint = did_you_mean(Path(name).name, known) or missing_path_advice(name)
     if known and not hint:
-        hint = f"The last runs there are {', '.join(known[-_LISTED_RUNS:])}."
+        hint = f"The last runs in {runs}/ are {', '.join(known[-_LISTED_RUNS:])}."
+    if is_path_like(name):
+        raise RunError(describe_missing_path(name), hint=hint or "Check the path; 'zoo runs' lists the runs.")
     shown = name if len(name) <= _MAX_QUOTED else f"{name[:_MAX_QUOTED]}..."
     raise RunError(missing.format(name=shown, runs=runs), hint=hint)
 
@@ -140,7 +143,7 @@ def explained_missing_plugin(run: RunFolder, registry: Registry) -> Iterator[Non
             raise UnknownNameError(
                 f"The run {run.name} needs the {needed} of the plugin {distribution} {version}".rstrip()
                 + f", {reason}.",
-                hint=f"If you trust the run, install the plugin: pip install {requirement}",
+                hint=f"If you trust the run, install the plugin: {install_command(requirement)}",
             ) from error
         raise
 

@@ -12,6 +12,7 @@ from zoo.errors import ConfigError, ZooError
 from zoo.plugins.kinds import AUGMENTATION, LOSS, METRIC, OPTIMIZER, SCHEDULE, TRACKER
 from zoo.recipes import find_recipe, recipe_batch_size
 from zoo.training.monitor import RULES
+from zoo.utils.installer import install_command
 
 if TYPE_CHECKING:
     from zoo.models.offers import Offers
@@ -176,7 +177,7 @@ def _find_trackers(config: FinetuneConfig, registry: Registry) -> tuple[Choice[T
         if missing := [name for name in choice.spec.needs if not _is_installed(name)]:
             raise ConfigError(
                 f"The tracker {choice.spec.name} needs the package {missing[0]}, which is not installed.",
-                hint=f"pip install '{choice.spec.install or missing[0]}'",
+                hint=install_command(choice.spec.install or missing[0]),
             )
     return choices
 

@@ -9,7 +9,7 @@ import tomllib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from zoo.errors import ConfigError, close_matches
+from zoo.errors import ConfigError
 from zoo.utils.files import read_regular_file
 from zoo.utils.paths import missing_path_advice, parse_path
 from zoo.utils.text import first_line
@@ -61,7 +61,7 @@ def read_toml(path: str | os.PathLike[str]) -> TomlFile:
     try:
         content = read_regular_file(file, max_bytes=_MAX_BYTES)
     except FileNotFoundError:
-        raise ConfigError(f"There is no file {file}.", hint=_suggest_file(file)) from None
+        raise ConfigError(f"There is no file {file}.", hint=missing_path_advice(path)) from None
     except OSError as error:
         raise ConfigError(f"{file} cannot be read: {error.strerror or error}.") from error
     encoding = next((name for mark, name in _ENCODINGS.items() if content.startswith(mark)), "utf-8")
@@ -144,14 +144,3 @@ def _syntax_error(file: Path, text: str, message: str) -> ConfigError:
     written = text.split("\n")[int(line) - 1].strip() if line else ""
     hint = 'Texts need quotes in TOML: name = "text".' if re.fullmatch(r"[^=]+=\s*[A-Za-z].*", written) else ""
     return ConfigError(f"{place}: {reason}.", hint=hint)
-
-
-def _suggest_file(file: Path) -> str:
-    if advice := missing_path_advice(file):
-        return advice
-    try:
-        names = [each.name for each in file.parent.iterdir() if each.suffix.lower() == SUFFIX]
-    except OSError:
-        return f"There is no folder {file.parent} either."
-    near = close_matches(file.stem, [name.removesuffix(SUFFIX) for name in names])
-    return f"Did you mean {' or '.join(str(file.parent / f'{name}{SUFFIX}') for name in near)}?" if near else ""

@@ -48,9 +48,10 @@ def bind(host: str, port: int) -> socket.socket:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((host, port))
         sock.listen(2048)
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, TypeError, ValueError) as error:  # the last two: a host that is no text, or empty
         sock.close()
-        bad_host = isinstance(error, socket.gaierror) or getattr(error, "errno", None) == errno.EADDRNOTAVAIL
+        no_host = isinstance(error, socket.gaierror | TypeError | ValueError)
+        bad_host = no_host or getattr(error, "errno", None) == errno.EADDRNOTAVAIL
         raise ConfigError(
             f"Cannot listen on {host} port {port}: {getattr(error, 'strerror', None) or error}.",
             hint="Pass --host 127.0.0.1 for this machine only, or --host 0.0.0.0 for the network."

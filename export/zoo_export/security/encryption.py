@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.errors import IntegrityError
 from zoo.utils.files import atomic_write
+from zoo.utils.paths import missing_path_advice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -282,4 +283,4 @@ def _open(path: Path) -> Any:
 
 
 def _unreadable(path: Path, error: OSError) -> IntegrityError:
-    return IntegrityError(f"{path} cannot be read: {error.strerror}.")
+    return IntegrityError(f"{path} cannot be read: {error.strerror}.", hint=missing_path_advice(path))

@@ -16,6 +16,8 @@ from zoo.errors import IntegrityError
 from zoo.runs.manifest import MANIFEST, SIGNATURE_SUFFIX, check_folder, write_manifest
 from zoo.runs.run import is_run
 from zoo.utils.files import atomic_write, parse_json, read_regular_file
+from zoo.utils.installer import install_command
+from zoo.utils.paths import missing_path_advice
 from zoo_export.security.encryption import write_private
 
 if TYPE_CHECKING:
@@ -38,9 +40,11 @@ def create_key(path: Path) -> Path:
         The path of the public key.
 
     Raises:
-        IntegrityError: One of the files already exists, or the package is not installed.
+        IntegrityError: One of the files already exists, the path is a folder, or the package is not installed.
     """
     _import_package()
+    if path.is_dir():
+        raise IntegrityError(f"{path} is a folder.", hint="Pass the name of a new file for the private key.")
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
@@ -135,7 +139,7 @@ def _import_package() -> Any:
     except ImportError as error:
         raise IntegrityError(
             f"Signatures need a package that is not installed: {error.name}.",
-            hint="Install the extra: pip install 'finetune-zoo-runtime[sign]'.",
+            hint=f"Install the extra: {install_command('finetune-zoo-runtime[sign]')}.",
         ) from error
     return model_signing
 
@@ -158,7 +162,8 @@ def _load_key(key: Path, use: Callable[[bytes | None], Any], passphrase: Callabl
                 raise
             return use(passphrase(str(key)).encode())
     except OSError as error:
-        raise IntegrityError(f"The key {key} cannot be read: {error.strerror}.") from error
+        hint = missing_path_advice(key)
+        raise IntegrityError(f"The key {key} cannot be read: {error.strerror}.", hint=hint) from error
     except (ValueError, TypeError, AttributeError) as error:  # AttributeError: a key without a curve, such as RSA
         reason = "it is not on an elliptic curve" if isinstance(error, AttributeError) else _first_line(error)
         raise IntegrityError(

@@ -6,7 +6,7 @@ import threading
 import time
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 from problem_images import encode, make_jpeg2000, make_scene, make_tiff_with_tile
 
 from zoo.data.images import decode as decode_module
@@ -117,9 +117,9 @@ def test_a_codestream_without_boxes_and_with_broken_headers():
     [
         (
             make_jpeg2000(1000, layers=65_535),
-            r"decoding it takes about \d+ s, more than the limit of 5 s for a file of",
+            r"decoding it takes about \d+ s, more than the limit of 3 s for a file of",
         ),
-        (make_jpeg2000(9990), "decoding it takes about 7 s, more than the limit of 5 s for a file of its size"),
+        (make_jpeg2000(7000), "decoding it takes about 3 s, more than the limit of 3 s for a file of its size"),
         (make_tiff_with_tile(40_000), "decoding it takes about 72 s, more than the limit of 5 s"),
     ],
     ids=["packets", "samples", "tile"],
@@ -155,6 +155,40 @@ def test_a_large_file_may_take_longer_than_a_small_one():
     with open_header(data) as image:
         limits = [estimate_workload(image, bytes(size * MEBIBYTE), image.size).limit for size in (0, 10, 200)]
     assert limits == [5, 7, 10]
+
+
+def test_a_jpeg_2000_image_needs_bytes_for_its_pixels():
+    """Three bits for ten pixels suffice, up to the limit for all files."""
+    data = make_jpeg2000(8600)
+    with open_header(data) as image:
+        small = estimate_workload(image, data, image.size)
+        photo = estimate_workload(image, data + bytes(int(8600**2 * 0.3 / 8)), image.size)
+    assert small.seconds > small.limit == pytest.approx(3, abs=0.01)
+    assert photo.seconds < photo.limit
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP"])
+def test_the_conversion_of_colours_takes_time(kind):
+    image = Image.new("RGB", (64, 64))
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    renamed = srgb.replace("sRGB".encode("utf-16-be"), "mine".encode("utf-16-be"))
+    plain, profiled, free = (encode(image, kind, icc_profile=profile) for profile in (b"", renamed, srgb))
+    found = []
+    for data in (plain, profiled, free):
+        with open_header(data) as opened:
+            found.append(estimate_workload(opened, b"", opened.size).seconds)
+    assert found[1] - found[0] == pytest.approx(64 * 64 * 2.5e-8)
+    assert found[2] == pytest.approx(found[0])
+
+
+def test_every_scan_of_a_jpeg_takes_time():
+    data = encode(make_scene(), "JPEG", progressive=True)
+    last = data[data.rindex(b"\xff\xc4") : -2]  # its table of codes included
+    more = data[:-2] + 50 * last + b"\xff\xd9"
+    with open_header(data) as image, open_header(more) as other:
+        pixels = image.width * image.height
+        added = estimate_workload(other, more, other.size).seconds - estimate_workload(image, data, image.size).seconds
+    assert added == pytest.approx(50 * 3e-10 * pixels)
 
 
 def test_threads_never_reserve_more_than_the_budget():

@@ -23,10 +23,11 @@ from zoo.display.formatting import (
     format_option,
     format_percent,
 )
-from zoo.errors import UnknownNameError, ZooError
+from zoo.errors import RunError, UnknownNameError, ZooError
 from zoo.plugins.options import option_flag
 from zoo.plugins.registry import load_registry
 from zoo.runs.open import find_run, list_run_names
+from zoo.utils.paths import describe_missing_path, has_file_suffix, is_path_like, missing_path_advice
 from zoo.utils.text import article
 
 if TYPE_CHECKING:
@@ -68,6 +69,8 @@ def _find_all(name: str, runs: Path) -> list[RunDescription | Description]:
     try:
         offers = describe(name, load_registry(), others=list_run_names(runs))
     except UnknownNameError as error:
+        if run is None and is_path_like(name) and not _is_qualified(name):
+            raise RunError(describe_missing_path(name), hint=missing_path_advice(name)) from error
         if run is None:
             message = f"No plugin offers '{name}', and there is no such run in {runs}/."
             raise UnknownNameError(message, hint=error.hint) from error
@@ -78,6 +81,11 @@ def _find_all(name: str, runs: Path) -> list[RunDescription | Description]:
         console.write_warning(error.message)
         offers = []
     return [*offers, *([describe_run(run)] if run is not None else [])]
+
+
+def _is_qualified(name: str) -> bool:
+    """Returns whether a text may be the qualified name of an offer, ``acme/tiny``, rather than a path."""
+    return name.count("/") == 1 and not has_file_suffix(name) and not Path(name).parent.is_dir()
 
 
 def _write(description: Description) -> None:

@@ -23,6 +23,7 @@ from zoo.errors import PredictionError, ZooError
 from zoo.inference.open import find_model, load_model
 from zoo.inference.prediction_csv import PredictionCsv
 from zoo.utils.csv_rows import open_rows
+from zoo.utils.paths import missing_path_advice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -62,10 +63,11 @@ class _Failures:
         else:
             self.unreadable += 1
 
-    def report_photo(self, error: ZooError) -> None:
+    def report_photo(self, path: Path, error: ZooError) -> None:
         """Prints why a photo has no prediction; what to do about it only the first time."""
-        console.write_error(error.message, "" if error.hint in self.hints else error.hint)
-        self.hints.add(error.hint)
+        hint = missing_path_advice(path) or error.hint
+        console.write_error(error.message, "" if hint in self.hints else hint)
+        self.hints.add(hint)
 
     def report_folder(self, message: str) -> None:
         """Counts a folder and prints why."""
@@ -158,7 +160,7 @@ def _classify(
             if isinstance(outcome, ZooError):
                 failures.count_photo(outcome)
                 if error is None:  # otherwise the warning about its folder counts it
-                    failures.report_photo(outcome)
+                    failures.report_photo(path, outcome)
             done += 1
     except (KeyboardInterrupt, ZooError):
         if done:

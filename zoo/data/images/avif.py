@@ -9,38 +9,40 @@ from __future__ import annotations
 
 import struct
 from contextlib import suppress
-from itertools import islice
 from typing import TYPE_CHECKING
+
+from zoo.data.images.heif_boxes import MAX_PIECES, is_tiled, list_boxes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_FOLDERS = {b"meta": 4, b"moov": 0, b"trak": 0, b"mdia": 0, b"minf": 0, b"stbl": 0}  # boxes of boxes, and their heads
-_MAX_PIECES = 100_000  # boxes, extents of items and units of streams; a photo in tiles has some hundreds
 _SEQUENCE_HEADER = 1
 
 
-def largest_frame(data: bytes) -> int:
-    """Returns the pixels of the largest frame that a stream in a file states; 0 if there is none.
+def frame_pixels(data: bytes) -> tuple[int, int]:
+    """Returns the pixels that a decoder keeps at a time, as the streams in a file state, and those that it decodes.
+
+    An image in tiles has the size of all its tiles; otherwise the largest frame counts. Both are 0 without a stream.
 
     Raises:
         ValueError: The file has too many streams, or too many units in them.
     """
-    view, pixels, pieces = memoryview(data), 0, 0
-    for stream in _streams(view):
-        pieces += 1
+    view, frames, pieces = memoryview(data), [0], 0
+    boxes = list_boxes(view)
+    for stream in _streams(view, boxes):
+        pieces, pixels = pieces + 1, 0
         for kind, content in _units(stream):
             pieces += 1
-            if pieces > _MAX_PIECES:
-                raise ValueError(f"more than {_MAX_PIECES:,} pieces of streams")
+            if pieces > MAX_PIECES:
+                raise ValueError(f"more than {MAX_PIECES:,} pieces of streams")
             if kind == _SEQUENCE_HEADER:
                 pixels = max(pixels, _frame_pixels(content))
-    return pixels
+        frames.append(pixels)
+    return sum(frames) if is_tiled(boxes) else max(frames), sum(frames)
 
 
-def _streams(data: memoryview) -> Iterator[memoryview]:
+def _streams(data: memoryview, boxes: list[tuple[bytes, int, int]]) -> Iterator[memoryview]:
     """Yields what may be AV1 streams: the content of each item, and of the first sample of each track."""
-    boxes = list(islice(_boxes(data, 0, len(data)), _MAX_PIECES))
     base = next((begin for kind, begin, _ in boxes if kind == b"idat"), 0)
     sizes = [_first_size(data[begin:end]) for kind, begin, end in boxes if kind == b"stsz"]
     offsets = [
@@ -58,27 +60,6 @@ def _streams(data: memoryview) -> Iterator[memoryview]:
 def _first_size(stsz: memoryview) -> int:
     """Returns the bytes of the first sample: all have the same size, or a list of sizes follows."""
     return int.from_bytes(stsz[4:8]) or int.from_bytes(stsz[12:16])
-
-
-def _boxes(data: memoryview, place: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Yields the kind of each box, also of those in other boxes, and where its content begins and ends."""
-    waiting = [(place, end)]
-    while waiting:
-        place, end = waiting.pop()
-        while place + 8 <= end:
-            length, kind = struct.unpack_from(">L4s", data, place)
-            begin = place + 8
-            if length == 1 and begin + 8 <= end:
-                (length,) = struct.unpack_from(">Q", data, begin)
-                begin += 8
-            last = place + length if length else end
-            if last < begin:
-                break
-            last = min(last, end)
-            yield kind, begin, last
-            if kind in _FOLDERS:
-                waiting.append((begin + _FOLDERS[kind], last))
-            place = last
 
 
 def _items(data: memoryview, iloc: memoryview, base: int) -> Iterator[memoryview]:
@@ -101,8 +82,8 @@ def _items(data: memoryview, iloc: memoryview, base: int) -> Iterator[memoryview
         start += read(base_size)
         parts = []
         extents += 1 + (count := read(2))
-        if extents > _MAX_PIECES:
-            raise ValueError(f"more than {_MAX_PIECES:,} extents of items")
+        if extents > MAX_PIECES:
+            raise ValueError(f"more than {MAX_PIECES:,} extents of items")
         for _ in range(count):
             read(index_size)
             begin = start + read(offset_size)

@@ -6,6 +6,8 @@ import functools
 import importlib.util
 from pathlib import PurePath
 
+from zoo.utils.installer import install_command
+
 # By format as Pillow names it: the matching suffixes, the usual one first.
 SUFFIXES = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".jfi"),
@@ -79,7 +81,7 @@ def describe_unreadable(unreadable: str) -> str:
 def advise(unreadable: str) -> str:
     """Returns what to do about photos of a format that cannot be read."""
     if unreadable == HEIC:
-        return "Save them as JPEG, or install pillow-heif: pip install pillow-heif."
+        return f"Save them as JPEG, or install pillow-heif: {install_command('pillow-heif')}."
     return "Save them as JPEG."
 
 

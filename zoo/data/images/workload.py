@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from zoo.data.images.avif import largest_frame
-from zoo.data.images.colour import BAND
+from zoo.data.images.avif import frame_pixels
+from zoo.data.images.colour import BAND, profile_seconds
+from zoo.data.images.heif_boxes import tile_pixels
 from zoo.data.images.jpeg2000 import estimate_decoding
 from zoo.utils.machine import available_memory
 
@@ -24,11 +25,13 @@ if TYPE_CHECKING:
     from PIL import Image
 
 MAX_MEMORY = 3 << 30  # of one image
-_MAX_SECONDS, _MAX_SECONDS_SMALL = 10, 5  # of processor time; a file of a few bytes must take less than a large one
+_MAX_SECONDS, _MAX_SECONDS_SMALL = 10, 5  # of processor time: of a large file, and of one of a few bytes
 _SECONDS_PER_BYTE = 0.2 / 2**20  # how the limit grows with the file
+_JPEG2000_LIMIT = (3, 1 / 2**20)  # for a file of a few bytes, and how it grows
 _MODE_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}  # of a pixel in Pillow
 _RESULT_BYTES = 8  # of a pixel: RGB in Pillow (4), and turned upright (4) or as an array (3)
 _PIXEL_SECONDS = 4.5e-8  # the slowest of the simple formats: a PNG with 16 bits and transparency
+_JPEG_SECONDS, _SCAN_SECONDS = 3e-8, 3e-10  # of a JPEG's pixel, and for each scan, which may have hardly any data
 _BAND_BYTES = 12  # of a pixel that is being converted, up to `BAND` of them
 # By format: bytes of a pixel beyond Pillow's, and seconds per pixel and per byte of the file, which these copy, too.
 _CANVASES = {"WEBP": (16, 2.3e-8, 1.5e-8), "AVIF": (16, 2.3e-8, 5.5e-8), "HEIF": (16, 4.5e-8, 1e-7)}
@@ -69,17 +72,28 @@ def estimate_workload(image: Image.Image, data: bytes, size: tuple[int, int]) ->
         memory += decoder_memory
     elif image.format in _CANVASES:
         canvas_bytes, pixel_seconds, byte_seconds = _CANVASES[image.format]
-        decoded = max(pixels, largest_frame(data)) if image.format == "AVIF" else pixels
-        memory += decoded * canvas_bytes + len(data)
-        seconds = decoded * pixel_seconds + len(data) * byte_seconds
+        kept, decoded = frame_pixels(data) if image.format == "AVIF" else (pixels, tile_pixels(data))
+        memory += max(pixels, kept) * canvas_bytes + len(data)
+        seconds = max(pixels, decoded) * pixel_seconds + len(data) * byte_seconds
     elif image.format == "TIFF":
         decoded, buffer = _measure_tiff(getattr(image, "tag_v2", {}), image.size)
         memory += buffer
         seconds = decoded * _PIXEL_SECONDS
     elif image.format in ("JPEG", "MPO"):
         memory += _coefficient_bytes(image, data, size)
-    limit = min(_MAX_SECONDS, _MAX_SECONDS_SMALL + len(data) * _SECONDS_PER_BYTE)
-    return Workload(memory=memory, seconds=seconds, limit=limit)
+        seconds = math.prod(size) * (_JPEG_SECONDS + data.count(b"\xff\xda") * _SCAN_SECONDS)
+    seconds += pixels * profile_seconds(image)
+    return Workload(memory=memory, seconds=seconds, limit=_limit(image.format, len(data)))
+
+
+def _limit(kind: str | None, size: int) -> float:
+    """Returns the most seconds that a file of a format and of `size` bytes may take.
+
+    JPEG 2000 takes the longest of all for a pixel. A photo has 0.3 bits or more of each, so that few bytes for many
+    pixels are no photo.
+    """
+    small, growth = _JPEG2000_LIMIT if kind == "JPEG2000" else (_MAX_SECONDS_SMALL, _SECONDS_PER_BYTE)
+    return min(_MAX_SECONDS, small + size * growth)
 
 
 def _coefficient_bytes(image: Image.Image, data: bytes, size: tuple[int, int]) -> int:

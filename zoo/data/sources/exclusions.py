@@ -11,6 +11,7 @@ from zoo.errors import DataError
 from zoo.plugins.specs import SPLITS
 from zoo.utils.csv_rows import CsvWriter, unquote_formula
 from zoo.utils.files import atomic_write, read_regular_file
+from zoo.utils.paths import missing_path_advice
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -80,7 +81,8 @@ def read_exclusions(path: Path) -> dict[str, str]:
         rows = [row for row in csv.reader(io.StringIO(text, newline="")) if row and row[0].strip()]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise DataError(f"The exclusion list {path} cannot be read ({reason}).", hint=_HINT) from None
+        hint = missing_path_advice(path) or _HINT
+        raise DataError(f"The exclusion list {path} cannot be read ({reason}).", hint=hint) from None
     if rows and rows[0][0] == _HEADER[0]:
         header, *rows = rows
         column = header.index("reason") if "reason" in header else len(header)

@@ -14,7 +14,7 @@ from zoo.data.sources.layout import LAYOUTS
 from zoo.errors import AmbiguousNameError, ConfigError, DataError, UnknownNameError
 from zoo.plugins.kinds import DATASET
 from zoo.plugins.specs import UNSTORED, ImageSet
-from zoo.utils.paths import cache_folder, missing_path_advice, parse_path, path_text
+from zoo.utils.paths import cache_folder, has_file_suffix, missing_path_advice, parse_path, path_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -121,7 +121,7 @@ def resolve_data(
     _refuse_options(options, f"{data} is a path and")
     source = DataSource(data=data, path=parse_path(data), exclude=listed, exclusions=exclusions)
     if source.path is not None and not source.path.exists():
-        kind = "file" if source.is_table else "folder"
+        kind = "file" if has_file_suffix(data) else "folder"
         hint = missing_path_advice(data) or "Check the path passed as data."
         raise DataError(f"The {kind} {source.path} does not exist.", hint=hint)
     if source.path is not None and source.path.is_file() and not source.is_table:
@@ -179,11 +179,12 @@ def _find_offer(data: str, registry: Registry) -> Offer[DatasetSpec] | None:
         if path.exists():
             return None
         known = ", ".join(offer.name for offer in registry.offers(DATASET))
-        hint = f"{error.hint} The datasets: {known or 'none'}; or a folder: ./{data}".strip()
+        near = missing_path_advice(data)
+        hint = " ".join(filter(None, (near, error.hint, f"The datasets: {known or 'none'}; or a folder: ./{data}")))
         raise UnknownNameError(f"{error.message} There is no folder {path} either.", hint=hint) from None
 
 
 def _may_be_name(data: str) -> bool:
-    if data.startswith((".", "~", "/")) or "\\" in data or data.lower().endswith(".csv") or data.count("/") > 1:
+    if data.startswith((".", "~", "/")) or "\\" in data or has_file_suffix(data) or data.count("/") > 1:
         return False
     return bool(data) and not ("/" in data and Path(data).exists())
