@@ -17,7 +17,7 @@ from PIL import Image
 
 from zoo import load_registry
 from zoo.cli.main import cli
-from zoo.plugins.kinds import AUGMENTATION, BACKBONE, LOSS, METRIC, OPTIMIZER, RECIPE, SCHEDULE, TRACKER
+from zoo.plugins.kinds import AUGMENTATION, BACKBONE, HUB, LOSS, METRIC, OPTIMIZER, RECIPE, SCHEDULE, TRACKER
 from zoo.testing import check_augmentation, check_plugin
 
 ROOT = Path(__file__).parent.parent
@@ -122,6 +122,7 @@ def import_example(tag, tmp_path, monkeypatch):
         (SCHEDULE, "halving"),
         (RECIPE, "gentle"),
         (TRACKER, "mine"),
+        (HUB, "share"),
     ],
     ids=lambda value: getattr(value, "name", value),
 )
