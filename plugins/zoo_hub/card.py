@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from zoo.cli.commands.info import describe_preprocess
-from zoo.cli.terminal.formatting import format_percent
+from zoo.display.formatting import format_percent
 from zoo.errors import ZooError
 from zoo.plugins.kinds import BACKBONE
 from zoo.plugins.registry import get_card

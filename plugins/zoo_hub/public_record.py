@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
     from zoo.plugins.registry import Offer, Registry
     from zoo.plugins.specs import DatasetSpec
-    from zoo.runs.run import Run
+    from zoo.runs.run import RunFolder
 
 # Fields of the configuration that decide no result, and may contain addresses or keys.
 _PRIVATE: dict[str, Any] = {"tracker": [], "tracker_options": {}, "exclude": None}
 _PATHS = ("data", "weights", "recipe", "exclude")
 
 
-def find_dataset(run: Run, registry: Registry) -> Offer[DatasetSpec] | None:
+def find_dataset(run: RunFolder, registry: Registry) -> Offer[DatasetSpec] | None:
     """Returns the dataset that a run was trained on if a plugin offers it; None for photos of the owner."""
     name = str(run.config.get("data", ""))
     if name.startswith(UNSTORED):
@@ -36,7 +36,7 @@ def find_dataset(run: Run, registry: Registry) -> Offer[DatasetSpec] | None:
         return None
 
 
-def make_public(run: Run, registry: Registry) -> RunRecord:
+def make_public(run: RunFolder, registry: Registry) -> RunRecord:
     """Returns the record of a run without what is private.
 
     That is the names of photos, and the folders of files: only their last part remains. Of the findings of the data

@@ -12,12 +12,12 @@ import click
 
 from zoo.cli.commands.options import json_option, quiet_option, runs_option
 from zoo.cli.completion import complete_runs
-from zoo.cli.terminal import console
-from zoo.cli.terminal.formatting import format_bytes
-from zoo.cli.terminal.observers import display_events
+from zoo.display import console
+from zoo.display.formatting import format_bytes
+from zoo.display.observers import display_events
 from zoo.errors import ConfigError
+from zoo.inference.run import open_run
 from zoo.plugins.registry import load_registry
-from zoo.runs.open import open_run
 from zoo_hub.push import Pushed, Target, check_licence, find_target, push
 from zoo_hub.repository import Repository, parse_repository
 from zoo_hub.staging import Publication, check_publishable, stage

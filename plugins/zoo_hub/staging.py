@@ -22,8 +22,8 @@ from zoo_hub.public_record import find_dataset, make_public
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from zoo.inference.run import Run
     from zoo.plugins.registry import Registry
-    from zoo.runs.run import Run
 
 README = "README.md"
 _TIMM = "timm"  # a folder that is emptied into the one that is published

@@ -7,7 +7,7 @@ import pytest
 
 from zoo.plugins.registry import load_registry
 from zoo.runs.record import DataRecord, RunRecord
-from zoo.runs.run import Run
+from zoo.runs.run import RunFolder
 from zoo_hub.public_record import find_dataset, make_public
 
 
@@ -46,7 +46,7 @@ def make_run(tmp_path, **config):
         data=data,
         hardware={"device": "cpu", "reason": f"measured in {Path.home() / 'cache'}"},
     )
-    return Run(tmp_path / "run", record)
+    return RunFolder(tmp_path / "run", record)
 
 
 def test_names_and_folders_are_removed(tmp_path):
