@@ -203,8 +203,8 @@ def test_nothing_is_unpickled(place, repo, tmp_path):
     place.ok("predict", REFERENCE, "photo.jpg")
     place.ok("info", REFERENCE)
     assert not (tmp_path / "executed").exists()
-    repo.files["zoo/model.safetensors"] = bomb.encode()
-    place.error("predict", f"{REFERENCE}@main", "photo.jpg")
+    repo.commit({**repo.files, "zoo/model.safetensors": bomb.encode()})
+    assert "is not what its manifest.json lists" in place.error("predict", REFERENCE, "photo.jpg")
     assert not (tmp_path / "executed").exists()
 
 
