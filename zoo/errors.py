@@ -71,6 +71,10 @@ class PluginWarning(UserWarning):
     """A plugin, or a name that should block one, does not do what its user expects."""
 
 
+class HubWarning(UserWarning):
+    """A hub cannot be reached, and a copy of an earlier download is used."""
+
+
 class ImageWarning(UserWarning):
     """A photo was decoded, but is damaged; the message names the file and what its decoder says."""
 

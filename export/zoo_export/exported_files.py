@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoo.errors import ExportError, IntegrityError, RunError
+from zoo.plugins.hubs import fetch_model
 from zoo.runs.manifest import MANIFEST, read_manifest, update_manifest
 from zoo.runs.open import locate_path
 from zoo.runs.run import RUNS, is_run
@@ -50,15 +51,16 @@ def find_file(reference: str | Path, *, runs: Path = RUNS) -> Path:
     """Returns the file at a path, or the exported file of a run.
 
     Args:
-        reference: A file; or a run's folder, name or tag.
+        reference: A file; or a run's folder, name or tag; or a model on a hub.
         runs: The folder that contains the runs.
 
     Raises:
         RunError: There is no such run or tag.
         ExportError: There is no such file, or the run was not exported.
     """
+    fetched = fetch_model(reference, "file")
     try:
-        path = locate_path(reference, runs=runs)
+        path = locate_path(reference, runs=runs) if fetched is None else fetched.path
     except RunError as error:
         if Path(reference).suffix not in (ONNX, ARCHIVE, ENCRYPTED):
             raise

@@ -30,6 +30,8 @@ def command(run: str, target: str, output: Path | None, runs: Path, quiet: bool)
     For timm: timm.create_model("local-dir:DIR", pretrained=True).
     """
     opened = open_run(run, runs=runs)
+    if output is None:
+        opened.refuse_copy("Pass the folder to write with -o DIR.")
     from zoo_timm.convert import convert_to_timm
 
     folder = convert_to_timm(opened, output or opened.path / target)

@@ -5,17 +5,20 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hub_server import Repo, serve_hub
 from onnx_files import CLASSES, make_run_card, write_model
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from PIL import Image
 
+from zoo.runs.manifest import write_manifest
 from zoo_export.exported_files import add_to_manifest
 from zoo_export.security.digest import with_digest
 
@@ -58,6 +61,7 @@ def site(tmp_path_factory):
         ROOT / "plugins" / "zoo_datasets",
         ROOT / "plugins" / "zoo_metrics",
         ROOT / "plugins" / "zoo_recipes",
+        ROOT / "plugins" / "zoo_hub",
     ):
         (folder / package.name).symlink_to(package)
     return folder
@@ -135,8 +139,37 @@ def test_only_what_is_installed_is_listed(python):
         ("finetune-zoo:recipes", None),
         ("finetune-zoo:metrics", None),
         ("finetune-zoo:datasets", None),
+        ("finetune-zoo:hub", None),
         ("finetune-zoo:export", None),
     ]
+
+
+def test_models_on_the_hub_need_one_more_package(python, photos):
+    message = python("-m", "zoo", "predict", "hf:anna/colours", "photos", code=1)
+    assert "huggingface_hub is not installed" in message
+    assert "pip install 'finetune-zoo-runtime[hub]'" in message
+    assert INSTALL in python("-m", "zoo", "push", "r-1", "anna/colours", code=1)
+
+
+def test_the_exported_file_of_a_repository_predicts(photos, site, tmp_path):
+    shared = tmp_path / "site"
+    shutil.copytree(site, shared, symlinks=True)
+    for name in required("huggingface-hub") - required(DISTRIBUTION):
+        link_files(name, shared)
+    file = photos.parent / "runs" / "r-1" / "model.onnx"
+    published = tmp_path / "published"
+    published.mkdir()
+    shutil.copyfile(file, published / file.name)
+    write_manifest(published)
+    with serve_hub() as hub:
+        hub.repos["anna/colours"] = Repo()
+        hub.repos["anna/colours"].commit({path.name: path.read_bytes() for path in published.iterdir()})
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "HF_"))}
+        own = {"PYTHONPATH": str(shared), "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf")}
+        command = (sys.executable, "-S", "-m", "zoo", "predict", "hf:anna/colours", "photos", "--json")
+        done = subprocess.run(command, cwd=tmp_path, env=inherited | own, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert [json.loads(line)["label"] for line in done.stdout.splitlines()] == sorted(CLASSES)
 
 
 def test_the_doctor_finds_no_problem(python):

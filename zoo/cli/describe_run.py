@@ -27,6 +27,7 @@ class RunDescription:
     Attributes:
         name: The name of its folder.
         path: The path of its folder.
+        origin: Where the copy was fetched from; empty for a run of this machine.
         tags: Its tags.
         status: As in `RunFolder.status`.
         created: Start of the run, ISO 8601.
@@ -49,6 +50,7 @@ class RunDescription:
 
     name: str
     path: str
+    origin: str
     tags: tuple[str, ...]
     status: str
     created: str
@@ -84,6 +86,7 @@ def describe_run(run: RunFolder) -> RunDescription:
     return RunDescription(
         name=run.name,
         path=str(run.path),
+        origin=run.origin,
         tags=tuple(tags_by_run(folder.parent).get(run.name, ())),
         status=run.status,
         created=record.created,

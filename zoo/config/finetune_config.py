@@ -50,7 +50,7 @@ class FinetuneConfig:
     head: str = option("linear", help="Head: a name from 'zoo list'.", group="Model")
     weights: str = option(
         "pretrained",
-        help="Initial weights of the backbone: pretrained, none, a file (.safetensors, .pth) or a run.",
+        help="Initial weights of the backbone: pretrained, none, a file (.safetensors, .pth), a run or hf:USER/NAME.",
         group="Model",
     )
     partial_weights: bool = option(

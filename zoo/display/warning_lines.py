@@ -1,4 +1,4 @@
-"""Shows Python's warnings on stderr: those about plugins and photos in one line each, and not too many of them."""
+"""Shows Python's warnings on stderr: of plugins, hubs and photos in one line each, and not too many."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import warnings
 from typing import Any
 
 from zoo.display import console
-from zoo.errors import ImageWarning, PluginWarning
+from zoo.errors import HubWarning, ImageWarning, PluginWarning
 
 _MAX_PHOTOS = 5  # that are named; further ones are counted
 _show_python_warning = warnings.showwarning
@@ -24,7 +24,7 @@ class WarningLines:
             self._photos += 1
             if self._photos <= _MAX_PHOTOS:
                 console.write_warning(str(message))
-        elif issubclass(category, PluginWarning):
+        elif issubclass(category, HubWarning | PluginWarning):
             console.write_warning(str(message))
         else:
             _show_python_warning(message, category, *where, **more)

@@ -1,4 +1,4 @@
-"""Finds and opens whatever can predict: a run, by folder, name or tag, or an exported file."""
+"""Finds and opens whatever can predict: a run, by folder, name, tag or hub, or an exported file."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from zoo.errors import RunError
 from zoo.plugins.calls import call_plugin, plugin_failure
+from zoo.plugins.hubs import fetch_model
 from zoo.plugins.kinds import FORMAT
 from zoo.plugins.registry import load_registry
 from zoo.plugins.specs import FormatRequest
-from zoo.runs.open import open_run
+from zoo.runs.open import open_run, read_fetched
 from zoo.runs.run import RUNS, RunFolder
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ def find_model(
     """Returns the run or the file that a user means. Neither reads the file nor imports torch.
 
     Args:
-        reference: A run folder, the name of a run in `runs`, a tag, or a file of a format that a plugin opens.
+        reference: A run folder, the name of a run in `runs`, a tag, a file of a format that a plugin opens, or a model
+            on a hub: ``hf:anna/hotdog``.
         runs: The folder of the runs.
         ask: Prompts for the passphrase of an encrypted file; None without a terminal.
         registry: The plugins; by default all that are installed.
@@ -67,6 +69,10 @@ def find_model(
     registry = registry or load_registry()
     if os.path.isfile(path):  # noqa: PTH113
         return ModelFile(path, _find_format(path, registry), ask)
+    if (fetched := fetch_model(reference, "model", registry=registry)) is not None:
+        if fetched.path.is_dir():
+            return read_fetched(fetched)
+        return ModelFile(fetched.path, _find_format(fetched.path, registry), ask)
     try:
         return open_run(reference, runs=runs)
     except RunError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, overload
 
 from zoo.display.progress import choose_observer
@@ -41,7 +42,7 @@ class Run(RunFolder):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickles the run without its plugins, which stay in their process."""
-        return Run, (self.path, self.record)
+        return partial(Run, origin=self.origin), (self.path, self.record)
 
     @overload
     def predict(self, photo: list[Any] | tuple[Any, ...]) -> list[Prediction]: ...
@@ -93,6 +94,8 @@ class Run(RunFolder):
             ConfigError: An option is unknown or invalid.
             ExportError: The run cannot be exported, or the file does not predict what the run predicts.
         """
+        if output is None:
+            self.refuse_copy("Pass the file to write: run.export('model.onnx').")
         registry = self.registry or load_registry()
         choice = registry.choose(EXPORT_TARGET, to, options)
         request = ExportRequest(
@@ -109,12 +112,13 @@ def open_run(reference: str | os.PathLike[str], *, runs: str | os.PathLike[str] 
     """Returns a run.
 
     Args:
-        reference: The path of the run folder, the name of a run below `runs`, or a tag (``hotdog@3``).
+        reference: The path of the run folder, the name of a run below `runs`, a tag (``hotdog@3``), or a run on a hub
+            (``hf:anna/hotdog``), of which a copy is opened.
         runs: The folder of the runs.
 
     Raises:
         RunError: There is no such run, or its record cannot be read; the hint lists close matches.
-        IntegrityError: The run of the tag was changed.
+        IntegrityError: The run of the tag, or the copy, was changed.
     """
     return _to_run(run_names.open_run(reference, runs=runs))
 
@@ -128,7 +132,7 @@ def list_runs(runs: str | os.PathLike[str] = RUNS) -> list[Run]:
 
 
 def _to_run(folder: RunFolder) -> Run:
-    return Run(folder.path, folder.record)
+    return Run(folder.path, folder.record, origin=folder.origin)
 
 
 def _load_once(run: Run) -> PhotoPredictor:

@@ -247,6 +247,7 @@ def assemble(
     classes: int,
     preprocess: Preprocess,
     weights: Path | None = None,
+    weights_origin: str = "",
     load: bool = True,
     activation: Activation = "softmax",
 ) -> Model:
@@ -258,6 +259,7 @@ def assemble(
         classes: Number of outputs of the head.
         preprocess: How pixels become the input of the network.
         weights: A file with weights of the backbone; None for pretrained weights, and for none.
+        weights_origin: Where the file was fetched from, for messages and the record; by default its path.
         load: Whether to load the weights. Otherwise they stay random, for another process to overwrite.
         activation: That of a finished run, whose offers include no loss.
 
@@ -283,7 +285,9 @@ def assemble(
         image_size=preprocess.size,
         options=offers.backbone_options,
     )
-    report = load_backbone(backbone, read_state_dict(weights), source=str(weights)) if load and weights else None
+    report = None
+    if load and weights:
+        report = load_backbone(backbone, read_state_dict(weights), source=weights_origin or str(weights))
     torch.manual_seed(config.seed)  # so that the head does not depend on how the backbone was initialised
     head = build_head(
         offers.head,

@@ -1,7 +1,7 @@
 """The two distributions of the zoo, and what to install if only the smaller one is there.
 
-`finetune-zoo-runtime` contains the packages zoo, zoo_export, zoo_datasets and zoo_metrics, and requires what exported
-files need. Training and exporting need torch, which only `finetune-zoo` requires.
+`finetune-zoo-runtime` contains the packages zoo, zoo_export, zoo_datasets, zoo_metrics, zoo_recipes and zoo_hub, and
+requires what exported files need. Training and exporting need torch, which only `finetune-zoo` requires.
 """
 
 from __future__ import annotations

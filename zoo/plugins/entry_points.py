@@ -27,7 +27,7 @@ RUNTIME = "finetune-zoo-runtime"  # the part of it that needs no torch: export/p
 # Bare names resolve in this order, then to third-party plugins.
 BUILT_IN = (
     *("torchvision", "efficientnet_lite", "recipes", "optimizers", "schedules", "losses", "augmentations", "metrics"),
-    *("trackers", "timm", "heads", "datasets"),
+    *("trackers", "timm", "heads", "datasets", "hub"),
 )
 BLOCK_VARIABLE = "ZOO_BLOCK_PLUGINS"
 _METADATA = (".dist-info", ".egg-info")

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         Family,
         FormatSpec,
         HeadSpec,
+        HubSpec,
         LossSpec,
         MetricSpec,
         OptimizerSpec,
@@ -105,6 +106,11 @@ def zoo_export_targets() -> list[ExportTargetSpec]:  # type: ignore[empty-body]
 @hookspec
 def zoo_formats() -> list[FormatSpec]:  # type: ignore[empty-body]
     """Returns the file formats of trained classifiers that ``zoo predict`` and ``zoo evaluate`` can open."""
+
+
+@hookspec
+def zoo_hubs() -> list[HubSpec]:  # type: ignore[empty-body]
+    """Returns hubs, places that trained models are fetched from."""
 
 
 @hookspec

@@ -24,6 +24,7 @@ from zoo.plugins.specs import (
     Family,
     FormatSpec,
     HeadSpec,
+    HubSpec,
     LossSpec,
     MetricSpec,
     OptimizerSpec,
@@ -121,6 +122,11 @@ def _find_suffix_fault(spec: FormatSpec) -> str:
     return find_spec_fault(spec) if suffixes else "which has no suffix"
 
 
+def _find_hub_fault(spec: HubSpec) -> str:
+    fault = find_spec_fault(spec)
+    return fault or ("whose name is a single letter, as of a drive of Windows" if len(spec.name) < 2 else "")
+
+
 def _find_loss_fault(spec: LossSpec) -> str:
     if spec.activation not in get_args(Activation):
         return f"whose activation is {spec.activation!r:.80}, neither 'softmax' nor 'sigmoid'"
@@ -155,9 +161,10 @@ METRIC = Kind(name="metric", spec=MetricSpec)
 TRACKER = Kind(name="tracker", spec=TrackerSpec)
 EXPORT_TARGET = Kind(name="export target", spec=ExportTargetSpec)
 FORMAT = Kind(name="format", spec=FormatSpec, find_fault=_find_suffix_fault)
+HUB = Kind(name="hub", spec=HubSpec, find_fault=_find_hub_fault)
 CHECK = Kind(name="check", spec=CheckSpec)
 
 KINDS: tuple[Kind[Any], ...] = (
     *(BACKBONE, HEAD, DATASET, RECIPE, OPTIMIZER, SCHEDULE, LOSS, AUGMENTATION, METRIC, TRACKER, EXPORT_TARGET),
-    *(FORMAT, CHECK),
+    *(FORMAT, HUB, CHECK),
 )

@@ -1,16 +1,18 @@
-"""Finds the run that a user means: by the path of its folder, its name, or a tag."""
+"""Finds the run that a user means: by the path of its folder, its name, a tag, or a reference to a hub."""
 
 from __future__ import annotations
 
 import os
 import re
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.config import FinetuneConfig
 from zoo.errors import ConfigError, RunError, UnknownNameError, did_you_mean
 from zoo.plugins.entry_points import BUILT_IN, DISTRIBUTION
+from zoo.plugins.hubs import fetch_model
 from zoo.runs.record import RECORD
 from zoo.runs.run import RUNS, RunFolder, is_run, read_run
 from zoo.runs.tag_history import is_tag
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from zoo.plugins.registry import Registry
+    from zoo.plugins.specs import FetchedModel
 
 _LISTED_RUNS = 5  # in the hint of an error
 _MAX_QUOTED = 200  # characters of a name in a message
@@ -35,12 +38,13 @@ def open_run(reference: str | os.PathLike[str], *, runs: str | os.PathLike[str] 
     """Returns a run.
 
     Args:
-        reference: The path of the run folder, the name of a run below `runs`, or a tag (``hotdog@3``).
+        reference: The path of the run folder, the name of a run below `runs`, a tag (``hotdog@3``), or a run on a hub
+            (``hf:anna/hotdog``), of which a copy is opened.
         runs: The folder of the runs.
 
     Raises:
         RunError: There is no such run, or its record cannot be read; the hint lists close matches.
-        IntegrityError: The run of the tag was changed.
+        IntegrityError: The run of the tag, or the copy, was changed.
     """
     return _open_run(
         reference, parse_path(runs), missing="There is no run '{name}', neither as a folder nor in {runs}/."
@@ -74,14 +78,26 @@ def find_run(reference: str | os.PathLike[str], *, runs: Path = RUNS) -> RunFold
     """Returns a run as `open_run` does, or None if nothing has that path or name.
 
     Raises:
-        RunError: There is no such tag, or the record cannot be read.
-        IntegrityError: The run of the tag was changed.
+        RunError: There is no such tag, the record cannot be read, or a hub does not have the run.
+        IntegrityError: The run of the tag, or the copy from a hub, was changed.
     """
     for folder in (_to_path(reference), runs / reference):
         if is_run(folder):
             return read_run(folder)
     name = os.fspath(reference)
-    return open_tagged(name, runs=runs) if is_tag(name) else None
+    if is_tag(name):
+        return open_tagged(name, runs=runs)
+    fetched = fetch_model(name, "run")
+    return None if fetched is None else read_fetched(fetched)
+
+
+def read_fetched(fetched: FetchedModel) -> RunFolder:
+    """Returns the run in a folder that was fetched from a hub.
+
+    Raises:
+        RunError: The folder is not a run, or its record cannot be read.
+    """
+    return replace(read_run(fetched.path), origin=fetched.origin)
 
 
 def list_run_names(runs: Path = RUNS) -> list[str]:
@@ -98,6 +114,8 @@ def locate_path(reference: str | os.PathLike[str], *, runs: Path = RUNS) -> Path
     path = _to_path(reference)
     if _exists(path):
         return path
+    if (fetched := fetch_model(reference, "run")) is not None:
+        return fetched.path
     missing = "There is no file or folder '{name}', and no run of that name in {runs}/."
     return _open_run(reference, runs, missing=missing).path
 

@@ -47,6 +47,7 @@ class RunFolder:
     Attributes:
         path: The folder.
         record: The content of ``run.json``.
+        origin: Where a copy is from, ``"hf:anna/hotdog@3f2c..."``; empty for a run of this machine.
 
     Raises:
         RunError: A property that the record lacks is read.
@@ -54,6 +55,7 @@ class RunFolder:
 
     path: Path
     record: RunRecord = field(repr=False)
+    origin: str = field(default="", compare=False, kw_only=True)
 
     @property
     def name(self) -> str:
@@ -120,6 +122,18 @@ class RunFolder:
     def history(self) -> History:
         """The rows of `metrics`, which a notebook shows as a table; ``history.to_pandas()`` is one of pandas."""
         return History(self.metrics())
+
+    def refuse_copy(self, hint: str) -> None:
+        """Raises an error if the run is the copy of one on a hub, in which nothing may be changed.
+
+        Args:
+            hint: What to do instead.
+
+        Raises:
+            RunError: It is such a copy.
+        """
+        if self.origin:
+            raise RunError(f"{self.origin} is the copy of a run on a hub, which stays as it is.", hint=hint)
 
     def photos(self) -> PhotoRecord:
         """Reads and returns the names and hashes of all photos; the file grows with the dataset.

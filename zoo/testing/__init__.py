@@ -18,6 +18,7 @@ from zoo.testing.check import check_findings
 from zoo.testing.dataset import check_dataset
 from zoo.testing.format import check_format
 from zoo.testing.head import check_head
+from zoo.testing.hub import check_hub
 from zoo.testing.loss import check_loss
 from zoo.testing.metric import check_metric
 from zoo.testing.optimizer import check_optimizer
@@ -33,6 +34,7 @@ __all__ = [
     "check_findings",
     "check_format",
     "check_head",
+    "check_hub",
     "check_loss",
     "check_metric",
     "check_optimizer",

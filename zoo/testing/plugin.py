@@ -27,6 +27,7 @@ from zoo.plugins.kinds import (
     CHECK,
     DATASET,
     FORMAT,
+    HUB,
     HEAD,
     KINDS,
     LOSS,
@@ -46,6 +47,7 @@ from zoo.testing.contract import Contract, check_spec
 from zoo.testing.dataset import check_dataset
 from zoo.testing.format import check_format
 from zoo.testing.head import check_head
+from zoo.testing.hub import check_hub
 from zoo.testing.loss import check_loss
 from zoo.testing.metric import check_metric
 from zoo.testing.optimizer import check_optimizer
@@ -126,6 +128,7 @@ def _check_offer(kind: Kind[Any], spec: Spec, plugin: Plugin, cache: Path, optio
         OPTIMIZER.name: functools.partial(check_optimizer, options=options),
         SCHEDULE.name: functools.partial(check_schedule, options=options),
         FORMAT.name: check_format,
+        HUB.name: check_hub,
         CHECK.name: check_findings,
         RECIPE.name: functools.partial(check_recipe, plugin=plugin),
         TRACKER.name: functools.partial(check_tracker, options=options),

@@ -70,6 +70,7 @@ def prepare(request: TrainingRequest) -> Job:
         classes=len(images.classes),
         preprocess=_choose_preprocess(request),
         weights=weights.weights_path if isinstance(weights, RunFolder) else weights,
+        weights_origin=request.names.weights_origin,
         load=processes.is_main,
     )
     _place(model.classifier, config, device, processes)

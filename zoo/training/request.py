@@ -16,10 +16,11 @@ from zoo.errors import ConfigError, PluginError, UnknownNameError, WeightsError,
 from zoo.models.backbone_choice import FROM_SCRATCH, choose_backbone, list_local_backbones
 from zoo.models.offers import find_offers
 from zoo.plugins.distributions import require_torch
+from zoo.plugins.hubs import fetch_model
 from zoo.plugins.kinds import BACKBONE, DATASET
 from zoo.plugins.options import needs_options
 from zoo.plugins.registry import is_local, shortest_names
-from zoo.runs.open import open_run
+from zoo.runs.open import open_run, read_fetched
 from zoo.runs.run import RUNS
 from zoo.training.distributed.process_group import SINGLE_PROCESS
 from zoo.training.parts import adapt_config, find_parts
@@ -47,10 +48,12 @@ class ResolvedNames:
     """What the names in a configuration refer to.
 
     Attributes:
-        config: The configuration, with the name of a backbone in place of ``"auto"``, adapted to the optimizer.
+        config: The configuration, with the name of a backbone in place of ``"auto"``, and the version of weights on a
+            hub; adapted to the optimizer.
         offers: The backbone and the head.
         parts: The other parts that plugins offer.
         weights: The file or the run with the weights of the backbone; None for pretrained and none.
+        weights_origin: The reference to the hub that they were fetched from; otherwise empty.
         source: The data.
         backbone_reason: Why the backbone was chosen if the user named none; otherwise empty.
         notes: Sentences for the user on what was adapted.
@@ -61,6 +64,7 @@ class ResolvedNames:
     parts: Parts
     weights: Path | RunFolder | None
     source: DataSource
+    weights_origin: str = ""
     backbone_reason: str = ""
     notes: tuple[str, ...] = ()
 
@@ -111,7 +115,12 @@ def resolve_names(
     config, reason = _resolve_backbone(config, registry, processes)
     offers, parts = find_offers(config, registry), find_parts(config, registry)
     config, notes = adapt_config(config, parts)
-    weights = find_weights(config, runs=runs)
+    weights: Path | RunFolder | None
+    if (fetched := fetch_model(config.weights, "weights", registry=registry)) is not None:
+        weights = read_fetched(fetched) if fetched.path.is_dir() else fetched.path
+        config = dataclasses.replace(config, weights=fetched.origin)  # what the name means now
+    else:
+        weights = find_weights(config, runs=runs)
     source = resolve_data(config.data, registry=registry, options=config.data_options, exclude=config.exclude)
     if config.weights == "pretrained":
         offers.backbone.call("checking the weights of", offers.backbone.spec.check_pretrained)
@@ -120,6 +129,7 @@ def resolve_names(
         offers=offers,
         parts=parts,
         weights=weights,
+        weights_origin="" if fetched is None else fetched.origin,
         source=source,
         backbone_reason=reason,
         notes=notes,

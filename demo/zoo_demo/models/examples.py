@@ -46,6 +46,8 @@ class Example:
 def find_examples(model: RunFolder | ModelFile, predictor: PhotoPredictor, registry: Registry) -> list[Example]:
     """Returns a few validation photos, misclassified ones first; none if the run or its photos are not available.
 
+    Nor are there any for a run on a hub, whose dataset may be a large download.
+
     Args:
         model: A run, or an exported file in the folder of its run.
         predictor: The same model, loaded.
@@ -53,6 +55,8 @@ def find_examples(model: RunFolder | ModelFile, predictor: PhotoPredictor, regis
     """
     try:
         run = model if isinstance(model, RunFolder) else open_run(model.path.parent)
+        if run.origin:
+            return []
         photos = run.photos()
         samples = load_run_splits(run, ("val",), registry=registry, observer=ignore)["val"]
     except ZooError:  # a file without its run, or photos that have moved: the page works without examples

@@ -11,6 +11,7 @@ from zoo.cli.commands.options import quiet_option, runs_option
 from zoo.cli.completion import complete_runs
 from zoo.display import console
 from zoo.errors import IntegrityError
+from zoo.plugins.hubs import is_on_hub
 from zoo_export.exported_files import add_to_manifest, find_file
 from zoo_export.security.encryption import (
     KEY_FILE,
@@ -72,6 +73,8 @@ def encrypt_command(
         raise click.UsageError("Pass a run or a file to encrypt, or --new-key FILE to create a key.")
     if passphrase_file is not None and (keys or new_key):
         raise click.UsageError("Use either a passphrase or keys, not both.")
+    if output is None and path is not None and is_on_hub(path):
+        raise click.UsageError(f"{path} is on a hub: pass the file to write with -o FILE.")
     source = find_file(path, runs=runs) if path is not None else None
     recipients = [recipient for key in keys for recipient in read_recipients(key)]
     if new_key is not None:

@@ -121,6 +121,8 @@ def command(
     if (to == "triton") != (folder is not None):
         raise click.UsageError("Pass both '--to triton' and the folder of the model repository, or neither.")
     opened = open_run(run, runs=runs)
+    if output is None:
+        opened.refuse_copy("Pass the file to write with -o FILE.")
     model = name or opened.name
     if folder is not None:
         check_triton(folder, name=model, input=values["input"], classes=opened.classes)

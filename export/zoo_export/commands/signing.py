@@ -9,6 +9,7 @@ import click
 from zoo.cli.commands.options import json_option, quiet_option, runs_option
 from zoo.cli.completion import complete_runs
 from zoo.display import console
+from zoo.plugins.hubs import is_on_hub
 from zoo.runs.open import locate_path
 from zoo.utils.text import printable
 from zoo_export.security.signing import create_key, sign
@@ -35,6 +36,8 @@ def sign_command(path: str | None, key: Path | None, new_key: Path | None, runs:
         raise click.UsageError("Pass the key to sign with: either --key FILE, or --new-key FILE to create one.")
     if path is None and new_key is None:
         raise click.UsageError("Pass a run or a file to sign.")
+    if path is not None and is_on_hub(path):
+        raise click.UsageError(f"{path} is on a hub: only files of this machine can be signed.")
     located = locate_path(path, runs=runs) if path is not None else None
     if new_key is not None:
         public = create_key(new_key)

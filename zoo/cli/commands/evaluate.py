@@ -60,7 +60,7 @@ def command(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Measure the accuracy of a run or an exported file. Several are evaluated on the same photos, and compared.
+    """Measure the accuracy of a run, an exported file or a model on a hub. Several are compared on the same photos.
 
     Prints the accuracy with its 95 % interval, the metrics of each class, the confusion matrix (of more than 12
     classes, the most common confusions) and the calibration error. Of several, prints one line each, and whether the

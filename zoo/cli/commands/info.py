@@ -46,8 +46,9 @@ _FIGURES = ("macro_f1", "loss", "calibration_error")  # of a split, beside its a
 def command(name: str, runs: Path, as_json: bool) -> None:
     """Show the details of a run, or of a backbone, head, dataset, optimizer, loss ...
 
-    NAME is the path, the name or a tag of a run, or a name from 'zoo list'. Of a run: settings, data, results with
-    their intervals, weights, plugins, files and tags. Of anything else: options, size, weights and licence.
+    NAME is the path, the name or a tag of a run, a run on a hub (hf:anna/hotdog), or a name from 'zoo list'. Of a run:
+    settings, data, results with their intervals, weights, plugins, files and tags. Of anything else: options, size,
+    weights and licence.
     """
     found = _find_all(name, runs)
     if as_json:
@@ -64,8 +65,8 @@ def command(name: str, runs: Path, as_json: bool) -> None:
 
 def _find_all(name: str, runs: Path) -> list[RunDescription | Description]:
     run = find_run(name, runs=runs)
-    if run is not None and Path(name).is_dir():
-        return [describe_run(run)]  # a path, which no offer has
+    if run is not None and (run.origin or Path(name).is_dir()):
+        return [describe_run(run)]  # a path or a reference, which no offer has
     try:
         offers = describe(name, load_registry(), others=list_run_names(runs))
     except UnknownNameError as error:
@@ -181,7 +182,7 @@ def _base_of(description: RecipeDescription) -> str:
 
 
 def _write_run(run: RunDescription) -> None:
-    console.write_heading(f"{run.path}, a run")
+    console.write_heading(f"{run.origin or run.path}, a run")
     created = run.created.replace("T", " ")[:16]
     seconds = run.results.get("seconds")
     took = f", took {format_duration(seconds)}" if isinstance(seconds, int | float) else ""
@@ -191,6 +192,7 @@ def _write_run(run: RunDescription) -> None:
     preprocess = "" if run.preprocess is None else describe_preprocess(run.preprocess)
     console.write_pairs(
         [
+            ("copy", run.path if run.origin else ""),
             ("status", f"{run.status}{took}"),
             ("created", f"{created} UTC" if created else ""),
             ("tags", ", ".join(run.tags)),

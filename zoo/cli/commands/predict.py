@@ -113,7 +113,9 @@ def command(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Classify photos with a run or an exported file. Folders are searched recursively.
+    """Classify photos with a run, an exported file or a model on a hub (hf:anna/hotdog).
+
+    Folders are searched recursively.
 
     Every photo is a row, printed as soon as it is classified; --json prints one JSON object per line. The row of a
     photo without a prediction says why, stderr does too, and the exit code is then 1.

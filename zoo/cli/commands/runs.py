@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from zoo.runs.run import RunFolder
     from zoo.runs.tag_history import Tag
 
+_OWN = "Pass a run of this machine: 'zoo runs' lists them."
+
 
 class _ListByDefault(click.Group):
     """A group whose default command is ``list``: ``zoo runs``, ``zoo runs WORD``, ``zoo runs --json``."""
@@ -75,7 +77,9 @@ def tag_command(run: str, name: str, runs: Path, quiet: bool) -> None:
     A version is assigned once and never moves. Any other label can be moved, and keeps a history of its runs. With
     --quiet, only the tag is printed.
     """
-    tag = tag_run(open_run(run, runs=runs), name, runs=runs)
+    opened = open_run(run, runs=runs)
+    opened.refuse_copy(_OWN)
+    tag = tag_run(opened, name, runs=runs)
     console.echo(tag.name if quiet else f"{tag.name} is {tag.run}")
 
 
@@ -121,6 +125,7 @@ def rename_command(run: str, name: str, runs: Path, quiet: bool) -> None:
     With --quiet, only the new name is printed.
     """
     old = open_run(run, runs=runs)
+    old.refuse_copy(_OWN)
     new = rename_run(old, name)
     console.echo(new.name if quiet else f"{old.name} is now {new.name}")
 
@@ -137,6 +142,7 @@ def delete_command(run: tuple[str, ...], yes: bool, runs: Path, quiet: bool) -> 
     """
     found = list({opened.path.resolve(): opened for opened in (open_run(each, runs=runs) for each in run)}.values())
     for opened in found:
+        opened.refuse_copy(_OWN)
         check_deletion(opened)
     if not (yes or _confirm_deletion(found)):
         console.write_message("Nothing is deleted.")

@@ -19,6 +19,7 @@ from zoo.plugins.specs.datasets import DatasetRequest, DatasetSpec
 from zoo.plugins.specs.export_targets import ExportRequest, ExportTargetSpec
 from zoo.plugins.specs.formats import FormatRequest, FormatSpec
 from zoo.plugins.specs.heads import HeadRequest, HeadSpec
+from zoo.plugins.specs.hubs import FetchedModel, FetchRequest, HubSpec, Wanted
 from zoo.plugins.specs.image_set import SPLITS, UNSTORED, ImageSet, Sample
 from zoo.plugins.specs.losses import Activation, LossRequest, LossSpec
 from zoo.plugins.specs.metrics import MetricRequest, MetricSpec, MetricValue
@@ -45,11 +46,14 @@ __all__ = [
     "ExportRequest",
     "ExportTargetSpec",
     "Family",
+    "FetchRequest",
+    "FetchedModel",
     "Finding",
     "FormatRequest",
     "FormatSpec",
     "HeadRequest",
     "HeadSpec",
+    "HubSpec",
     "ImageSet",
     "LossRequest",
     "LossSpec",
@@ -65,6 +69,7 @@ __all__ = [
     "Tracker",
     "TrackerRequest",
     "TrackerSpec",
+    "Wanted",
     "WeightsInfo",
     "no_check",
 ]
