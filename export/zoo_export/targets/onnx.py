@@ -84,18 +84,7 @@ def export_onnx(
     if verify:
         card = _compare(reference, network, card, device)
     if reduced:
-        from zoo_export.validation.precision_gate import reduce_precision
-
-        network, card = reduce_precision(
-            network,
-            card,
-            precision,
-            samples=reference.samples,
-            max_drop=max_drop,
-            device=device,
-            finish=_serialise,
-            observer=observer,
-        )
+        network, card = _reduce(reference, network, card, precision, max_drop=max_drop, device=device)
         if verify:
             card = _compare(reference, network, card, device)  # a report of its own
     return write_exported(target, _serialise(network, card), card, started=started)
@@ -109,6 +98,30 @@ def _convert(reference: Reference, *, input: InputKind, opset: int) -> tuple[onn
     size = reference.preprocess.size
     network = to_onnx(ExportableClassifier(reference.classifier, size), size=size, opset=opset)
     return network, reference.describe(input=input, opset=opset, has_digest=True)
+
+
+def _reduce(
+    reference: Reference,
+    network: onnx.ModelProto,
+    card: ModelCard,
+    precision: PrecisionName,
+    *,
+    max_drop: float,
+    device: str,
+) -> tuple[onnx.ModelProto, ModelCard]:
+    """Returns the network in fp16 or int8, and its card, if that pays off."""
+    from zoo_export.validation.precision_gate import reduce_precision
+
+    return reduce_precision(
+        network,
+        card,
+        precision,
+        samples=reference.samples,
+        max_drop=max_drop,
+        device=device,
+        finish=_serialise,
+        observer=reference.observer,
+    )
 
 
 def _compare(reference: Reference, network: onnx.ModelProto, card: ModelCard, device: str) -> ModelCard:
