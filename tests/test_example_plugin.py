@@ -85,6 +85,7 @@ def test_a_plugin_is_installed_found_fine_tuned_and_uninstalled(environment: Env
     assert "zoo-tinynet/tinynet has no pretrained weights" in message
     assert "--weights none" in message
 
+    check_export(environment)
     assert train_with_recipe(environment)["other_plugins"]["zoo-tinynet:tinynet"] == "0.1.0"
 
     environment.run(*pip, "uninstall", "--yes", "zoo-tinynet")
@@ -92,6 +93,19 @@ def test_a_plugin_is_installed_found_fine_tuned_and_uninstalled(environment: Env
     message = environment.run("-m", "zoo", "finetune", "zoo-tinynet/tinynet", "--data", "hotdog-cartoon", fails=True)
     assert "There is no backbone 'zoo-tinynet/tinynet'." in message
     assert "Traceback" not in message
+
+
+def check_export(environment: Environment) -> None:
+    """Exports the run of `fine_tune` to the target of the plugin, whose version the run folder then has."""
+    (record,) = (environment.folder / "tinynet-head").glob("*/run.json")
+    run = record.parent
+    assert "zoo-tinynet/tinynet-npz" in environment.listed("export-targets")
+    out = environment.run("-m", "zoo", "export", run, "--to", "tinynet-npz", "--photos", "2", "--quiet")
+    assert out.strip() == str(run / "weights.npz")
+    (exported,) = json.loads((run / "exports.json").read_text())["exports"]
+    assert (exported["plugin"], exported["version"], exported["verified"]) == ("zoo-tinynet:tinynet", "0.1.0", True)
+    assert "zoo-tinynet/tinynet-npz 0.1.0" in environment.run("-m", "zoo", "info", run)
+    assert "all" in environment.run("-m", "zoo", "verify", run)
 
 
 def train_with_recipe(environment: Environment) -> dict[str, Any]:

@@ -12,11 +12,18 @@ from zoo import hookimpl
 if TYPE_CHECKING:
     from zoo.plugins.specs import CheckSpec, ExportTargetSpec, FormatSpec
     from zoo_export.runtime.predictor import OnnxPredictor, load
+    from zoo_export.validation.reference import Reference, load_reference
 
-__all__ = ["OnnxPredictor", "load"]
+_EXPORTS = {
+    "OnnxPredictor": "zoo_export.runtime.predictor",
+    "load": "zoo_export.runtime.predictor",
+    "Reference": "zoo_export.validation.reference",
+    "load_reference": "zoo_export.validation.reference",
+}
+__all__ = ["OnnxPredictor", "Reference", "load", "load_reference"]
 
 _COMMANDS = {
-    "export": ("zoo_export.commands.export:command", "Export a run to ONNX."),
+    "export": ("zoo_export.commands.export:command", "Export a run to ONNX or another format."),
     "inspect": ("zoo_export.commands.inspect:command", "Describe an exported file."),
     "verify": ("zoo_export.commands.signing:verify_command", "Verify that a run or a file is unchanged."),
     "sign": ("zoo_export.commands.signing:sign_command", "Sign a run or a file."),
@@ -26,10 +33,10 @@ _COMMANDS = {
 
 
 def __getattr__(name: str) -> Any:
-    if name in __all__:
-        from zoo_export.runtime import predictor
+    if name in _EXPORTS:
+        import importlib
 
-        return getattr(predictor, name)
+        return getattr(importlib.import_module(_EXPORTS[name]), name)
     raise AttributeError(f"module 'zoo_export' has no attribute '{name}'")
 
 
@@ -59,7 +66,7 @@ def zoo_formats() -> list[FormatSpec]:
 def zoo_export_targets() -> list[ExportTargetSpec]:
     """Returns the files that a run can become."""
     from zoo.plugins.specs import ExportTargetSpec
-    from zoo_export.targets.options import OnnxOptions, Pt2Options
+    from zoo_export.targets.options import OnnxOptions, TritonOptions
 
     return [
         ExportTargetSpec(
@@ -67,12 +74,20 @@ def zoo_export_targets() -> list[ExportTargetSpec]:
             export="zoo_export.export_targets:export_to_onnx",
             options=OnnxOptions,
             summary="One file for any ONNX runtime, with the preprocessing.",
+            usage=("zoo inspect {path}", "zoo predict {path} photo.jpg"),
         ),
         ExportTargetSpec(
             name="pt2",
             export="zoo_export.export_targets:export_to_pt2",
-            options=Pt2Options,
-            summary="An archive for torch.",
+            summary="An archive for torch, without the preprocessing.",
+            usage=("zoo inspect {path}", 'python: torch.export.load("{path}").module()'),
+        ),
+        ExportTargetSpec(
+            name="triton",
+            export="zoo_export.export_targets:export_to_triton",
+            options=TritonOptions,
+            summary="An ONNX file in a model repository of NVIDIA's Triton, as the next version of a model.",
+            usage=("tritonserver --model-repository {path.parent.parent}", "python {path.parent}/client.py photo.jpg"),
         ),
     ]
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib.metadata
 import shutil
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
-from zoo.errors import ConfigError, ExportError, RunError
+from zoo.errors import ExportError, RunError
 from zoo.events import Note, Observer, ignore
+from zoo.inference.export import export_run
 from zoo.plugins.distributions import require_torch
 from zoo.plugins.entry_points import RUNTIME
 from zoo.runs.manifest import hash_file, write_manifest
@@ -20,6 +22,7 @@ from zoo_hub.fetch import ONNX, RUN, SHARED_PICTURES
 from zoo_hub.public_record import find_dataset, make_public
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from zoo.inference.run import Run
@@ -83,9 +86,10 @@ def stage(run: Run, folder: Path, publication: Publication, registry: Registry, 
         RunError: A file of the run cannot be read.
     """
     _stage_run(run, folder / RUN, registry)
+    export = partial(export_run, run, data=publication.data, observer=observer, registry=registry, record=False)
     if publication.onnx:
-        _stage_onnx(run, folder / ONNX, publication, observer)
-    has_timm = _stage_timm(run, folder, observer)
+        _stage_onnx(run, folder / ONNX, export)
+    has_timm = _stage_timm(folder, export, observer)
     record, dataset = make_public(run, registry), find_dataset(run, registry)
     card = CardInput(
         repository=publication.repository,
@@ -114,11 +118,11 @@ def _stage_run(run: Run, folder: Path, registry: Registry) -> None:
     write_manifest(folder)
 
 
-def _stage_onnx(run: Run, target: Path, publication: Publication, observer: Observer) -> None:
+def _stage_onnx(run: Run, target: Path, export: Callable[..., object]) -> None:
     existing = run.path / ONNX
     if not existing.is_file():
         try:
-            run.export(target, observer=observer, data=publication.data)
+            export("onnx", output=target)
         except ExportError as error:
             error.hint = f"{error.hint}\nOr leave the ONNX file out with --no-onnx.".strip()
             raise
@@ -132,13 +136,11 @@ def _stage_onnx(run: Run, target: Path, publication: Publication, observer: Obse
     shutil.copyfile(existing, target)
 
 
-def _stage_timm(run: Run, folder: Path, observer: Observer) -> bool:
+def _stage_timm(folder: Path, export: Callable[..., object], observer: Observer) -> bool:
     """Adds the files that timm loads if it has the network; returns whether it has."""
-    from zoo_timm.convert import convert_to_timm
-
     try:
-        convert_to_timm(run, folder / _TIMM)
-    except (ConfigError, RunError) as error:
+        export("timm", output=folder / _TIMM)
+    except ExportError as error:
         observer(Note(text=f"Without files for timm: {error.message}"))
         shutil.rmtree(folder / _TIMM, ignore_errors=True)
         return False

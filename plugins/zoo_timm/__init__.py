@@ -1,4 +1,4 @@
-"""The built-in plugin that provides the networks and optimizers of timm. Importing it imports neither torch nor timm.
+"""The built-in plugin for timm: its networks, its optimizers, and an export target. Imports neither torch nor timm.
 
 Every ``zoo --help`` imports it, because it has a command. So even light modules are imported inside its hooks.
 """
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from zoo import hookimpl
 
 if TYPE_CHECKING:
-    from zoo.plugins.specs import BackboneFamily, CheckSpec, Family
+    from zoo.plugins.specs import BackboneFamily, CheckSpec, ExportTargetSpec, Family
 
 
 @hookimpl
@@ -47,6 +47,21 @@ def zoo_optimizers() -> list[Family]:
 
 
 @hookimpl
+def zoo_export_targets() -> list[ExportTargetSpec]:
+    """Returns the folder that timm loads."""
+    from zoo.plugins.specs import ExportTargetSpec
+
+    return [
+        ExportTargetSpec(
+            name="timm",
+            export="zoo_timm.export:export_to_timm",
+            summary="A folder for timm.create_model, with names of classes and preprocessing; for linear heads.",
+            usage=('python: timm.create_model("local-dir:{path}", pretrained=True)',),
+        )
+    ]
+
+
+@hookimpl
 def zoo_checks() -> list[CheckSpec]:
     """Returns the check that timm works."""
     from zoo.plugins.specs import CheckSpec
@@ -60,6 +75,6 @@ def zoo_commands(cli: Any) -> None:
     cli.add_lazy(
         "convert",
         "zoo_timm.convert_command:command",
-        "Convert a run to a folder that timm loads.",
+        "Convert a run to a folder that timm loads, as 'zoo export --to timm' does.",
         section="Use a run",
     )

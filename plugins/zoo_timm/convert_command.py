@@ -1,4 +1,4 @@
-"""``zoo convert``: converts a run for another library."""
+"""``zoo convert``: another spelling of ``zoo export --to timm``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 from zoo.cli.commands.options import quiet_option, runs_option
 from zoo.cli.completion import complete_runs
 from zoo.display import console
-from zoo.runs.open import open_run
+from zoo.inference.run import open_run
 
 
 @click.command("convert")
@@ -22,18 +22,17 @@ from zoo.runs.open import open_run
     metavar="DIR",
     help="Directory to write.  [default: RUN/timm]",
 )
+@click.option("--no-verify", is_flag=True, help="Do not compare the logits with those of the run.")
+@click.option("--data", metavar="DATA", help="Photos to compare on.  [default: the run's validation photos]")
 @runs_option
 @quiet_option
-def command(run: str, target: str, output: Path | None, runs: Path, quiet: bool) -> None:
-    """Convert RUN to a directory that another library loads, with the same outputs.
+def command(
+    run: str, target: str, output: Path | None, no_verify: bool, data: str | None, runs: Path, quiet: bool
+) -> None:
+    """Convert RUN to a directory that timm loads, as 'zoo export RUN --to timm' does.
 
-    For timm: timm.create_model("local-dir:DIR", pretrained=True).
+    timm.create_model("local-dir:DIR", pretrained=True) then returns the logits of the run.
     """
-    opened = open_run(run, runs=runs)
-    if output is None:
-        opened.refuse_copy("Pass the folder to write with -o DIR.")
-    from zoo_timm.convert import convert_to_timm
-
-    folder = convert_to_timm(opened, output or opened.path / target)
+    folder = open_run(run, runs=runs).export(output, to=target, verify=not no_verify, data=data)
     loading = f": timm.create_model('local-dir:{folder}', pretrained=True) returns the same logits."
     console.echo(f"{folder}{'' if quiet else loading}")

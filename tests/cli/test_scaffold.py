@@ -42,7 +42,7 @@ def test_a_new_plugin_of_every_kind_passes_its_contract_test(
 ) -> None:
     files = write_plugin("zoo-rose-garden", tmp_path / "new", kind=kind)
     assert all("$" not in file.read_text() for file in files)
-    assert f"{kind} `rose-garden`" in (tmp_path / "new" / "README.md").read_text()
+    assert f"{kind.replace('-', ' ')} `rose-garden`" in (tmp_path / "new" / "README.md").read_text()
     monkeypatch.syspath_prepend(tmp_path / "new")
     try:
         check_plugin("zoo_rose_garden")

@@ -189,7 +189,7 @@ def test_the_doctor_finds_no_problem(python):
         ("finetune --data photos --devices 2", "Fine-tuning needs torch, which is not installed."),
         ("compare resnet18 --data photos --seeds 0,1", "Fine-tuning needs torch, which is not installed."),
         ("export r-1 -o new.onnx", "The export of a run needs torch, which is not installed."),
-        ("export r-1 --to pt2 -o new.pt2", "'zoo export' needs torch, which is not installed."),
+        ("export r-1 --to pt2 -o new.pt2", "The export of a run needs torch, which is not installed."),
         ("show photos", "'zoo show' needs matplotlib, which is not installed."),
         ("demo runs/r-1/model.onnx", "'zoo demo' is part of finetune-zoo, which is not installed."),
         ("convert r-1", "'zoo convert' is part of finetune-zoo, which is not installed."),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.config import make_config
 from zoo.errors import ZooError
+from zoo.runs.exports import read_exports
 from zoo.runs.tags import tags_by_run
 from zoo.utils.files import replace_nonfinite
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from zoo.preprocess import Preprocess
+    from zoo.runs.exports import ExportRecord
     from zoo.runs.run import RunFolder
 
 _CHOSEN = ("weights", "freeze")  # a recipe has other values for some of these
@@ -45,6 +47,7 @@ class RunDescription:
         packages: Versions of packages.
         hardware: The device, the precision and what was chosen automatically.
         files: The size in bytes of each file in the folder.
+        exports: What it was exported to, and by which version of which plugin.
         kind: ``"run"``.
     """
 
@@ -67,6 +70,7 @@ class RunDescription:
     packages: Mapping[str, str]
     hardware: Mapping[str, Any]
     files: Mapping[str, int]
+    exports: tuple[ExportRecord, ...]
     kind: str = "run"
 
     def to_dict(self) -> dict[str, Any]:
@@ -79,7 +83,7 @@ def describe_run(run: RunFolder) -> RunDescription:
     """Describes a run. Imports neither torch nor its plugins.
 
     Raises:
-        RunError: The tags cannot be read.
+        RunError: The tags or the record of exports cannot be read.
     """
     record, folder = run.record, run.path.resolve()
     data = record.data
@@ -113,6 +117,7 @@ def describe_run(run: RunFolder) -> RunDescription:
             for path in sorted(folder.rglob("*"))
             if not path.is_dir()
         },
+        exports=read_exports(folder),
     )
 
 

@@ -22,6 +22,8 @@ _AFTER = {"plugin/test_contract.py.txt": "tests/test_contract.py"}
 # By kind: what the distribution offers, and the templates besides the common ones.
 _OFFERS = {
     "backbone": "A backbone and a head",
+    "augmentation": "An augmentation",
+    "export-target": "An export target",
     "loss": "A loss",
     "metric": "A metric",
     "optimizer": "An optimizer",
@@ -33,6 +35,8 @@ _FILES = {
     kind: {f"{folder}/README.md.txt": "README.md", f"{folder}/init.py.txt": "$package/__init__.py", **code}
     for kind, folder, code in (
         ("backbone", "plugin", {"plugin/head.py.txt": "$package/head.py"}),
+        ("augmentation", "augmentation", {"augmentation/augmentation.py.txt": "$package/augmentation.py"}),
+        ("export-target", "export-target", {"export-target/target.py.txt": "$package/target.py"}),
         ("loss", "loss", {"loss/loss.py.txt": "$package/loss.py"}),
         ("metric", "metric", {"metric/metric.py.txt": "$package/metric.py"}),
         ("optimizer", "optimizer", {"optimizer/optimizer.py.txt": "$package/optimizer.py"}),

@@ -7,9 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, overload
 
 from zoo.display.progress import choose_observer
-from zoo.plugins.kinds import EXPORT_TARGET
-from zoo.plugins.registry import Registry, load_registry
-from zoo.plugins.specs import ExportRequest
+from zoo.inference.export import export_run
+from zoo.plugins.specs.export_targets import PHOTOS
 from zoo.runs import open as run_names
 from zoo.runs import run as run_folders
 from zoo.runs.run import RUNS, RunFolder
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from zoo.events import Observer
     from zoo.inference.predictor import PhotoPredictor, Prediction
     from zoo.metrics.classification import Evaluation
+    from zoo.plugins.registry import Registry
     from zoo.plugins.specs import ImageSet
 
 _LOADED: dict[tuple[Any, ...], PhotoPredictor] = {}  # of the last run that predicted
@@ -78,14 +78,20 @@ class Run(RunFolder):
         output: str | os.PathLike[str] | None = None,
         *,
         to: str = "onnx",
+        verify: bool = True,
+        data: str | os.PathLike[str] | None = None,
+        photos: int = PHOTOS,
         observer: Observer | None = None,
         **options: Any,
     ) -> Path:
         """Exports the run, and returns the path of what was written.
 
         Args:
-            output: The file to write; by default one in the run folder.
+            output: The file or folder to write; by default one in the run folder.
             to: A target: ``"onnx"``, or another one of 'zoo list export-targets'.
+            verify: Whether to compare what is written with the run.
+            data: Photos to compare on: a dataset, a folder or a CSV file; by default the validation photos of the run.
+            photos: How many of them to compare.
             observer: As in `zoo.finetune`.
             **options: Options of the target, which 'zoo info onnx' lists: ``precision="int8"``.
 
@@ -94,18 +100,17 @@ class Run(RunFolder):
             ConfigError: An option is unknown or invalid.
             ExportError: The run cannot be exported, or the file does not predict what the run predicts.
         """
-        if output is None:
-            self.refuse_copy("Pass the file to write: run.export('model.onnx').")
-        registry = self.registry or load_registry()
-        choice = registry.choose(EXPORT_TARGET, to, options)
-        request = ExportRequest(
-            run=self.path,
-            to=None if output is None else parse_path(output),
-            options=choice.options,
+        return export_run(
+            self,
+            to,
+            output=None if output is None else parse_path(output),
+            options=options,
+            verify=verify,
+            data=None if data is None else str(data),
+            photos=photos,
             observer=choose_observer(observer),
-            registry=registry,
-        )
-        return choice.offer.call("exporting to", choice.spec.export, request)
+            registry=self.registry,
+        ).path
 
 
 def open_run(reference: str | os.PathLike[str], *, runs: str | os.PathLike[str] = RUNS) -> Run:

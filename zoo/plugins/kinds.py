@@ -10,6 +10,7 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_args
 
 from zoo.plugins.options import describe_options, find_unsettable
@@ -149,6 +150,18 @@ def _find_recipe_fault(spec: RecipeSpec) -> str:
     return find_spec_fault(spec)
 
 
+def _find_target_fault(spec: ExportTargetSpec) -> str:
+    usage: object = spec.usage
+    if not isinstance(usage, tuple) or not all(isinstance(line, str) for line in usage):
+        return f"whose 'usage' is {usage!r:.80}, not a tuple of lines"
+    for line in usage:
+        try:
+            line.format(path=Path("folder/sub/model"))
+        except (LookupError, ValueError, AttributeError) as error:
+            return f"whose 'usage' has a line with another placeholder than {{path}}: {line!r:.80} ({error})"
+    return find_spec_fault(spec)
+
+
 BACKBONE = Kind(name="backbone", spec=BackboneSpec, family=BackboneFamily, listed=True)
 HEAD = Kind(name="head", spec=HeadSpec, listed=True)
 DATASET = Kind(name="dataset", spec=DatasetSpec, listed=True)
@@ -159,7 +172,7 @@ LOSS = Kind(name="loss", spec=LossSpec, find_fault=_find_loss_fault)
 AUGMENTATION = Kind(name="augmentation", spec=AugmentationSpec, find_fault=_find_augmentation_fault)
 METRIC = Kind(name="metric", spec=MetricSpec)
 TRACKER = Kind(name="tracker", spec=TrackerSpec)
-EXPORT_TARGET = Kind(name="export target", spec=ExportTargetSpec)
+EXPORT_TARGET = Kind(name="export target", spec=ExportTargetSpec, find_fault=_find_target_fault)
 FORMAT = Kind(name="format", spec=FormatSpec, find_fault=_find_suffix_fault)
 HUB = Kind(name="hub", spec=HubSpec, find_fault=_find_hub_fault)
 CHECK = Kind(name="check", spec=CheckSpec)

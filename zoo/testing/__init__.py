@@ -16,6 +16,7 @@ from zoo.testing.augmentation import check_augmentation
 from zoo.testing.backbone import check_backbone
 from zoo.testing.check import check_findings
 from zoo.testing.dataset import check_dataset
+from zoo.testing.export_target import check_export_target
 from zoo.testing.format import check_format
 from zoo.testing.head import check_head
 from zoo.testing.hub import check_hub
@@ -31,6 +32,7 @@ __all__ = [
     "check_augmentation",
     "check_backbone",
     "check_dataset",
+    "check_export_target",
     "check_findings",
     "check_format",
     "check_head",

@@ -26,6 +26,7 @@ from zoo.plugins.kinds import (
     BACKBONE,
     CHECK,
     DATASET,
+    EXPORT_TARGET,
     FORMAT,
     HEAD,
     HUB,
@@ -45,6 +46,7 @@ from zoo.testing.backbone import check_backbone
 from zoo.testing.check import check_findings
 from zoo.testing.contract import Contract, check_spec
 from zoo.testing.dataset import check_dataset
+from zoo.testing.export_target import check_export_target
 from zoo.testing.format import check_format
 from zoo.testing.head import check_head
 from zoo.testing.hub import check_hub
@@ -52,6 +54,7 @@ from zoo.testing.loss import check_loss
 from zoo.testing.metric import check_metric
 from zoo.testing.optimizer import check_optimizer
 from zoo.testing.recipe import check_recipe
+from zoo.testing.sample_run import BACKBONE as SAMPLE
 from zoo.testing.schedule import check_schedule
 from zoo.testing.tracker import check_tracker
 
@@ -79,6 +82,7 @@ def check_plugin(
     family_names: Collection[str] = (),
     cache: Path | None = None,
     options: Mapping[str, Mapping[str, Any]] | None = None,
+    backbones: Mapping[str, str] | None = None,
 ) -> None:
     """Checks a plugin and everything it offers.
 
@@ -91,6 +95,8 @@ def check_plugin(
         cache: The folder for downloads of datasets; by default a temporary folder.
         options: Values of options by the name of the offer, such as those without a default:
             ``{"flowers": {"root": "tests/flowers"}}``.
+        backbones: Names of installed backbones by the name of the export target that exports only the runs of some:
+            ``{"timm": "timm/resnet10t"}``.
 
     Raises:
         AssertionError: The plugin violates its contract; the message says what the contract requires.
@@ -103,7 +109,9 @@ def check_plugin(
             for spec in loaded.specs(kind):
                 if spec.name not in skip:
                     _check_targets(Contract(f"{kind.name} {spec.name}"), spec)
-                    _check_offer(kind, spec, loaded, cache or Path(folder), (options or {}).get(spec.name, {}))
+                    given = (options or {}).get(spec.name, {})
+                    backbone = (backbones or {}).get(spec.name, SAMPLE)
+                    _check_offer(kind, spec, loaded, cache or Path(folder), given, backbone)
     families = loaded.families(BACKBONE)
     for kind in KINDS:
         for family in loaded.families(kind):
@@ -117,11 +125,14 @@ def check_plugin(
     _check_commands(loaded, import_target(plugin) if isinstance(plugin, str) else plugin)
 
 
-def _check_offer(kind: Kind[Any], spec: Spec, plugin: Plugin, cache: Path, options: Mapping[str, Any]) -> None:
+def _check_offer(
+    kind: Kind[Any], spec: Spec, plugin: Plugin, cache: Path, options: Mapping[str, Any], backbone: str
+) -> None:
     checks: dict[str, Callable[[Any], object]] = {
         BACKBONE.name: functools.partial(check_backbone, options=options),
         HEAD.name: functools.partial(check_head, options=options),
         AUGMENTATION.name: functools.partial(check_augmentation, options=options),
+        EXPORT_TARGET.name: functools.partial(check_export_target, options=options, backbone=backbone),
         DATASET.name: functools.partial(check_dataset, cache=cache, options=options),
         LOSS.name: functools.partial(check_loss, options=options),
         METRIC.name: functools.partial(check_metric, options=options),

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.events import Work, ignore
 from zoo.plugins.distributions import require_torch
-from zoo.plugins.registry import load_registry
+from zoo.plugins.specs.export_targets import PHOTOS
 from zoo_export.exported_files import FILE, ONNX, check_target, write_exported
 from zoo_export.security.digest import with_digest
-from zoo_export.targets.options import DEFAULT_OPSET, MAX_DROP, PHOTOS
-from zoo_export.validation.samples import find_export_samples
+from zoo_export.targets.options import DEFAULT_OPSET, MAX_DROP
+from zoo_export.validation.reference import open_reference
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from zoo.runs.run import RunFolder
     from zoo_export.exported_files import ExportedFile
     from zoo_export.model_card import InputKind, ModelCard, PrecisionName
+    from zoo_export.validation.reference import Reference
 
 # For tools that do not know the card: https://github.com/onnx/onnx/blob/main/docs/MetadataProps.md
 _IMAGE_PROPERTIES = {
@@ -72,48 +73,62 @@ def export_onnx(
     """
     started = time.monotonic()
     require_torch("The export of a run")
-    registry = registry or load_registry()
     reduced = precision != "fp32"
     target = check_target(target or run.path / (f"model-{precision}.onnx" if reduced else FILE), ONNX)
     if verify or reduced:
         _check_device(device)
-    samples = find_export_samples(
-        run, verify=verify, reduced=reduced, data=data, photos=photos, registry=registry, observer=observer
+    reference = open_reference(
+        run, verify=verify, data=data, photos=photos, observer=observer, registry=registry, reduced=reduced
     )
-    # Imported only now: bad arguments and missing photos fail before torch is loaded.
-    from zoo.inference.run_predictor import rebuild_model
-    from zoo_export.graph.classifier import ExportableClassifier, to_onnx
-    from zoo_export.targets.provenance import build_card
-
-    classifier = rebuild_model(run, registry).classifier.eval()
-    observer(Work(what="convert the network to ONNX", done=0, total=None))
-    network = to_onnx(ExportableClassifier(classifier, run.preprocess.size), size=run.preprocess.size, opset=opset)
-    card = build_card(run, classifier, input=input, opset=opset)
-
-    def compared(network: onnx.ModelProto, card: ModelCard) -> ModelCard:
-        from zoo_export.validation.parity import compare, onnx_backends, with_report
-
-        backends = onnx_backends(_serialise(network, card), card, _devices(device))
-        return with_report(card, compare(backends, card, classifier, samples.comparison, observer), data)
-
+    network, card = _convert(reference, input=input, opset=opset)
     if verify:
-        card = compared(network, card)
+        card = _compare(reference, network, card, device)
     if reduced:
-        from zoo_export.validation.precision_gate import reduce_precision
-
-        network, card = reduce_precision(
-            network,
-            card,
-            precision,
-            samples=samples,
-            max_drop=max_drop,
-            device=device,
-            finish=_serialise,
-            observer=observer,
-        )
+        network, card = _reduce(reference, network, card, precision, max_drop=max_drop, device=device)
         if verify:
-            card = compared(network, card)  # a report of its own
+            card = _compare(reference, network, card, device)  # a report of its own
     return write_exported(target, _serialise(network, card), card, started=started)
+
+
+def _convert(reference: Reference, *, input: InputKind, opset: int) -> tuple[onnx.ModelProto, ModelCard]:
+    """Returns the network without its preprocessing, and its card."""
+    from zoo_export.graph.classifier import ExportableClassifier, to_onnx
+
+    reference.observer(Work(what="convert the network to ONNX", done=0, total=None))
+    size = reference.preprocess.size
+    network = to_onnx(ExportableClassifier(reference.classifier, size), size=size, opset=opset)
+    return network, reference.describe(input=input, opset=opset, has_digest=True)
+
+
+def _reduce(
+    reference: Reference,
+    network: onnx.ModelProto,
+    card: ModelCard,
+    precision: PrecisionName,
+    *,
+    max_drop: float,
+    device: str,
+) -> tuple[onnx.ModelProto, ModelCard]:
+    """Returns the network in fp16 or int8, and its card, if that pays off."""
+    from zoo_export.validation.precision_gate import reduce_precision
+
+    return reduce_precision(
+        network,
+        card,
+        precision,
+        samples=reference.samples,
+        max_drop=max_drop,
+        device=device,
+        finish=_serialise,
+        observer=reference.observer,
+    )
+
+
+def _compare(reference: Reference, network: onnx.ModelProto, card: ModelCard, device: str) -> ModelCard:
+    """Compares the content of the file with the run; returns the card with the report."""
+    from zoo_export.validation.parity import onnx_backends
+
+    return reference.compare_backends(onnx_backends(_serialise(network, card), card, _devices(device)), card)
 
 
 def _check_device(device: str) -> None:

@@ -8,27 +8,12 @@ from typing import Literal
 from zoo.plugins.options import option
 
 MAX_DROP = 0.5
-PHOTOS = 64  # compared by default: takes seconds for a small network
 DEFAULT_OPSET = 18  # supported by every ONNX Runtime since 1.14, of 2023
+MAX_BATCH = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Pt2Options:
-    """The options of the target ``pt2``.
-
-    Attributes:
-        verify: Whether to compare the file with the run.
-        data: Photos to compare on.
-        photos: How many of them.
-    """
-
-    verify: bool = option(True, help="Compare the file with the run.")
-    data: str | None = option(None, help="Photos to compare on: a dataset, a folder or a CSV file.")
-    photos: int = option(PHOTOS, help="Number of photos to compare.", minimum=1)
-
-
-@dataclass(frozen=True, slots=True)
-class OnnxOptions(Pt2Options):
+class OnnxOptions:
     """The options of the target ``onnx``: those of `zoo_export.targets.onnx.export_onnx`.
 
     Attributes:
@@ -50,3 +35,18 @@ class OnnxOptions(Pt2Options):
         MAX_DROP, help="Percentage points of accuracy that fp16 or int8 may lose.", minimum=0, maximum=100
     )
     device: str = option("auto", help="Where to compare: auto (every device that works), cpu or cuda.")
+
+
+@dataclass(frozen=True, slots=True)
+class TritonOptions(OnnxOptions):
+    """The options of the target ``triton``: those of the ONNX file, and those of the repository.
+
+    Attributes:
+        name: The name of the model for clients; None for that of the run.
+        max_batch: How many photos Triton may compute at once. Only photos of the same size share a batch.
+        file: An ONNX file to write as well.
+    """
+
+    name: str | None = option(None, help="Name of the model in Triton; none: the run's name.")
+    max_batch: int = option(MAX_BATCH, help="Photos of the same size that Triton may compute at once.", minimum=1)
+    file: str | None = option(None, help="An ONNX file to write besides.")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _PACKAGES = (DISTRIBUTION, "torch", "torchvision", "timm", "onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu")
 
 
-def build_card(run: RunFolder, classifier: Classifier, *, input: InputKind, opset: int) -> ModelCard:
+def build_card(run: RunFolder, classifier: Classifier, *, input: InputKind, opset: int, has_digest: bool) -> ModelCard:
     """Returns the card of a run's file in float32, before any comparison."""
     with run.weights_path.open("rb") as weights:
         digest = hashlib.file_digest(weights, "sha256").hexdigest()
@@ -41,7 +41,7 @@ def build_card(run: RunFolder, classifier: Classifier, *, input: InputKind, opse
         opset=opset,
         exported=datetime.now(UTC).isoformat(timespec="seconds"),
         parity={"verified": False},
-        has_digest=True,
+        has_digest=has_digest,
     )
 
 

@@ -10,17 +10,14 @@ import torch
 from torch.export import Dim
 
 from zoo.events import Work, ignore
-from zoo.inference.run_predictor import rebuild_model
-from zoo.plugins.registry import load_registry
+from zoo.plugins.specs.export_targets import PHOTOS
 from zoo_export.exported_files import ARCHIVE, check_target, write_exported
 from zoo_export.graph.classifier import ExportableClassifier
 from zoo_export.graph.converters import conversion, silence
 from zoo_export.model_card import KEY, TENSOR
 from zoo_export.security.digest import with_digest
-from zoo_export.targets.options import PHOTOS
-from zoo_export.targets.provenance import build_card
-from zoo_export.validation.parity import Backend, compare, with_report
-from zoo_export.validation.samples import find_export_samples
+from zoo_export.validation.parity import Backend
+from zoo_export.validation.reference import open_reference
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,18 +49,14 @@ def export_pt2(
     `zoo_export.targets.onnx.export_onnx`.
     """
     started = time.monotonic()
-    registry = registry or load_registry()
     target = check_target(target or run.path / "model.pt2", ARCHIVE)
-    samples = find_export_samples(
-        run, verify=verify, reduced=False, data=data, photos=photos, registry=registry, observer=observer
-    )
-    classifier = rebuild_model(run, registry).classifier.eval()
+    reference = open_reference(run, verify=verify, data=data, photos=photos, observer=observer, registry=registry)
     observer(Work(what="export the network", done=0, total=None))
-    program = _trace(ExportableClassifier(classifier, run.preprocess.size), run.preprocess.size)
-    card = build_card(run, classifier, input="tensor", opset=0)
+    size = reference.preprocess.size
+    program = _trace(ExportableClassifier(reference.classifier, size), size)
+    card = reference.describe(has_digest=True)
     if verify:
-        backend = _load_backend(_serialise(program, card))
-        card = with_report(card, compare([backend], card, classifier, samples.comparison, observer), data)
+        card = reference.compare_backends([_load_backend(_serialise(program, card))], card)
     return write_exported(target, _serialise(program, card), card, started=started)
 
 

@@ -17,13 +17,13 @@ from zoo.errors import ConfigError, ExportError
 from zoo.utils.files import atomic_write
 from zoo_export.model_card import PIXELS
 from zoo_export.runtime.predictor import load
+from zoo_export.targets.options import MAX_BATCH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from zoo_export.model_card import InputKind, ModelCard
 
-MAX_BATCH = 32
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")
 CLIENT = "client.py"
 _CONFIG, _LABELS, _MODEL = "config.pbtxt", "labels.txt", "model.onnx"
@@ -62,7 +62,7 @@ def write_triton(file: Path, repository: Path, *, name: str, max_batch: int = MA
     except OSError as error:
         raise ExportError(
             f"Cannot write to {folder}: {error.strerror or error}.",
-            hint="Choose another folder with '--to triton DIR'.",
+            hint="Choose another folder: 'zoo export RUN DIR --to triton'.",
         ) from error
 
 

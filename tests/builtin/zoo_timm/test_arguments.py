@@ -17,7 +17,6 @@ from zoo.plugins.specs import BackboneRequest
 from zoo.testing import check_backbone
 from zoo.training.finetune import finetune
 from zoo_timm.arguments import all_options
-from zoo_timm.convert import convert_to_timm
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 NAME = "timm/test_efficientnet"
@@ -127,5 +126,5 @@ def test_arguments_are_recorded_and_the_run_is_rebuilt_and_converted_with_them(t
     pixels = np.random.default_rng(0).integers(0, 256, (2, 33, 33, 3), dtype=np.uint8)
     cached = load(run, engine="onnxruntime")
     np.testing.assert_allclose(cached.probabilities(list(pixels)), predictor.probabilities(list(pixels)), atol=1e-4)
-    folder = convert_to_timm(run, tmp_path / "timm")  # which compares the logits
+    folder = run.export(tmp_path / "timm", to="timm")  # which compares the logits
     assert json.loads((folder / "config.json").read_text())["model_args"] == {"pad_type": "same"}

@@ -4,6 +4,7 @@ import pytest
 from run_files import write_json_record
 
 from zoo.config import make_config
+from zoo.runs.exports import record_export
 
 
 def test_a_backbone_is_built_and_counted(run_zoo):
@@ -155,3 +156,15 @@ def test_a_run_with_odd_values_is_shown(run_zoo, make_run):
     code, out, err = run_zoo("info", folder)
     assert (code, err) == (0, "")
     assert "Results" not in out
+
+
+def test_a_run_lists_its_exports(run_zoo, make_run):
+    folder = make_run("r-1")
+    (folder / "model.bin").write_bytes(b"w")
+    source = {"target": "acme/text", "plugin": "acme:text", "version": "1.2", "exported": "2026-01-02T03:04:05+00:00"}
+    record_export(folder, folder / "model.bin", **source, verified=False)
+    lines = run_zoo("info", "r-1").out.splitlines()
+    row = lines.index("  Exports") + 2
+    assert lines[row].split() == ["model.bin", "acme/text", "1.2", "no", "2026-01-02"]
+    (described,) = json.loads(run_zoo("info", "r-1", "--json").out)
+    assert described["exports"] == [{"file": "model.bin", **source, "verified": False}]

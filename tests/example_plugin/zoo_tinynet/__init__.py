@@ -83,3 +83,10 @@ def zoo_recipes() -> list[zoo.RecipeSpec]:
 def zoo_trackers() -> list[zoo.TrackerSpec]:
     """Provides the tracker."""
     return [zoo.TrackerSpec(name="tiny-log", summary="The types of events.", start="zoo_tinynet.tracker:TinyLog")]
+
+
+@zoo.hookimpl
+def zoo_export_targets() -> list[zoo.ExportTargetSpec]:
+    """Provides the export target."""
+    export = "zoo_tinynet.target:export"
+    return [zoo.ExportTargetSpec(name="tinynet-npz", summary="All weights, for NumPy.", export=export)]

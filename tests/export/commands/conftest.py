@@ -4,15 +4,16 @@ import pytest
 
 
 @pytest.fixture
-def invoke(small_registry, monkeypatch):
+def invoke(monkeypatch):
     """A function that runs a command with arguments."""
     from click.testing import CliRunner
+    from fakes import FakePlugin
 
-    import zoo_export.targets.onnx
-    import zoo_export.targets.pt2
+    import zoo_export.commands.export
+    from zoo.plugins.registry import load_registry
 
-    for target in (zoo_export.targets.onnx, zoo_export.targets.pt2):
-        monkeypatch.setattr(target, "load_registry", lambda: small_registry)
+    registry = load_registry(extra={"fake": FakePlugin()})
+    monkeypatch.setattr(zoo_export.commands.export, "load_registry", lambda: registry)
 
     def invoke(command, *args):
         return CliRunner().invoke(command, [str(arg) for arg in args], catch_exceptions=False)

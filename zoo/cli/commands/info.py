@@ -212,9 +212,21 @@ def _write_run(run: RunDescription) -> None:
     )
     _write_results(run.results)
     _write_settings(run)
+    _write_exports(run)
     console.echo(f"\n  Files, {format_bytes(sum(run.files.values()))}")
     rows = [(name, format_bytes(size)) for name, size in run.files.items()]
     console.write_table(("file", "size"), rows, right=(1,), indent=4)
+
+
+def _write_exports(run: RunDescription) -> None:
+    if not run.exports:
+        return
+    console.echo("\n  Exports")
+    rows = [
+        (each.file, f"{each.target} {each.version}".rstrip(), "yes" if each.verified else "no", each.exported[:10])
+        for each in run.exports
+    ]
+    console.write_table(("written", "target", "verified", "on"), rows, indent=4)
 
 
 def _write_results(results: Mapping[str, Any]) -> None:

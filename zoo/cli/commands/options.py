@@ -192,16 +192,7 @@ def flag_of(name: str) -> str:
 
 def _options_of(group: str, infos: Sequence[OptionInfo], others: Sequence[str]) -> list[Callable[[F], F]]:
     options = [
-        click.option(
-            flag_of(info.name),
-            info.name,
-            cls=GroupedOption,
-            group=group,
-            aliases=_ALIASES.get(info.name, ()),
-            metavar=_metavar(info),
-            help=_help(info),
-            shell_complete=complete_field(info.name),
-        )
+        field_option(info, group=group, aliases=_ALIASES.get(info.name, ()), shell_complete=complete_field(info.name))
         for info in infos
         if info.group == group
     ]
@@ -222,6 +213,25 @@ def _options_of(group: str, infos: Sequence[OptionInfo], others: Sequence[str]) 
         if _GROUPS[name] == group
     ]
     return [*options, *repeated_options]
+
+
+def field_option(info: OptionInfo, *, group: str, **attrs: Any) -> Callable[[F], F]:
+    """Returns the option of a field; its value is passed on as text, and is None if the user does not pass it.
+
+    Args:
+        info: The field.
+        group: The heading.
+        **attrs: As for `GroupedOption`.
+    """
+    return click.option(
+        flag_of(info.name),
+        info.name,
+        cls=GroupedOption,
+        group=group,
+        metavar=_metavar(info),
+        help=_help(info),
+        **attrs,
+    )
 
 
 def _metavar(info: OptionInfo) -> str:
