@@ -93,7 +93,7 @@ def test_weights_of_other_repositories_are_read_if_they_are_safetensors(place, h
 
 
 def test_copies_stay_as_they_are(place, repo):
-    assert "Pass the file to write with -o" in place.error("export", REFERENCE)
+    assert "Pass the file or folder to write, with -o" in place.error("export", REFERENCE)
     assert "Pass the folder to write with -o" in place.error("convert", REFERENCE, "--to", "timm")
     for command in (("delete", REFERENCE, "--yes"), ("rename", REFERENCE, "mine"), ("tag", REFERENCE, "mine")):
         assert "stays as it is" in place.error("runs", *command)
