@@ -22,7 +22,7 @@ DRAWN := --data-option size=224
 NEW := runs/drawings
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --durations 10
 
-.PHONY: help setup quickstart test test-slow browser trackers lint docs coverage bench clean
+.PHONY: help setup quickstart test test-slow browser trackers site-tools lint docs coverage bench clean
 
 help:  ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -48,13 +48,19 @@ quickstart: $(READY)  ## Set up, then fine-tune on built-in drawings, export, an
 test: $(READY) browser  ## Set up, then run the tests: under six minutes on two cores
 	$(PYTEST) -m "not slow"
 
-test-slow: $(READY) browser trackers docs  ## Run the tests that take long: fuzzing, many kills, benchmarks, the pages of docs/
+test-slow: $(READY) browser trackers site-tools  ## Run the tests that take long: fuzzing, many kills, benchmarks, the pages of docs/
+	@! $(BIN)/python -c "import zensical" 2>/dev/null || $(MAKE) --no-print-directory docs
 	$(PYTEST) -m slow
 
 # The tests of trackers skip without their libraries.
 trackers: $(READY)
 	@$(or $(UV),$(BIN)/uv) pip install --quiet --python $(BIN)/python $(TRACKERS) 2>/dev/null || $(PIP) $(TRACKERS) \
 		|| echo "The libraries of trackers are not available: their tests will be skipped."
+
+# The tests of the documentation site skip without these.
+site-tools: $(READY)
+	@$(or $(UV),$(BIN)/uv) pip install --quiet --python $(BIN)/python $(SITE) 2>/dev/null || $(PIP) $(SITE) \
+		|| echo "The tools of the documentation site are not available."
 
 # The browser tests of the demo need Chromium and skip without it.
 browser: $(READY)
@@ -67,8 +73,7 @@ lint: $(READY)  ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-docs: $(READY)  ## Build the documentation site, with search and a reference of the Python interface
-	@$(or $(UV),$(BIN)/uv) pip install --quiet --python $(BIN)/python $(SITE) 2>/dev/null || $(PIP) $(SITE)
+docs: $(READY) site-tools  ## Build the documentation site, with search and a reference of the Python interface
 	$(BIN)/python docs/build_site.py
 	@echo "To read it: $(BIN)/python -m http.server --directory build/docs/site 8000"
 
