@@ -106,6 +106,11 @@ class Kind(Generic[S]):
         return self.plural.replace(" ", "-")
 
     @property
+    def singular_word(self) -> str:
+        """The singular as the command line has it: ``"export-target"``."""
+        return self.name.replace(" ", "-")
+
+    @property
     def hook(self) -> str:
         """Name of the hook that returns its specs: ``"zoo_backbones"``."""
         return f"zoo_{self.plural.replace(' ', '_')}"

@@ -20,3 +20,14 @@ def test_nothing_is_overwritten(run_zoo, tmp_path):
     assert run_zoo("new-plugin", "zoo-wombat").code == 0
     assert (tmp_path / "zoo-wombat" / "pyproject.toml").is_file()
     assert run_zoo("new-plugin", "zoo-wombat").code == 1
+
+
+def test_a_kind_may_be_named_in_the_plural(run_zoo, tmp_path):
+    assert run_zoo("new-plugin", "zoo-wombat", "--kind", "export-targets", "-q") == (0, "zoo-wombat\n", "")
+    assert (tmp_path / "zoo-wombat" / "zoo_wombat" / "target.py").is_file()
+
+
+def test_a_wrong_kind_is_wrong_usage(run_zoo):
+    code, _, err = run_zoo("new-plugin", "zoo-wombat", "--kind", "lossess")
+    assert code == 2
+    assert "'loss'" in err

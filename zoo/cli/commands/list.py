@@ -10,6 +10,7 @@ import click
 
 from zoo.cli.commands.options import json_option, quiet_option, runs_option
 from zoo.cli.completion import complete_words
+from zoo.cli.kind_choice import KindChoice
 from zoo.cli.listing import ALL_LISTED, LISTED, Entry, find_runs, list_entries, write_runs
 from zoo.display import console
 from zoo.plugins.kinds import KINDS
@@ -22,14 +23,6 @@ if TYPE_CHECKING:
     from zoo.plugins.registry import Registry
 
 _SECONDS_UNTIL_NOTICE = 1.0
-_PLURALS = {kind.name.replace(" ", "-"): kind.word for kind in KINDS} | {"run": "runs"}
-
-
-class _Kinds(click.Choice):  # type: ignore[type-arg]  # the oldest click that is supported has no click.Choice[str]
-    """The kinds, in the plural or the singular."""
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        return str(super().convert(_PLURALS.get(value, value), param, ctx))
 
 
 @click.command(name="list")
@@ -38,7 +31,7 @@ class _Kinds(click.Choice):  # type: ignore[type-arg]  # the oldest click that i
     "--kind",
     "kinds",
     multiple=True,
-    type=_Kinds(ALL_LISTED),
+    type=KindChoice(ALL_LISTED),
     metavar="KIND",
     help=f"List only this kind; may be repeated: {', '.join(ALL_LISTED)}.",
 )

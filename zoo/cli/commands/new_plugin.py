@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from zoo.cli.commands.options import quiet_option
+from zoo.cli.kind_choice import KindChoice
 from zoo.cli.scaffold import PLUGIN_KINDS, write_plugin
 from zoo.display import console
 
@@ -22,7 +23,7 @@ from zoo.display import console
 )
 @click.option(
     "--kind",
-    type=click.Choice(PLUGIN_KINDS),
+    type=KindChoice(PLUGIN_KINDS),
     default="backbone",
     show_default=True,
     help="What the plugin offers; with a backbone comes a head.",
