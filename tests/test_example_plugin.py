@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
+
+from zoo.plugins.kinds import KINDS
 
 EXAMPLE = Path(__file__).parent / "example_plugin"
 
@@ -71,9 +74,10 @@ def test_a_plugin_is_installed_found_fine_tuned_and_uninstalled(environment: Env
 
     plugin = environment.plugins()["zoo-tinynet:tinynet"]
     assert (plugin["version"], plugin["built_in"], plugin["error"]) == ("0.1.0", False, None)
-    assert "zoo-tinynet/tinynet" in environment.listed("backbones")
-    assert "zoo-tinynet/tinynet-head" in environment.listed("heads")
-    assert "zoo-tinynet/tinynet-tint" in environment.listed("augmentations")
+    assert plugin["commands"]
+    for kind in KINDS:
+        assert plugin[kind.plural], f"it should offer one of {kind.plural}"
+        assert f"zoo-tinynet/{plugin[kind.plural][0]}" in environment.listed(kind.word)
 
     environment.run("-m", "pytest", "-q", source)
     parts = {"loss": "tinynet-loss", "metric": "brier", "optimizer": "tinynet-signs", "schedule": "tinynet-halving"}
@@ -86,6 +90,7 @@ def test_a_plugin_is_installed_found_fine_tuned_and_uninstalled(environment: Env
     assert "--weights none" in message
 
     check_export(environment)
+    check_other_kinds(environment)
     assert train_with_recipe(environment)["other_plugins"]["zoo-tinynet:tinynet"] == "0.1.0"
 
     environment.run(*pip, "uninstall", "--yes", "zoo-tinynet")
@@ -99,13 +104,25 @@ def check_export(environment: Environment) -> None:
     """Exports the run of `fine_tune` to the target of the plugin, whose version the run folder then has."""
     (record,) = (environment.folder / "tinynet-head").glob("*/run.json")
     run = record.parent
-    assert "zoo-tinynet/tinynet-npz" in environment.listed("export-targets")
     out = environment.run("-m", "zoo", "export", run, "--to", "tinynet-npz", "--photos", "2", "--quiet")
     assert out.strip() == str(run / "weights.npz")
     (exported,) = json.loads((run / "exports.json").read_text())["exports"]
     assert (exported["plugin"], exported["version"], exported["verified"]) == ("zoo-tinynet:tinynet", "0.1.0", True)
     assert "zoo-tinynet/tinynet-npz 0.1.0" in environment.run("-m", "zoo", "info", run)
     assert "all" in environment.run("-m", "zoo", "verify", run)
+
+
+def check_other_kinds(environment: Environment) -> None:
+    """Uses what takes no part in a training: the command, the dataset, the hub, the format and the check."""
+    assert environment.run("-m", "zoo", "tinynet-count", "tinynet-hues") == "16 warm\n16 cold\n"
+    (environment.folder / "models").mkdir()
+    (environment.folder / "models" / "even.tinynet").write_text("odds of hotdog salad", encoding="utf-8")
+    photo = environment.folder / "photo.png"
+    Image.new("RGB", (40, 40)).save(photo)
+    predicted = json.loads(environment.run("-m", "zoo", "predict", "tinynet:even.tinynet", photo, "--json"))
+    assert predicted["probabilities"] == {"hotdog": 0.5, "salad": 0.5}
+    findings = json.loads(environment.run("-m", "zoo", "doctor", "--json"))
+    assert [each["status"] for each in findings if each["about"] == "tinynet"] == ["ok"]
 
 
 def train_with_recipe(environment: Environment) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations  # otherwise the annotation zoo.Backbone would import torch
 
+from typing import Any
+
 import zoo
 
 
@@ -90,3 +92,35 @@ def zoo_export_targets() -> list[zoo.ExportTargetSpec]:
     """Provides the export target."""
     export = "zoo_tinynet.target:export"
     return [zoo.ExportTargetSpec(name="tinynet-npz", summary="All weights, for NumPy.", export=export)]
+
+
+@zoo.hookimpl
+def zoo_datasets() -> list[zoo.DatasetSpec]:
+    """Provides the dataset."""
+    load, is_local = "zoo_tinynet.dataset:load", "zoo_tinynet.dataset:is_local"
+    return [zoo.DatasetSpec(name="tinynet-hues", summary="Plain colours.", load=load, is_local=is_local)]
+
+
+@zoo.hookimpl
+def zoo_formats() -> list[zoo.FormatSpec]:
+    """Provides the format."""
+    load = "zoo_tinynet.format:load"
+    return [zoo.FormatSpec(name="tinynet-odds", suffixes=(".tinynet",), summary="The same for all.", load=load)]
+
+
+@zoo.hookimpl
+def zoo_hubs() -> list[zoo.HubSpec]:
+    """Provides the hub."""
+    return [zoo.HubSpec(name="tinynet", summary="A folder of models.", fetch="zoo_tinynet.hub:fetch")]
+
+
+@zoo.hookimpl
+def zoo_checks() -> list[zoo.CheckSpec]:
+    """Provides the check."""
+    return [zoo.CheckSpec(name="tinynet-check", summary="Threads of torch.", run="zoo_tinynet.check:run")]
+
+
+@zoo.hookimpl
+def zoo_commands(cli: Any) -> None:
+    """Adds the command."""
+    cli.add_lazy("tinynet-count", "zoo_tinynet.command:command", "Count the photos of each class.")
