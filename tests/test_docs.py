@@ -19,6 +19,7 @@ from PIL import Image
 
 from zoo import load_registry
 from zoo.cli.main import cli
+from zoo.cli.scaffold import PLUGIN_KINDS
 from zoo.plugins.kinds import BACKBONE, KINDS
 from zoo.testing import check_augmentation, check_plugin
 
@@ -129,6 +130,16 @@ def test_every_kind_has_a_page():
     assert {page.stem for page in PLUGIN_PAGES} >= {kind.word for kind in KINDS}
     index = (ROOT / "docs" / "plugins.md").read_text("utf-8")
     assert all(f"](plugins/{page.name})" in index for page in PLUGIN_PAGES)
+
+
+@pytest.mark.parametrize("kind", PLUGIN_KINDS)
+def test_the_page_of_a_kind_names_its_skeleton(kind):
+    plural = next((each.word for each in KINDS if each.singular_word == kind), f"{kind}s")
+    text = " ".join((ROOT / "docs" / "plugins" / f"{plural}.md").read_text("utf-8").split())
+    option = "" if kind == "backbone" else f" --kind {kind}"  # the default
+    assert re.search(
+        rf"`zoo new-plugin zoo-[a-z]+{option}` writes a distribution with an? {kind.replace('-', ' ')}", text
+    )
 
 
 @pytest.mark.parametrize("page", PLUGIN_PAGES, ids=lambda page: page.stem)
