@@ -9,6 +9,7 @@ from torch.nn import functional as F
 import zoo_heads
 from zoo.errors import TrainingError
 from zoo.plugins.calls import resolve_callable
+from zoo.plugins.contracts import Features
 from zoo.plugins.specs import HeadRequest
 from zoo.training.frozen import solver
 from zoo.training.frozen.solver import FOLDS, cross_validate, fit_head
@@ -93,6 +94,17 @@ def test_the_penalty_suits_features_of_any_scale_and_offset():
     fit_head(heads[1], 100 * features + 50, labels, solver="lbfgs", strength=0.1)
     ours, theirs = log_probabilities_of(heads[1], 100 * features + 50), log_probabilities_of(heads[0], features)
     torch.testing.assert_close(ours, theirs, atol=0.02, rtol=0)
+
+
+def test_a_head_on_maps_in_half_precision_is_fitted_in_float32():
+    """Maps are cached in the type of the forward pass."""
+    vectors, labels = make_features(distance=3)
+    maps = (vectors / vectors.std(dim=0))[:, :, None, None].expand(-1, -1, 2, 2).bfloat16()
+    head = make_head("attention")
+    minimum = fit_head(head, Features(pooled=vectors, map=maps), labels, solver="lbfgs", strength=0.001)
+    logits = logits_of(head, Features(pooled=vectors, map=maps.float()))
+    assert (logits.argmax(dim=1) == labels).all()
+    assert minimum >= float(head.loss(logits, labels))
 
 
 @pytest.mark.parametrize("loss", ["bce", "focal"])

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.errors import TrainingError
-from zoo.models.nested import flatten_tensors
+from zoo.models.nested import flatten_tensors, map_tensors
 from zoo.training.micro_batches import select
 
 if TYPE_CHECKING:
@@ -149,7 +149,9 @@ class _Problem:
         """Stores the solution in the head."""
 
     def _loss(self, block: slice) -> Tensor:
-        logits = self.head.classify(select(self._pooled, block))
+        # Maps are cached in the type of the forward pass.
+        pooled = map_tensors(Tensor.float, select(self._pooled, block))
+        logits = self.head.classify(pooled)
         return self.head.loss(logits, self.labels[block]) * (len(logits) / len(self.labels))
 
     def _blocks(self) -> Iterator[slice]:
