@@ -8,6 +8,8 @@ import safetensors.torch
 import torch
 from hub_server import Repo
 
+pytestmark = pytest.mark.slow  # commands that train, export and push, and their hub
+
 NAME = "anna/tiny"
 REFERENCE = f"hf:{NAME}"
 
@@ -94,7 +96,7 @@ def test_weights_of_other_repositories_are_read_if_they_are_safetensors(place, h
 
 def test_copies_stay_as_they_are(place, repo):
     assert "Pass the file or folder to write, with -o" in place.error("export", REFERENCE)
-    assert "Pass the folder to write with -o" in place.error("convert", REFERENCE, "--to", "timm")
+    assert "Pass the file or folder to write, with -o" in place.error("convert", REFERENCE, "--to", "timm")
     for command in (("delete", REFERENCE, "--yes"), ("rename", REFERENCE, "mine"), ("tag", REFERENCE, "mine")):
         assert "stays as it is" in place.error("runs", *command)
     assert place.zoo("encrypt", REFERENCE).returncode == 2
@@ -143,7 +145,6 @@ def test_a_lost_connection_is_resumed(place, repo, hub):
     assert hub.cuts["zoo/model.safetensors"] == 0
 
 
-@pytest.mark.slow
 def test_a_connection_that_is_lost_for_good_is_reported(place, repo, hub):
     hub.cuts["manifest.json"] = 1000
     message = place.error("info", REFERENCE)

@@ -6,6 +6,8 @@ import re
 import pytest
 from hub_server import Repo
 
+pytestmark = pytest.mark.slow  # commands that train, export and push, and their hub
+
 NAME = "anna/tiny"
 EXAMPLE = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 PUSH = """
