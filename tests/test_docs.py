@@ -99,8 +99,8 @@ def test_the_plugin_of_the_readme_keeps_the_contract(tmp_path, monkeypatch):
     (source,) = [body for tag, body in blocks(ROOT / "README.md", "python") if tag == "plugin"]
     (tmp_path / "zoo_readme_net.py").write_text(source, "utf-8")
     monkeypatch.syspath_prepend(tmp_path)
+    forget(monkeypatch, "zoo_readme_net")
     plugin = importlib.import_module("zoo_readme_net")
-    monkeypatch.delitem(sys.modules, "zoo_readme_net")
     check_plugin(plugin)
     offer = load_registry(extra={"zoo-tinynet": plugin}).find(BACKBONE, "tinynet")
     assert offer.name == "zoo-tinynet/tinynet"
@@ -121,9 +121,9 @@ def install_example(page, folder, replace=("", "")):
 
 
 def forget(monkeypatch, name):
-    """Lets later tests import another module of that name."""
-    importlib.import_module(name)
-    monkeypatch.delitem(sys.modules, name)
+    """Lets this test import a module of that name, whatever others imported, and removes it when the test ends."""
+    monkeypatch.setitem(sys.modules, name, None)  # at the end, what was there before is restored, or nothing
+    del sys.modules[name]
 
 
 def test_every_kind_has_a_page():
@@ -187,8 +187,8 @@ def test_the_adapter_of_kornia_keeps_the_contract(tmp_path, monkeypatch):
     (source,) = [body for tag, body in blocks(page, "python") if tag == "kornia"]
     (tmp_path / "zoo_kornia_adapter.py").write_text(source, "utf-8")
     monkeypatch.syspath_prepend(tmp_path)
+    forget(monkeypatch, "zoo_kornia_adapter")
     module = importlib.import_module("zoo_kornia_adapter")
-    monkeypatch.delitem(sys.modules, "zoo_kornia_adapter")
     check_augmentation(module.spec)
     adapter = source[source.index("def build") : source.index("spec =")]
     assert len([line for line in adapter.splitlines() if line.strip()]) <= 10
