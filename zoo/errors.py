@@ -110,9 +110,6 @@ class PredictionError(ZooError):
 class MissingPackageError(ZooError):
     """A package is missing that `finetune-zoo` requires and `finetune-zoo-runtime` does not."""
 
-    def __init__(self, message: str) -> None:
-        super().__init__(message, hint="Install it with the rest of the zoo: pip install finetune-zoo")
-
 
 class OtherProcessError(ZooError):
     """Another process of the same job failed; that process reports the reason."""

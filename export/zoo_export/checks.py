@@ -7,7 +7,9 @@ import importlib.util
 import numpy as np
 
 from zoo.errors import ExportError
+from zoo.plugins.distributions import complete_command
 from zoo.plugins.specs import Finding
+from zoo.utils.installer import pip_command
 from zoo_export.runtime.providers import CPU, cuda_obstacle, describe_packages, package_conflict
 from zoo_export.runtime.session import open_session, run_session
 
@@ -31,7 +33,7 @@ def _check_packages() -> Finding:
 
 
 def _check_sessions() -> list[Finding]:
-    findings = [_check_session("cpu", "Reinstall it: pip install --force-reinstall onnxruntime")]
+    findings = [_check_session("cpu", f"Reinstall it: {pip_command('install', '--force-reinstall', 'onnxruntime')}")]
     obstacle = cuda_obstacle()
     if obstacle is None:
         advice = "Training and export still work; use --device cpu for exported files."
@@ -61,5 +63,5 @@ def _check_exporter() -> Finding:
     missing = [name for name in ("onnx", "onnxscript", "torch") if importlib.util.find_spec(name) is None]
     if missing:
         text = f"exporting runs needs packages that are not installed: {', '.join(missing)}"
-        return Finding(about="ONNX export", status="warning", text=text, advice="pip install finetune-zoo")
+        return Finding(about="ONNX export", status="warning", text=text, advice=complete_command())
     return Finding(about="ONNX export", status="ok", text="onnx, onnxscript and torch are installed")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from zoo.errors import ConfigError, RunError, ZooError
+from zoo.utils.installer import install_command
 from zoo.utils.text import first_line, short_repr
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def endpoint() -> str:
     except ModuleNotFoundError as error:
         raise RunError(
             f"The Hub cannot be used, because {error.name} is not installed.",
-            hint="Install it: pip install 'finetune-zoo-runtime[hub]'",
+            hint=f"Install it: {install_command('finetune-zoo-runtime[hub]')}",
         ) from error
     return constants.ENDPOINT
 

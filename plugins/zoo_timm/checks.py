@@ -9,6 +9,7 @@ from huggingface_hub import constants
 from zoo.errors import WeightsError
 from zoo.plugins.servers import WEIGHTS_HINT, check_server, require_server
 from zoo.plugins.specs import Finding
+from zoo.utils.installer import pip_command
 
 
 def check_installation() -> list[Finding]:
@@ -25,7 +26,7 @@ def check_installation() -> list[Finding]:
         return [Finding(about="timm", status="warning", text=text, advice=advice)]
     except (ImportError, OSError, RuntimeError) as error:
         reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-        advice = "Install it again: pip install --force-reinstall --no-deps timm"
+        advice = f"Install it again: {pip_command('install', '--force-reinstall', '--no-deps', 'timm')}"
         return [Finding(about="timm", status="problem", text=f"cannot be used: {reason}", advice=advice)]
     installed = Finding(about="timm", status="ok", text=f"{timm.__version__}, a network returns {shape}")
     if constants.HF_HUB_OFFLINE:

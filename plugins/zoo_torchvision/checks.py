@@ -6,10 +6,10 @@ import re
 
 from zoo.plugins.servers import check_server, require_server
 from zoo.plugins.specs import Finding
+from zoo.utils.installer import pip_command
 from zoo_torchvision.cache import cache_folder
 
 _SERVER = "https://download.pytorch.org"
-_REINSTALL = "Install both together: pip install --force-reinstall torch torchvision"
 _PREFIX = 8  # letters that the files of a family share; torchvision's file names differ slightly from its network names
 
 
@@ -41,10 +41,14 @@ def _check_operators() -> Finding:
         return Finding(about="torchvision", status="warning", text=text, advice=advice)
     except (ImportError, OSError, RuntimeError) as error:
         reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-        return Finding(about="torchvision", status="problem", text=f"cannot be used: {reason}", advice=_REINSTALL)
+        return Finding(about="torchvision", status="problem", text=f"cannot be used: {reason}", advice=_reinstall())
     if kept != [0, 2]:
-        return Finding(about="torchvision", status="problem", text="wrong results", advice=_REINSTALL)
+        return Finding(about="torchvision", status="problem", text="wrong results", advice=_reinstall())
     return Finding(about="torchvision", status="ok", text=f"{torchvision.__version__}, operators work with torch")
+
+
+def _reinstall() -> str:
+    return f"Install both together: {pip_command('install', '--force-reinstall', 'torch', 'torchvision')}"
 
 
 def _normalise(name: str) -> str:

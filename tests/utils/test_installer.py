@@ -4,7 +4,8 @@ import sys
 
 import pytest
 
-from zoo.utils.installer import install_command
+from zoo.plugins.distributions import missing_package
+from zoo.utils.installer import install_command, pip_command
 
 
 @pytest.fixture
@@ -37,3 +38,16 @@ def test_uv_installs_a_tool_again_with_all_that_it_had(prefix):
 def test_a_receipt_of_another_version_names_the_tool(prefix, content):
     (prefix / "uv-receipt.toml").write_text(content)
     assert install_command("timm") == "uv tool install --with finetune-zoo --with timm finetune-zoo-runtime"
+
+
+def test_repairs_go_through_the_tool_that_made_the_environment(prefix):
+    assert pip_command("install", "--no-deps", "timm[x]") == "pip install --no-deps 'timm[x]'"
+    (prefix / "pipx_metadata.json").write_text("{}")
+    assert pip_command("uninstall", "-y", "timm") == f"pipx runpip {prefix.name} uninstall -y timm"
+    (prefix / "uv-receipt.toml").write_text("")
+    assert pip_command("uninstall", "-y", "timm") == f"uv pip uninstall -y timm --python {prefix}"
+
+
+def test_what_the_smaller_distribution_lacks_is_added_to_the_tool(prefix):
+    (prefix / "pipx_metadata.json").write_text("{}")
+    assert missing_package("It needs torch.").hint.endswith(f": pipx inject {prefix.name} finetune-zoo")

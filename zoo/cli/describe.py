@@ -10,7 +10,7 @@ from zoo.data.sources.resolve import is_local as is_local_dataset
 from zoo.errors import ConfigError, UnknownNameError, did_you_mean
 from zoo.models.offers import find_options
 from zoo.plugins.calls import resolve_callable
-from zoo.plugins.distributions import is_complete
+from zoo.plugins.distributions import complete_command, is_complete
 from zoo.plugins.kinds import BACKBONE, DATASET, KINDS, RECIPE, Kind
 from zoo.plugins.options import OptionInfo, describe_options
 from zoo.plugins.registry import get_card, is_local
@@ -155,7 +155,7 @@ def describe(name: str, registry: Registry, *, others: Iterable[str] = ()) -> li
     known = [offer.name for kind in KINDS if not registry.families(kind) for offer in registry.offers(kind)]
     hint = did_you_mean(name, [*known, *others]) or hint
     if not hint and not is_complete():
-        hint = "Backbones and heads are installed with the rest of the zoo: pip install finetune-zoo"
+        hint = f"Backbones and heads are installed with the rest of the zoo: {complete_command()}"
     raise UnknownNameError(f"No plugin offers '{name}'.", hint=hint)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from zoo.errors import PluginError
 from zoo.plugins.calls import call_within, describe_exception, plugin_failure, resolve_callable
+from zoo.plugins.distributions import complete_command
 from zoo.plugins.faults import findings_fault
 from zoo.plugins.kinds import CHECK
 from zoo.plugins.registry import load_registry
@@ -110,7 +111,7 @@ def check_torch() -> list[Finding]:
         if error.name != "torch":
             return [_broken_torch(error)]
         text = "not installed: exported files work, training does not"
-        advice = "To train, export or serve, install torch with the rest of the zoo: pip install finetune-zoo"
+        advice = f"To train, export or serve, install torch with the rest of the zoo: {complete_command()}"
         return [Finding(about="torch", status="warning", text=text, advice=advice)]
     except (ImportError, OSError, RuntimeError) as error:
         return [_broken_torch(error)]

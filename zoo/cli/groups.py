@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import click
 
 from zoo.display.stdout import reserved_stdout
-from zoo.errors import MissingPackageError, PluginError, ZooError, did_you_mean
+from zoo.errors import PluginError, ZooError, did_you_mean
 from zoo.plugins.entry_points import DISTRIBUTION
 
 if TYPE_CHECKING:
@@ -252,10 +252,10 @@ def _failures_named(owner: str, name: str) -> Iterator[None]:
 
 
 def _require_complete(task: str) -> None:
-    from zoo.plugins.distributions import is_complete
+    from zoo.plugins.distributions import is_complete, missing_package
 
     if not is_complete():
-        raise MissingPackageError(f"{task} is part of finetune-zoo, which is not installed.")
+        raise missing_package(f"{task} is part of finetune-zoo, which is not installed.")
 
 
 @contextlib.contextmanager

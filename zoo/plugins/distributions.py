@@ -10,6 +10,7 @@ import importlib.util
 
 from zoo.errors import MissingPackageError
 from zoo.plugins.entry_points import DISTRIBUTION
+from zoo.utils.installer import install_command
 
 
 def is_complete() -> bool:
@@ -23,6 +24,20 @@ def is_complete() -> bool:
     return True
 
 
+def complete_command() -> str:
+    """Returns the command that installs `finetune-zoo` where only `finetune-zoo-runtime` is."""
+    return install_command(DISTRIBUTION)
+
+
+def missing_package(message: str) -> MissingPackageError:
+    """Returns the error for a package that `finetune-zoo` installs.
+
+    Args:
+        message: What needs it.
+    """
+    return MissingPackageError(message, hint=f"Install it with the rest of the zoo: {complete_command()}")
+
+
 def require_torch(task: str) -> None:
     """Raises an error if torch is not installed; does not import it.
 
@@ -33,7 +48,7 @@ def require_torch(task: str) -> None:
         MissingPackageError: It is not installed.
     """
     if importlib.util.find_spec("torch") is None:
-        raise MissingPackageError(f"{task} needs torch, which is not installed.")
+        raise missing_package(f"{task} needs torch, which is not installed.")
 
 
 def explain_missing_module(error: ModuleNotFoundError, task: str) -> MissingPackageError | None:
@@ -45,4 +60,4 @@ def explain_missing_module(error: ModuleNotFoundError, task: str) -> MissingPack
     """
     if is_complete():
         return None
-    return MissingPackageError(f"{task} needs {(error.name or 'a package').partition('.')[0]}, which is not installed.")
+    return missing_package(f"{task} needs {(error.name or 'a package').partition('.')[0]}, which is not installed.")

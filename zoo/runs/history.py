@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from zoo.errors import MissingPackageError
+from zoo.plugins.distributions import missing_package
 from zoo.utils.markup import block, table
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class History(list[dict[str, Any]]):
         try:
             import pandas as pd
         except ModuleNotFoundError:
-            raise MissingPackageError("A table of pandas needs pandas, which is not installed.") from None
+            raise missing_package("A table of pandas needs pandas, which is not installed.") from None
         frame = pd.DataFrame(list(self))
         return frame.set_index("epoch") if "epoch" in frame else frame
 

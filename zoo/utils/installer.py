@@ -28,6 +28,19 @@ def install_command(requirement: str) -> str:
     return shlex.join(["pip", "install", requirement])
 
 
+def pip_command(*arguments: str) -> str:
+    """Returns the command that does to the environment of this program what ``pip`` with some arguments would do.
+
+    For repairs: what uv and pipx record of a tool is not changed.
+    """
+    prefix = Path(sys.prefix)
+    if (prefix / "uv-receipt.toml").is_file():
+        return shlex.join(["uv", "pip", *arguments, "--python", str(prefix)])
+    if (prefix / "pipx_metadata.json").is_file():
+        return shlex.join(["pipx", "runpip", prefix.name, *arguments])
+    return shlex.join(["pip", *arguments])
+
+
 def _read_receipt(receipt: Path) -> tuple[str, list[str]]:
     """Returns what uv installed as the tool, and what beside it: names with versions, or paths."""
     try:

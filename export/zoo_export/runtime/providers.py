@@ -17,11 +17,11 @@ from pathlib import Path
 
 import onnxruntime
 
+from zoo.utils.installer import pip_command
 from zoo.utils.machine import nvidia_gpus
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 PACKAGES = ("onnxruntime-gpu", "onnxruntime")
-_REINSTALL = "pip uninstall -y onnxruntime onnxruntime-gpu && pip install 'onnxruntime-gpu[cuda,cudnn]'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,12 @@ class Obstacle:
     reason: str
     advice: str
     expected: bool = False
+
+
+def _reinstall() -> str:
+    """Returns the advice to replace both packages by that for CUDA."""
+    remove = pip_command("uninstall", "-y", *reversed(PACKAGES))
+    return f"Run: {remove} && {pip_command('install', 'onnxruntime-gpu[cuda,cudnn]')}"
 
 
 @functools.cache
@@ -55,12 +61,12 @@ def cuda_obstacle() -> Obstacle | None:
             "the NVIDIA driver sees no GPU", "Check CUDA_VISIBLE_DEVICES and 'nvidia-smi', or use --device cpu."
         )
     if CUDA not in onnxruntime.get_available_providers():
-        return Obstacle(f"this ONNX Runtime is built without CUDA ({describe_packages()})", f"Run: {_REINSTALL}")
+        return Obstacle(f"this ONNX Runtime is built without CUDA ({describe_packages()})", _reinstall())
     output = preload_libraries()
     missing = missing_library()
     if missing:
         details = f" {output}" if output else ""
-        return Obstacle(f"its CUDA libraries cannot be loaded: {missing}.{details}", f"Run: {_REINSTALL}")
+        return Obstacle(f"its CUDA libraries cannot be loaded: {missing}.{details}", _reinstall())
     return None
 
 
@@ -104,15 +110,15 @@ def package_conflict() -> Obstacle | None:
     versions = installed_packages()
     if len(versions) > 1:
         return Obstacle(
-            f"{describe_packages()} are both installed, and each overwrites the other's files", f"Run: {_REINSTALL}"
+            f"{describe_packages()} are both installed, and each overwrites the other's files", _reinstall()
         )
     if versions and {version.partition("+")[0] for version in versions.values()} != {onnxruntime.__version__}:
         return Obstacle(
             f"{describe_packages()} is installed, but its files belong to version {onnxruntime.__version__}",
-            f"Run: {_REINSTALL}",
+            _reinstall(),
         )
     if "onnxruntime-gpu" in versions and CUDA not in onnxruntime.get_available_providers():
-        return Obstacle("onnxruntime-gpu is installed, but its files belong to a CPU build", f"Run: {_REINSTALL}")
+        return Obstacle("onnxruntime-gpu is installed, but its files belong to a CPU build", _reinstall())
     return None
 
 
