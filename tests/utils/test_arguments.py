@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from zoo.errors import ConfigError
-from zoo.utils.arguments import DICT, FLAG, FUNCTION, LIST, NUMBER, PATH, TEXT, WHOLE_NUMBER, Accepted, accepts
+from zoo.utils.arguments import DICT, FLAG, FUNCTION, LIST, NAMES, NUMBER, PATH, TEXT, WHOLE_NUMBER, Accepted, accepts
 
 
 @accepts(name=TEXT, count=WHOLE_NUMBER | None)
@@ -46,7 +46,9 @@ def test_the_signature_and_its_errors_are_those_of_the_function():
         (WHOLE_NUMBER, [0, -1, np.int32(2)], [True, 1.0, "1", None]),
         (NUMBER, [0, 1.5, np.float32(2)], [True, "1", None]),
         (FUNCTION, [print, lambda: None, dict], [None, "print", 1]),
-        (DICT, [{}], [None, [], "a"]),
+        (DICT, [{}, {"a": 1}], [None, [], "a", {1: "a"}]),
+        (NAMES, [[], ("a", "b")], [None, "abc", {"a"}, [1], ["a", None]]),
+        (NAMES | None, [None, ["a"]], ["a", [None]]),
         (LIST, [[], (), range(3)], [None, "abc", b"abc", {}, {1}, 3]),
         (TEXT | Accepted("a dict", (dict,)) | None, ["a", {}, None], [1, []]),
     ],

@@ -9,6 +9,7 @@ from zoo.config.finetune_config import FinetuneConfig
 from zoo.config.values import NAMES_OF, OPTIONS_OF, OWNER, check_mapping, check_names, to_plain
 from zoo.errors import ConfigError, did_you_mean
 from zoo.plugins.options import check_value, describe_options
+from zoo.utils.arguments import check_argument
 
 if TYPE_CHECKING:
     import os
@@ -42,9 +43,10 @@ def make_config(
         UnknownNameError: There is no such recipe.
     """
     # Imported only now, so that a configuration can be created without the plugins.
-    from zoo.plugins.registry import load_registry
+    from zoo.plugins.registry import REGISTRY, load_registry
     from zoo.recipes import find_recipe, recipe_values
 
+    check_argument("make_config", "registry", registry, REGISTRY | None)
     named = {} if backbone is None else {"backbone": backbone}
     given = parse_values({**named, "data": data, "recipe": recipe, **values})
     recipes = find_recipe(given["recipe"], registry or load_registry())

@@ -27,7 +27,7 @@ from zoo.plugins.specs import UNSTORED, ImageSet
 from zoo.preprocess import photos_per_batch
 from zoo.runs.open import explained_missing_plugin, load_config
 from zoo.runs.run import RunFolder
-from zoo.utils.arguments import FUNCTION, PATH, TEXT, Accepted, accepts
+from zoo.utils.arguments import DICT, FUNCTION, NAMES, PATH, TEXT, Accepted, accepts
 from zoo.utils.text import printable
 
 if TYPE_CHECKING:
@@ -56,6 +56,9 @@ _LISTED = 10  # classes without photos in a note
     registry=REGISTRY | None,
     part=TEXT | None,
     engine=TEXT,
+    data_options=DICT | None,
+    metrics=NAMES,
+    metric_options=DICT | None,
 )
 def evaluate(
     model: RunFolder | ModelFile | str | os.PathLike[str],

@@ -23,8 +23,9 @@ from zoo.inference.open import ModelFile, find_model, load_model
 from zoo.metrics.chosen import check_metrics
 from zoo.metrics.paired import PairedDifference, compare_predictions
 from zoo.plugins.kinds import METRIC
-from zoo.plugins.registry import load_registry
+from zoo.plugins.registry import REGISTRY, load_registry
 from zoo.runs.run import RunFolder
+from zoo.utils.arguments import DICT, FUNCTION, LIST, NAMES, TEXT, accepts
 
 if TYPE_CHECKING:
     import os
@@ -57,6 +58,17 @@ class PairedEvaluation:
         return {"models": models, "differences": [each.to_dict() for each in self.differences]}
 
 
+@accepts(
+    models=LIST,
+    split=TEXT,
+    device=TEXT,
+    observer=FUNCTION | None,
+    registry=REGISTRY | None,
+    engine=TEXT,
+    data_options=DICT | None,
+    metrics=NAMES,
+    metric_options=DICT | None,
+)
 def evaluate_paired(
     models: Sequence[RunFolder | ModelFile | str | os.PathLike[str]],
     *,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import http.client
+import math
 import queue
 import threading
 import urllib.error
 import urllib.parse
 import urllib.request
 
-from zoo.errors import WeightsError
+from zoo.errors import ConfigError, WeightsError
 from zoo.plugins.specs import Finding
 from zoo.utils.arguments import NUMBER, TEXT, accepts
 
@@ -25,7 +26,12 @@ def check_server(url: str, *, about: str, timeout: float = TIMEOUT) -> Finding:
         url: ``http`` or ``https``.
         about: The subject of the finding.
         timeout: Seconds until the server counts as unreachable.
+
+    Raises:
+        ConfigError: The timeout is not a positive, finite number.
     """
+    if not 0 < timeout < math.inf:
+        raise ConfigError(f"check_server: timeout is {timeout}.", hint="Pass a positive number of seconds.")
     host = urllib.parse.urlsplit(url).netloc
     reason = unreachable_reason(url, timeout=timeout)
     if not reason:

@@ -18,7 +18,7 @@ from zoo.plugins.calls import plugin_failure
 from zoo.plugins.faults import image_set_fault
 from zoo.plugins.registry import REGISTRY, Registry, load_registry
 from zoo.plugins.specs import DatasetRequest, ImageSet
-from zoo.utils.arguments import FUNCTION, accepts
+from zoo.utils.arguments import DICT, FUNCTION, accepts
 
 if TYPE_CHECKING:
     import os
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from zoo.plugins.specs import DatasetSpec
 
 
-@accepts(observer=FUNCTION | None, registry=REGISTRY | None)
+@accepts(options=DICT | None, observer=FUNCTION | None, registry=REGISTRY | None)
 def load_images(
     data: str | os.PathLike[str] | ImageSet,
     *,
