@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zoo.errors import ZooError
 from zoo.models.random_state import restore_random_states
@@ -14,6 +15,17 @@ from zoo.testing.contract import Contract
 
 if TYPE_CHECKING:
     from zoo.plugins.specs import FormatSpec
+
+
+class _Payload:
+    """An object whose pickle creates a file when it is loaded, as that of a stranger might do anything."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self._path,)
+
 
 _BROKEN_FILES = {
     "an empty file": b"",
@@ -25,7 +37,7 @@ _BROKEN_FILES = {
 
 @restore_random_states()
 def check_format(spec: FormatSpec) -> None:
-    """Checks that a format raises a `ZooError` for broken and missing files.
+    """Checks that a format raises a `ZooError` for broken and missing files, and runs no code that a file contains.
 
     Args:
         spec: The format, as returned by the hook ``zoo_formats``.
@@ -40,8 +52,21 @@ def check_format(spec: FormatSpec) -> None:
             for description, content in _BROKEN_FILES.items():
                 path.write_bytes(content)
                 _check_refusal(contract, spec, path, description)
+            _check_pickle(contract, spec, path)
             path.unlink()
             _check_refusal(contract, spec, path, "a missing file")
+            path.mkdir()
+            _check_refusal(contract, spec, path, "a folder")
+            path.rmdir()
+
+
+def _check_pickle(contract: Contract, spec: FormatSpec, path: Path) -> None:
+    ran = path.with_name("ran")
+    path.write_bytes(pickle.dumps(_Payload(ran)))
+    try:
+        _check_refusal(contract, spec, path, "a pickle")
+    finally:  # instead of the error that came of it
+        contract.require(not ran.exists(), "load() must not unpickle a file: that runs the code it contains")
 
 
 def _check_refusal(contract: Contract, spec: FormatSpec, path: Path, description: str) -> None:
