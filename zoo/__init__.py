@@ -72,6 +72,8 @@ _EXPORTS = {
     "zoo.preprocess": ("Preprocess",),
     "zoo.training.compare": ("compare",),
     "zoo.training.finetune": ("finetune", "resume"),
+    "zoo.training.tuning.result": ("StudyTrial", "Tuning"),
+    "zoo.training.tuning.tune": ("tune",),
 }
 _MODULE_OF = {name: module for module, names in _EXPORTS.items() for name in names}
 
@@ -148,6 +150,8 @@ if TYPE_CHECKING:
     from zoo.preprocess import Preprocess as Preprocess
     from zoo.training.compare import compare as compare
     from zoo.training.finetune import finetune as finetune, resume as resume
+    from zoo.training.tuning.result import StudyTrial as StudyTrial, Tuning as Tuning
+    from zoo.training.tuning.tune import tune as tune
 
     # isort: on
     __version__: str

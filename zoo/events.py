@@ -158,7 +158,101 @@ class Finished:
     results: dict[str, Any]
 
 
-Event = Note | Work | Started | Estimate | StepResult | EpochResult | Finished
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyStarted:
+    """A search for the best values of options begins, or is continued.
+
+    Attributes:
+        study: Its name.
+        storage: Where it is stored, as other processes name it.
+        objective: What is optimised: ``"log-loss"``, ``"val-accuracy"``.
+        higher_is_better: Whether a higher value is better.
+        search: The values of each option: ``{"lr": "1e-05..0.01:log"}``.
+        trials: The number of trials in all, or None if only the time limits them.
+        done: Those that were finished or pruned before.
+    """
+
+    study: str
+    storage: str
+    objective: str
+    higher_is_better: bool
+    search: Mapping[str, str]
+    trials: int | None
+    done: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialResult:
+    """A trial of a study has ended.
+
+    Attributes:
+        trial: Its number, counted from 1; other processes have the numbers in between.
+        trials: The number of trials in all, or None.
+        state: ``"finished"``, ``"pruned"`` or ``"failed"``.
+        value: The value of its best epoch, or None.
+        best: Whether it is the best finished one so far.
+        best_value: The value of the best one, or None.
+        values: The values that it tried, by option.
+        epochs: The last epoch.
+        seconds: Its duration.
+        seconds_left: Estimated time until this process ends, or None.
+        reason: Why it was pruned or failed; otherwise empty.
+    """
+
+    trial: int
+    trials: int | None
+    state: str
+    value: float | None
+    best: bool
+    best_value: float | None
+    values: Mapping[str, Any]
+    epochs: int
+    seconds: float
+    seconds_left: float | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyResult:
+    """The search ends, for good or until it is continued.
+
+    Attributes:
+        study: The name of the study.
+        objective: What is optimised.
+        counts: The number of trials by state: ``{"finished": 31, "pruned": 9}``.
+        best: The number of the best trial, counted from 1; None if none is finished.
+        value: Its value, or None.
+        first_value: The value of the first trial, which has the values of a run without a search; None if it is not
+            finished.
+        values: The best values by option.
+        importances: The share of each option in what decides about the value, most important first.
+        recipe: Path of the recipe with the best values, or empty.
+        report: Path of the report, or empty.
+        picture: Path of its picture, or empty.
+        run: Path of the run folder of the best trial; empty if it is on another machine.
+        train: The command that trains with the best values, or empty.
+        missing: How many trials are left to do.
+    """
+
+    study: str
+    objective: str
+    counts: Mapping[str, int]
+    best: int | None
+    value: float | None
+    first_value: float | None
+    values: Mapping[str, Any]
+    importances: Mapping[str, float]
+    recipe: str = ""
+    report: str = ""
+    picture: str = ""
+    run: str = ""
+    train: str = ""
+    missing: int = 0
+
+
+Event = (
+    Note | Work | Started | Estimate | StepResult | EpochResult | Finished | StudyStarted | TrialResult | StudyResult
+)
 Observer = Callable[[Event], None]
 
 

@@ -40,6 +40,7 @@ _COMMANDS = {
         "finetune": "Fine-tune a backbone on photos.",
         "recipe": "Print the settings of a run as a recipe.",
         "compare": "Compare values of options, or seeds, and plot the curves.",
+        "tune": "Search for the best values of options.",
     },
     "Use a run": {
         "predict": "Classify photos.",

@@ -25,11 +25,24 @@ from zoo.display.formatting import (
     format_percent,
 )
 from zoo.display.stdout import QuietStream, results_stream
-from zoo.events import EpochResult, Estimate, Finished, Note, Started, StepResult, Work, ignore
+from zoo.display.study import format_trial, next_steps, study_facts, study_results, trial_header
+from zoo.events import (
+    EpochResult,
+    Estimate,
+    Finished,
+    Note,
+    Started,
+    StepResult,
+    StudyResult,
+    StudyStarted,
+    TrialResult,
+    Work,
+    ignore,
+)
 from zoo.utils.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from rich.progress import Progress, TaskID
 
@@ -104,6 +117,12 @@ class LineDisplay:
                 self.on_epoch(event)
             case Finished():
                 self.on_finished(event)
+            case StudyStarted():
+                self.on_study_started(event)
+            case TrialResult():
+                self.on_trial(event)
+            case StudyResult():
+                self.on_study_result(event)
 
     def write(self, line: str = "", **style: Any) -> None:
         """Prints one line, with the styles of `click.style` on a terminal. Control characters are escaped."""
@@ -148,16 +167,37 @@ class LineDisplay:
 
     def on_finished(self, event: Finished) -> None:
         """Prints the final results, the path of the run, and commands to try next."""
-        self.write()
-        rows = final_results(event)
-        width = max(14, 1 + max(len(name) for name, _ in rows))
-        for name, value in rows:
-            self.write(f"{name:<{width}}{value}", bold=name.endswith("accuracy"))
-        self.write()
+        self._write_results(final_results(event))
         if self.next_steps:
             self.write("Next steps:")
             self.write(f"  zoo predict {event.path} photo.jpg")
             self.write(f"  zoo evaluate {event.path}")
+
+    def on_study_started(self, event: StudyStarted) -> None:
+        """Prints what a study searches, and the header of its trials."""
+        self.write(event.study, bold=True)
+        for name, value in study_facts(event):
+            self.write(f"  {name:<8} {value}")
+        self.write()
+        self.write(trial_header(event.objective), bold=True)
+
+    def on_trial(self, event: TrialResult) -> None:
+        """Prints the result of a trial in one line; a star marks the best so far."""
+        self.write(format_trial(event))
+
+    def on_study_result(self, event: StudyResult) -> None:
+        """Prints the best values, and how to go on."""
+        self._write_results(study_results(event))
+        if self.next_steps:
+            for line in next_steps(event):
+                self.write(line)
+
+    def _write_results(self, rows: Sequence[tuple[str, str]]) -> None:
+        self.write()
+        width = max(14, 1 + max(len(name) for name, _ in rows))
+        for name, value in rows:
+            self.write(f"{name:<{width}}{value}", bold=name.endswith("accuracy") or name == "best")
+        self.write()
 
     def format_work(self, event: Work) -> str:
         """Returns ``25 %, 1 min 2 s left``; without the time as long as it is unknown."""
@@ -236,6 +276,16 @@ class LiveDisplay(LineDisplay):
         """Prints the final results."""
         self.close()
         super().on_finished(event)
+
+    def on_trial(self, event: TrialResult) -> None:
+        """Replaces the bar of the trial by its line."""
+        self.close()
+        super().on_trial(event)
+
+    def on_study_result(self, event: StudyResult) -> None:
+        """Prints the best values."""
+        self.close()
+        super().on_study_result(event)
 
     def _update_bar(self, what: str, done: int, total: int | None, details: str) -> None:
         self._raise_stream_error()

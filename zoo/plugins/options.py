@@ -138,23 +138,32 @@ def make_options(options: type[T], values: Mapping[str, Any], *, owner: str) -> 
         ConfigError: An option is unknown or missing, or its value has the wrong type or is out of bounds; the message
             names the option. A ValueError from the dataclass becomes a ConfigError, too.
     """
-    known = {info.name: info for info in describe_options(options)}
     parsed: dict[str, Any] = {}
     for name, value in values.items():
-        info = known.get(name.replace("-", "_"))
-        if info is None:
-            many = len(known) > _MAX_DESCRIBED
-            listing = ", ".join(known) if many else "; ".join(each.describe() for each in known.values())
-            listing = f"Its options: {listing.removesuffix('.')}." if listing else "It has no options."
-            raise ConfigError(f"{owner} has no option '{name}'.", hint=f"{did_you_mean(name, known)} {listing}".strip())
+        info = find_option(options, name, owner=owner)
         parsed[info.name] = check_value(info, value, owner=owner)
-    for info in known.values():
+    for info in describe_options(options):
         if info.required and info.name not in parsed:
             raise ConfigError(f"{owner} requires the option '{info.name}'.", hint=_how_to_set(info, owner))
     try:
         return options(**parsed)
     except ValueError as error:  # from the dataclass's own __post_init__
         raise ConfigError(f"{owner}: {error}") from error
+
+
+def find_option(options: type[Any], name: str, *, owner: str) -> OptionInfo:
+    """Returns the description of one option; arguments as in `make_options`.
+
+    Raises:
+        ConfigError: There is no such option; the hint lists those that there are.
+    """
+    known = {info.name: info for info in describe_options(options)}
+    if (info := known.get(name.replace("-", "_"))) is not None:
+        return info
+    many = len(known) > _MAX_DESCRIBED
+    listing = ", ".join(known) if many else "; ".join(each.describe() for each in known.values())
+    listing = f"Its options: {listing.removesuffix('.')}." if listing else "It has no options."
+    raise ConfigError(f"{owner} has no option '{name}'.", hint=f"{did_you_mean(name, known)} {listing}".strip())
 
 
 def check_value(info: OptionInfo, value: Any, *, owner: str) -> Any:

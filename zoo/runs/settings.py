@@ -14,6 +14,8 @@ from zoo.utils.text import one_line
 from zoo.utils.toml_file import to_toml
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from zoo.runs.run import RunFolder
 
 # The data is named beside the recipe, and neither of the others changes a result.
@@ -41,8 +43,19 @@ def to_recipe(run: RunFolder) -> str:
     """
     tuned = {name: run.config[name] for name in _TUNED if "batch_size" in run.record.requested}
     config = load_config(run, **{**run.record.requested, **tuned})
-    values = {"summary": f"The settings of {run.name}"} | _changed_values(config)
-    return "".join(f"# {one_line(line)}\n" for line in _comments(run, config)) + "\n" + to_toml(values)
+    return config_to_recipe(config, summary=f"The settings of {run.name}", comments=_comments(run, config))
+
+
+def config_to_recipe(config: FinetuneConfig, *, summary: str, comments: Iterable[str]) -> str:
+    """Returns the settings of a configuration, where they differ from the defaults, as the text of a recipe.
+
+    Args:
+        config: The configuration.
+        summary: One line about it.
+        comments: Lines that begin the file.
+    """
+    values = {"summary": summary} | _changed_values(config)
+    return "".join(f"# {one_line(line)}\n" for line in comments) + "\n" + to_toml(values)
 
 
 def _changed_values(config: FinetuneConfig) -> dict[str, Any]:

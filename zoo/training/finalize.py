@@ -77,7 +77,7 @@ def _evaluate_splits(job: Job, *, unchanged: bool) -> Iterator[tuple[str, tuple[
         folded = fold_classifier(job.classifier, image_size=job.preprocess.size, precision=job.precision)
         yield "val", _evaluate(job, "val", folded, batches, samples)
     job.cache.release("train")  # makes room for the test photos
-    if job.images.test:
+    if job.images.test and not job.trial:
         network = (
             FrozenClassifier(find_features(job).run, job.classifier.head) if unchanged else _in_fastest_engine(job)
         )

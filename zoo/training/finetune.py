@@ -87,26 +87,49 @@ def finetune(
         ZooError: Anything that the user can put right; nothing already done is lost.
         KeyboardInterrupt: After the progress has been saved.
     """
-    started, observer, plugins = time.perf_counter(), choose_observer(observer), registry or load_registry()
+    observer, plugins = choose_observer(observer), registry or load_registry()
     config = _make_config(backbone, data, recipe, values, plugins)
-    processes = _find_processes(config)
-    with processes.session(), suggested_offline_command(config, plugins):
-        with located_options(config.recipe):
-            names = resolve_names(config, registry=plugins, runs=parse_path(runs), processes=processes)
-        run = _run(
-            TrainingRequest(
-                config=names.config,
-                names=names,
-                runs=parse_path(runs),
-                observer=observer if processes.is_main else ignore,
-                processes=processes,
-                started=started,
-                pictures=pictures,
-                group=group,
-            ),
-            plugins,
-        )
+    run = train_config(config, runs=runs, pictures=pictures, observer=observer, registry=plugins, group=group)
     return Run(run.path, run.record, registry)
+
+
+def train_config(
+    config: FinetuneConfig,
+    *,
+    runs: str | os.PathLike[str],
+    observer: Observer,
+    registry: Registry,
+    group: str = "",
+    pictures: bool = True,
+    trial: bool = False,
+) -> RunFolder:
+    """Fine-tunes with a configuration; arguments and errors are those of `finetune`.
+
+    Args:
+        config: The configuration.
+        runs: The folder in which the run folder is created.
+        observer: Called with events.
+        registry: The plugins.
+        group: A name under which trackers show several runs together.
+        pictures: Whether to write the pictures of the finished run.
+        trial: Whether this is one of several trainings to choose from (`TrainingRequest`).
+    """
+    started, processes = time.perf_counter(), _find_processes(config)
+    with processes.session(), suggested_offline_command(config, registry):
+        with located_options(config.recipe):
+            names = resolve_names(config, registry=registry, runs=parse_path(runs), processes=processes)
+        request = TrainingRequest(
+            config=names.config,
+            names=names,
+            runs=parse_path(runs),
+            observer=observer if processes.is_main else ignore,
+            processes=processes,
+            started=started,
+            pictures=pictures,
+            group=group,
+            trial=trial,
+        )
+        return _run(request, registry)
 
 
 @accepts(
@@ -270,7 +293,8 @@ def _finish(job: Job, results: dict[str, Any], registry: Registry) -> RunFolder:
     if not job.processes.is_main:
         return RunFolder(job.folder, job.record)
     run = open_run(job.folder)
-    _cache_graph(job, run, registry)
+    if not job.trial:
+        _cache_graph(job, run, registry)
     for text in _caveats(job.record):  # once more, beside the results that they affect
         job.observer(Note(text=text, warning=True))
     job.observer(Finished(path=str(job.folder), results=results))

@@ -85,6 +85,7 @@ class Job:
         processes: The processes that train together; only the main one writes to the folder.
         started: Start time by `time.perf_counter`; for a resumed run, as if it had never been stopped.
         pictures: Whether to write the pictures of the finished run.
+        trial: As in `zoo.training.request.TrainingRequest`.
         monitor: Measures the epochs.
         interrupts: Ctrl-C, SIGTERM and SIGHUP, and errors of the observer.
         cache: The cache of decoded photos.
@@ -108,6 +109,7 @@ class Job:
     processes: ProcessGroup = SINGLE_PROCESS
     started: float = field(default_factory=time.perf_counter)
     pictures: bool = True
+    trial: bool = False
     monitor: Monitor = field(init=False)
     interrupts: Interrupts = field(init=False)
     cache: PhotoCache = field(init=False)

@@ -110,6 +110,7 @@ def prepare(request: TrainingRequest) -> Job:
         processes=processes,
         started=request.started - seconds,
         pictures=request.pictures,
+        trial=request.trial,
     )
 
 

@@ -83,6 +83,8 @@ class TrainingRequest:
         pictures: Whether to write the pictures of the finished run.
         resume_point: The run to resume; None for a new run.
         group: A name that trackers show the runs of a comparison under, or empty.
+        trial: Whether this is one of several trainings to choose from: it leaves the test photos alone, which are for
+            the chosen one, and prepares no predictions.
     """
 
     config: FinetuneConfig
@@ -94,6 +96,7 @@ class TrainingRequest:
     pictures: bool = True
     resume_point: ResumePoint | None = None
     group: str = ""
+    trial: bool = False
 
 
 def resolve_names(
