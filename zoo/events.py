@@ -187,7 +187,8 @@ class TrialResult:
 
     Attributes:
         trial: Its number, counted from 1; other processes have the numbers in between.
-        trials: The number of trials in all, or None.
+        done: How many trials are finished or pruned.
+        trials: How many are to be in all, or None.
         state: ``"finished"``, ``"pruned"`` or ``"failed"``.
         value: The value of its best epoch, or None.
         best: Whether it is the best finished one so far.
@@ -200,6 +201,7 @@ class TrialResult:
     """
 
     trial: int
+    done: int
     trials: int | None
     state: str
     value: float | None
@@ -231,7 +233,7 @@ class StudyResult:
         picture: Path of its picture, or empty.
         run: Path of the run folder of the best trial; empty if it is on another machine.
         train: The command that trains with the best values, or empty.
-        missing: How many trials are left to do.
+        missing: How many trials are left to do, apart from those that run in other processes.
     """
 
     study: str

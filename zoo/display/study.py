@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from zoo.events import StudyResult, StudyStarted, TrialResult
 
-_WIDTHS = (8, 9, 9, 6, 12, 12)
+_WIDTHS = (5, 7, 9, 9, 6, 12, 12)
 
 
 def study_facts(event: StudyStarted) -> list[tuple[str, str]]:
@@ -25,7 +25,8 @@ def study_facts(event: StudyStarted) -> list[tuple[str, str]]:
 
 def trial_header(objective: str) -> str:
     """Returns the line above those of `format_trial`."""
-    cells = ("trial", objective if len(objective) <= _WIDTHS[1] else "value", "best", "epochs", "time", "left")
+    value = objective if len(objective) <= _WIDTHS[2] else "value"
+    cells = ("trial", "done", value, "best", "epochs", "time", "left")
     return f"{_align(cells)}  values (* best)"
 
 
@@ -34,7 +35,8 @@ def format_trial(event: TrialResult) -> str:
     total = f"/{event.trials}" if event.trials is not None else ""
     shown = format_number(event.value) if event.state == "finished" else event.state
     cells = (
-        f"{event.trial}{total}",
+        f"{event.trial}",
+        f"{event.done}{total}",
         shown,
         format_number(event.best_value),
         f"{event.epochs}",
@@ -67,6 +69,8 @@ def study_results(event: StudyResult) -> list[tuple[str, str]]:
 def next_steps(event: StudyResult) -> list[str]:
     """Returns lines that say how to go on."""
     lines = []
+    if running := event.counts.get("running", 0):
+        lines.append(f"Other processes still run {pluralize(running, 'trial')}, and write the report once more.")
     if event.missing:
         left = "1 trial is left" if event.missing == 1 else f"{event.missing} trials are left"
         lines.append(f"{left}. The same command continues the study.")

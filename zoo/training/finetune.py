@@ -321,7 +321,7 @@ def _cache_graph(job: Job, run: RunFolder, registry: Registry) -> None:
 
 def _save_interrupted(job: Job, error: BaseException) -> None:
     job.processes.ignore_signals()
-    if not job.processes.is_main:
+    if not job.processes.is_main or job.trial:  # the search deletes the run of a trial that does not finish
         return
     job.record = dataclasses.replace(job.record, status="interrupted")
     if isinstance(error, DivergedError):

@@ -84,13 +84,13 @@ class TrialLoop:
             try:
                 outcome = self._train(trial)
             except OutOfTime:
-                shared.fail(trial.number, "the time was over", again=True)
-                self._remove_runs()
+                self._give_up(trial, "the time was over", again=True)
                 return
-            except BaseException as error:
-                stopped = isinstance(error, KeyboardInterrupt)
-                shared.fail(trial.number, "interrupted" if stopped else str(error), again=stopped)
-                self._remove_runs()
+            except KeyboardInterrupt:
+                self._give_up(trial, "interrupted", again=True)
+                raise
+            except ZooError as error:
+                self._give_up(trial, error.message)
                 raise
             self._tell(trial, outcome)
         self._remove_runs()
@@ -98,6 +98,11 @@ class TrialLoop:
         self._failures = self._failures + 1 if outcome.state == FAILED else 0
         if outcome.error is not None and self._failures >= _MAX_FAILURES:
             raise outcome.error
+
+    def _give_up(self, trial: Trial, reason: str, *, again: bool = False) -> None:
+        trial.set_user_attr(REASON, reason)
+        self._shared.fail(trial.number, again=again)
+        self._remove_runs()
 
     def _train(self, trial: Trial) -> Outcome:
         plan, shared = self._plan, self._shared
@@ -122,7 +127,7 @@ class TrialLoop:
         for name, value in (("seconds", outcome.seconds), ("epochs", outcome.epochs), (REASON, outcome.reason)):
             trial.set_user_attr(name, value)
         if outcome.state == FAILED:
-            self._shared.fail(trial.number, outcome.reason)
+            self._shared.fail(trial.number)
             return
         self._durations.append(outcome.seconds)
         if outcome.state == PRUNED:
@@ -142,12 +147,13 @@ class TrialLoop:
         self._observer(
             TrialResult(
                 trial=trial.number + 1,
+                done=self._shared.counted(),
                 trials=self._trials,
                 state=outcome.state,
                 value=outcome.value,
                 best=best is not None and best.number == trial.number,
                 best_value=None if best is None else best.value,
-                values=dict(trial.params),
+                values=self._plan.in_order(trial.params),
                 epochs=outcome.epochs,
                 seconds=outcome.seconds,
                 seconds_left=self._estimate(),

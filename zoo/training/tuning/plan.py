@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from zoo.config import FinetuneConfig, make_config
+from zoo.config import OPTIONS_OF, FinetuneConfig, make_config
 from zoo.config.make import parse_values
 from zoo.errors import ConfigError
 from zoo.recipes import located_options, overlay
@@ -77,6 +77,10 @@ class Plan:
             config = dataclasses.replace(config, weights=str(weights.path.absolute()))
         return config
 
+    def in_order(self, params: Mapping[str, Value]) -> dict[str, Value]:
+        """Returns the values of a trial in the order in which the options were named; storages keep no order."""
+        return {each.name: params[each.name] for each in self.parameters if each.name in params}
+
     def first_values(self) -> dict[str, Value]:
         """Returns the values of the first trial: those of a run without a search, where the search contains them."""
         values = {each: find_default(each, self.base, self.registry) for each in self.parameters}
@@ -109,15 +113,20 @@ def make_plan(
             "tune trains in a single process.",
             hint="To use several devices, start it once for each, with --device: they share the study.",
         )
-    base = make_config(**values, registry=registry)
+    fields = {name: find_field(name)[0] for name in search}
+    if twice := next((name for name, field in fields.items() if field in values and field not in OPTIONS_OF), ""):
+        raise ConfigError(f"tune: '{twice}' is both searched and set.", hint="Leave one of them out.")
+    if searched := [search[name] for name, field in fields.items() if field == "backbone"]:
+        names_of = searched[0].split(",") if isinstance(searched[0], str) else searched[0]
+        base = make_config(**values, backbone=names_of[0].strip(), registry=registry)
+    else:
+        base = make_config(**values, registry=registry)
     with suggested_offline_command(base, registry), located_options(base.recipe):
         names = resolve_names(base, registry=registry, runs=runs)
-    if all(find_field(name)[0] != "backbone" for name in search):
+    if not searched:
         values["backbone"] = names.config.backbone  # in place of "auto", so that all processes have the same
         base = dataclasses.replace(base, backbone=names.config.backbone)
     parameters = parse_search(search, base, registry)
-    if twice := next((each.name for each in parameters if not each.key and each.field in values), ""):
-        raise ConfigError(f"tune: '{twice}' is both searched and set.", hint="Leave one of them out.")
     plan = Plan(
         values=values,
         base=base,

@@ -18,7 +18,7 @@ from zoo.runs.run import list_runs
 from zoo.runs.settings import config_to_recipe
 from zoo.training.tuning.result import StudyTrial, Tuning
 from zoo.training.tuning.study import REASON
-from zoo.training.tuning.trial import FAILED, FINISHED, PRUNED, trial_folder
+from zoo.training.tuning.trial import FAILED, FINISHED, PRUNED, RUNNING, WAITING, trial_folder
 from zoo.utils.files import atomic_write, replace_nonfinite
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def write_result(plan: Plan, shared: SharedStudy, *, trials: int | None, observe
     Raises:
         RunError: A file cannot be written.
     """
-    found = tuple(map(_read_trial, shared.trials()))
+    found = tuple(_read_trial(trial, plan) for trial in shared.trials())
     best_trial = shared.best()
     best = None if best_trial is None else found[best_trial.number]
     folder = shared.folder
@@ -66,20 +66,22 @@ def write_result(plan: Plan, shared: SharedStudy, *, trials: int | None, observe
         run=None if best_trial is None else _find_run(trial_folder(folder, best_trial.number)),
     )
     _write_report(result, plan, trials=trials)
+    if result.picture is not None:
+        _write_picture(result.picture, result, plan)
     observer(_summarise(result, plan, config, trials=trials))
     return result
 
 
-def _read_trial(trial: FrozenTrial) -> StudyTrial:
+def _read_trial(trial: FrozenTrial, plan: Plan) -> StudyTrial:
     attributes = trial.user_attrs
     return StudyTrial(
         number=trial.number + 1,
-        state=_STATES.get(trial.state, "waiting" if trial.state == TrialState.WAITING else "running"),
+        state=_STATES.get(trial.state, RUNNING if trial.state == TrialState.RUNNING else WAITING),
         value=trial.value if trial.state == TrialState.COMPLETE else None,
-        values=dict(trial.params),
+        values=plan.in_order(trial.params),
         epochs=dict(sorted(trial.intermediate_values.items())),
         seconds=attributes.get("seconds"),
-        reason=attributes.get(REASON, ""),
+        reason=attributes.get(REASON, "its process was killed" if trial.state == TrialState.FAIL else ""),
     )
 
 
@@ -118,8 +120,6 @@ def _train_command(config: FinetuneConfig, recipe: Path) -> str:
 
 
 def _write_report(result: Tuning, plan: Plan, *, trials: int | None) -> None:
-    from zoo.report.tuning import LINEAR, LOG, write_tuning
-
     content = {
         "study": result.study,
         "storage": result.storage,
@@ -133,16 +133,21 @@ def _write_report(result: Tuning, plan: Plan, *, trials: int | None) -> None:
     }
     with atomic_write(result.report) as temporary:
         temporary.write_text(json.dumps(replace_nonfinite(content), indent=2) + "\n", encoding="utf-8")
-    if result.picture is not None:
-        write_tuning(
-            result.picture,
-            [dataclasses.asdict(each) for each in result.trials],
-            parameters={each.name: each.choices or (LOG if each.log else LINEAR) for each in plan.parameters},
-            importances=result.importances,
-            objective=result.objective,
-            higher_is_better=result.higher_is_better,
-            title=result.study,
-        )
+
+
+def _write_picture(path: Path, result: Tuning, plan: Plan) -> None:
+    # Imported only now: matplotlib takes a second.
+    from zoo.report.tuning import LINEAR, LOG, write_tuning
+
+    write_tuning(
+        path,
+        [dataclasses.asdict(each) for each in result.trials],
+        parameters={each.name: each.choices or (LOG if each.log else LINEAR) for each in plan.parameters},
+        importances=result.importances,
+        objective=result.objective,
+        higher_is_better=result.higher_is_better,
+        title=result.study,
+    )
 
 
 def _summarise(result: Tuning, plan: Plan, config: FinetuneConfig | None, *, trials: int | None) -> StudyResult:
@@ -152,7 +157,7 @@ def _summarise(result: Tuning, plan: Plan, config: FinetuneConfig | None, *, tri
     return StudyResult(
         study=result.study,
         objective=result.objective,
-        counts={state: states[state] for state in (FINISHED, PRUNED, FAILED, "running") if states[state]},
+        counts={state: states[state] for state in (FINISHED, PRUNED, FAILED, RUNNING) if states[state]},
         best=None if best is None else best.number,
         value=None if best is None else best.value,
         first_value=first.value if baseline and first is not None else None,
@@ -163,5 +168,5 @@ def _summarise(result: Tuning, plan: Plan, config: FinetuneConfig | None, *, tri
         picture=str(result.picture or ""),
         run=str(result.run or ""),
         train="" if config is None or result.recipe is None else _train_command(config, result.recipe),
-        missing=0 if trials is None else max(0, trials - states[FINISHED] - states[PRUNED]),
+        missing=0 if trials is None else max(0, trials - states[FINISHED] - states[PRUNED] - states[RUNNING]),
     )

@@ -19,7 +19,8 @@ class StudyTrial:
 
     Attributes:
         number: Counted from 1.
-        state: ``"finished"``, ``"pruned"`` or ``"failed"``; or ``"running"``, in another process.
+        state: ``"finished"``, ``"pruned"`` or ``"failed"``; or ``"running"``, in another process; or
+            ``"waiting"`` to be tried again.
         value: Of a finished trial, the value of its best epoch; otherwise None.
         values: The values that it tried, by option as on the command line.
         epochs: The value after each epoch; 0 is the probe.

@@ -91,7 +91,7 @@ def storage_errors(storage: str) -> Iterator[None]:
     except ModuleNotFoundError as error:
         package = _PACKAGES.get((error.name or "").partition(".")[0], error.name or "")
         raise ConfigError(
-            f"The storage {_without_password(storage)} needs the package {package}, which is not installed.",
+            f"The storage {hide_password(storage)} needs the package {package}, which is not installed.",
             hint=f"Install it: {install_command(package)}",
         ) from error
     except (OptunaError, OSError, ValueError, KeyError, AssertionError) as error:
@@ -102,22 +102,23 @@ def storage_errors(storage: str) -> Iterator[None]:
         raise _storage_error(storage, error) from error
 
 
+def hide_password(storage: str) -> str:
+    """Returns a storage as it may be shown and written."""
+    with suppress(ValueError):
+        if password := urlsplit(storage).password:
+            return storage.replace(f":{password}@", ":***@")
+    return storage
+
+
 def _storage_error(storage: str, error: Exception) -> RunError:
     cause = error.__cause__ if isinstance(error, StorageInternalError) and error.__cause__ else error
     details = getattr(cause, "details", None)  # of gRPC
     reason = str(details()) if callable(details) else first_line(cause)
     return RunError(
-        f"The storage {_without_password(storage)} cannot be used: {reason.rstrip('.')}.",
+        f"The storage {hide_password(storage)} cannot be used: {reason.rstrip('.')}.",
         hint="Pass the path of a journal file, the URL of a database such as sqlite:///tune.db, or a gRPC proxy: "
         "grpc://host:port.",
     )
-
-
-def _without_password(storage: str) -> str:
-    with suppress(ValueError):
-        if password := urlsplit(storage).password:
-            return storage.replace(f":{password}@", ":***@")
-    return storage
 
 
 def _open_proxy(storage: str, host: str, port: int | None) -> BaseStorage:

@@ -11,6 +11,7 @@ import numpy as np
 import optuna
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.exceptions import UpdateFinishedTrialError
+from optuna.importance import FanovaImportanceEvaluator
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.trial import TrialState
 
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
     from zoo.training.tuning.workers import Worker
 
 JOURNAL = "study.journal"
-SETTINGS, KILLS, REASON = "settings", "kills", "reason"  # attributes of the study, and of trials
+SETTINGS = "settings"  # attribute of the study
+KILLS, REASON = "kills", "reason"  # attributes of trials; a failed one without a reason was killed
 MAX_KILLS = 3  # of processes that try the same values, which may be what kills them
 _TRIALS_BEFORE_PRUNING = 5
 _COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -130,16 +132,16 @@ class SharedStudy:
         if most is not None:
             taken = [each.number for each in self.trials(*_COUNTED, TrialState.RUNNING) if each.number < trial.number]
             if len(taken) >= most:
-                self.fail(trial.number, "another process has started the last one")
+                trial.set_user_attr(REASON, "another process has started the last one")
+                self.fail(trial.number)
                 return None
         return trial
 
-    def fail(self, number: int, reason: str, *, again: bool = False, kills: int = 0) -> bool:
+    def fail(self, number: int, *, again: bool = False, kills: int = 0) -> bool:
         """Marks a trial as failed, and returns whether it was unfinished until then.
 
         Args:
             number: Its number.
-            reason: Why, for the report.
             again: Whether to try its values once more, in this process or another one.
             kills: How many processes were killed while they tried these values.
         """
@@ -150,7 +152,7 @@ class SharedStudy:
             return False
         if again:
             kills = kills or int(trial.user_attrs.get(KILLS, 0))
-            self.study.enqueue_trial(dict(trial.params), user_attrs={KILLS: kills, "after": reason})
+            self.study.enqueue_trial(dict(trial.params), user_attrs={KILLS: kills})
         return True
 
     def fail_dead_trials(self) -> Iterator[tuple[int, bool]]:
@@ -164,19 +166,21 @@ class SharedStudy:
             if not self.worker.is_dead(trial.user_attrs, started):
                 continue
             kills = int(trial.user_attrs.get(KILLS, 0)) + 1
-            if self.fail(trial.number, "its process was killed", again=kills < MAX_KILLS, kills=kills):
+            if self.fail(trial.number, again=kills < MAX_KILLS, kills=kills):
                 yield trial.number, kills < MAX_KILLS
 
     def importances(self) -> dict[str, float]:
         """Returns how much each parameter decides about the value, most important first; the sum is 1.
 
-        PED-ANOVA (Watanabe et al. 2023, https://arxiv.org/abs/2304.10255). Empty for fewer than four finished trials,
+        Functional ANOVA over a random forest (Hutter et al. 2014, https://proceedings.mlr.press/v32/hutter14.html),
+        which allows for that good values were tried more often than others. Empty for fewer than four finished trials,
         or if all have the same value.
         """
         finished = self.trials(TrialState.COMPLETE)
         if len(finished) < 4 or len({trial.value for trial in finished}) < 2:
             return {}
-        return {name: float(value) for name, value in optuna.importance.get_param_importances(self.study).items()}
+        found = optuna.importance.get_param_importances(self.study, evaluator=FanovaImportanceEvaluator(seed=0))
+        return {name: float(share) for name, share in found.items()}
 
 
 def open_study(

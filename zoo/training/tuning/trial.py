@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from zoo.training.tuning.study import SharedStudy
 
 PHOTOS = "photos"  # attribute of the study: the fingerprint of the photos that all trials train on
-FINISHED, PRUNED, FAILED = "finished", "pruned", "failed"
+FINISHED, PRUNED, FAILED, RUNNING, WAITING = "finished", "pruned", "failed", "running", "waiting"
 
 
 class _Pruned(Exception):  # noqa: N818  it ends a trial, and is no error

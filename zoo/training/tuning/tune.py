@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 STUDIES = "studies"  # folder of the studies, in that of the runs
 TRIALS = 30
+_PACKAGES = {"optuna": "optuna", "sklearn": "scikit-learn"}  # of the extra, by module
 
 
 @accepts(
@@ -85,23 +86,23 @@ def tune(
             default the metric ``log-loss``. ``seed`` is that of the proposed values, too.
 
     Raises:
-        MissingPackageError: Optuna or torch is not installed.
+        MissingPackageError: Optuna, scikit-learn or torch is not installed.
         ConfigError: An option is unknown, cannot be searched, or has a wrong value; or the study has other settings.
         RunError: The storage cannot be used.
         ZooError: As `zoo.finetune`; of single trials, only if three in a row fail.
         KeyboardInterrupt: After the result so far has been written.
     """
     require_torch("Fine-tuning")
-    _require_optuna()
+    _require_packages()
     started = time.monotonic()
     if trials is None and minutes is None:
         trials = TRIALS
     for name, number in (("trials", trials), ("minutes", minutes)):
         if number is not None and not 0 < number < float("inf"):
             raise ConfigError(f"tune: '{name}' is {number}.", hint="Pass a number above 0.")
-    named = {} if backbone is None else {"backbone": backbone}
+    named = {"backbone": backbone, "recipe": None if recipe == "default" else recipe}
     plan = make_plan(
-        {**named, "data": data, "recipe": recipe, **values},
+        {"data": data, **{name: value for name, value in named.items() if value is not None}, **values},
         search,
         registry or load_registry(),
         parse_path(runs),
@@ -110,11 +111,19 @@ def tune(
     return _run(plan, study, str(storage), trials=trials, deadline=deadline, observer=choose_observer(observer))
 
 
-def _require_optuna() -> None:
-    if importlib.util.find_spec("optuna") is None:
-        error = MissingPackageError("Searching for the best values needs the package optuna, which is not installed.")
-        error.hint = f"Install the extra: {install_command('finetune-zoo[tune]')}"
-        raise error
+def _require_packages() -> None:
+    """Checks that the packages of the extra are installed.
+
+    Raises:
+        MissingPackageError: One is missing.
+    """
+    for module, package in _PACKAGES.items():
+        if importlib.util.find_spec(module) is None:
+            error = MissingPackageError(
+                f"Searching for the best values needs the package {package}, which is not installed."
+            )
+            error.hint = f"Install the extra: {install_command('finetune-zoo[tune]')}"
+            raise error
 
 
 def _run(
@@ -123,7 +132,7 @@ def _run(
     # Imported only now, so that a wrong option is reported without waiting for Optuna.
     from zoo.training.tuning.loop import TrialLoop
     from zoo.training.tuning.report import write_result
-    from zoo.training.tuning.storage import storage_errors
+    from zoo.training.tuning.storage import hide_password, storage_errors
     from zoo.training.tuning.study import JOURNAL, SharedStudy, open_study
     from zoo.training.tuning.workers import Worker
 
@@ -145,7 +154,7 @@ def _run(
                 parameters=plan.parameters,
                 worker=worker,
                 folder=folder,
-                storage=storage or str(folder / JOURNAL),
+                storage=hide_password(storage) or str(folder / JOURNAL),
             )
             observer(
                 StudyStarted(

@@ -1,0 +1,69 @@
+import multiprocessing
+import os
+import signal
+import socket
+import time
+
+import optuna
+import pytest
+
+from zoo.training.tuning import workers
+from zoo.training.tuning.workers import BEAT, GRACE_SECONDS, WORKER, Worker
+
+
+@pytest.fixture
+def trial():
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna.create_study().ask()
+
+
+def hold(folder, connection):
+    with Worker(folder) as worker:
+        connection.send(worker.name)
+        time.sleep(60)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
+def test_a_process_of_this_machine_is_dead_as_soon_as_it_was_killed(tmp_path):
+    ours, theirs = multiprocessing.Pipe()
+    process = multiprocessing.get_context("fork").Process(target=hold, args=(tmp_path, theirs))
+    process.start()
+    attributes = {WORKER: ours.recv(), BEAT: time.time()}
+    worker = Worker(tmp_path)
+    assert not worker.is_dead(attributes, 0)
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    assert worker.is_dead(attributes, 0)
+    assert [*tmp_path.iterdir()] == []  # its lock is gone, too
+
+
+def test_a_process_of_another_machine_is_dead_without_a_recent_beat(tmp_path):
+    worker, now = Worker(tmp_path), time.time()
+    for age, dead in ((0, False), (GRACE_SECONDS - 5, False), (GRACE_SECONDS + 5, True)):
+        assert worker.is_dead({WORKER: "other-1-abc", BEAT: now - age}, now) == dead
+        assert worker.is_dead({}, now - age) == dead  # killed before it could say who it is
+    assert not worker.is_dead({WORKER: worker.name}, 0)
+
+
+def test_the_name_in_a_database_leads_to_no_file_elsewhere(tmp_path):
+    (tmp_path / "study").mkdir()
+    (tmp_path / "victim.lock").touch()
+    name = f"{socket.gethostname()}-/../victim"
+    assert Worker(tmp_path / "study").is_dead({WORKER: name, BEAT: 0}, 0)
+    assert (tmp_path / "victim.lock").exists()
+
+
+def test_a_process_shows_that_it_is_alive_while_it_works(tmp_path, trial, monkeypatch):
+    monkeypatch.setattr(workers, "SECONDS_BETWEEN_BEATS", 0.01)
+    with Worker(tmp_path) as worker:
+        with worker.working_on(trial):
+            first = trial.user_attrs[BEAT]
+            deadline = time.monotonic() + 5
+            while trial.user_attrs[BEAT] == first and time.monotonic() < deadline:
+                time.sleep(0.01)
+            assert trial.user_attrs[BEAT] > first
+            assert trial.user_attrs[WORKER] == worker.name
+        last = trial.user_attrs[BEAT]
+        time.sleep(0.05)
+        assert trial.user_attrs[BEAT] == last
+    assert [*tmp_path.iterdir()] == []
