@@ -52,6 +52,7 @@ def imported(*args, cwd):
         ["finetune", "--help"],
         ["data", "check", "--help"],
         ["compare", "--help"],
+        ["tune", "--help"],
     ],
     ids=" ".join,
 )
