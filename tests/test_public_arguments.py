@@ -27,6 +27,7 @@ CALLS = {
     "open_run": {"reference": "no-such-run"},
     "read_settings": {"path": "no-such-file.toml"},
     "resume": {"reference": "no-such-run"},
+    "tune": {"backbone": "no-such-backbone", "data": "photos", "search": {"lr": "1..2"}},
 }
 # `option` is used when a plugin is imported, which reports any exception; `progress` has no argument.
 EXEMPT = {"option", "progress"}

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 JOB = Path(__file__).with_name("tune_job.py")
-TRIALS = 6
+TRIALS = 4
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timeout(600),
     pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL"),
 ]
 
@@ -63,7 +64,7 @@ def count_states(report):
 def test_a_study_whose_process_is_killed_goes_on_with_the_values_of_its_trial(start, tmp_path):
     kill_in(start(""), "training 2")
     process = start("")
-    assert process.wait(timeout=200) == 0
+    assert process.wait(timeout=500) == 0
     report = read_report(tmp_path / "runs")
     states = count_states(report)
     assert states["finished"] + states["pruned"] == TRIALS
@@ -80,7 +81,7 @@ def test_two_processes_share_a_study_and_one_ends_it_after_the_other_is_killed(s
     storage = database.format(tmp_path)
     first, second = start(storage), start(storage)
     victim = int(kill_in(first, "training").split()[1])
-    assert second.wait(timeout=200) == 0
+    assert second.wait(timeout=500) == 0
     survivor = second.stdout.read().split()
     report = read_report(tmp_path / "runs")
     states = count_states(report)
@@ -94,7 +95,7 @@ def test_two_processes_share_a_study_and_one_ends_it_after_the_other_is_killed(s
 def test_processes_that_share_a_study_do_its_trials_together(start, tmp_path):
     storage = str(tmp_path / "tune.journal")
     both = [start(storage), start(storage, runs="elsewhere")]
-    assert [process.wait(timeout=200) for process in both] == [0, 0]
+    assert [process.wait(timeout=500) for process in both] == [0, 0]
     lines = [process.stdout.read().splitlines() for process in both]
     ended = [[line for line in each if not line.startswith("training")] for each in lines]
     assert sum(map(len, ended)) == TRIALS

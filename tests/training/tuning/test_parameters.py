@@ -68,6 +68,7 @@ def test_ranges_and_choices(parse, name, text, expected):
         ({"batch-size": "auto..64"}, "bounds are not numbers", "batch_size"),
         ({"probe": "0..1"}, "no number", "probe (bool"),
         ({"precision": "fp32,fp23"}, "'fp23'", "fp32"),
+        ({"lr": 0.1}, "cannot be of type float", "a list of values"),
         ({"lr": "0.1"}, "nothing to search in 'lr=0.1'", "option of its own"),
         ({"lr": "1,1.0"}, "the value 1 twice", ""),
         ({"lr": "1,2", "--lr": "3,4"}, "searched twice", ""),

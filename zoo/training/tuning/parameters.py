@@ -16,6 +16,7 @@ from zoo.errors import ConfigError, did_you_mean
 from zoo.models.offers import find_options
 from zoo.plugins.kinds import BACKBONE, KINDS
 from zoo.plugins.options import OptionInfo, check_value, describe_options, find_option, option_flag
+from zoo.utils.arguments import LIST
 from zoo.utils.text import short_repr
 
 if TYPE_CHECKING:
@@ -260,6 +261,11 @@ def _parse(name: str, field: str, key: str, info: OptionInfo | None, values: str
             kind = info.describe() if info is not None else f"Names, for example {name}=none,mixup."
             raise ConfigError(f"{OWNER}: '{name}' is no number, and has no range {short_repr(values)}.", hint=kind)
         return _parse_range(name, field, key, info, values)
+    if not isinstance(values, str) and not LIST.matches(values):
+        raise ConfigError(
+            f"{OWNER}: the values of '{name}' cannot be of type {type(values).__name__}.",
+            hint="Pass text or a list of values: search={'lr': '1e-5..1e-2:log', 'probe': [True, False]}.",
+        )
     given = [each.strip() for each in values.split(",")] if isinstance(values, str) else list(values)
     choices = tuple(_parse_choice(name, field, info, each) for each in given)
     if len(choices) < 2:

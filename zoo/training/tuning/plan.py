@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from zoo.config import OPTIONS_OF, FinetuneConfig, make_config
+from zoo.config import AUTO, OPTIONS_OF, FinetuneConfig, make_config
 from zoo.config.make import parse_values
 from zoo.errors import ConfigError
 from zoo.recipes import located_options, overlay
@@ -23,6 +23,7 @@ from zoo.training.tuning.parameters import (
     parse_search,
     to_values,
 )
+from zoo.utils.arguments import LIST
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -116,11 +117,10 @@ def make_plan(
     fields = {name: find_field(name)[0] for name in search}
     if twice := next((name for name, field in fields.items() if field in values and field not in OPTIONS_OF), ""):
         raise ConfigError(f"tune: '{twice}' is both searched and set.", hint="Leave one of them out.")
-    if searched := [search[name] for name, field in fields.items() if field == "backbone"]:
-        names_of = searched[0].split(",") if isinstance(searched[0], str) else searched[0]
-        base = make_config(**values, backbone=names_of[0].strip(), registry=registry)
-    else:
-        base = make_config(**values, registry=registry)
+    searched = "backbone" in fields.values()
+    base = make_config(
+        **values, **({"backbone": _first_backbone(search, fields)} if searched else {}), registry=registry
+    )
     with suggested_offline_command(base, registry), located_options(base.recipe):
         names = resolve_names(base, registry=registry, runs=runs)
     if not searched:
@@ -141,6 +141,13 @@ def make_plan(
             if not parameter.key:
                 resolve_names(plan.config({parameter.name: value}), registry=registry, runs=runs)
     return plan
+
+
+def _first_backbone(search: Mapping[str, str | Sequence[Any]], fields: Mapping[str, str]) -> str:
+    """Returns the first of the backbones that are searched, with which everything else is checked."""
+    values = next(search[name] for name, field in fields.items() if field == "backbone")
+    names = values.split(",") if isinstance(values, str) else list(values) if LIST.matches(values) else []
+    return str(names[0]).strip() if names else AUTO
 
 
 def _name_study(base: FinetuneConfig, names: ResolvedNames) -> str:

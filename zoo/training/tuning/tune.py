@@ -119,11 +119,10 @@ def _require_packages() -> None:
     """
     for module, package in _PACKAGES.items():
         if importlib.util.find_spec(module) is None:
-            error = MissingPackageError(
-                f"Searching for the best values needs the package {package}, which is not installed."
+            raise MissingPackageError(
+                f"Searching for the best values needs the package {package}, which is not installed.",
+                hint=f"Install the extra: {install_command('finetune-zoo[tune]')}",
             )
-            error.hint = f"Install the extra: {install_command('finetune-zoo[tune]')}"
-            raise error
 
 
 def _run(
