@@ -123,6 +123,7 @@ def test_the_best_is_the_first_with_the_best_value(share, higher, best):
     assert shared.best().number == best
 
 
+@pytest.mark.slow  # scikit-learn takes a second to import
 def test_importances_need_four_finished_trials_with_different_values(share):
     shared = share()
     run_trials(shared, 3)
