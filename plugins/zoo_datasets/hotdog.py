@@ -64,7 +64,7 @@ def _find_photos(cache: Path) -> Path | None:
 
 def _check_counts(images: ImageSet, folder: Path) -> None:
     counts = {
-        split: dict(sorted(Counter(images.classes[sample.label] for sample in samples).items()))
+        split: dict(sorted(Counter(sample.label_text(images.classes) for sample in samples).items()))
         for split, samples in (("train", images.train), ("test", images.test))
     }
     if counts != COUNTS or images.val:

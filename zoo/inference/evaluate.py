@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.data.sources.fingerprint import find_changed
 from zoo.data.sources.load import load_source, load_splits, report_left_out
 from zoo.data.sources.resolve import resolve_data
+from zoo.data.targets import single_label
 from zoo.display.progress import choose_observer
 from zoo.errors import (
     AmbiguousNameError,
@@ -294,7 +295,7 @@ def predict_samples(
             if isinstance(row, PredictionError):
                 raise name_photo(row, sample.name)
             rows[len(labels)] = row
-            labels.append(sample.label)
+            labels.append(single_label(sample))
         observer(Work(what=f"evaluate {split}", done=len(labels) + len(failures), total=len(samples)))
     if not labels:
         raise DataError(f"None of {len(failures)} photos is readable; the first: {failures[0].message}")
@@ -326,7 +327,7 @@ def _load_other(
     report_left_out(images, observer)
     # Folders and tables without splits are test photos; other datasets may have training photos alone.
     samples = _select(images, split, whole=source.path is None, classes=classes, name=name)
-    present = {sample.label for sample in samples}
+    present = {label for sample in samples for label in sample.labels}
     if absent := [each for label, each in enumerate(classes) if label not in present]:
         listed = ", ".join(map(printable, absent[:_LISTED])) + (", ..." if len(absent) > _LISTED else "")
         observer(
@@ -348,4 +349,8 @@ def _select(images: ImageSet, split: str, *, whole: bool, classes: Sequence[str]
             hint=f"Its classes: {', '.join(classes)}.",
         )
     label_of = [list(classes).index(known) for known in images.classes]
-    return [sample._replace(label=label_of[sample.label]) for sample in samples]
+
+    def relabel(label: int | tuple[int, ...]) -> int | tuple[int, ...]:
+        return label_of[label] if isinstance(label, int) else tuple(sorted(label_of[each] for each in label))
+
+    return [sample._replace(label=relabel(sample.label)) for sample in samples]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -73,6 +74,8 @@ def image_set_fault(images: object, *, subject: str = "it", min_classes: int = 1
         return f"note must be text; it is {images.note!r}"
     if not isinstance(images.skipped, tuple) or not all(isinstance(each, str) for each in images.skipped):
         return "skipped must be a tuple of texts"
+    if not isinstance(images.multi_label, bool):
+        return f"multi_label must be True or False; it is {images.multi_label!r}"
     return _classes_fault(images.classes, min_classes) or _samples_fault(images)
 
 
@@ -91,23 +94,37 @@ def _samples_fault(images: ImageSet) -> str:
         if not isinstance(samples, tuple) or not all(isinstance(sample, Sample) for sample in samples):
             return f"{split} must be a tuple of zoo.Sample"
         for sample in samples:
-            if fault := _sample_fault(sample, split, len(images.classes)):
+            if fault := _sample_fault(sample, split) or _label_fault(sample, split, images):
                 return fault
         names.update(sample.name for sample in samples)
         count += len(samples)
     return "" if len(names) == count else "the names of its samples must be unique across all splits"
 
 
-def _sample_fault(sample: Sample, split: str, classes: int) -> str:
-    source, label, name = sample
+def _sample_fault(sample: Sample, split: str) -> str:
+    source, _, name = sample
     if not isinstance(name, str) or not name:
         return f"the name of a sample must be text; one in {split} is {name!r}"
     if not isinstance(source, (Path, bytes)):
         return f"a source must be a Path or bytes; that of '{name}' is {type(source).__name__}"
-    if type(label) is not int:
-        return f"labels must be int; that of '{name}' in {split} is {type(label).__name__}"
-    if not 0 <= label < classes:
-        return f"labels must be from 0 to {classes - 1}; that of '{name}' in {split} is {label!r}"
+    return ""
+
+
+def _label_fault(sample: Sample, split: str, images: ImageSet) -> str:
+    """Returns what is wrong with the labels of a sample: one number, or in a multi-label set a tuple of them."""
+    label, where = sample.label, f"'{sample.name}' in {split}"
+    if images.multi_label and not isinstance(label, tuple):
+        return f"labels must be tuples in a multi-label set, as (0, 2) or (); that of {where} is {label!r}"
+    if not images.multi_label and isinstance(label, tuple):
+        return f"labels must be int unless multi_label is True; that of {where} is {label!r}"
+    if wrong := [type(each).__name__ for each in sample.labels if type(each) is not int]:
+        return f"labels must be int; that of {where} is {wrong[0]}"
+    last = len(images.classes) - 1
+    if outside := [each for each in sample.labels if not 0 <= each <= last]:
+        return f"labels must be from 0 to {last}; that of {where} is {outside[0]!r}"
+    if any(one >= other for one, other in pairwise(sample.labels)):
+        fault = "in ascending order" if len(set(sample.labels)) == len(sample.labels) else "different"
+        return f"the labels of a sample must be {fault}; those of {where} are {label!r}"
     return ""
 
 

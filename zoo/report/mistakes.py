@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from zoo.data.targets import single_label
 from zoo.report.plot import INK, MUTED, class_labels
 from zoo.report.sheets import Tile, load_photo, write_tiles
 
@@ -49,9 +50,11 @@ def find_mistakes(probabilities: npt.ArrayLike, samples: Sequence[Sample]) -> tu
     """
     p = np.asarray(probabilities)
     mistakes = [
-        Mistake(source=sample.source, name=sample.name, true=sample.label, predicted=top, probability=float(row[top]))
-        for sample, row, top in zip(samples, p, p.argmax(axis=1).tolist(), strict=True)
-        if top != sample.label
+        Mistake(source=sample.source, name=sample.name, true=label, predicted=top, probability=float(row[top]))
+        for sample, label, row, top in zip(
+            samples, map(single_label, samples), p, p.argmax(axis=1).tolist(), strict=True
+        )
+        if top != label
     ]
     return tuple(sorted(mistakes, key=lambda mistake: -mistake.probability))
 

@@ -92,7 +92,8 @@ def write_sheet(
     samples = _samples_of(images, split)
     selected = sample_evenly(samples, count=count, seed=seed)
     labels = class_labels(images.classes)
-    subtitle = f"{len(selected)} of {len(samples)} photos, {len(images.classes)} classes"
+    kinds = "labels" if images.multi_label else "classes"
+    subtitle = f"{len(selected)} of {len(samples)} photos, {len(images.classes)} {kinds}"
     heading = title or f"{images.name}: {SPLITS[split]} photos"
     if views is None:
         tiles = [_photo_tile(samples[index], labels) for index in selected]
@@ -119,20 +120,22 @@ def _check_output(output: Path, images: ImageSet) -> None:
 def sample_evenly(samples: Sequence[Sample], *, count: int, seed: int) -> list[int]:
     """Returns the indices of up to `count` samples, random within each class and spread evenly over the classes.
 
+    In multi-label data, photos with the same set of labels count as a class.
+
     Args:
         samples: The samples to select from.
         count: The maximum number of indices.
         seed: Selects the samples.
     """
     generator = random.Random(seed)
-    by_class: dict[int, list[int]] = {}
+    by_class: dict[tuple[int, ...], list[int]] = {}
     for index, sample in enumerate(samples):
-        by_class.setdefault(sample.label, []).append(index)
+        by_class.setdefault(sample.labels, []).append(index)
     shuffled = [generator.sample(indices, min(count, len(indices))) for _, indices in sorted(by_class.items())]
     if len(shuffled) > count:
         shuffled = generator.sample(shuffled, count)
     in_turns = [indices[turn] for turn in range(count) for indices in shuffled if turn < len(indices)]
-    return sorted(in_turns[:count], key=lambda index: samples[index].label)
+    return sorted(in_turns[:count], key=lambda index: samples[index].labels)
 
 
 def load_photo(source: Path | bytes) -> np.ndarray | None:
@@ -217,7 +220,7 @@ def _samples_of(images: ImageSet, split: str) -> tuple[Sample, ...]:
 
 
 def _photo_tile(sample: Sample, labels: Sequence[str]) -> Tile:
-    return Tile(photo=load_photo(sample.source), captions=((labels[sample.label], INK), (sample.name, MUTED)))
+    return Tile(photo=load_photo(sample.source), captions=((sample.label_text(labels), INK), (sample.name, MUTED)))
 
 
 def _rows(photos: Sequence[tuple[int, Sample]], labels: Sequence[str], views: Views) -> list[list[Tile]]:

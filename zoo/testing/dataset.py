@@ -37,7 +37,7 @@ def check_dataset(spec: DatasetSpec, *, cache: Path, options: Mapping[str, Any] 
         # The first, the middle and the last: decoding all of a large dataset would take minutes.
         for index in sorted({0, len(samples) // 2, len(samples) - 1}) if samples else ():
             _check_readable(contract, samples[index])
-    missing = sorted(set(range(len(images.classes))) - {sample.label for sample in images.train})
+    missing = sorted(set(range(len(images.classes))) - {label for sample in images.train for label in sample.labels})
     contract.require(not missing, f"train must contain every class; it lacks {[images.classes[i] for i in missing]}")
     contract.require(_load(contract, spec, request) == images, "two loads must give the same samples in the same order")
 

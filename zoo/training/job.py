@@ -129,6 +129,7 @@ class Job:
             local_rank=self.processes.local_rank,
             local_world_size=self.processes.local_count,
             barrier=self.processes.barrier,
+            multi_hot=len(self.images.classes) if self.images.multi_label else None,
         )
         self.interrupts = Interrupts(defer_repeats=not self.processes.is_single)
         self.observer = self.interrupts.defer_errors(self.observer)

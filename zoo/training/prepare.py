@@ -62,6 +62,11 @@ def prepare(request: TrainingRequest) -> Job:
         observer(Note(text=text))
     with processes.local_first():
         images = load_splits(request.names.source, config, observer)
+    if images.multi_label:
+        raise ConfigError(
+            f"'{images.name}' is multi-label data, on which training is not possible yet.",
+            hint="Use data with one label for each photo.",
+        )
     check_metrics(parts.metrics, images.classes)
     report = _check_data(images, config, observer) if processes.is_main else None
     model = assemble(

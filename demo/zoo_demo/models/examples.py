@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -62,7 +63,7 @@ def find_examples(model: RunFolder | ModelFile, predictor: PhotoPredictor, regis
     except ZooError:  # a file without its run, or photos that have moved: the page works without examples
         return []
     recorded = dict(zip(photos.names.get("val", ()), photos.hashes.get("val", ()), strict=False))
-    candidates = _interleave([each for each in samples if each.name in recorded], len(run.classes))[:_MAX_CANDIDATES]
+    candidates = _interleave(each for each in samples if each.name in recorded)[:_MAX_CANDIDATES]
     examples = list(_classify(_unchanged(candidates, recorded), run.classes, predictor))
     wrong = [example for example in examples if not example.correct][:_MAX_WRONG]
     correct = [example for example in examples if example.correct]
@@ -80,19 +81,19 @@ def _unchanged(samples: Iterable[Sample], recorded: Mapping[str, str]) -> Iterat
                 yield sample
 
 
-def _interleave(samples: Iterable[Sample], classes: int) -> list[Sample]:
+def _interleave(samples: Iterable[Sample]) -> list[Sample]:
     """Returns the samples in an order in which the classes take turns."""
-    counts = [0] * classes
+    counts: Counter[tuple[int, ...]] = Counter()
     keyed = []
     for sample in samples:
-        keyed.append((counts[sample.label], sample.label, sample))
-        counts[sample.label] += 1
+        keyed.append((counts[sample.labels], sample.labels, sample))
+        counts[sample.labels] += 1
     return [sample for _, _, sample in sorted(keyed, key=lambda key: key[:2])]
 
 
 def _classify(samples: Iterable[Sample], classes: Sequence[str], predictor: PhotoPredictor) -> Iterator[Example]:
     for sample in samples:
-        truth = classes[sample.label]
+        truth = sample.label_text(classes)
         with contextlib.suppress(ImageError, PredictionError):
             label = predictor.predict(sample.source).label
             yield Example(source=sample.source, name=sample.name, truth=truth, correct=label == truth)

@@ -173,7 +173,8 @@ def _count_photos(images: ImageSet, photos: Iterable[CheckedPhoto]) -> dict[str,
     """Returns the number of photos by split and class: of the splits that the dataset has, and all its classes."""
     counts = {split: dict.fromkeys(images.classes, 0) for split in reversed(SPLITS) if getattr(images, split)}
     for photo in photos:
-        counts[photo.split][photo.label] += 1
+        for label in photo.labels:
+            counts[photo.split][label] += 1
     return counts
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from zoo.plugins.specs import NO_LABEL
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -25,7 +27,7 @@ class CheckedPhoto:
     Attributes:
         name: Name of its sample, unique within the dataset.
         split: ``"train"``, ``"val"`` or ``"test"``.
-        label: Name of its class.
+        labels: Names of its labels: that of its class, or in multi-label data any number of them.
         source: A file, or the bytes of one.
         size: In bytes; 0 if it cannot be read.
         digest: SHA-256 of its bytes, in hex; empty if it cannot be read.
@@ -36,7 +38,7 @@ class CheckedPhoto:
 
     name: str
     split: str
-    label: str
+    labels: tuple[str, ...]
     source: Path | bytes
     size: int = 0
     digest: str = ""
@@ -44,9 +46,14 @@ class CheckedPhoto:
     perceptual_hash: PerceptualHash | None = None
     error: str = ""
 
+    @property
+    def label(self) -> str:
+        """The labels for readers: ``"fish"``, ``"fish, shark"``, ``"no label"``."""
+        return ", ".join(self.labels) or NO_LABEL
+
     def to_dict(self) -> dict[str, Any]:
         """Returns what identifies the photo, fit for JSON."""
-        return {"name": self.name, "split": self.split, "class": self.label}
+        return {"name": self.name, "split": self.split, "class": self.label, "labels": list(self.labels)}
 
 
 class DuplicatePair(NamedTuple):
@@ -71,8 +78,8 @@ class DuplicatePair(NamedTuple):
 
     @property
     def two_labels(self) -> bool:
-        """Whether they are in different classes."""
-        return self.original.label != self.duplicate.label
+        """Whether they are in different classes, or have different sets of labels."""
+        return self.original.labels != self.duplicate.labels
 
     @property
     def turned_label(self) -> bool:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 _CHUNK = 32  # photos per task
 _AHEAD = 4  # waiting chunks per thread: a short queue, so that an interrupt takes effect soon
 
-# Split, class name and sample of a photo.
-LabelledSample = tuple[str, str, "Sample"]
+# Split, names of the labels and sample of a photo.
+LabelledSample = tuple[str, tuple[str, ...], "Sample"]
 
 
 def scan_images(
@@ -40,7 +40,11 @@ def scan_images(
         threads: Number of threads; by default the number of processors.
         progress: Called as photos are done.
     """
-    listed = [(split, images.classes[sample.label], sample) for split in SPLITS for sample in getattr(images, split)]
+    listed = [
+        (split, tuple(images.classes[label] for label in sample.labels), sample)
+        for split in SPLITS
+        for sample in getattr(images, split)
+    ]
     chunks = [listed[start : start + _CHUNK] for start in range(0, len(listed), _CHUNK)]
     photos: list[CheckedPhoto] = []
     for done in _scan_chunks(chunks, decode=decode, threads=threads or usable_cpus()):
@@ -49,12 +53,12 @@ def scan_images(
     return photos
 
 
-def scan_photo(split: str, label: str, sample: Sample, *, decode: bool) -> CheckedPhoto:
+def scan_photo(split: str, labels: tuple[str, ...], sample: Sample, *, decode: bool) -> CheckedPhoto:
     """Returns one photo with its properties; arguments as in `scan_images`."""
     try:
         data = read_bytes(sample.source, name=sample.name)
     except ImageError as error:
-        return CheckedPhoto(name=sample.name, split=split, label=label, source=sample.source, error=error.message)
+        return CheckedPhoto(name=sample.name, split=split, labels=labels, source=sample.source, error=error.message)
     perceptual_hash, reason = None, ""
     if decode:
         try:
@@ -64,7 +68,7 @@ def scan_photo(split: str, label: str, sample: Sample, *, decode: bool) -> Check
     return CheckedPhoto(
         name=sample.name,
         split=split,
-        label=label,
+        labels=labels,
         source=sample.source,
         size=len(data),
         digest=hashlib.sha256(data).hexdigest(),
@@ -80,7 +84,7 @@ def _scan_chunks(
     """Yields the photos of each chunk in order. Reading, hashing and decoding all release the GIL."""
 
     def scan_chunk(chunk: Sequence[LabelledSample]) -> list[CheckedPhoto]:
-        return [scan_photo(split, label, sample, decode=decode) for split, label, sample in chunk]
+        return [scan_photo(split, labels, sample, decode=decode) for split, labels, sample in chunk]
 
     coming = iter(chunks)
     with ThreadPoolExecutor(threads) as pool:

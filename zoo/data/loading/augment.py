@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from zoo.data.images.decode import decode
 from zoo.data.images.resize import fill_colour
@@ -20,6 +19,7 @@ from zoo.data.loading.augment_params import draw_params, make_generator
 from zoo.data.loading.augmenters import to_uint8
 from zoo.data.loading.pipeline import to_device
 from zoo.data.loading.transform import resize, shrink_for_crops
+from zoo.data.targets import make_targets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -52,7 +52,7 @@ def augmented_views(
         crops: How to crop and flip.
         augmenters: The augmentations of single images.
         mixers: The augmentations that mix images.
-        classes: Number of classes.
+        classes: Number of classes; only mixing needs it.
         count: Views of each photo.
         seed: Decides the augmentation.
     """
@@ -69,8 +69,9 @@ def augmented_views(
         if not photos:
             return []
         views = torch.stack([make_views(index, sample).float() for index, sample in photos])
-        targets = F.one_hot(torch.tensor([sample.label for _, sample in photos]), classes or -1).float()
+        samples = [sample for _, sample in photos]
         for number in range(count if mixers else 0):
+            targets = torch.from_numpy(make_targets(samples, classes=classes, multi_label=True)).float()
             images = normalise(views[:, number], spec)
             for position, mixer in enumerate(mixers):
                 images, _ = mixer.mix(images, targets, seed=mixing_seed(seed, number, position))

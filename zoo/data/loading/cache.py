@@ -63,6 +63,8 @@ class PhotoCache:
         local_rank: Number of this process on its machine, from 0.
         local_world_size: Number of processes on this machine.
         barrier: Returns when every process has called it.
+        multi_hot: The number of classes of multi-label data, whose labels become multi-hot; None if each photo has
+            one label.
 
     Attributes:
         placements: By split, for the run record: ``tier``, ``photos``, ``kept`` (the number of cached photos),
@@ -82,6 +84,7 @@ class PhotoCache:
         local_rank: int = 0,
         local_world_size: int = 1,
         barrier: Callable[[], None] = lambda: None,
+        multi_hot: int | None = None,
     ) -> None:
         check_cache(mode, device)
         self.placements: dict[str, dict[str, Any]] = {}
@@ -92,6 +95,7 @@ class PhotoCache:
         self._local_rank = local_rank
         self._local_world_size = local_world_size
         self._barrier = barrier
+        self._multi_hot = multi_hot
         self._stores: dict[tuple[str, str], PhotoStore] = {}
         self._reserved: dict[str, int] = {}
 
@@ -111,7 +115,7 @@ class PhotoCache:
         """
         key = (split, transform.key)
         if key not in self._stores:
-            store = PhotoStore(samples, transform=transform, workers=self._workers)
+            store = PhotoStore(samples, transform=transform, workers=self._workers, multi_hot=self._multi_hot)
             path = pixel_file_path(samples, transform) if self._mode in ("auto", "device", "disk") else None
             reason = self._fill(store, path, progress)
             reason = self._move(store) or reason

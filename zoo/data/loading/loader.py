@@ -30,7 +30,7 @@ class Batch(NamedTuple):
     Attributes:
         images: float32 ``(N, 3, h, w)``, normalised, channels-last, on the device; or cached
             `zoo.plugins.contracts.Features`.
-        labels: int64 ``(N,)``, on the device.
+        labels: int64 ``(N,)``, or of multi-label data multi-hot uint8 ``(N, classes)``; on the device.
         share: This batch's fraction of the images of the whole step, which weights its mean loss; less than 1 if
             several processes share the step.
     """

@@ -12,6 +12,7 @@ import numpy as np
 from zoo.data.images.decode import decode
 from zoo.data.loading.pixel_buffer import NOT_STORED, PixelBuffer
 from zoo.data.loading.pixel_file import MappedPixels
+from zoo.data.targets import make_targets
 from zoo.errors import DataError, ImageError
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class PhotoStore:
         samples: The photos.
         transform: Applied to each decoded photo.
         workers: Number of decoding threads.
+        multi_hot: As in `zoo.data.loading.cache.PhotoCache`.
 
     Attributes:
         samples: The readable ones of `samples`, in their order, once the store is filled.
@@ -59,13 +61,16 @@ class PhotoStore:
         workers: Number of decoding threads.
     """
 
-    def __init__(self, samples: Sequence[Sample], *, transform: Transform, workers: int) -> None:
+    def __init__(
+        self, samples: Sequence[Sample], *, transform: Transform, workers: int, multi_hot: int | None = None
+    ) -> None:
         self.samples = list(samples)
         self.sizes = np.zeros((0, 2), np.int64)
         self.failures: list[ImageError] = []
         self.on_device: DevicePixels | None = None
         self.workers = workers
         self._transform = transform
+        self._multi_hot = multi_hot
         self._pixels: NDArray[np.uint8] | MappedPixels = np.zeros((0, 3), np.uint8)
         self._starts = np.full(len(self.samples), NOT_STORED)
 
@@ -103,9 +108,9 @@ class PhotoStore:
         """Size of the cached photos in bytes."""
         return 3 * (len(self._pixels) if self.on_device is None else len(self.on_device.pixels))
 
-    def labels(self) -> NDArray[np.int64]:
-        """Returns the labels of `samples`, ``(len,)``."""
-        return np.array([sample.label for sample in self.samples], dtype=np.int64)
+    def labels(self) -> NDArray[np.int64] | NDArray[np.uint8]:
+        """Returns the labels of `samples`: int64 ``(len,)``, or multi-hot uint8 ``(len, classes)``."""
+        return make_targets(self.samples, classes=self._multi_hot or 0, multi_label=self._multi_hot is not None)
 
     def fill(
         self, buffer: PixelBuffer, progress: Callable[[int, int], None], *, threads: int | None = None

@@ -25,7 +25,7 @@ def fingerprint_images(
     """Returns the fingerprint of a dataset, and for each split a short hash of every sample.
 
     The fingerprint is the SHA-256, in hex, of classes, splits, names, labels and file contents. It depends neither on
-    the order of the samples nor on where the files are. The short hashes cover label and content, in sample order.
+    the order of the samples nor on where the files are. The short hashes cover labels and content, in sample order.
 
     Args:
         images: The dataset.
@@ -37,7 +37,7 @@ def fingerprint_images(
     """
     splits = {"train": images.train, "val": images.val, "test": images.test}
     total, done = sum(map(len, splits.values())), 0
-    rows: dict[str, list[tuple[str, int, str]]] = {}
+    rows: dict[str, list[tuple[str, int | tuple[int, ...], str]]] = {}
     short: dict[str, list[str]] = {}
     known = known or {}
     with ThreadPoolExecutor(_THREADS) as pool:
@@ -50,7 +50,7 @@ def fingerprint_images(
                 progress("fingerprint data", done, total)
             short[split] = [_shorten(label, digest) for _, label, digest in rows[split]]
             rows[split].sort()
-    text = json.dumps({"classes": images.classes, **rows}, sort_keys=True)
+    text = json.dumps({"classes": images.classes, **rows}, sort_keys=True)  # labels of a photo become a list
     return hashlib.sha256(text.encode()).hexdigest(), short
 
 
@@ -84,9 +84,10 @@ def find_changed(samples: Sequence[Sample], recorded: Mapping[str, str]) -> list
         return [sample.name for sample, changed in zip(known, pool.map(is_changed, known), strict=True) if changed]
 
 
-def _shorten(label: int, digest: str) -> str:
+def _shorten(label: int | tuple[int, ...], digest: str) -> str:
     """Returns 8 hex digits: enough to compare two photos of the same name, and short to store for every photo."""
-    return hashlib.sha256(f"{label} {digest}".encode()).hexdigest()[:8]
+    labels = f"[{','.join(map(str, label))}]" if isinstance(label, tuple) else str(label)
+    return hashlib.sha256(f"{labels} {digest}".encode()).hexdigest()[:8]
 
 
 def _digest(sample: Sample) -> str:

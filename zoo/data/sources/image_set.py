@@ -15,11 +15,16 @@ from zoo.utils.paths import parse_path
 from zoo.utils.text import short_repr
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 _SAMPLE_HINT = (
     "Each photo is a zoo.Sample(source, label, name): a path or the bytes of an image file, an index into classes, and "
     "a name of its own."
+)
+_LABELS_HINT = (
+    "With multi_label=True the label of each photo is a tuple of different indices into classes, () for a photo "
+    "without labels; otherwise it is one index."
 )
 
 
@@ -37,6 +42,8 @@ def check_image_set(images: ImageSet) -> ImageSet:
         if not isinstance(name, str) or not name:
             message = f"The ImageSet has the class {short_repr(name)}."
             raise DataError(message, hint="The names of the classes are text.")
+    if not isinstance(images.multi_label, bool):
+        raise DataError(f"The ImageSet has multi_label={short_repr(images.multi_label)}.", hint=_LABELS_HINT)
     train, val, test = (_check_split(images, split, len(classes)) for split in SPLITS)
     _check_names([sample.name for sample in (*train, *val, *test)])
     name = slugify(str(images.name))
@@ -51,22 +58,43 @@ def _as_tuple(values: Any, what: str, *, hint: str) -> tuple[Any, ...]:
 
 def _check_split(images: ImageSet, split: str, classes: int) -> tuple[Sample, ...]:
     samples = _as_tuple(getattr(images, split), f"{split} split", hint=_SAMPLE_HINT)
-    return tuple(_check_sample(sample, f"{split}[{index}]", classes) for index, sample in enumerate(samples))
+    check = _check_labels if images.multi_label else _check_label
+    return tuple(
+        _check_sample(sample, f"{split}[{index}] of the ImageSet", classes, check)
+        for index, sample in enumerate(samples)
+    )
 
 
-def _check_sample(sample: Any, where: str, classes: int) -> Sample:
+def _check_sample(
+    sample: Any, where: str, classes: int, check: Callable[[Any, str, int], int | tuple[int, ...]]
+) -> Sample:
     if not isinstance(sample, Sample):
-        raise DataError(f"{where} of the ImageSet cannot be of type {type(sample).__name__}.", hint=_SAMPLE_HINT)
+        raise DataError(f"{where} cannot be of type {type(sample).__name__}.", hint=_SAMPLE_HINT)
     if not isinstance(sample.name, str) or not sample.name:
-        raise DataError(f"{where} of the ImageSet has the name {short_repr(sample.name)}.", hint=_SAMPLE_HINT)
-    label = sample.label
-    if not isinstance(label, Integral) or isinstance(label, bool) or not 0 <= label < classes:
+        raise DataError(f"{where} has the name {short_repr(sample.name)}.", hint=_SAMPLE_HINT)
+    where = f"{where}, {sample.name},"
+    label = check(sample.label, where, classes)
+    return Sample(_check_source(sample.source, where), label, sample.name)
+
+
+def _check_label(label: Any, where: str, classes: int) -> int:
+    if isinstance(label, tuple | list):
+        raise DataError(f"{where} has the labels {short_repr(label)}, but multi_label is False.", hint=_LABELS_HINT)
+    if not isinstance(label, Integral) or isinstance(label, bool) or not 0 <= int(label) < classes:
         raise DataError(
-            f"{where} of the ImageSet, {sample.name}, has the label {short_repr(label)}, "
-            f"but there are {classes} classes.",
-            hint=_SAMPLE_HINT,
+            f"{where} has the label {short_repr(label)}, but there are {classes} classes.", hint=_SAMPLE_HINT
         )
-    return Sample(_check_source(sample.source, f"{where} of the ImageSet, {sample.name},"), int(label), sample.name)
+    return int(label)
+
+
+def _check_labels(labels: Any, where: str, classes: int) -> tuple[int, ...]:
+    """Returns the labels of a photo of multi-label data in ascending order."""
+    if not isinstance(labels, tuple | list):
+        raise DataError(f"{where} has the label {short_repr(labels)}, but multi_label is True.", hint=_LABELS_HINT)
+    found = sorted(_check_label(label, where, classes) for label in labels)
+    if len(set(found)) < len(found):
+        raise DataError(f"{where} has a label twice: {short_repr(labels)}.", hint=_LABELS_HINT)
+    return tuple(found)
 
 
 def _check_source(source: Any, where: str) -> Path | bytes:

@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 from typing import TYPE_CHECKING
 
+from zoo.data.targets import single_label
 from zoo.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def _split(
 def _group_by_class(images: ImageSet) -> list[list[Sample]]:
     groups: list[list[Sample]] = [[] for _ in images.classes]
     for sample in images.train:
-        groups[sample.label].append(sample)
+        groups[single_label(sample)].append(sample)
     return groups
 
 

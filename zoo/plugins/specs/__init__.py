@@ -20,7 +20,7 @@ from zoo.plugins.specs.export_targets import ExportRequest, ExportTargetSpec
 from zoo.plugins.specs.formats import FormatRequest, FormatSpec
 from zoo.plugins.specs.heads import HeadRequest, HeadSpec
 from zoo.plugins.specs.hubs import FetchedModel, FetchRequest, HubSpec, Wanted
-from zoo.plugins.specs.image_set import SPLITS, UNSTORED, ImageSet, Sample
+from zoo.plugins.specs.image_set import NO_LABEL, SPLITS, UNSTORED, ImageSet, Sample
 from zoo.plugins.specs.losses import Activation, LossRequest, LossSpec
 from zoo.plugins.specs.metrics import MetricRequest, MetricSpec, MetricValue
 from zoo.plugins.specs.optimizers import OptimizerRequest, OptimizerSpec
@@ -30,6 +30,7 @@ from zoo.plugins.specs.trackers import Tracker, TrackerRequest, TrackerSpec
 
 __all__ = [
     "CHECK_SECONDS",
+    "NO_LABEL",
     "SPLITS",
     "UNSTORED",
     "Activation",

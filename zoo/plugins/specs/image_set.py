@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from zoo.errors import ImageError
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 SPLITS = ("train", "val", "test")  # of an `ImageSet`
+NO_LABEL = "no label"  # stands for the labels of an image that has none
 UNSTORED = "ImageSet:"  # begins what a record has as its data, followed by a name, if that was an `ImageSet`
 # In a notebook:
 _CLASSES, _PHOTOS = 20, 16
@@ -21,13 +25,23 @@ class Sample(NamedTuple):
 
     Attributes:
         source: An image file, or its bytes.
-        label: Index into `ImageSet.classes`.
+        label: Index into `ImageSet.classes`; in a multi-label dataset the indices of all labels of the image in
+            ascending order, none for an image without labels: ``(0, 3)``, ``()``.
         name: The name of the image in tables and messages; unique within its dataset.
     """
 
     source: Path | bytes
-    label: int
+    label: int | tuple[int, ...]
     name: str
+
+    @property
+    def labels(self) -> tuple[int, ...]:
+        """The indices of all labels: one in a single-label dataset, any number in a multi-label one."""
+        return self.label if isinstance(self.label, tuple) else (self.label,)
+
+    def label_text(self, classes: Sequence[str]) -> str:
+        """Returns the names of all labels for readers: ``"fish, shark"``, or ``"no label"``."""
+        return ", ".join(classes[label] for label in self.labels) or NO_LABEL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +58,7 @@ class ImageSet:
         skipped: The names of skipped files, each with the reason: ``"a/b.txt: not an image"``.
         left_out: One line that says how many photos each reason removes, or empty if no photo was left out.
         warnings: Sentences about what may be meant otherwise: classes that lose many photos, tables that are not read.
+        multi_label: Whether an image may have several labels, or none: each `Sample.label` is then a tuple.
     """
 
     name: str
@@ -55,23 +70,29 @@ class ImageSet:
     skipped: tuple[str, ...] = ()
     left_out: str = ""
     warnings: tuple[str, ...] = ()
+    multi_label: bool = False
 
     def _repr_html_(self) -> str:
         """Returns what a notebook shows: the number of photos of each class, and a few of the photos."""
         from zoo.utils.markup import block, heading, line, table
 
-        counts = {split: Counter(sample.label for sample in self._samples(split)) for split in SPLITS}
-        splits = [split for split in SPLITS if counts[split]]
-        listed = self.classes[:_CLASSES]
-        rows = [(name, *(counts[split][label] for split in splits)) for label, name in enumerate(listed)]
+        splits = [split for split in SPLITS if self._samples(split)]
+        counts = {split: Counter(label for each in self._samples(split) for label in each.labels) for split in splits}
+        rows = [
+            (name, *(counts[split][label] for split in splits)) for label, name in enumerate(self.classes[:_CLASSES])
+        ]
         more = len(self.classes) - len(rows)
-        total = sum(len(self._samples(split)) for split in SPLITS)
+        if self.multi_label and not more:
+            without = [sum(not each.labels for each in self._samples(split)) for split in splits]
+            rows += [(NO_LABEL, *without)] if any(without) else []
+        kind, kinds = ("label", "labels") if self.multi_label else ("class", "classes")
+        total = sum(len(self._samples(split)) for split in splits)
         return block(
-            heading(self.name, f"{total:,} photos, {len(self.classes):,} classes"),
+            heading(self.name, f"{total:,} photos, {len(self.classes):,} {kinds}"),
             *(line(text) for text in filter(None, (self.note, self.left_out))),
             *(line(text, warning=True) for text in self.warnings),
-            table(("class", *splits), rows, right=range(1, len(splits) + 1)),
-            *([line(f"and {more:,} more classes")] if more else []),
+            table((kind, *splits), rows, right=range(1, len(splits) + 1)),
+            *([line(f"and {more:,} more {kinds}")] if more else []),
             *self._thumbnails(),
         )
 
@@ -80,17 +101,17 @@ class ImageSet:
         return samples
 
     def _thumbnails(self) -> list[str]:
-        """Returns photos of as many classes as possible: one of each in turn."""
+        """Returns photos of as many classes, or sets of labels, as possible: one of each in turn."""
         from zoo.utils.markup import image
 
-        seen: Counter[int] = Counter()
+        seen: Counter[tuple[int, ...]] = Counter()
         order = []
         for sample in next(filter(None, map(self._samples, SPLITS)), ()):
-            order.append((seen[sample.label], sample.label, sample))
-            seen[sample.label] += 1
+            order.append((seen[sample.labels], sample.labels, sample))
+            seen[sample.labels] += 1
         chosen = [sample for _, _, sample in sorted(order, key=lambda entry: entry[:2])[:_PHOTOS]]
         return [
-            image(f"data:image/jpeg;base64,{content}", title=f"{self.classes[sample.label]}: {sample.name}")
+            image(f"data:image/jpeg;base64,{content}", title=f"{sample.label_text(self.classes)}: {sample.name}")
             for sample in chosen
             if (content := _encode_thumbnail(sample.source))
         ]
