@@ -245,7 +245,7 @@ def test_class_folders_beside_a_table_do_not_make_its_header_a_photo(table):
     for name in ("cat", "dog"):
         (table("").parent / name).mkdir()
     with pytest.raises(DataError, match="no column is named label; the header has 'path', 'cat', 'dog'"):
-        read_csv(table("path,cat,dog\n1.jpg,1,0\n2.jpg,0,1\n"))
+        read_csv(table("path,cat,dog\n1.jpg,a,b\n2.jpg,b,a\n"))
 
 
 def test_backslashes_are_named(table):
@@ -289,7 +289,7 @@ def test_a_named_pipe_as_table_is_refused_without_waiting(tmp_path):
 
 def test_a_table_of_more_cells_than_fit_into_memory_is_not_read(table, monkeypatch):
     path = table("1.jpg,dog\n" + "," * 40_000)
-    monkeypatch.setattr("zoo.data.sources.table._MAX_CELLS", 30_000)
+    monkeypatch.setattr("zoo.data.sources.table_rows._MAX_CELLS", 30_000)
     monkeypatch.setattr("csv.reader", lambda *args, **kwargs: pytest.fail("It was read."))
     with pytest.raises(DataError, match="has more than 30,000 cells") as caught:
         read_csv(path)

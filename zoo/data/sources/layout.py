@@ -5,6 +5,7 @@ Photos that the user held out are never trained on: whatever looks like splits i
 
 from __future__ import annotations
 
+import contextlib
 import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,8 +13,10 @@ from typing import TYPE_CHECKING
 
 from zoo.data.images.formats import has_image_suffix
 from zoo.data.sources.held_out import TABLE_HINT, check_lists, check_names, refuse_same_content
+from zoo.data.sources.label_columns import TableOptions
 from zoo.data.sources.left_out import describe_left_out
 from zoo.data.sources.split_names import is_neutral_name, is_unlabelled_name, parse_split, parse_split_name
+from zoo.data.sources.table_columns import find_columns
 from zoo.data.sources.walk import UNLABELLED, PhotoWalk, escape_undecodable
 from zoo.errors import DataError
 from zoo.plugins.specs import SPLITS
@@ -259,7 +262,7 @@ def _find_classes(walk: PhotoWalk, folder: Path, known: Collection[str] | None) 
     if not folders:
         direct = [file for file in files if has_image_suffix(file.name)]
         content = f"{len(direct)} images ({direct[0].name}, ...)" if direct else "no images"
-        raise DataError(f"{folder} contains {content} and no class folders.", hint=LAYOUTS)
+        raise DataError(f"{folder} contains {content} and no class folders.", hint=_suggest_tables(walk) or LAYOUTS)
     _skip_files(walk, files)
     if known is None or not {each.name for each in folders} <= {*known}:
         refuse_same_content(walk, folder, folders)
@@ -267,6 +270,18 @@ def _find_classes(walk: PhotoWalk, folder: Path, known: Collection[str] | None) 
     for inner in folders:
         classes.setdefault(class_name(inner), []).append(inner)
     return classes
+
+
+def _suggest_tables(walk: PhotoWalk) -> str:
+    """Returns the tables in a folder that have labels, as advice; empty if there are none."""
+    tables = [file for file in walk.children(walk.root)[0] if file.suffix.lower() == ".csv"]
+    named = []
+    for table in tables:
+        with contextlib.suppress(DataError):  # a table of something else
+            find_columns(table, TableOptions())
+            named.append(table)
+    listed = " or ".join(str(table) for table in named if parse_split(table.stem) not in ("val", "test"))
+    return f"The labels may be in a table: pass {listed}." if listed else ""
 
 
 def _skip_files(walk: PhotoWalk, files: Iterable[Path]) -> None:

@@ -81,8 +81,9 @@ def load_source(
     if source.offer is not None:
         return _load_offer(source.offer, source, progress)
     assert source.path is not None
-    read = read_csv if source.is_table else read_folder
-    return read(source.path, strict=strict, known=known)
+    if source.is_table:
+        return read_csv(source.path, strict=strict, known=known, options=source.options)
+    return read_folder(source.path, strict=strict, known=known)
 
 
 def load_splits(source: DataSource, config: FinetuneConfig, observer: Observer) -> ImageSet:

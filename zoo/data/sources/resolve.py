@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 from zoo.data.images.formats import has_image_suffix
 from zoo.data.sources.exclusions import read_exclusions
 from zoo.data.sources.image_set import check_image_set
+from zoo.data.sources.label_columns import TableOptions
 from zoo.data.sources.layout import LAYOUTS
 from zoo.errors import AmbiguousNameError, ConfigError, DataError, UnknownNameError
 from zoo.plugins.kinds import DATASET
+from zoo.plugins.options import make_options
 from zoo.plugins.specs import UNSTORED, ImageSet
 from zoo.utils.paths import cache_folder, has_file_suffix, missing_path_advice, parse_path, path_text
 
@@ -45,7 +48,7 @@ class DataSource:
         path: The folder or the CSV file; None for a dataset of a plugin, and for an `ImageSet`.
         offer: The dataset of a plugin; None for a path, and for an `ImageSet`.
         images: The `ImageSet` that the user passed, checked; None for anything else.
-        options: An instance of the dataset's options; None for a path.
+        options: An instance of the dataset's options, of `TableOptions` for a table; None for anything else.
         exclude: The exclusion list, or None.
         exclusions: The photos on that list, each with the reason.
     """
@@ -118,8 +121,11 @@ def resolve_data(
     if offer is not None:
         parsed = offer.make_options(options, owner=f"dataset {data}")
         return DataSource(data=data, offer=offer, options=parsed, exclude=listed, exclusions=exclusions)
-    _refuse_options(options, f"{data} is a path and")
     source = DataSource(data=data, path=parse_path(data), exclude=listed, exclusions=exclusions)
+    if source.is_table:
+        source = dataclasses.replace(source, options=make_options(TableOptions, options, owner=f"table {data}"))
+    else:
+        _refuse_options(options, f"{data} is a path and")
     if source.path is not None and not source.path.exists():
         kind = "file" if has_file_suffix(data) else "folder"
         hint = missing_path_advice(data) or "Check the path passed as data."
