@@ -1,8 +1,9 @@
+import dataclasses
 import random
 
 import pytest
 
-from zoo.data.sources.splits import limit_train, split_off_test, split_off_validation
+from zoo.data.sources.splits import limit_train, make_splits, split_off_test, split_off_validation
 from zoo.errors import ConfigError, DataError
 from zoo.plugins.specs import ImageSet, Sample
 
@@ -108,3 +109,50 @@ def test_limits_that_change_nothing_or_are_too_small():
     assert limit_train(images, count=6, seed=0) is images
     with pytest.raises(ConfigError, match="1 training images cannot cover all 2 classes"):
         limit_train(images, count=1, seed=0)
+
+
+def make_several(count=200, *, rare=2):
+    """Returns multi-label data: label a on half of the photos, b on a fifth, c on `rare` of them, d on one."""
+    samples = []
+    for number in range(count):
+        labels = [0] * (number % 2) + [1] * (number % 5 == 0) + [2] * (number < rare) + [3] * (number == 7)
+        samples.append(Sample(b"", tuple(labels), f"{number}.jpg"))
+    return ImageSet(name="several", classes=("a", "b", "c", "d"), train=tuple(samples), multi_label=True)
+
+
+def count_labels(samples):
+    return [sum(label in sample.labels for sample in samples) for label in range(4)]
+
+
+def test_photos_with_several_labels_are_stratified_by_each_of_them():
+    images = make_splits(make_several(), test_fraction=0.2, val_fraction=0.1, count=None, seed=0)
+    assert count_labels(images.test) == [20, 8, 1, 0]
+    assert count_labels(images.val) == [8, 3, 0, 0]
+    assert sum(not sample.labels for sample in images.test) == 16
+    assert names(images.train) | names(images.val) | names(images.test) == names(make_several().train)
+    assert len(images.train) + len(images.val) + len(images.test) == 200
+    assert "20% of each label, seed 0. It has no image with 'd': too few have it." in images.note
+    assert "It has no image with 'c', 'd': too few have it." in images.note
+    reordered = dataclasses.replace(make_several(), train=tuple(reversed(make_several().train)))
+    again = make_splits(reordered, test_fraction=0.2, val_fraction=0.1, count=None, seed=0)
+    assert names(again.test) == names(images.test)
+    other = make_splits(make_several(), test_fraction=0.2, val_fraction=0.1, count=None, seed=1)
+    assert names(other.test) != names(images.test)
+
+
+def test_fewer_photos_with_several_labels_keep_every_label():
+    images = limit_train(make_several(), count=40, seed=0)
+    assert len(images.train) == 40
+    assert min(count_labels(images.train)) >= 1
+    assert abs(count_labels(images.train)[0] - 20) <= 2
+    assert names(limit_train(make_several(), count=20, seed=0).train) <= names(images.train)
+    with pytest.raises(ConfigError, match="3 training images cannot cover all 4 classes"):
+        limit_train(make_several(), count=3, seed=0)
+
+
+def test_too_few_photos_with_several_labels_cannot_be_split():
+    images = ImageSet(
+        name="few", classes=("a", "b"), train=(Sample(b"", (0,), "0"), Sample(b"", (1,), "1")), multi_label=True
+    )
+    with pytest.raises(DataError, match="'few' has too few images to split off a test set"):
+        split_off_test(images, fraction=0.5, seed=0)
