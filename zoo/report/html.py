@@ -57,7 +57,7 @@ def write_html_report(target: Path, report: DataReport) -> Path:
     page = environment.get_template("data_check.html").render(
         report=report,
         levels=LEVELS,
-        classes=list(next(iter(report.counts.values()), {}))[:_MAX_CLASSES],
+        rows=report.count_table()[:_MAX_CLASSES],
         limits=_LIMITS,
         thumbnail=functools.lru_cache(maxsize=1024)(_thumbnail),
     )

@@ -58,7 +58,7 @@ def test_three_shapes_of_tables_say_the_same(table, text, options):
     assert (images.multi_label, images.classes) == (True, ("fish", "ray", "shark"))
     assert labels(images) == LABELS
     assert labels(images, "test") == ({"4.jpg": ("shark",)} if "test" in text else {})
-    assert f"1 of {4 if 'test' in text else 3} photos have no label." in images.note
+    assert f"1 of {4 if 'test' in text else 3} photos has no label." in images.note
     assert all(isinstance(sample.label, tuple) for sample in images.train)
 
 

@@ -194,13 +194,14 @@ def _write_paths(written: dict[str, str], *, hint: bool) -> None:
 
 
 def _write_counts(report: DataReport) -> None:
+    kind, kinds = ("label", "labels") if report.multi_label else ("class", "classes")
     classes = list(next(iter(report.counts.values()), {}))
     if len(classes) > _MAX_CLASSES:
-        sums = {split: f"{sum(counts.values()):,}" for split, counts in report.counts.items()}
-        console.write_pairs([("classes", str(len(classes))), *sums.items()])
+        sums = {split: f"{sum(photo.split == split for photo in report.photos):,}" for split in report.counts}
+        console.write_pairs([(kinds, str(len(classes))), *sums.items()])
         return
-    rows = [(name, *(str(counts[name]) for counts in report.counts.values())) for name in classes]
-    console.write_table(("class", *report.counts), rows, right=range(1, len(report.counts) + 1))
+    rows = [(name, *map(str, counts)) for name, counts in report.count_table()]
+    console.write_table((kind, *report.counts), rows, right=range(1, len(report.counts) + 1))
 
 
 def _write_findings(report: DataReport, *, levels: Collection[str]) -> None:

@@ -15,19 +15,22 @@ TINY = 10  # photos per class and split: fewer are too few to learn from, or to 
 _IMBALANCED, _VERY_IMBALANCED = 3, 10  # ratio of the largest class to the smallest
 
 
-def check_classes(classes: Sequence[str], counts: Mapping[str, Mapping[str, int]]) -> list[DataFinding]:
+def check_classes(
+    classes: Sequence[str], counts: Mapping[str, Mapping[str, int]], *, noun: str = "class"
+) -> list[DataFinding]:
     """Returns the findings about the classes.
 
     Args:
         classes: The class names.
         counts: Number of readable photos by split and class name.
+        noun: What to call them: ``"class"``, or ``"label"`` where a photo may have several.
     """
     used = {split: dict(by_class) for split, by_class in counts.items() if any(by_class.values())}
     return [
-        *_check_number(classes, used),
-        *_check_missing(classes, used),
-        *_check_names(classes, used),
-        *_check_tiny(used),
+        *_check_number(classes, used, noun),
+        *_check_missing(classes, used, noun),
+        *_check_names(classes, used, noun),
+        *_check_tiny(used, noun),
         *_check_imbalance(used.get("train", {})),
     ]
 
@@ -37,31 +40,35 @@ def fold_name(name: str) -> str:
     return re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFKC", name)).strip().casefold()
 
 
-def _check_number(classes: Sequence[str], counts: Mapping[str, Mapping[str, int]]) -> Iterator[DataFinding]:
+def _plural(noun: str) -> str:
+    return "classes" if noun == "class" else f"{noun}s"
+
+
+def _check_number(classes: Sequence[str], counts: Mapping[str, Mapping[str, int]], noun: str) -> Iterator[DataFinding]:
     if not counts:
         yield DataFinding(kind="empty", about="no photos", level="problem", text="There is no readable photo.")
     if len(classes) < 2:
         number = f"only one, '{classes[0]}'" if classes else "none"
-        text = f"A classifier needs at least two classes; there is {number}."
-        yield DataFinding(kind="one-class", about="classes", level="problem", text=text)
+        text = f"A classifier needs at least two {_plural(noun)}; there is {number}."
+        yield DataFinding(kind="one-class", about=_plural(noun), level="problem", text=text)
 
 
-def _check_missing(classes: Sequence[str], counts: Mapping[str, Mapping[str, int]]) -> Iterator[DataFinding]:
+def _check_missing(classes: Sequence[str], counts: Mapping[str, Mapping[str, int]], noun: str) -> Iterator[DataFinding]:
     for name in classes:
         present = [split for split, by_class in counts.items() if by_class.get(name)]
         if not present:
-            text = f"The class '{name}' has no readable photo."
-            advice = "Add photos, or delete the folder."
-            yield DataFinding(kind="empty-class", about="empty class", level="problem", text=text, advice=advice)
+            text = f"The {noun} '{name}' has no readable photo."
+            advice = "Add photos, or delete the folder." if noun == "class" else "Add photos, or delete the label."
+            yield DataFinding(kind="empty-class", about=f"empty {noun}", level="problem", text=text, advice=advice)
         elif "train" not in present:
-            text = f"The class '{name}' is in {' and '.join(present)}, but not in train. Training refuses such data."
-            yield DataFinding(kind="missing-class", about="class names", level="problem", text=text)
+            text = f"The {noun} '{name}' is in {' and '.join(present)}, but not in train. Training refuses such data."
+            yield DataFinding(kind="missing-class", about=f"{noun} names", level="problem", text=text)
         elif missing := [split for split in counts if split not in present]:
-            text = f"The class '{name}' is in train, but not in {' or '.join(missing)}: it is not evaluated there."
-            yield DataFinding(kind="missing-class", about="class names", level="warning", text=text)
+            text = f"The {noun} '{name}' is in train, but not in {' or '.join(missing)}: it is not evaluated there."
+            yield DataFinding(kind="missing-class", about=f"{noun} names", level="warning", text=text)
 
 
-def _check_names(classes: Sequence[str], counts: Mapping[str, Mapping[str, int]]) -> Iterator[DataFinding]:
+def _check_names(classes: Sequence[str], counts: Mapping[str, Mapping[str, int]], noun: str) -> Iterator[DataFinding]:
     similar: dict[str, list[str]] = {}
     for name in classes:
         similar.setdefault(fold_name(name), []).append(name)
@@ -73,22 +80,22 @@ def _check_names(classes: Sequence[str], counts: Mapping[str, Mapping[str, int]]
             )
             yield DataFinding(
                 kind="class-names",
-                about="class names",
+                about=f"{noun} names",
                 level="problem",
-                text=f"{listed} differ only in case, spaces or dashes, and count as separate classes.",
-                advice="If they are the same class, give them one name; --fix-into does so.",
+                text=f"{listed} differ only in case, spaces or dashes, and count as separate {_plural(noun)}.",
+                advice=f"If they are the same {noun}, give them one name; --fix-into does so.",
             )
 
 
-def _check_tiny(counts: Mapping[str, Mapping[str, int]]) -> Iterator[DataFinding]:
+def _check_tiny(counts: Mapping[str, Mapping[str, int]], noun: str) -> Iterator[DataFinding]:
     for split, by_class in counts.items():
         tiny = {name: number for name, number in by_class.items() if 0 < number < TINY}
         if tiny:
             listed = ", ".join(f"'{name}' has {number}" for name, number in list(tiny.items())[:3])
-            more = f", and {len(tiny) - 3} more classes" if len(tiny) > 3 else ""
+            more = f", and {len(tiny) - 3} more {_plural(noun)}" if len(tiny) > 3 else ""
             yield DataFinding(
                 kind="tiny-class",
-                about="tiny class" if len(tiny) == 1 else "tiny classes",
+                about=f"tiny {noun if len(tiny) == 1 else _plural(noun)}",
                 level="warning" if split == "train" else "note",
                 text=f"Fewer than {TINY} photos in {split}: {listed}{more}.",
                 advice="Add training photos." if split == "train" else "Figures on so few photos are unreliable.",

@@ -52,12 +52,15 @@ def find_near_duplicates(
     return [pair for pair in pairs if pair.original.digest != pair.duplicate.digest]
 
 
-def check_duplicates(photos: Sequence[CheckedPhoto], pairs: Sequence[DuplicatePair]) -> list[DataFinding]:
-    """Returns the findings about duplicates."""
+def check_duplicates(
+    photos: Sequence[CheckedPhoto], pairs: Sequence[DuplicatePair], *, multi_label: bool = False
+) -> list[DataFinding]:
+    """Returns the findings about duplicates; `multi_label` as in `ImageSet`."""
     totals = {split: sum(photo.split == split for photo in photos) for split in SPLITS}
     copies = [pair for pair in pairs if not pair.turned_label]
     redundant = [_check_redundant(copies, split) for split in SPLITS]
-    findings = [*_check_leaks(copies, totals), *_check_labels(pairs), *redundant]
+    labels = _check_label_sets(pairs) if multi_label else _check_labels(pairs)
+    findings = [*_check_leaks(copies, totals), *labels, *redundant]
     return [finding for finding in findings if finding is not None]
 
 
@@ -126,6 +129,29 @@ def _check_labels(pairs: Iterable[DuplicatePair]) -> Iterator[DataFinding]:
             advice="Both labels may be right, as for left and right arrows: --fix keeps these photos. "
             "Look at them with --html.",
             pairs=turned,
+        )
+
+
+def _check_label_sets(pairs: Iterable[DuplicatePair]) -> Iterator[DataFinding]:
+    """Yields copies with different labels. Of near duplicates both may be right: on the next shot, a fish is gone."""
+    different = [pair for pair in pairs if pair.two_labels]
+    if exact := tuple(pair for pair in different if pair.exact):
+        yield DataFinding(
+            kind="two-labels",
+            about="different labels",
+            level="problem",
+            text=f"{format_count(_count_photos(exact), 'photo')} with different labels: identical files.",
+            advice="Decide which labels are right. Until then --fix excludes all copies.",
+            pairs=exact,
+        )
+    if near := tuple(pair for pair in different if not pair.exact):
+        yield DataFinding(
+            kind="near-two-labels",
+            about="different labels?",
+            level="warning",
+            text=f"{format_count(_count_photos(near), 'near duplicate')} with different labels: one may be missing.",
+            advice="Look at them with --html. --fix treats them as other near duplicates, since both may be right.",
+            pairs=near,
         )
 
 

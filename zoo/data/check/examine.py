@@ -9,6 +9,7 @@ from zoo.data.check.classes import check_classes
 from zoo.data.check.duplicates import check_duplicates, find_copies, find_near_duplicates
 from zoo.data.check.files import check_files, check_left_out
 from zoo.data.check.hash_index import RADIUS
+from zoo.data.check.label_sets import check_label_sets
 from zoo.data.check.report import LEVELS, SPLITS, DataFinding, DataReport
 from zoo.data.check.scan import scan_images
 from zoo.data.sources.exclusions import apply_exclusions
@@ -25,14 +26,26 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Mapping, Sequence
 
-    from zoo.data.check.report import CheckedPhoto
+    from zoo.data.check.report import CheckedPhoto, DuplicatePair
     from zoo.events import Progress
     from zoo.plugins.specs import ImageSet, Sample
 
 # Up to this size per processor the quick check decodes photos to find near duplicates: about a second.
 _QUICK_BYTES = 12 << 20
 # Findings that would only distract before every training, or that loading reports: part of the complete check alone.
-_COMPLETE_ONLY = ("left-out", "skipped", "hidden-photos", "small", "large", "long", "treatment", "turned-two-labels")
+_COMPLETE_ONLY = (
+    "no-label",
+    "label-pairs",
+    "label-bound",
+    "left-out",
+    "skipped",
+    "hidden-photos",
+    "small",
+    "large",
+    "long",
+    "treatment",
+    "turned-two-labels",
+)
 
 
 @accepts(
@@ -120,7 +133,7 @@ def check_images(
     started = time.perf_counter()
     photos = scan_images(images, decode=True, threads=threads, progress=progress)
     pairs = [*find_copies(photos), *find_near_duplicates(photos, radius=near, progress=progress)]
-    findings = [*findings, *check_duplicates(photos, pairs), *_check_classes_and_files(images, photos)]
+    findings = [*findings, *_find_all(images, photos, pairs)]
     return _make_report(images, photos, findings, started)
 
 
@@ -140,14 +153,19 @@ def check_quickly(images: ImageSet, *, progress: Progress = no_progress) -> Data
     pairs = find_copies(photos)
     if decode:
         pairs += find_near_duplicates(photos, radius=RADIUS)
-    findings = [*check_duplicates(photos, pairs), *_check_classes_and_files(images, photos)]
-    relevant = [finding for finding in findings if finding.kind not in _COMPLETE_ONLY]
+    relevant = [finding for finding in _find_all(images, photos, pairs) if finding.kind not in _COMPLETE_ONLY]
     return _make_report(images, photos, relevant, started, near=decode)
 
 
-def _check_classes_and_files(images: ImageSet, photos: Sequence[CheckedPhoto]) -> list[DataFinding]:
+def _find_all(images: ImageSet, photos: Sequence[CheckedPhoto], pairs: Sequence[DuplicatePair]) -> list[DataFinding]:
     counts = _count_photos(images, (photo for photo in photos if not photo.error))
-    return [*check_left_out(images), *check_classes(images.classes, counts), *check_files(photos, images.skipped)]
+    return [
+        *check_duplicates(photos, pairs, multi_label=images.multi_label),
+        *check_left_out(images),
+        *check_classes(images.classes, counts, noun="label" if images.multi_label else "class"),
+        *(check_label_sets(photos) if images.multi_label else ()),
+        *check_files(photos, images.skipped),
+    ]
 
 
 def _make_report(
@@ -163,6 +181,7 @@ def _make_report(
         counts=_count_photos(images, photos),
         findings=tuple(sorted(findings, key=lambda finding: LEVELS.index(finding.level))),
         photos=tuple(photos),
+        multi_label=images.multi_label,
         near=near,
         note=images.note,
         seconds=time.perf_counter() - started,

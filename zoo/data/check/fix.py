@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 import shutil
 import tempfile
@@ -13,6 +14,7 @@ from zoo.data.check.classes import fold_name
 from zoo.data.check.report import SPLITS
 from zoo.data.images.formats import SUFFIXES
 from zoo.data.sources.exclusions import Exclusion
+from zoo.data.sources.label_columns import SEPARATORS
 from zoo.errors import DataError
 from zoo.events import no_progress
 
@@ -32,7 +34,8 @@ def list_exclusions(report: DataReport) -> list[Exclusion]:
     split, because the right label is unknown; of other duplicates and near duplicates in two splits, the one in train
     rather than in validation, and in validation rather than in test, so that evaluation stays comparable with the
     results of others; of other identical files in one split all but one. These stay: near duplicates within a split,
-    and photos in two classes that only look the same if one is mirrored or turned.
+    and photos in two classes that only look the same if one is mirrored or turned. Near duplicates with different sets
+    of labels are near duplicates like others, because both sets may be right.
     """
     excluded: dict[str, Exclusion] = {}
     for photo in report.photos:
@@ -40,7 +43,11 @@ def list_exclusions(report: DataReport) -> list[Exclusion]:
             excluded[photo.name] = Exclusion(photo.name, photo.split, photo.label, "unreadable")
     found = [pair for finding in report.findings for pair in finding.pairs if not pair.turned_label]
     pairs = sorted(found, key=lambda pair: (pair.duplicate.name, pair.distance or 0, pair.original.name))
-    for each in [*_exclude_two_labels(pairs), *(_exclude_duplicate(pair) for pair in pairs if _is_redundant(pair))]:
+    conflicts = [pair for pair in pairs if pair.two_labels and (pair.exact or not report.multi_label)]
+    for each in [
+        *_exclude_two_labels(pairs, conflicts),
+        *(_exclude_duplicate(pair) for pair in pairs if _is_redundant(pair)),
+    ]:
         excluded.setdefault(each.name, each)
     return sorted(excluded.values())
 
@@ -48,6 +55,7 @@ def list_exclusions(report: DataReport) -> list[Exclusion]:
 def write_clean_copy(report: DataReport, folder: Path, *, progress: Progress = no_progress) -> Path:
     """Copies the remaining photos into a new folder, as FOLDER/split/class/photo, with the splits of the check.
 
+    Photos with several labels are copied as FOLDER/split/photo, and FOLDER/labels.csv lists them with their labels.
     Files with a wrong extension get the suffix of their format. Classes whose names differ only in case, spaces or
     dashes are merged under the name in train.
 
@@ -69,9 +77,14 @@ def write_clean_copy(report: DataReport, folder: Path, *, progress: Progress = n
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as aside:
             root = Path(aside) / "copy"
             root.mkdir()
+            rows = []
             for number, photo in enumerate(remaining, start=1):
-                _copy(photo, root / photo.split / names[photo.label])
+                labels = sorted({names[label] for label in photo.labels})
+                copy = _copy(photo, root / photo.split / ("" if report.multi_label else labels[0]))
+                rows.append((copy.relative_to(root).as_posix(), photo.split, labels))
                 progress("copy photos", number, len(remaining))
+            if report.multi_label:
+                _write_table(root / "labels.csv", rows)
             if folder.exists():
                 folder.rmdir()
             root.rename(folder)
@@ -88,15 +101,15 @@ def check_copy_target(folder: Path) -> None:
         raise DataError(f"{folder} is not empty.", hint="Pass a new folder for the copy.")
 
 
-def _exclude_two_labels(pairs: Sequence[DuplicatePair]) -> Iterator[Exclusion]:
+def _exclude_two_labels(pairs: Sequence[DuplicatePair], conflicts: Sequence[DuplicatePair]) -> Iterator[Exclusion]:
     """Yields the photos with two labels, then copies of these with one label, and so on; some of them repeatedly."""
     copies: dict[str, list[tuple[CheckedPhoto, CheckedPhoto]]] = {}
     waiting: deque[tuple[CheckedPhoto, CheckedPhoto]] = deque()
     for original, duplicate in (pair[:2] for pair in pairs):
         copies.setdefault(original.name, []).append((duplicate, original))
         copies.setdefault(duplicate.name, []).append((original, duplicate))
-        if original.label != duplicate.label:
-            waiting += [(original, duplicate), (duplicate, original)]
+    for original, duplicate in (pair[:2] for pair in conflicts):
+        waiting += [(original, duplicate), (duplicate, original)]
     while waiting:
         photo, other = waiting.popleft()
         yield Exclusion(photo.name, photo.split, photo.label, "two labels", other.name)
@@ -120,8 +133,8 @@ def _class_names(report: DataReport) -> dict[str, str]:
         for name, count in sorted(report.counts.get(split, {}).items(), key=lambda each: -each[1]):
             if count:
                 chosen.setdefault(fold_name(name), name)
-    names = {photo.label: chosen[fold_name(photo.label)].strip() for photo in report.photos}
-    for name in names.values():
+    names = {label: chosen[fold_name(label)].strip() for photo in report.photos for label in photo.labels}
+    for name in () if report.multi_label else names.values():
         if name in ("", ".", "..") or name.startswith(".") or set(name) & set("/\\\0"):
             raise DataError(
                 f"The class {name!r} cannot be the name of a folder.", hint="Use --fix, which writes a list."
@@ -129,13 +142,29 @@ def _class_names(report: DataReport) -> dict[str, str]:
     return names
 
 
-def _copy(photo: CheckedPhoto, folder: Path) -> None:
+def _write_table(target: Path, rows: Sequence[tuple[str, str, Sequence[str]]]) -> None:
+    """Writes the paths, splits and labels of photos as a table that `zoo.data.sources.table.read_csv` reads."""
+    labels = {label for _, _, each in rows for label in each}
+    separator = next((mark for mark in SEPARATORS if not any(mark in label for label in labels)), "")
+    if not separator:
+        raise DataError(
+            f"Labels contain {' and '.join(SEPARATORS)}, so neither can separate them in a table.",
+            hint="Rename the labels, or use --fix, which writes a list.",
+        )
+    with target.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("path", "split", "labels"))
+        writer.writerows((path, split, separator.join(each)) for path, split, each in rows)
+
+
+def _copy(photo: CheckedPhoto, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     target = _unused_path(folder, _file_name(photo))
     if isinstance(photo.source, bytes):
         target.write_bytes(photo.source)
     else:
         shutil.copyfile(photo.source, target)
+    return target
 
 
 def _file_name(photo: CheckedPhoto) -> str:

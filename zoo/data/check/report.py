@@ -146,9 +146,10 @@ class DataReport:
 
     Attributes:
         name: Name of the dataset.
-        counts: Number of photos by split and class name.
+        counts: Number of photos by split and class name; a photo with several labels counts for each.
         findings: The most severe first.
         photos: All photos.
+        multi_label: Whether a photo may have several labels, or none.
         near: Whether the check looked for near duplicates.
         note: The note of the dataset.
         seconds: Duration of the check.
@@ -158,6 +159,7 @@ class DataReport:
     counts: Mapping[str, Mapping[str, int]]
     findings: tuple[DataFinding, ...]
     photos: tuple[CheckedPhoto, ...] = field(repr=False)
+    multi_label: bool = False
     near: bool = True
     note: str = ""
     seconds: float = 0.0
@@ -171,6 +173,13 @@ class DataReport:
         """Returns the number of findings of a level."""
         return sum(finding.level == level for finding in self.findings)
 
+    def count_table(self) -> list[tuple[str, list[int]]]:
+        """Returns the number of photos of each class by split, of multi-label data also of photos without a label."""
+        names = list(next(iter(self.counts.values()), {}))
+        rows = [(name, [counts[name] for counts in self.counts.values()]) for name in names]
+        unlabelled = [sum(photo.split == split and not photo.labels for photo in self.photos) for split in self.counts]
+        return [*rows, (NO_LABEL, unlabelled)] if any(unlabelled) else rows
+
     def of_kind(self, *kinds: str) -> list[DataFinding]:
         """Returns the findings of some kinds."""
         return [finding for finding in self.findings if finding.kind in kinds]
@@ -181,6 +190,7 @@ class DataReport:
             "name": self.name,
             "note": self.note,
             "photos": len(self.photos),
+            "multi_label": self.multi_label,
             "near": self.near,
             "counts": {split: dict(classes) for split, classes in self.counts.items()},
             "worst": self.worst,

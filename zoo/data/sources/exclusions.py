@@ -30,7 +30,7 @@ class Exclusion(NamedTuple):
     Attributes:
         name: Name of its sample.
         split: The split that contains it.
-        label: Name of its class.
+        label: Name of its class, or of its labels.
         reason: Why it is left out, in a few words.
         duplicate_of: Name of the photo that it duplicates, or empty.
     """
@@ -111,11 +111,12 @@ def apply_exclusions(images: ImageSet, exclusions: Mapping[str, str]) -> ImageSe
 
 
 def _check_classes(images: ImageSet, train: Collection[Sample]) -> None:
-    before, after = {sample.label for sample in images.train}, {sample.label for sample in train}
+    before, after = ({label for sample in samples for label in sample.labels} for samples in (images.train, train))
     for label, name in enumerate(images.classes):
         if label in before - after:
+            kind = "label" if images.multi_label else "class"
             raise DataError(
-                f"The exclusion list leaves the class '{name}' of '{images.name}' without training photos.",
+                f"The exclusion list leaves the {kind} '{name}' of '{images.name}' without training photos.",
                 hint="Add photos, or remove some from the list.",
             )
 

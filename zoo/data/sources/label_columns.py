@@ -21,7 +21,7 @@ LABEL_HEADERS = ("label", "class", "class_name", "category", "label_name", "targ
 TAG_HEADERS = ("tag", "keyword")
 AUTO = "auto"
 SEVERAL_HINT = "If a photo may have several labels, or none, pass --data-option multi-label=yes."
-_SEPARATORS = ("|", ";")  # recognised by themselves
+SEPARATORS = ("|", ";")  # recognised by themselves
 _WORDS = {"space": " ", "comma": ",", "tab": "\t"}  # of separators that are hard to pass on a command line
 _OTHERS = frozenset(["fold", "group", "group_id", "id", "index", "width", "height"])  # columns that are never labels
 _FLAGS = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False}
@@ -171,7 +171,7 @@ def _find_separator(path: Path, name: str, body: Table, place: int) -> str:
     """
     found: dict[str, int] = {}
     for line, row in body:
-        for mark in _SEPARATORS:
+        for mark in SEPARATORS:
             if mark in cell_of(row, place):
                 found.setdefault(mark, line)
     if len(found) > 1:

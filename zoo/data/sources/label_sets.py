@@ -158,4 +158,5 @@ def _warn_of_spellings(photos: Sequence[LabelledPhoto]) -> Iterator[str]:
 
 def _describe_unlabelled(photos: Sequence[LabelledPhoto]) -> str:
     count = sum(not photo.labels for photo in photos)
-    return f"{count:,} of {len(photos):,} photos have no label." if count else ""
+    verb = "has" if count == 1 else "have"
+    return f"{count:,} of {len(photos):,} photos {verb} no label." if count else ""
