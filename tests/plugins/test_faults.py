@@ -61,6 +61,11 @@ def test_the_probabilities_of_independent_classes_need_not_sum_to_one():
         ({"val": (zoo.Sample(png(1), True, "x"),)}, "labels must be int; that of 'x' in val is bool"),
         ({"val": (zoo.Sample(png(1), 1, None),)}, "the name of a sample must be text; one in val is None"),
         ({"val": (zoo.Sample("a.png", 1, "x"),)}, "a source must be a Path or bytes; that of 'x' is str"),
+        ({"multi_label": 1}, "multi_label must be True or False; it is 1"),
+        (
+            {"val": (zoo.Sample(png(1), (0, 1), "x"),)},
+            "labels must be int unless multi_label is True; that of 'x' in val is (0, 1)",
+        ),
         ({"val": IMAGES.train[:1]}, "the names of its samples must be unique across all splits"),
     ],
 )
@@ -101,3 +106,23 @@ def test_what_is_wrong_with_a_card_is_described(changes, fault):
 def test_what_is_wrong_with_its_preprocessing_is_described(changes, fault):
     preprocess = dataclasses.replace(CARD.preprocess, **changes)
     assert card_fault(dataclasses.replace(CARD, preprocess=preprocess)).startswith(fault)
+
+
+@pytest.mark.parametrize(
+    ("label", "fault"),
+    [
+        ((), ""),
+        ((0, 1), ""),
+        (1, "labels must be tuples in a multi-label set, as (0, 2) or (); that of 'x' in train is 1"),
+        ([0, 1], "labels must be tuples in a multi-label set, as (0, 2) or (); that of 'x' in train is [0, 1]"),
+        ((0, True), "labels must be int; that of 'x' in train is bool"),
+        ((np.int64(0),), "labels must be int; that of 'x' in train is int64"),
+        ((0, 2), "labels must be from 0 to 1; that of 'x' in train is 2"),
+        ((-1, 0), "labels must be from 0 to 1; that of 'x' in train is -1"),
+        ((1, 0), "the labels of a sample must be in ascending order; those of 'x' in train are (1, 0)"),
+        ((1, 1), "the labels of a sample must be different; those of 'x' in train are (1, 1)"),
+    ],
+)
+def test_what_is_wrong_with_sets_of_labels_is_described(label, fault):
+    images = zoo.ImageSet(name="x", classes=("a", "b"), train=(zoo.Sample(png(1), label, "x"),), multi_label=True)
+    assert image_set_fault(images) == fault

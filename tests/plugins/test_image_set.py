@@ -1,4 +1,5 @@
 import io
+import re
 
 from PIL import Image
 
@@ -34,3 +35,26 @@ def test_a_photo_that_cannot_be_read_is_left_out(tmp_path):
 def test_many_classes_are_counted():
     classes = tuple(f"class {n}" for n in range(30))
     assert "and 10 more classes" in ImageSet(name="x", classes=classes, train=())._repr_html_()
+
+
+def test_labels_of_photos_with_several_are_counted_and_named():
+    train = tuple(Sample(photo(n), labels, f"{n}.png") for n, labels in enumerate([(0, 1), (1,), (), (0, 1)]))
+    images = ImageSet(name="reef", classes=("fish", "ray"), train=train, test=train[:1], multi_label=True)
+    shown = images._repr_html_()
+    assert "5 photos, 2 labels" in shown
+    for row in (("fish", "2", "1"), ("ray", "3", "1"), ("no label", "1", "0")):
+        assert re.search("".join(f"<td[^>]*>{cell}</td>" for cell in row), shown)
+    assert {title for title in ("fish, ray: 0.png", "ray: 1.png", "no label: 2.png") if title in shown} == {
+        "fish, ray: 0.png",
+        "ray: 1.png",
+        "no label: 2.png",
+    }
+
+
+def test_a_label_or_several_are_read_in_the_same_way():
+    assert (Sample(b"", 2, "a").labels, Sample(b"", (0, 2), "a").labels, Sample(b"", (), "a").labels) == (
+        (2,),
+        (0, 2),
+        (),
+    )
+    assert [Sample(b"", each, "a").label_text("xyz") for each in (1, (0, 2), ())] == ["y", "x, z", "no label"]

@@ -134,3 +134,13 @@ def test_real_photos(tmp_path):
     )
     write_sheet(ImageSet(name="hotdog", classes=classes, train=photos), tmp_path / "s.png")
     assert np.asarray(open_rgb(tmp_path / "s.png")).std() > 40
+
+
+def test_photos_with_several_labels_are_spread_over_their_sets_and_show_all_labels(tmp_path, figures):
+    sets = [(0,)] * 20 + [(0, 1)] * 3 + [()]
+    train = tuple(Sample(make_photo("blue"), labels, f"{number}.png") for number, labels in enumerate(sets))
+    chosen = [sets[index] for index in sample_evenly(train, count=3, seed=0)]
+    assert chosen == [(), (0,), (0, 1)]
+    images = ImageSet(name="reef", classes=("fish", "ray"), train=train, multi_label=True)
+    write_sheet(images, tmp_path / "sheet.png", count=3)
+    assert {"fish", "fish, ray", "no label", "3 of 24 photos, 2 labels"} <= set(texts_of(figures[0]))

@@ -7,7 +7,9 @@ from PIL import Image, ImageOps
 from scenes import encode, make_scene, photo_seed
 
 from zoo.data.check.examine import check_data, check_images, check_quickly
+from zoo.data.check.fix import list_exclusions, write_clean_copy
 from zoo.data.sources.folder import read_folder
+from zoo.data.sources.table import read_csv
 from zoo.errors import DataError
 
 
@@ -329,3 +331,92 @@ def test_ctrl_c_stops_the_check(fine):
     with pytest.raises(KeyboardInterrupt):
         check_images(images, progress=stop)
     shutil.rmtree(fine())
+
+
+@pytest.fixture
+def reef(folder, tmp_path):
+    """Returns a function that writes a table of photos with several labels and returns its path."""
+
+    def write(sets, more=None):
+        files = {f"{number}.jpg": 500 + number for number in range(len(sets))}
+        root = folder({**files, **(more or {})})
+        rows = [f"{name},{labels}" for name, labels in zip(files, sets, strict=True)]
+        (root / "reef.csv").write_text("\n".join(["path,split,labels", *rows]))
+        return root / "reef.csv"
+
+    return write
+
+
+def texts(report):
+    return {finding.kind: finding.text for finding in report.findings}
+
+
+def test_photos_with_several_labels_count_for_each(reef, check):
+    sets = (
+        ["train,fish|ray"] * 12
+        + ["train,fish|cod"] * 10
+        + ["train,"] * 2
+        + ["val,fish|ray|cod"] * 10
+        + ["test,fish"] * 11
+    )
+    report = check(reef(sets))
+    assert report.multi_label
+    assert report.counts["train"] == {"cod": 10, "fish": 22, "ray": 12}
+    assert report.count_table()[-1] == ("no label", [2, 0, 0])
+    found = texts(report)
+    assert found["no-label"] == "2 photos of 45 without a label: 2 in train."
+    assert found["label-pairs"] == (
+        "1.83 labels on a training photo. Most often together: 'fish' with 'ray' on 12, 'cod' with 'fish' on 10."
+    )
+    assert found["label-bound"] == (
+        "Labels that never come without another one in train: 'cod' (10) with 'fish', 'ray' (12) with 'fish'."
+    )
+    assert found["missing-class"] in [
+        f"The label '{name}' is in train, but not in test: it is not evaluated there." for name in ("cod", "ray")
+    ]
+    assert report.to_dict()["multi_label"]
+
+
+def test_a_label_on_every_training_photo_is_a_warning(reef, check):
+    report = check(reef(["train,fish|ray", "train,fish", "val,fish|ray", "test,ray"]))
+    assert texts(report)["label-everywhere"].startswith("All training photos have the label 'fish'")
+
+
+def test_copies_with_different_labels_are_a_problem_and_near_duplicates_a_warning(reef, check):
+    more = {"1.jpg": 500, "3.jpg": resaved(502), "5.jpg": 504}
+    report = check(reef(["train,fish|ray", "train,fish", "train,ray", "test,", "train,ray|cod", "test,ray|cod"], more))
+    assert pairs(report, "two-labels") == [("0.jpg", "1.jpg", True)]
+    assert pairs(report, "near-two-labels") == [("3.jpg", "2.jpg", False)]
+    assert sorted(pairs(report, "leak")) == [("3.jpg", "2.jpg", False), ("5.jpg", "4.jpg", True)]
+    (finding,) = report.of_kind("two-labels")
+    assert finding.text == "2 photos with different labels: identical files."
+    assert finding.to_dict()["pairs"][0]["original"]["labels"] == ["fish", "ray"]
+    assert {each.name: each.reason for each in list_exclusions(report)} == {
+        "0.jpg": "two labels",
+        "1.jpg": "two labels",
+        "2.jpg": "near duplicate in test",
+        "4.jpg": "duplicate in test",
+    }
+
+
+def test_a_clean_copy_of_photos_with_several_labels_is_a_table(reef, check, tmp_path):
+    table = reef(
+        ["train,fish|ray", "train,Fish", "train,fish", "val,fish|ray", "test,", "test,ray"], {"2.jpg": b"no photo"}
+    )
+    copy = write_clean_copy(check(table), tmp_path / "clean")
+    assert sorted(path.relative_to(copy).as_posix() for path in copy.rglob("*.*")) == [
+        "labels.csv",
+        "test/4.jpg",
+        "test/5.jpg",
+        "train/0.jpg",
+        "train/1.jpg",
+        "val/3.jpg",
+    ]
+    images = read_csv(copy / "labels.csv")
+    assert (images.multi_label, images.classes) == (True, ("fish", "ray"))
+    assert [sample.labels for sample in (*images.train, *images.val, *images.test)] == [(0, 1), (0,), (0, 1), (), (1,)]
+
+
+def test_the_quick_check_leaves_out_what_only_describes_the_labels(reef):
+    images = read_csv(reef(["train,fish|ray", "train,fish", "train,", "val,fish|ray", "test,ray"]))
+    assert not {"no-label", "label-pairs", "label-bound"} & set(kinds(check_quickly(images)))

@@ -238,3 +238,18 @@ def test_without_augmentation_a_view_matches_evaluation():
     ((view,),) = augmented_views(PREPROCESS, CropPolicy(), count=1)([(0, sample)])
     exact = preprocess(ramp.astype(np.uint8), PREPROCESS)
     assert np.abs(view.astype(int) - exact).max() <= 0.5 * (5 + 3) * 24 / 18 + 1  # the crop is off by half a pixel
+
+
+def test_views_of_photos_with_several_labels_are_mixed_with_multi_hot_targets():
+    seen = []
+
+    class Mixer:
+        def mix(self, images, targets, *, seed):
+            seen.append(targets)
+            return images, targets
+
+    photos = [
+        (n, Sample(encode_png(np.full((20, 20, 3), 9, np.uint8)), each, "")) for n, each in enumerate([(0, 2), ()])
+    ]
+    augmented_views(PREPROCESS, CropPolicy(), mixers=[Mixer()], classes=3, count=1)(photos)
+    assert torch.equal(seen[0], torch.tensor([[1.0, 0, 1], [0, 0, 0]]))

@@ -124,3 +124,14 @@ def test_interrupted_decoding_leaves_no_file(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         store.fill(PixelBuffer(memory=0, file=tmp_path / "a.pack", count=30), stop)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_labels_of_photos_with_several_are_multi_hot_without_unreadable_photos():
+    samples = [
+        Sample(b"no image" if number == 1 else encode_png(make_photo(0, number)), labels, f"{number}.png")
+        for number, labels in enumerate([(0, 2), (1,), ()])
+    ]
+    store = PhotoStore(samples, transform=UNCHANGED, workers=1, multi_hot=3)
+    store.fill(PixelBuffer(memory=PLENTY, file=None, count=3), ignore)
+    assert store.labels().tolist() == [[1, 0, 1], [0, 0, 0]]
+    assert store.labels().dtype == np.uint8

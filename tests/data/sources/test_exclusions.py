@@ -76,3 +76,11 @@ def test_listed_photos_are_removed_and_skipped():
 def test_a_class_must_have_training_photos_left():
     with pytest.raises(DataError, match="leaves the class 'cat' of 'photos' without training photos"):
         apply_exclusions(IMAGES, {"1.jpg": ""})
+
+
+def test_the_last_photo_with_a_label_cannot_be_excluded():
+    train = (Sample(b"", (0, 1), "1.jpg"), Sample(b"", (0,), "2.jpg"), Sample(b"", (), "3.jpg"))
+    images = ImageSet(name="reef", classes=("fish", "ray"), train=train, multi_label=True)
+    assert len(apply_exclusions(images, {"2.jpg": "", "3.jpg": ""}).train) == 1
+    with pytest.raises(DataError, match="leaves the label 'ray' of 'reef' without training photos"):
+        apply_exclusions(images, {"1.jpg": ""})

@@ -3,7 +3,7 @@ import hashlib
 
 import pytest
 
-from zoo.data.sources.fingerprint import fingerprint_images, hash_sample
+from zoo.data.sources.fingerprint import find_changed, fingerprint_images, hash_sample
 from zoo.errors import ImageError
 from zoo.plugins.specs import ImageSet, Sample
 
@@ -68,3 +68,14 @@ def test_an_unreadable_file_is_named(tmp_path):
     images = dataclasses.replace(IMAGES, train=(Sample(tmp_path / "gone.jpg", 0, "a/gone.jpg"), IMAGES.train[1]))
     with pytest.raises(ImageError, match=r"a/gone\.jpg: cannot be read"):
         fingerprint(images)
+
+
+def test_every_label_of_a_photo_matters():
+    images = dataclasses.replace(
+        IMAGES, multi_label=True, train=(Sample(b"one", (0, 1), "1"), Sample(b"two", (), "2")), test=()
+    )
+    assert fingerprint(images) == "b82d2f9ff17fc6573e16b0a3ce174c97c53d16afe51df284fad17468096416a9"
+    assert fingerprint_images(images)[1]["train"] == ["287ef94e", "dde9a309"]
+    changed = [Sample(b"one", labels, "1") for labels in ((0, 1), (0,), (1,), (), 0)]
+    assert len({hash_sample(sample) for sample in changed}) == len(changed)
+    assert find_changed(changed, {"1": hash_sample(changed[0])}) == ["1"] * 4

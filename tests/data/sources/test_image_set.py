@@ -104,3 +104,29 @@ def test_a_path_object_is_a_path_and_never_a_name(registry, tmp_path, monkeypatc
         resolve_data(Path("colours"), registry=registry, options={})
     (tmp_path / "colours").mkdir()
     assert resolve_data(Path("colours"), registry=registry, options={}).path == Path("colours")
+
+
+def several(label, *, multi_label=True):
+    return make_images(train=(Sample(PHOTO, label, "a.png"),), val=(), test=(), multi_label=multi_label)
+
+
+def test_sets_of_labels_are_sorted_and_may_be_empty():
+    assert check_image_set(several([2, np.int64(0)])).train[0].label == (0, 2)
+    assert check_image_set(several(())).train[0].label == ()
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (several(1), r"train\[0\] of the ImageSet, a.png, has the label 1, but multi_label is True"),
+        (several((0, 1), multi_label=False), r"has the labels \(0, 1\), but multi_label is False"),
+        (several((0, 0)), r"a.png, has a label twice: \(0, 0\)"),
+        (several((0, 3)), "has the label 3, but there are 3 classes"),
+        (several((0, True)), "has the label True, but there are 3 classes"),
+        (several(0, multi_label="no"), "The ImageSet has multi_label='no'"),
+    ],
+)
+def test_wrong_sets_of_labels_are_named(images, message):
+    with pytest.raises(DataError, match=message) as caught:
+        check_image_set(images)
+    assert caught.value.hint

@@ -180,3 +180,14 @@ def test_photos_to_evaluate_need_no_training_split_and_no_second_class(tmp_path,
 def test_photos_without_labels_cannot_be_evaluated(tmp_path):
     with pytest.raises(DataError, match="contains no photos with labels"):
         read_folder(fill(tmp_path, "test/1.jpg"), known=("cat", "dog"))
+
+
+def test_a_folder_without_class_folders_names_the_tables_beside_the_photos(tmp_path):
+    for name in ("train/images/1.jpg", "test/images/2.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_bytes(b"pixels")
+    (tmp_path / "labels.csv").write_text("path,labels\ntrain/images/1.jpg,a|b\n")
+    (tmp_path / "MANIFEST.csv").write_text("path,origin\ntrain/images/1.jpg,here\n")
+    with pytest.raises(DataError, match="and no class folders") as caught:
+        read_folder(tmp_path)
+    assert caught.value.hint == f"The labels may be in a table: pass {tmp_path.resolve() / 'labels.csv'}."

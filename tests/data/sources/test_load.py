@@ -7,7 +7,7 @@ import zoo
 from zoo.config import make_config
 from zoo.data.sources.load import load_source, load_splits
 from zoo.data.sources.resolve import resolve_data
-from zoo.errors import DataError
+from zoo.errors import ConfigError, DataError
 from zoo.events import Note, Work, ignore
 from zoo.plugins.specs import DatasetSpec
 
@@ -127,3 +127,22 @@ def test_photos_are_loaded_in_python(registry, tmp_path):
     assert len(zoo.load_images(images, registry=registry).train) == len(images.train)
     with pytest.raises(DataError):
         zoo.load_images(tmp_path / "missing", registry=registry)
+
+
+def test_options_of_a_table_say_how_to_read_its_labels(registry, tmp_path):
+    for number in range(3):
+        (tmp_path / f"{number}.jpg").write_bytes(b"pixels")
+    table = tmp_path / "photos.csv"
+    table.write_text("path,animals\n0.jpg,fish ray\n1.jpg,ray\n2.jpg,\n")
+    images = load(str(table), registry, labels="animals", separator="space")
+    assert (images.multi_label, [sample.label for sample in images.train]) == (True, [(0, 1), (1,), ()])
+    table.write_text("path,label\n0.jpg,fish\n1.jpg,ray\n")
+    source = resolve_data(str(table), registry=registry, options={})
+    assert not load_source(source).multi_label
+    assert load_source(source, known=("fish", "ray"), multi_label=True).test[1].label == (1,)
+    with pytest.raises(ConfigError, match="option 'multi_label' is 'perhaps'"):
+        load(str(table), registry, **{"multi-label": "perhaps"})
+    with pytest.raises(ConfigError, match="has no option 'seperator'"):
+        load(str(table), registry, seperator=";")
+    with pytest.raises(ConfigError, match="is a path and has no options"):
+        load(str(tmp_path), registry, separator=";")

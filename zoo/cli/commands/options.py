@@ -36,6 +36,8 @@ _GROUPS = {
 }
 _REPEATED_HELP = {
     "augment": "Augmentation to add: a name from 'zoo list augmentations'; may be repeated, in order.",
+    "data_options": "Option of the dataset, listed by 'zoo info', or of a table: labels, separator, multi-label; may "
+    "be repeated.",
     "metric": "Metric to add to the results: a name from 'zoo list metrics'; may be repeated.",
     "tracker": "Tracker of experiments to report to: a name from 'zoo list trackers'; may be repeated.",
 }
@@ -205,9 +207,9 @@ def _options_of(group: str, infos: Sequence[OptionInfo], others: Sequence[str]) 
             multiple=True,
             shell_complete=None if name in PAIRS else complete_field(name),
             metavar="NAME=VALUE" if name in PAIRS else "NAME",
-            help=f"Option of the {OPTIONS_OF[name]}, listed by 'zoo info'; may be repeated."
-            if name in PAIRS
-            else _REPEATED_HELP[name],
+            help=_REPEATED_HELP[name]
+            if name in _REPEATED_HELP
+            else f"Option of the {OPTIONS_OF[name]}, listed by 'zoo info'; may be repeated.",
         )
         for name in others
         if _GROUPS[name] == group

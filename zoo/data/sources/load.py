@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from zoo.data.sources.exclusions import apply_exclusions
 from zoo.data.sources.folder import read_folder
+from zoo.data.sources.label_columns import AUTO
 from zoo.data.sources.resolve import dataset_folder, resolve_data
 from zoo.data.sources.splits import make_splits
 from zoo.data.sources.table import read_csv
@@ -44,7 +45,7 @@ def load_images(
 
     Args:
         data: The name of a dataset, a folder, or a CSV of path,label.
-        options: Options of the dataset.
+        options: Options of the dataset, or those of a table (`zoo.data.sources.label_columns.TableOptions`).
         observer: As in `zoo.finetune`.
         registry: The plugins; by default those of the environment.
 
@@ -63,6 +64,7 @@ def load_source(
     progress: Progress = no_progress,
     strict: bool = True,
     known: Collection[str] | None = None,
+    multi_label: bool = False,
 ) -> ImageSet:
     """Reads a folder or a CSV file, asks the plugin for its dataset, or returns a passed `ImageSet`. Excludes nothing.
 
@@ -71,6 +73,8 @@ def load_source(
         progress: Called during slow work.
         strict: As in `zoo.data.sources.folder.build_image_set`; ignored for the dataset of a plugin.
         known: As in `zoo.data.sources.folder.build_image_set`; ignored for the dataset of a plugin.
+        multi_label: Whether a table gives sets of labels even if nothing in it shows that, such as separators: the data
+            is for a multi-label model. The options of the source come first.
 
     Raises:
         DataError: The data is not available or is inconsistent.
@@ -82,7 +86,10 @@ def load_source(
         return _load_offer(source.offer, source, progress)
     assert source.path is not None
     if source.is_table:
-        return read_csv(source.path, strict=strict, known=known, options=source.options)
+        options = source.options
+        if multi_label and options.multi_label == AUTO:
+            options = dataclasses.replace(options, multi_label="yes")
+        return read_csv(source.path, strict=strict, known=known, options=options)
     return read_folder(source.path, strict=strict, known=known)
 
 
