@@ -146,7 +146,9 @@ def read_label_column(
             repeats=options.multi_label == "yes",
             separator=separator,
         )
-    warning = _suspect_several(path, name, body, place, refuse=folded.removesuffix("s") in TAG_HEADERS)
+    is_tags = folded.removesuffix("s") in TAG_HEADERS
+    marks = (*SEPARATORS, ",", " ") if is_tags else (*SEPARATORS, ",") if plural else SEPARATORS
+    warning = _suspect_several(path, name, body, place, marks=marks, refuse=is_tags)
     return LabelColumns(read=_OneLabel(place), places=(place,), warnings=(warning,) if warning else ())
 
 
@@ -183,9 +185,8 @@ def _find_separator(path: Path, name: str, body: Table, place: int) -> str:
     return next(iter(found), "")
 
 
-def _suspect_several(path: Path, name: str, body: Table, place: int, *, refuse: bool) -> str:
-    """Returns a warning if cells that are read as one label look like several; of a column of tags it is an error."""
-    marks = ("|", ";", ",", " ") if refuse else ("|", ";", ",")
+def _suspect_several(path: Path, name: str, body: Table, place: int, *, marks: Sequence[str], refuse: bool) -> str:
+    """Returns a warning if a cell that is read as one label has a mark that may separate several; or refuses it."""
     for line, row in body:
         cell = cell_of(row, place)
         if mark := next((mark for mark in marks if mark in cell), ""):
