@@ -65,8 +65,8 @@ def test_json_has_everything(run_zoo, photos):
     assert (leak["kind"], leak["level"], leak["count"]) == ("leak", "problem", 1)
     assert leak["pairs"] == [
         {
-            "original": {"name": "test/cat/3.jpg", "split": "test", "class": "cat"},
-            "duplicate": {"name": "train/cat/leak.jpg", "split": "train", "class": "cat"},
+            "original": {"name": "test/cat/3.jpg", "split": "test", "class": "cat", "labels": ["cat"]},
+            "duplicate": {"name": "train/cat/leak.jpg", "split": "train", "class": "cat", "labels": ["cat"]},
             "distance": None,
             "turned": False,
         }
@@ -130,3 +130,25 @@ def test_wrong_usage(run_zoo, tmp_path):
     code, _, err = run_zoo("data", "check", "./empty")
     assert code == 1
     assert "no class folders" in err
+
+
+def test_photos_with_several_labels_are_counted_by_label(run_zoo, tmp_path):
+    rows = ["path,animals"]
+    for number in range(12):
+        (tmp_path / f"{number}.jpg").write_bytes(encode(make_scene(number)))
+        rows.append(f"{number}.jpg,{'fish ' * (number % 2)}{'ray' * (number % 3 == 0)}")
+    (tmp_path / "reef.csv").write_text("\n".join(rows))
+    options = ("--data-option", "labels=animals", "--data-option", "separator=space")
+    code, out, _ = run_zoo("data", "check", "reef.csv", *options, "--html", "reef.html", "--fix-into", "clean")
+    assert code == 0
+    counts = out[out.index("label ") :].splitlines()[:4]
+    assert counts == [
+        "label     train  val  test",
+        "fish          4    1     1",
+        "ray           2    1     1",
+        "no label      2    1     1",
+    ]
+    assert "labels together" in out
+    assert "<th>label</th>" in (tmp_path / "reef.html").read_text()
+    code, again, _ = run_zoo("data", "check", "clean/labels.csv")
+    assert (code, "fish          4    1     1" in again) == (0, True)

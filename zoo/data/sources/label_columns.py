@@ -210,7 +210,9 @@ def _find_flags(path: Path, header: Sequence[str], body: Table, photo: int) -> l
     places = [
         place
         for place, cells in values.items()
-        if folded[place] not in (*SPLIT_HEADERS, *_OTHERS) and not are_splits(cells) and _FLAGS.keys() & _fold(cells)
+        if folded[place] not in ("", *SPLIT_HEADERS, *_OTHERS)
+        and not are_splits(cells)
+        and _FLAGS.keys() & _fold(cells)
     ]
     counts = dict.fromkeys(places, 0)
     for _, row in body:
