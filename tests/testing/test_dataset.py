@@ -46,6 +46,14 @@ def test_a_good_dataset_passes(tmp_path: Path) -> None:
         ({"val": (zoo.Sample(b"no image", 0, "x"),)}, "reading the image 'x' with Pillow raised"),
         ({"val": (zoo.Sample(Path("/nowhere.png"), 0, "x"),)}, "raised FileNotFoundError"),
         ({"val": ((png(1), 0, "x"),)}, "val must be a tuple of zoo.Sample"),
+        (
+            {"multi_label": True},
+            "labels must be tuples in a multi-label set, as (0, 2) or (); that of '0.png' in train",
+        ),
+        (
+            {"multi_label": True, "train": (zoo.Sample(png(1), (0,), "x"), zoo.Sample(png(2), (), "y")), "test": ()},
+            "train must contain every class; it lacks ['bright']",
+        ),
     ],
 )
 def test_a_broken_dataset_is_refused_with_the_violated_rule(
@@ -55,6 +63,12 @@ def test_a_broken_dataset_is_refused_with_the_violated_rule(
     message = violation(lambda: check_dataset(dataset_spec(lambda request: images), cache=tmp_path))
     assert message.startswith("dataset reds: ")
     assert sentence in message
+
+
+def test_a_good_dataset_of_several_labels_passes(tmp_path: Path) -> None:
+    train = tuple(zoo.Sample(png(n), labels, f"{n}.png") for n, labels in enumerate([(0, 1), (), (1,)]))
+    images = zoo.ImageSet(name="reds", classes=("dark", "bright"), train=train, multi_label=True)
+    check_dataset(dataset_spec(lambda request: images), cache=tmp_path)
 
 
 def test_a_dataset_that_changes_between_loads_is_refused(tmp_path: Path) -> None:

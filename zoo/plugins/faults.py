@@ -102,7 +102,7 @@ def _samples_fault(images: ImageSet) -> str:
 
 
 def _sample_fault(sample: Sample, split: str) -> str:
-    source, _, name = sample
+    source, name = sample.source, sample.name
     if not isinstance(name, str) or not name:
         return f"the name of a sample must be text; one in {split} is {name!r}"
     if not isinstance(source, (Path, bytes)):
