@@ -42,7 +42,7 @@ def commands(body: str) -> list[list[str]]:
 
 @pytest.fixture
 def photos(tmp_path, monkeypatch):
-    """A working directory with ./photos, ./more-photos, photo.jpg, photos.csv, reef.csv and reef-rows.csv."""
+    """A working directory with ./photos, ./more-photos, photo.jpg and the tables that the pages name."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ZOO_HOME", str(tmp_path / "home"))
     rows = ["path,label"]
@@ -53,6 +53,8 @@ def photos(tmp_path, monkeypatch):
             Image.new("HSV", (48, 40), (hue + number, 200, 120 + 5 * number)).convert("RGB").save(file)
             rows.append(f"photos/{label}/{number}.jpg,{label}")
     (tmp_path / "photos.csv").write_text("\n".join(rows), "utf-8")
+    patients = [f"{row.partition(',')[0]},p{number // 2}" for number, row in enumerate(rows[1:])]
+    (tmp_path / "patients.csv").write_text("\n".join(["path,group", *patients]), "utf-8")
     several = [(f"photos/hotdog/{n}.jpg", ["fish"] * (n % 2) + ["ray"] * (n % 3 < 2)) for n in range(12)]
     lines = ["path,labels,animals", *(f'{name},{"|".join(each)},"{",".join(each)}"' for name, each in several)]
     (tmp_path / "reef.csv").write_text("\n".join(lines), "utf-8")

@@ -16,6 +16,7 @@ CALLS = {
     "check_data": {"data": "photos"},
     "check_server": {"url": "http://127.0.0.1:9", "about": "a server", "timeout": 0.1},
     "compare": {"backbone": "no-such-backbone", "data": "photos", "grid": {"lr": [1e-3]}},
+    "cross_validate": {"backbone": "no-such-backbone", "data": "photos"},
     "evaluate": {"model": "no-such-run", "data": "photos"},
     "evaluate_paired": {"models": ["one", "two"], "data": "photos"},
     "finetune": {"backbone": "no-such-backbone", "data": "photos"},
@@ -28,6 +29,7 @@ CALLS = {
     "read_settings": {"path": "no-such-file.toml"},
     "resume": {"reference": "no-such-run"},
     "tune": {"backbone": "no-such-backbone", "data": "photos", "search": {"lr": "1..2"}},
+    "resume_cross_validation": {"reference": "no-such-folds"},
 }
 # `option` is used when a plugin is imported, which reports any exception; `progress` has no argument.
 EXEMPT = {"option", "progress"}

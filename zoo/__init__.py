@@ -71,6 +71,7 @@ _EXPORTS = {
     ),
     "zoo.preprocess": ("Preprocess",),
     "zoo.training.compare": ("compare",),
+    "zoo.training.cross_validation": ("CrossValidation", "cross_validate", "resume_cross_validation"),
     "zoo.training.finetune": ("finetune", "resume"),
     "zoo.training.tuning.result": ("StudyTrial", "Tuning"),
     "zoo.training.tuning.tune": ("tune",),
@@ -149,6 +150,11 @@ if TYPE_CHECKING:
     )
     from zoo.preprocess import Preprocess as Preprocess
     from zoo.training.compare import compare as compare
+    from zoo.training.cross_validation import (
+        CrossValidation as CrossValidation,
+        cross_validate as cross_validate,
+        resume_cross_validation as resume_cross_validation,
+    )
     from zoo.training.finetune import finetune as finetune, resume as resume
     from zoo.training.tuning.result import StudyTrial as StudyTrial, Tuning as Tuning
     from zoo.training.tuning.tune import tune as tune

@@ -252,8 +252,33 @@ class StudyResult:
     missing: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrossValidated:
+    """All folds of a cross-validation are trained, and its folder is complete.
+
+    Attributes:
+        path: The folder.
+        results: The value of ``results`` in ``folds.json``.
+        command: The command that trains the final model on all photos; empty if none can name the data.
+    """
+
+    path: str
+    results: dict[str, Any]
+    command: str = ""
+
+
 Event = (
-    Note | Work | Started | Estimate | StepResult | EpochResult | Finished | StudyStarted | TrialResult | StudyResult
+    Note
+    | Work
+    | Started
+    | Estimate
+    | StepResult
+    | EpochResult
+    | Finished
+    | StudyStarted
+    | TrialResult
+    | StudyResult
+    | CrossValidated
 )
 Observer = Callable[[Event], None]
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 # Fields of the configuration that decide no result, and may contain addresses or keys.
 _PRIVATE: dict[str, Any] = {"tracker": [], "tracker_options": {}, "exclude": None}
-_PATHS = ("data", "weights", "recipe", "exclude")
+_PATHS = ("data", "weights", "recipe", "exclude", "groups")
 
 
 def find_dataset(run: RunFolder, registry: Registry) -> Offer[DatasetSpec] | None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from zoo.metrics.intervals import (
     format_mean,
+    grouped_interval,
     mean_interval,
     paired_interval,
     paired_loss_bound,
@@ -32,6 +33,39 @@ def test_wilson_interval_matches_scipy(case):
 def test_wilson_interval_is_exact_at_its_ends():
     assert wilson_interval(0, 7)[0] == 0
     assert wilson_interval(7, 7)[1] == 1
+
+
+def test_photos_that_are_copies_count_once():
+    right = [number % 4 > 0 for number in range(80)]
+    alone = grouped_interval(right, range(80))
+    copied = grouped_interval(
+        [each for each in right for _ in range(5)], [number for number in range(80) for _ in range(5)]
+    )
+    assert copied == pytest.approx(alone, abs=1e-12)
+    assert alone == pytest.approx(wilson_interval(60, 80), abs=2e-3)
+
+
+def test_groups_that_do_not_matter_leave_the_interval_as_it_is():
+    right = [number % 4 > 0 for number in range(80)]
+    assert grouped_interval(right, [number // 4 for number in range(80)]) == pytest.approx(wilson_interval(15, 20))
+    draw = np.random.default_rng(0)
+    right, groups = draw.random(4000) < 0.7, draw.integers(1000, size=4000)
+    low, high = wilson_interval(int(right.sum()), 4000)
+    assert grouped_interval(right.tolist(), groups.tolist()) == pytest.approx((low, high), abs=2e-3)
+
+
+def test_without_mistakes_there_are_as_many_photos_as_groups():
+    assert grouped_interval([True] * 40, [number // 10 for number in range(40)]) == wilson_interval(4, 4)
+    assert grouped_interval([False] * 40, ["a"] * 40) == wilson_interval(0, 1)
+
+
+def test_the_interval_with_groups_holds_the_truth_as_often_as_it_says():
+    draw, held = np.random.default_rng(1), 0
+    for _ in range(300):
+        ability = draw.beta(4, 1, size=60).repeat(8)  # of 60 patients with eight photos each; 0.8 on average
+        low, high = grouped_interval((draw.random(480) < ability).tolist(), np.arange(60).repeat(8).tolist())
+        held += low <= 0.8 <= high
+    assert 0.92 <= held / 300 <= 0.98
 
 
 def test_mean_interval_of_three_seeds():

@@ -36,7 +36,7 @@ VARIABLE = "_ZOO_COMPLETE"
 _SAFE = re.compile(r"[\w@%+=:,./-]+")
 # Fields of `FinetuneConfig` that name offers, by the name of the kind.
 _KIND_OF_FIELD = {"data": "dataset", "augment": "augmentation"}
-_FILES = ("data", "weights", "recipe")  # fields that may also be a path
+_FILES = ("data", "weights", "recipe", "exclude", "groups")  # fields that may also be a path
 
 
 class _BashComplete(BashComplete):
@@ -99,6 +99,15 @@ def _complete(cli: click.Command, shell: str) -> str:
 def complete_runs(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Offers the runs and their tags; folders if none fits."""
     return _select(_list_runs(ctx), incomplete, otherwise="file")
+
+
+def complete_runs_and_folds(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offers the runs and their tags, and the cross-validations; folders if none fits."""
+    from zoo.runs.cross_validation import list_cross_validations
+    from zoo.runs.run import RUNS
+
+    folds = [(each.name, "") for each in list_cross_validations(ctx.params.get("runs") or RUNS)]
+    return _select([*_list_runs(ctx), *folds], incomplete, otherwise="file")
 
 
 def complete_tags(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:

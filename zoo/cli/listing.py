@@ -12,6 +12,7 @@ from zoo.errors import PluginError, RunError
 from zoo.plugins import kinds
 from zoo.plugins.registry import is_local, list_family_names, list_local_names
 from zoo.plugins.specs import BackboneFamily
+from zoo.runs.cross_validation import list_cross_validations
 from zoo.runs.run import list_runs
 from zoo.runs.tags import tags_by_run
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from zoo.plugins.kinds import Kind
     from zoo.plugins.registry import Offer, Registry
     from zoo.plugins.specs import Family
+    from zoo.runs.cross_validation import CrossValidationFolder
     from zoo.runs.run import RunFolder
 
 LISTED = (*(kind.word for kind in kinds.KINDS if kind.listed), "runs")  # unless asked for other kinds
@@ -68,7 +70,8 @@ class RunSummary:
         head: As requested by the user.
         data: Name of the dataset.
         recipe: Name of the recipe.
-        split: The split of `accuracy`: ``"test"``, or ``"val"`` if the data has no test split; empty if unfinished.
+        split: The split of `accuracy`: ``"test"``, or ``"val"`` if the data has no test split; ``"5 folds"`` of a
+            cross-validation; empty if unfinished.
         accuracy: Top-1, 0 to 1.
         interval: 95 % interval of the accuracy.
         seconds: Duration of the run.
@@ -176,6 +179,26 @@ def summarize_run(run: RunFolder, tags: Iterable[str] = ()) -> RunSummary:
     )
 
 
+def summarize_folds(found: CrossValidationFolder) -> RunSummary:
+    """Returns the row of a cross-validation, with the accuracy of all its folds together."""
+    config, results = found.record.config, found.record.results
+    accuracy, interval = read_accuracy({"folds": dict(results)}, "folds")
+    return RunSummary(
+        name=found.name,
+        path=str(found.path),
+        status=found.status,
+        backbone=str(config.get("backbone", "?")),
+        head=str(config.get("head", "?")),
+        data=found.record.data or str(config.get("data", "?")),
+        recipe=str(config.get("recipe", "?")),
+        split=f"{found.record.folds} folds",
+        accuracy=accuracy,
+        interval=interval,
+        seconds=_number(results.get("seconds")),
+        created=found.record.created,
+    )
+
+
 def read_accuracy(results: Mapping[str, Any], split: str) -> tuple[float | None, tuple[float, float] | None]:
     """Returns the accuracy on a split and its interval, from the results of a run, which may contain anything."""
     scores = results.get(split)
@@ -204,11 +227,11 @@ def search_runs(
         tags: Tags by name of the run.
     """
     rows = [summarize_run(run, (tags or {}).get(run.name, ())) for run in runs]
-    return [row for row in rows if word.lower() in _searchable_text(row).lower()]
+    return [row for row in rows if _matches(row, word)]
 
 
-def _searchable_text(row: RunSummary) -> str:
-    return " ".join((row.name, row.backbone, row.head, row.data, *row.tags))
+def _matches(row: RunSummary, word: str) -> bool:
+    return word.lower() in " ".join((row.name, row.backbone, row.head, row.data, *row.tags)).lower()
 
 
 def _offer_rows(registry: Registry, kind: Kind[Any], failures: list[PluginError]) -> list[_Row]:
@@ -266,7 +289,9 @@ def find_runs(runs: Path, word: str, *, quiet: bool = False) -> list[RunSummary]
         if not quiet:
             console.write_warning(error.message)
         tags = {}
-    return search_runs(list_runs(runs), word, tags=tags)
+    folds = [row for row in map(summarize_folds, list_cross_validations(runs)) if _matches(row, word)]
+    rows = [*search_runs(list_runs(runs), word, tags=tags), *folds]
+    return sorted(rows, key=lambda row: (not row.created, row.created, row.name))
 
 
 def write_runs(rows: Sequence[RunSummary], *, indent: int = 0) -> None:
@@ -293,4 +318,5 @@ def format_run_result(row: RunSummary) -> str:
     """Returns ``93.1 % ± 1.8``, or the status of a run that is not finished."""
     if row.status != "finished":
         return row.status
-    return format_accuracy(row.accuracy, row.interval) + (" (validation)" if row.split == "val" else "")
+    of = {"val": " (validation)", "test": "", "": ""}.get(row.split, f" ({row.split})")
+    return format_accuracy(row.accuracy, row.interval) + of

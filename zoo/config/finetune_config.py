@@ -91,9 +91,22 @@ class FinetuneConfig:
     )
     test_fraction: float = option(
         0.2,
-        help="Fraction of the photos used for testing if the data has neither a test nor a validation split.",
-        minimum=0.01,
+        help="Fraction of the photos used for testing if the data has neither a test nor a validation split; 0: no "
+        "test.",
+        minimum=0,
         maximum=0.9,
+        group="Data",
+    )
+    groups: str = option(
+        AUTO,
+        help="Photos that stay in one split, such as those of one patient or day: a CSV file of path,group, or a "
+        "column of the table; auto: the groups of the dataset or the column 'group'; none: no groups.",
+        group="Data",
+    )
+    fold: str | None = option(
+        None,
+        help="Hold out a fold as the test split, of folds that are made of the training split: 2/5 is the second of "
+        "five.",
         group="Data",
     )
     limit: int | None = option(
@@ -326,6 +339,11 @@ class FinetuneConfig:
                 f"{OWNER}: option 'freeze' is {short_repr(self.freeze)}.",
                 hint="Pass none, all, a number of stages or a share below 100%; 'zoo info BACKBONE' lists the stages.",
             )
+        if self.fold is not None and not _is_fold(self.fold):
+            raise ConfigError(
+                f"{OWNER}: option 'fold' is {short_repr(self.fold)}.",
+                hint="Pass the number of the fold and that of all folds, at least two: --fold 1/5.",
+            )
         if self.weights == "none" and self.freeze == "all":
             raise ConfigError(
                 f"{OWNER}: option 'freeze' is 'all' while option 'weights' is 'none': the features would be random.",
@@ -339,6 +357,14 @@ class FinetuneConfig:
         if self.freeze.endswith("%"):
             return int(count * int(self.freeze[:-1]) / 100)
         return 0 if self.freeze == "none" else int(self.freeze)
+
+    @property
+    def held_out_fold(self) -> tuple[int, int] | None:
+        """The number of the fold that is held out, from 1, and that of all folds; None if there are no folds."""
+        if self.fold is None:
+            return None
+        number, _, folds = self.fold.partition("/")
+        return int(number), int(folds)
 
     @property
     def images_per_step(self) -> int:
@@ -358,3 +384,8 @@ class FinetuneConfig:
             values["data"] = f"{UNSTORED}{self.data.name}"
         plain = {name: dict(value) if isinstance(value, Mapping) else value for name, value in values.items()}
         return plain | {name: list(plain[name]) for name in NAMES_OF}
+
+
+def _is_fold(text: str) -> bool:
+    found = re.fullmatch(r"([0-9]{1,4})/([0-9]{1,4})", text)
+    return found is not None and 1 <= int(found[1]) <= int(found[2]) >= 2

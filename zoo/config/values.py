@@ -33,6 +33,8 @@ def to_plain(name: str, value: Any) -> Any:
         return "none"
     if name in ("data", "recipe") and isinstance(value, os.PathLike):
         return path_text(value)
+    if name in ("exclude", "groups") and isinstance(value, os.PathLike):
+        return os.fspath(value)
     return str(value) if name == "freeze" and isinstance(value, int) and not isinstance(value, bool) else value
 
 

@@ -27,6 +27,7 @@ from zoo.display.formatting import (
 from zoo.display.stdout import QuietStream, results_stream
 from zoo.display.study import format_trial, next_steps, study_facts, study_results, trial_header
 from zoo.events import (
+    CrossValidated,
     EpochResult,
     Estimate,
     Finished,
@@ -123,6 +124,8 @@ class LineDisplay:
                 self.on_trial(event)
             case StudyResult():
                 self.on_study_result(event)
+            case CrossValidated():
+                self.on_cross_validated(event)
 
     def write(self, line: str = "", **style: Any) -> None:
         """Prints one line, with the styles of `click.style` on a terminal. Control characters are escaped."""
@@ -191,6 +194,13 @@ class LineDisplay:
         if self.next_steps:
             for line in next_steps(event):
                 self.write(line)
+
+    def on_cross_validated(self, event: CrossValidated) -> None:
+        """Prints the results of all folds, the path of the folder, and how to train the final model."""
+        self._write_results(fold_results(event))
+        if event.command:
+            self.write("The accuracy is that of models trained on the other folds. To train one on all photos:")
+            self.write(f"  {event.command}")
 
     def _write_results(self, rows: Sequence[tuple[str, str]]) -> None:
         self.write()
@@ -287,6 +297,11 @@ class LiveDisplay(LineDisplay):
         self.close()
         super().on_study_result(event)
 
+    def on_cross_validated(self, event: CrossValidated) -> None:
+        """Prints the results of all folds."""
+        self.close()
+        super().on_cross_validated(event)
+
     def _update_bar(self, what: str, done: int, total: int | None, details: str) -> None:
         self._raise_stream_error()
         what, progress = one_line(what), self._progress or self._start_bar()
@@ -379,6 +394,28 @@ def final_results(event: Finished) -> list[tuple[str, str]]:
     throughput = f", training at {speed:.0f} images/s" if speed else ""
     rows.append(("time", f"{format_duration(results.get('seconds'))}{throughput}"))
     return [*rows, ("run", event.path)]
+
+
+def fold_results(event: CrossValidated) -> list[tuple[str, str]]:
+    """Returns the metrics of all folds together, the accuracy on each, the time and the path, as names and values."""
+    results = event.results
+    folds = results["folds"]
+    groups = f" in {results['groups']} groups" if results["groups"] else ""
+    accuracy = format_accuracy(results["accuracy"], results["interval"])
+    rows = [
+        (f"fold {number}", f"{format_accuracy(fold['accuracy'], fold['interval'])} ({fold['count']} photos)")
+        for number, fold in enumerate(folds, start=1)
+    ]
+    rows += [
+        ("accuracy", f"{accuracy} ({results['count']} photos{groups}, {len(folds)} folds)"),
+        ("balanced accuracy", format_percent(results["balanced_accuracy"])),
+        ("macro F1", format_percent(results["macro_f1"])),
+        *format_metrics(results.get("metrics", {}), most=_MAX_METRICS),
+        ("time", format_duration(results["seconds"])),
+    ]
+    if results["left_out"]:
+        rows.append(("in no fold", f"{results['left_out']} photos of the only group of a class"))
+    return [*rows, ("folds", event.path)]
 
 
 def _wrap(line: str, width: int) -> list[str]:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from statistics import NormalDist, fmean, stdev
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Hashable, Sequence
 
 CONFIDENCE = 0.95
 QUANTILE = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)  # half the width of an interval, in standard errors
 # Student's t is 12.7 for two runs, 4.3 for three: from two runs an interval often spans more than 0 to 100 %.
 MIN_RUNS = 3
+_ROUNDING = 1e-9
 
 
-def wilson_interval(correct: int, count: int) -> tuple[float, float]:
+def wilson_interval(correct: float, count: float) -> tuple[float, float]:
     """Returns the 95 % score interval of a proportion (Wilson 1927, https://doi.org/10.2307/2276774).
 
     Unlike the textbook's p +- 1.96 s, it keeps its level for few photos and near 0 and 1, and never leaves [0, 1]
@@ -31,6 +33,28 @@ def wilson_interval(correct: int, count: int) -> tuple[float, float]:
     half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count)) / shrink
     # At 0 and 1 one bound is exact in theory; rounding would move it.
     return (0.0 if correct == 0 else middle - half), (1.0 if correct == count else middle + half)
+
+
+def grouped_interval(correct: Sequence[bool], groups: Sequence[Hashable]) -> tuple[float, float]:
+    """Returns the 95 % interval of the accuracy on photos of which those of a group are alike.
+
+    It is `wilson_interval` with the effective number of photos, by the variance of the accuracy between the groups
+    (Korn and Graubard 1998, Survey Methodology 24): as wide as for independent photos, or wider.
+
+    Args:
+        correct: Whether each photo is classified correctly; at least one.
+        groups: The group of each photo.
+    """
+    sizes, hits = Counter(groups), Counter(group for group, right in zip(groups, correct, strict=True) if right)
+    count = len(correct)
+    accuracy = hits.total() / count
+    deviations = sum((hits[group] - accuracy * size) ** 2 for group, size in sizes.items())
+    if deviations > _ROUNDING and len(sizes) > 1:
+        variance = deviations / count**2 * len(sizes) / (len(sizes) - 1)
+        effective = min(count, accuracy * (1 - accuracy) / variance)
+    else:  # all groups are equally good, which says nothing of their photos: as if those of a group were copies
+        effective = count**2 / sum(size**2 for size in sizes.values())
+    return wilson_interval(accuracy * effective, effective)
 
 
 def paired_loss_p(lost: int, gained: int) -> float:

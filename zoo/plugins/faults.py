@@ -107,6 +107,8 @@ def _sample_fault(sample: Sample, split: str) -> str:
         return f"the name of a sample must be text; one in {split} is {name!r}"
     if not isinstance(source, (Path, bytes)):
         return f"a source must be a Path or bytes; that of '{name}' is {type(source).__name__}"
+    if not isinstance(sample.group, str):
+        return f"a group must be text; that of '{name}' is {type(sample.group).__name__}"
     return ""
 
 

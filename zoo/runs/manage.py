@@ -8,9 +8,10 @@ import secrets
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from zoo.errors import RunError
+from zoo.runs.cross_validation import CrossValidationFolder
 from zoo.runs.lock import LOCK, is_locked, locked_folder
 from zoo.runs.record import RECORD, format_record, read_record
 from zoo.runs.run import CHECKPOINT, RunFolder, list_runs
@@ -21,12 +22,13 @@ from zoo.utils.files import atomic_write, parse_json, read_regular_file
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+Managed = TypeVar("Managed", bound=RunFolder | CrossValidationFolder)
 DELETED = ".deleted"  # in the folder of the runs: what a deletion has moved there, but not removed yet
 _COMPARISONS = "comparison*.json"  # written by `zoo.training.compare`
 
 
-def check_deletion(run: RunFolder) -> None:
-    """Checks that a run may be deleted.
+def check_deletion(run: RunFolder | CrossValidationFolder) -> None:
+    """Checks that a run, or a cross-validation with its runs, may be deleted.
 
     Raises:
         RunError: A tag points to the run, a process trains it, or its folder is a link.
@@ -40,8 +42,8 @@ def check_deletion(run: RunFolder) -> None:
     _refuse_if_training(run)
 
 
-def delete_run(run: RunFolder) -> None:
-    """Deletes a run folder with everything in it.
+def delete_run(run: RunFolder | CrossValidationFolder) -> None:
+    """Deletes the folder of a run or of a cross-validation, with everything in it.
 
     The folder is first moved out of sight, in one step, so that a process that is killed leaves either the whole run or
     none. The next deletion removes what such a process has left.
@@ -69,15 +71,15 @@ def delete_run(run: RunFolder) -> None:
             ) from error
 
 
-def rename_run(run: RunFolder, name: str) -> RunFolder:
-    """Renames a run folder, and returns the run under its new name.
+def rename_run(run: Managed, name: str) -> Managed:
+    """Renames the folder of a run or of a cross-validation, and returns it under its new name.
 
     Tags, their history, the tables of comparisons beside the run, and unfinished runs that still have to load its
     weights refer to the new name afterwards. They are written first: a process that is killed in between has renamed
     nothing, and the same call completes its work. The records of finished runs are sealed and keep the old name.
 
     Args:
-        run: The run.
+        run: The run or the cross-validation.
         name: The new name of its folder.
 
     Raises:
@@ -93,18 +95,21 @@ def rename_run(run: RunFolder, name: str) -> RunFolder:
         _refuse_if_training(run)
         edits = {**_edit_tags(run, name), **_edit_records(folder, name), **_edit_comparisons(folder, name)}
         _apply(edits, folder, target)
-    return RunFolder(run.path.with_name(name) if run.path.name == folder.name else target, run.record)
+    path = run.path.with_name(name) if run.path.name == folder.name else target
+    return replace(run, path=path)
 
 
-def _folder_of(run: RunFolder) -> Path:
+def _folder_of(run: RunFolder | CrossValidationFolder) -> Path:
     if run.path.is_symlink():
         raise RunError(f"{run.path} is a link.", hint=f"Pass the folder itself: {run.path.resolve()}")
     return run.path.resolve()
 
 
-def _refuse_if_training(run: RunFolder) -> None:
-    if is_locked(run.path):
-        raise RunError(f"A process is training {run.path}.", hint="Wait for it, or end it.")
+def _refuse_if_training(run: RunFolder | CrossValidationFolder) -> None:
+    inner = run.runs() if isinstance(run, CrossValidationFolder) else []
+    for path in (run.path, *(each.path for each in inner)):
+        if is_locked(path):
+            raise RunError(f"A process is training {path}.", hint="Wait for it, or end it.")
 
 
 def _check_name(name: str) -> None:
@@ -146,7 +151,7 @@ def _write(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def _edit_tags(run: RunFolder, name: str) -> dict[Path, str]:
+def _edit_tags(run: RunFolder | CrossValidationFolder, name: str) -> dict[Path, str]:
     runs = run.path.resolve().parent
     history = read_history(runs)
     ours = [tag.run == run.name and tag.created == run.record.created for tag in history]
@@ -161,24 +166,32 @@ def _edit_records(folder: Path, name: str) -> dict[Path, str]:
     edits = {}
     for other in list_runs(folder.parent):
         weights = str(other.record.config.get("weights", ""))
-        if other.finished or (other.path / CHECKPOINT).exists() or not _means(weights, folder):
+        if other.finished or (other.path / CHECKPOINT).exists() or (inner := _find_inside(weights, folder)) is None:
             continue
         if is_locked(other.path):
             raise RunError(
                 f"A process is training {other.path} from the weights of {folder.name}.",
                 hint="Rename the run once the training is saved.",
             )
-        new = name if Path(weights) == Path(folder.name) else str(folder.with_name(name))
+        by_name = Path(weights) == folder.name / inner
+        new = str(name / inner if by_name else folder.with_name(name) / inner)
         record = read_record(other.path)
         edits[other.path / RECORD] = format_record(replace(record, config={**record.config, "weights": new}))
     return edits
 
 
-def _means(weights: str, folder: Path) -> bool:
+def _find_inside(weights: str, folder: Path) -> Path | None:
+    """Returns where the weights of a run are in a folder: ``.`` for those of a run, the run of a fold in other cases.
+
+    None if they are not there.
+    """
     try:
-        return bool(weights) and folder in (Path(weights).resolve(), (folder.parent / weights).resolve())
+        for path in (Path(weights).resolve(), (folder.parent / weights).resolve()) if weights else ():
+            if path.is_relative_to(folder):
+                return path.relative_to(folder)
     except (OSError, ValueError):  # no path at all
-        return False
+        pass
+    return None
 
 
 def _edit_comparisons(folder: Path, name: str) -> dict[Path, str]:

@@ -13,6 +13,7 @@ from zoo.config import FinetuneConfig
 from zoo.errors import ConfigError, RunError, UnknownNameError, did_you_mean
 from zoo.plugins.entry_points import BUILT_IN, DISTRIBUTION
 from zoo.plugins.hubs import fetch_model
+from zoo.runs.cross_validation import is_cross_validation
 from zoo.runs.record import RECORD
 from zoo.runs.run import RUNS, RunFolder, is_run, read_run
 from zoo.runs.tag_history import is_tag
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 _LISTED_RUNS = 5  # in the hint of an error
 _MAX_QUOTED = 200  # characters of a name in a message
+_BEFORE = {
+    "groups": "none"
+}  # what records of earlier versions lack, with the value that repeats what these versions did
 _OWN = (DISTRIBUTION, *BUILT_IN)  # the names of built-in plugins in records of this version and of earlier ones
 _DISTRIBUTION = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _VERSION = re.compile(r"[0-9A-Za-z.+!_-]*")
@@ -56,6 +60,8 @@ def _open_run(reference: str | os.PathLike[str], runs: Path, *, missing: str) ->
     if (run := find_run(reference, runs=runs)) is not None:
         return run
     name = os.fspath(reference)
+    if is_cross_validation(runs / path):
+        path = runs / path
     if _is_file(path):
         raise RunError(
             f"{path} is a file, not a run folder.",
@@ -63,6 +69,8 @@ def _open_run(reference: str | os.PathLike[str], runs: Path, *, missing: str) ->
         )
     if os.path.isdir(path):  # noqa: PTH112  pathlib raises where a name is too long
         hint = "Pass the folder or the name of a run; 'zoo runs' lists them."
+        if is_cross_validation(path):
+            hint = f"It is a cross-validation; its runs are {path / 'fold-1'}, fold-2 and so on."
         raise RunError(f"The folder {path} is not a run: it contains no {RECORD}.", hint=hint)
     known = list_run_names(runs)
     hint = did_you_mean(Path(name).name, known) or missing_path_advice(name)
@@ -127,7 +135,7 @@ def load_config(run: RunFolder, **changes: Any) -> FinetuneConfig:
         RunError: The configuration cannot be read; it was edited by hand, or written by another version.
     """
     try:
-        return FinetuneConfig(**{**run.config, **changes})
+        return FinetuneConfig(**{**_BEFORE, **run.config, **changes})
     except (TypeError, ConfigError) as error:
         raise RunError(f"{run.path}: 'config' in run.json is not readable: {error}") from error
 

@@ -38,6 +38,7 @@ MAX_CLASSES = 100_000
 _MAX_PHOTO_VALUES = 25_000_000  # of photos.json: each photo has a name
 # Where they are empty.
 _OMITTED = ("saved", "changed", "diverged", "probe", "partly_random", "parts", "requested", "other_plugins")
+_LEAKS = ("leak", "group-leak")  # findings of test photos in training
 _EDITED = "It may have been edited by hand, or by another program."
 
 
@@ -72,7 +73,7 @@ class DataRecord:
         """A sentence for each leak of test photos into training that the data check found."""
         found = self.check.get("findings")
         rows = [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
-        return tuple(str(row.get("text", "")) for row in rows if row.get("kind") == "leak")
+        return tuple(str(row.get("text", "")) for row in rows if row.get("kind") in _LEAKS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

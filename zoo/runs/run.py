@@ -6,6 +6,7 @@
 ``metrics.jsonl``      one `EpochResult` per line
 ``checkpoint.pt``      the state to resume from (`zoo.training.checkpoint`); deleted when the run is finished
 ``curves.png``, ``confusion.png``, ``mistakes.png``
+``predictions.csv``    the probabilities of the photos of a fold, in a run that holds one out (`zoo.runs.predictions`)
 ``manifest.json``      the size and the SHA-256 of every file (`zoo.runs.manifest`), written when the run is finished
 """
 
@@ -35,7 +36,8 @@ WEIGHTS = "model.safetensors"
 METRICS = "metrics.jsonl"
 CHECKPOINT = "checkpoint.pt"
 PICTURES = ("curves.png", "confusion.png", "mistakes.png")
-FILES = (RECORD, PHOTOS, WEIGHTS, METRICS, CHECKPOINT, *PICTURES, "manifest.json")
+PREDICTIONS = "predictions.csv"
+FILES = (RECORD, PHOTOS, WEIGHTS, METRICS, CHECKPOINT, PREDICTIONS, *PICTURES, "manifest.json")
 RUNS = Path("runs")
 _MAX_STEM_BYTES = 200  # file systems limit names to 255 bytes
 

@@ -13,7 +13,8 @@ from zoo.metrics.classification import evaluate_predictions
 from zoo.models.classifier import Classifier
 from zoo.models.fold_bn import fold_classifier
 from zoo.report import Mistake, find_mistakes, write_pictures
-from zoo.runs.run import RunFolder
+from zoo.runs.predictions import PhotoPredictions, write_predictions
+from zoo.runs.run import PREDICTIONS, RunFolder
 from zoo.runs.weights import load_weights, save_weights
 from zoo.training.distributed.process_group import SINGLE_PROCESS
 from zoo.training.finite import check_outputs
@@ -27,6 +28,8 @@ from zoo.utils.text import printable
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import nn
 
     from zoo.data.loading.loader import Batch
@@ -110,9 +113,26 @@ def _evaluate(
     )
     check_outputs(outputs.logits, samples, split=split)
     probabilities = outputs.probabilities(job.classifier.head).numpy()
+    if split == "test" and job.config.held_out_fold and job.processes.is_main:
+        _write_fold(job, samples, outputs.labels.numpy(), probabilities)
     evaluation = evaluate_predictions(probabilities, outputs.labels.numpy(), job.images.classes)
     chosen = merge_values(job.monitor.compute(outputs, job.classifier.head))
     return dataclasses.replace(evaluation, metrics=chosen), find_mistakes(probabilities, samples)
+
+
+def _write_fold(
+    job: Job, samples: Sequence[Sample], labels: NDArray[np.int64], probabilities: NDArray[np.float32]
+) -> None:
+    """Writes the predictions for the photos of the fold that the run holds out."""
+    assert job.config.held_out_fold is not None
+    predictions = PhotoPredictions(
+        names=tuple(sample.name for sample in samples),
+        groups=tuple(sample.group for sample in samples),
+        folds=(job.config.held_out_fold[0],) * len(samples),
+        labels=labels,
+        probabilities=probabilities,
+    )
+    write_predictions(job.folder / PREDICTIONS, predictions, job.images.classes)
 
 
 def _check_photos(job: Job, run: RunFolder) -> None:

@@ -17,6 +17,7 @@ from zoo.models.plugin_errors import plugin_errors
 from zoo.plugins.registry import REGISTRY, Registry, load_registry
 from zoo.plugins.specs import ImageSet
 from zoo.recipes import located_options
+from zoo.runs.cross_validation import is_cross_validation
 from zoo.runs.open import explained_missing_plugin, load_config, open_run
 from zoo.runs.record import write_record
 from zoo.runs.run import CHECKPOINT, RUNS, RunFolder
@@ -37,6 +38,7 @@ from zoo.utils.paths import parse_path
 
 if TYPE_CHECKING:
     import os
+    from pathlib import Path
 
     from zoo.events import Observer
     from zoo.runs.record import RunRecord
@@ -87,46 +89,59 @@ def finetune(
         ZooError: Anything that the user can put right; nothing already done is lost.
         KeyboardInterrupt: After the progress has been saved.
     """
-    observer, plugins = choose_observer(observer), registry or load_registry()
-    config = _make_config(backbone, data, recipe, values, plugins)
-    run = train_config(config, runs=runs, pictures=pictures, observer=observer, registry=plugins, group=group)
+    started, observer, plugins = time.perf_counter(), choose_observer(observer), registry or load_registry()
+    config = make_config_of(backbone, data, recipe, values, plugins)
+    run = train_config(
+        config,
+        runs=parse_path(runs),
+        pictures=pictures,
+        observer=observer,
+        registry=plugins,
+        group=group,
+        started=started,
+    )
     return Run(run.path, run.record, registry)
 
 
 def train_config(
     config: FinetuneConfig,
     *,
-    runs: str | os.PathLike[str],
+    runs: Path,
     observer: Observer,
     registry: Registry,
-    group: str = "",
     pictures: bool = True,
+    group: str = "",
+    folder: Path | None = None,
+    started: float | None = None,
     trial: bool = False,
 ) -> RunFolder:
-    """Fine-tunes with a configuration; arguments and errors are those of `finetune`.
+    """Trains as a configuration says; arguments and errors are those of `finetune`.
 
     Args:
         config: The configuration.
-        runs: The folder in which the run folder is created.
-        observer: Called with events.
+        runs: The folder in which runs are looked up, and in which the run folder is created.
+        observer: As in `finetune`.
         registry: The plugins.
-        group: A name under which trackers show several runs together.
-        pictures: Whether to write the pictures of the finished run.
+        pictures: As in `finetune`.
+        group: As in `finetune`.
+        folder: The run folder, which exists; None to create one.
+        started: Start time by `time.perf_counter`; now by default.
         trial: Whether this is one of several trainings to choose from (`TrainingRequest`).
     """
-    started, processes = time.perf_counter(), _find_processes(config)
+    processes = _find_processes(config)
     with processes.session(), suggested_offline_command(config, registry):
         with located_options(config.recipe):
-            names = resolve_names(config, registry=registry, runs=parse_path(runs), processes=processes)
+            names = resolve_names(config, registry=registry, runs=runs, processes=processes)
         request = TrainingRequest(
             config=names.config,
             names=names,
-            runs=parse_path(runs),
+            runs=runs,
             observer=observer if processes.is_main else ignore,
             processes=processes,
-            started=started,
+            started=time.perf_counter() if started is None else started,
             pictures=pictures,
             group=group,
+            folder=folder,
             trial=trial,
         )
         return _run(request, registry)
@@ -211,13 +226,19 @@ def resume(
     return Run(run.path, run.record, registry)
 
 
-def _make_config(
+def make_config_of(
     backbone: str | FinetuneConfig | None,
     data: str | os.PathLike[str] | ImageSet | None,
     recipe: str | os.PathLike[str],
     values: dict[str, Any],
     registry: Registry,
 ) -> FinetuneConfig:
+    """Returns the configuration that the arguments of `finetune` describe.
+
+    Raises:
+        ConfigError: A value is wrong, the data is missing, or a configuration and single values are given.
+        UnknownNameError: There is no recipe of that name.
+    """
     if isinstance(backbone, FinetuneConfig):
         if data is not None or values:
             raise ConfigError("finetune() takes either a configuration or single values, not both.")
@@ -336,7 +357,9 @@ def _save_interrupted(job: Job, error: BaseException) -> None:
     else:
         place = describe_place(job.record)
         effect = f"resumes it {place}" if place else "starts it again: nothing was saved yet"
-        texts.append(f"Stopped. 'zoo finetune --resume {job.folder}' {effect}.")
+        # Of a cross-validation, all folds are resumed together.
+        whole = job.folder.parent if is_cross_validation(job.folder.parent) else job.folder
+        texts.append(f"Stopped. 'zoo finetune --resume {whole}' {effect}.")
     with suppress(ZooError, OSError):  # the output cannot be written, which may be what ended the run
         for text in texts:
             job.observer(Note(text=text, warning=True))

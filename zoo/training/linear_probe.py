@@ -266,17 +266,27 @@ def _choose(
     strengths = STRENGTHS if isinstance(strength, str) else (strength,)
     smallest = int(labels.bincount(minlength=len(job.images.classes)).min())
     linear = all(candidate.head.output_layer is not None for candidate in candidates)
-    if not linear or len(candidates) * len(strengths) == 1 or smallest < _MIN_PER_CLASS:
+
+    def choose_first(reason: str) -> tuple[int, dict[str, Any]]:
         default = _START if linear else _STRENGTH
-        reason = "not compared: " + ("too few photos of a class" if smallest < _MIN_PER_CLASS else "no other candidate")
         chosen = default if isinstance(strength, str) else strength
-        return 0, {"options": dict(candidates[0].options), "strength": chosen, "reason": reason}
+        return 0, {"options": dict(candidates[0].options), "strength": chosen, "reason": f"not compared: {reason}"}
+
+    if smallest < _MIN_PER_CLASS:
+        return choose_first("too few photos of a class")
+    if not linear or len(candidates) * len(strengths) == 1:
+        return choose_first("no other candidate")
+    groups = [sample.group for sample in eval_batches(job, "train").store.samples]
     rows: list[tuple[float, int, float]] = []
     for number, candidate in enumerate(candidates):
         job.observer(Work(what="cross-validate heads", done=number, total=len(candidates)))
-        losses = cross_validate(candidate.head, features[number], labels, strengths, seed=job.config.seed)
+        losses = cross_validate(
+            candidate.head, features[number], labels, strengths, seed=job.config.seed, groups=groups
+        )
         rows += [(loss, number, value) for value, loss in losses.items()]
     job.observer(Work(what="cross-validate heads", done=len(candidates), total=len(candidates)))
+    if not rows:
+        return choose_first("too few groups")
     _, best, chosen = min(rows)
     compared = [
         {"options": dict(candidates[number].options), "strength": value, "loss": loss} for loss, number, value in rows

@@ -136,7 +136,7 @@ def _open_folder(
     else:
         offers = request.names.offers
         stem = f"{offers.backbone.spec.name}-{offers.head.spec.name}-{dataset}"
-        folder = processes.broadcast(lambda: create_run(request.runs, stem=stem))
+        folder = request.folder or processes.broadcast(lambda: create_run(request.runs, stem=stem))
     if processes.is_main:
         write_photos(folder, photos)
         write_record(folder, record)

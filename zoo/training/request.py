@@ -85,6 +85,7 @@ class TrainingRequest:
         group: A name that trackers show the runs of a comparison under, or empty.
         trial: Whether this is one of several trainings to choose from: it leaves the test photos alone, which are for
             the chosen one, and prepares no predictions.
+        folder: The run folder; None to create one in `runs` whose name says what is trained.
     """
 
     config: FinetuneConfig
@@ -97,6 +98,7 @@ class TrainingRequest:
     resume_point: ResumePoint | None = None
     group: str = ""
     trial: bool = False
+    folder: Path | None = None
 
 
 def resolve_names(

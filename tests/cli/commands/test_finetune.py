@@ -4,17 +4,20 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+import zoo.training.cross_validation
 import zoo.training.finetune
 import zoo_losses
 import zoo_optimizers
 import zoo_schedules
 from zoo.config import FinetuneConfig
-from zoo.events import EpochResult, Finished, Note
+from zoo.events import CrossValidated, EpochResult, Finished, Note
 from zoo.plugins.entry_points import DISTRIBUTION, Candidate
 from zoo.plugins.options import describe_options
+from zoo.runs.cross_validation import CrossValidationRecord, write_folds
 from zoo.training.distributed import launch
 
 RESULTS = {"test": {"accuracy": 0.9, "interval": [0.88, 0.92], "count": 800}, "seconds": 9.0, "images_per_second": 48.0}
@@ -303,3 +306,73 @@ def test_settings_come_from_one_place(run_zoo, calls, make_run, args, message):
     assert code == 2
     assert message in err
     assert not calls
+
+
+FOLD_RESULTS = {
+    "accuracy": 0.9,
+    "interval": [0.85, 0.94],
+    "count": 160,
+    "balanced_accuracy": 0.88,
+    "macro_f1": 0.87,
+    "groups": 20,
+    "left_out": 0,
+    "seconds": 75.0,
+    "folds": [
+        {"run": f"fold-{number}", "accuracy": accuracy, "interval": [0.8, 0.96], "count": 80}
+        for number, accuracy in ((1, 0.85), (2, 0.95))
+    ],
+}
+
+
+@pytest.fixture
+def fold_calls(monkeypatch):
+    """Replaces the library: records its calls, and reports the results."""
+    made = []
+
+    def finish(call, observer):
+        made.append(call)
+        observer(Finished(path="runs/tiny-2fold-1/fold-2", results=RESULTS))
+        observer(CrossValidated(path="runs/tiny-2fold-1", results=FOLD_RESULTS, command="zoo finetune --like fold-1"))
+        return SimpleNamespace(path=Path("runs/tiny-2fold-1"))
+
+    def cross_validate(config, *, folds, runs, observer, registry):
+        return finish((config.lr, folds, runs), observer)
+
+    def resume_cross_validation(reference, *, runs, anyway, observer, registry):
+        return finish((reference, runs, anyway), observer)
+
+    monkeypatch.setattr(zoo.training.cross_validation, "cross_validate", cross_validate)
+    monkeypatch.setattr(zoo.training.cross_validation, "resume_cross_validation", resume_cross_validation)
+    return made
+
+
+def test_folds_are_cross_validated_and_the_final_command_is_printed(run_zoo, fold_calls):
+    out = run_zoo("finetune", "tiny", "--data", "dogs", "--folds", "2", "--lr", "0.5").out
+    assert fold_calls == [(0.5, 2, Path("runs"))]
+    assert "fold 2            95.0 % ± 8.0 (80 photos)\n" in out
+    assert "accuracy          90.0 % ± 4.5 (160 photos in 20 groups, 2 folds)\nbalanced accuracy 88.0 %\n" in out
+    assert "zoo predict" not in out
+    assert out.endswith("To train one on all photos:\n  zoo finetune --like fold-1\n")
+
+
+def test_folds_with_quiet_and_json(run_zoo, fold_calls):
+    command = ("finetune", "tiny", "--data", "dogs", "--folds", "2")
+    assert run_zoo(*command, "--quiet") == (0, "runs/tiny-2fold-1\n", "")
+    *_, last = map(json.loads, run_zoo(*command, "--json").out.splitlines())
+    assert (last["event"], last["results"]["accuracy"]) == ("CrossValidated", 0.9)
+
+
+def test_a_cross_validation_is_resumed_by_its_name(run_zoo, fold_calls, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "runs" / "tiny-2fold-1"
+    folder.mkdir(parents=True)
+    write_folds(folder, CrossValidationRecord(created="2026-01-01", folds=2))
+    assert run_zoo("finetune", "--resume", "tiny-2fold-1", "--resume-anyway").code == 0
+    assert fold_calls == [("tiny-2fold-1", Path("runs"), True)]
+    assert "a run that diverged" in run_zoo("finetune", "--resume", "tiny-2fold-1", "--lr", "0.1").err
+    assert "--resume takes all settings" in run_zoo("finetune", "--resume", "tiny-2fold-1", "--folds", "3").err
+
+
+@pytest.mark.parametrize("folds", ["1", "101", "x"])
+def test_a_wrong_number_of_folds_is_wrong_usage(run_zoo, folds):
+    assert run_zoo("finetune", "tiny", "--data", "dogs", "--folds", folds).code == 2

@@ -1,9 +1,12 @@
 import json
 import shutil
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+
+from zoo.runs.cross_validation import CrossValidationRecord, read_folds, write_folds
 
 
 def test_runs_oldest_first_with_their_accuracy(run_zoo, make_run):
@@ -160,3 +163,62 @@ def test_a_run_is_renamed_with_its_tags(run_zoo, two_runs):
     code, out, err = run_zoo("runs", "rename", "better", "r-2")
     assert (code, out, err.splitlines()[0].endswith("r-2 exists.")) == (1, "", True)
     assert "Did you mean better?" in run_zoo("runs", "rename", "bettre", "x").err
+
+
+@pytest.fixture
+def folds(make_run, tmp_path):
+    """A cross-validation beside a run."""
+    run = make_run("b-1", created="2026-01-02T00:00:00+00:00")
+    folder = run.parent / "tiny-linear-dogs-2fold-1"
+    for number in (1, 2):
+        shutil.copytree(run, folder / f"fold-{number}")
+    record = CrossValidationRecord(
+        status="finished",
+        created="2026-01-01T00:00:00+00:00",
+        folds=2,
+        data="dogs",
+        config={"backbone": "tiny", "head": "linear"},
+        results={"accuracy": 0.9, "interval": [0.85, 0.94], "seconds": 75.0},
+    )
+    write_folds(folder, record)
+    return folder
+
+
+def test_a_cross_validation_is_one_row(run_zoo, folds):
+    assert run_zoo("runs").out.splitlines() == [
+        "run                       backbone  head    data  accuracy                      time",
+        "tiny-linear-dogs-2fold-1  tiny      linear  dogs  90.0 % ± 4.5 (2 folds)  1 min 15 s",
+        "b-1                       tiny      linear  dogs  93.1 % ± 1.8            3 min 12 s",
+    ]
+    assert [row["name"] for row in json.loads(run_zoo("runs", "2FOLD", "--json").out)] == [folds.name]
+
+
+def test_a_cross_validation_is_renamed_and_deleted_as_a_whole(run_zoo, folds):
+    assert run_zoo("runs", "rename", folds.name, "signs").out == f"{folds.name} is now signs\n"
+    assert (folds.parent / "signs/fold-2/run.json").exists()
+    assert run_zoo("runs", "delete", "signs", "--yes").out == "signs is deleted\n"
+    assert [path.name for path in folds.parent.iterdir() if not path.name.startswith(".")] == ["b-1"]
+
+
+def test_a_deletion_asks_with_the_accuracy_of_all_folds(run_zoo, folds, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True, readline=lambda: "n\n"))
+    _, _, err = run_zoo("runs", "delete", folds.name)
+    assert "90.0 % ± 4.5 (2 folds)" in err
+
+
+def test_a_cross_validation_is_described(run_zoo, folds):
+    assert json.loads(run_zoo("info", folds.name, "--json").out)[0]["results"]["accuracy"] == 0.9
+    assert "has unreadable 'results'" in run_zoo("info", folds.name).err
+    record = read_folds(folds)
+    scores = {"accuracy": 0.9, "interval": [0.85, 0.94], "count": 80}
+    more = {"groups": 0, "left_out": 3, "balanced_accuracy": 0.88, "macro_f1": 0.87, "folds": [scores, scores]}
+    per_class = [{"name": "dog", "precision": 0.5, "recall": 0.25, "f1": 1 / 3, "support": 160}]
+    write_folds(folds, replace(record, results={**scores, **more, "per_class": per_class, "seconds": 75.0}))
+    out = run_zoo("info", folds.name).out
+    assert "90.0 % ± 4.5 (80 photos, 2 folds)" in out
+    assert "3 photos of the only group of a class" in out
+    assert out.splitlines()[-1].split() == ["dog", "50.0", "%", "25.0", "%", "33.3", "%", "160"]
+    write_folds(folds, replace(record, status="training", results={}))
+    out = run_zoo("info", folds.name).out
+    assert "stopped, 2 of 2 folds started" in out
+    assert f"'zoo finetune --resume runs/{folds.name}' continues it." in out

@@ -420,3 +420,31 @@ def test_a_clean_copy_of_photos_with_several_labels_is_a_table(reef, check, tmp_
 def test_the_quick_check_leaves_out_what_only_describes_the_labels(reef):
     images = read_csv(reef(["train,fish|ray", "train,fish", "train,", "val,fish|ray", "test,ray"]))
     assert not {"no-label", "label-pairs", "label-bound"} & set(kinds(check_quickly(images)))
+
+
+def test_look_alikes_across_a_random_split_suggest_groups_unless_the_data_has_some(folder, check, tmp_path):
+    """Each of ten scenes in a class was photographed four times."""
+    root = folder(
+        {
+            f"{label}/{scene}-{shot}.jpg": resaved(100 * side + scene, crop=shot)
+            for side, label in enumerate("ab")
+            for scene in range(10)
+            for shot in range(4)
+        }
+    )
+    (finding,) = check(root).of_kind("missing-groups")
+    assert finding.level == "warning"
+    assert finding.text.startswith("16 of 16 test photos and 6 of 6 validation photos look nearly like training photos")
+    assert "--groups" in finding.text
+    table = tmp_path / "groups.csv"
+    rows = [path.relative_to(root).as_posix() for path in sorted(root.glob("*/*.jpg"))]
+    table.write_text("".join(f"{row},{row.partition('-')[0]}\n" for row in rows))
+    report = check(root, groups=table)
+    assert not report.of_kind("missing-groups", "leak", "val-leak", "group-leak")
+    assert "in whole groups" in report.note
+
+
+def test_a_few_look_alikes_suggest_no_groups(folder, check):
+    files = {f"{label}/{number}.jpg": 100 * side + number for side, label in enumerate("ab") for number in range(40)}
+    root = folder(files | {"a/again.jpg": resaved(0, crop=2)})
+    assert not check(root).of_kind("missing-groups")

@@ -11,6 +11,7 @@ from zoo.data.sources import walk as module
 from zoo.data.sources.folder import list_photos, read_folder
 from zoo.data.sources.walk import PhotoWalk, judge_member
 from zoo.errors import DataError
+from zoo.runs.cross_validation import FOLDS
 from zoo.runs.record import RECORD
 from zoo.runs.run import PICTURES
 from zoo.runs.tag_history import TAGS
@@ -168,6 +169,14 @@ def test_runs_beside_the_photos_are_no_class(tmp_path):
     assert len(list_photos(tmp_path).photos) == 4
 
 
+def test_a_cross_validation_is_no_class(tmp_path):
+    fill(tmp_path, *both("{}", 2))
+    write_run(tmp_path / "runs/net-2fold-1/fold-1")
+    (tmp_path / "runs/net-2fold-1/folds.json").write_text('{"format": 1, "folds": 2}')
+    fill(tmp_path, "runs/net-2fold-1/confusion.png")
+    assert read_folder(tmp_path).classes == ("cat", "dog")
+
+
 def test_runs_beside_split_folders_are_no_mixture(tmp_path):
     fill(tmp_path, *both("train/{}", 2), *both("test/{}"))
     write_run(tmp_path / "runs/resnet18-linear-1")
@@ -201,7 +210,7 @@ def test_folders_that_link_to_each_other_end(tmp_path):
 
 
 def test_the_names_of_runs_are_those_that_runs_have():
-    assert (module._RUN_RECORD, module._TAGS) == (RECORD, TAGS)
+    assert ([*module._RUN_RECORDS], module._TAGS) == ([RECORD, FOLDS], TAGS)
 
 
 def test_a_folder_that_cannot_be_read_stops_training_and_not_a_prediction(tmp_path, monkeypatch):

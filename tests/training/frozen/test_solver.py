@@ -308,3 +308,34 @@ def test_folds_have_photos_of_all_classes_and_equal_sizes():
     assert sorted(folds.bincount().tolist()) == [4, 4, 5, 5, 5]
     for label, few in ((0, 2), (1, 1), (2, 1)):
         assert set(folds[labels == label].bincount(minlength=FOLDS).tolist()) <= {few, few + 1}
+
+
+def test_groups_stay_in_one_fold_and_folds_have_photos_of_all_classes():
+    labels = torch.arange(CLASSES).repeat(40)
+    groups = [f"g{number // 6}" if number < 90 else "" for number in range(len(labels))]
+    folds = solver._stratify_groups(labels, groups)
+    for group in set(groups) - {""}:
+        assert len({int(fold) for fold, each in zip(folds, groups, strict=True) if each == group}) == 1
+    for label in range(CLASSES):
+        assert folds[labels == label].bincount(minlength=FOLDS).tolist() == pytest.approx([8] * FOLDS, abs=1)
+
+
+def test_the_only_group_of_a_class_is_in_no_fold():
+    labels = torch.tensor([0, 0, 0, 1, 1, 1])
+    assert solver._stratify_groups(labels, ["a", "b", "c", "d", "d", "d"])[3:].tolist() == [-1, -1, -1]
+
+
+def test_cross_validation_with_groups_does_not_validate_with_copies_of_training_photos():
+    # Twenty copies of each of a few photos: without groups, each fold is validated with copies of what it has seen.
+    features, labels = (each.repeat(20, *[1] * (each.ndim - 1)) for each in make_features(5, distance=1.0))
+    groups = [f"g{number % 15}" for number in range(len(labels))]
+    leaking = cross_validate(make_head(), features, labels, (1.0, 1e-5), seed=0)
+    honest = cross_validate(make_head(), features, labels, (1.0, 1e-5), seed=0, groups=groups)
+    assert leaking[1e-5] < leaking[1.0]
+    assert honest[1e-5] > honest[1.0]
+
+
+def test_nothing_is_cross_validated_with_too_few_groups():
+    features, labels = make_features(10)
+    for groups in (["a"] * len(labels), [f"g{label}" for label in labels.tolist()]):
+        assert cross_validate(make_head(), features, labels, (1.0, 0.1), seed=0, groups=groups) == {}

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from zoo.data.check.report import DataFinding, DataReport
     from zoo.events import Observer
 
-_FIELDS = ("data_options", "val_fraction", "test_fraction", "seed", "exclude")
+_FIELDS = ("data_options", "val_fraction", "test_fraction", "seed", "exclude", "groups")
 _MAX_EXAMPLES = 3  # of each finding; --json and --html have all
 _MAX_CLASSES = 30  # in the table of counts
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -113,6 +113,7 @@ def check_command(
             test_fraction=config.test_fraction,
             val_fraction=config.val_fraction,
             seed=config.seed,
+            groups=config.groups,
             exclude=None if config.exclude is None else parse_path(config.exclude),
             near=RADIUS if near is None else near,
             progress=_progress(observer),

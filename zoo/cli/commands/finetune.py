@@ -15,13 +15,15 @@ from zoo.cli.commands.options import (
     require_data,
     runs_option,
 )
-from zoo.cli.completion import complete_offers
+from zoo.cli.completion import complete_offers, complete_runs_and_folds
 from zoo.cli.groups import ARGUMENTS, UsageError
 from zoo.config import change_config, make_config, read_settings
+from zoo.display import console
 from zoo.display.observers import display_events
 from zoo.display.stdout import released_stdout
 from zoo.plugins.registry import load_registry
 from zoo.recipes import located_options, overlay
+from zoo.runs.cross_validation import find_cross_validation
 from zoo.training.distributed.process_group import ProcessGroup
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from zoo.config import FinetuneConfig
     from zoo.events import Observer
     from zoo.plugins.registry import Registry
+    from zoo.training.cross_validation import CrossValidation
 
 
 @click.command(
@@ -40,10 +43,20 @@ if TYPE_CHECKING:
     "  zoo finetune --data ./photos\n"
     "  zoo finetune resnet18 --data hotdog\n"
     "  zoo finetune timm/resnet50d --data ./photos --head mlp --head-option hidden=512\n"
-    "  zoo finetune --like resnet18-linear-hotdog-1 --lr 1e-3",
+    "  zoo finetune --like resnet18-linear-hotdog-1 --lr 1e-3\n"
+    "  zoo finetune resnet18 --data ./photos --groups patients.csv --folds 5",
 )
 @click.argument("backbone", required=False, shell_complete=complete_offers("backbone"))
 @config_options()
+@click.option(
+    "--folds",
+    cls=GroupedOption,
+    group="Data",
+    type=click.IntRange(2, 100),
+    metavar="N",
+    help="Cross-validate: train N times, each time without one of N folds of the training photos, and measure every "
+    "photo by the run that did not see it.",
+)
 @click.option(
     "--config",
     "config_file",
@@ -63,7 +76,9 @@ if TYPE_CHECKING:
     "--resume",
     cls=GroupedOption,
     metavar="RUN",
-    help="Continue a run that was interrupted, with the settings of that run; after it diverged, with a lower --lr.",
+    shell_complete=complete_runs_and_folds,
+    help="Continue a run or a cross-validation that was interrupted, with its settings; after a run diverged, with a "
+    "lower --lr.",
 )
 @click.option(
     "--resume-anyway",
@@ -78,6 +93,7 @@ if TYPE_CHECKING:
 def command(
     backbone: str | None,
     data: str | None,
+    folds: int | None,
     config_file: str | None,
     like: str | None,
     resume: str | None,
@@ -95,17 +111,24 @@ def command(
     """
     given, registry = given_values(values), load_registry()
     if resume is not None:
-        if backbone or data or config_file or like or given.keys() - {"lr"}:
+        if backbone or data or folds or config_file or like or given.keys() - {"lr"}:
             raise UsageError(
                 "--resume takes all settings from the run.",
                 hint="Leave out the backbone and the other options. Only a run that diverged takes --lr, a lower rate.",
             )
+        if find_cross_validation(resume, runs=runs) is not None:
+            _run_folds(_resume_folds(resume, runs, registry, anyway=anyway, **given), quiet=quiet, as_json=as_json)
+            return
         config, train = _config_of(resume, runs), _resume(resume, runs, registry, anyway=anyway, **given)
     elif anyway:
         raise UsageError("--resume-anyway is only valid with --resume RUN.")
     else:
         named = {name: value for name, value in {"backbone": backbone, "data": data}.items() if value}
         config = _make_config({**named, **given}, config_file, like, runs, registry)
+        if folds is not None:
+            files = () if config_file is None else (config_file,)
+            _run_folds(_cross_validate(config, folds, runs, registry), *files, quiet=quiet, as_json=as_json)
+            return
         train = _finetune(config, runs, registry)
     if config.devices > 1 and ProcessGroup.from_environment().is_single:
         context = click.get_current_context()
@@ -115,6 +138,13 @@ def command(
     files = () if config_file is None else (config_file,)
     with display_events(as_json=as_json, quiet=quiet) as observer, located_options(*files):
         train(observer)
+
+
+def _run_folds(train: Callable[[Observer], CrossValidation], *files: str, quiet: bool, as_json: bool) -> None:
+    with display_events(as_json=as_json, quiet=quiet, next_steps=False) as observer, located_options(*files):
+        result = train(observer)
+    if quiet and not as_json:
+        console.echo(str(result.path))
 
 
 def _check_names(config: FinetuneConfig, runs: Path, registry: Registry) -> None:
@@ -168,3 +198,26 @@ def _resume(reference: str, runs: Path, registry: Registry, *, anyway: bool, **l
     from zoo.training.finetune import resume
 
     return lambda observer: resume(reference, runs=runs, anyway=anyway, observer=observer, registry=registry, **lr)
+
+
+def _cross_validate(
+    config: FinetuneConfig, folds: int, runs: Path, registry: Registry
+) -> Callable[[Observer], CrossValidation]:
+    from zoo.training.cross_validation import cross_validate
+
+    return lambda observer: cross_validate(config, folds=folds, runs=runs, observer=observer, registry=registry)
+
+
+def _resume_folds(
+    reference: str, runs: Path, registry: Registry, *, anyway: bool, **lr: Any
+) -> Callable[[Observer], CrossValidation]:
+    if lr:
+        raise UsageError(
+            "--lr is for a run that diverged, not for a cross-validation.",
+            hint="Resume the run of the fold first: zoo finetune --resume FOLDER/fold-1 --lr ...",
+        )
+    from zoo.training.cross_validation import resume_cross_validation
+
+    return lambda observer: resume_cross_validation(
+        reference, runs=runs, anyway=anyway, observer=observer, registry=registry
+    )

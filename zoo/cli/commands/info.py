@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,18 +24,22 @@ from zoo.display.formatting import (
     format_option,
     format_percent,
 )
+from zoo.display.observers import fold_results
 from zoo.errors import RunError, UnknownNameError, ZooError
+from zoo.events import CrossValidated
 from zoo.plugins.options import option_flag
 from zoo.plugins.registry import load_registry
+from zoo.runs.cross_validation import FOLDS, find_cross_validation
 from zoo.runs.open import find_run, list_run_names
 from zoo.utils.paths import describe_missing_path, has_file_suffix, is_path_like, missing_path_advice
-from zoo.utils.text import article
+from zoo.utils.text import article, printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from zoo.plugins.specs import WeightsInfo
     from zoo.preprocess import Preprocess
+    from zoo.runs.cross_validation import CrossValidationFolder
 
 _FIGURES = ("macro_f1", "loss", "calibration_error")  # of a split, beside its accuracy
 
@@ -44,12 +49,15 @@ _FIGURES = ("macro_f1", "loss", "calibration_error")  # of a split, beside its a
 @runs_option
 @json_option
 def command(name: str, runs: Path, as_json: bool) -> None:
-    """Show the details of a run, or of a backbone, head, dataset, optimizer, loss ...
+    """Show the details of a run, a cross-validation, or a backbone, head, dataset, optimizer, loss ...
 
     NAME is the path, the name or a tag of a run, a run on a hub (hf:anna/hotdog), or a name from 'zoo list'. Of a run:
     settings, data, results with their intervals, weights, plugins, files and tags. Of anything else: options, size,
     weights and licence.
     """
+    if (folds := find_cross_validation(name, runs=runs)) is not None:
+        _write_folds(folds, as_json=as_json)
+        return
     found = _find_all(name, runs)
     if as_json:
         console.write_json([description.to_dict() for description in found])
@@ -61,6 +69,39 @@ def command(name: str, runs: Path, as_json: bool) -> None:
             _write_run(description)
         else:
             _write(description)
+
+
+def _write_folds(found: CrossValidationFolder, *, as_json: bool) -> None:
+    record = found.record
+    if as_json:
+        console.write_json(
+            [{"kind": "cross-validation", "name": found.name, "path": str(found.path), **asdict(record)}]
+        )
+        return
+    console.write_heading(f"{found.name}, a cross-validation")
+    config = record.config
+    pairs = [
+        ("status", f"{found.status}, {len(found.runs())} of {record.folds} folds started"),
+        ("model", f"{config.get('backbone', '?')} + {config.get('head', '?')}"),
+        ("data", record.data),
+        ("started", record.created),
+    ]
+    if not found.finished:
+        console.write_pairs(pairs, indent=2)
+        console.echo(f"\n'zoo finetune --resume {printable(str(found.path))}' continues it.")
+        return
+    try:
+        results = fold_results(CrossValidated(path=str(found.path), results=dict(record.results)))
+        rows = [
+            (each["name"], *(format_percent(each[key]) for key in ("precision", "recall", "f1")), str(each["support"]))
+            for each in record.results["per_class"]
+        ]
+    except (KeyError, TypeError) as error:
+        message = f"{found.path / FOLDS} has unreadable 'results'."
+        raise RunError(message, hint="It may have been edited by hand.") from error
+    console.write_pairs([*pairs[1:], *results], indent=2)
+    console.echo()
+    console.write_table(("class", "precision", "recall", "F1", "photos"), rows, right=(1, 2, 3, 4), indent=2)
 
 
 def _find_all(name: str, runs: Path) -> list[RunDescription | Description]:

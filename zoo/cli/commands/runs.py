@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 import click
 
 from zoo.cli.commands.options import json_option, quiet_option, runs_option
-from zoo.cli.completion import complete_runs, complete_tags
+from zoo.cli.completion import complete_runs, complete_runs_and_folds, complete_tags
 from zoo.cli.groups import UsageError
-from zoo.cli.listing import find_runs, format_run_result, summarize_run, write_runs
+from zoo.cli.listing import find_runs, format_run_result, summarize_folds, summarize_run, write_runs
 from zoo.display import console
 from zoo.display.formatting import NO_VALUE, format_bytes, pluralize
+from zoo.runs.cross_validation import find_cross_validation
 from zoo.runs.manage import check_deletion, delete_run, rename_run
 from zoo.runs.open import open_run
+from zoo.runs.run import RunFolder
 from zoo.runs.tag_history import read_history
 from zoo.runs.tags import has_run, list_tags, tag_run, untag
 
@@ -22,7 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from zoo.runs.run import RunFolder
+    from zoo.cli.listing import RunSummary
+    from zoo.runs.cross_validation import CrossValidationFolder
     from zoo.runs.tag_history import Tag
 
 _OWN = "Pass a run of this machine: 'zoo runs' lists them."
@@ -115,34 +118,33 @@ def untag_command(name: str, runs: Path, quiet: bool) -> None:
 
 
 @command.command(name="rename", short_help="Rename a run.")
-@click.argument("run", shell_complete=complete_runs)
+@click.argument("run", shell_complete=complete_runs_and_folds)
 @click.argument("name")
 @runs_option
 @quiet_option
 def rename_command(run: str, name: str, runs: Path, quiet: bool) -> None:
-    """Rename RUN to NAME. Its tags, the tables of comparisons and unfinished runs that need its weights follow.
+    """Rename RUN, a run or a cross-validation, to NAME.
 
-    With --quiet, only the new name is printed.
+    Its tags, the tables of comparisons and unfinished runs that need its weights follow. With --quiet, only the new
+    name is printed.
     """
-    old = open_run(run, runs=runs)
-    old.refuse_copy(_OWN)
+    old = _open(run, runs)
     new = rename_run(old, name)
     console.echo(new.name if quiet else f"{old.name} is now {new.name}")
 
 
 @command.command(name="delete", short_help="Delete runs.")
-@click.argument("run", nargs=-1, required=True, shell_complete=complete_runs)
+@click.argument("run", nargs=-1, required=True, shell_complete=complete_runs_and_folds)
 @click.option("--yes", "-y", is_flag=True, help="Delete without asking.")
 @runs_option
 @quiet_option
 def delete_command(run: tuple[str, ...], yes: bool, runs: Path, quiet: bool) -> None:
-    """Delete each RUN with everything in its folder, after asking.
+    """Delete each RUN, a run or a cross-validation, with everything in its folder, after asking.
 
     A run that a tag points to, or that a process trains, is not deleted; nor are the others then.
     """
-    found = list({opened.path.resolve(): opened for opened in (open_run(each, runs=runs) for each in run)}.values())
+    found = list({opened.path.resolve(): opened for opened in (_open(each, runs) for each in run)}.values())
     for opened in found:
-        opened.refuse_copy(_OWN)
         check_deletion(opened)
     if not (yes or _confirm_deletion(found)):
         console.write_message("Nothing is deleted.")
@@ -152,7 +154,16 @@ def delete_command(run: tuple[str, ...], yes: bool, runs: Path, quiet: bool) -> 
         console.echo(opened.name if quiet else f"{opened.name} is deleted")
 
 
-def _confirm_deletion(runs: Sequence[RunFolder]) -> bool:
+def _open(reference: str, runs: Path) -> RunFolder | CrossValidationFolder:
+    """Returns a cross-validation, or a run that may be changed."""
+    if (folds := find_cross_validation(reference, runs=runs)) is not None:
+        return folds
+    run = open_run(reference, runs=runs)
+    run.refuse_copy(_OWN)
+    return run
+
+
+def _confirm_deletion(runs: Sequence[RunFolder | CrossValidationFolder]) -> bool:
     if sys.stdin is None or not sys.stdin.isatty():
         raise UsageError(
             "zoo runs delete asks before it deletes, and there is no terminal to ask on.",
@@ -162,11 +173,15 @@ def _confirm_deletion(runs: Sequence[RunFolder]) -> bool:
     for run in runs:
         files = [path.lstat().st_size for path in run.path.rglob("*") if not path.is_dir()]
         console.write_message(
-            f"{run.path}: {format_run_result(summarize_run(run))}, {pluralize(len(files), 'file')}, "
+            f"{run.path}: {format_run_result(_summarize(run))}, {pluralize(len(files), 'file')}, "
             f"{format_bytes(sum(files))}"
         )
     question = f"Delete {'this run' if len(runs) == 1 else f'these {len(runs)} runs'}?"
     return click.confirm(question, err=True)
+
+
+def _summarize(run: RunFolder | CrossValidationFolder) -> RunSummary:
+    return summarize_run(run) if isinstance(run, RunFolder) else summarize_folds(run)
 
 
 def _format_run(tag: Tag, runs: Path) -> str:

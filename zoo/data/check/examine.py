@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING
 
 from zoo.data.check.classes import check_classes
 from zoo.data.check.duplicates import check_duplicates, find_copies, find_near_duplicates
 from zoo.data.check.files import check_files, check_left_out
+from zoo.data.check.groups import check_groups, check_missing_groups
 from zoo.data.check.hash_index import RADIUS
 from zoo.data.check.label_sets import check_label_sets
 from zoo.data.check.report import LEVELS, SPLITS, DataFinding, DataReport
 from zoo.data.check.scan import scan_images
 from zoo.data.sources.exclusions import apply_exclusions
+from zoo.data.sources.groups import apply_groups, find_group_table
 from zoo.data.sources.load import load_source
 from zoo.data.sources.resolve import resolve_data
 from zoo.data.sources.splits import make_splits
 from zoo.errors import ConfigError, DataError
 from zoo.events import no_progress
 from zoo.plugins.registry import REGISTRY, Registry, load_registry
-from zoo.utils.arguments import DICT, FUNCTION, NUMBER, PATH, WHOLE_NUMBER, accepts
+from zoo.utils.arguments import DICT, FUNCTION, NUMBER, PATH, TEXT, WHOLE_NUMBER, accepts
 from zoo.utils.machine import usable_cpus
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterable, Mapping, Sequence
 
     from zoo.data.check.report import CheckedPhoto, DuplicatePair
@@ -54,6 +56,7 @@ _COMPLETE_ONLY = (
     test_fraction=NUMBER,
     val_fraction=NUMBER,
     seed=WHOLE_NUMBER,
+    groups=PATH | TEXT,
     exclude=PATH | None,
     near=WHOLE_NUMBER,
     threads=WHOLE_NUMBER | None,
@@ -67,6 +70,7 @@ def check_data(
     test_fraction: float = 0.2,
     val_fraction: float = 0.1,
     seed: int = 0,
+    groups: str | os.PathLike[str] = "auto",
     exclude: str | os.PathLike[str] | None = None,
     near: int = RADIUS,
     threads: int | None = None,
@@ -83,6 +87,7 @@ def check_data(
         test_fraction: As in `zoo.config.FinetuneConfig`.
         val_fraction: As in `zoo.config.FinetuneConfig`.
         seed: As in `zoo.config.FinetuneConfig`.
+        groups: As in `zoo.config.FinetuneConfig`.
         exclude: A list of photos to leave out.
         near: As in `check_images`.
         threads: As in `check_images`.
@@ -95,7 +100,9 @@ def check_data(
     if threads is not None and threads < 1:
         raise ConfigError(f"check_data: argument 'threads' is {threads}.", hint="Pass at least 1.")
     source = resolve_data(data, registry=registry or load_registry(), options=options or {}, exclude=exclude)
-    images = load_source(source, progress=progress, strict=False)
+    groups = os.fspath(groups)
+    table = find_group_table(groups, source)
+    images = apply_groups(load_source(source, progress=progress, strict=False), groups, table)
     findings: list[DataFinding] = []
     try:
         images = make_splits(images, test_fraction=test_fraction, val_fraction=val_fraction, count=None, seed=seed)
@@ -160,6 +167,8 @@ def check_quickly(images: ImageSet, *, progress: Progress = no_progress) -> Data
 def _find_all(images: ImageSet, photos: Sequence[CheckedPhoto], pairs: Sequence[DuplicatePair]) -> list[DataFinding]:
     counts = _count_photos(images, (photo for photo in photos if not photo.error))
     return [
+        *check_groups(images, photos),
+        *check_missing_groups(images, pairs),
         *check_duplicates(photos, pairs, multi_label=images.multi_label),
         *check_left_out(images),
         *check_classes(images.classes, counts, noun="label" if images.multi_label else "class"),

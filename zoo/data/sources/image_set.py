@@ -74,7 +74,12 @@ def _check_sample(
         raise DataError(f"{where} has the name {short_repr(sample.name)}.", hint=_SAMPLE_HINT)
     where = f"{where}, {sample.name},"
     label = check(sample.label, where, classes)
-    return Sample(_check_source(sample.source, where), label, sample.name)
+    if not isinstance(sample.group, str):
+        raise DataError(
+            f"{where} has the group {short_repr(sample.group)}.",
+            hint="A group is text, such as the number of a patient; empty text for a photo that is in none.",
+        )
+    return sample._replace(source=_check_source(sample.source, where), label=label)
 
 
 def _check_label(label: Any, where: str, classes: int) -> int:

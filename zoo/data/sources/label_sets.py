@@ -102,7 +102,9 @@ def build_label_sets(
     return ImageSet(
         name=name,
         classes=tuple(classes),
-        **{split: tuple(samples[split]) for split in SPLITS},
+        train=tuple(samples["train"]),
+        val=tuple(samples["val"]),
+        test=tuple(samples["test"]),
         note=_describe_unlabelled(kept),
         skipped=tuple(sorted(f"{file.name}: {file.reason}" for file in files)),
         left_out=describe_left_out(files, kept=len(kept)),

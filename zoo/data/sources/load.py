@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from zoo.data.sources.exclusions import apply_exclusions
 from zoo.data.sources.folder import read_folder
+from zoo.data.sources.groups import apply_groups, find_group_table
 from zoo.data.sources.label_columns import AUTO
 from zoo.data.sources.resolve import dataset_folder, resolve_data
 from zoo.data.sources.splits import make_splits
@@ -93,22 +94,34 @@ def load_source(
     return read_folder(source.path, strict=strict, known=known)
 
 
-def load_splits(source: DataSource, config: FinetuneConfig, observer: Observer) -> ImageSet:
-    """Loads a dataset, limits and splits it as `config` asks for, and leaves out the excluded photos.
-
-    Imports no torch.
+def load_whole(source: DataSource, config: FinetuneConfig, observer: Observer) -> ImageSet:
+    """Loads a dataset with its groups, in the splits that it has. Imports no torch.
 
     Raises:
-        DataError: The data is not available, has a single class, or is too small to split.
+        DataError: The data is not available or has a single class, or its groups are wrong.
     """
+    table = find_group_table(config.groups, source)
     images = load_source(source, progress=lambda what, done, total: observer(Work(what=what, done=done, total=total)))
     if len(images.classes) < 2:
         raise DataError(
             f"The dataset '{images.name}' has a single class; a classifier needs at least two.",
             hint="Add photos of another class.",
         )
+    return apply_groups(images, config.groups, table)
+
+
+def load_splits(source: DataSource, config: FinetuneConfig, observer: Observer) -> ImageSet:
+    """Loads a dataset, limits and splits it as `config` asks for, and leaves out the excluded photos.
+
+    Imports no torch.
+
+    Raises:
+        DataError: The data is not available, has a single class, or is too small to split; or its groups are wrong.
+    """
+    images = load_whole(source, config, observer)
     report_left_out(images, observer)
-    if images.val and not images.test:
+    fold = config.held_out_fold
+    if not images.test and fold is None and (images.val or not config.test_fraction):
         observer(Note(text="The data has no test split: only the validation accuracy is reported.", warning=True))
     images = make_splits(
         images,
@@ -116,6 +129,7 @@ def load_splits(source: DataSource, config: FinetuneConfig, observer: Observer) 
         val_fraction=config.val_fraction,
         count=config.limit,
         seed=config.seed,
+        fold=fold,
     )
     if source.exclusions:
         images = _exclude(images, source, observer)

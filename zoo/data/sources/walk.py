@@ -40,7 +40,8 @@ _FOREIGN_NAMES = (
 _FOREIGN_FOLDERS = {*_FOREIGN_NAMES.split(), "system volume information"}
 _ICLOUD = "not downloaded from iCloud"
 # What identifies a run, and the folder of the runs (see `zoo.runs`): what training writes is no data.
-_RUN_RECORD, _TAGS = "run.json", "tags.json"
+_RUN_RECORDS = {"run.json": b'"backbone"', "folds.json": b'"folds"'}  # each with what it contains
+_TAGS = "tags.json"
 _LESSONS, _COMPARISON = "lessons", "comparison"  # what else is in the folder of the runs
 _RECORD_START = 1 << 16  # bytes
 _MAX_COUNTED = 100_000  # entries of a folder that is left out
@@ -237,15 +238,16 @@ def is_run_folder(folder: Path) -> bool:
 
 
 def _is_run(folder: Path) -> bool:
-    """Returns whether a folder contains the record of a run, and not just a file of the same name."""
-    record = folder / _RUN_RECORD
-    try:
-        if not record.is_file():
-            return False
-        with record.open("rb") as file:
-            return b'"backbone"' in file.read(_RECORD_START)
-    except OSError:
-        return False
+    """Returns whether a folder contains the record of a run or of its folds, and not just a file of the same name."""
+    for name, content in _RUN_RECORDS.items():
+        record = folder / name
+        try:
+            if record.is_file():
+                with record.open("rb") as file:
+                    return content in file.read(_RECORD_START)
+        except OSError:
+            continue
+    return False
 
 
 def _count_photos(folder: Path) -> int:

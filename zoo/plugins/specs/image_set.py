@@ -28,11 +28,14 @@ class Sample(NamedTuple):
         label: Index into `ImageSet.classes`; in a multi-label dataset the indices of all labels of the image in
             ascending order, none for an image without labels: ``(0, 3)``, ``()``.
         name: The name of the image in tables and messages; unique within its dataset.
+        group: What the image belongs to, such as a patient, a camera or a day: images of one group stay in one split.
+            Empty for an image that is a group of its own.
     """
 
     source: Path | bytes
     label: int | tuple[int, ...]
     name: str
+    group: str = ""
 
     @property
     def labels(self) -> tuple[int, ...]:
@@ -59,6 +62,7 @@ class ImageSet:
         left_out: One line that says how many photos each reason removes, or empty if no photo was left out.
         warnings: Sentences about what may be meant otherwise: classes that lose many photos, tables that are not read.
         multi_label: Whether an image may have several labels, or none: each `Sample.label` is then a tuple.
+        random_splits: The splits that were taken from `train` at random; not those that the data itself has.
     """
 
     name: str
@@ -71,6 +75,7 @@ class ImageSet:
     left_out: str = ""
     warnings: tuple[str, ...] = ()
     multi_label: bool = False
+    random_splits: tuple[str, ...] = ()
 
     def _repr_html_(self) -> str:
         """Returns what a notebook shows: the number of photos of each class, and a few of the photos."""

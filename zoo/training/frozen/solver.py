@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from zoo.data.sources.allocation import allocate_folds, count_labels
 from zoo.errors import TrainingError
 from zoo.models.nested import flatten_tensors, map_tensors
 from zoo.training.micro_batches import select
@@ -67,12 +68,21 @@ def fit_head(
 
 
 def cross_validate(
-    head: Head, pooled: Tensor, labels: Tensor, strengths: Sequence[float], *, seed: int
+    head: Head,
+    pooled: Tensor,
+    labels: Tensor,
+    strengths: Sequence[float],
+    *,
+    seed: int,
+    groups: Sequence[str] = (),
 ) -> dict[float, float]:
     """Returns the mean validation loss of a head with a linear output layer, for several strengths of the penalty.
 
+    Returns nothing if the groups are too few to hold one out.
+
     It ends after the first strength that is worse than one before. Every photo is in the validation part of one of five
-    folds, which are stratified by class; all folds are fitted at once. Of many photos, only some are used.
+    folds, which are stratified by class; all folds are fitted at once. Of many photos, only some are used. A group is
+    in one fold; the only group of a class is in none, and is trained on in all of them.
 
     Args:
         head: The head, on the device of the features; not changed.
@@ -80,6 +90,7 @@ def cross_validate(
         labels: int64 ``(N,)``.
         strengths: Strengths of the penalty, from strong to weak. Each fit starts from the one before.
         seed: Seeds the folds.
+        groups: The group of each photo, empty for one that is its own; or nothing if there are no groups.
 
     Raises:
         TrainingError: The loss is not finite, or the variance of the features is infinite.
@@ -87,7 +98,9 @@ def cross_validate(
     training = head.training
     order = torch.from_numpy(np.random.default_rng(seed).permutation(len(labels)))[:_CROSS_VALIDATED].to(labels.device)
     pooled, labels = pooled[order], labels[order]
-    folds = _stratify(labels)
+    folds = _stratify_groups(labels, [groups[number] for number in order]) if any(groups) else _stratify(labels)
+    if len(folds[folds >= 0].unique()) < 2:
+        return {}
     problem = _LinearProblem(head.eval(), pooled, labels, folds=folds)
     losses: dict[float, float] = {}
     for strength in strengths:
@@ -107,6 +120,19 @@ def _stratify(labels: Tensor) -> Tensor:
         places = (labels == label).nonzero()[:, 0]
         folds[places] = (torch.arange(len(places), device=labels.device) + start) % FOLDS
         start += len(places)  # so that the folds have the same size
+    return folds
+
+
+def _stratify_groups(labels: Tensor, groups: Sequence[str]) -> Tensor:
+    """Returns the fold of each photo; those of a group are in one fold, or in none, -1, if a class has only that."""
+    members: dict[str | int, list[int]] = {}
+    for number, group in enumerate(groups):
+        members.setdefault(group or number, []).append(number)
+    values = labels.tolist()
+    counts = [count_labels((values[number],) for number in numbers) for numbers in members.values()]
+    folds = torch.empty_like(labels)
+    for numbers, fold in zip(members.values(), allocate_folds(counts, FOLDS), strict=True):
+        folds[numbers] = fold
     return folds
 
 
@@ -202,8 +228,8 @@ class _LinearProblem(_Problem):
 
     @torch.no_grad()
     def validation_loss(self) -> float:
-        """Returns the mean loss of all photos, each by the fit of the fold that did not train on it."""
-        total = 0.0
+        """Returns the mean loss of the photos in folds, each by the fit of the fold that did not train on it."""
+        total, count = 0.0, 0
         for block in self._blocks():
             logits, labels = self._logits(block), self.labels[block]
             for number, trained in enumerate(self._trained):
@@ -211,7 +237,8 @@ class _LinearProblem(_Problem):
                 where = slice(None) if trained is None else ~trained[block]
                 if len(labels[where]):
                     total += float(self.head.loss(own[where], labels[where])) * len(labels[where])
-        return total / len(self.labels)
+                    count += len(labels[where])
+        return total / count
 
     @torch.no_grad()
     def finish(self) -> None:
