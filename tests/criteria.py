@@ -17,9 +17,19 @@ def _registry() -> Registry:
 
 
 def make_criterion(
-    name: str = "cross-entropy", *, label_smoothing: float = 0.0, classes: int = 3, **options
+    name: str = "cross-entropy",
+    *,
+    label_smoothing: float = 0.0,
+    classes: int = 3,
+    class_weights: tuple[float, ...] = (),
+    logit_offsets: tuple[float, ...] = (),
+    **options,
 ) -> Criterion:
     """Returns a built-in loss with these options."""
     return build_criterion(
-        _registry().choose(LOSS, f"losses/{name}", options), classes=classes, label_smoothing=label_smoothing
+        _registry().choose(LOSS, f"losses/{name}", options),
+        classes=classes,
+        label_smoothing=label_smoothing,
+        class_weights=class_weights,
+        logit_offsets=logit_offsets,
     )

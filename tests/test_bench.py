@@ -46,6 +46,14 @@ def test_choices(tmp_path):
 
 
 @pytest.mark.slow
+def test_imbalance(tmp_path):
+    first, second = run_benchmark("imbalance", folder=tmp_path)
+    assert (first["setting"], second["setting"]) == ("default", "weights balanced")
+    assert float(first["balanced"]) > 0.5
+    assert first["balanced, points"] == "+0.00 (+0.00 to +0.00)"
+
+
+@pytest.mark.slow
 def test_startup(tmp_path):
     bare, zoo = run_benchmark("startup", folder=tmp_path)
     assert bare["ratio"] == 1

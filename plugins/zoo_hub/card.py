@@ -25,8 +25,14 @@ _SPLITS = {"test": "test", "val": "validation"}
 _COUNTED = {"train": "training", "val": "validation"}
 # The fields of `results` that a card lists, with their names on the Hub, https://huggingface.co/metrics.
 _METRICS = {"accuracy": "accuracy", "macro_f1": "f1"}
-_NAMES = {"accuracy": "Accuracy", "macro_f1": "Macro F1", "loss": "Loss", "calibration_error": "Calibration error"}
-_PERCENT = ("accuracy", "macro_f1", "calibration_error")
+_NAMES = {
+    "accuracy": "Accuracy",
+    "balanced_accuracy": "Balanced accuracy",
+    "macro_f1": "Macro F1",
+    "loss": "Loss",
+    "calibration_error": "Calibration error",
+}
+_PERCENT = ("accuracy", "balanced_accuracy", "macro_f1", "calibration_error")
 _MAX_CLASSES = 200  # that the page lists; run.json has all
 _HUB_WEIGHTS = re.compile(r"(?:https://huggingface\.co/|hf:)(?P<id>[\w.\-]+/[\w.\-]+)")
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>()#|~&$])")

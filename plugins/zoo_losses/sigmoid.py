@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from torch.nn import functional as F
 
-from zoo_losses.targets import to_soft
+from zoo_losses.targets import reduce, to_soft
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +26,7 @@ def bce(request: zoo.LossRequest) -> Callable[[Tensor, Tensor], Tensor]:
 
     def loss(logits: Tensor, targets: Tensor) -> Tensor:
         soft = to_soft(targets, logits)
-        return F.binary_cross_entropy_with_logits(logits, soft, reduction="none").sum(dim=1).mean()
+        return reduce(F.binary_cross_entropy_with_logits(logits, soft, reduction="none").sum(dim=1), request)
 
     return loss
 
@@ -46,7 +46,6 @@ def asymmetric(request: zoo.LossRequest) -> Callable[[Tensor, Tensor], Tensor]:
         # 1 - q = 1 - p + clip. Without a shift, its logarithm at large logits needs the stable form.
         log_rest = (log_missing.exp() + clip).clamp(max=1).log() if clip else log_missing
         negative = -(shifted**gamma_neg) * log_rest
-        losses: Tensor = (soft * positive + (1 - soft) * negative).sum(dim=1)
-        return losses.mean()
+        return reduce((soft * positive + (1 - soft) * negative).sum(dim=1), request)
 
     return loss

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from torch.nn import functional as F
 
-from zoo_losses.targets import to_soft
+from zoo_losses.targets import reduce, to_soft
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,10 +23,10 @@ _TINY = 1e-12  # the smallest base of a power below 1, whose derivative at 0 is 
 
 def cross_entropy(request: zoo.LossRequest) -> Callable[[Tensor, Tensor], Tensor]:
     """Returns the mean cross-entropy; smooths the labels itself, in one pass with the softmax."""
-    smoothing = request.label_smoothing
+    smoothing, reduction = request.label_smoothing, "none" if request.per_image else "mean"
 
     def loss(logits: Tensor, targets: Tensor) -> Tensor:
-        return F.cross_entropy(logits, targets, label_smoothing=smoothing)
+        return F.cross_entropy(logits, targets, label_smoothing=smoothing, reduction=reduction)
 
     return loss
 
@@ -40,8 +40,7 @@ def focal(request: zoo.LossRequest) -> Callable[[Tensor, Tensor], Tensor]:
         missing = 1 - log_p.exp()
         if 0 < gamma < 1:
             missing = missing.clamp(min=_TINY)
-        losses: Tensor = (-soft * missing**gamma * log_p).sum(dim=1)
-        return losses.mean()
+        return reduce((-soft * missing**gamma * log_p).sum(dim=1), request)
 
     return loss
 
@@ -52,7 +51,6 @@ def poly_1(request: zoo.LossRequest) -> Callable[[Tensor, Tensor], Tensor]:
 
     def loss(logits: Tensor, targets: Tensor) -> Tensor:
         soft, log_p = to_soft(targets, logits), F.log_softmax(logits, dim=1)
-        losses: Tensor = (soft * (epsilon * (1 - log_p.exp()) - log_p)).sum(dim=1)
-        return losses.mean()
+        return reduce((soft * (epsilon * (1 - log_p.exp()) - log_p)).sum(dim=1), request)
 
     return loss

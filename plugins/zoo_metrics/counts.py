@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 import zoo
-from zoo.metrics.intervals import QUANTILE, wilson_interval
+from zoo.metrics.classification import true_class_ranks
+from zoo.metrics.intervals import influence_interval, mean_of_proportions, wilson_interval
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,40 +26,49 @@ class _Counts(NamedTuple):
 
 def accuracy(request: zoo.MetricRequest) -> dict[str, zoo.MetricValue]:
     """Returns the accuracy with its Wilson interval; of equally probable classes the first counts as more probable."""
-    p, targets, k = request.probabilities, request.targets, request.options.k
-    own = p[np.arange(len(p)), targets][:, None]
-    before = np.arange(p.shape[1]) < targets[:, None]
-    rank = ((p > own) | ((p == own) & before)).sum(axis=1)
-    right = int((rank < k).sum())
-    return {"accuracy": zoo.MetricValue(value=right / len(p), interval=wilson_interval(right, len(p)))}
+    k, count = request.options.k, len(request.targets)
+    right = int((true_class_ranks(request.probabilities, request.targets) < k).sum())
+    name = "accuracy" if k == 1 else f"top_{k}_accuracy"
+    return {name: zoo.MetricValue(value=right / count, interval=wilson_interval(right, count))}
 
 
 def balanced_accuracy(request: zoo.MetricRequest) -> dict[str, zoo.MetricValue]:
-    """Returns the mean recall of the classes with photos.
-
-    Its interval combines the Wilson intervals of the recalls as their mean varies, by the MOVER method (Zou and Donner
-    2008, https://doi.org/10.1002/sim.3095): unlike the textbook's, it has a width where all recalls are 0 or 1.
-    """
-    recalls = [value for value in recall(request).values() if value.interval is not None]
-    mean = math.fsum(each.value for each in recalls) / len(recalls)
-    below, above = (
-        math.sqrt(math.fsum((each.value - each.interval[side]) ** 2 for each in recalls if each.interval))
-        / len(recalls)
-        for side in (0, 1)
-    )
-    return {"balanced_accuracy": zoo.MetricValue(value=mean, interval=(max(0.0, mean - below), min(1.0, mean + above)))}
+    """Returns the mean recall of the classes with photos."""
+    counts = _count(request)
+    present = counts.support > 0
+    mean, interval = mean_of_proportions(counts.hits[present].tolist(), counts.support[present].tolist())
+    return {"balanced_accuracy": zoo.MetricValue(value=mean, interval=interval)}
 
 
 def recall(request: zoo.MetricRequest) -> dict[str, zoo.MetricValue]:
     """Returns the recall of each class with its Wilson interval; NaN without photos of the class."""
     counts = _count(request)
-    rows = zip(request.classes, counts.hits.tolist(), counts.support.tolist(), strict=True)
-    return {
-        f"recall/{name}": zoo.MetricValue(value=hits / support, interval=wilson_interval(int(hits), int(support)))
-        if support
-        else zoo.MetricValue(value=_UNDEFINED)
-        for name, hits, support in rows
-    }
+    return _shares("recall", request.classes, counts.hits, counts.support)
+
+
+def precision(request: zoo.MetricRequest) -> dict[str, zoo.MetricValue]:
+    """Returns the precision of each class with its Wilson interval; NaN if no photo was predicted as the class."""
+    counts = _count(request)
+    return _shares("precision", request.classes, counts.hits, counts.predicted)
+
+
+def cohens_kappa(request: zoo.MetricRequest) -> dict[str, zoo.MetricValue]:
+    """Returns how much more often predictions and classes agree than independent ones with the same frequencies would.
+
+    Its interval is that of the delta method (Fleiss, Cohen and Everitt 1969, https://doi.org/10.1037/h0028106). Kappa
+    is not defined if all photos are of one class and predicted as it.
+    """
+    support, predicted, hits = _count(request)
+    count = len(request.targets)
+    agreed, expected = float(hits.sum()) / count, float(support @ predicted) / count**2
+    if expected == 1:
+        return {"cohens_kappa": zoo.MetricValue(value=_UNDEFINED)}
+    value = 1 - (1 - agreed) / (1 - expected)
+    targets, guesses = request.targets, request.probabilities.argmax(axis=1)
+    more_agreed = (targets == guesses) - agreed
+    more_expected = (predicted[targets] + support[guesses]) / count - 2 * expected
+    influences = more_agreed / (1 - expected) - (1 - agreed) * more_expected / (1 - expected) ** 2
+    return {"cohens_kappa": zoo.MetricValue(value=value, interval=influence_interval(value, influences, low=-1.0))}
 
 
 def macro_f1(request: zoo.MetricRequest) -> dict[str, zoo.MetricValue]:
@@ -78,9 +87,21 @@ def macro_f1(request: zoo.MetricRequest) -> dict[str, zoo.MetricValue]:
     gain = np.divide(2, both, out=np.zeros_like(both), where=occurring)
     targets, guesses = request.targets, request.probabilities.argmax(axis=1)
     slope = (np.where(targets == guesses, gain[targets], 0) - share[targets] - share[guesses]) / classes
-    half = QUANTILE * math.sqrt(count * float((slope**2).mean()))
-    interval = (max(0.0, value - half), min(1.0, value + half)) if half else None
+    interval = influence_interval(value, count * slope)
     return {"macro_f1": zoo.MetricValue(value=value, interval=interval)}
+
+
+def _shares(
+    what: str, classes: tuple[str, ...], hits: NDArray[np.float64], totals: NDArray[np.float64]
+) -> dict[str, zoo.MetricValue]:
+    """Returns a share of each class with its Wilson interval, NaN where there is nothing to share."""
+    rows = zip(classes, hits.tolist(), totals.tolist(), strict=True)
+    return {
+        f"{what}/{name}": zoo.MetricValue(value=own / total, interval=wilson_interval(int(own), int(total)))
+        if total
+        else zoo.MetricValue(value=_UNDEFINED)
+        for name, own, total in rows
+    }
 
 
 def _count(request: zoo.MetricRequest) -> _Counts:

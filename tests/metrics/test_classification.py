@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from zoo.errors import DataError, TrainingError
-from zoo.metrics.classification import calibration_error, evaluate_predictions
+from zoo.metrics import classification
+from zoo.metrics.classification import calibration_error, evaluate_predictions, true_class_ranks
+from zoo.metrics.intervals import wilson_interval
 
 # Five photos of cat, cat, cat, dog and bird, predicted as cat, cat, dog, dog and dog.
 PROBABILITIES = np.array([[0.8, 0.1, 0.1], [0.6, 0.2, 0.2], [0.3, 0.5, 0.2], [0.1, 0.8, 0.1], [0.2, 0.5, 0.3]])
@@ -31,6 +33,37 @@ def test_metrics_match_a_case_computed_by_hand():
     assert result.loss == pytest.approx(-math.log(0.8 * 0.6 * 0.3 * 0.8 * 0.3) / 5)
     # Bins: 0.5 twice (both wrong), 0.6 (right), 0.8 twice (both right).
     assert result.calibration_error == pytest.approx((2 * 0.5 + 0.4 + 2 * 0.2) / 5)
+
+
+def test_the_balanced_accuracy_is_the_mean_recall_of_the_classes_with_photos():
+    result = evaluate_predictions(np.pad(PROBABILITIES, ((0, 0), (0, 1))), LABELS, (*CLASSES, "fish"))
+    assert result.balanced_accuracy == pytest.approx((2 / 3 + 1 + 0) / 3)
+    low, high = result.balanced_interval
+    assert 0 < low < result.balanced_accuracy < high < 1
+    assert result.is_uneven, "three photos of cats, one of dogs; classes without photos do not count"
+    assert not evaluate_predictions(PROBABILITIES[1:], LABELS[1:], CLASSES).is_uneven
+
+
+@pytest.mark.parametrize("classes", [10, 11])
+def test_more_than_ten_classes_have_a_top_5_accuracy(classes):
+    p = np.tile(np.linspace(0, 0.1, classes), (3, 1))
+    result = evaluate_predictions(p, np.array([classes - 1, classes - 5, classes - 6]), tuple(map(str, range(classes))))
+    assert result.accuracy == pytest.approx(1 / 3)
+    if classes > 10:
+        assert result.top_5_accuracy == pytest.approx(2 / 3)
+        assert result.top_5_interval == wilson_interval(2, 3)
+        assert "top-5 accuracy" in result._repr_html_()
+    else:
+        assert (result.top_5_accuracy, result.top_5_interval) == (None, None)
+
+
+def test_ranks_of_many_photos_are_those_of_each(monkeypatch):
+    random = np.random.default_rng(0)
+    p, labels = random.integers(0, 4, (50, 7)) / 10, random.integers(0, 7, 50)
+    wanted = [int(np.argsort(-row, kind="stable").tolist().index(label)) for row, label in zip(p, labels, strict=True)]
+    assert true_class_ranks(p, labels).tolist() == wanted
+    monkeypatch.setattr(classification, "_BLOCK", 20)
+    assert true_class_ranks(p, labels).tolist() == wanted
 
 
 def test_macro_f1_leaves_out_classes_that_neither_occur_nor_are_predicted():

@@ -109,3 +109,65 @@ def test_an_unknown_activation_is_refused_when_the_plugin_is_loaded() -> None:
     registry = zoo.load_registry(extra={"acme": plugin_of(zoo_losses=lambda: [spec])})
     (failure,) = [plugin for plugin in registry.failures if plugin.distribution == "acme"]
     assert "whose activation is 'tanh', neither 'softmax' nor 'sigmoid'" in str(failure.error)
+
+
+def per_image(request: zoo.LossRequest) -> Callable[[Tensor, Tensor], Tensor]:
+    def loss(logits: Tensor, targets: Tensor) -> Tensor:
+        losses = F.cross_entropy(logits, targets, reduction="none")
+        return losses if request.per_image else losses.mean()
+
+    return loss
+
+
+def weighted(weights: tuple[float, ...] = (), *, label_smoothing: float = 0.0, **values: Any) -> Criterion:
+    """Returns the criterion of a loss of each image, with these weights of the classes."""
+    spec = zoo.LossSpec(name="mine", build=values.pop("build", per_image), per_image=True, **values)
+    registry = make_registry(plugin_of(zoo_losses=lambda: [spec]), "acme")
+    choice = registry.choose(LOSS, "mine", {})
+    return build_criterion(choice, classes=3, label_smoothing=label_smoothing, class_weights=weights)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_the_loss_of_a_photo_is_multiplied_by_the_weight_of_its_class(smoothing: float) -> None:
+    criterion = weighted((3.0, 0.5, 7.0), label_smoothing=smoothing)
+    losses = F.cross_entropy(LOGITS, TARGETS, reduction="none", label_smoothing=smoothing)
+    torch.testing.assert_close(criterion.loss(LOGITS, TARGETS), (3 * losses[0] + 0.5 * losses[1]) / 2)
+    soft = torch.tensor([[0.5, 0.5, 0.0], [0.0, 0.2, 0.8]])
+    losses = F.cross_entropy(LOGITS, soft * (1 - smoothing) + smoothing / 3, reduction="none")
+    torch.testing.assert_close(criterion.loss(LOGITS, soft), (1.75 * losses[0] + 5.7 * losses[1]) / 2)
+    torch.testing.assert_close(weighted((1.0,) * 3).loss(LOGITS, soft), weighted().loss(LOGITS, soft))
+
+
+def test_weights_of_the_same_photos_in_several_batches_add_up() -> None:
+    criterion = weighted((3.0, 0.5, 7.0))
+    parts = torch.stack([criterion.loss(LOGITS[i : i + 1], TARGETS[i : i + 1]) for i in range(2)])
+    torch.testing.assert_close(parts.mean(), criterion.loss(LOGITS, TARGETS))
+
+
+def test_an_evaluation_before_the_first_step_is_no_obstacle() -> None:
+    criterion = weighted((2.5, 0.25, 1.125))
+    with torch.inference_mode():
+        criterion.loss(LOGITS, TARGETS)
+    leaf = LOGITS.clone().requires_grad_()
+    criterion.loss(leaf, TARGETS).backward()
+    assert leaf.grad is not None
+    assert leaf.grad.any()
+
+
+def test_logits_are_adjusted_in_the_loss_but_in_no_prediction() -> None:
+    registry = make_registry(plugin_of(zoo_losses=lambda: [zoo.LossSpec(name="mine", build=per_image)]), "acme")
+    offsets = (-0.1, -3.0, -2.0)
+    criterion = build_criterion(registry.choose(LOSS, "mine", {}), classes=3, logit_offsets=offsets)
+    torch.testing.assert_close(
+        criterion.loss(LOGITS, TARGETS), F.cross_entropy(LOGITS + torch.tensor(offsets), TARGETS)
+    )
+    assert torch.equal(criterion.probabilities(LOGITS), LOGITS.softmax(dim=1))
+
+
+def test_a_loss_that_cannot_be_weighted_or_adjusted_is_refused() -> None:
+    registry = make_registry(plugin_of(zoo_losses=lambda: [zoo.LossSpec(name="mine", build=per_image)]), "acme")
+    choice = registry.choose(LOSS, "mine", {})
+    with pytest.raises(ConfigError, match=r"The loss 'mine' has no loss per photo"):
+        build_criterion(choice, classes=3, class_weights=(1.0, 2.0, 3.0))
+    with pytest.raises(PluginError, match=r"the losses of 4 images with indices are \(\)"):
+        weighted((1.0, 2.0, 3.0), build=lambda request: F.cross_entropy)

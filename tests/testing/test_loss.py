@@ -144,6 +144,22 @@ def test_a_loss_that_claims_to_smooth_labels_must_do_so() -> None:
     assert "with smooths_labels, the loss must spread request.label_smoothing" in found
 
 
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (good, "must be the loss of each, (6,), not ()"),
+        (lambda logits, targets: good(logits, targets).repeat(6) * 2, "must be the loss without it: for class indices"),
+    ],
+)
+def test_a_loss_that_claims_to_give_that_of_each_photo_must_do_so(
+    function: Callable[[Tensor, Tensor], Tensor], message: str
+) -> None:
+    def build(request: zoo.LossRequest) -> Callable[[Tensor, Tensor], Tensor]:
+        return function if request.per_image else good
+
+    assert message in violation(lambda: check_loss(spec_of(None, build=build, per_image=True)))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Options:
     reduction_is_mean: bool = option(True, help="Whether it is the mean.")

@@ -20,8 +20,8 @@ from zoo.events import EpochResult, Work
 from zoo.plugins.contracts import Features
 from zoo.plugins.specs import ImageSet, Sample
 from zoo.training import linear_probe
+from zoo.training.frozen.head_choice import STRENGTHS
 from zoo.training.frozen.solver import fit_head
-from zoo.training.linear_probe import STRENGTHS
 
 PROBE = {"probe": True, "epochs": 1, "head": "linear"}
 FROZEN = {"freeze": "all", "optimizer": "lbfgs", "weight_decay": "auto", "head": "linear", "epochs": 1}

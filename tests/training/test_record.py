@@ -83,4 +83,5 @@ def test_results_list_the_main_metrics_of_a_split():
     assert results["accuracy"] == pytest.approx(2 / 3)
     assert results["count"] == 3
     assert results["interval"][0] < 2 / 3 < results["interval"][1]
-    assert results.keys() == {"accuracy", "interval", "count", "loss", "macro_f1", "calibration_error"}
+    figures = {"balanced_accuracy", "loss", "macro_f1", "calibration_error"}
+    assert results.keys() == {"accuracy", "interval", "count", *figures}

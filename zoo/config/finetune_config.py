@@ -32,6 +32,7 @@ SPELLINGS = {
 Compile = Literal["auto", "yes", "no"]
 Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
 Cache = Literal["auto", "device", "memory", "disk", "off"]
+Sampler = Literal["none", "balanced", "sqrt"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,6 +179,27 @@ class FinetuneConfig:
     loss_options: Mapping[str, Any] = field(default_factory=dict)
     label_smoothing: float = option(
         0.0, help="Fraction of each target spread evenly over all classes.", minimum=0, maximum=0.9, group="Training"
+    )
+    class_weights: str = option(
+        "none",
+        help="Weight of a photo in the loss, by its class: none: the same for all; balanced: all classes weigh the "
+        "same; effective: large classes weigh more, but less than in proportion (Cui et al. 2019); or a CSV file of "
+        "class,weight.",
+        group="Training",
+    )
+    sampler: Sampler = option(
+        "none",
+        help="Which photos an epoch shows: none: each once; balanced: as many of each class; sqrt: in between. The "
+        "length of an epoch stays the same.",
+        group="Training",
+    )
+    logit_adjustment: float = option(
+        0.0,
+        help="Strength of the adjustment of logits in the loss by the logarithm of the share of each class, for "
+        "predictions as if all classes were equally common (Menon et al. 2021); 0: off; 1: that of the paper.",
+        minimum=0,
+        maximum=10,
+        group="Training",
     )
     clip_grad: float | None = option(
         None, help="Maximum gradient norm; none: no clipping.", minimum=1e-6, group="Training"

@@ -29,9 +29,9 @@ NAMES_OF = {"augment": "augmentation", "metric": "metric", "tracker": "tracker"}
 
 def to_plain(name: str, value: Any) -> Any:
     """Returns what the command line has for a value that is natural in Python: None, a number of stages, a path."""
-    if value is None and name in ("weights", "freeze"):
+    if value is None and name in ("weights", "freeze", "class_weights", "sampler"):
         return "none"
-    if name in ("data", "recipe") and isinstance(value, os.PathLike):
+    if name in ("data", "recipe", "class_weights") and isinstance(value, os.PathLike):
         return path_text(value)
     if name in ("exclude", "groups") and isinstance(value, os.PathLike):
         return os.fspath(value)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from zoo.errors import DataError, TrainingError
-from zoo.metrics.intervals import wilson_interval
+from zoo.metrics.intervals import mean_of_proportions, wilson_interval
 from zoo.utils.markup import bar, block, heading, line, pairs, table
 
 if TYPE_CHECKING:
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from zoo.plugins.specs import MetricValue
 
 BINS = 15
+TOP = 5  # classes of the second accuracy where there are many
+_MANY_CLASSES = 10  # more have it
+_UNEVEN = 2  # ratio of the largest class to the smallest
+_BLOCK = 1 << 24  # probabilities compared at a time
 _SHOWN_CLASSES = 20  # in a notebook
 MAX_MATRIX, MAX_CONFUSIONS = 100, 100  # classes of the matrix that `to_dict` returns, and pairs
 _Ints = npt.NDArray[np.int64]
@@ -70,6 +74,10 @@ class Evaluation:
         count: Number of photos.
         accuracy: Top-1, 0 to 1.
         interval: The accuracy's 95 % interval (`wilson_interval`).
+        balanced_accuracy: Mean recall of the classes with photos.
+        balanced_interval: Its 95 % interval (`zoo.metrics.intervals.mean_of_proportions`).
+        top_5_accuracy: Share of photos whose class is among the five most probable ones; None for up to ten classes.
+        top_5_interval: Its 95 % interval.
         macro_f1: Mean F1 over the classes that occur or were predicted, as in scikit-learn.
         calibration_error: The expected calibration error (`calibration_error`).
         loss: Mean negative log-likelihood of the true classes, in nats; probabilities below 1e-12 count as 1e-12.
@@ -83,12 +91,22 @@ class Evaluation:
     count: int
     accuracy: float
     interval: tuple[float, float]
+    balanced_accuracy: float
+    balanced_interval: tuple[float, float]
+    top_5_accuracy: float | None
+    top_5_interval: tuple[float, float] | None
     macro_f1: float
     calibration_error: float
     loss: float
     per_class: tuple[ClassMetrics, ...]
     pairs: _Ints = field(compare=False)
     metrics: Mapping[str, MetricValue] = field(default_factory=dict)
+
+    @property
+    def is_uneven(self) -> bool:
+        """Whether one class has more than twice as many photos as another, so that the accuracy hides rare classes."""
+        supports = [each.support for each in self.per_class if each.support]
+        return max(supports) > _UNEVEN * min(supports)
 
     @property
     def confusion(self) -> _Ints:
@@ -129,6 +147,8 @@ class Evaluation:
         low, high = self.interval
         summary = [
             ("95 % interval", f"{100 * low:.1f} % to {100 * high:.1f} %"),
+            *([("balanced accuracy", f"{100 * self.balanced_accuracy:.1f} %")] if self.is_uneven else []),
+            *([] if self.top_5_accuracy is None else [("top-5 accuracy", f"{100 * self.top_5_accuracy:.1f} %")]),
             ("macro F1", f"{self.macro_f1:.3f}"),
             ("calibration error", f"{self.calibration_error:.3f}"),
             ("loss", f"{self.loss:.3f}"),
@@ -187,17 +207,44 @@ def evaluate_predictions(probabilities: npt.ArrayLike, labels: npt.ArrayLike, cl
     predicted, confidence = p.argmax(axis=1), p.max(axis=1).astype(np.float64)
     correct = predicted == y
     per_class, occurring = _per_class(y, predicted, classes)
+    supports = [scores.support for scores in per_class if scores.support]
+    hits = [round(scores.recall * scores.support) for scores in per_class if scores.support]
+    balanced, balanced_interval = mean_of_proportions(hits, supports)
+    top = int((true_class_ranks(p, y) < TOP).sum()) if len(classes) > _MANY_CLASSES else None
     return Evaluation(
         classes=tuple(classes),
         count=len(y),
         accuracy=float(correct.mean()),
         interval=wilson_interval(int(correct.sum()), len(y)),
+        balanced_accuracy=balanced,
+        balanced_interval=balanced_interval,
+        top_5_accuracy=None if top is None else top / len(y),
+        top_5_interval=None if top is None else wilson_interval(top, len(y)),
         macro_f1=fmean(scores.f1 for scores, occurs in zip(per_class, occurring, strict=True) if occurs),
         calibration_error=calibration_error(confidence, correct),
         loss=float(negative_log_likelihoods(p, y).mean()),
         per_class=per_class,
         pairs=_count_pairs(y, predicted, len(classes)),
     )
+
+
+def true_class_ranks(probabilities: npt.NDArray[Any], labels: _Ints) -> _Ints:
+    """Returns how many classes count as more probable than that of each photo, int64 ``(N,)``.
+
+    Of equally probable classes the first counts as more probable, as for the predicted class.
+
+    Args:
+        probabilities: ``(N, C)``.
+        labels: ``(N,)``, 0 to C - 1.
+    """
+    ranks = np.empty(len(labels), dtype=np.int64)
+    rows = max(1, _BLOCK // probabilities.shape[1])
+    for start in range(0, len(labels), rows):
+        p, y = probabilities[start : start + rows], labels[start : start + rows, None]
+        own = np.take_along_axis(p, y, axis=1)
+        before = np.arange(p.shape[1]) < y
+        ranks[start : start + rows] = ((p > own) | ((p == own) & before)).sum(axis=1)
+    return ranks
 
 
 def negative_log_likelihoods(probabilities: npt.NDArray[Any], labels: _Ints) -> npt.NDArray[np.float64]:

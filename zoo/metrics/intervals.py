@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
+
 CONFIDENCE = 0.95
 QUANTILE = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)  # half the width of an interval, in standard errors
 # Student's t is 12.7 for two runs, 4.3 for three: from two runs an interval often spans more than 0 to 100 %.
@@ -55,6 +58,42 @@ def grouped_interval(correct: Sequence[bool], groups: Sequence[Hashable]) -> tup
     else:  # all groups are equally good, which says nothing of their photos: as if those of a group were copies
         effective = count**2 / sum(size**2 for size in sizes.values())
     return wilson_interval(accuracy * effective, effective)
+
+
+def mean_of_proportions(correct: Sequence[int], counts: Sequence[int]) -> tuple[float, tuple[float, float]]:
+    """Returns the mean of several proportions, and its 95 % interval.
+
+    It combines the Wilson intervals of the proportions as their mean varies, by the MOVER method (Zou and Donner 2008,
+    https://doi.org/10.1002/sim.3095): unlike the textbook's, it has a width where all proportions are 0 or 1.
+
+    Args:
+        correct: Number of successes of each.
+        counts: Number of trials of each, at least 1.
+    """
+    shares = [right / count for right, count in zip(correct, counts, strict=True)]
+    intervals = [wilson_interval(right, count) for right, count in zip(correct, counts, strict=True)]
+    mean = fmean(shares)
+    below, above = (
+        math.sqrt(math.fsum((share - bounds[side]) ** 2 for share, bounds in zip(shares, intervals, strict=True)))
+        / len(shares)
+        for side in (0, 1)
+    )
+    return mean, (max(0.0, mean - below), min(1.0, mean + above))
+
+
+def influence_interval(
+    value: float, influences: NDArray[np.float64], *, low: float = 0.0, high: float = 1.0
+) -> tuple[float, float] | None:
+    """Returns the 95 % interval of a statistic of many photos by the delta method; None where no photo moves it.
+
+    Args:
+        value: The statistic.
+        influences: ``(N,)``: its derivative by the weight of each photo, times the number of photos. Their mean is 0.
+        low: The smallest possible value.
+        high: The largest possible value.
+    """
+    half = QUANTILE * math.sqrt(float((influences**2).mean()) / len(influences))
+    return (max(low, value - half), min(high, value + half)) if half else None
 
 
 def paired_loss_p(lost: int, gained: int) -> float:

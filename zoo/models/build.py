@@ -250,6 +250,8 @@ def assemble(
     weights_origin: str = "",
     load: bool = True,
     activation: Activation = "softmax",
+    class_weights: tuple[float, ...] = (),
+    logit_offsets: tuple[float, ...] = (),
 ) -> Model:
     """Builds the backbone and the head, and loads the weights of the backbone. The seed determines those of the head.
 
@@ -262,6 +264,8 @@ def assemble(
         weights_origin: Where the file was fetched from, for messages and the record; by default its path.
         load: Whether to load the weights. Otherwise they stay random, for another process to overwrite.
         activation: That of a finished run, whose offers include no loss.
+        class_weights: As in `zoo.plugins.criterion.Criterion`.
+        logit_offsets: As in `zoo.plugins.criterion.Criterion`.
 
     Raises:
         WeightsError: The weights are not available or do not fit; they are never replaced by random values.
@@ -277,7 +281,13 @@ def assemble(
     if offers.loss is None:
         criterion = Criterion(name=config.loss, function=None, activation=activation)
     else:
-        criterion = build_criterion(offers.loss, classes=classes, label_smoothing=config.label_smoothing)
+        criterion = build_criterion(
+            offers.loss,
+            classes=classes,
+            label_smoothing=config.label_smoothing,
+            class_weights=class_weights,
+            logit_offsets=logit_offsets,
+        )
     torch.manual_seed(config.seed)
     backbone = build_backbone(
         offers.backbone,

@@ -1,15 +1,17 @@
-"""The loss of a head, with its activation and the smoothing of its labels."""
+"""The loss of a head, with its activation, the smoothing of its labels and what makes up for uneven classes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
 
 from zoo.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    import torch
     from torch import Tensor
 
     from zoo.plugins.specs.losses import Activation
@@ -26,11 +28,16 @@ class Criterion:
     Attributes:
         name: The name of the loss, for messages.
         function: Returns the mean loss of logits ``(N, classes)`` and targets, as `zoo.LossSpec.build` describes it;
-            None in a finished run, which has no use for a loss.
+            with `class_weights`, the loss of each image ``(N,)``. None in a finished run, which has no use for a loss.
         activation: ``"softmax"``, whose probabilities sum to one, or ``"sigmoid"``, whose need not.
         label_smoothing: Share of the target that is spread evenly over all classes, 0 to 1 (Szegedy et al. 2016,
             https://arxiv.org/abs/1512.00567).
         smooths_labels: Whether `function` smooths the labels itself.
+        class_weights: What the loss of a photo of each class is multiplied by; empty: by nothing. Photos of soft
+            targets have the mean weight of their classes. The result is divided by the number of photos, not by the
+            sum of their weights, so that it does not depend on how photos are put into batches.
+        logit_offsets: Added to the logits of each class before the loss is computed, and to no predictions: the
+            adjustment of Menon et al. 2021 (https://arxiv.org/abs/2007.07314). Empty: nothing is added.
 
     Raises:
         ConfigError: The label smoothing is not from 0 to 1.
@@ -41,6 +48,8 @@ class Criterion:
     activation: Activation = "softmax"
     label_smoothing: float = 0.0
     smooths_labels: bool = False
+    class_weights: tuple[float, ...] = ()
+    logit_offsets: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 <= self.label_smoothing <= 1:
@@ -68,15 +77,38 @@ class Criterion:
                 f"The loss '{self.name}' is not available in a finished run, which is opened for predictions.",
                 hint="Train with 'zoo finetune', or build the loss with zoo.plugins.losses.build_criterion.",
             )
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        targets = targets if targets.ndim == 1 else targets.to(logits)
+        logits = self.adjust(logits.to(torch.promote_types(logits.dtype, torch.float32)))
+        labels = targets = targets if targets.ndim == 1 else targets.to(logits)
         if self.label_smoothing and not self.smooths_labels:
             targets = self._smooth(targets, logits)
-        return self.function(logits, targets)
+        loss = self.function(logits, targets)
+        return (loss * self.weigh(labels, logits)).mean() if self.class_weights else loss
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Returns probabilities ``(N, classes)`` float32, from 0 to 1, of logits ``(N, classes)``."""
         return logits.float().softmax(dim=1) if self.sums_to_one else logits.float().sigmoid()
+
+    def adjust(self, logits: Tensor) -> Tensor:
+        """Returns the logits ``(N, classes)`` of which the loss is computed: those of the network plus the offsets."""
+        return logits + _per_class(self.logit_offsets, logits.device, logits.dtype) if self.logit_offsets else logits
+
+    def weigh(self, targets: Tensor, logits: Tensor) -> Tensor:
+        """Returns the weight of each photo ``(N,)``, with the type and the device of the logits.
+
+        Args:
+            targets: As for `loss`, before they are smoothed.
+            logits: ``(N, classes)``.
+        """
+        import torch
+
+        if not self.class_weights:
+            return torch.ones(len(targets), dtype=logits.dtype, device=logits.device)
+        weights = _per_class(self.class_weights, logits.device, logits.dtype)
+        return weights[targets] if targets.ndim == 1 else targets.to(logits) @ weights
+
+    def reweighted(self, factors: Sequence[float]) -> Criterion:
+        """Returns the same loss with the weight of each class multiplied by a factor; it must have weights."""
+        return replace(self, class_weights=tuple(a * b for a, b in zip(self.class_weights, factors, strict=True)))
 
     def _smooth(self, targets: Tensor, logits: Tensor) -> Tensor:
         from torch.nn import functional as F
@@ -84,3 +116,12 @@ class Criterion:
         classes = logits.shape[1]
         soft = F.one_hot(targets, classes).to(logits) if targets.ndim == 1 else targets
         return soft * (1 - self.label_smoothing) + self.label_smoothing / classes
+
+
+@lru_cache(maxsize=64)
+def _per_class(values: tuple[float, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Returns a number for each class as a tensor ``(classes,)``; copied to a device once, not at every step."""
+    import torch
+
+    with torch.inference_mode(mode=False):  # the first to ask may be an evaluation, the next a training step
+        return torch.tensor(values, dtype=dtype, device=device)

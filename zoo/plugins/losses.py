@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from zoo.errors import PluginError
+from zoo.errors import ConfigError, PluginError
 from zoo.plugins.criterion import Criterion
 from zoo.plugins.specs import LossRequest
 
@@ -15,20 +15,55 @@ if TYPE_CHECKING:
 _CHECKED = 4  # rows of logits on which a new loss is checked
 
 
-def build_criterion(choice: Choice[LossSpec], *, classes: int, label_smoothing: float = 0.0) -> Criterion:
+def check_balancing(spec: LossSpec, *, weighted: bool, adjusted: bool) -> None:
+    """Checks that a loss goes together with weights of classes, or with an adjustment of logits.
+
+    Args:
+        spec: The loss.
+        weighted: Whether classes have weights.
+        adjusted: Whether logits are adjusted.
+
+    Raises:
+        ConfigError: It does not.
+    """
+    if weighted and not spec.per_image:
+        raise ConfigError(
+            f"The loss '{spec.name}' has no loss per photo (LossSpec.per_image), so classes cannot have weights.",
+            hint="Leave out --class-weights and --sampler, or use another loss, such as cross-entropy.",
+        )
+    if adjusted and spec.activation != "softmax":
+        raise ConfigError(
+            f"The loss '{spec.name}' has a sigmoid for each class; logits are adjusted for a softmax over all classes.",
+            hint="Leave out --logit-adjustment, or use another loss, such as cross-entropy.",
+        )
+
+
+def build_criterion(
+    choice: Choice[LossSpec],
+    *,
+    classes: int,
+    label_smoothing: float = 0.0,
+    class_weights: tuple[float, ...] = (),
+    logit_offsets: tuple[float, ...] = (),
+) -> Criterion:
     """Builds a loss, and checks on a few rows of logits that it can be trained with.
 
     Args:
         choice: The loss and its options.
         classes: Number of classes.
         label_smoothing: As in `Criterion`.
+        class_weights: As in `Criterion`.
+        logit_offsets: As in `Criterion`.
 
     Raises:
-        ConfigError: An option does not fit the number of classes.
+        ConfigError: An option does not fit the number of classes, or the loss cannot be weighted or adjusted.
         PluginError: The plugin failed or violates its contract.
     """
     spec, offer = choice.spec, choice.offer
-    request = LossRequest(classes=classes, label_smoothing=label_smoothing, options=choice.options)
+    check_balancing(spec, weighted=bool(class_weights), adjusted=bool(logit_offsets))
+    request = LossRequest(
+        classes=classes, label_smoothing=label_smoothing, options=choice.options, per_image=bool(class_weights)
+    )
     function = offer.call("building", spec.build, request)
     if not callable(function):
         raise PluginError(
@@ -40,6 +75,8 @@ def build_criterion(choice: Choice[LossSpec], *, classes: int, label_smoothing: 
         activation=spec.activation,
         label_smoothing=label_smoothing,
         smooths_labels=spec.smooths_labels,
+        class_weights=class_weights,
+        logit_offsets=logit_offsets,
     )
     _check_loss(offer, criterion, classes)
     return criterion
@@ -54,6 +91,12 @@ def _check_loss(offer: Offer[LossSpec], criterion: Criterion, classes: int) -> N
         ("indices", torch.arange(_CHECKED) % classes),
         ("soft targets", torch.full((_CHECKED, classes), 1 / classes)),
     ):
+        if criterion.class_weights:
+            assert criterion.function is not None
+            losses: Any = offer.call(f"computing, with {kind}, the losses", criterion.function, logits, targets)
+            if not isinstance(losses, torch.Tensor) or losses.shape != (_CHECKED,):
+                found = tuple(losses.shape) if isinstance(losses, torch.Tensor) else type(losses).__name__
+                raise PluginError(f"{offer.name}: the losses of {_CHECKED} images with {kind} are {found}.")
         leaf = logits.clone().requires_grad_()
         loss: Any = offer.call(f"computing, with {kind}, the loss", criterion.loss, leaf, targets)
         if not isinstance(loss, torch.Tensor) or loss.shape != () or not loss.is_floating_point():

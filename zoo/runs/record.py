@@ -37,7 +37,7 @@ HASH_DIGITS = 8  # hex digits of a photo's hash; see `zoo.data.sources.fingerpri
 MAX_CLASSES = 100_000
 _MAX_PHOTO_VALUES = 25_000_000  # of photos.json: each photo has a name
 # Where they are empty.
-_OMITTED = ("saved", "changed", "diverged", "probe", "partly_random", "parts", "requested", "other_plugins")
+_OMITTED = ("saved", "changed", "diverged", "probe", "partly_random", "parts", "requested", "other_plugins", "balance")
 _LEAKS = ("leak", "group-leak")  # findings of test photos in training
 _EDITED = "It may have been edited by hand, or by another program."
 
@@ -100,6 +100,8 @@ class RunRecord:
             trackers.
         sources: Digests of the source code, by package.
         hardware: The device, the precision, and what was chosen automatically.
+        balance: What was done about classes of different size: ``weights`` of the loss, average ``draws`` of a
+            photo in an epoch and ``logit_offsets`` in the loss, each by class.
         probe: The head options and the strength of the penalty that a probe chose, and what they were compared with.
         activation_cache: Which activations of the frozen stages were cached, and why others were not.
         results: The final metrics; empty while the run is unfinished.
@@ -128,6 +130,7 @@ class RunRecord:
     other_plugins: Mapping[str, str] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
     hardware: Mapping[str, Any] = field(default_factory=dict)
+    balance: Mapping[str, Any] = field(default_factory=dict)
     probe: Mapping[str, Any] = field(default_factory=dict)
     activation_cache: Mapping[str, Any] = field(default_factory=dict)
     results: Mapping[str, Any] = field(default_factory=dict)
@@ -190,6 +193,7 @@ class RunRecord:
             other_plugins=read.get("other_plugins", dict, {}),
             sources=read.get("sources", dict, {}),
             hardware=rename_hardware(read.get("hardware", dict, {})),
+            balance=read.get("balance", dict, {}),
             probe=read.get("probe", dict, {}),
             activation_cache=read.get("activation_cache", dict, read.get("kept", dict, {})),  # kept: format 1
             results=read.get("results", dict, {}),

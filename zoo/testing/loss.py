@@ -56,13 +56,20 @@ def check_loss(spec: LossSpec, *, options: Mapping[str, Any] | None = None) -> N
             _check_randomness(contract, function)
             _check_device(contract, function)
         _check_smoothing(contract, spec, instance)
+        _check_per_image(contract, spec, instance)
         _check_activation(contract, _build(contract, spec, instance), spec)
 
 
 def _build(
-    contract: Contract, spec: LossSpec, options: Any, *, classes: int = CLASSES, label_smoothing: float = 0.0
+    contract: Contract,
+    spec: LossSpec,
+    options: Any,
+    *,
+    classes: int = CLASSES,
+    label_smoothing: float = 0.0,
+    per_image: bool = False,
 ) -> LossFunction:
-    request = LossRequest(classes=classes, label_smoothing=label_smoothing, options=options)
+    request = LossRequest(classes=classes, label_smoothing=label_smoothing, options=options, per_image=per_image)
     with contract.calling(f"build({request})"):
         function: LossFunction = resolve_callable(spec.build)(request)
     contract.require(
@@ -208,6 +215,28 @@ def _check_smoothing(contract: Contract, spec: LossSpec, options: Any) -> None:
         "with smooths_labels, the loss must spread request.label_smoothing of each target evenly over all classes: it "
         f"is {float(smoothed)}, and that of such soft targets {float(wanted)}",
     )
+
+
+def _check_per_image(contract: Contract, spec: LossSpec, options: Any) -> None:
+    if not spec.per_image:
+        return
+    logits, labels = _batch()
+    function, mean = _build(contract, spec, options, per_image=True), _build(contract, spec, options)
+    for kind, targets in (("class indices", labels), ("soft targets", torch.randn(BATCH, CLASSES).softmax(dim=1))):
+        with contract.calling(f"the losses of {kind}"):
+            losses: Any = function(logits, targets)
+        found = tuple(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__
+        contract.require(
+            isinstance(losses, Tensor) and losses.shape == (BATCH,),
+            f"with request.per_image, the result for {BATCH} photos with {kind} must be the loss of each, ({BATCH},), "
+            f"not {found}",
+        )
+        wanted = _call(contract, mean, logits, targets, f"of {kind}")
+        contract.require(
+            is_close(losses.mean(), wanted),
+            f"the mean of the losses with request.per_image must be the loss without it: for {kind} it is "
+            f"{float(losses.mean())}, not {float(wanted)}",
+        )
 
 
 def _check_activation(contract: Contract, function: LossFunction, spec: LossSpec) -> None:

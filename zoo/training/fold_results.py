@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from zoo.inference.evaluate import evaluate_rows
@@ -56,7 +55,7 @@ def describe_results(
     """
     return {
         **evaluation.to_dict(),
-        "balanced_accuracy": fmean(each.recall for each in evaluation.per_class if each.support),
+        "balanced_accuracy": evaluation.balanced_accuracy,
         "groups": len(set(groups) - {""}),
         "left_out": left_out,
         "folds": [{"run": run.name, **run.results["test"], "best_epoch": run.results["best_epoch"]} for run in runs],

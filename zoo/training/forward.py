@@ -46,9 +46,16 @@ class Outputs(NamedTuple):
         return head.probabilities(self.logits.to(_device_of(head))).cpu()
 
     def losses(self, head: Head) -> Tensor:
-        """Returns the negative log-likelihood of every image, float32 ``(N,)``, on the CPU."""
-        probabilities = self.probabilities(head).gather(1, self.labels[:, None])[:, 0]
-        return -probabilities.clamp(min=torch.finfo(torch.float32).tiny).log()
+        """Returns the negative log-likelihood of every image, float32 ``(N,)``, on the CPU.
+
+        Where classes have weights or logits are adjusted in training, so they are here: epochs are compared by what
+        training minimises.
+        """
+        criterion = head.criterion
+        adjusted = self._replace(logits=criterion.adjust(self.logits))
+        probabilities = adjusted.probabilities(head).gather(1, self.labels[:, None])[:, 0]
+        losses = -probabilities.clamp(min=torch.finfo(torch.float32).tiny).log()
+        return losses * criterion.weigh(self.labels, self.logits) if criterion.class_weights else losses
 
     def accuracy(self) -> float:
         """Returns top-1, 0 to 1."""

@@ -17,6 +17,7 @@ from zoo.events import Note, Work
 from zoo.models.engines import TORCH, UNSUPPORTED, Engine, choose_engine
 from zoo.runs.run import append_metrics
 from zoo.runs.weights import save_weights
+from zoo.training.balance import ClassBalance
 from zoo.training.compilation import UNDECIDED, Compilation
 from zoo.training.distributed.process_group import SINGLE_PROCESS
 from zoo.training.ema import WeightAverage
@@ -81,6 +82,7 @@ class Job:
         preprocess: How pixels become its input.
         precision: The precision of forward passes, and the device.
         record: The content of ``run.json`` so far; replaced as training proceeds.
+        balance: What is done about classes of different size.
         observer: Called with events. What it raises in an epoch ends the training as a signal does: after a save.
         processes: The processes that train together; only the main one writes to the folder.
         started: Start time by `time.perf_counter`; for a resumed run, as if it had never been stopped.
@@ -105,6 +107,7 @@ class Job:
     preprocess: Preprocess
     precision: Precision
     record: RunRecord
+    balance: ClassBalance = field(default_factory=ClassBalance)
     observer: Observer
     processes: ProcessGroup = SINGLE_PROCESS
     started: float = field(default_factory=time.perf_counter)

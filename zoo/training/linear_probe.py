@@ -32,7 +32,8 @@ from zoo.training.frozen.features import (
     extract_features,
     tapped_by,
 )
-from zoo.training.frozen.solver import cross_validate, fit_head
+from zoo.training.frozen.head_choice import START, Candidate, choose_head
+from zoo.training.frozen.solver import fit_head
 from zoo.training.job import (
     FrozenFeatures,
     build_average,
@@ -58,24 +59,7 @@ if TYPE_CHECKING:
     from zoo.plugins.contracts import Head
     from zoo.training.job import Job
 
-STRENGTHS = (0.3, 0.1, 0.03, 0.01, 0.003, 0.001)  # of the penalty; the best of all sets tried are among them
-_START = 0.03  # of the penalty, at least, for the head from which fine-tuning starts
-_STRENGTH = 0.1  # for heads without a linear output layer
 _MIRRORED = 1.1  # times the loss of photos as they are, above which mirrored ones are no further examples
-_MIN_PER_CLASS = 4  # photos of the smallest class, below which cross-validation decides nothing
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class _Candidate:
-    """A head that might be fitted.
-
-    Attributes:
-        options: The head options that differ from those of the configuration.
-        head: The head, on the device.
-    """
-
-    options: Mapping[str, Any]
-    head: Head
 
 
 def fit_probe(job: Job, state: TrainState) -> EpochResult:
@@ -96,8 +80,8 @@ def fit_start(job: Job, state: TrainState) -> None:
     Whether fine-tuning pays shows in the validation loss from here on.
     """
     features, head = find_features(job), job.classifier.head
-    if job.record.probe["strength"] < _START:
-        _solve(job, features.train.features, features.train.labels, solver="lbfgs", strength=_START)
+    if job.record.probe["strength"] < START:
+        _solve(job, features.train.features, features.train.labels, solver="lbfgs", strength=START)
     outputs = compute_outputs(HeadOnFeatures(head), features.val, job.precision)
     state.lowest_losses = outputs.losses(head)
 
@@ -146,7 +130,7 @@ def _solve(job: Job, pooled: Any, labels: Tensor, *, solver: str, strength: floa
     head = job.classifier.head
 
     def solve() -> dict[str, Tensor]:
-        fit_head(head, pooled, labels, solver=solver, strength=strength)
+        fit_head(head, pooled, labels, solver=solver, strength=strength, draws=job.balance.draws)
         return head.state_dict()
 
     head.load_state_dict(job.processes.broadcast(solve))
@@ -164,7 +148,17 @@ def _fit(job: Job, state: TrainState, *, epoch: int, solver: str, strength: floa
     features, labels = train = extract("train")
 
     def choose_and_fit() -> tuple[int, dict[str, Any], float, dict[str, Tensor]]:
-        number, chosen = _choose(job, candidates, features, labels, strength=strength)
+        number, chosen = choose_head(
+            candidates,
+            features,
+            labels,
+            classes=len(job.images.classes),
+            strength=strength,
+            seed=job.config.seed,
+            groups=[sample.group for sample in eval_batches(job, "train").store.samples],
+            draws=job.balance.draws,
+            progress=lambda done, total: job.observer(Work(what="cross-validate heads", done=done, total=total)),
+        )
         head = candidates[number].head
         loss = fit_head(
             head,
@@ -172,6 +166,7 @@ def _fit(job: Job, state: TrainState, *, epoch: int, solver: str, strength: floa
             labels,
             solver=solver,
             strength=chosen["strength"],
+            draws=job.balance.draws,
             progress=lambda done, total: job.observer(Work(what="fit head", done=done, total=total)),
         )
         return number, chosen, loss, head.state_dict()
@@ -229,7 +224,7 @@ def _choose_flips(job: Job, extract: _Extractor, number: int, plain: Outputs) ->
         job.observer(Note(text="Mirrored photos are not recognised: training does not flip photos (--hflip 0.5 does)."))
 
 
-def _candidates(job: Job) -> list[_Candidate]:
+def _candidates(job: Job) -> list[Candidate]:
     """Returns the heads to choose from: the spec's candidates that fit the backbone.
 
     A candidate is left out if the user set one of its options.
@@ -240,8 +235,8 @@ def _candidates(job: Job) -> list[_Candidate]:
         for options in spec.candidates:
             if not options.keys() & given.keys():
                 with suppress(ConfigError):  # a candidate of more stages than the backbone has
-                    candidates.append(_Candidate(options=options, head=_build_head(job, {**given, **options})))
-    return candidates or [_Candidate(options={}, head=job.classifier.head)]
+                    candidates.append(Candidate(options=options, head=_build_head(job, {**given, **options})))
+    return candidates or [Candidate(options={}, head=job.classifier.head)]
 
 
 def _build_head(job: Job, options: Mapping[str, Any]) -> Head:
@@ -259,43 +254,7 @@ def _build_head(job: Job, options: Mapping[str, Any]) -> Head:
     return head.to(job.precision.device)
 
 
-def _choose(
-    job: Job, candidates: Sequence[_Candidate], features: Sequence[Any], labels: Tensor, *, strength: float | str
-) -> tuple[int, dict[str, Any]]:
-    """Returns the number of the best candidate, and what the run record contains about the choice."""
-    strengths = STRENGTHS if isinstance(strength, str) else (strength,)
-    smallest = int(labels.bincount(minlength=len(job.images.classes)).min())
-    linear = all(candidate.head.output_layer is not None for candidate in candidates)
-
-    def choose_first(reason: str) -> tuple[int, dict[str, Any]]:
-        default = _START if linear else _STRENGTH
-        chosen = default if isinstance(strength, str) else strength
-        return 0, {"options": dict(candidates[0].options), "strength": chosen, "reason": f"not compared: {reason}"}
-
-    if smallest < _MIN_PER_CLASS:
-        return choose_first("too few photos of a class")
-    if not linear or len(candidates) * len(strengths) == 1:
-        return choose_first("no other candidate")
-    groups = [sample.group for sample in eval_batches(job, "train").store.samples]
-    rows: list[tuple[float, int, float]] = []
-    for number, candidate in enumerate(candidates):
-        job.observer(Work(what="cross-validate heads", done=number, total=len(candidates)))
-        losses = cross_validate(
-            candidate.head, features[number], labels, strengths, seed=job.config.seed, groups=groups
-        )
-        rows += [(loss, number, value) for value, loss in losses.items()]
-    job.observer(Work(what="cross-validate heads", done=len(candidates), total=len(candidates)))
-    if not rows:
-        return choose_first("too few groups")
-    _, best, chosen = min(rows)
-    compared = [
-        {"options": dict(candidates[number].options), "strength": value, "loss": loss} for loss, number, value in rows
-    ]
-    reason = "the lowest loss in 5-fold cross-validation"
-    return best, {"options": dict(candidates[best].options), "strength": chosen, "reason": reason, "compared": compared}
-
-
-def _set_head(job: Job, candidate: _Candidate, chosen: dict[str, Any]) -> None:
+def _set_head(job: Job, candidate: Candidate, chosen: dict[str, Any]) -> None:
     """Makes a candidate the head of a job, in its configuration and its record too."""
     job.classifier = Classifier(job.classifier.backbone, candidate.head)
     set_values(job, head_options={**job.config.head_options, **candidate.options})
@@ -306,10 +265,9 @@ def _keep_features(job: Job, extract: _Extractor, number: int, train: tuple[tupl
     """Returns the features of the validation photos for a head; the job keeps them, and those for training."""
     make = partial(FeatureBatches, batch_size=job.config.images_per_step, seed=job.config.seed)
     (train_features, train_labels), (val_features, val_labels) = train, extract("val")
+    train_batches = make(train_features[number], train_labels, sampler=job.config.sampler)
     val = make(val_features[number], val_labels)
-    job.features = FrozenFeatures(
-        run=lambda images: extract.run(images)[number], train=make(train_features[number], train_labels), val=val
-    )
+    job.features = FrozenFeatures(run=lambda images: extract.run(images)[number], train=train_batches, val=val)
     return val
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from zoo.data.check.classes import IMBALANCE
 from zoo.data.check.examine import check_quickly
 from zoo.data.loading.cache import check_cache
 from zoo.data.sources.load import load_splits
@@ -24,6 +25,7 @@ from zoo.runs.record import RunRecord, write_photos, write_record
 from zoo.runs.run import RunFolder, create_run
 from zoo.training.autotune.batch_size import autotune_batch_size
 from zoo.training.autotune.precision import autotune_precision, recorded_precision
+from zoo.training.balance import is_balancing, make_balance
 from zoo.training.distributed.device import device_for
 from zoo.training.job import Job, find_replaced
 from zoo.training.optimizer import OptimizerTraits
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from zoo.plugins.specs import ImageSet
     from zoo.preprocess import Preprocess
     from zoo.runs.record import PhotoRecord
+    from zoo.training.balance import ClassBalance
     from zoo.training.distributed.process_group import ProcessGroup
     from zoo.training.request import TrainingRequest
 
@@ -69,6 +72,7 @@ def prepare(request: TrainingRequest) -> Job:
         )
     check_metrics(parts.metrics, images.classes)
     report = _check_data(images, config, observer) if processes.is_main else None
+    balance = _balance_classes(request, images)
     model = assemble(
         config,
         offers,
@@ -77,6 +81,8 @@ def prepare(request: TrainingRequest) -> Job:
         weights=weights.weights_path if isinstance(weights, RunFolder) else weights,
         weights_origin=request.names.weights_origin,
         load=processes.is_main,
+        class_weights=balance.loss_weights,
+        logit_offsets=balance.logit_offsets,
     )
     _place(model.classifier, config, device, processes)
     partly_random = _check_filled(model, config, observer)
@@ -97,6 +103,7 @@ def prepare(request: TrainingRequest) -> Job:
     record = dataclasses.replace(
         record.with_hardware(**hardware),
         partly_random=partly_random,
+        balance=balance.describe(images.classes),
         requested=find_replaced(request.config, config),
     )
     seed_all(config.seed + processes.rank)  # every process draws its own dropout masks
@@ -111,12 +118,20 @@ def prepare(request: TrainingRequest) -> Job:
         preprocess=model.preprocess,
         precision=precision,
         record=record,
+        balance=balance,
         observer=observer,
         processes=processes,
         started=request.started - seconds,
         pictures=request.pictures,
         trial=request.trial,
     )
+
+
+def _balance_classes(request: TrainingRequest, images: ImageSet) -> ClassBalance:
+    if request.resume_point is None:
+        return make_balance(request.config, images)
+    recorded = request.resume_point.run.record.balance.get("weights")
+    return make_balance(request.config, images, recorded=recorded if isinstance(recorded, dict) else None)
 
 
 def _open_folder(
@@ -290,9 +305,17 @@ def _check_data(images: ImageSet, config: FinetuneConfig, observer: Observer) ->
     """Checks the photos with `zoo.data.check.examine.check_quickly`, and reports problems and warnings."""
     report = check_quickly(images, progress=lambda what, done, total: observer(Work(what=what, done=done, total=total)))
     # Unreadable photos are reported by name as they are decoded.
-    findings = [finding for finding in report.findings if finding.level != "note" and finding.kind != "unreadable"]
+    findings = [
+        finding
+        for finding in report.findings
+        if finding.level != "note" and finding.kind not in ("unreadable", IMBALANCE)
+    ]
     for finding in findings:
         observer(Note(text=finding.text, warning=True))
+    for finding in report.findings:
+        if finding.kind == IMBALANCE and not is_balancing(config):
+            text = f"{finding.text} --class-weights, --sampler and --logit-adjustment make rare classes count more."
+            observer(Note(text=text, warning=finding.level != "note"))
     if any(finding.pairs for finding in findings) and isinstance(config.data, str):
         text = f"'zoo data check {config.data} --html page.html' shows them; --fix lists what to leave out."
         observer(Note(text=text))

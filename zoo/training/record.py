@@ -150,6 +150,7 @@ def summarise(evaluation: Evaluation) -> dict[str, Any]:
         "interval": list(evaluation.interval),
         "count": evaluation.count,
         "loss": evaluation.loss,
+        "balanced_accuracy": evaluation.balanced_accuracy,
         "macro_f1": evaluation.macro_f1,
         "calibration_error": evaluation.calibration_error,
         **({"metrics": evaluation.metrics_to_dict()} if evaluation.metrics else {}),

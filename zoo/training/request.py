@@ -22,6 +22,7 @@ from zoo.plugins.options import needs_options
 from zoo.plugins.registry import is_local, shortest_names
 from zoo.runs.open import open_run, read_fetched
 from zoo.runs.run import RUNS
+from zoo.training.balance import check_balance
 from zoo.training.distributed.process_group import SINGLE_PROCESS
 from zoo.training.parts import adapt_config, find_parts
 from zoo.utils.paths import missing_path_advice, parse_path
@@ -119,6 +120,8 @@ def resolve_names(
     require_torch("Fine-tuning")
     config, reason = _resolve_backbone(config, registry, processes)
     offers, parts = find_offers(config, registry), find_parts(config, registry)
+    assert offers.loss is not None
+    check_balance(config, offers.loss.spec)
     config, notes = adapt_config(config, parts)
     weights: Path | RunFolder | None
     if (fetched := fetch_model(config.weights, "weights", registry=registry)) is not None:

@@ -170,6 +170,7 @@ def _make_loaders(job: Job) -> tuple[TrainLoader, EvalLoader]:
         seed=config.seed,
         device=job.precision.device,
         views=cached_views(job),
+        sampler=config.sampler,
         rank=job.processes.rank,
         world_size=job.processes.count,
     )

@@ -159,3 +159,11 @@ def test_gradients_are_finite_for_extreme_options(name: str, options: dict[str, 
 def test_options_are_checked(name: str, options: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=f"loss losses/{name}"):
         make_criterion(name, **options)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_weights_of_classes_multiply_the_loss_of_each_photo(name: str) -> None:
+    plain, weighted = make_criterion(name), make_criterion(name, class_weights=(2.0, 0.5, 1.0))
+    first, second = (plain.loss(LOGITS[i : i + 1], TARGETS[i : i + 1]) for i in range(2))
+    torch.testing.assert_close(weighted.loss(LOGITS, TARGETS), (2 * first + 0.5 * second) / 2)
+    torch.testing.assert_close(weighted.loss(LOGITS, one_hot()), weighted.loss(LOGITS, TARGETS))

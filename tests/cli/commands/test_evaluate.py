@@ -42,6 +42,8 @@ def test_metrics_classes_and_confusion_matrix(run_zoo, calls):
     lines = out.splitlines()[1:]
     assert lines[0].startswith("accuracy  75.0 % ± ")
     assert lines[0].endswith("(4 photos)")
+    assert lines[1].startswith("balanced accuracy  83.3 % ± ")
+    assert not any(line.startswith("top-5") for line in lines)
     assert "class  precision   recall      F1  photos" in lines
     assert "cat       50.0 %  100.0 %  66.7 %       1" in lines
     assert [line.split() for line in lines[-3:]] == [["cat", "dog"], ["cat", "1", "0"], ["dog", "1", "2"]]

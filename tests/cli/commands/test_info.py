@@ -105,7 +105,7 @@ def test_a_run_by_its_path_its_name_and_its_tag(run_zoo, make_run):
         "  tags      dogs@1",
         "  backbone  torchvision/tiny",
         "  data      dogs, 2 classes (cat, dog)",
-        "    test     93.1 %  91.1 % to 94.7 %     800         -     -                  -",
+        "    test     93.1 %  91.1 % to 94.7 %     800                  -         -     -                  -",
     ):
         assert line in lines
     assert ["model.safetensors", "7", "B"] in map(str.split, lines)

@@ -213,3 +213,21 @@ def test_padding_does_not_change_a_photo():
     together = next(loader.view(0)).images
     one_by_one = torch.cat([batch.images for batch in alone.view(0)])
     np.testing.assert_allclose(together, one_by_one, atol=1e-4)
+
+
+@pytest.mark.parametrize("world_size", [1, 3])
+def test_processes_share_each_step_of_a_sampler(world_size):
+    def load(rank, world_size):
+        loader = Numbered(sampler="balanced", batch_size=5, rank=rank, world_size=world_size)
+        labels = torch.tensor([0] * 9 + [1] * 2)
+        loader._labels = labels
+        return loader
+
+    whole = load(0, 1)
+    steps = [step.tolist() for step in whole.epoch_indices(2)]
+    assert sorted(map(len, steps)) == [5, 6]  # the length of an epoch is that without a sampler
+    assert sum(index >= 9 for step in steps for index in step) in (5, 6)
+    shared = [list(load(rank, world_size).epoch(2)) for rank in range(world_size)]
+    for number, batch in enumerate(whole.epoch(2)):
+        images = torch.cat([batches[number].images for batches in shared])
+        assert torch.equal(images, batch.images)

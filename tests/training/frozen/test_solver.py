@@ -19,14 +19,14 @@ WIDTH, CLASSES = 12, 3
 SPECS = {spec.name: spec for spec in zoo_heads.zoo_heads()}
 
 
-def make_head(name="linear", *, loss="cross-entropy", **options):
+def make_head(name="linear", *, loss="cross-entropy", weights=(), offsets=(), **options):
     spec = SPECS[name]
     request = HeadRequest(
         pooled_width=WIDTH,
         map_width=WIDTH,
         outputs=CLASSES,
         dropout=0.5,
-        criterion=make_criterion(loss),
+        criterion=make_criterion(loss, class_weights=weights, logit_offsets=offsets),
         options=spec.options(**options),
     )
     return resolve_callable(spec.build)(request)
@@ -339,3 +339,44 @@ def test_nothing_is_cross_validated_with_too_few_groups():
     features, labels = make_features(10)
     for groups in (["a"] * len(labels), [f"g{label}" for label in labels.tolist()]):
         assert cross_validate(make_head(), features, labels, (1.0, 0.1), seed=0, groups=groups) == {}
+
+
+def test_a_weight_of_two_counts_a_photo_twice():
+    """Up to the penalty, whose units are the variances of the features, which repeated photos change."""
+    features, labels = make_features(100, distance=0.3)
+    again = torch.cat([torch.arange(len(labels)), (labels == 1).nonzero()[:, 0]])
+    repeated, weighted = make_head(), make_head(weights=(0.75, 1.5, 0.75))
+    for head, where in ((repeated, again), (weighted, slice(None))):
+        fit_head(head, features[where], labels[where], solver="lbfgs", strength=1e-6)
+    with torch.no_grad():
+        found = [head.eval().probabilities(head.classify(features)) for head in (repeated, weighted)]
+    torch.testing.assert_close(*found, atol=1e-2, rtol=0)
+
+
+def test_photos_weigh_as_they_would_be_drawn():
+    features, labels = make_features()
+    drawn, weighted = make_head(weights=(1.0, 1.0, 1.0)), make_head(weights=(0.5, 2.0, 0.5))
+    for head, draws in ((drawn, (0.5, 2.0, 0.5)), (weighted, ())):
+        fit_head(head, features, labels, solver="lbfgs", strength=0.1, draws=draws)
+    torch.testing.assert_close(drawn.output_layer.weight, weighted.output_layer.weight, atol=1e-2, rtol=0)
+    assert drawn.criterion.class_weights == (1, 1, 1), "the loss is as it was"
+    losses = [
+        cross_validate(head, features, labels, (0.1, 0.01), seed=0, draws=draws)
+        for head, draws in ((drawn, (0.5, 2.0, 0.5)), (weighted, ()))
+    ]
+    assert losses[0] == losses[1] != cross_validate(drawn, features, labels, (0.1, 0.01), seed=0)
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "cg"])
+@pytest.mark.parametrize(
+    "values", [{"weights": (0.4, 4.0, 4.0)}, {"offsets": (-0.18, -2.5, -2.5)}], ids=["weights", "offsets"]
+)
+def test_rare_classes_are_found_more_often(values, solver):
+    features, labels = make_features(200, distance=0.8)
+    where = torch.cat([(labels == label).nonzero()[: (200, 20, 20)[label], 0] for label in range(CLASSES)])
+    hits = []
+    for head in (make_head(), make_head(**values)):
+        fit_head(head, features[where], labels[where], solver=solver, strength=0.01)
+        predicted = head.eval().classify(features).argmax(dim=1)
+        hits.append(int((predicted == labels)[labels > 0].sum()))
+    assert hits[1] > 1.5 * hits[0]

@@ -64,6 +64,11 @@ def test_a_signal_saves_at_the_next_safe_point_and_the_run_can_be_resumed(
             {"optimizer": "cg", "optimizer_options": {"full_batch": False, "iterations": 2}, "schedule": "one-cycle"},
             id="cg",
         ),
+        pytest.param(
+            {"class_weights": "balanced", "sampler": "balanced", "loss": "focal", "mixup": 0.2},
+            id="weights and sampler",
+        ),
+        pytest.param({"freeze": "2", "views": 2, "sampler": "sqrt", "logit_adjustment": 1.0}, id="sampler and views"),
         pytest.param({"augment": ("trivialaugment", "random-erasing", "mixup", "cutmix")}, id="augmented"),
     ],
 )

@@ -63,8 +63,9 @@ def command(
     """Measure the accuracy of a run, an exported file or a model on a hub. Several are compared on the same photos.
 
     Prints the accuracy with its 95 % interval, the metrics of each class, the confusion matrix (of more than 12
-    classes, the most common confusions) and the calibration error. Of several, prints one line each, and whether the
-    first and each other differ by more than chance explains.
+    classes, the most common confusions) and the calibration error; the balanced accuracy, too, if one class has more
+    than twice as many photos as another, and the top-5 accuracy of more than ten classes. Of several, prints one line
+    each, and whether the first and each other differ by more than chance explains.
     """
     found = [find_model(each, runs=runs, ask=console.passphrase_prompt()) for each in models]
     settings: dict[str, Any] = {
@@ -94,10 +95,12 @@ def command(
 
 
 def _write_paired(result: PairedEvaluation) -> None:
+    uneven = any(each.is_uneven for each in result.evaluations.values())  # all have the same photos
     rows = [
         (
             name,
             format_accuracy(each.accuracy, each.interval),
+            *([format_accuracy(each.balanced_accuracy, each.balanced_interval)] if uneven else []),
             format_percent(each.macro_f1),
             format_percent(each.calibration_error),
             f"{each.loss:.4f}",
@@ -109,12 +112,13 @@ def _write_paired(result: PairedEvaluation) -> None:
     header = (
         "model",
         "accuracy",
+        *(["balanced accuracy"] if uneven else []),
         "macro F1",
         "calibration error",
         "loss",
         *(each.replace("_", " ") for each in metrics),
     )
-    console.write_table(header, rows, right=range(2, 5))
+    console.write_table(header, rows, right=range(2, 6 if uneven else 5))
     console.echo()
     for difference in result.differences:
         console.echo(difference.describe())
@@ -123,8 +127,12 @@ def _write_paired(result: PairedEvaluation) -> None:
 def _write(evaluation: Evaluation) -> None:
     accuracy = format_accuracy(evaluation.accuracy, evaluation.interval)
     console.write_heading(f"accuracy  {accuracy}  ({evaluation.count} photos)")
+    balanced = format_accuracy(evaluation.balanced_accuracy, evaluation.balanced_interval)
+    top = format_accuracy(evaluation.top_5_accuracy, evaluation.top_5_interval)
     console.write_pairs(
         [
+            *([("balanced accuracy", balanced)] if evaluation.is_uneven else []),
+            *([("top-5 accuracy", top)] if evaluation.top_5_accuracy is not None else []),
             ("macro F1", format_percent(evaluation.macro_f1)),
             ("calibration error", format_percent(evaluation.calibration_error)),
             ("loss", f"{evaluation.loss:.4f}"),

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from zoo.preprocess import Preprocess
     from zoo.runs.cross_validation import CrossValidationFolder
 
-_FIGURES = ("macro_f1", "loss", "calibration_error")  # of a split, beside its accuracy
+_FIGURES = ("balanced_accuracy", "macro_f1", "loss", "calibration_error")  # of a split, beside its accuracy
 
 
 @click.command(name="info")
@@ -281,7 +281,7 @@ def _write_results(results: Mapping[str, Any]) -> None:
     if rows:
         console.echo("\n  Results")
         header = ("split", "accuracy", "95 % interval", "photos", *(name.replace("_", " ") for name in _FIGURES))
-        console.write_table(header, rows, right=(1, 3, 4, 5, 6), indent=4)
+        console.write_table(header, rows, right=(1, *range(3, len(header))), indent=4)
 
 
 def _format_figure(value: Any) -> str:

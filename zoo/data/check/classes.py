@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 TINY = 10  # photos per class and split: fewer are too few to learn from, or to measure on
+IMBALANCE = "imbalance"  # the kind of finding
 _IMBALANCED, _VERY_IMBALANCED = 3, 10  # ratio of the largest class to the smallest
 
 
@@ -111,9 +112,11 @@ def _check_imbalance(train: Mapping[str, int]) -> Iterator[DataFinding]:
     if ratio >= _IMBALANCED:
         numbers = f"{present[most]} and {present[least]}"
         yield DataFinding(
-            kind="imbalance",
+            kind=IMBALANCE,
             about="imbalance",
             level="warning" if ratio >= _VERY_IMBALANCED else "note",
             text=f"'{most}' has {ratio:.0f} times as many training photos as '{least}': {numbers}.",
-            advice="Look at the figures per class of 'zoo evaluate' rather than at the accuracy.",
+            advice="Look at the balanced accuracy and the figures per class of 'zoo evaluate' rather than at the "
+            "accuracy; --class-weights, --sampler and --logit-adjustment of 'zoo finetune' make rare classes count "
+            "more.",
         )

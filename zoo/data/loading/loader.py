@@ -11,6 +11,7 @@ from torch import Tensor
 from zoo.data.loading.augment import augment, crop_batch, crop_photos, normalise
 from zoo.data.loading.augment_params import draw_params, make_generator
 from zoo.data.loading.pipeline import prefetch_images, to_device
+from zoo.data.loading.sampling import epoch_order
 from zoo.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from zoo.config.finetune_config import Sampler
     from zoo.data.loading.augment_params import AugmentParams, CropPolicy
     from zoo.data.loading.augmenters import Augmenter
     from zoo.data.loading.store import PhotoStore
@@ -58,6 +60,7 @@ class TrainLoader:
         world_size: Number of processes.
         augmenters: What is done to the images afterwards, in this order.
         views: Epoch e shows view (e - 1) mod `views` of every photo; None draws new ones every epoch.
+        sampler: Which photos an epoch shows; see `zoo.data.loading.sampling.epoch_order`.
 
     Raises:
         ConfigError: There are fewer photos, or images per step, than processes.
@@ -76,6 +79,7 @@ class TrainLoader:
         world_size: int = 1,
         augmenters: Sequence[Augmenter] = (),
         views: int | None = None,
+        sampler: Sampler = "none",
     ) -> None:
         if min(batch_size, len(store)) < world_size:
             raise ConfigError(
@@ -92,6 +96,7 @@ class TrainLoader:
         self.rank = rank
         self.world_size = world_size
         self.views = views
+        self.sampler = sampler
         self._labels = torch.from_numpy(store.labels())
         self._sizes = torch.from_numpy(store.sizes)
 
@@ -118,7 +123,7 @@ class TrainLoader:
 
     def epoch_indices(self, epoch: int) -> list[Tensor]:
         """Returns the photos in each batch of an epoch, over all processes: int64 ``(N,)`` on the CPU."""
-        return self._split(torch.randperm(len(self.store), generator=make_generator(self.seed, epoch)))
+        return self._split(epoch_order(self._labels, self.sampler, seed=self.seed, epoch=epoch))
 
     def epoch(self, epoch: int, *, start: int = 0) -> Iterator[Batch]:
         """Yields this process's shard of each batch of an epoch, from step `start`."""

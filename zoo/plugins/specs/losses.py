@@ -23,11 +23,14 @@ class LossRequest:
         label_smoothing: Share of the target that is spread evenly over all classes, 0 to 1: for losses that smooth the
             labels themselves, and for those that need to know it.
         options: An instance of `LossSpec.options`.
+        per_image: Whether the function has to return the loss of each image, ``(N,)``, instead of their mean: asked
+            only of a spec with `LossSpec.per_image`, where classes have weights.
     """
 
     classes: int
     label_smoothing: float
     options: Any
+    per_image: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +46,11 @@ class LossSpec(Spec):
             of a run contains it, so that a finished run needs no loss.
         smooths_labels: Whether the function applies `LossRequest.label_smoothing` itself. Otherwise its targets are
             smoothed already, and soft wherever labels are smoothed.
+        per_image: Whether `build` follows `LossRequest.per_image`. Without it, the loss cannot be used with weights of
+            classes (``--class-weights``).
     """
 
     build: Callable[[LossRequest], Callable[[Tensor, Tensor], Tensor]] | str
     activation: Activation = "softmax"
     smooths_labels: bool = False
+    per_image: bool = False

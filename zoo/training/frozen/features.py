@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from zoo.data.loading.augment_params import make_generator
 from zoo.data.loading.loader import Batch, split_steps
+from zoo.data.loading.sampling import epoch_order
 from zoo.models.features import measure_stages, random_features
 from zoo.models.nested import flatten_tensors, map_tensors
 from zoo.training.distributed.process_group import SINGLE_PROCESS
@@ -19,6 +19,7 @@ from zoo.training.micro_batches import MicroBatches, concatenate, select
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from zoo.config.finetune_config import Sampler
     from zoo.models.precision import Precision
     from zoo.plugins.contracts import Backbone, Head
     from zoo.training.distributed.process_group import ProcessGroup
@@ -65,11 +66,12 @@ class FeatureBatches:
         labels: int64 ``(N,)``.
     """
 
-    def __init__(self, features: Any, labels: Tensor, *, batch_size: int, seed: int) -> None:
+    def __init__(self, features: Any, labels: Tensor, *, batch_size: int, seed: int, sampler: Sampler = "none") -> None:
         self.features = features
         self.labels = labels
         self.batch_size = batch_size
         self.seed = seed
+        self.sampler = sampler
 
     @property
     def steps(self) -> int:
@@ -88,7 +90,7 @@ class FeatureBatches:
 
     def epoch(self, epoch: int, *, start: int = 0) -> Iterator[Batch]:
         """Yields the batches of an epoch from step `start`, in an order of its own."""
-        order = torch.randperm(len(self.labels), generator=make_generator(self.seed, epoch))
+        order = epoch_order(self.labels.cpu(), self.sampler, seed=self.seed, epoch=epoch)
         return map(self._pick, self._steps(order.to(self.labels.device))[start:])
 
     def __iter__(self) -> Iterator[Batch]:

@@ -8,6 +8,7 @@ number of evaluations is bounded, so that every fit ends in a result, and logits
 from __future__ import annotations
 
 import math
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,6 +45,7 @@ def fit_head(
     *,
     solver: str,
     strength: float,
+    draws: Sequence[float] = (),
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> float:
     """Fits a head in place, from its present weights and without dropout; returns the minimum.
@@ -54,16 +56,17 @@ def fit_head(
         labels: int64 ``(N,)``.
         solver: ``"lbfgs"`` or ``"cg"``.
         strength: Strength of the L2 penalty.
+        draws: How often an epoch would show a photo of each class on average, if not once: the solver sees all photos
+            at once, and gives them these weights, beside those that the loss has.
         progress: Called with the number of evaluations so far, and with the most that there can be.
 
     Raises:
         TrainingError: The loss is not finite, or the variance of the features is infinite.
     """
-    training = head.training
-    problem = (_LinearProblem if head.output_layer else _Problem)(head.eval(), pooled, labels)
-    minimum = _minimise(problem, solver=solver, strength=strength, progress=progress)
-    problem.finish()
-    head.train(training)
+    with _solving(head, draws):
+        problem = (_LinearProblem if head.output_layer else _Problem)(head, pooled, labels)
+        minimum = _minimise(problem, solver=solver, strength=strength, progress=progress)
+        problem.finish()
     return minimum
 
 
@@ -75,6 +78,7 @@ def cross_validate(
     *,
     seed: int,
     groups: Sequence[str] = (),
+    draws: Sequence[float] = (),
 ) -> dict[float, float]:
     """Returns the mean validation loss of a head with a linear output layer, for several strengths of the penalty.
 
@@ -91,25 +95,38 @@ def cross_validate(
         strengths: Strengths of the penalty, from strong to weak. Each fit starts from the one before.
         seed: Seeds the folds.
         groups: The group of each photo, empty for one that is its own; or nothing if there are no groups.
+        draws: As in `fit_head`; they weigh the validation losses, too.
 
     Raises:
         TrainingError: The loss is not finite, or the variance of the features is infinite.
     """
-    training = head.training
     order = torch.from_numpy(np.random.default_rng(seed).permutation(len(labels)))[:_CROSS_VALIDATED].to(labels.device)
     pooled, labels = pooled[order], labels[order]
     folds = _stratify_groups(labels, [groups[number] for number in order]) if any(groups) else _stratify(labels)
     if len(folds[folds >= 0].unique()) < 2:
         return {}
-    problem = _LinearProblem(head.eval(), pooled, labels, folds=folds)
     losses: dict[float, float] = {}
-    for strength in strengths:
-        _minimise(problem, solver="lbfgs", strength=strength, tolerance=_COMPARED)
-        losses[strength] = loss = problem.validation_loss()
-        if loss > min(losses.values()):
-            break
-    head.train(training)
+    with _solving(head, draws):
+        problem = _LinearProblem(head, pooled, labels, folds=folds)
+        for strength in strengths:
+            _minimise(problem, solver="lbfgs", strength=strength, tolerance=_COMPARED)
+            losses[strength] = loss = problem.validation_loss()
+            if loss > min(losses.values()):
+                break
     return losses
+
+
+@contextmanager
+def _solving(head: Head, draws: Sequence[float]) -> Iterator[None]:
+    """Puts a head into eval mode for a block, with a loss that weighs photos as they would be drawn."""
+    training, criterion = head.training, head.criterion
+    head.eval()
+    head.criterion = criterion.reweighted(draws) if draws else criterion
+    try:
+        yield
+    finally:
+        head.criterion = criterion
+        head.train(training)
 
 
 def _stratify(labels: Tensor) -> Tensor:
