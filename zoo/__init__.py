@@ -24,6 +24,7 @@ _EXPORTS = {
     "zoo.inference.run": ("Run", "list_runs", "open_run"),
     "zoo.inference.run_predictor": ("Predictor", "load"),
     "zoo.metrics.classification": ("Evaluation",),
+    "zoo.metrics.multi_label": ("MultiLabelEvaluation",),
     "zoo.metrics.paired": ("PairedDifference",),
     "zoo.models.installed_weights": ("InstalledWeights",),
     "zoo.plugins.contracts": ("Backbone", "Features", "Head", "Stage", "StagedBackbone"),
@@ -97,6 +98,7 @@ if TYPE_CHECKING:
     from zoo.inference.run import Run as Run, list_runs as list_runs, open_run as open_run
     from zoo.inference.run_predictor import Predictor as Predictor, load as load
     from zoo.metrics.classification import Evaluation as Evaluation
+    from zoo.metrics.multi_label import MultiLabelEvaluation as MultiLabelEvaluation
     from zoo.metrics.paired import PairedDifference as PairedDifference
     from zoo.models.installed_weights import InstalledWeights as InstalledWeights
     from zoo.plugins.contracts import (

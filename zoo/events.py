@@ -119,9 +119,10 @@ class EpochResult:
     Attributes:
         epoch: Counted from 1; 0 is the linear probe before fine-tuning.
         train_loss: Mean over the augmented training batches of the epoch.
-        train_accuracy: On the same batches; NaN if images are mixed.
+        train_accuracy: On the same batches, as `val_accuracy`; NaN if images are mixed.
         val_loss: On the validation split, with the weights after the epoch.
-        val_accuracy: Top-1, 0 to 1.
+        val_accuracy: Top-1, 0 to 1; with several labels per photo, the share of the photos for which all labels are
+            right at a probability of 0.5. The mAP is then among `metrics`, as ``mean_ap``.
         learning_rate: Of the backbone, at the last step of the epoch.
         seconds: Time for training and validation.
         images_per_second: Training throughput, without validation.

@@ -25,6 +25,7 @@ PIXELS, TENSOR = "image", "tensor"  # the name of the input, by its kind
 # Names in a graph that takes raw pixels: the start of those of the resize, and its result, float32 planes.
 RESIZE, RESIZED = "preprocess/resize", "preprocess/resized"
 OUTPUTS = ("probabilities", "logits", "heatmap")
+DECISIONS = "decisions"  # one more output of multi-label files
 
 InputKind = Literal["pixels", "tensor"]
 Activation = Literal["softmax", "sigmoid"]
@@ -59,6 +60,9 @@ class ModelCard:
         parity: The report of the comparison with the run; ``"verified"`` is false if there was none.
         quantisation: Accuracy and speed compared with float32; None for fp32.
         has_digest: Whether the file ends with its digest (`zoo_export.security.digest`).
+        multi_label: Whether a photo has any number of labels.
+        thresholds: The probability from which a photo is decided to have a label, for each class; empty unless
+            `multi_label`.
     """
 
     classes: tuple[str, ...]
@@ -78,6 +82,8 @@ class ModelCard:
     parity: Mapping[str, Any]
     quantisation: Mapping[str, Any] | None = None
     has_digest: bool = False
+    multi_label: bool = False
+    thresholds: tuple[float, ...] = ()
 
     @property
     def verified(self) -> bool:
@@ -146,6 +152,8 @@ def _parse_card(values: Mapping[str, Any]) -> ModelCard:
         parity=_parse_object(values["parity"], "parity"),
         quantisation=None if values["quantisation"] is None else _parse_object(values["quantisation"], "quantisation"),
         has_digest=values.get("has_digest", False) is True,  # files of earlier versions have none
+        multi_label=values.get("multi_label", False) is True,
+        thresholds=_parse_thresholds(values),
     )
 
 
@@ -157,6 +165,16 @@ def _parse_classes(names: Any) -> tuple[str, ...]:
     if len(set(names)) < len(names):
         raise ValueError("two classes have the same name")
     return tuple(names)
+
+
+def _parse_thresholds(values: Mapping[str, Any]) -> tuple[float, ...]:
+    thresholds = values.get("thresholds", [])
+    wanted = len(values["classes"]) if values.get("multi_label") is True else 0
+    if not isinstance(thresholds, list) or len(thresholds) != wanted:
+        raise ValueError(f"'thresholds' is not a list of {wanted} numbers")
+    if not all(type(each) in (int, float) and 0 <= each <= 1 for each in thresholds):
+        raise ValueError("a threshold is not a number from 0 to 1")
+    return tuple(map(float, thresholds))
 
 
 def _parse_preprocess(values: Any) -> Preprocess:

@@ -28,11 +28,15 @@ _METRICS = {"accuracy": "accuracy", "macro_f1": "f1"}
 _NAMES = {
     "accuracy": "Accuracy",
     "balanced_accuracy": "Balanced accuracy",
+    "mean_ap": "mAP",
     "macro_f1": "Macro F1",
+    "micro_f1": "Micro F1",
+    "exact_match": "Exact match",
+    "hamming_loss": "Hamming loss",
     "loss": "Loss",
     "calibration_error": "Calibration error",
 }
-_PERCENT = ("accuracy", "balanced_accuracy", "macro_f1", "calibration_error")
+_UNBOUNDED = ("loss",)  # the others are shown in percent
 _MAX_CLASSES = 200  # that the page lists; run.json has all
 _HUB_WEIGHTS = re.compile(r"(?:https://huggingface\.co/|hf:)(?P<id>[\w.\-]+/[\w.\-]+)")
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>()#|~&$])")
@@ -115,11 +119,12 @@ def _metadata(card: CardInput) -> str:
 
 def _intro(card: CardInput) -> str:
     record = card.record
-    accuracy = next((text for _, values in _split_results(record) if (text := _format_accuracy(values))), "")
+    kinds = "labels, any number of which a photo may have" if record.multi_label else "classes"
+    score = next((text for _, values in _split_results(record) if (text := _format_score(values))), "")
     return (
         f"# {_plain(card.repository.partition('/')[2])}\n\n"
-        f"An image classifier with {len(record.classes)} classes, fine-tuned with finetune-zoo {card.version}: "
-        f"`{record.backbone}` with the head `{record.head}`.{f' Accuracy {accuracy}.' if accuracy else ''}"
+        f"An image classifier with {len(record.classes)} {kinds}, fine-tuned with finetune-zoo {card.version}: "
+        f"`{record.backbone}` with the head `{record.head}`.{f' {score}.' if score else ''}"
     )
 
 
@@ -159,8 +164,11 @@ def _list_metrics(values: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     """Yields the name, the value and the interval of each metric of a split, as text."""
     for name in _NAMES:
         if isinstance(value := values.get(name), int | float):
-            interval = values.get("interval") if name == "accuracy" else None
-            percent = name in _PERCENT
+            intervals = values.get("intervals")
+            interval = intervals.get(name) if isinstance(intervals, dict) else None
+            if name == "accuracy":
+                interval = values.get("interval")
+            percent = name not in _UNBOUNDED
             yield (
                 name,
                 format_percent(value) if percent else f"{value:.4f}",
@@ -179,10 +187,11 @@ def _format_interval(interval: Any, *, percent: bool) -> str:
     return " to ".join(format_percent(each) if percent else f"{each:.4f}" for each in interval)
 
 
-def _format_accuracy(values: Mapping[str, Any]) -> str:
+def _format_score(values: Mapping[str, Any]) -> str:
+    """Returns ``Accuracy 93.1 % (90.2 % to 95.6 %, 211 photos)``, or the same of the mAP."""
     for name, value, interval in _list_metrics(values):
-        if name == "accuracy":
-            return f"{value} ({interval}, {values.get('count')} photos)" if interval else value
+        if name in ("accuracy", "mean_ap"):
+            return f"{_NAMES[name]} {value}" + (f" ({interval}, {values.get('count')} photos)" if interval else "")
     return ""
 
 

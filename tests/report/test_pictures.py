@@ -8,13 +8,19 @@ from zoo.report import find_mistakes, write_pictures
 
 def test_report_exports_every_picture():
     assert set(report.__all__) == {
+        "LabelMistake",
         "Mistake",
+        "find_label_mistakes",
         "find_mistakes",
+        "with_mean_ap",
         "write_comparison",
         "write_confusion",
         "write_curves",
+        "write_label_mistakes",
+        "write_label_pictures",
         "write_mistakes",
         "write_pictures",
+        "write_precision_recall",
     }
     assert all(callable(getattr(report, name)) for name in report.__all__)
 

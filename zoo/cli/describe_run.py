@@ -36,13 +36,16 @@ class RunDescription:
         backbone: Qualified name.
         head: Qualified name.
         classes: Class names, in the order of the outputs.
+        multi_label: Whether a photo has any number of labels.
+        thresholds: The threshold of each class, in the order of the outputs; empty with one class per photo.
         preprocess: How pixels become the input of the network; None if not recorded.
         weights: One line about the initial weights.
         data: The name, the note, the fingerprint and the number of photos of each split; problems under ``leaks``.
         settings: The fields of `FinetuneConfig`.
         changed: Those that differ from the recipe, and initial weights and frozen stages; None if the recipe is not
             known here.
-        results: The final figures: of each split ``accuracy`` with its ``interval``; empty if the run is unfinished.
+        results: The final figures: of each split ``accuracy`` with its ``interval``, or ``mean_ap`` with others; empty
+            if the run is unfinished.
         plugins: Versions of the plugins that the run was made with.
         packages: Versions of packages.
         hardware: The device, the precision and what was chosen automatically.
@@ -60,6 +63,8 @@ class RunDescription:
     backbone: str
     head: str
     classes: tuple[str, ...]
+    multi_label: bool
+    thresholds: tuple[float, ...]
     preprocess: Preprocess | None
     weights: str
     data: Mapping[str, Any]
@@ -97,6 +102,8 @@ def describe_run(run: RunFolder) -> RunDescription:
         backbone=record.backbone,
         head=record.head,
         classes=record.classes,
+        multi_label=record.multi_label,
+        thresholds=record.thresholds,
         preprocess=record.preprocess,
         weights=" ".join(filter(None, (record.weights, record.partly_random))),
         data={

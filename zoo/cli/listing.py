@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zoo.data.sources.resolve import is_local as is_local_dataset
 from zoo.display import console
-from zoo.display.formatting import format_accuracy, format_duration
+from zoo.display.formatting import NO_VALUE, format_duration
+from zoo.display.scores import ACCURACY, MEAN_AP, Score, read_score
 from zoo.errors import PluginError, RunError
 from zoo.plugins import kinds
 from zoo.plugins.registry import is_local, list_family_names, list_local_names
@@ -70,10 +71,11 @@ class RunSummary:
         head: As requested by the user.
         data: Name of the dataset.
         recipe: Name of the recipe.
-        split: The split of `accuracy`: ``"test"``, or ``"val"`` if the data has no test split; ``"5 folds"`` of a
+        split: The split of the figures: ``"test"``, or ``"val"`` if the data has no test split; ``"5 folds"`` of a
             cross-validation; empty if unfinished.
-        accuracy: Top-1, 0 to 1.
-        interval: 95 % interval of the accuracy.
+        accuracy: Top-1, 0 to 1; None with several labels per photo.
+        mean_ap: Mean average precision, 0 to 1, with several labels per photo; otherwise None.
+        interval: 95 % interval of the accuracy, or of the mean average precision.
         seconds: Duration of the run.
         created: Start of the run, ISO 8601.
         tags: Tags of the run: ``hotdog@3``.
@@ -88,6 +90,7 @@ class RunSummary:
     recipe: str
     split: str
     accuracy: float | None
+    mean_ap: float | None
     interval: tuple[float, float] | None
     seconds: float | None
     created: str
@@ -161,7 +164,8 @@ def summarize_run(run: RunFolder, tags: Iterable[str] = ()) -> RunSummary:
     record = run.record
     config, results = record.config, record.results
     split = next((split for split in ("test", "val") if split in results), "")
-    accuracy, interval = read_accuracy(results, split)
+    score = read_score(results, split)
+    values = {} if score is None else {score.name: score.value}
     return RunSummary(
         name=run.name,
         path=str(run.path),
@@ -171,8 +175,9 @@ def summarize_run(run: RunFolder, tags: Iterable[str] = ()) -> RunSummary:
         data=record.data.name or str(config.get("data", "?")),
         recipe=str(config.get("recipe", "?")),
         split=split,
-        accuracy=accuracy,
-        interval=interval,
+        accuracy=values.get(ACCURACY),
+        mean_ap=values.get(MEAN_AP),
+        interval=None if score is None else score.interval,
         seconds=_number(results.get("seconds")),
         created=record.created,
         tags=tuple(tags),
@@ -182,7 +187,7 @@ def summarize_run(run: RunFolder, tags: Iterable[str] = ()) -> RunSummary:
 def summarize_folds(found: CrossValidationFolder) -> RunSummary:
     """Returns the row of a cross-validation, with the accuracy of all its folds together."""
     config, results = found.record.config, found.record.results
-    accuracy, interval = read_accuracy({"folds": dict(results)}, "folds")
+    score = read_score({"folds": dict(results)}, "folds")
     return RunSummary(
         name=found.name,
         path=str(found.path),
@@ -192,28 +197,16 @@ def summarize_folds(found: CrossValidationFolder) -> RunSummary:
         data=found.record.data or str(config.get("data", "?")),
         recipe=str(config.get("recipe", "?")),
         split=f"{found.record.folds} folds",
-        accuracy=accuracy,
-        interval=interval,
+        accuracy=None if score is None else score.value,
+        mean_ap=None,
+        interval=None if score is None else score.interval,
         seconds=_number(results.get("seconds")),
         created=found.record.created,
     )
 
 
-def read_accuracy(results: Mapping[str, Any], split: str) -> tuple[float | None, tuple[float, float] | None]:
-    """Returns the accuracy on a split and its interval, from the results of a run, which may contain anything."""
-    scores = results.get(split)
-    if not isinstance(scores, dict):
-        return None, None
-    return _number(scores.get("accuracy")), _interval(scores.get("interval"))
-
-
 def _number(value: Any) -> float | None:
     return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
-
-
-def _interval(value: Any) -> tuple[float, float] | None:
-    low, high = map(_number, value) if isinstance(value, list) and len(value) == 2 else (None, None)
-    return None if low is None or high is None else (low, high)
 
 
 def search_runs(
@@ -319,4 +312,8 @@ def format_run_result(row: RunSummary) -> str:
     if row.status != "finished":
         return row.status
     of = {"val": " (validation)", "test": "", "": ""}.get(row.split, f" ({row.split})")
-    return format_accuracy(row.accuracy, row.interval) + of
+    if row.mean_ap is not None:
+        return f"{MEAN_AP} {Score(name=MEAN_AP, value=row.mean_ap, interval=row.interval)}{of}"
+    if row.accuracy is None:
+        return NO_VALUE
+    return f"{Score(name=ACCURACY, value=row.accuracy, interval=row.interval)}{of}"

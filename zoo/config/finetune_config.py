@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from zoo.config.threshold_rule import parse_threshold_rule
 from zoo.config.values import NAMES_OF, OPTIONS_OF, OWNER, check_mapping, check_names, to_plain
 from zoo.errors import ConfigError
 from zoo.plugins.options import check_value, describe_options, option
@@ -175,10 +176,19 @@ class FinetuneConfig:
     warmup: float = option(
         0.1, help="Fraction of all steps spent on learning-rate warmup.", minimum=0, maximum=0.9, group="Training"
     )
-    loss: str = option("cross-entropy", help="Loss: a name from 'zoo list losses'.", group="Training")
+    loss: str = option(
+        "cross-entropy",
+        help="Loss: a name from 'zoo list losses'. With several labels per photo the default is bce.",
+        group="Training",
+    )
     loss_options: Mapping[str, Any] = field(default_factory=dict)
     label_smoothing: float = option(
-        0.0, help="Fraction of each target spread evenly over all classes.", minimum=0, maximum=0.9, group="Training"
+        0.0,
+        help="Fraction of each target spread evenly over all classes; with several labels per photo, over both answers "
+        "of each.",
+        minimum=0,
+        maximum=0.9,
+        group="Training",
     )
     class_weights: str = option(
         "none",
@@ -206,8 +216,15 @@ class FinetuneConfig:
     )
     monitor: str = option(
         AUTO,
-        help="What decides which epoch is the best: val-loss, val-accuracy or a metric from 'zoo list metrics'; auto: "
-        "the validation loss where it differs by more than its standard error, otherwise the accuracy.",
+        help="What decides which epoch is the best: val-loss, val-accuracy, with several labels per photo val-map, or "
+        "a metric from 'zoo list metrics'; auto: the validation loss where it differs by more than its standard error, "
+        "otherwise the accuracy, or the mean average precision.",
+        group="Training",
+    )
+    threshold: str = option(
+        "f1",
+        help="With several labels per photo, how the threshold of each label is chosen on validation photos: f1, the "
+        "highest F1; precision=0.9 or recall=0.9, at least that much; or 0.5, that number for all.",
         group="Training",
     )
     metric: tuple[str, ...] = ()
@@ -356,6 +373,7 @@ class FinetuneConfig:
             object.__setattr__(self, name, check_mapping(name, getattr(self, name)))
         for name in NAMES_OF:
             object.__setattr__(self, name, check_names(name, getattr(self, name)))
+        parse_threshold_rule(self.threshold, owner=OWNER)
         if not re.fullmatch(r"none|all|[0-9]+|([0-9]|[1-9][0-9])%", self.freeze):
             raise ConfigError(
                 f"{OWNER}: option 'freeze' is {short_repr(self.freeze)}.",

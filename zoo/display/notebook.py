@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _SECONDS_BETWEEN_UPDATES = 0.2  # a browser shows no more, and every update is a message to it
 _HEADER = ("epoch", "loss", "accuracy", "val loss", "val acc", "rate", "img/s", "time (* best)")
+_LABELS_HEADER = (*_HEADER[:4], "val mAP", *_HEADER[5:])  # with several labels per photo
 
 
 class NotebookDisplay(LineDisplay):
@@ -30,6 +31,7 @@ class NotebookDisplay(LineDisplay):
     _facts: list[tuple[str, str]]
     _lines: list[tuple[str, bool]]  # with whether each is a warning
     _epochs: list[tuple[str, ...]]
+    _header: tuple[str, ...] = _HEADER
     _results: list[tuple[str, str]]
     _bar: tuple[str, float, str] | None  # the work, its share, and details
     _display_id: str
@@ -73,6 +75,7 @@ class NotebookDisplay(LineDisplay):
         """Replaces the bar of the epoch by its row."""
         self._bar = None
         self._epochs.append(epoch_cells(event, self.epochs))
+        self._header = _LABELS_HEADER if "mean_ap" in event.metrics else _HEADER
 
     def on_finished(self, event: Finished) -> None:
         """Shows the final results."""
@@ -103,7 +106,7 @@ class NotebookDisplay(LineDisplay):
         parts.append(pairs(self._facts))
         parts += [line(text, warning=warning) for text, warning in self._lines]
         if self._epochs:
-            parts.append(table(_HEADER, self._epochs, right=range(7)))
+            parts.append(table(self._header, self._epochs, right=range(7)))
         if self._bar is not None:
             what, share, details = self._bar
             parts.append(pairs([(what, Markup(f"{bar(share, width='16em')}{line(details)}"))]))

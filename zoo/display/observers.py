@@ -24,6 +24,7 @@ from zoo.display.formatting import (
     format_metrics,
     format_percent,
 )
+from zoo.display.scores import ACCURACY, MEAN_AP, read_score
 from zoo.display.stdout import QuietStream, results_stream
 from zoo.display.study import format_trial, next_steps, study_facts, study_results, trial_header
 from zoo.events import (
@@ -164,7 +165,7 @@ class LineDisplay:
         """Prints the results of an epoch in one line; a star marks the best so far."""
         if not self._header_printed:
             self.write()
-            self.write(EPOCH_HEADER, bold=True)
+            self.write(epoch_header(event), bold=True)
             self._header_printed = True
         self.write(format_epoch(event, self.epochs))
 
@@ -206,7 +207,7 @@ class LineDisplay:
         self.write()
         width = max(14, 1 + max(len(name) for name, _ in rows))
         for name, value in rows:
-            self.write(f"{name:<{width}}{value}", bold=name.endswith("accuracy") or name == "best")
+            self.write(f"{name:<{width}}{value}", bold=name.endswith((ACCURACY, MEAN_AP)) or name == "best")
         self.write()
 
     def format_work(self, event: Work) -> str:
@@ -357,6 +358,11 @@ def format_step(event: StepResult) -> str:
     return f"loss {event.loss:.3f}, {accuracy}{event.images_per_second:.0f} images/s, {left} left"
 
 
+def epoch_header(event: EpochResult) -> str:
+    """Returns `EPOCH_HEADER`, with the mAP as the validation figure where there are several labels per photo."""
+    return EPOCH_HEADER.replace("val acc", "val mAP") if "mean_ap" in event.metrics else EPOCH_HEADER
+
+
 def format_epoch(event: EpochResult, epochs: int) -> str:
     """Returns the row of an epoch, aligned with `EPOCH_HEADER`."""
     cells = zip(epoch_cells(event, epochs), (7, 7, 8, 8, 8, 7, 7, 0), strict=True)
@@ -369,9 +375,9 @@ def epoch_cells(event: EpochResult, epochs: int) -> tuple[str, ...]:
     return (
         f"{event.epoch}/{epochs}" if event.epoch else "probe",
         _format_number(event.train_loss),
-        format_percent(event.train_accuracy),
+        NO_VALUE if "mean_ap" in event.metrics else format_percent(event.train_accuracy),
         _format_number(event.val_loss),
-        format_percent(event.val_accuracy),
+        format_percent(event.metrics.get("mean_ap", event.val_accuracy)),
         f"{event.learning_rate:.1e}" if has_rate else NO_VALUE,
         _format_number(event.images_per_second, 1),
         f"{format_duration(event.seconds)}{' *' if event.best else ''}",
@@ -379,15 +385,15 @@ def epoch_cells(event: EpochResult, epochs: int) -> tuple[str, ...]:
 
 
 def final_results(event: Finished) -> list[tuple[str, str]]:
-    """Returns the accuracy, the time and the path of a finished run, as pairs of a name and a value."""
+    """Returns the accuracy or mAP, the time and the path of a finished run, as pairs of a name and a value."""
     results = event.results
     rows = []
     # With a test split, the accuracy on the photos that selected the epoch is of no interest.
     split = next((split for split in ("test", "val") if split in results), None)
     if split is not None:
         scores = results[split]
-        accuracy = format_accuracy(scores["accuracy"], scores["interval"])
-        rows.append((f"{split} accuracy", f"{accuracy} ({scores['count']} photos)"))
+        if (score := read_score(results, split)) is not None:
+            rows.append((f"{split} {score.name}", f"{score} ({scores['count']} photos)"))
         chosen = format_metrics(scores.get("metrics", {}), most=_MAX_METRICS)
         rows += [(f"{split} {name}" if name else "", value) for name, value in chosen]
     speed = results.get("images_per_second")

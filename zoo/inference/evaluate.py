@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from zoo.data.sources.fingerprint import find_changed
 from zoo.data.sources.load import load_source, load_splits, report_left_out
 from zoo.data.sources.resolve import resolve_data
-from zoo.data.targets import single_label
+from zoo.data.targets import make_targets
 from zoo.display.progress import choose_observer
 from zoo.errors import (
     AmbiguousNameError,
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from zoo.events import Observer
     from zoo.inference.predictor import EngineName, PhotoPredictor
     from zoo.metrics.classification import Evaluation
+    from zoo.metrics.multi_label import MultiLabelEvaluation
     from zoo.plugins.registry import Choice
     from zoo.plugins.specs import MetricSpec, Sample
 
@@ -74,7 +75,7 @@ def evaluate(
     data_options: Mapping[str, Any] | None = None,
     metrics: Sequence[str] = (),
     metric_options: Mapping[str, Any] | None = None,
-) -> Evaluation:
+) -> Evaluation | MultiLabelEvaluation:
     """Evaluates a run on a split of its own data, or a run or an exported file on other data with the same classes.
 
     Args:
@@ -90,6 +91,9 @@ def evaluate(
         data_options: Options of the dataset `data`; by default, for the data of the run, those of its training.
         metrics: Names of metrics of plugins to add.
         metric_options: Their options; of several metrics with the name before a dot: ``{"fbeta.beta": 2}``.
+
+    Returns:
+        The metrics; of a model that decides on any number of labels per photo, a `MultiLabelEvaluation`.
 
     Raises:
         ConfigError: There is no such split, an option is wrong, or the model is a file and `data` is missing.
@@ -138,7 +142,7 @@ def open_with_samples(
             raise ConfigError(f"{model.path} contains no photos to evaluate on.", hint="Pass some with --data.")
         source = resolve_data(data, registry=registry, options=data_options or {})
         predictor = load_model(model, device=device)
-        samples = _load_other(source, split, classes=predictor.classes, name=predictor.name, observer=observer)
+        samples = _load_other(source, split, _Target.of_predictor(predictor), observer=observer)
     report_notes(model, predictor, observer)
     return predictor, samples
 
@@ -167,7 +171,7 @@ def load_samples(
         config = load_config(run)
         data_options = config.data_options if config.data == data else {}
     source = resolve_data(data, registry=registry, options=data_options)
-    return _load_other(source, split, classes=run.classes, name=run.name, observer=observer)
+    return _load_other(source, split, _Target.of_run(run), observer=observer)
 
 
 def _is_data_of(run: RunFolder, images: ImageSet) -> bool:
@@ -219,7 +223,7 @@ def load_run_splits(
     for split in splits:
         if tuple(sample.name for sample in getattr(images, split)) != photos.names.get(split):
             observer(Note(text=f"The {split} photos are not those that {run.name} was trained with.", warning=True))
-        samples = found[split] = _select(images, split, whole=False, classes=run.classes, name=run.name)
+        samples = found[split] = _select(images, split, _Target.of_run(run), whole=False)
         if changed := find_changed(samples, photos.by_name(split)):
             text = f"{len(changed)} of {len(samples)} {split} photos have changed since {run.name} was trained"
             observer(Note(text=f"{text}; the first: {printable(changed[0])}.", warning=True))
@@ -240,7 +244,7 @@ def evaluate_predictor(
     split: str,
     observer: Observer,
     metrics: Sequence[Choice[MetricSpec]] = (),
-) -> Evaluation:
+) -> Evaluation | MultiLabelEvaluation:
     """Evaluates a predictor on samples.
 
     Args:
@@ -257,13 +261,17 @@ def evaluate_predictor(
     """
     from zoo.metrics.chosen import check_metrics
 
-    check_metrics(metrics, predictor.classes)  # before any photo is read
+    check_metrics(metrics, predictor.classes, multi_label=predictor.multi_label)  # before any photo is read
     rows, labels = predict_samples(predictor, samples, split=split, observer=observer)
+    if predictor.multi_label:
+        from zoo.metrics.multi_label import evaluate_labels
+
+        return evaluate_labels(rows, labels, predictor.classes, predictor.thresholds)
     return evaluate_rows(rows, labels, predictor.classes, metrics)
 
 
 def evaluate_rows(
-    rows: NDArray[np.float32], labels: NDArray[np.int64], classes: Sequence[str], metrics: Sequence[Choice[MetricSpec]]
+    rows: NDArray[np.float32], labels: NDArray[Any], classes: Sequence[str], metrics: Sequence[Choice[MetricSpec]]
 ) -> Evaluation:
     """Returns the evaluation of probabilities ``(N, classes)`` with labels ``(N,)``; see `evaluate_predictor`."""
     from zoo.metrics.chosen import compute_metrics, merge_values
@@ -275,8 +283,8 @@ def evaluate_rows(
 
 def predict_samples(
     predictor: PhotoPredictor, samples: Sequence[Sample], *, split: str, observer: Observer
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Returns the probabilities ``(N, classes)`` of all readable samples, and their labels ``(N,)``.
+) -> tuple[NDArray[np.float32], NDArray[Any]]:
+    """Returns the probabilities ``(N, classes)`` of all readable samples, and their labels (`make_targets`).
 
     Arguments and errors are those of `evaluate_predictor`.
     """
@@ -285,7 +293,7 @@ def predict_samples(
     from zoo.inference.predictor import name_photo, read_ahead
 
     rows = np.empty((len(samples), len(predictor.classes)), dtype=np.float32)
-    labels: list[int] = []
+    read: list[Sample] = []
     failures: list[ImageError] = []
     for batch in read_ahead(partial(_try_read, predictor), samples, batch=photos_per_batch(predictor.preprocess.size)):
         readable = [(sample, image) for sample, image in batch if not isinstance(image, ImageError)]
@@ -294,14 +302,14 @@ def predict_samples(
         for (sample, _), row in zip(readable, found, strict=True):
             if isinstance(row, PredictionError):
                 raise name_photo(row, sample.name)
-            rows[len(labels)] = row
-            labels.append(single_label(sample))
-        observer(Work(what=f"evaluate {split}", done=len(labels) + len(failures), total=len(samples)))
-    if not labels:
+            rows[len(read)] = row
+            read.append(sample)
+        observer(Work(what=f"evaluate {split}", done=len(read) + len(failures), total=len(samples)))
+    if not read:
         raise DataError(f"None of {len(failures)} photos is readable; the first: {failures[0].message}")
     for failure in failures:
         observer(Note(text=f"Left out: {failure.message}", warning=True))
-    return rows[: len(labels)], np.array(labels, dtype=np.int64)
+    return rows[: len(read)], make_targets(read, classes=len(predictor.classes), multi_label=predictor.multi_label)
 
 
 def _try_read(predictor: PhotoPredictor, sample: Sample) -> NDArray[np.uint8] | ImageError:
@@ -319,14 +327,44 @@ def check_split(split: str) -> str:
     raise ConfigError(f"There is no split '{split}'.", hint=hint)
 
 
-def _load_other(
-    source: DataSource, split: str, *, classes: Sequence[str], name: str, observer: Observer
-) -> list[Sample]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Target:
+    """What photos must fit to be evaluated with a model: its name, its classes, and whether it decides on labels."""
+
+    name: str
+    classes: tuple[str, ...]
+    multi_label: bool
+
+    @classmethod
+    def of_run(cls, run: RunFolder) -> _Target:
+        return cls(name=run.name, classes=run.classes, multi_label=run.multi_label)
+
+    @classmethod
+    def of_predictor(cls, predictor: PhotoPredictor) -> _Target:
+        return cls(name=predictor.name, classes=predictor.classes, multi_label=predictor.multi_label)
+
+    def check(self, images: ImageSet) -> None:
+        """Raises `DataError` if the photos do not fit."""
+        if unknown := [known for known in images.classes if known not in self.classes]:
+            raise DataError(
+                f"'{images.name}' has the class '{unknown[0]}', which {self.name} does not know.",
+                hint=f"Its classes: {', '.join(self.classes)}.",
+            )
+        if images.multi_label != self.multi_label:
+            kinds = ("one class for each photo", "any number of labels for each photo")
+            raise DataError(
+                f"'{images.name}' has {kinds[images.multi_label]}, but {self.name} predicts {kinds[self.multi_label]}.",
+                hint="Pass data of the same kind.",
+            )
+
+
+def _load_other(source: DataSource, split: str, target: _Target, *, observer: Observer) -> list[Sample]:
     """Returns a split of other data; it needs photos of no more than some of the model's classes."""
-    images = load_source(source, known=classes)
+    classes = target.classes
+    images = load_source(source, known=classes, multi_label=target.multi_label)
     report_left_out(images, observer)
     # Folders and tables without splits are test photos; other datasets may have training photos alone.
-    samples = _select(images, split, whole=source.path is None, classes=classes, name=name)
+    samples = _select(images, split, target, whole=source.path is None)
     present = {label for sample in samples for label in sample.labels}
     if absent := [each for label, each in enumerate(classes) if label not in present]:
         listed = ", ".join(map(printable, absent[:_LISTED])) + (", ..." if len(absent) > _LISTED else "")
@@ -336,19 +374,15 @@ def _load_other(
     return samples
 
 
-def _select(images: ImageSet, split: str, *, whole: bool, classes: Sequence[str], name: str) -> list[Sample]:
+def _select(images: ImageSet, split: str, target: _Target, *, whole: bool) -> list[Sample]:
     """Returns the samples of a split with the labels of the model; classes are matched by name, never by position."""
     samples: Sequence[Sample] = getattr(images, split)
     if not samples and whole and split == "test" and not images.val:
         samples = images.train  # all photos are new to the model
     if not samples:
         raise DataError(f"'{images.name}' has no {split} split.", hint="Choose another one with --split.")
-    if unknown := [known for known in images.classes if known not in classes]:
-        raise DataError(
-            f"'{images.name}' has the class '{unknown[0]}', which {name} does not know.",
-            hint=f"Its classes: {', '.join(classes)}.",
-        )
-    label_of = [list(classes).index(known) for known in images.classes]
+    target.check(images)
+    label_of = [target.classes.index(known) for known in images.classes]
 
     def relabel(label: int | tuple[int, ...]) -> int | tuple[int, ...]:
         return label_of[label] if isinstance(label, int) else tuple(sorted(label_of[each] for each in label))

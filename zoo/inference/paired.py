@@ -121,6 +121,7 @@ def evaluate_paired(
         device=device,
         engine=engine,
     )
+    _check_single_label(owner, predictor)
     check_metrics(chosen, predictor.classes)
     samples = _leave_out_trained(samples, found, split, observer)
     opened = {owner: predictor}
@@ -128,6 +129,7 @@ def evaluate_paired(
         if name != owner:
             opened[name] = load_model(model, device=device, registry=registry, engine=engine, images=len(samples))
             report_notes(model, opened[name], observer)
+            _check_single_label(name, opened[name])
             _check_classes(name, opened[name].classes, owner, predictor.classes)
     rows, labels = _predict_all({name: opened[name] for name in found}, samples, predictor.classes, split, observer)
     return PairedEvaluation(
@@ -183,6 +185,14 @@ def _is_used(sample: Sample, used: Mapping[str, str]) -> bool:
         return not used[sample.name] or used[sample.name] == hash_sample(sample)
     except ImageError:
         return False
+
+
+def _check_single_label(name: str, predictor: PhotoPredictor) -> None:
+    if predictor.multi_label:
+        raise ConfigError(
+            f"{name} predicts any number of labels for each photo; only models of one class per photo are compared.",
+            hint="Evaluate each of them on its own.",
+        )
 
 
 def _check_classes(name: str, classes: Sequence[str], owner: str, others: Sequence[str]) -> None:

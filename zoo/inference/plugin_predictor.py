@@ -42,10 +42,13 @@ class PluginPredictor(PhotoPredictor):
         members: dict[str, Any] = {name: getattr(predictor, name, None) for name in ("name", "classes", "preprocess")}
         self.name, self.classes, self.preprocess = members.values()
         self.runtime, self.notes = predictor.runtime, predictor.notes
+        self.multi_label, self.thresholds = predictor.multi_label, tuple(predictor.thresholds)
         if not isinstance(members["name"], str):
             raise self._failure(f"its name is {members['name']!r}")
         if not isinstance(members["classes"], tuple) or not all(isinstance(each, str) for each in self.classes):
             raise self._failure("its classes are not a tuple of names")
+        if self.multi_label and len(self.thresholds) != len(self.classes):
+            raise self._failure(f"it has {len(self.thresholds)} thresholds for {len(self.classes)} classes")
         if not isinstance(members["preprocess"], Preprocess):
             raise self._failure(f"its preprocess is {type(members['preprocess']).__name__}, not zoo.Preprocess")
 

@@ -15,35 +15,50 @@ if TYPE_CHECKING:
     from zoo.utils.csv_rows import TextSink
 
 
+_SEPARATOR = "|"
+
+
 class PredictionCsv:
     """Writes a header, and then a row for each photo: ``photo,label,probability,...,error``.
 
     The columns between are the probabilities of all classes, ``cat,dog``; or, if there are more classes than `top`, the
     next classes and their probabilities, the most probable first: ``label 2,probability 2,label 3,...``.
 
+    With several labels per photo, a row begins with ``photo,labels``: the labels decided, joined by ``|`` as in a table
+    of photos, empty where there are none. The most probable classes then begin at ``label 1``.
+
     Args:
         sink: Where to write.
         classes: Class names, in the order of their columns.
         top: The number of classes to write; None: all.
+        multi_label: Whether a photo has any number of labels.
     """
 
-    def __init__(self, sink: TextSink, classes: Sequence[str], *, top: int | None = None) -> None:
+    def __init__(
+        self, sink: TextSink, classes: Sequence[str], *, top: int | None = None, multi_label: bool = False
+    ) -> None:
         self._writer = CsvWriter(sink)
         self._classes = classes if top is None or top >= len(classes) else None
-        self._ranks = range(2, (top or 0) + 1)
+        self._multi_label = multi_label
+        self._ranks = range(1 if multi_label else 2, (top or 0) + 1)
         columns = self._classes or [f"{what} {rank}" for rank in self._ranks for what in ("label", "probability")]
-        self._columns = len(columns)
-        self._writer.write_row(["photo", "label", "probability", *columns, "error"])
+        first = ["labels"] if multi_label else ["label", "probability"]
+        self._columns = len(first) + len(columns)
+        self._writer.write_row(["photo", *first, *columns, "error"])
 
     def write(self, name: str, outcome: Prediction | ZooError) -> None:
         """Writes the row of a photo: its prediction, or why it has none."""
         if isinstance(outcome, ZooError):
-            self._writer.write_row([name, "", "", *[""] * self._columns, outcome.message])
+            self._writer.write_row([name, *[""] * self._columns, outcome.message])
             return
         probabilities = outcome.probabilities
         if self._classes is None:
-            ranked = islice(probabilities.items(), 1, 1 + len(self._ranks))
+            start = self._ranks.start - 1
+            ranked = islice(probabilities.items(), start, start + len(self._ranks))
             cells = [cell for label, value in ranked for cell in (label, f"{value:.6f}")]
         else:
             cells = [f"{probabilities[label]:.6f}" for label in self._classes]
-        self._writer.write_row([name, outcome.label, f"{outcome.probability:.6f}", *cells, ""])
+        first = [_SEPARATOR.join(outcome.labels or ())]
+        if not self._multi_label:
+            first = [outcome.label, f"{outcome.probability:.6f}"]
+        self._writer.write_row([name, *first, *cells, ""])

@@ -17,6 +17,7 @@ import numpy as np
 from zoo.data.images.photo import decode_photo, is_photo, photo_name
 from zoo.data.images.resize import preprocess
 from zoo.errors import ImageError, PredictionError, ZooError
+from zoo.metrics.thresholds import decide
 from zoo.preprocess import photos_per_batch
 from zoo.utils.machine import usable_cpus
 from zoo.utils.markup import bar, block, heading, line, table
@@ -37,6 +38,7 @@ R = TypeVar("R")
 EngineName = Literal["torch", "onnxruntime", "auto"]
 _SHOWN_CLASSES, _SHOWN_PREDICTIONS = 10, 50  # in a notebook
 _BATCHES_AHEAD = 1  # that are read while the network runs
+NO_DECISION = "None of the labels"  # reaches its threshold
 _NOT_FINITE = "Its network overflows or divides by zero on this photo; report it to the author of its plugin."
 
 
@@ -49,18 +51,26 @@ class Prediction:
         label: The most probable class.
         probability: The probability of that class, 0 to 1.
         probabilities: The probabilities of all classes, the most probable first.
+        labels: With several labels per photo, those whose probability reaches their threshold, the most probable first,
+            perhaps none; None with one class per photo.
     """
 
     name: str
     label: str
     probability: float
     probabilities: dict[str, float]
+    labels: tuple[str, ...] | None = None
+
+    @property
+    def answer(self) -> str:
+        """What readers are told: the class, or all labels: ``"fish, shark"``, ``"None of the labels"``."""
+        return self.label if self.labels is None else ", ".join(self.labels) or NO_DECISION
 
     def _repr_html_(self) -> str:
         rows = [(label, bar(share), f"{100 * share:.1f} %") for label, share in self.probabilities.items()]
         more = len(rows) - _SHOWN_CLASSES
         return block(
-            heading(self.label, f"{100 * self.probability:.1f} %, {self.name}"),
+            heading(self.answer, f"{100 * self.probability:.1f} %, {self.name}" if self.labels is None else self.name),
             table(("class", "", "probability"), rows[:_SHOWN_CLASSES], right=(2,)),
             *([line(f"and {more} more classes")] if more > 0 else []),
         )
@@ -71,7 +81,7 @@ class Predictions(list[Prediction]):
 
     def _repr_html_(self) -> str:
         rows = [
-            (each.name, each.label, bar(each.probability), f"{100 * each.probability:.1f} %")
+            (each.name, each.answer, bar(each.probability), f"{100 * each.probability:.1f} %")
             for each in self[:_SHOWN_PREDICTIONS]
         ]
         more = len(self) - len(rows)
@@ -91,6 +101,9 @@ class PhotoPredictor(ABC):
         preprocess: How pixels become the input of the network.
         runtime: The library, the device and the precision: ``"torch, cpu, fp32"``.
         notes: Sentences that users should read before they trust the classifier.
+        multi_label: Whether a photo has any number of labels, each with a probability of its own.
+        thresholds: The probability from which a photo is decided to have a label, for each class; empty unless
+            `multi_label`.
     """
 
     name: str
@@ -98,6 +111,8 @@ class PhotoPredictor(ABC):
     preprocess: Preprocess
     runtime: str = ""
     notes: tuple[str, ...] = ()
+    multi_label: bool = False
+    thresholds: tuple[float, ...] = ()
 
     @abstractmethod
     def probabilities(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
@@ -218,7 +233,11 @@ class PhotoPredictor(ABC):
         order = np.argsort(-probabilities, kind="stable")
         labels, values = [self.classes[index] for index in order.tolist()], probabilities[order].tolist()
         ranked = dict(zip(labels, values, strict=True))
-        return Prediction(name=name, label=labels[0], probability=values[0], probabilities=ranked)
+        decided: tuple[str, ...] | None = None
+        if self.multi_label:
+            found = decide(probabilities, self.thresholds)
+            decided = tuple(self.classes[index] for index in order.tolist() if found[index])
+        return Prediction(name=name, label=labels[0], probability=values[0], probabilities=ranked, labels=decided)
 
     def outcome(self, name: str, row: NDArray[np.float32] | PredictionError) -> Prediction | PredictionError:
         """Returns the prediction for a photo, or the error that names it; `row` is one of `rows`."""

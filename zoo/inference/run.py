@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from zoo.events import Observer
     from zoo.inference.predictor import PhotoPredictor, Prediction
     from zoo.metrics.classification import Evaluation
+    from zoo.metrics.multi_label import MultiLabelEvaluation
     from zoo.plugins.registry import Registry
     from zoo.plugins.specs import ImageSet
 
@@ -67,7 +68,7 @@ class Run(RunFolder):
         split: str = "test",
         metrics: Sequence[str] = (),
         observer: Observer | None = None,
-    ) -> Evaluation:
+    ) -> Evaluation | MultiLabelEvaluation:
         """Measures the run on a split of its own data, or on other data, as `zoo.evaluate` does."""
         from zoo.inference.evaluate import evaluate  # finds data, which opening and listing runs does not need
 

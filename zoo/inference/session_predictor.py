@@ -42,6 +42,7 @@ class SessionPredictor(PhotoPredictor):
 
         self.name = run.name
         self.classes = run.classes
+        self.multi_label, self.thresholds = run.multi_label, run.thresholds
         self.preprocess = run.preprocess
         self.runtime = "ONNX Runtime, cpu, fp32"
         options = onnxruntime.SessionOptions()

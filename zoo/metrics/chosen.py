@@ -67,13 +67,24 @@ def merge_values(values: Mapping[str, Mapping[str, MetricValue]]) -> dict[str, M
     return {name: value for each in values.values() for name, value in each.items()}
 
 
-def check_metrics(metrics: Sequence[Choice[MetricSpec]], classes: Sequence[str]) -> None:
+def check_metrics(metrics: Sequence[Choice[MetricSpec]], classes: Sequence[str], *, multi_label: bool = False) -> None:
     """Tries metrics on a few made-up predictions, so that one that fails does so before any slow work.
+
+    Args:
+        metrics: The metrics and their options.
+        classes: Class names.
+        multi_label: Whether a photo has any number of labels, which no metric of a plugin takes.
 
     Raises:
         PluginError: A metric failed or violates its contract.
-        ConfigError: Two metrics give values of the same name.
+        ConfigError: Two metrics give values of the same name, or a photo has any number of labels.
     """
+    if metrics and multi_label:
+        raise ConfigError(
+            f"The metric {metrics[0].spec.name} is for photos with one class each; these have any number of labels.",
+            hint="Leave it out: mAP, F1, exact match and Hamming loss are computed anyway. --monitor val-map watches "
+            "the mAP.",
+        )
     count = len(classes)
     labels = np.arange(_CHECKED) % count
     probabilities = np.full((_CHECKED, count), 0.5 / count, dtype=np.float32)

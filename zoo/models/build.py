@@ -250,6 +250,7 @@ def assemble(
     weights_origin: str = "",
     load: bool = True,
     activation: Activation = "softmax",
+    multi_label: bool = False,
     class_weights: tuple[float, ...] = (),
     logit_offsets: tuple[float, ...] = (),
 ) -> Model:
@@ -264,6 +265,7 @@ def assemble(
         weights_origin: Where the file was fetched from, for messages and the record; by default its path.
         load: Whether to load the weights. Otherwise they stay random, for another process to overwrite.
         activation: That of a finished run, whose offers include no loss.
+        multi_label: Whether a photo has any number of labels.
         class_weights: As in `zoo.plugins.criterion.Criterion`.
         logit_offsets: As in `zoo.plugins.criterion.Criterion`.
 
@@ -285,6 +287,7 @@ def assemble(
             offers.loss,
             classes=classes,
             label_smoothing=config.label_smoothing,
+            multi_label=multi_label,
             class_weights=class_weights,
             logit_offsets=logit_offsets,
         )

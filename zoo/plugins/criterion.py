@@ -33,6 +33,8 @@ class Criterion:
         label_smoothing: Share of the target that is spread evenly over all classes, 0 to 1 (Szegedy et al. 2016,
             https://arxiv.org/abs/1512.00567).
         smooths_labels: Whether `function` smooths the labels itself.
+        multi_label: Whether targets have any number of labels per image: smoothing then moves each of them towards a
+            half, not towards the mean over all classes.
         class_weights: What the loss of a photo of each class is multiplied by; empty: by nothing. Photos of soft
             targets have the mean weight of their classes. The result is divided by the number of photos, not by the
             sum of their weights, so that it does not depend on how photos are put into batches.
@@ -48,6 +50,7 @@ class Criterion:
     activation: Activation = "softmax"
     label_smoothing: float = 0.0
     smooths_labels: bool = False
+    multi_label: bool = False
     class_weights: tuple[float, ...] = ()
     logit_offsets: tuple[float, ...] = ()
 
@@ -65,7 +68,8 @@ class Criterion:
 
         Args:
             logits: ``(N, classes)`` of any float type; the computation uses at least float32.
-            targets: Class indices ``(N,)`` int64, or soft targets ``(N, classes)`` whose rows sum to one.
+            targets: Class indices ``(N,)`` int64; soft targets ``(N, classes)`` whose rows sum to one; or, for several
+                labels per image, multi-hot ``(N, classes)``.
 
         Raises:
             ConfigError: The network was opened for predictions, and has no loss.
@@ -115,7 +119,7 @@ class Criterion:
 
         classes = logits.shape[1]
         soft = F.one_hot(targets, classes).to(logits) if targets.ndim == 1 else targets
-        return soft * (1 - self.label_smoothing) + self.label_smoothing / classes
+        return soft * (1 - self.label_smoothing) + self.label_smoothing / (2 if self.multi_label else classes)
 
 
 @lru_cache(maxsize=64)

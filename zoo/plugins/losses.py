@@ -43,6 +43,7 @@ def build_criterion(
     *,
     classes: int,
     label_smoothing: float = 0.0,
+    multi_label: bool = False,
     class_weights: tuple[float, ...] = (),
     logit_offsets: tuple[float, ...] = (),
 ) -> Criterion:
@@ -52,6 +53,7 @@ def build_criterion(
         choice: The loss and its options.
         classes: Number of classes.
         label_smoothing: As in `Criterion`.
+        multi_label: As in `Criterion`.
         class_weights: As in `Criterion`.
         logit_offsets: As in `Criterion`.
 
@@ -62,7 +64,11 @@ def build_criterion(
     spec, offer = choice.spec, choice.offer
     check_balancing(spec, weighted=bool(class_weights), adjusted=bool(logit_offsets))
     request = LossRequest(
-        classes=classes, label_smoothing=label_smoothing, options=choice.options, per_image=bool(class_weights)
+        classes=classes,
+        label_smoothing=label_smoothing,
+        options=choice.options,
+        multi_label=multi_label,
+        per_image=bool(class_weights),
     )
     function = offer.call("building", spec.build, request)
     if not callable(function):
@@ -75,6 +81,7 @@ def build_criterion(
         activation=spec.activation,
         label_smoothing=label_smoothing,
         smooths_labels=spec.smooths_labels,
+        multi_label=multi_label,
         class_weights=class_weights,
         logit_offsets=logit_offsets,
     )

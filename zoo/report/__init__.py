@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from zoo.report.confusion import write_confusion
-from zoo.report.curves import write_comparison, write_curves
+from zoo.report.curves import with_mean_ap, write_comparison, write_curves
+from zoo.report.label_mistakes import LabelMistake, find_label_mistakes, write_label_mistakes
 from zoo.report.mistakes import Mistake, find_mistakes, write_mistakes
-from zoo.report.pictures import write_pictures
+from zoo.report.pictures import write_label_pictures, write_pictures
+from zoo.report.precision_recall import write_precision_recall
 
 __all__ = [
+    "LabelMistake",
     "Mistake",
+    "find_label_mistakes",
     "find_mistakes",
+    "with_mean_ap",
     "write_comparison",
     "write_confusion",
     "write_curves",
+    "write_label_mistakes",
+    "write_label_pictures",
     "write_mistakes",
     "write_pictures",
+    "write_precision_recall",
 ]

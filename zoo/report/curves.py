@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
+from zoo.display.scores import ACCURACY
 from zoo.metrics.intervals import MIN_RUNS, mean_interval
 from zoo.report.plot import PALETTE, class_labels, headline, picture
 
@@ -32,7 +33,7 @@ _MAX_ANNOTATED = 4  # With more variants, their values would overlap.
 _WIDTH, _HEIGHT = 8.6, 3.2  # inches
 
 
-def write_curves(path: Path, rows: Sequence[Row], *, title: str) -> Path:
+def write_curves(path: Path, rows: Sequence[Row], *, title: str, figure: str = ACCURACY) -> Path:
     """Plots loss and accuracy on training and validation photos per epoch; a ring marks the best epoch.
 
     Args:
@@ -40,6 +41,7 @@ def write_curves(path: Path, rows: Sequence[Row], *, title: str) -> Path:
         rows: The fields of `EpochResult` of each epoch, as `zoo.runs.run.RunFolder.metrics` returns them. None and NaN
             leave a gap.
         title: Name of the run.
+        figure: What the accuracies of the rows are called; see `with_mean_ap`.
 
     Returns:
         `path`.
@@ -50,11 +52,11 @@ def write_curves(path: Path, rows: Sequence[Row], *, title: str) -> Path:
     best = _best(rows)
     # The probe trains on photos without augmentation: its loss does not compare with that of the other epochs.
     tuned = [row for row in rows if row["epoch"] > 0]
-    with picture(path, width=_WIDTH, height=_HEIGHT, layout="constrained") as figure:
-        headline(figure, title, _summary(best))
+    with picture(path, width=_WIDTH, height=_HEIGHT, layout="constrained") as canvas:
+        headline(canvas, title, _summary(best, figure))
         handles = []
-        for axes, metric in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-            axes.set_title(metric.capitalize())
+        for axes, metric in zip(canvas.subplots(1, 2), ("loss", "accuracy"), strict=True):
+            axes.set_title("Loss" if metric == "loss" else _capitalise(figure))
             handles = [
                 _draw_line(axes, tuned, f"train_{metric}", color=_TRAIN, linestyle=_DASHED),
                 _draw_line(axes, rows, f"val_{metric}", color=_VAL),
@@ -65,8 +67,19 @@ def write_curves(path: Path, rows: Sequence[Row], *, title: str) -> Path:
                 )
             _scale_epochs(axes, rows)
             _scale_values(axes, percent=metric == "accuracy")
-        _legend(figure, handles, ("training (augmented photos)", "validation"), columns=2)
+        _legend(canvas, handles, ("training (augmented photos)", "validation"), columns=2)
     return path
+
+
+def with_mean_ap(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Returns the rows of a run with several labels per photo, with the mAP in place of the validation accuracy."""
+    values = ((row, (row.get("metrics") or {}).get("mean_ap")) for row in rows)
+    return [{**row, "train_accuracy": None, "val_accuracy": value} for row, value in values]
+
+
+def _capitalise(text: str) -> str:
+    """Returns ``Accuracy`` for ``accuracy``, and ``mAP`` as it is."""
+    return text.capitalize() if text.islower() else text
 
 
 def write_comparison(
@@ -75,6 +88,7 @@ def write_comparison(
     *,
     title: str,
     metric: str = "val_accuracy",
+    figure: str = ACCURACY,
     test: Mapping[str, Sequence[float]] | None = None,
 ) -> Path:
     """Plots one accuracy curve per variant over the epochs and, beside the curves, the test accuracy of each variant.
@@ -86,6 +100,7 @@ def write_comparison(
         series: For each variant the rows of each of its runs, as for `write_curves`.
         title: What the runs have in common.
         metric: ``"val_accuracy"`` or ``"train_accuracy"``.
+        figure: As for `write_curves`.
         test: For each variant the test accuracy of each of its runs. Three or more get a 95 % Student-t interval.
 
     Returns:
@@ -95,17 +110,17 @@ def write_comparison(
         RunError: The file cannot be written.
     """
     columns = 2 if max(map(len, series), default=0) > 24 else 4
-    with picture(path, width=_WIDTH, height=_HEIGHT, layout="constrained") as figure:
-        headline(figure, title, _seeds(series))
-        panels = figure.subplots(1, 2 if test else 1, squeeze=False, width_ratios=(4, 1) if test else None)[0]
+    with picture(path, width=_WIDTH, height=_HEIGHT, layout="constrained") as canvas:
+        headline(canvas, title, _seeds(series))
+        panels = canvas.subplots(1, 2 if test else 1, squeeze=False, width_ratios=(4, 1) if test else None)[0]
         axes = panels[0]
-        axes.set_title("Validation accuracy" if metric.startswith("val") else "Training accuracy")
+        axes.set_title(f"{'Validation' if metric.startswith('val') else 'Training'} {figure}")
         handles = [_draw_variant(axes, runs, metric, **_style(index)) for index, runs in enumerate(series.values())]
         _scale_epochs(axes, [row for runs in series.values() for rows in runs for row in rows])
         _scale_values(axes, percent=True)
-        _legend(figure, handles, class_labels(list(series), limit=40), columns=columns)
+        _legend(canvas, handles, class_labels(list(series), limit=40), columns=columns)
         if test:
-            _draw_test_accuracies(panels[1], [test.get(name, ()) for name in series])
+            _draw_test_accuracies(panels[1], [test.get(name, ()) for name in series], figure)
     return path
 
 
@@ -122,12 +137,12 @@ def _best(rows: Sequence[Row]) -> Row | None:
     return marked[-1] if marked else max(scored, key=lambda row: _number(row, "val_accuracy"), default=None)
 
 
-def _summary(best: Row | None) -> str:
+def _summary(best: Row | None, figure: str) -> str:
     if best is None:
         return "No finished epochs"
     source = f"after epoch {best['epoch']}" if best["epoch"] else "from the probe, before fine-tuning"
     accuracy, loss = _number(best, "val_accuracy"), _number(best, "val_loss")
-    return f"Ring: the best weights, {source}. Validation accuracy {100 * accuracy:.1f} %, loss {loss:.3f}"
+    return f"Ring: the best weights, {source}. Validation {figure} {100 * accuracy:.1f} %, loss {loss:.3f}"
 
 
 def _seeds(series: Mapping[str, Sequence[Sequence[Row]]]) -> str:
@@ -165,9 +180,9 @@ def _draw_variant(axes: Axes, runs: Sequence[Sequence[Row]], metric: str, **styl
     return axes.plot(epochs, means, lw=2.4, marker="o" if len(epochs) <= _MAX_MARKERS else None, **style)[0]
 
 
-def _draw_test_accuracies(axes: Axes, groups: Sequence[Sequence[float]]) -> None:
+def _draw_test_accuracies(axes: Axes, groups: Sequence[Sequence[float]], figure: str) -> None:
     """Draws the runs of each variant as dots in a column, with their mean and its interval beside them."""
-    axes.set_title("Test accuracy")
+    axes.set_title(f"Test {figure}")
     most = max(map(len, groups), default=0)
     for index, values in enumerate(groups):
         if not values:

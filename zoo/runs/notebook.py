@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from zoo.display.scores import ACCURACY, MEAN_AP, read_score
 from zoo.utils.markup import bar, block, heading, pairs, table
 
 if TYPE_CHECKING:
@@ -35,15 +36,14 @@ def show_run(record: RunRecord, *, name: str, status: str, path: Path) -> str:
         ("time", f"{seconds:.0f} s" if isinstance(seconds, int | float) else ""),
     ]
     scores = list(_scores(record.results))
-    shown = [table(("split", "", "accuracy", "95 % interval"), scores, right=(2,))] if scores else []
+    name = MEAN_AP if record.multi_label else ACCURACY
+    shown = [table(("split", "", name, "95 % interval"), scores, right=(2,))] if scores else []
     return block(heading(name, f"{status}, in {path}"), pairs(facts), *shown)
 
 
 def _scores(results: Mapping[str, Any]) -> Iterable[tuple[object, ...]]:
     for split in ("test", "val"):
-        match results.get(split):
-            case {
-                "accuracy": int() | float() as accuracy,
-                "interval": [int() | float() as low, int() | float() as high],
-            }:
-                yield split, bar(accuracy), f"{100 * accuracy:.1f} %", f"{100 * low:.1f} % to {100 * high:.1f} %"
+        score = read_score(results, split)
+        if score is not None and score.interval is not None:
+            low, high = score.interval
+            yield split, bar(score.value), f"{100 * score.value:.1f} %", f"{100 * low:.1f} % to {100 * high:.1f} %"

@@ -37,7 +37,10 @@ HASH_DIGITS = 8  # hex digits of a photo's hash; see `zoo.data.sources.fingerpri
 MAX_CLASSES = 100_000
 _MAX_PHOTO_VALUES = 25_000_000  # of photos.json: each photo has a name
 # Where they are empty.
-_OMITTED = ("saved", "changed", "diverged", "probe", "partly_random", "parts", "requested", "other_plugins", "balance")
+_OMITTED = (
+    *("saved", "changed", "diverged", "probe", "partly_random", "parts", "requested", "other_plugins", "balance"),
+    *("multi_label", "thresholds"),
+)
 _LEAKS = ("leak", "group-leak")  # findings of test photos in training
 _EDITED = "It may have been edited by hand, or by another program."
 
@@ -87,6 +90,9 @@ class RunRecord:
         head: Qualified name.
         parts: Qualified names of what plugins gave besides, by kind: ``{"loss": ["losses/focal"]}``.
         activation: What turns logits into probabilities, ``"softmax"`` or ``"sigmoid"``: that of the loss.
+        multi_label: Whether a photo has any number of labels.
+        thresholds: The probability from which a photo is decided to have a label, for each class; empty with one class
+            per photo, and until training is finished.
         config: The fields of `FinetuneConfig`.
         requested: The fields that the run replaced by what it chose, such as ``"auto"``, as they were requested.
         classes: Class names, in the order of the outputs.
@@ -118,6 +124,8 @@ class RunRecord:
     head: str = ""
     parts: Mapping[str, Sequence[str]] = field(default_factory=dict)
     activation: Activation = "softmax"
+    multi_label: bool = False
+    thresholds: tuple[float, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
     requested: Mapping[str, Any] = field(default_factory=dict)
     classes: tuple[str, ...] = ()
@@ -181,6 +189,8 @@ class RunRecord:
             head=read.get("head", str, ""),
             parts=_parts(read),
             activation=_activation(read),
+            multi_label=read.get("multi_label", bool, False),
+            thresholds=_thresholds(read),
             config=read.get("config", dict, {}),
             requested=read.get("requested", dict, {}),
             classes=_classes(read),
@@ -340,6 +350,16 @@ def _activation(read: _Reader) -> Activation:
         read.refuse(f"{read.where} has an unreadable 'activation': '{value:.80}'.")
     # Not recorded before losses were plugins, when this was the only one of sigmoids.
     return "sigmoid" if read.get("config", dict, {}).get("loss") == "bce" else "softmax"
+
+
+def _thresholds(read: _Reader) -> tuple[float, ...]:
+    values = read.get("thresholds", list, [])
+    if all(isinstance(value, int | float) and 0 <= value <= 1 for value in values) and (
+        not values or len(values) == len(read.get("classes", list, []))
+    ):
+        return tuple(float(value) for value in values)
+    read.refuse(f"{read.where} has unreadable 'thresholds': not a number from 0 to 1 for each class.")
+    return ()
 
 
 def _preprocess(read: _Reader) -> Preprocess | None:

@@ -5,7 +5,7 @@
 ``model.safetensors``  the weights of the best epoch: ``backbone.*`` and ``head.*``
 ``metrics.jsonl``      one `EpochResult` per line
 ``checkpoint.pt``      the state to resume from (`zoo.training.checkpoint`); deleted when the run is finished
-``curves.png``, ``confusion.png``, ``mistakes.png``
+``curves.png``, ``confusion.png``, ``mistakes.png``; with several labels per photo ``precision_recall.png``
 ``predictions.csv``    the probabilities of the photos of a fold, in a run that holds one out (`zoo.runs.predictions`)
 ``manifest.json``      the size and the SHA-256 of every file (`zoo.runs.manifest`), written when the run is finished
 """
@@ -35,10 +35,11 @@ T = TypeVar("T")
 WEIGHTS = "model.safetensors"
 METRICS = "metrics.jsonl"
 CHECKPOINT = "checkpoint.pt"
-PICTURES = ("curves.png", "confusion.png", "mistakes.png")
+PICTURES = ("curves.png", "confusion.png", "mistakes.png", "precision_recall.png")
 PREDICTIONS = "predictions.csv"
 FILES = (RECORD, PHOTOS, WEIGHTS, METRICS, CHECKPOINT, PREDICTIONS, *PICTURES, "manifest.json")
 RUNS = Path("runs")
+_UNDECIDED = 0.5
 _MAX_STEM_BYTES = 200  # file systems limit names to 255 bytes
 
 
@@ -88,6 +89,18 @@ class RunFolder:
     def preprocess(self) -> Preprocess:
         """How pixels become the input of the network."""
         return self._require("preprocess", self.record.preprocess)
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether a photo has any number of labels."""
+        return self.record.multi_label
+
+    @property
+    def thresholds(self) -> tuple[float, ...]:
+        """The threshold of each class, 0.5 until they are chosen at the end of training; empty with one class each."""
+        if not self.multi_label:
+            return ()
+        return self.record.thresholds or (_UNDECIDED,) * len(self.classes)
 
     @property
     def fingerprint(self) -> str:

@@ -82,6 +82,8 @@ def make_balance(
     Raises:
         ConfigError: The file of class weights is wrong; the message names the line.
     """
+    if not is_balancing(config):
+        return ClassBalance()
     from zoo.data.loading.sampling import draw_rates  # with torch, for which the checks above do not wait
 
     counts = [0] * len(images.classes)

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.config import AUTO, make_config
 from zoo.display.progress import choose_observer
+from zoo.display.scores import ACCURACY, Score, read_score
 from zoo.errors import ConfigError, RunError
 from zoo.events import Note
 from zoo.models.backbone_choice import choose_backbone
 from zoo.models.offers import find_offers
 from zoo.plugins.distributions import require_torch
 from zoo.plugins.registry import REGISTRY, Registry, load_registry
-from zoo.runs.run import RUNS
+from zoo.runs.run import RUNS, RunFolder
 from zoo.training.distributed.process_group import ProcessGroup
 from zoo.training.finetune import finetune
 from zoo.utils.arguments import DICT, FUNCTION, LIST, PATH, TEXT, accepts
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from zoo.config import FinetuneConfig
     from zoo.events import Observer
     from zoo.plugins.specs import ImageSet
-    from zoo.runs.run import RunFolder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,10 +43,12 @@ class Variant:
     Attributes:
         name: What distinguishes it from the other variants: ``"weights=none"``.
         runs: Paths of its run folders, one for each seed.
-        accuracies: Accuracy of each run, 0 to 1, on the test split, or on the validation split if there is no test.
+        accuracies: Accuracy of each run, 0 to 1, on the test split, or on the validation split if there is no test;
+            with several labels per photo, its mAP.
         seconds: Duration of each run.
         mean: Mean of `accuracies`.
         half_width: Half width of the mean's 95 % interval over the seeds (Student's t); None for fewer than three.
+        figure: What `accuracies` are: ``"accuracy"`` or ``"mAP"``.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Variant:
     seconds: tuple[float, ...]
     mean: float
     half_width: float | None
+    figure: str = ACCURACY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +81,7 @@ class Comparison:
             (each.name, bar(each.mean), format_mean(each.accuracies), len(each.runs), f"{fmean(each.seconds):.0f}")
             for each in self.variants
         ]
-        shown = table(("variant", "", "accuracy", "runs", "seconds per run"), rows, right=(3, 4))
+        shown = table(("variant", "", self.variants[0].figure, "runs", "seconds per run"), rows, right=(3, 4))
         return block(shown, line(f"{self.picture} has the curves."))
 
 
@@ -218,14 +221,17 @@ def _reserve_names(folder: Path) -> tuple[Path, Path]:
 
 
 def _write_comparison(finished: Mapping[str, Sequence[RunFolder]], folder: Path, *, title: str) -> Comparison:
-    from zoo.report import write_comparison
+    from zoo.report import with_mean_ap, write_comparison
 
     variants = tuple(_variant(name, runs) for name, runs in finished.items())
     picture, table = _reserve_names(folder)
+    figure = variants[0].figure
+    read_rows = RunFolder.metrics if figure == ACCURACY else lambda run: with_mean_ap(run.metrics())
     write_comparison(
         picture,
-        {name: [run.metrics() for run in runs] for name, runs in finished.items()},
+        {name: [read_rows(run) for run in runs] for name, runs in finished.items()},
         title=title,
+        figure=figure,
         test=_test_accuracies(finished),
     )
     with atomic_write(table) as aside:
@@ -236,7 +242,8 @@ def _write_comparison(finished: Mapping[str, Sequence[RunFolder]], folder: Path,
 def _variant(name: str, runs: Sequence[RunFolder]) -> Variant:
     from zoo.metrics.intervals import mean_interval
 
-    accuracies = tuple(float((run.results.get("test") or run.results["val"])["accuracy"]) for run in runs)
+    scores = [_score(run, "test" if "test" in run.results else "val") for run in runs]
+    accuracies = tuple(score.value for score in scores)
     mean, half_width = mean_interval(accuracies)
     return Variant(
         name=name,
@@ -245,10 +252,17 @@ def _variant(name: str, runs: Sequence[RunFolder]) -> Variant:
         seconds=tuple(float(run.results["seconds"]) for run in runs),
         mean=mean,
         half_width=half_width,
+        figure=scores[0].name,
     )
+
+
+def _score(run: RunFolder, split: str) -> Score:
+    score = read_score(run.results, split)
+    assert score is not None, "every finished run has it"
+    return score
 
 
 def _test_accuracies(finished: Mapping[str, Sequence[RunFolder]]) -> dict[str, list[float]] | None:
     if not all("test" in run.results for runs in finished.values() for run in runs):
         return None
-    return {name: [float(run.results["test"]["accuracy"]) for run in runs] for name, runs in finished.items()}
+    return {name: [_score(run, "test").value for run in runs] for name, runs in finished.items()}

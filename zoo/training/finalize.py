@@ -4,29 +4,41 @@ from __future__ import annotations
 
 import dataclasses
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from zoo.config import OWNER
+from zoo.config.threshold_rule import parse_threshold_rule
 from zoo.data.sources.fingerprint import find_changed
 from zoo.events import Note
 from zoo.metrics.chosen import merge_values
 from zoo.metrics.classification import evaluate_predictions
+from zoo.metrics.multi_label import MultiLabelEvaluation, evaluate_labels
+from zoo.metrics.thresholds import Thresholds, choose_thresholds
 from zoo.models.classifier import Classifier
 from zoo.models.fold_bn import fold_classifier
-from zoo.report import Mistake, find_mistakes, write_pictures
+from zoo.report import (
+    LabelMistake,
+    Mistake,
+    find_label_mistakes,
+    find_mistakes,
+    write_label_pictures,
+    write_pictures,
+)
 from zoo.runs.predictions import PhotoPredictions, write_predictions
 from zoo.runs.run import PREDICTIONS, RunFolder
 from zoo.runs.weights import load_weights, save_weights
 from zoo.training.distributed.process_group import SINGLE_PROCESS
 from zoo.training.finite import check_outputs
-from zoo.training.forward import compute_outputs
+from zoo.training.forward import Outputs, compute_outputs
 from zoo.training.frozen.features import FrozenClassifier, HeadOnFeatures, PooledBackbone
 from zoo.training.job import eval_batches, find_engine
-from zoo.training.linear_probe import find_features, refit
+from zoo.training.linear_probe import find_features, predict_unseen, refit
 from zoo.training.record import summarise
 from zoo.utils.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
@@ -37,6 +49,39 @@ if TYPE_CHECKING:
     from zoo.plugins.specs import Sample
     from zoo.training.distributed.process_group import ProcessGroup
     from zoo.training.job import Job
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Evaluated:
+    """The evaluation of a split.
+
+    Attributes:
+        evaluation: The metrics.
+        mistakes: All mistakes, the most confident first.
+        probabilities: float32 ``(N, classes)``.
+        targets: int64 ``(N,)``, or multi-hot uint8 ``(N, classes)``.
+    """
+
+    evaluation: Evaluation | MultiLabelEvaluation
+    mistakes: tuple[Mistake, ...] | tuple[LabelMistake, ...]
+    probabilities: NDArray[np.float32]
+    targets: NDArray[Any]
+
+    def write_pictures(self, folder: Path, rows: Sequence[dict[str, Any]], *, split: str) -> None:
+        """Writes the pictures of a run into its folder."""
+        evaluation, mistakes = self.evaluation, cast("Any", self.mistakes)
+        if isinstance(evaluation, MultiLabelEvaluation):
+            write_label_pictures(
+                folder,
+                rows=rows,
+                evaluation=evaluation,
+                mistakes=mistakes,
+                probabilities=self.probabilities,
+                targets=self.targets,
+                split=split,
+            )
+        else:
+            write_pictures(folder, rows=rows, evaluation=evaluation, mistakes=mistakes, split=split)
 
 
 def finalize(job: Job) -> dict[str, Any]:
@@ -62,8 +107,10 @@ def _is_refitted(job: Job, *, unchanged: bool) -> bool:
     return unchanged and job.config.refit and bool(job.record.probe)
 
 
-def _evaluate_splits(job: Job, *, unchanged: bool) -> Iterator[tuple[str, tuple[Evaluation, tuple[Mistake, ...]]]]:
+def _evaluate_splits(job: Job, *, unchanged: bool) -> Iterator[tuple[str, _Evaluated]]:
     """Yields the evaluation of the validation and the test photos.
+
+    Thresholds are chosen on the validation photos, and written to the record of the job, before they are used.
 
     Args:
         job: The training, with its best weights.
@@ -72,20 +119,25 @@ def _evaluate_splits(job: Job, *, unchanged: bool) -> Iterator[tuple[str, tuple[
     if unchanged:
         head, features = HeadOnFeatures(job.classifier.head), find_features(job).val
         photos = eval_batches(job, "val").store.samples
-        yield "val", _evaluate(job, "val", head, features, photos, processes=SINGLE_PROCESS)  # each has all features
+        outputs = _compute(job, "val", head, features, photos, processes=SINGLE_PROCESS)  # each has all features
+        _choose_thresholds(job, outputs, unchanged=unchanged)
+        yield "val", _evaluate(job, "val", outputs, photos)
         if _is_refitted(job, unchanged=unchanged):
             refit(job)
     else:
         batches, samples = job.evaluated["val"]
         folded = fold_classifier(job.classifier, image_size=job.preprocess.size, precision=job.precision)
-        yield "val", _evaluate(job, "val", folded, batches, samples)
+        outputs = _compute(job, "val", folded, batches, samples)
+        _choose_thresholds(job, outputs, unchanged=unchanged)
+        yield "val", _evaluate(job, "val", outputs, samples)
     job.cache.release("train")  # makes room for the test photos
     if job.images.test and not job.trial:
         network = (
             FrozenClassifier(find_features(job).run, job.classifier.head) if unchanged else _in_fastest_engine(job)
         )
         loader = eval_batches(job, "test")
-        yield "test", _evaluate(job, "test", network, loader, loader.store.samples)
+        tested = loader.store.samples
+        yield "test", _evaluate(job, "test", _compute(job, "test", network, loader, tested), tested)
 
 
 def _in_fastest_engine(job: Job) -> FrozenClassifier:
@@ -100,24 +152,63 @@ def _best_row(run: RunFolder) -> Mapping[str, Any]:
     return max((row for row in run.metrics() if row["best"]), key=lambda row: row["epoch"])
 
 
-def _evaluate(
+def _compute(
     job: Job,
     split: str,
     network: nn.Module,
     batches: Iterable[Batch],
     samples: Sequence[Sample],
     processes: ProcessGroup | None = None,
-) -> tuple[Evaluation, tuple[Mistake, ...]]:
+) -> Outputs:
     outputs = compute_outputs(
         network, batches, job.precision, micro_batches=job.micro_batches, processes=processes or job.processes
     )
     check_outputs(outputs.logits, samples, split=split)
-    probabilities = outputs.probabilities(job.classifier.head).numpy()
+    return outputs
+
+
+def _choose_thresholds(job: Job, val: Outputs, *, unchanged: bool) -> None:
+    """Chooses the thresholds of a job with several labels per photo, and records them.
+
+    Those of a probe are chosen on training and validation photos in cross-validation, which is more than the validation
+    split has; all others on the outputs for the validation photos.
+    """
+    if not job.images.multi_label:
+        return
+    head, rule = job.classifier.head, parse_threshold_rule(job.config.threshold, owner=OWNER)
+
+    def choose() -> Thresholds:
+        unseen = predict_unseen(job) if unchanged and rule.goal != "fixed" else None
+        chosen_on = val if unseen is None else Outputs(*(each.cpu() for each in unseen))
+        probabilities = chosen_on.probabilities(head).numpy()
+        return choose_thresholds(probabilities, chosen_on.labels.numpy(), rule, job.images.classes)
+
+    chosen = job.processes.broadcast(choose)
+    job.record = dataclasses.replace(job.record, thresholds=chosen.values)
+    for text in chosen.notes:
+        job.observer(Note(text=text, warning=True))
+
+
+def _evaluate(job: Job, split: str, outputs: Outputs, samples: Sequence[Sample]) -> _Evaluated:
+    probabilities, targets = outputs.probabilities(job.classifier.head).numpy(), outputs.labels.numpy()
+    if job.images.multi_label:
+        thresholds = job.record.thresholds
+        return _Evaluated(
+            evaluation=evaluate_labels(probabilities, targets, job.images.classes, thresholds),
+            mistakes=find_label_mistakes(probabilities, samples, thresholds),
+            probabilities=probabilities,
+            targets=targets,
+        )
     if split == "test" and job.config.held_out_fold and job.processes.is_main:
-        _write_fold(job, samples, outputs.labels.numpy(), probabilities)
-    evaluation = evaluate_predictions(probabilities, outputs.labels.numpy(), job.images.classes)
+        _write_fold(job, samples, targets, probabilities)
+    evaluation = evaluate_predictions(probabilities, targets, job.images.classes)
     chosen = merge_values(job.monitor.compute(outputs, job.classifier.head))
-    return dataclasses.replace(evaluation, metrics=chosen), find_mistakes(probabilities, samples)
+    return _Evaluated(
+        evaluation=dataclasses.replace(evaluation, metrics=chosen),
+        mistakes=find_mistakes(probabilities, samples),
+        probabilities=probabilities,
+        targets=targets,
+    )
 
 
 def _write_fold(
@@ -148,20 +239,17 @@ def _check_photos(job: Job, run: RunFolder) -> None:
         job.record = job.record.with_data(changed=changed)
 
 
-def _results(
-    job: Job, run: RunFolder, evaluated: Mapping[str, tuple[Evaluation, tuple[Mistake, ...]]]
-) -> dict[str, Any]:
+def _results(job: Job, run: RunFolder, evaluated: Mapping[str, _Evaluated]) -> dict[str, Any]:
     _check_photos(job, run)
     rows = run.metrics()
     if job.pictures:
         split = "test" if "test" in evaluated else "val"
-        evaluation, mistakes = evaluated[split]
         names = {"test": "test", "val": "validation"}
-        write_pictures(job.folder, rows=rows, evaluation=evaluation, mistakes=mistakes, split=names[split])
+        evaluated[split].write_pictures(job.folder, rows, split=names[split])
     trained = [row for row in rows if row["epoch"]] or rows  # epoch 0 is the probe
     return {
         "best_epoch": _best_row(run)["epoch"],
         **({"stopped": job.stopped} if job.stopped else {}),
-        **{split: summarise(evaluation) for split, (evaluation, _) in evaluated.items()},
+        **{split: summarise(each.evaluation) for split, each in evaluated.items()},
         "images_per_second": median(row["images_per_second"] for row in trained),
     }

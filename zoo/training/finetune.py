@@ -135,6 +135,7 @@ def train_config(
         request = TrainingRequest(
             config=names.config,
             names=names,
+            registry=registry,
             runs=runs,
             observer=observer if processes.is_main else ignore,
             processes=processes,
@@ -144,7 +145,7 @@ def train_config(
             folder=folder,
             trial=trial,
         )
-        return _run(request, registry)
+        return _run(request)
 
 
 @accepts(
@@ -215,6 +216,7 @@ def resume(
         request = TrainingRequest(
             config=config,
             names=names,
+            registry=plugins,
             runs=parse_path(runs),
             observer=observer,
             processes=processes,
@@ -222,7 +224,7 @@ def resume(
             pictures=pictures,
             resume_point=point,
         )
-        run = _run(request, plugins)
+        run = _run(request)
     return Run(run.path, run.record, registry)
 
 
@@ -260,7 +262,7 @@ def _find_processes(config: FinetuneConfig) -> ProcessGroup:
     return processes
 
 
-def _run(request: TrainingRequest, registry: Registry) -> RunFolder:
+def _run(request: TrainingRequest) -> RunFolder:
     # Imported only now, so that a wrong name or path is reported without waiting for torch.
     from zoo.models.random_state import restore_random_states
     from zoo.training.prepare import prepare
@@ -276,7 +278,7 @@ def _run(request: TrainingRequest, registry: Registry) -> RunFolder:
         tracking.start(job.folder, job.config, resumed=request.resume_point is not None, group=request.group)
         resumed = request.resume_point is not None and request.resume_point.saved
         results = _train(job, request.names, resumed=resumed)
-        return _finish(job, results, registry)
+        return _finish(job, results, request.registry)
 
 
 def _train(job: Job, names: ResolvedNames, *, resumed: bool) -> dict[str, Any]:

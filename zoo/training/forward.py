@@ -28,7 +28,7 @@ class Outputs(NamedTuple):
 
     Attributes:
         logits: float32 ``(N, classes)``, on the CPU.
-        labels: int64 ``(N,)``, on the CPU.
+        labels: int64 ``(N,)``, or multi-hot uint8 ``(N, classes)``, on the CPU.
     """
 
     logits: Tensor
@@ -51,15 +51,33 @@ class Outputs(NamedTuple):
         Where classes have weights or logits are adjusted in training, so they are here: epochs are compared by what
         training minimises.
         """
-        criterion = head.criterion
+        criterion, tiny = head.criterion, torch.finfo(torch.float32).tiny
         adjusted = self._replace(logits=criterion.adjust(self.logits))
-        probabilities = adjusted.probabilities(head).gather(1, self.labels[:, None])[:, 0]
-        losses = -probabilities.clamp(min=torch.finfo(torch.float32).tiny).log()
+        probabilities = adjusted.probabilities(head)
+        if self.labels.ndim == 2:
+            true = torch.where(self.labels.bool(), probabilities, 1 - probabilities)
+            return -true.clamp(min=tiny).log().sum(dim=1)
+        losses = -probabilities.gather(1, self.labels[:, None])[:, 0].clamp(min=tiny).log()
         return losses * criterion.weigh(self.labels, self.logits) if criterion.class_weights else losses
 
     def accuracy(self) -> float:
-        """Returns top-1, 0 to 1."""
-        return float((self.logits.argmax(dim=1) == self.labels).double().mean())
+        """Returns the share of images that are classified correctly; see `count_correct`."""
+        return float(count_correct(self.logits, self.labels)) / len(self.labels)
+
+
+def count_correct(logits: Tensor, labels: Tensor) -> Tensor:
+    """Returns how many images are classified correctly, a scalar on the device.
+
+    With one label per image, these are the images whose largest logit is that of their class. With any number of
+    labels, they are those for which every label is right at a probability of 0.5: the accuracy of scikit-learn.
+
+    Args:
+        logits: ``(N, classes)``.
+        labels: As in `Outputs`.
+    """
+    if labels.ndim == 1:
+        return (logits.argmax(dim=1) == labels).sum()
+    return ((logits >= 0) == labels.bool()).all(dim=1).sum()
 
 
 def _device_of(head: Head) -> torch.device:

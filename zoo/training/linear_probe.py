@@ -7,7 +7,6 @@ import math
 import time
 from contextlib import suppress
 from functools import partial
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,22 +17,15 @@ from zoo.errors import ConfigError, TrainingError
 from zoo.events import EpochResult, Note, Work
 from zoo.models.build import build_head
 from zoo.models.classifier import Classifier
-from zoo.models.fold_bn import fold_batch_norm
 from zoo.models.offers import with_head_options
 from zoo.models.random_state import restore_random_states
 from zoo.runs.record import write_record
-from zoo.training.estimate import FeatureEstimate
-from zoo.training.finite import FrozenOutputs, find_bad_rows, locate_failure
+from zoo.training.feature_extractor import FeatureExtractor
+from zoo.training.finite import find_bad_rows
 from zoo.training.forward import Outputs, compute_outputs
-from zoo.training.frozen.features import (
-    FeatureBatches,
-    HeadOnFeatures,
-    PooledBackbone,
-    extract_features,
-    tapped_by,
-)
+from zoo.training.frozen.features import FeatureBatches, HeadOnFeatures
 from zoo.training.frozen.head_choice import START, Candidate, choose_head
-from zoo.training.frozen.solver import fit_head
+from zoo.training.frozen.solver import fit_head, predict_held_out
 from zoo.training.job import (
     FrozenFeatures,
     build_average,
@@ -41,7 +33,6 @@ from zoo.training.job import (
     build_optimizer,
     build_plan,
     eval_batches,
-    find_engine,
     save_epoch,
     set_values,
 )
@@ -51,12 +42,12 @@ from zoo.training.optimizer import OptimizerTraits
 from zoo.training.state import TrainState, is_lower
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from torch import Tensor
 
-    from zoo.data.loading.loader import Batch
     from zoo.plugins.contracts import Head
+    from zoo.training.frozen.solver import Strength
     from zoo.training.job import Job
 
 _MIRRORED = 1.1  # times the loss of photos as they are, above which mirrored ones are no further examples
@@ -80,8 +71,10 @@ def fit_start(job: Job, state: TrainState) -> None:
     Whether fine-tuning pays shows in the validation loss from here on.
     """
     features, head = find_features(job), job.classifier.head
-    if job.record.probe["strength"] < START:
-        _solve(job, features.train.features, features.train.labels, solver="lbfgs", strength=START)
+    chosen: Strength = job.record.probe["strength"]
+    stronger = max(chosen, START) if isinstance(chosen, int | float) else [max(each, START) for each in chosen]
+    if stronger != chosen:
+        _solve(job, features.train.features, features.train.labels, solver="lbfgs", strength=stronger)
     outputs = compute_outputs(HeadOnFeatures(head), features.val, job.precision)
     state.lowest_losses = outputs.losses(head)
 
@@ -107,7 +100,7 @@ def _warn_of_unused_augmentations(job: Job) -> None:
 def find_features(job: Job) -> FrozenFeatures:
     """Returns the features for the head of a job, computed again in a run that was resumed."""
     if job.features is None:
-        extract = _Extractor(job, [job.classifier.head])
+        extract = FeatureExtractor(job, [job.classifier.head])
         _keep_features(job, extract, 0, extract("train"))
     assert job.features is not None
     return job.features
@@ -118,14 +111,38 @@ def refit(job: Job) -> None:
 
     The job gets the head; the strength of the penalty stays.
     """
-    features = find_features(job)
-    pooled = concatenate([features.train.features, features.val.features])
-    labels = torch.cat([features.train.labels, features.val.labels])
+    pooled, labels = _merge_features(job)
     chosen = job.parts.optimizer.spec.head_solver if job.config.freeze == "all" else ""
     _solve(job, pooled, labels, solver=chosen or "lbfgs", strength=job.record.probe["strength"])
 
 
-def _solve(job: Job, pooled: Any, labels: Tensor, *, solver: str, strength: float) -> None:
+def predict_unseen(job: Job) -> tuple[Tensor, Tensor] | None:
+    """Returns logits for the training and validation photos of a probe, each by a fit that did not see the photo.
+
+    Thresholds can be chosen on ten times as many photos as the validation split has, with the penalty of the probe.
+
+    Returns:
+        The logits ``(N, classes)`` and the multi-hot labels ``(N, classes)``; None for heads of which there is no
+        cross-validation.
+    """
+    head = job.classifier.head
+    if head.output_layer is None or "strength" not in job.record.probe:
+        return None
+    pooled, labels = _merge_features(job)
+    groups = [sample.group for split in ("train", "val") for sample in eval_batches(job, split).store.samples]
+    strength = job.record.probe["strength"]
+    logits, labels = predict_held_out(head, pooled, labels, [strength], seed=job.config.seed, groups=groups)
+    return (logits[0], labels) if logits else None
+
+
+def _merge_features(job: Job) -> tuple[Any, Tensor]:
+    """Returns the features of training and validation photos together, and their labels."""
+    features = find_features(job)
+    pooled = concatenate([features.train.features, features.val.features])
+    return pooled, torch.cat([features.train.labels, features.val.labels])
+
+
+def _solve(job: Job, pooled: Any, labels: Tensor, *, solver: str, strength: Strength) -> None:
     """Fits the head of a job on features; the main process does, for all."""
     head = job.classifier.head
 
@@ -144,7 +161,7 @@ def _fit(job: Job, state: TrainState, *, epoch: int, solver: str, strength: floa
     """
     started = time.perf_counter()
     candidates = _candidates(job)
-    extract = _Extractor(job, [candidate.head for candidate in candidates])
+    extract = FeatureExtractor(job, [candidate.head for candidate in candidates])
     features, labels = train = extract("train")
 
     def choose_and_fit() -> tuple[int, dict[str, Any], float, dict[str, Tensor]]:
@@ -196,12 +213,12 @@ def _fit(job: Job, state: TrainState, *, epoch: int, solver: str, strength: floa
         learning_rate=0.0,
         seconds=time.perf_counter() - started,
         images_per_second=len(labels) / seconds,
-        best=state.improve(measured.accuracy, val_loss, measured.losses, score=measured.score),
+        best=state.improve(measured.quality, val_loss, measured.losses, score=measured.score),
         metrics=measured.metrics,
     )
 
 
-def _choose_flips(job: Job, extract: _Extractor, number: int, plain: Outputs) -> None:
+def _choose_flips(job: Job, extract: FeatureExtractor, number: int, plain: Outputs) -> None:
     """Sets the probability of a horizontal flip to 0 if the head, which has seen no mirrored photo, errs on them.
 
     Args:
@@ -261,7 +278,9 @@ def _set_head(job: Job, candidate: Candidate, chosen: dict[str, Any]) -> None:
     job.record = dataclasses.replace(job.record, probe=chosen)
 
 
-def _keep_features(job: Job, extract: _Extractor, number: int, train: tuple[tuple[Any, ...], Tensor]) -> FeatureBatches:
+def _keep_features(
+    job: Job, extract: FeatureExtractor, number: int, train: tuple[tuple[Any, ...], Tensor]
+) -> FeatureBatches:
     """Returns the features of the validation photos for a head; the job keeps them, and those for training."""
     make = partial(FeatureBatches, batch_size=job.config.images_per_step, seed=job.config.seed)
     (train_features, train_labels), (val_features, val_labels) = train, extract("val")
@@ -271,65 +290,12 @@ def _keep_features(job: Job, extract: _Extractor, number: int, train: tuple[tupl
     return val
 
 
-def _flip(batch: Batch) -> Batch:
-    return batch._replace(images=batch.images.flip(3))
-
-
-class _Extractor:
-    """Computes what heads cache of the photos of a split.
-
-    Args:
-        job: The training.
-        heads: The heads.
-
-    Attributes:
-        run: Maps images to the result of `Head.pool` for each head.
-    """
-
-    def __init__(self, job: Job, heads: Sequence[Head]) -> None:
-        size, backbone = job.preprocess.size, job.classifier.backbone
-        backbone.tapped_stages = tapped_by(heads)  # before the backbone is traced
-        folded = fold_batch_norm(backbone, image_size=size, precision=job.precision)
-        network = PooledBackbone(folded, heads, image_size=size).eval()
-        images = len(job.images.train) + len(job.images.val) + len(job.images.test)
-        self.run = find_engine(job, network, what="features", images=images).run
-        self._job, self._network = job, network
-
-    def __call__(self, split: str, *, flipped: bool = False) -> tuple[tuple[Any, ...], Tensor]:
-        """Returns what each head caches of the photos, mirrored if `flipped`, and their labels, int64 ``(N,)``."""
-        job, batches = self._job, eval_batches(self._job, split)
-        total, estimate = len(batches.store), FeatureEstimate(job)
-
-        def report(done: int) -> None:
-            done = min(total, done * job.processes.count)
-            job.observer(Work(what=f"compute features of {split}", done=done, total=total))
-            if split == "train":
-                estimate(done)
-
-        def flipped_batches() -> Iterator[Batch]:
-            return map(_flip, batches) if flipped else iter(batches)
-
-        def locate(number: int) -> str:
-            start = number // batches.batch_size
-            return locate_failure(self._network, islice(flipped_batches(), start, start + 1), job.precision)
-
-        return extract_features(
-            self.run,
-            flipped_batches(),
-            precision=job.precision,
-            progress=report,
-            micro_batches=job.micro_batches,
-            processes=job.processes,
-            described=FrozenOutputs(split=split, samples=batches.store.samples, locate=locate),
-        )
-
-
 def _train_in_steps(job: Job) -> Iterator[EpochResult]:
     config, head = job.config, job.classifier.head
     job.observer(
         Note(text="The backbone runs once, over the photos as evaluation sees them: without random crops or flips.")
     )
-    extract = _Extractor(job, [head])
+    extract = FeatureExtractor(job, [head])
     train = extract("train")
     val = _keep_features(job, extract, 0, train)
     if not job.processes.is_main:

@@ -267,7 +267,7 @@ def fit(
             learning_rate=rate,
             seconds=time.perf_counter() - meter.started,
             images_per_second=trained.images_per_second,
-            best=state.improve(measured.accuracy, val_loss, measured.losses, score=measured.score),
+            best=state.improve(measured.quality, val_loss, measured.losses, score=measured.score),
             metrics=measured.metrics,
         )
 

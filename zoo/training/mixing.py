@@ -24,7 +24,7 @@ class MixedBatch(NamedTuple):
 
     Attributes:
         images: As in `zoo.data.loading.loader.Batch`.
-        labels: int64 ``(N,)``, the classes of the images before they were mixed.
+        labels: As in `zoo.data.loading.loader.Batch`, of the images before they were mixed.
         targets: Soft targets float32 ``(N, classes)``; None if nothing was mixed.
         share: Weight of the mean loss in the mean over the whole step, as in `zoo.data.loading.loader.Batch`.
     """
@@ -70,8 +70,10 @@ def mix(batch: Batch, mixers: Sequence[Mixer], *, classes: int, seed: int, step:
     images, labels = batch.images, batch.labels
     if not mixers:
         return MixedBatch(images, labels, share=batch.share)
-    # Not by `one_hot`, which waits for the device.
-    targets = torch.zeros(len(labels), classes, device=labels.device).scatter_(1, labels[:, None], 1.0)
+    if labels.ndim == 2:
+        targets = labels.float()
+    else:  # not by `one_hot`, which waits for the device
+        targets = torch.zeros(len(labels), classes, device=labels.device).scatter_(1, labels[:, None], 1.0)
     for position, mixer in enumerate(mixers):
         images, targets = _mix_all(mixer, images, targets, seed=mixing_seed(seed, step, position))
     return MixedBatch(images, labels, targets, batch.share)

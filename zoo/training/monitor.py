@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from zoo.config import AUTO
 from zoo.events import Note, ignore
 from zoo.metrics.chosen import compute_metrics
+from zoo.metrics.multi_label import mean_average_precision
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
     from zoo.plugins.specs import MetricSpec, MetricValue
     from zoo.training.forward import Outputs
 
-VAL_LOSS, VAL_ACCURACY = "val-loss", "val-accuracy"
-RULES = (AUTO, VAL_LOSS, VAL_ACCURACY)  # what `FinetuneConfig.monitor` may be besides a metric
+VAL_LOSS, VAL_ACCURACY, VAL_MAP = "val-loss", "val-accuracy", "val-map"
+MEAN_AP = "mean_ap"  # the value that every epoch has with several labels per photo
+RULES = (AUTO, VAL_LOSS, VAL_ACCURACY, VAL_MAP)  # what `FinetuneConfig.monitor` may be besides a metric
 
 
 class Measurement(NamedTuple):
@@ -29,7 +31,9 @@ class Measurement(NamedTuple):
 
     Attributes:
         loss: Mean loss.
-        accuracy: Top-1, 0 to 1.
+        accuracy: As `zoo.training.forward.Outputs.accuracy`.
+        quality: What decides between epochs whose losses do not differ: the accuracy; with several labels per photo,
+            the mean average precision.
         losses: Negative log-likelihood of every photo, float32 ``(N,)``.
         metrics: The values of the metrics by name.
         score: The monitored value, with its sign changed if lower is better; NaN where it is not defined, None if the
@@ -38,6 +42,7 @@ class Measurement(NamedTuple):
 
     loss: float
     accuracy: float
+    quality: float
     losses: Tensor
     metrics: dict[str, float]
     score: float | None
@@ -75,13 +80,16 @@ class Monitor:
         """
         values = self.compute(outputs, head, strict=True)
         metrics = {name: value.value for each in values.values() for name, value in each.items()}
-        accuracy = outputs.accuracy()
+        accuracy = quality = outputs.accuracy()
+        if outputs.labels.ndim == 2:
+            probabilities = outputs.probabilities(head).numpy()
+            metrics[MEAN_AP] = quality = mean_average_precision(probabilities, outputs.labels.numpy())
         if self.monitored is None:
-            score = {VAL_LOSS: -loss, VAL_ACCURACY: accuracy}.get(self.rule)
+            score = {VAL_LOSS: -loss, VAL_ACCURACY: accuracy, VAL_MAP: quality}.get(self.rule)
         else:
             value = next(iter(values[self.monitored.offer.name].values())).value
             score = value if self.monitored.spec.higher_is_better else -value
-        return Measurement(loss, accuracy, outputs.losses(head), metrics, score)
+        return Measurement(loss, accuracy, quality, outputs.losses(head), metrics, score)
 
     def compute(self, outputs: Outputs, head: Head, *, strict: bool = False) -> dict[str, dict[str, MetricValue]]:
         """Returns the values of each metric, by its qualified name.

@@ -28,6 +28,7 @@ from zoo.training.autotune.precision import autotune_precision, recorded_precisi
 from zoo.training.balance import is_balancing, make_balance
 from zoo.training.distributed.device import device_for
 from zoo.training.job import Job, find_replaced
+from zoo.training.multi_label import adapt_to_labels
 from zoo.training.optimizer import OptimizerTraits
 from zoo.training.record import start_record
 from zoo.training.resume import resume_record
@@ -65,18 +66,17 @@ def prepare(request: TrainingRequest) -> Job:
         observer(Note(text=text))
     with processes.local_first():
         images = load_splits(request.names.source, config, observer)
-    if images.multi_label:
-        raise ConfigError(
-            f"'{images.name}' is multi-label data, on which training is not possible yet.",
-            hint="Use data with one label for each photo.",
-        )
-    check_metrics(parts.metrics, images.classes)
+    config, offers, notes = adapt_to_labels(config, offers, images, request.registry)
+    for text in notes:
+        observer(Note(text=text))
+    check_metrics(parts.metrics, images.classes, multi_label=images.multi_label)
     report = _check_data(images, config, observer) if processes.is_main else None
     balance = _balance_classes(request, images)
     model = assemble(
         config,
         offers,
         classes=len(images.classes),
+        multi_label=images.multi_label,
         preprocess=_choose_preprocess(request),
         weights=weights.weights_path if isinstance(weights, RunFolder) else weights,
         weights_origin=request.names.weights_origin,
@@ -86,7 +86,9 @@ def prepare(request: TrainingRequest) -> Job:
     )
     _place(model.classifier, config, device, processes)
     partly_random = _check_filled(model, config, observer)
-    precision, config, hardware = _adapt_to_machine(request, model, images=len(images.train), device=device)
+    precision, config, hardware = _adapt_to_machine(
+        dataclasses.replace(request, config=config), model, images=len(images.train), device=device
+    )
     config = _check_train_size(config, model, device, observer)
     record, photos = start_record(
         config,

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from zoo.data.sources.fingerprint import fingerprint_images
+from zoo.metrics.multi_label import FIGURES, MultiLabelEvaluation
 from zoo.plugins.calls import resolve_callable
 from zoo.plugins.code_digests import code_digests
 from zoo.plugins.entry_points import DISTRIBUTION
@@ -70,6 +71,7 @@ def start_record(
         head=offers.head.name,
         parts={kind: [offer.name for offer in each] for kind, each in named.items()},
         activation=model.classifier.head.criterion.activation,
+        multi_label=images.multi_label,
         config=config.to_dict(),
         classes=images.classes,
         preprocess=model.preprocess,
@@ -143,8 +145,15 @@ def describe_hardware(precision: Precision, processes: ProcessGroup = SINGLE_PRO
     }
 
 
-def summarise(evaluation: Evaluation) -> dict[str, Any]:
+def summarise(evaluation: Evaluation | MultiLabelEvaluation) -> dict[str, Any]:
     """Returns the metrics of a split that ``results`` lists; ``zoo evaluate`` computes all of them."""
+    if isinstance(evaluation, MultiLabelEvaluation):
+        return {
+            **{name: getattr(evaluation, name) for name in FIGURES},
+            "intervals": {name: list(interval) for name, interval in evaluation.intervals.items()},
+            "count": evaluation.count,
+            "loss": evaluation.loss,
+        }
     return {
         "accuracy": evaluation.accuracy,
         "interval": list(evaluation.interval),

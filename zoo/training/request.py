@@ -77,6 +77,7 @@ class TrainingRequest:
     Attributes:
         config: The configuration.
         names: What its names refer to.
+        registry: The plugins.
         runs: The folder in which the run folder is created.
         observer: Called with events.
         processes: The processes that train together.
@@ -91,6 +92,7 @@ class TrainingRequest:
 
     config: FinetuneConfig
     names: ResolvedNames
+    registry: Registry
     runs: Path
     observer: Observer
     processes: ProcessGroup

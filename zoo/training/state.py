@@ -11,6 +11,7 @@ import torch
 
 from zoo.training.distributed.process_group import SINGLE_PROCESS
 from zoo.training.finite import StepLog
+from zoo.training.forward import count_correct
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,7 +38,7 @@ class Meter:
 
     def add(self, loss: Tensor, logits: Tensor, labels: Tensor, *, share: float = 1.0) -> None:
         """Adds a batch, or this process's share of it."""
-        correct = (logits.detach().argmax(dim=1) == labels).sum()
+        correct = count_correct(logits.detach(), labels)
         self._sums += torch.stack([loss.detach() * len(labels), correct])
         self.images += len(labels)
         self.all_images += round(len(labels) / share)

@@ -95,5 +95,7 @@ def _classify(samples: Iterable[Sample], classes: Sequence[str], predictor: Phot
     for sample in samples:
         truth = sample.label_text(classes)
         with contextlib.suppress(ImageError, PredictionError):
-            label = predictor.predict(sample.source).label
-            yield Example(source=sample.source, name=sample.name, truth=truth, correct=label == truth)
+            prediction = predictor.predict(sample.source)
+            found = {prediction.label} if prediction.labels is None else {*prediction.labels}
+            correct = found == {classes[label] for label in sample.labels}
+            yield Example(source=sample.source, name=sample.name, truth=truth, correct=correct)

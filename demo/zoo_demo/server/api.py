@@ -67,6 +67,9 @@ class PhotoPrediction(BaseModel):
     name: str
     label: str | None = None
     probability: Annotated[float | None, Field(ge=0, le=1)] = None
+    labels: Annotated[
+        list[str] | None, Field(description="In place of label and probability, of a model with several per photo.")
+    ] = None
     probabilities: Annotated[dict[str, float] | None, Field(description="Most probable first.")] = None
     error: ErrorDetail | None = None
 
@@ -271,9 +274,10 @@ def _predict_response(
             predictions.append(PhotoPrediction(name=name, error=error))
             continue
         ranked = list(outcome.probabilities.items())[:top]
-        predictions.append(
-            PhotoPrediction(name=name, label=outcome.label, probability=outcome.probability, probabilities=dict(ranked))
-        )
+        answer: dict[str, Any] = {"label": outcome.label, "probability": outcome.probability}
+        if outcome.labels is not None:
+            answer = {"labels": [*outcome.labels]}
+        predictions.append(PhotoPrediction(name=name, **answer, probabilities=dict(ranked)))
     return PredictResponse(
         model=model,
         predictions=predictions,

@@ -62,7 +62,9 @@ def build(pool: ModelPool, page: gr.Blocks, tab: gr.Tab) -> None:
         left_out = describe_left_out(skipped, kept=len(photos))
         if not photos:
             raise UserError(f"There are no photos to classify. {left_out}".strip(), title="No photos")
-        report = await asyncio.to_thread(BatchReport, served.predictor.classes)
+        report = await asyncio.to_thread(
+            BatchReport, served.predictor.classes, multi_label=served.predictor.multi_label
+        )
         with report, PhotoReader() as reader:
             count = photos_per_batch(served.predictor.preprocess.size)
             for start in range(0, len(photos), count):
@@ -104,20 +106,21 @@ class BatchReport:
 
     Args:
         classes: The model's classes.
+        multi_label: Whether a photo has any number of labels.
 
     Attributes:
         file: The CSV file.
         rows: The first rows, as the table shows them.
     """
 
-    def __init__(self, classes: Sequence[str]) -> None:
+    def __init__(self, classes: Sequence[str], *, multi_label: bool = False) -> None:
         self.file = temp_folder() / "tables" / uuid.uuid4().hex / "predictions.csv"
         self.rows: list[list[str]] = []
         self._labels: Counter[str] = Counter()
-        self._unreadable = self._failed = 0
+        self._unreadable = self._failed = self._classified = 0
         self.file.parent.mkdir(parents=True)
         self._stream = self.file.open("w", newline="", encoding="utf-8", errors="backslashreplace")
-        self._table = PredictionCsv(self._stream, classes)
+        self._table = PredictionCsv(self._stream, classes, multi_label=multi_label)
 
     def __enter__(self) -> Self:
         return self
@@ -133,15 +136,24 @@ class BatchReport:
                 self._failed += not isinstance(outcome, ImageError)
                 row = [name, outcome.message.removeprefix(f"{name}: "), ""]
             else:
-                self._labels[outcome.label] += 1
-                row = [name, outcome.label, f"{outcome.probability:.1%}"]
+                self._classified += 1
+                if outcome.labels is None:
+                    self._labels[outcome.label] += 1
+                    row = [name, outcome.label, f"{outcome.probability:.1%}"]
+                else:
+                    self._labels.update(outcome.labels or (outcome.answer,))
+                    row = [
+                        name,
+                        outcome.answer,
+                        ", ".join(f"{outcome.probabilities[each]:.1%}" for each in outcome.labels),
+                    ]
             if len(self.rows) < _MAX_ROWS:
                 self.rows.append(row)
             self._table.write(name, outcome)
 
     def summary(self) -> str:
         """Returns Markdown that counts the photos of each class."""
-        count = self._labels.total() + self._unreadable + self._failed
+        count = self._classified + self._unreadable + self._failed
         parts = [f"**{number}** {escape_markup(label)}" for label, number in self._labels.most_common(10)]
         if self._unreadable:
             parts.append(f"**{self._unreadable}** unreadable")

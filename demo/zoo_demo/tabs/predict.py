@@ -66,7 +66,9 @@ def build(pool: ModelPool, page: gr.Blocks, tab: gr.Tab) -> None:
             f"**{result.read_ms + result.model_ms:.0f} ms** ({result.read_ms:.0f} ms reading the photo, "
             f"{result.model_ms:.0f} ms in the model) on {escape_markup(served.predictor.runtime)}"
         )
-        return result.prediction.probabilities, times + notes, result.overlay
+        prediction = result.prediction
+        labels = "" if prediction.labels is None else f"Labels: **{escape_markup(prediction.answer)}**\n\n"
+        return prediction.probabilities, labels + times + notes, result.overlay
 
     gr.on(
         [photo.change, choice.change],

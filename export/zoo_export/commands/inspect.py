@@ -11,6 +11,7 @@ from zoo.cli.commands.options import json_option, runs_option
 from zoo.cli.completion import complete_runs
 from zoo.display import console
 from zoo.display.formatting import format_classes, format_percent
+from zoo.display.scores import read_score
 from zoo_export.commands.formatting import format_gain, format_parity
 from zoo_export.exported_files import find_file
 from zoo_export.inspection import inspect_file
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
     from zoo_export.inspection import Inspection, TensorInfo
     from zoo_export.model_card import ModelCard
+
+
+_MAX_THRESHOLDS = 20
 
 
 @click.command(name="inspect")
@@ -60,6 +64,7 @@ def _card_pairs(card: ModelCard) -> list[tuple[str, str]]:
     place = "inside the graph" if card.input == "pixels" else "left to the caller"
     return [
         ("classes", format_classes(card.classes, limit=20)),
+        *_threshold_pairs(card),
         ("preprocessing", f"{describe_preprocess(card.preprocess)}; {place}"),
         ("precision", f"{card.precision}{'; ' if card.quantisation else ''}{format_gain(card.quantisation)}"),
         ("network", f"{card.backbone} + {card.head}, {card.activation}"),
@@ -74,6 +79,14 @@ def _card_pairs(card: ModelCard) -> list[tuple[str, str]]:
     ]
 
 
+def _threshold_pairs(card: ModelCard) -> list[tuple[str, str]]:
+    if not card.multi_label:
+        return []
+    shown = [f"{name} {value:.3f}" for name, value in zip(card.classes, card.thresholds, strict=True)][:_MAX_THRESHOLDS]
+    more = ", ..." if len(card.classes) > len(shown) else ""
+    return [("thresholds", f"{', '.join(shown)}{more}; a photo has any number of these labels")]
+
+
 def _leak_pairs(card: ModelCard) -> list[tuple[str, str]]:
     leaks = card.data.get("leaks")
     return [("warning", str(text)) for text in leaks] if isinstance(leaks, list) else []
@@ -82,8 +95,7 @@ def _leak_pairs(card: ModelCard) -> list[tuple[str, str]]:
 def _accuracy_pairs(card: ModelCard) -> list[tuple[str, str]]:
     results = card.run.get("results")
     for split in ("test", "val"):
-        scores = results.get(split) if isinstance(results, dict) else None
-        accuracy = scores.get("accuracy") if isinstance(scores, dict) else None
-        if isinstance(accuracy, int | float):
-            return [(f"{split} accuracy", format_percent(accuracy))]
+        score = read_score(results, split) if isinstance(results, dict) else None
+        if score is not None:
+            return [(f"{split} {score.name}", format_percent(score.value))]
     return []

@@ -14,7 +14,7 @@ from zoo.inference.predictor import PhotoPredictor, is_finite, make_normaliser
 from zoo.utils.arguments import FUNCTION, PATH, TEXT, WHOLE_NUMBER, Accepted, accepts
 from zoo.utils.paths import parse_path
 from zoo_export.exported_files import read_exported
-from zoo_export.model_card import KEY, OUTPUTS, ModelCard
+from zoo_export.model_card import DECISIONS, KEY, OUTPUTS, ModelCard
 from zoo_export.runtime.batch_padding import MakeBatch, make_padder
 from zoo_export.runtime.providers import CUDA
 from zoo_export.runtime.second_entry import without_resize
@@ -54,6 +54,7 @@ class OnnxPredictor(PhotoPredictor):
         self.card = card
         self.session = session
         self.classes = card.classes
+        self.multi_label, self.thresholds = card.multi_label, card.thresholds
         self.preprocess = card.preprocess
         self.runtime = f"ONNX Runtime, {session.provider.removesuffix('ExecutionProvider')}, {card.precision}"
         unverified = "" if card.verified else f"{name} was never compared with the run that it was exported from."
@@ -207,6 +208,8 @@ def _find_contradiction(card: ModelCard, inputs: Mapping[str, _Value], outputs: 
     for name in (_PROBABILITIES, _HEATMAP):
         if name not in outputs or outputs[name][0] != "tensor(float)":
             return f"it has no output '{name}' of float32"
+    if card.multi_label and outputs.get(DECISIONS, ("",))[0] != "tensor(uint8)":
+        return f"it has no output '{DECISIONS}' of uint8"
     width = (outputs[_PROBABILITIES][1] or [None])[-1]
     if isinstance(width, int) and width != len(card.classes):
         return f"it has {width} outputs for {len(card.classes)} classes"

@@ -148,16 +148,19 @@ def _devices(device: str) -> list[str]:
 
 
 def _serialise(network: onnx.ModelProto, card: ModelCard) -> bytes:
-    """Returns the content of the file: the network, its preprocessing if the card says so, the card and the digest."""
+    """Returns the content of the file: the network, what the card says of preprocessing and decisions, the card."""
     import onnx
 
     from zoo.plugins.entry_points import DISTRIBUTION
+    from zoo_export.graph.decisions import append_decisions
     from zoo_export.graph.preprocessing import prepend_preprocessing
     from zoo_export.model_card import KEY
 
     proto = onnx.ModelProto()
     proto.CopyFrom(network)
     properties: dict[str, Any] = {KEY: card.to_json()}
+    if card.multi_label:
+        append_decisions(proto.graph, card.thresholds)
     if card.input == "pixels":
         prepend_preprocessing(proto.graph, card.preprocess)
         properties |= _IMAGE_PROPERTIES

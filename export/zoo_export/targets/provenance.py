@@ -42,6 +42,8 @@ def build_card(run: RunFolder, classifier: Classifier, *, input: InputKind, opse
         exported=datetime.now(UTC).isoformat(timespec="seconds"),
         parity={"verified": False},
         has_digest=has_digest,
+        multi_label=run.multi_label,
+        thresholds=run.thresholds,
     )
 
 

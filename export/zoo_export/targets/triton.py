@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from zoo.errors import ConfigError, ExportError
 from zoo.utils.files import atomic_write
-from zoo_export.model_card import PIXELS
+from zoo_export.model_card import DECISIONS, PIXELS
 from zoo_export.runtime.predictor import load
 from zoo_export.targets.options import MAX_BATCH
 
@@ -141,7 +141,7 @@ def _output(name: str, shape: Sequence[int | str]) -> str:
     return f"""
   {{
     name: "{name}"
-    data_type: TYPE_FP32
+    data_type: {"TYPE_UINT8" if name == DECISIONS else "TYPE_FP32"}
     dims: [ {dims} ]{labels}
   }},"""
 

@@ -12,7 +12,9 @@ import torch
 
 from zoo.errors import DataError, ExportError
 from zoo.events import Work
+from zoo.metrics.thresholds import decide
 from zoo.models.finite import find_source
+from zoo_export.model_card import DECISIONS
 from zoo_export.runtime.session import open_session, run_session
 from zoo_export.validation.samples import decode_samples, preprocess_batch
 
@@ -97,6 +99,8 @@ class ProviderParity:
         provider: For example ``"CPUExecutionProvider"``.
         compared: Number of comparisons; a photo counts once for each batch that it is in.
         same_top1: Number of comparisons with the same most probable class.
+        same_decisions: With several labels per photo, the number of comparisons with the same labels decided; otherwise
+            None.
         max_difference: The largest difference of any logit.
         mean_difference: The largest difference of each comparison, averaged.
         worst: Name of the photo with the largest difference.
@@ -108,6 +112,7 @@ class ProviderParity:
     max_difference: float
     mean_difference: float
     worst: str
+    same_decisions: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,13 +148,19 @@ def onnx_backends(model: bytes, card: ModelCard, devices: Sequence[str]) -> list
     Raises:
         ExportError: The file cannot be opened on one of them.
     """
+    names = ["probabilities", "logits", *([DECISIONS] if card.multi_label else [])]
 
     def open_on(device: str) -> Backend:
         session = open_session(model, name=_NAME, device=device)
 
         def compute(feed: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-            outputs = run_session(session, ["probabilities", "logits"], {card.input_name: feed}, name=_NAME)
-            return outputs[0], outputs[1]
+            probabilities, logits, *decisions = run_session(session, names, {card.input_name: feed}, name=_NAME)
+            if decisions and not np.array_equal(decisions[0], decide(probabilities, card.thresholds)):
+                raise ExportError(
+                    f"The decisions of the exported file do not follow from its probabilities on {session.provider}.",
+                    hint="Nothing was written. Try another --opset.",
+                )
+            return probabilities, logits
 
         return Backend(session.provider, compute)
 
@@ -196,7 +207,10 @@ def compare(
         _compare_batch(batch, card, classifier, backends, outcomes)
     spread = max(float(np.std([each.expected for each in outcomes[0]])), _MIN_SPREAD)
     tolerance = TOLERANCE * spread if card.precision == "fp32" else None
-    reports = [_summarise(b.provider, o, tolerance) for b, o in zip(backends, outcomes, strict=True)]
+    reports = [
+        _with_decisions(_summarise(backend.provider, outcome, tolerance), outcome, card, classifier)
+        for backend, outcome in zip(backends, outcomes, strict=True)
+    ]
     return Parity(photos=compared, batches=BATCHES, spread=spread, tolerance=tolerance, providers=tuple(reports))
 
 
@@ -286,6 +300,21 @@ def _summarise(provider: str, outcome: Sequence[Comparison], tolerance: float | 
         mean_difference=float(np.mean([each.difference for each in outcome])),
         worst=worst.name,
     )
+
+
+def _with_decisions(
+    report: ProviderParity, outcome: Sequence[Comparison], card: ModelCard, classifier: Classifier
+) -> ProviderParity:
+    """Returns a report with the number of comparisons in which run and file decide alike on all labels.
+
+    They do unless a probability is as close to its threshold as the logits may differ.
+    """
+    if not card.multi_label:
+        return report
+    expected = compute_probabilities(classifier, np.stack([each.expected for each in outcome]))
+    actual = np.stack([each.actual_probabilities for each in outcome])
+    same = (decide(expected, card.thresholds) == decide(actual, card.thresholds)).all(axis=1)
+    return replace(report, same_decisions=int(same.sum()))
 
 
 def _check_differences(provider: str, outcome: Sequence[Comparison], tolerance: float) -> None:

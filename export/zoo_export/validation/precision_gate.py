@@ -14,6 +14,7 @@ from zoo.errors import DataError, ExportError
 from zoo.events import Work
 from zoo.inference.evaluate import predict_samples
 from zoo.metrics.intervals import paired_loss_bound, paired_loss_p
+from zoo.metrics.thresholds import decide
 from zoo.models.runtime import read_thread_times, waited_long
 from zoo_export.runtime.predictor import load
 from zoo_export.validation.samples import decode_samples, normalise_batch, take_evenly
@@ -43,13 +44,15 @@ _SCORED = "validation"  # in progress events
 class PrecisionGain:
     """Predictions and speed of a network in reduced precision, compared with the same network in float32.
 
+    With several labels per photo, a photo is classified correctly if all of its labels are decided correctly.
+
     Attributes:
         photos: Number of photos that both predicted.
         fp32_accuracy: Accuracy in float32, 0 to 1.
         accuracy: Accuracy in the reduced precision, 0 to 1.
         lost: Number of photos that only float32 classifies correctly.
         gained: Number of photos that only the reduced precision classifies correctly.
-        same_top1: Number of photos with the same most probable class.
+        same_top1: Number of photos with the same most probable class, or the same labels decided.
         mean_difference: The largest difference of a photo's probabilities, averaged over the photos.
         max_difference: The same for the photo with the largest one.
         provider: What the speed was measured on.
@@ -156,16 +159,17 @@ def measure_gain(
     (exact, labels), (rounded, _) = (
         predict_samples(each, photos, split=_SCORED, observer=observer) for each in predictors
     )
-    before, after = exact.argmax(axis=1), rounded.argmax(axis=1)
+    before, after = (_decide(rows, predictors[0].card) for rows in (exact, rounded))
+    right, still_right = _agree(before, labels), _agree(after, labels)
     differences = np.abs(exact - rounded).max(axis=1)
     milliseconds, busy = _measure_idle(predictors)
     return PrecisionGain(
         photos=len(labels),
-        fp32_accuracy=float((before == labels).mean()),
-        accuracy=float((after == labels).mean()),
-        lost=int(((before == labels) & (after != labels)).sum()),
-        gained=int(((before != labels) & (after == labels)).sum()),
-        same_top1=int((before == after).sum()),
+        fp32_accuracy=float(right.mean()),
+        accuracy=float(still_right.mean()),
+        lost=int((right & ~still_right).sum()),
+        gained=int((~right & still_right).sum()),
+        same_top1=int(_agree(before, after).sum()),
         mean_difference=float(differences.mean()),
         max_difference=float(differences.max()),
         provider=predictors[1].provider,
@@ -173,6 +177,17 @@ def measure_gain(
         fp32_milliseconds=milliseconds[0],
         busy=busy,
     )
+
+
+def _decide(rows: NDArray[np.float32], card: ModelCard) -> NDArray[Any]:
+    """Returns the most probable class of each photo ``(N,)``, or which labels it is decided to have ``(N, labels)``."""
+    return decide(rows, card.thresholds) if card.multi_label else rows.argmax(axis=1)
+
+
+def _agree(one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.bool_]:
+    """Returns for each photo whether the class is the same, or all labels are, bool ``(N,)``."""
+    same: NDArray[np.bool_] = (one == other).reshape(len(one), -1).all(axis=1)
+    return same
 
 
 def check_gain(gain: PrecisionGain, precision: str, *, max_drop: float) -> None:

@@ -43,7 +43,9 @@ def photos(tmp_path, make_run, monkeypatch, requests):
     def load(run, *, device, registry, engine, images):
         assert device in ("auto", "cpu")
         requests.append((engine, images))
-        return SimpleNamespace(predict_files=predict_files, classes=run.classes, notes=("Mind the gap.",))
+        return SimpleNamespace(
+            predict_files=predict_files, classes=run.classes, notes=("Mind the gap.",), multi_label=False
+        )
 
     monkeypatch.setattr(zoo.inference.run_predictor, "load", load)
     return folder
@@ -259,7 +261,7 @@ def stopping(photos, monkeypatch):
                     happens.pop()()
                 yield Prediction(name=str(path), label="dog", probability=1.0, probabilities={"dog": 1.0, "cat": 0.0})
 
-        return SimpleNamespace(predict_files=predict_files, classes=run.classes, notes=())
+        return SimpleNamespace(predict_files=predict_files, classes=run.classes, notes=(), multi_label=False)
 
     monkeypatch.setattr(zoo.inference.run_predictor, "load", load)
     return happens
@@ -395,3 +397,24 @@ def test_files_of_unknown_formats_and_missing_files_are_errors(run_zoo, box, plu
     assert "There is no run" in run_zoo("predict", "x" * 300, "photo.png").err
     plugins.append(broken)
     assert "The plugin acme:broken failed" in run_zoo("predict", "photo.png", "photo.png").err
+
+
+def test_photos_with_several_labels_have_those_that_reach_their_thresholds(run_zoo, photos, monkeypatch):
+    def predict_files(paths):
+        probabilities = {"dog": 0.75, "cat": 0.25}
+        for path, labels in zip(paths, (("cat", "dog"), ("cat",), ()), strict=True):
+            yield Prediction(name=str(path), label="dog", probability=0.75, probabilities=probabilities, labels=labels)
+
+    model = SimpleNamespace(predict_files=predict_files, classes=("cat", "dog"), notes=(), multi_label=True)
+    monkeypatch.setattr(zoo.inference.run_predictor, "load", lambda run, **options: model)
+    assert run_zoo("predict", "tiny-linear-dogs-1", "photos").out.splitlines() == [
+        "photo                labels",
+        "photos/a.PNG         cat 25.0 %, dog 75.0 %",
+        "photos/b.jpg         cat 25.0 %",
+        "photos/below/c.jpeg  None of the labels",
+    ]
+    out = run_zoo("predict", "tiny-linear-dogs-1", "photos", "--json", "--top", "1").out
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert [row["labels"] for row in rows] == [["cat", "dog"], ["cat"], []]
+    assert [list(row["probabilities"]) for row in rows] == [["dog", "cat"], ["dog", "cat"], ["dog"]]
+    assert "label" not in rows[0]

@@ -116,7 +116,7 @@ def command(
             )
             for variant in comparison.variants
         ]
-        console.write_table(("variant", "accuracy", "runs", "time per run"), rows, right=(2, 3))
+        console.write_table(("variant", comparison.variants[0].figure, "runs", "time per run"), rows, right=(2, 3))
     console.echo(comparison.picture)
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from zoo.inference.paired import PairedEvaluation
     from zoo.metrics.classification import Evaluation
+    from zoo.metrics.multi_label import MultiLabelEvaluation
 
 _MAX_CLASSES = 12  # of a confusion matrix that fits a terminal
 _MAX_CONFUSIONS = 20
@@ -64,8 +65,10 @@ def command(
 
     Prints the accuracy with its 95 % interval, the metrics of each class, the confusion matrix (of more than 12
     classes, the most common confusions) and the calibration error; the balanced accuracy, too, if one class has more
-    than twice as many photos as another, and the top-5 accuracy of more than ten classes. Of several, prints one line
-    each, and whether the first and each other differ by more than chance explains.
+    than twice as many photos as another, and the top-5 accuracy of more than ten classes. With several labels per
+    photo: the mean average precision (mAP), F1, exact match and Hamming loss, and the metrics of each label at its
+    threshold. Of several models, prints one line each, and whether the first and each other differ by more than chance
+    explains.
     """
     found = [find_model(each, runs=runs, ask=console.passphrase_prompt()) for each in models]
     settings: dict[str, Any] = {
@@ -124,7 +127,42 @@ def _write_paired(result: PairedEvaluation) -> None:
         console.echo(difference.describe())
 
 
-def _write(evaluation: Evaluation) -> None:
+def _write(evaluation: Evaluation | MultiLabelEvaluation) -> None:
+    from zoo.metrics.multi_label import MultiLabelEvaluation  # imports numpy, which is loaded by now
+
+    if isinstance(evaluation, MultiLabelEvaluation):
+        _write_labels(evaluation)
+    else:
+        _write_classes(evaluation)
+
+
+def _write_labels(evaluation: MultiLabelEvaluation) -> None:
+    from zoo.metrics.multi_label import FIGURES
+
+    figures = [
+        (title, format_accuracy(getattr(evaluation, name), evaluation.intervals[name]))
+        for name, title in FIGURES.items()
+    ]
+    (title, value), *others = figures
+    console.write_heading(f"{title}  {value}  ({evaluation.count} photos)")
+    console.write_pairs([*others, ("loss", f"{evaluation.loss:.4f}"), *format_metrics(evaluation.metrics_to_dict())])
+    for note in evaluation.notes:
+        console.write_message(note)
+    console.echo()
+    rows = [
+        (
+            each.name,
+            format_accuracy(each.average_precision, each.interval),
+            f"{each.threshold:.3f}",
+            *map(format_percent, (each.precision, each.recall, each.f1)),
+            str(each.support),
+        )
+        for each in evaluation.per_class
+    ]
+    console.write_table(("label", "AP", "threshold", "precision", "recall", "F1", "photos"), rows, right=range(2, 7))
+
+
+def _write_classes(evaluation: Evaluation) -> None:
     accuracy = format_accuracy(evaluation.accuracy, evaluation.interval)
     console.write_heading(f"accuracy  {accuracy}  ({evaluation.count} photos)")
     balanced = format_accuracy(evaluation.balanced_accuracy, evaluation.balanced_interval)

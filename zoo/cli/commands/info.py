@@ -12,7 +12,6 @@ from zoo.cli.commands.options import PAIRS, flag_of, json_option, runs_option
 from zoo.cli.completion import complete_anything
 from zoo.cli.describe import BackboneDescription, DatasetDescription, Description, RecipeDescription, describe
 from zoo.cli.describe_run import RunDescription, describe_run
-from zoo.cli.listing import read_accuracy
 from zoo.config import NAMES_OF
 from zoo.display import console
 from zoo.display.formatting import (
@@ -25,6 +24,7 @@ from zoo.display.formatting import (
     format_percent,
 )
 from zoo.display.observers import fold_results
+from zoo.display.scores import ACCURACY, MEAN_AP, read_score
 from zoo.errors import RunError, UnknownNameError, ZooError
 from zoo.events import CrossValidated
 from zoo.plugins.options import option_flag
@@ -41,7 +41,11 @@ if TYPE_CHECKING:
     from zoo.preprocess import Preprocess
     from zoo.runs.cross_validation import CrossValidationFolder
 
-_FIGURES = ("balanced_accuracy", "macro_f1", "loss", "calibration_error")  # of a split, beside its accuracy
+# Of a split, beside its accuracy or mAP.
+_FIGURES = {
+    ACCURACY: ("balanced_accuracy", "macro_f1", "loss", "calibration_error"),
+    MEAN_AP: ("macro_f1", "micro_f1", "exact_match", "hamming_loss", "loss"),
+}
 
 
 @click.command(name="info")
@@ -271,17 +275,22 @@ def _write_exports(run: RunDescription) -> None:
 
 
 def _write_results(results: Mapping[str, Any]) -> None:
-    rows = []
-    for split in ("test", "val"):
-        accuracy, interval = read_accuracy(results, split)
-        if accuracy is not None:
-            low_high = " to ".join(map(format_percent, interval or ()))
-            figures = [results[split].get(name) for name in ("count", *_FIGURES)]
-            rows.append((split, format_percent(accuracy), low_high, *map(_format_figure, figures)))
-    if rows:
-        console.echo("\n  Results")
-        header = ("split", "accuracy", "95 % interval", "photos", *(name.replace("_", " ") for name in _FIGURES))
-        console.write_table(header, rows, right=(1, *range(3, len(header))), indent=4)
+    scores = {split: score for split in ("test", "val") if (score := read_score(results, split)) is not None}
+    if not scores:
+        return
+    name = next(iter(scores.values())).name
+    rows = [
+        (
+            split,
+            format_percent(score.value),
+            " to ".join(map(format_percent, score.interval or ())),
+            *(_format_figure(results[split].get(figure)) for figure in ("count", *_FIGURES[name])),
+        )
+        for split, score in scores.items()
+    ]
+    console.echo("\n  Results")
+    header = ("split", name, "95 % interval", "photos", *(figure.replace("_", " ") for figure in _FIGURES[name]))
+    console.write_table(header, rows, right=(1, *range(3, len(header))), indent=4)
 
 
 def _format_figure(value: Any) -> str:

@@ -117,6 +117,8 @@ def command(
 
     Folders are searched recursively.
 
+    With several labels per photo, the row has those whose probability reaches the threshold of the label.
+
     Every photo is a row, printed as soon as it is classified; --json prints one JSON object per line. The row of a
     photo without a prediction says why, stderr does too, and the exit code is then 1.
     """
@@ -132,9 +134,12 @@ def command(
             console.write_warning(note)
         writers: list[WriteRow] = []
         if csv_rows is not None:
-            writers.append(PredictionCsv(csv_rows, predictor.classes, top=top).write)
+            multi_label = predictor.multi_label
+            writers.append(PredictionCsv(csv_rows, predictor.classes, top=top, multi_label=multi_label).write)
         if as_json:
             writers.append(partial(_print_json, top=top))
+        elif csv_file is None and predictor.multi_label:
+            writers.append(_labels_printer([path for path, _ in photos]))
         elif csv_file is None:
             writers.append(_table_printer([path for path, _ in photos], predictor.classes, top=top))
         _classify(predictor, photos, writers, failures, csv_file=csv_file)
@@ -199,9 +204,34 @@ def _print_json(name: str, outcome: Prediction | ZooError, *, top: int) -> None:
     if isinstance(outcome, ZooError):
         row = {"name": name, "error": outcome.message}
     else:
-        probabilities = dict(islice(outcome.probabilities.items(), top))
-        row = {"name": name, "label": outcome.label, "probability": outcome.probability, "probabilities": probabilities}
+        probabilities = {
+            label: value
+            for rank, (label, value) in enumerate(outcome.probabilities.items())
+            if rank < top or label in (outcome.labels or ())
+        }
+        answer: dict[str, Any] = {"labels": list(outcome.labels or ())}
+        if outcome.labels is None:
+            answer = {"label": outcome.label, "probability": outcome.probability}
+        row = {"name": name, **answer, "probabilities": probabilities}
     console.echo(console.format_json(row))
+
+
+def _labels_printer(photos: Sequence[Path]) -> WriteRow:
+    """Prints the header of a table of labels, and returns a function that prints a row of it."""
+    longest = max((console.text_width(os.fsdecode(photo)) for photo in photos), default=0)
+    widths = [max(min(longest, _MAX_NAME_WIDTH), len("photo")), 0]
+    if photos:
+        console.write_row(["photo", "labels"], widths)
+
+    def print_row(name: str, outcome: Prediction | ZooError) -> None:
+        if isinstance(outcome, ZooError):
+            text = f"error: {outcome.message.removeprefix(f'{name}: ')}"
+        else:
+            found = (f"{label} {format_percent(outcome.probabilities[label])}" for label in outcome.labels or ())
+            text = ", ".join(found) or outcome.answer
+        console.write_row([name, text], widths)
+
+    return print_row
 
 
 def _table_printer(photos: Sequence[Path], classes: Sequence[str], *, top: int) -> WriteRow:

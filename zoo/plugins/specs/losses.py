@@ -23,6 +23,8 @@ class LossRequest:
         label_smoothing: Share of the target that is spread evenly over all classes, 0 to 1: for losses that smooth the
             labels themselves, and for those that need to know it.
         options: An instance of `LossSpec.options`.
+        multi_label: Whether an image has any number of labels: targets are then multi-hot ``(N, classes)``, and
+            smoothing moves each of them towards a half.
         per_image: Whether the function has to return the loss of each image, ``(N,)``, instead of their mean: asked
             only of a spec with `LossSpec.per_image`, where classes have weights.
     """
@@ -30,6 +32,7 @@ class LossRequest:
     classes: int
     label_smoothing: float
     options: Any
+    multi_label: bool = False
     per_image: bool = False
 
 
@@ -39,7 +42,8 @@ class LossSpec(Spec):
 
     Attributes:
         build: Returns a function of logits ``(N, classes)``, float32 or float64, and targets: class indices ``(N,)``
-            int64, or soft targets ``(N, classes)`` of the type of the logits. The result is the mean loss over the N
+            int64, or soft targets ``(N, classes)`` of the type of the logits, which in a loss with sigmoids may be any
+            number of labels. The result is the mean loss over the N
             images, a scalar. The function changes neither argument, draws no random numbers, and reads no value from
             the device, as ``.item()`` and ``if loss > 1`` do: that would make every step wait.
         activation: What turns logits into probabilities: ``"softmax"``, which sum to one, or ``"sigmoid"``. The record

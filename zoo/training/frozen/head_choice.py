@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from zoo.training.frozen.label_penalty import LabelPenalty, choose_label_penalty, count_deciding
 from zoo.training.frozen.solver import cross_validate
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def choose_head(
     Args:
         candidates: The heads to choose from.
         features: What each of them caches of all photos.
-        labels: int64 ``(N,)``.
+        labels: int64 ``(N,)``, or multi-hot ``(N, classes)``: each label then gets a strength of its own.
         classes: Number of classes.
         strength: Strength of the penalty; ``"auto"`` for that of the lowest loss in cross-validation.
         seed: Seeds the folds.
@@ -59,7 +60,8 @@ def choose_head(
         progress: Called with the number of heads done, and of all.
     """
     strengths = STRENGTHS if isinstance(strength, str) else (strength,)
-    smallest = int(labels.bincount(minlength=classes).min())
+    multi_label = labels.ndim == 2
+    smallest = count_deciding(labels) if multi_label else int(labels.bincount(minlength=classes).min())
     linear = all(candidate.head.output_layer is not None for candidate in candidates)
 
     def choose_first(reason: str) -> tuple[int, dict[str, Any]]:
@@ -71,6 +73,17 @@ def choose_head(
         return choose_first("too few photos of a class")
     if not linear or len(candidates) * len(strengths) == 1:
         return choose_first("no other candidate")
+    if multi_label:
+        found = choose_label_penalty(
+            [candidate.head for candidate in candidates],
+            features,
+            labels,
+            strengths,
+            seed=seed,
+            groups=groups,
+            report=lambda done: progress(done, len(candidates)),
+        )
+        return choose_first("too few groups") if found is None else _describe(candidates, found)
     rows: list[tuple[float, int, float]] = []
     for number, candidate in enumerate(candidates):
         progress(number, len(candidates))
@@ -87,3 +100,15 @@ def choose_head(
     ]
     reason = "the lowest loss in 5-fold cross-validation"
     return best, {"options": dict(candidates[best].options), "strength": chosen, "reason": reason, "compared": compared}
+
+
+def _describe(candidates: Sequence[Candidate], chosen: LabelPenalty) -> tuple[int, dict[str, Any]]:
+    """Returns the result of `choose_head` for several labels per photo: ``strength`` has one number per label."""
+    compared = [
+        {"options": dict(candidate.options), "strength": strength, "loss": loss}
+        for candidate, losses in zip(candidates, chosen.losses, strict=True)
+        for strength, loss in losses.items()
+    ]
+    reason = "the lowest loss of each label in 5-fold cross-validation"
+    options, strengths = dict(candidates[chosen.number].options), list(chosen.strengths)
+    return chosen.number, {"options": options, "strength": strengths, "reason": reason, "compared": compared}

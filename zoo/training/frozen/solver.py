@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.data.sources.allocation import allocate_folds, count_labels
+from zoo.data.sources.stratify import draw_stratified
 from zoo.errors import TrainingError
 from zoo.models.nested import flatten_tensors, map_tensors
 from zoo.training.micro_batches import select
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from zoo.plugins.contracts import Head
+
+    Strength = float | Sequence[float]
 
 FOLDS = 5
 _MAX_EVALUATIONS, _MIN_EVALUATIONS = 300, 30
@@ -44,7 +47,7 @@ def fit_head(
     labels: Tensor,
     *,
     solver: str,
-    strength: float,
+    strength: Strength,
     draws: Sequence[float] = (),
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> float:
@@ -53,9 +56,9 @@ def fit_head(
     Args:
         head: The head, on the device of the features.
         pooled: The result of `Head.pool` for all photos.
-        labels: int64 ``(N,)``.
+        labels: int64 ``(N,)``, or multi-hot ``(N, outputs)``.
         solver: ``"lbfgs"`` or ``"cg"``.
-        strength: Strength of the L2 penalty.
+        strength: Strength of the L2 penalty; for a linear output layer also one for each output.
         draws: How often an epoch would show a photo of each class on average, if not once: the solver sees all photos
             at once, and gives them these weights, beside those that the loss has.
         progress: Called with the number of evaluations so far, and with the most that there can be.
@@ -100,9 +103,9 @@ def cross_validate(
     Raises:
         TrainingError: The loss is not finite, or the variance of the features is infinite.
     """
-    order = torch.from_numpy(np.random.default_rng(seed).permutation(len(labels)))[:_CROSS_VALIDATED].to(labels.device)
+    order = _draw_order(labels, seed)
     pooled, labels = pooled[order], labels[order]
-    folds = _stratify_groups(labels, [groups[number] for number in order]) if any(groups) else _stratify(labels)
+    folds = _find_folds(labels, [groups[number] for number in order] if any(groups) else ())
     if len(folds[folds >= 0].unique()) < 2:
         return {}
     losses: dict[float, float] = {}
@@ -116,6 +119,62 @@ def cross_validate(
     return losses
 
 
+@torch.no_grad()
+def predict_held_out(
+    head: Head, pooled: Tensor, labels: Tensor, strengths: Sequence[Strength], *, seed: int, groups: Sequence[str] = ()
+) -> tuple[list[Tensor], Tensor]:
+    """Returns the logits of photos in cross-validation, each by the fit that did not see the photo.
+
+    The folds are those of `cross_validate`; of many photos, only some are used.
+
+    Args:
+        head: The head with a linear output layer, on the device of the features; not changed.
+        pooled: The result of `Head.pool` for all photos.
+        labels: Multi-hot ``(N, outputs)``.
+        strengths: Strengths of the penalty, from strong to weak. Each fit starts from the one before.
+        seed: Seeds the folds.
+        groups: As in `cross_validate`.
+
+    Returns:
+        The logits ``(M, outputs)`` float32 for each strength, and the labels ``(M, outputs)`` of the M photos; none if
+        the groups are too few to hold one out.
+
+    Raises:
+        TrainingError: The loss is not finite, or the variance of the features is infinite.
+    """
+    order = _draw_order(labels, seed)
+    pooled, labels = pooled[order], labels[order]
+    folds = _find_folds(labels, [groups[number] for number in order] if any(groups) else ())
+    held_out = folds >= 0
+    if len(folds[held_out].unique()) < 2:
+        return [], labels[:0]
+    logits = []
+    with _solving(head, ()):
+        problem = _LinearProblem(head, pooled, labels, folds=folds)
+        for strength in strengths:
+            with torch.enable_grad():
+                _minimise(problem, solver="lbfgs", strength=strength, tolerance=_COMPARED)
+            logits.append(problem.held_out_logits()[held_out])
+    return logits, labels[held_out]
+
+
+def _draw_order(labels: Tensor, seed: int) -> Tensor:
+    """Returns the photos of a cross-validation, int64 ``(M,)``."""
+    return torch.from_numpy(np.random.default_rng(seed).permutation(len(labels)))[:_CROSS_VALIDATED].to(labels.device)
+
+
+def _find_folds(labels: Tensor, groups: Sequence[str]) -> Tensor:
+    """Returns the fold of each photo, int64 ``(N,)``; -1 for photos that are only trained on.
+
+    Args:
+        labels: int64 ``(N,)``, or multi-hot ``(N, outputs)``.
+        groups: The group of each photo; or nothing if there are no groups.
+    """
+    if groups:
+        return _stratify_groups(labels, groups)
+    return _stratify(labels) if labels.ndim == 1 else _stratify_labels(labels)
+
+
 @contextmanager
 def _solving(head: Head, draws: Sequence[float]) -> Iterator[None]:
     """Puts a head into eval mode for a block, with a loss that weighs photos as they would be drawn."""
@@ -127,6 +186,20 @@ def _solving(head: Head, draws: Sequence[float]) -> Iterator[None]:
     finally:
         head.criterion = criterion
         head.train(training)
+
+
+def _stratify_labels(targets: Tensor) -> Tensor:
+    """Returns the fold of each photo; the photos of each label, and those without one, are spread over the folds.
+
+    Args:
+        targets: Multi-hot ``(N, labels)``.
+    """
+    labels = [np.flatnonzero(row).tolist() for row in targets.cpu().numpy()]
+    folds, left = np.zeros(len(labels), dtype=np.int64), np.arange(len(labels))
+    for fold in range(FOLDS - 1, 0, -1):
+        drawn = np.array(draw_stratified([labels[photo] for photo in left], 1 / (fold + 1)), dtype=bool)
+        folds[left[drawn]], left = fold, left[~drawn]
+    return torch.from_numpy(folds).to(targets.device)
 
 
 def _stratify(labels: Tensor) -> Tensor:
@@ -146,8 +219,9 @@ def _stratify_groups(labels: Tensor, groups: Sequence[str]) -> Tensor:
     for number, group in enumerate(groups):
         members.setdefault(group or number, []).append(number)
     values = labels.tolist()
-    counts = [count_labels((values[number],) for number in numbers) for numbers in members.values()]
-    folds = torch.empty_like(labels)
+    sets = [(each,) if labels.ndim == 1 else tuple(np.flatnonzero(each).tolist()) for each in values]
+    counts = [count_labels(sets[number] for number in numbers) for numbers in members.values()]
+    folds = torch.zeros(len(labels), dtype=torch.int64, device=labels.device)
     for numbers, fold in zip(members.values(), allocate_folds(counts, FOLDS), strict=True):
         folds[numbers] = fold
     return folds
@@ -175,21 +249,25 @@ class _Problem:
         """Multiplications of one evaluation, roughly."""
         return 3.0 * len(self.labels) * sum(parameter.numel() for parameter in self.parameters)
 
-    def evaluate(self, strength: float) -> float:
+    def evaluate(self, strength: Strength) -> float:
         """Returns the objective, and adds its gradient to the parameters."""
         total = torch.zeros((), device=self.labels.device)
         for block in self._blocks():
             loss = self._loss(block)
             loss.backward()
             total += loss.detach()
-        penalty = sum(parameter.square().sum() for parameter in self.parameters if parameter.ndim > 1)
-        penalty = strength * self.scale / 2 * torch.as_tensor(penalty)
+        penalty = self._penalty(strength)
         if penalty.requires_grad:
             penalty.backward()
         return float(total + penalty.detach())
 
     def finish(self) -> None:
         """Stores the solution in the head."""
+
+    def _penalty(self, strength: Strength) -> Tensor:
+        assert isinstance(strength, int | float)
+        penalty = sum(parameter.square().sum() for parameter in self.parameters if parameter.ndim > 1)
+        return strength * self.scale / 2 * torch.as_tensor(penalty)
 
     def _loss(self, block: slice) -> Tensor:
         # Maps are cached in the type of the forward pass.
@@ -224,6 +302,7 @@ class _LinearProblem(_Problem):
         if folds is not None:
             weight, bias = torch.zeros_like(weight), torch.zeros_like(bias)
         self.parameters = [nn.Parameter(weight.contiguous()), nn.Parameter(bias)]
+        self._folds = folds
         self._trained = [None] if folds is None else [folds != fold for fold in range(count)]
         self._width = max(pooled.shape[1], len(bias))
         self._outputs = layer.out_features
@@ -238,6 +317,13 @@ class _LinearProblem(_Problem):
             if share:
                 loss = loss + self.head.loss(own[where], labels[where]) * share
         return loss
+
+    def _penalty(self, strength: Strength) -> Tensor:
+        if isinstance(strength, int | float):
+            return super()._penalty(strength)
+        weight = self.parameters[0]
+        own = torch.tensor(strength, dtype=weight.dtype, device=weight.device)
+        return (weight.square().sum(dim=0) * own.repeat(len(self._trained))).sum() / 2
 
     def _logits(self, block: slice) -> Tensor:
         weight, bias = self.parameters
@@ -258,6 +344,14 @@ class _LinearProblem(_Problem):
         return total / count
 
     @torch.no_grad()
+    def held_out_logits(self) -> Tensor:
+        """Returns the logits of all photos ``(N, outputs)``, each by the fit of the fold that did not train on it."""
+        assert self._folds is not None
+        logits = torch.cat([self._logits(block) for block in self._blocks()])
+        photos = torch.arange(len(logits), device=logits.device)
+        return logits.view(len(logits), FOLDS, self._outputs)[photos, self._folds]
+
+    @torch.no_grad()
     def finish(self) -> None:
         weight, bias = (parameter.detach() for parameter in self.parameters)
         self._layer.weight.copy_((weight / self._std[:, None]).T)
@@ -268,7 +362,7 @@ def _minimise(
     problem: _Problem,
     *,
     solver: str,
-    strength: float,
+    strength: Strength,
     tolerance: float = _LOSS_TOLERANCE,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> float:

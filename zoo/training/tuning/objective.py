@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.config import AUTO
 from zoo.errors import ConfigError
 from zoo.plugins.kinds import METRIC
-from zoo.training.monitor import RULES, VAL_ACCURACY, VAL_LOSS
+from zoo.training.monitor import MEAN_AP, RULES, VAL_ACCURACY, VAL_LOSS, VAL_MAP
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +28,7 @@ class Objective:
     """What is optimised.
 
     Attributes:
-        name: ``"val-loss"``, ``"val-accuracy"`` or the name of a metric.
+        name: ``"val-loss"``, ``"val-accuracy"``, ``"val-map"`` or the name of a metric.
         higher_is_better: Whether a higher value is better.
     """
 
@@ -41,6 +41,8 @@ class Objective:
             return result.val_loss
         if self.name == VAL_ACCURACY:
             return result.val_accuracy
+        if self.name == VAL_MAP:
+            return result.metrics.get(MEAN_AP, float("nan"))
         return next(iter(result.metrics.values()), float("nan"))  # `prepare` puts it first
 
     def prepare(self, config: FinetuneConfig) -> FinetuneConfig:
@@ -68,7 +70,7 @@ def find_objective(config: FinetuneConfig, parameters: Sequence[Parameter], regi
                 hint=f"Pass --monitor {DEFAULT_METRIC}, which is the same for every loss, or --monitor {VAL_ACCURACY}.",
             )
         return Objective(name=VAL_LOSS, higher_is_better=False)
-    if config.monitor == VAL_ACCURACY:
-        return Objective(name=VAL_ACCURACY, higher_is_better=True)
+    if config.monitor in (VAL_ACCURACY, VAL_MAP):
+        return Objective(name=config.monitor, higher_is_better=True)
     name = DEFAULT_METRIC if config.monitor == AUTO else config.monitor
     return Objective(name=name, higher_is_better=registry.find(METRIC, name).spec.higher_is_better)
