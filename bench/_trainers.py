@@ -79,6 +79,29 @@ def make_recipe_trainer(recipe: Recipe, arguments: argparse.Namespace, *, projec
     return Trainer(recipe.name, identity, code, arguments.seeds, partial(train_zoo, options, environment))
 
 
+def make_search_trainer(
+    name: str, options: Sequence[str], *, seeds: int, project: Path, home: Path, weights: Sequence[str]
+) -> Trainer:
+    """Returns the trainer that searches with `zoo best`.
+
+    Args:
+        name: Its name in the tables.
+        options: Options of `zoo best`.
+        seeds: Number of seeds.
+        project: The checkout to run.
+        home: Folder in which the zoo remembers what it measured on this machine.
+        weights: Files of weights in the options, whose content decides the results.
+    """
+    identity = {
+        "best": [*options],
+        "weights": [hash_weights(each) for each in weights],
+        "versions": {each: importlib.metadata.version(each) for each in _VERSIONS},
+    }
+    environment = _project.checkout_environment(project, ZOO_HOME=str(home.resolve()))
+    code = _project.hash_code([project / "zoo", project / "plugins"])
+    return Trainer(name, identity, code, seeds, partial(search_zoo, options, environment))
+
+
 def make_peer_trainer(
     name: str, arguments: argparse.Namespace, *extra: str, settings: Callable[[], Settings] | None
 ) -> Trainer:
@@ -142,18 +165,41 @@ def train_zoo(
     done = run_process(zoo_command("finetune", *options, *task), environment)
     events = [json.loads(line) for line in done.pop("output").splitlines()]
     finished = next(event for event in reversed(events) if event["event"] == "Finished")
-    run, file = Path(finished["path"]), folder / "predictions.csv"
+    return {**done, **read_run(Path(finished["path"]), data, folder, environment)}
+
+
+def search_zoo(
+    options: Sequence[str], environment: Mapping[str, str], data: Path, seed: int, folder: Path
+) -> dict[str, Any]:
+    """Runs `zoo best`, and then `zoo predict` on the test photos.
+
+    Raises:
+        RunError: One of them failed.
+    """
+    task = ["--data", str(data), "--seed", str(seed), "--runs", str(folder), "--json"]
+    done = run_process(zoo_command("best", *options, *task), environment)
+    found = json.loads(done.pop("output"))
+    return {**done, **read_run(Path(found["run"]), data, folder, environment), "tried": found["tried"]}
+
+
+def read_run(run: Path, data: Path, folder: Path, environment: Mapping[str, str]) -> dict[str, Any]:
+    """Returns what a finished run recorded, and its predictions for the test photos.
+
+    Raises:
+        RunError: `zoo predict` failed, or the run was evaluated on other photos.
+    """
+    file = folder / "predictions.csv"
     predict = zoo_command("predict", str(run), str(data / "test"), "--csv", str(file), "--quiet")
     run_process(predict, environment, allowed=1)  # 1: it cannot read some photos
     with file.open(encoding="utf-8", newline="") as lines:
         rows = list(csv.reader(lines))[1:]
     predictions = {Path(photo).relative_to(data / "test").as_posix(): label for photo, label, *_ in rows if label}
-    test = finished["results"]["test"]
+    record = json.loads((run / "run.json").read_text("utf-8"))
+    test = record["results"]["test"]
     if len(predictions) != test["count"]:
         raise RunError(f"{len(predictions)} photos were predicted, but {test['count']} were evaluated")
-    record = json.loads((run / "run.json").read_text("utf-8"))
     epochs = [json.loads(line) for line in (run / "metrics.jsonl").read_text("utf-8").splitlines()]
-    return {**done, "accuracy": test["accuracy"], "predictions": predictions, "run": record, "epochs": epochs}
+    return {"accuracy": test["accuracy"], "predictions": predictions, "run": record, "epochs": epochs}
 
 
 def train_peer(

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 NAME = "domains"
 _RESULTS = _project.ROOT / "bench" / "results" / NAME
 _HELD_OUT = 0.2  # of the training photos, to choose the plain loop's rate
-_SPEED = ("cpu", "cores", "gpu", "torch_capability", "limits")  # what times depend on
+SPEED = ("cpu", "cores", "gpu", "torch_capability", "limits")  # what times depend on
 _RATES = ("1e-3", "3e-3", "1e-2", "3e-2")
 _BUSY = 0.5  # load per core
 
@@ -291,7 +291,7 @@ def measure(arguments: argparse.Namespace, machine: Mapping[str, Any], folder: P
     arguments.keep = arguments.keep or (folder / "results" if arguments.quick else _RESULTS)
     store = Store(arguments.keep, any_code=arguments.any_code)
     comparison = Comparison(
-        store, {name: machine[name] for name in _SPEED}, time.monotonic() + 60 * arguments.time_limit
+        store, {name: machine[name] for name in SPEED}, time.monotonic() + 60 * arguments.time_limit
     )
     recipes = list_recipes(arguments, folder / "projects")
     peers, notes = list_peers(arguments, sets, comparison)

@@ -37,6 +37,15 @@ def test_limit(tmp_path):
 
 
 @pytest.mark.slow
+def test_best(tmp_path):
+    rows = run_benchmark("best", folder=tmp_path)
+    assert [(row["set"], row["trainer"]) for row in rows] == [
+        (name, trainer) for name in ("few", "fewer") for trainer in ("default", "best")
+    ]
+    assert all(0 <= row["accuracy"] <= 1 for row in rows)
+
+
+@pytest.mark.slow
 def test_choices(tmp_path):
     rows = run_benchmark("choices", "--precision", "fp32", folder=tmp_path)
     assert {row["choice"] for row in rows} == {"precision, layout", "freed memory", "AdamW", "batch"}

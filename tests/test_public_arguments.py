@@ -19,6 +19,7 @@ CALLS = {
     "cross_validate": {"backbone": "no-such-backbone", "data": "photos"},
     "evaluate": {"model": "no-such-run", "data": "photos"},
     "evaluate_paired": {"models": ["one", "two"], "data": "photos"},
+    "find_best": {"data": "photos", "backbones": ["no-such-backbone"], "only": True},
     "finetune": {"backbone": "no-such-backbone", "data": "photos"},
     "list_runs": {},
     "load": {"run": "no-such-run"},
@@ -28,6 +29,7 @@ CALLS = {
     "open_run": {"reference": "no-such-run"},
     "read_settings": {"path": "no-such-file.toml"},
     "resume": {"reference": "no-such-run"},
+    "resume_search": {"folder": "no-such-search"},
     "tune": {"backbone": "no-such-backbone", "data": "photos", "search": {"lr": "1..2"}},
     "resume_cross_validation": {"reference": "no-such-folds"},
 }

@@ -71,6 +71,7 @@ _EXPORTS = {
         "WeightsInfo",
     ),
     "zoo.preprocess": ("Preprocess",),
+    "zoo.training.best.find_best": ("Search", "find_best", "resume_search"),
     "zoo.training.compare": ("compare",),
     "zoo.training.cross_validation": ("CrossValidation", "cross_validate", "resume_cross_validation"),
     "zoo.training.finetune": ("finetune", "resume"),
@@ -151,6 +152,11 @@ if TYPE_CHECKING:
         WeightsInfo as WeightsInfo,
     )
     from zoo.preprocess import Preprocess as Preprocess
+    from zoo.training.best.find_best import (
+        Search as Search,
+        find_best as find_best,
+        resume_search as resume_search,
+    )
     from zoo.training.compare import compare as compare
     from zoo.training.cross_validation import (
         CrossValidation as CrossValidation,

@@ -14,7 +14,7 @@ from zoo.plugins.specs import LossSpec
 from zoo.training import linear_probe
 from zoo.training.balance import ClassBalance, check_balance, make_balance
 from zoo.training.frozen.solver import fit_head
-from zoo.training.prepare import _check_data
+from zoo.training.prepare import check_photos
 
 COUNTS = (8, 2, 2)  # of the training photos of `uneven`
 
@@ -148,5 +148,5 @@ def test_imbalance_is_pointed_at_unless_something_is_done_about_it(uneven):
     wanted = "'red' has 4 times as many training photos as 'green': 8 and 2. --class-weights, --sampler and "
     for values, count in (({}, 1), ({"sampler": "sqrt"}, 0)):
         events = []
-        _check_data(uneven, make_config("small", data="colours", **values), events.append)
+        check_photos(uneven, make_config("small", data="colours", **values), events.append)
         assert sum(event.text.startswith(wanted) for event in events if isinstance(event, Note)) == count

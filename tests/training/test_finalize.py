@@ -3,13 +3,17 @@ from statistics import fmean
 
 import pytest
 from fakes import CLASSES, make_images
-from training_runs import EventRecorder
+from training_runs import FAST, EventRecorder
 
 import zoo_heads
-from zoo.events import EpochResult
+from zoo.config import make_config
+from zoo.events import EpochResult, Work
 from zoo.inference.run_predictor import load
 from zoo.models import engines
 from zoo.training import finalize
+from zoo.training.distributed.process_group import SINGLE_PROCESS
+from zoo.training.finetune import run_request
+from zoo.training.request import TrainingRequest, resolve_names
 
 
 @pytest.fixture
@@ -131,3 +135,26 @@ def test_photos_that_change_while_they_are_decoded_again_and_again_are_reported(
     found = [note for note in observer.notes if "train photos changed during training; the first: " in note]
     assert len(found) == notes
     assert ("train" in run.record.data.changed) == bool(notes)
+
+
+@pytest.mark.parametrize("values", [{"epochs": 1}, {"freeze": "all", "optimizer": "lbfgs"}])
+def test_a_trial_keeps_the_scores_of_validation_photos_and_leaves_the_test_photos_alone(registry, runs, values):
+    config = make_config("small", registry=registry, **{**FAST, **values})
+    scores, observer = {}, EventRecorder()
+    request = TrainingRequest(
+        config=config,
+        names=resolve_names(config, registry=registry),
+        runs=runs,
+        observer=observer,
+        processes=SINGLE_PROCESS,
+        registry=registry,
+        started=0.0,
+        pictures=False,
+        trial=True,
+        scores=scores,
+    )
+    run = run_request(request)
+    assert run.results["val"]["accuracy"] == scores["val"].correct.mean()
+    assert run.results["val"]["loss"] == pytest.approx(scores["val"].losses.mean(), rel=1e-4)
+    assert "test" not in run.results
+    assert not [event for event in observer.events if isinstance(event, Work) and "test" in event.what]

@@ -13,7 +13,7 @@ from zoo.inference.evaluate import evaluate
 from zoo.models.precision import Precision
 from zoo.plugins.specs import Sample
 from zoo.training import prepare
-from zoo.training.prepare import _check_data
+from zoo.training.prepare import check_photos
 from zoo.training.record import describe_check
 
 LEAK = (
@@ -36,7 +36,7 @@ def leaking_images():
 
 def test_leaks_are_reported(leaking_images):
     events = []
-    report = _check_data(leaking_images, make_config("small", data="./photos"), events.append)
+    report = check_photos(leaking_images, make_config("small", data="./photos"), events.append)
     assert [event for event in events if isinstance(event, Note)] == [
         Note(text=LEAK, warning=True),
         Note(text="'zoo data check ./photos --html page.html' shows them; --fix lists what to leave out."),
@@ -48,7 +48,7 @@ def test_leaks_are_reported(leaking_images):
 
 def test_good_photos_are_not_reported():
     events = []
-    _check_data(make_images(train=make_samples("train", 12)), make_config("small", data="colours"), events.append)
+    check_photos(make_images(train=make_samples("train", 12)), make_config("small", data="colours"), events.append)
     assert not [event for event in events if isinstance(event, Note)]
 
 

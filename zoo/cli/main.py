@@ -38,6 +38,7 @@ _NO_SUCH_COMMAND: Any = getattr(click.exceptions, "NoSuchCommand", ())
 _COMMANDS = {
     "Train": {
         "finetune": "Fine-tune a backbone on photos.",
+        "best": "Find the best model that can be trained within some minutes.",
         "recipe": "Print the settings of a run as a recipe.",
         "compare": "Compare values of options, or seeds, and plot the curves.",
         "tune": "Search for the best values of options.",

@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 PROJECT = "zoo"
 # The commands of the zoo itself, which no plugin can add.
 RESERVED_COMMANDS = (
-    *("compare", "completion", "data", "doctor", "evaluate", "finetune", "info", "list", "new-plugin", "plugins"),
-    *("predict", "recipe", "runs", "show"),
+    *("best", "compare", "completion", "data", "doctor", "evaluate", "finetune", "info", "list", "new-plugin"),
+    *("plugins", "predict", "recipe", "runs", "show", "tune"),
 )
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)

@@ -34,6 +34,7 @@ from zoo.training.frozen.features import FrozenClassifier, HeadOnFeatures, Poole
 from zoo.training.job import eval_batches, find_engine
 from zoo.training.linear_probe import find_features, predict_unseen, refit
 from zoo.training.record import summarise
+from zoo.training.scores import Scores
 from zoo.utils.text import printable
 
 if TYPE_CHECKING:
@@ -201,6 +202,8 @@ def _evaluate(job: Job, split: str, outputs: Outputs, samples: Sequence[Sample])
         )
     if split == "test" and job.config.held_out_fold and job.processes.is_main:
         _write_fold(job, samples, targets, probabilities)
+    if job.scores is not None:
+        job.scores[split] = Scores.of(probabilities, targets)
     evaluation = evaluate_predictions(probabilities, targets, job.images.classes)
     chosen = merge_values(job.monitor.compute(outputs, job.classifier.head))
     return _Evaluated(

@@ -145,7 +145,7 @@ def train_config(
             folder=folder,
             trial=trial,
         )
-        return _run(request)
+        return run_request(request)
 
 
 @accepts(
@@ -224,7 +224,7 @@ def resume(
             pictures=pictures,
             resume_point=point,
         )
-        run = _run(request)
+        run = run_request(request)
     return Run(run.path, run.record, registry)
 
 
@@ -262,7 +262,8 @@ def _find_processes(config: FinetuneConfig) -> ProcessGroup:
     return processes
 
 
-def _run(request: TrainingRequest) -> RunFolder:
+def run_request(request: TrainingRequest) -> RunFolder:
+    """Trains as a request says, and returns the finished run; see `finetune` and `resume`."""
     # Imported only now, so that a wrong name or path is reported without waiting for torch.
     from zoo.models.random_state import restore_random_states
     from zoo.training.prepare import prepare

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from zoo.training.distributed.process_group import ProcessGroup
     from zoo.training.frozen.features import FeatureBatches
     from zoo.training.parts import Parts
+    from zoo.training.scores import Scores
 
 _EVAL_BATCH = 64
 
@@ -88,6 +89,7 @@ class Job:
         started: Start time by `time.perf_counter`; for a resumed run, as if it had never been stopped.
         pictures: Whether to write the pictures of the finished run.
         trial: As in `zoo.training.request.TrainingRequest`.
+        scores: As in `zoo.training.request.TrainingRequest`.
         monitor: Measures the epochs.
         interrupts: Ctrl-C, SIGTERM and SIGHUP, and errors of the observer.
         cache: The cache of decoded photos.
@@ -113,6 +115,7 @@ class Job:
     started: float = field(default_factory=time.perf_counter)
     pictures: bool = True
     trial: bool = False
+    scores: dict[str, Scores] | None = None
     monitor: Monitor = field(init=False)
     interrupts: Interrupts = field(init=False)
     cache: PhotoCache = field(init=False)

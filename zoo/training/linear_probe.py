@@ -39,6 +39,7 @@ from zoo.training.job import (
 from zoo.training.loop import fit
 from zoo.training.micro_batches import concatenate
 from zoo.training.optimizer import OptimizerTraits
+from zoo.training.scores import CROSS_VALIDATION, Scores
 from zoo.training.state import TrainState, is_lower
 
 if TYPE_CHECKING:
@@ -165,6 +166,7 @@ def _fit(job: Job, state: TrainState, *, epoch: int, solver: str, strength: floa
     features, labels = train = extract("train")
 
     def choose_and_fit() -> tuple[int, dict[str, Any], float, dict[str, Tensor]]:
+        groups = [sample.group for sample in eval_batches(job, "train").store.samples]
         number, chosen = choose_head(
             candidates,
             features,
@@ -172,11 +174,23 @@ def _fit(job: Job, state: TrainState, *, epoch: int, solver: str, strength: floa
             classes=len(job.images.classes),
             strength=strength,
             seed=job.config.seed,
-            groups=[sample.group for sample in eval_batches(job, "train").store.samples],
+            groups=groups,
             draws=job.balance.draws,
             progress=lambda done, total: job.observer(Work(what="cross-validate heads", done=done, total=total)),
         )
         head = candidates[number].head
+        if job.scores is not None and "compared" in chosen:
+            (logits,), drawn = predict_held_out(
+                head,
+                features[number],
+                labels,
+                [chosen["strength"]],
+                seed=job.config.seed,
+                groups=groups,
+                draws=job.balance.draws,
+            )
+            outputs = Outputs(logits.cpu(), drawn.cpu())
+            job.scores[CROSS_VALIDATION] = Scores.of(outputs.probabilities(head).numpy(), outputs.labels.numpy())
         loss = fit_head(
             head,
             features[number],

@@ -70,7 +70,7 @@ def prepare(request: TrainingRequest) -> Job:
     for text in notes:
         observer(Note(text=text))
     check_metrics(parts.metrics, images.classes, multi_label=images.multi_label)
-    report = _check_data(images, config, observer) if processes.is_main else None
+    report = (request.report or check_photos(images, config, observer)) if processes.is_main else None
     balance = _balance_classes(request, images)
     model = assemble(
         config,
@@ -126,6 +126,7 @@ def prepare(request: TrainingRequest) -> Job:
         started=request.started - seconds,
         pictures=request.pictures,
         trial=request.trial,
+        scores=request.scores,
     )
 
 
@@ -303,7 +304,7 @@ def _check_same_photos(record: RunRecord, processes: ProcessGroup) -> None:
         )
 
 
-def _check_data(images: ImageSet, config: FinetuneConfig, observer: Observer) -> DataReport:
+def check_photos(images: ImageSet, config: FinetuneConfig, observer: Observer) -> DataReport:
     """Checks the photos with `zoo.data.check.examine.check_quickly`, and reports problems and warnings."""
     report = check_quickly(images, progress=lambda what, done, total: observer(Work(what=what, done=done, total=total)))
     # Unreadable photos are reported by name as they are decoded.

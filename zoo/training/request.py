@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from zoo.config import FinetuneConfig
+    from zoo.data.check.report import DataReport
     from zoo.data.sources.resolve import DataSource
     from zoo.events import Observer
     from zoo.models.offers import Offers
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from zoo.training.distributed.process_group import ProcessGroup
     from zoo.training.parts import Parts
     from zoo.training.resume import ResumePoint
+    from zoo.training.scores import Scores
 
 _WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 
@@ -88,6 +90,8 @@ class TrainingRequest:
         trial: Whether this is one of several trainings to choose from: it leaves the test photos alone, which are for
             the chosen one, and prepares no predictions.
         folder: The run folder; None to create one in `runs` whose name says what is trained.
+        report: The report of an earlier check of these photos; None to check them.
+        scores: Collects the scores that `zoo.training.scores` describes; None where nobody compares them.
     """
 
     config: FinetuneConfig
@@ -102,6 +106,8 @@ class TrainingRequest:
     group: str = ""
     trial: bool = False
     folder: Path | None = None
+    report: DataReport | None = None
+    scores: dict[str, Scores] | None = None
 
 
 def resolve_names(

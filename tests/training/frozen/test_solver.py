@@ -12,7 +12,7 @@ from zoo.plugins.calls import resolve_callable
 from zoo.plugins.contracts import Features
 from zoo.plugins.specs import HeadRequest
 from zoo.training.frozen import solver
-from zoo.training.frozen.solver import FOLDS, cross_validate, fit_head
+from zoo.training.frozen.solver import FOLDS, cross_validate, fit_head, predict_held_out
 
 torch.set_num_threads(1)  # a second thread slows down problems this small
 WIDTH, CLASSES = 12, 3
@@ -291,6 +291,17 @@ def test_cross_validation_depends_on_the_seed_alone_and_leaves_the_head_as_it_wa
     assert head.training
     assert all(torch.equal(state[name], tensor) for name, tensor in head.state_dict().items())
     assert all(parameter.grad is None for parameter in head.parameters())
+
+
+def test_the_logits_of_photos_that_a_fold_did_not_train_on_have_the_loss_of_cross_validation():
+    features, labels = make_features()
+    losses = cross_validate(make_head(), features, labels, (0.1,), seed=4)
+    (logits,), drawn = predict_held_out(make_head(), features, labels, [0.1], seed=4)
+    assert logits.shape == (len(labels), CLASSES)
+    assert torch.equal(drawn.sort().values, labels.sort().values)
+    assert float(F.cross_entropy(logits, drawn)) == pytest.approx(losses[0.1], rel=1e-4)
+    # Other features of the same photos: the same order, so that two networks can be paired.
+    assert torch.equal(predict_held_out(make_head(), features + 1, labels, [0.1], seed=4)[1], drawn)
 
 
 def test_only_some_of_many_photos_are_cross_validated(monkeypatch):

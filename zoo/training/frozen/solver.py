@@ -121,23 +121,32 @@ def cross_validate(
 
 @torch.no_grad()
 def predict_held_out(
-    head: Head, pooled: Tensor, labels: Tensor, strengths: Sequence[Strength], *, seed: int, groups: Sequence[str] = ()
+    head: Head,
+    pooled: Tensor,
+    labels: Tensor,
+    strengths: Sequence[Strength],
+    *,
+    seed: int,
+    groups: Sequence[str] = (),
+    draws: Sequence[float] = (),
 ) -> tuple[list[Tensor], Tensor]:
     """Returns the logits of photos in cross-validation, each by the fit that did not see the photo.
 
-    The folds are those of `cross_validate`; of many photos, only some are used.
+    The folds are those of `cross_validate`; of many photos, only some are used. The order is the same for all features
+    of the same photos.
 
     Args:
         head: The head with a linear output layer, on the device of the features; not changed.
         pooled: The result of `Head.pool` for all photos.
-        labels: Multi-hot ``(N, outputs)``.
+        labels: int64 ``(N,)``, or multi-hot ``(N, outputs)``.
         strengths: Strengths of the penalty, from strong to weak. Each fit starts from the one before.
         seed: Seeds the folds.
         groups: As in `cross_validate`.
+        draws: As in `fit_head`.
 
     Returns:
-        The logits ``(M, outputs)`` float32 for each strength, and the labels ``(M, outputs)`` of the M photos; none if
-        the groups are too few to hold one out.
+        The logits ``(M, outputs)`` float32 for each strength, and the labels of the M photos; none if the groups are
+        too few to hold one out.
 
     Raises:
         TrainingError: The loss is not finite, or the variance of the features is infinite.
@@ -149,7 +158,7 @@ def predict_held_out(
     if len(folds[held_out].unique()) < 2:
         return [], labels[:0]
     logits = []
-    with _solving(head, ()):
+    with _solving(head, draws):
         problem = _LinearProblem(head, pooled, labels, folds=folds)
         for strength in strengths:
             with torch.enable_grad():
