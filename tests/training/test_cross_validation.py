@@ -152,6 +152,18 @@ def test_what_cannot_be_cross_validated_is_an_error_and_leaves_no_folder(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_photos_with_several_labels_are_not_cross_validated(tmp_path, registry, images):
+    several = ImageSet(
+        name="several",
+        classes=images.classes,
+        train=tuple(sample._replace(label=sample.labels) for sample in images.train),
+        multi_label=True,
+    )
+    with pytest.raises(ConfigError, match="those of 'several' have any number of labels"):
+        validate(tmp_path, registry, data=several)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_single_fold_may_be_trained_by_itself(tmp_path, registry, images):
     run = zoo.finetune(
         "small", runs=tmp_path, registry=registry, **{**FOLD, "data": images, "fold": "2/3", "epochs": 1}

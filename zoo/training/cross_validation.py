@@ -224,6 +224,11 @@ class _Photos:
 
     def __init__(self, names: ResolvedNames, config: FinetuneConfig, folds: int, observer: Observer) -> None:
         images = load_whole(names.source, config, observer)
+        if images.multi_label:  # the pooled figures are those of one class per photo
+            raise ConfigError(
+                f"A cross-validation is for one class per photo; those of '{images.name}' have any number of labels.",
+                hint="Leave out 'folds' to train with a test split.",
+            )
         report_left_out(images, observer)
         self.images = images
         self.fold_of = assign_folds(images, folds, seed=config.seed)

@@ -316,7 +316,7 @@ def check_photos(images: ImageSet, config: FinetuneConfig, observer: Observer) -
     for finding in findings:
         observer(Note(text=finding.text, warning=True))
     for finding in report.findings:
-        if finding.kind == IMBALANCE and not is_balancing(config):
+        if finding.kind == IMBALANCE and not is_balancing(config) and not images.multi_label:
             text = f"{finding.text} --class-weights, --sampler and --logit-adjustment make rare classes count more."
             observer(Note(text=text, warning=finding.level != "note"))
     if any(finding.pairs for finding in findings) and isinstance(config.data, str):

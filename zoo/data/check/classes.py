@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 
 TINY = 10  # photos per class and split: fewer are too few to learn from, or to measure on
 IMBALANCE = "imbalance"  # the kind of finding
+_RARE_CLASSES = (
+    "Look at the balanced accuracy and the figures per class of 'zoo evaluate' rather than at the accuracy; "
+    "--class-weights, --sampler and --logit-adjustment of 'zoo finetune' make rare classes count more."
+)
+_RARE_LABELS = "Look at the average precision of each label, which 'zoo evaluate' prints."
 _IMBALANCED, _VERY_IMBALANCED = 3, 10  # ratio of the largest class to the smallest
 
 
@@ -32,7 +37,7 @@ def check_classes(
         *_check_missing(classes, used, noun),
         *_check_names(classes, used, noun),
         *_check_tiny(used, noun),
-        *_check_imbalance(used.get("train", {})),
+        *_check_imbalance(used.get("train", {}), noun),
     ]
 
 
@@ -103,7 +108,7 @@ def _check_tiny(counts: Mapping[str, Mapping[str, int]], noun: str) -> Iterator[
             )
 
 
-def _check_imbalance(train: Mapping[str, int]) -> Iterator[DataFinding]:
+def _check_imbalance(train: Mapping[str, int], noun: str) -> Iterator[DataFinding]:
     present = {name: number for name, number in train.items() if number}
     if len(present) < 2:
         return
@@ -116,7 +121,5 @@ def _check_imbalance(train: Mapping[str, int]) -> Iterator[DataFinding]:
             about="imbalance",
             level="warning" if ratio >= _VERY_IMBALANCED else "note",
             text=f"'{most}' has {ratio:.0f} times as many training photos as '{least}': {numbers}.",
-            advice="Look at the balanced accuracy and the figures per class of 'zoo evaluate' rather than at the "
-            "accuracy; --class-weights, --sampler and --logit-adjustment of 'zoo finetune' make rare classes count "
-            "more.",
+            advice=_RARE_LABELS if noun == "label" else _RARE_CLASSES,
         )
