@@ -9,22 +9,19 @@ from __future__ import annotations
 
 import math
 import shlex
-import signal
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import _machine
 import _project
-from _bench import make_parser, report
+from _bench import make_parser
 from _recipes import parse_recipe
 from _runs import Store
 from _sets import find_sets
 from _tables import tabulate
 from _trainers import make_recipe_trainer, make_search_trainer
-from domains import SPEED, Comparison, describe_quality, write_quick_sets
+from domains import SPEED, Comparison, describe_quality, run, write_quick_sets
 
 if TYPE_CHECKING:
     import argparse
@@ -95,19 +92,7 @@ def measure(arguments: argparse.Namespace, machine: Mapping[str, Any], folder: P
 
 def main(args: list[str] | None = None) -> None:
     """Runs the benchmark."""
-    arguments = make_arguments(args)
-    _project.use_checkout()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends the run in progress, too
-    machine = _machine.describe_machine(ask_torch=True)
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            rows, totals, notes, failures = measure(arguments, machine, Path(folder).resolve())
-    except KeyboardInterrupt:
-        print("Stopped. The finished runs are kept: call again to go on.", file=sys.stderr)
-        sys.exit(130)
-    report(NAME, arguments, rows, tables={"Over all sets": totals}, notes=notes, machine=machine)
-    if failures:
-        sys.exit("Failed:\n" + "\n".join(failures))
+    run(NAME, make_arguments(args), measure)
 
 
 if __name__ == "__main__":

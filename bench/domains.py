@@ -39,7 +39,7 @@ from _trainers import PEER_RECIPES, RunError, Trainer, make_peer_trainer, make_r
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 NAME = "domains"
 _RESULTS = _project.ROOT / "bench" / "results" / NAME
@@ -301,9 +301,14 @@ def measure(arguments: argparse.Namespace, machine: Mapping[str, Any], folder: P
     return rows, totals, [*notes, *describe_quality(comparison, store)], comparison.failures
 
 
-def main(args: list[str] | None = None) -> None:
-    """Runs the benchmark."""
-    arguments = make_arguments(args)
+def run(name: str, arguments: argparse.Namespace, measure: Callable[..., tuple[Any, ...]]) -> None:
+    """Runs a benchmark that keeps what it has done, and prints its tables.
+
+    Args:
+        name: Name of the benchmark.
+        arguments: Its options.
+        measure: Returns rows, totals, notes and failures, from the options, the machine and a temporary folder.
+    """
     _project.use_checkout()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends the run in progress, too
     machine = _machine.describe_machine(ask_torch=True)
@@ -313,9 +318,14 @@ def main(args: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         print("Stopped. The finished runs are kept: call again to go on.", file=sys.stderr)
         sys.exit(130)
-    report(NAME, arguments, rows, tables={"Over all sets": totals}, notes=notes, machine=machine)
+    report(name, arguments, rows, tables={"Over all sets": totals}, notes=notes, machine=machine)
     if failures:
         sys.exit("Failed:\n" + "\n".join(failures))
+
+
+def main(args: list[str] | None = None) -> None:
+    """Runs the benchmark."""
+    run(NAME, make_arguments(args), measure)
 
 
 if __name__ == "__main__":
