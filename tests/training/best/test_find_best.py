@@ -72,6 +72,7 @@ def attempts(monkeypatch):
     return replace_by
 
 
+@pytest.mark.slow
 def test_a_search_leaves_a_run_like_any_other_a_table_and_a_picture(find, tmp_path, registry):
     observer = EventRecorder()
     found = find(keep=True, observer=observer, minutes=5)
@@ -100,6 +101,7 @@ def test_a_search_leaves_a_run_like_any_other_a_table_and_a_picture(find, tmp_pa
         resume_search(found.folder, registry=registry)
 
 
+@pytest.mark.slow
 def test_a_stopped_search_goes_on_where_it_was(find, registry, tmp_path, no_pictures):
     def stop(event):
         if isinstance(event, Work) and event.what.startswith("small-dropout, 16 px, probe: compute features"):

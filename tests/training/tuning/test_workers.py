@@ -1,7 +1,6 @@
-import multiprocessing
-import os
-import signal
 import socket
+import subprocess
+import sys
 import time
 
 import optuna
@@ -17,23 +16,24 @@ def trial():
     return optuna.create_study().ask()
 
 
-def hold(folder, connection):
-    with Worker(folder) as worker:
-        connection.send(worker.name)
-        time.sleep(60)
+HOLD = """
+import sys, time, pathlib
+from zoo.training.tuning.workers import Worker
+
+with Worker(pathlib.Path(sys.argv[1])) as worker:
+    print(worker.name, flush=True)
+    time.sleep(60)
+"""
 
 
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
 def test_a_process_of_this_machine_is_dead_as_soon_as_it_was_killed(tmp_path):
-    ours, theirs = multiprocessing.Pipe()
-    process = multiprocessing.get_context("fork").Process(target=hold, args=(tmp_path, theirs))
-    process.start()
-    attributes = {WORKER: ours.recv(), BEAT: time.time()}
-    worker = Worker(tmp_path)
-    assert not worker.is_dead(attributes, 0)
-    os.kill(process.pid, signal.SIGKILL)
-    process.join()
-    assert worker.is_dead(attributes, 0)
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True) as process:
+        attributes = {WORKER: process.stdout.readline().strip(), BEAT: time.time()}
+        worker = Worker(tmp_path)
+        assert not worker.is_dead(attributes, 0)
+        process.kill()
+        process.wait()
+        assert worker.is_dead(attributes, 0)
     assert [*tmp_path.iterdir()] == []  # its lock is gone, too
 
 
