@@ -11,6 +11,7 @@ from PIL import Image
 import zoo
 from zoo.errors import ZooError
 
+SMALL = {"image_size": 32, "epochs": 1}  # a backbone of None is a valid argument
 # What else each function is called with: enough to reach the argument that is wrong.
 CALLS = {
     "check_data": {"data": "photos"},
@@ -20,7 +21,7 @@ CALLS = {
     "evaluate": {"model": "no-such-run", "data": "photos"},
     "evaluate_paired": {"models": ["one", "two"], "data": "photos"},
     "find_best": {"data": "photos", "backbones": ["no-such-backbone"], "only": True},
-    "finetune": {"backbone": "no-such-backbone", "data": "photos"},
+    "finetune": {"backbone": "no-such-backbone", "data": "photos", **SMALL},
     "list_runs": {},
     "load": {"run": "no-such-run"},
     "load_images": {"data": "photos"},
@@ -30,7 +31,7 @@ CALLS = {
     "read_settings": {"path": "no-such-file.toml"},
     "resume": {"reference": "no-such-run"},
     "resume_search": {"folder": "no-such-search"},
-    "tune": {"backbone": "no-such-backbone", "data": "photos", "search": {"lr": "1..2"}},
+    "tune": {"backbone": "no-such-backbone", "data": "photos", "search": {"lr": "0.1,0.2"}, "trials": 1, **SMALL},
     "resume_cross_validation": {"reference": "no-such-folds"},
 }
 # `option` is used when a plugin is imported, which reports any exception; `progress` has no argument.
