@@ -43,7 +43,7 @@ from zoo.training.scores import CROSS_VALIDATION, Scores
 from zoo.training.state import TrainState, is_lower
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from torch import Tensor
 
@@ -180,17 +180,9 @@ def _fit(job: Job, state: TrainState, *, epoch: int, solver: str, strength: floa
         )
         head = candidates[number].head
         if job.scores is not None and "compared" in chosen:
-            (logits,), drawn = predict_held_out(
-                head,
-                features[number],
-                labels,
-                [chosen["strength"]],
-                seed=job.config.seed,
-                groups=groups,
-                draws=job.balance.draws,
+            job.scores[CROSS_VALIDATION] = _score_held_out(
+                job, head, features[number], labels, strength=chosen["strength"], groups=groups
             )
-            outputs = Outputs(logits.cpu(), drawn.cpu())
-            job.scores[CROSS_VALIDATION] = Scores.of(outputs.probabilities(head).numpy(), outputs.labels.numpy())
         loss = fit_head(
             head,
             features[number],
@@ -230,6 +222,17 @@ def _fit(job: Job, state: TrainState, *, epoch: int, solver: str, strength: floa
         best=state.improve(measured.quality, val_loss, measured.losses, score=measured.score),
         metrics=measured.metrics,
     )
+
+
+def _score_held_out(
+    job: Job, head: Head, pooled: Any, labels: Tensor, *, strength: float, groups: Sequence[str]
+) -> Scores:
+    """Returns the scores of training photos, each by the fit of the fold that did not train on it."""
+    (logits,), drawn = predict_held_out(
+        head, pooled, labels, [strength], seed=job.config.seed, groups=groups, draws=job.balance.draws
+    )
+    outputs = Outputs(logits.cpu(), drawn.cpu())
+    return Scores.of(outputs.probabilities(head).numpy(), outputs.labels.numpy())
 
 
 def _choose_flips(job: Job, extract: FeatureExtractor, number: int, plain: Outputs) -> None:
