@@ -63,4 +63,5 @@ def test_trials_of_all_states_with_outliers_and_all_kinds_of_options(write):
 
 
 def test_equal_values_have_a_scale_too(write):
-    write([make_trial(index, 0.0, lr=1e-3) for index in (1, 2)])
+    width, height = write([make_trial(index, 0.0, lr=1e-3) for index in (1, 2)])
+    assert min(width, height) > 0

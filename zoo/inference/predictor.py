@@ -63,7 +63,7 @@ class Prediction:
 
     @property
     def answer(self) -> str:
-        """What readers are told: the class, or all labels: ``"fish, shark"``, ``"None of the labels"``."""
+        """The answer for readers: the class, or all labels: ``"fish, shark"``, ``"None of the labels"``."""
         return self.label if self.labels is None else ", ".join(self.labels) or NO_DECISION
 
     def _repr_html_(self) -> str:

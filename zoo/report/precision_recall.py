@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from zoo.metrics.multi_label import LabelMetrics, MultiLabelEvaluation
 
-MAX_CURVES = 14  # more are no longer told apart
+MAX_CURVES = 14  # more cannot be distinguished
 _SIDE = 4.6  # inches
 _LEVELS = (0.2, 0.4, 0.6, 0.8)  # of F1, whose lines lie behind the curves
 

@@ -2,7 +2,7 @@
 
 The photos are the same for all, so differences are paired. Two rules keep a search from following chance:
 
-- Of networks that cannot be told apart, the cheaper is taken: it may lose by at most one standard error of the paired
+- Of networks that do not clearly differ, the cheaper is taken: it may lose by at most one standard error of the paired
   difference to the lowest loss (the one-standard-error rule, Breiman et al. 1984, section 3.4.3).
 - Fine-tuning replaces a probe only if its validation loss is lower beyond doubt, by a one-sided paired test at 5 %,
   divided by the number of fine-tuned networks that are looked at (Bonferroni).
