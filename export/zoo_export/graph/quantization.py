@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import onnx
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
+from zoo_export.graph.bias_correction import round_weights
 from zoo_export.graph.converters import conversion
 from zoo_export.model_card import OUTPUTS, TENSOR
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _, _LOGITS, _HEATMAP = OUTPUTS
 _HINT = "Export it in fp32."
+_LARGEST_WEIGHT = 64  # of 7 bits, as ONNX Runtime's quantiser uses them with `reduce_range`
 
 
 def to_fp16(proto: onnx.ModelProto) -> onnx.ModelProto:
@@ -46,6 +48,8 @@ def to_int8(proto: onnx.ModelProto, tensors: Iterable[NDArray[np.float32]]) -> o
     VNNI the sum of two products would overflow 16 bits otherwise, and a file runs on other processors than the one it
     was made on: https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html
 
+    Biases are corrected for the rounding of the weights (`round_weights`).
+
     Args:
         proto: A graph with the input ``tensor``.
         tensors: Normalised training photos, float32 ``(1, 3, h, w)`` each, that calibrate the ranges of activations.
@@ -53,20 +57,22 @@ def to_int8(proto: onnx.ModelProto, tensors: Iterable[NDArray[np.float32]]) -> o
     Raises:
         ExportError: The graph cannot be quantised.
     """
+    photos = list(tensors)
+    exclude = sorted((_ancestors(proto, _HEATMAP) - _ancestors(proto, _LOGITS)) | _head(proto))
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder, "float.onnx"), Path(folder, "int8.onnx")
-        onnx.save(proto, source)
         with conversion("The network cannot be quantised", hint=_HINT):
+            onnx.save(round_weights(proto, photos, largest=_LARGEST_WEIGHT, exclude=exclude), source)
             quantize_static(
                 source,
                 target,
-                _CalibrationReader(tensors),
+                _CalibrationReader(photos),
                 quant_format=QuantFormat.QDQ,
                 per_channel=True,
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
                 reduce_range=True,
-                nodes_to_exclude=sorted((_ancestors(proto, _HEATMAP) - _ancestors(proto, _LOGITS)) | _head(proto)),
+                nodes_to_exclude=exclude,
             )
         quantised = onnx.load(target)
     quantised.ClearField("metadata_props")
