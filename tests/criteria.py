@@ -22,6 +22,7 @@ def make_criterion(
     label_smoothing: float = 0.0,
     classes: int = 3,
     class_weights: tuple[float, ...] = (),
+    positive_weights: tuple[float, ...] = (),
     logit_offsets: tuple[float, ...] = (),
     **options,
 ) -> Criterion:
@@ -31,5 +32,6 @@ def make_criterion(
         classes=classes,
         label_smoothing=label_smoothing,
         class_weights=class_weights,
+        positive_weights=positive_weights,
         logit_offsets=logit_offsets,
     )

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from zoo.errors import ExportError, RunError
+from zoo.metrics.costs import CostDecision, decision_from_dict
 from zoo.preprocess import preprocess_from_dict
 from zoo.runs.record import MAX_CLASSES
 from zoo.utils.files import parse_json
@@ -25,7 +26,9 @@ PIXELS, TENSOR = "image", "tensor"  # the name of the input, by its kind
 # Names in a graph that takes raw pixels: the start of those of the resize, and its result, float32 planes.
 RESIZE, RESIZED = "preprocess/resize", "preprocess/resized"
 OUTPUTS = ("probabilities", "logits", "heatmap")
-DECISIONS = "decisions"  # one more output of multi-label files
+# One more output, uint8 (N, classes), of files with several labels per photo, or with a decision by costs: 1 for each
+# label or class that a photo is decided to have.
+DECISIONS = "decisions"
 
 InputKind = Literal["pixels", "tensor"]
 Activation = Literal["softmax", "sigmoid"]
@@ -63,6 +66,7 @@ class ModelCard:
         multi_label: Whether a photo has any number of labels.
         thresholds: The probability from which a photo is decided to have a label, for each class; empty unless
             `multi_label`.
+        decision: How to decide between two classes whose mistakes do not cost the same; None for the most probable.
     """
 
     classes: tuple[str, ...]
@@ -84,6 +88,12 @@ class ModelCard:
     has_digest: bool = False
     multi_label: bool = False
     thresholds: tuple[float, ...] = ()
+    decision: CostDecision | None = None
+
+    @property
+    def has_decisions(self) -> bool:
+        """Whether the file has the output `DECISIONS`: more decides than which probability is the highest."""
+        return self.multi_label or self.decision is not None
 
     @property
     def verified(self) -> bool:
@@ -154,6 +164,7 @@ def _parse_card(values: Mapping[str, Any]) -> ModelCard:
         has_digest=values.get("has_digest", False) is True,  # files of earlier versions have none
         multi_label=values.get("multi_label", False) is True,
         thresholds=_parse_thresholds(values),
+        decision=_parse_decision(values),
     )
 
 
@@ -175,6 +186,13 @@ def _parse_thresholds(values: Mapping[str, Any]) -> tuple[float, ...]:
     if not all(type(each) in (int, float) and 0 <= each <= 1 for each in thresholds):
         raise ValueError("a threshold is not a number from 0 to 1")
     return tuple(map(float, thresholds))
+
+
+def _parse_decision(values: Mapping[str, Any]) -> CostDecision | None:
+    found = values.get("decision")  # files of earlier versions have none
+    if found is None:
+        return None
+    return decision_from_dict(_parse_object(found, "decision"), classes=values["classes"])
 
 
 def _parse_preprocess(values: Any) -> Preprocess:

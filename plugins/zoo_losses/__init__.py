@@ -36,6 +36,7 @@ def zoo_losses() -> list[zoo.LossSpec]:
             summary="One binary cross-entropy per class, with probabilities that need not sum to one.",
             build="zoo_losses.sigmoid:bce",
             per_image=True,
+            per_label=True,
             activation="sigmoid",
         ),
         zoo.LossSpec(
@@ -44,6 +45,7 @@ def zoo_losses() -> list[zoo.LossSpec]:
             "(Ridnik et al. 2021).",
             build="zoo_losses.sigmoid:asymmetric",
             per_image=True,
+            per_label=True,
             activation="sigmoid",
             options=AsymmetricOptions,
         ),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from torch.nn import functional as F
 
-from zoo_losses.targets import reduce, to_soft
+from zoo_losses.targets import reduce_labels, to_soft
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +26,7 @@ def bce(request: zoo.LossRequest) -> Callable[[Tensor, Tensor], Tensor]:
 
     def loss(logits: Tensor, targets: Tensor) -> Tensor:
         soft = to_soft(targets, logits)
-        return reduce(F.binary_cross_entropy_with_logits(logits, soft, reduction="none").sum(dim=1), request)
+        return reduce_labels(F.binary_cross_entropy_with_logits(logits, soft, reduction="none"), request)
 
     return loss
 
@@ -46,6 +46,6 @@ def asymmetric(request: zoo.LossRequest) -> Callable[[Tensor, Tensor], Tensor]:
         # 1 - q = 1 - p + clip. Without a shift, its logarithm at large logits needs the stable form.
         log_rest = (log_missing.exp() + clip).clamp(max=1).log() if clip else log_missing
         negative = -(shifted**gamma_neg) * log_rest
-        return reduce((soft * positive + (1 - soft) * negative).sum(dim=1), request)
+        return reduce_labels(soft * positive + (1 - soft) * negative, request)
 
     return loss

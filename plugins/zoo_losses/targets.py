@@ -20,3 +20,8 @@ def to_soft(targets: Tensor, logits: Tensor) -> Tensor:
 def reduce(losses: Tensor, request: zoo.LossRequest) -> Tensor:
     """Returns the mean of the losses of the images, ``(N,)``, or the losses themselves if these are requested."""
     return losses if request.per_image else losses.mean()
+
+
+def reduce_labels(losses: Tensor, request: zoo.LossRequest) -> Tensor:
+    """Returns the mean over the images of the sum of their losses ``(N, classes)``, or what is requested instead."""
+    return losses if request.per_label else reduce(losses.sum(dim=1), request)

@@ -104,3 +104,16 @@ def test_predictions_that_cannot_be_measured_are_refused():
     p[7, 1] = np.nan
     with pytest.raises(TrainingError, match="NaN or infinite outputs for 1 of 211 photos"):
         evaluate_labels(p, y, NAMES, (0.5,) * 4)
+
+
+def test_photos_of_a_group_make_intervals_wider():
+    """Copies of the same photos tell nothing new."""
+    p, y = make_predictions(60)
+    copies, targets, groups = np.tile(p, (4, 1)), np.tile(y, (4, 1)), [*range(60)] * 4
+    thresholds = (0.5,) * 4
+    once = evaluate_labels(p, y, NAMES, thresholds)
+    alike = evaluate_labels(copies, targets, NAMES, thresholds, groups=groups)
+    assert alike.mean_ap == pytest.approx(once.mean_ap)
+    for name, (low, high) in once.intervals.items():
+        assert alike.intervals[name] == pytest.approx((low, high)), name
+    assert alike.intervals != evaluate_labels(copies, targets, NAMES, thresholds).intervals

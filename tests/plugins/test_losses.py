@@ -169,5 +169,7 @@ def test_a_loss_that_cannot_be_weighted_or_adjusted_is_refused() -> None:
     choice = registry.choose(LOSS, "mine", {})
     with pytest.raises(ConfigError, match=r"The loss 'mine' has no loss per photo"):
         build_criterion(choice, classes=3, class_weights=(1.0, 2.0, 3.0))
+    with pytest.raises(ConfigError, match=r"The loss 'mine' has no loss per label"):
+        build_criterion(choice, classes=3, positive_weights=(1.0, 2.0, 3.0))
     with pytest.raises(PluginError, match=r"the losses of 4 images with indices are \(\)"):
         weighted((1.0, 2.0, 3.0), build=lambda request: F.cross_entropy)

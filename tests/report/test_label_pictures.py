@@ -37,7 +37,7 @@ def test_the_picture_names_each_label_with_its_average_precision(tmp_path, figur
 
 
 def test_mistakes_are_wrong_decisions_and_the_sheet_shows_those_of_each_label(tmp_path, figures):
-    mistakes = find_label_mistakes(PROBABILITIES, make_samples(), (0.5, 0.5, 0.5))
+    mistakes = find_label_mistakes(PROBABILITIES, make_samples(), PROBABILITIES >= 0.5)
     assert [(each.name, each.label, each.missed, each.labels) for each in mistakes] == [
         ("1.jpg", 0, False, (1,)),
         ("0.jpg", 2, True, (0, 2)),

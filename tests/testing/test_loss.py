@@ -160,6 +160,27 @@ def test_a_loss_that_claims_to_give_that_of_each_photo_must_do_so(
     assert message in violation(lambda: check_loss(spec_of(None, build=build, per_image=True)))
 
 
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda losses: losses.sum(dim=1), "must be the loss of each label, (6, 3), not (6,)"),
+        (lambda losses: losses / 3, "must add up to that of the photo without it: for class indices"),
+    ],
+)
+def test_a_loss_that_claims_to_give_that_of_each_label_must_do_so(
+    function: Callable[[Tensor], Tensor], message: str
+) -> None:
+    def build(request: zoo.LossRequest) -> Callable[[Tensor, Tensor], Tensor]:
+        def loss(logits: Tensor, targets: Tensor) -> Tensor:
+            soft = F.one_hot(targets, logits.shape[1]).to(logits) if targets.ndim == 1 else targets
+            losses = F.binary_cross_entropy_with_logits(logits, soft, reduction="none")
+            return function(losses) if request.per_label else losses.sum(dim=1).mean()
+
+        return loss
+
+    assert message in violation(lambda: check_loss(spec_of(None, build=build, activation="sigmoid", per_label=True)))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Options:
     reduction_is_mean: bool = option(True, help="Whether it is the mean.")

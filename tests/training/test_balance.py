@@ -90,6 +90,7 @@ def test_a_solver_weighs_photos_as_they_would_be_drawn(uneven):
     [
         ({"class_weights": "balancd"}, {}, "option 'class_weights' is 'balancd', but there is no file"),
         ({"class_weights": "balanced"}, {}, "The loss 'mine' has no loss per photo"),
+        ({"class_weights": "balanced"}, {"activation": "sigmoid"}, "The loss 'mine' has no loss per photo"),
         ({"sampler": "sqrt"}, {}, "The loss 'mine' has no loss per photo"),
         ({"logit_adjustment": 1}, {"activation": "sigmoid"}, "The loss 'mine' has a sigmoid for each class"),
     ],

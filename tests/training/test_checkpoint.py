@@ -60,6 +60,7 @@ def values_of(learner):
 def test_a_restored_learner_continues_as_the_saved_one(tmp_path, average, scale_loss):
     learner = make_learner(average=average, scale_loss=scale_loss)
     best = {"best_epoch": 1, "best_accuracy": 0.5, "best_loss": 0.7, "best_score": 0.6, "stale_epochs": 1}
+    best["highest_score"] = 0.7
     losses = torch.tensor([0.5, 0.9])
     learner.state = dataclasses.replace(learner.state, epoch=2, best_losses=losses, **best)
     for _ in range(3):

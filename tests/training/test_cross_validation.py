@@ -1,14 +1,18 @@
 import csv
 import json
 
+import numpy as np
 import pytest
 from fakes import FakePlugin, make_registry
 from training_runs import FAST, EventRecorder, after_epoch, assert_same_results
 
 import zoo
+from zoo.cli.listing import summarize_folds
+from zoo.display.observers import fold_results
 from zoo.errors import ConfigError, DataError, RunError
 from zoo.events import CrossValidated, Finished, Started
 from zoo.metrics.intervals import wilson_interval
+from zoo.metrics.multi_label import mean_average_precision
 from zoo.plugins.specs import ImageSet
 from zoo.runs.cross_validation import FOLDS, open_cross_validation
 from zoo.training import finalize
@@ -152,16 +156,37 @@ def test_what_cannot_be_cross_validated_is_an_error_and_leaves_no_folder(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_photos_with_several_labels_are_not_cross_validated(tmp_path, registry, images):
-    several = ImageSet(
-        name="several",
-        classes=images.classes,
-        train=tuple(sample._replace(label=sample.labels) for sample in images.train),
-        multi_label=True,
-    )
-    with pytest.raises(ConfigError, match="those of 'several' have any number of labels"):
-        validate(tmp_path, registry, data=several)
-    assert list(tmp_path.iterdir()) == []
+def test_photos_with_several_labels_are_decided_at_the_thresholds_of_their_fold(tmp_path, registry, images):
+    """Photos have the label that is their class, some a second one, and some none; they are in groups of three."""
+    labels = [
+        ((), (each.label,), (each.label, 2) if each.label < 2 else (1, 2))[n % 3] for n, each in enumerate(images.train)
+    ]
+    train = tuple(each._replace(label=own) for each, own in zip(images.train, labels, strict=True))
+    several = ImageSet(name="several", classes=images.classes, train=train, multi_label=True)
+    observer = EventRecorder()
+    result = validate(tmp_path, registry, observer, data=several, folds=3, epochs=1, pictures=True)
+    rows = {row["photo"]: row for row in csv.DictReader((result.path / "predictions.csv").read_text().splitlines())}
+    assert rows.keys() == names(train)
+    p = np.array([[float(rows[each.name][label]) for label in images.classes] for each in train])
+    decided = []
+    for each in train:
+        row = rows[each.name]
+        assert row["labels"] == "|".join(images.classes[label] for label in each.label)
+        cuts = result.runs[int(row["fold"]) - 1].thresholds
+        expected = [name for name, cut in zip(images.classes, cuts, strict=True) if np.float32(row[name]) >= cut]
+        assert row["predicted"] == "|".join(expected)
+        decided.append([name in expected for name in images.classes])
+    targets = np.array([[label in each.label for label in range(3)] for each in train])
+    evaluation = result.evaluation
+    assert evaluation.exact_match == pytest.approx((np.array(decided) == targets).all(axis=1).mean())
+    assert evaluation.mean_ap == pytest.approx(mean_average_precision(p.astype(np.float32), targets))
+    assert evaluation.thresholds == pytest.approx(np.mean([run.thresholds for run in result.runs], axis=0))
+    assert (result.path / "precision_recall.png").stat().st_size > 1000
+    event = observer.events[-1]
+    shown = dict(fold_results(event))
+    assert shown["mAP"].endswith(f"({len(train)} photos in {event.results['groups']} groups, 3 folds)")
+    assert "exact match" in json.dumps(result._repr_html_())
+    assert summarize_folds(open_cross_validation(result.path)).mean_ap == evaluation.mean_ap
 
 
 def test_a_single_fold_may_be_trained_by_itself(tmp_path, registry, images):

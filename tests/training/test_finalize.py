@@ -72,6 +72,13 @@ def test_training_that_stopped_early_is_explained(train, monkeypatch):
     assert run.results["stopped"] == f"after epoch 3 of 6: {reason}"
 
 
+def test_patience_follows_the_monitored_value(train):
+    """A learning rate of 0: nothing changes after the first epoch."""
+    run = train(epochs=6, lr=0.0, patience=2, monitor="balanced-accuracy")
+    assert [row["epoch"] for row in run.metrics()] == [1, 2, 3]
+    assert run.results["stopped"] == "after epoch 3 of 6: balanced-accuracy did not improve"
+
+
 @pytest.mark.parametrize(
     "values", [{"epochs": 3, "patience": None}, {"epochs": 1, "patience": 1}], ids=["no patience", "last epoch"]
 )

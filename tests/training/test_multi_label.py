@@ -12,14 +12,17 @@ from training_runs import FAST, EventRecorder, after_epoch, latest_run, read_wei
 
 import zoo
 import zoo_heads
+from zoo.config import make_config
 from zoo.errors import ConfigError, DataError, RunError
 from zoo.inference.evaluate import evaluate
+from zoo.inference.paired import evaluate_paired
 from zoo.inference.prediction_csv import PredictionCsv
 from zoo.inference.run_predictor import load
 from zoo.metrics.multi_label import MultiLabelEvaluation
 from zoo.plugins.specs import ImageSet, Sample
 from zoo.runs.open import open_run
 from zoo.runs.record import write_record
+from zoo.training.balance import make_balance
 
 CLASSES = ("red", "green", "blue")
 FROZEN = {"freeze": "all", "optimizer": "lbfgs", "weight_decay": "auto", "head": "linear", "epochs": 1}
@@ -123,10 +126,55 @@ def test_a_loss_of_the_softmax_and_metrics_of_one_class_are_refused(train, plugi
         train(metric=["balanced-accuracy"])
 
 
-@pytest.mark.parametrize("values", [{"class_weights": "balanced"}, {"sampler": "sqrt"}, {"fold": "1/3"}])
+@pytest.mark.parametrize("values", [{"logit_adjustment": 1.0}, {"sampler": "sqrt"}])
 def test_options_that_count_photos_by_class_are_refused(train, values):
     with pytest.raises(ConfigError, match="is for one class per photo; the photos of 'colours' have any number"):
         train(**values)
+
+
+def make_rare():
+    """Returns photos of which 20 are red, 5 green and all blue, of 40 for training."""
+    train = tuple(
+        sample._replace(label=tuple(label for label in (0, 1, 2) if number % (2, 8, 1)[label] == 0))
+        for number, sample in enumerate(make_labelled("train", 40))
+    )
+    return make_colours(train=train)
+
+
+def test_rare_labels_get_a_weight_by_their_number_of_photos(tmp_path):
+    images, file = make_rare(), tmp_path / "weights.csv"
+
+    def weights(rule):
+        config = make_config("small", data=images, class_weights=rule)
+        return make_balance(config, images).positive_weights
+
+    assert weights("balanced") == pytest.approx((1, 7, 1))
+    assert weights("effective") == pytest.approx((1, (1 - 0.99**35) / (1 - 0.99**5), 1))
+    rarer = make_colours(train=(*images.train, *(each._replace(label=()) for each in images.train)))
+    assert make_balance(make_config("small", data=rarer, class_weights="balanced"), rarer).positive_weights[1] == 10
+    file.write_text("red,1\ngreen,12\nblue,0.5\n")
+    assert weights(file) == (1, 12, 0.5)
+    file.write_text("red,1\n")
+    with pytest.raises(ConfigError) as caught:
+        weights(file)
+    assert "1 weighs photos with and without it alike" in caught.value.hint
+
+
+def test_weights_of_labels_raise_their_probabilities_and_survive_a_resume(train, resume, runs, plugin, tmp_path):
+    plugin.dataset, file = make_rare(), tmp_path / "weights.csv"
+    file.write_text("red,1\ngreen,9\nblue,1\n")
+    plain, weighted = train(**FROZEN), train(**FROZEN, class_weights=file)
+    assert weighted.record.balance == {"positive_weights": {"red": 1, "green": 9, "blue": 1}}
+    sources = [sample.source for sample in plugin.dataset.test]
+    means = [np.mean([each.probabilities["green"] for each in run.predict(sources)]) for run in (plain, weighted)]
+    assert means[1] > 1.5 * means[0]
+    values = {"epochs": 2, "lr": 0.01, "class_weights": file, "loss": "asymmetric"}
+    whole = train(**values)
+    with pytest.raises(KeyboardInterrupt):
+        train(**values, observer=EventRecorder(after_epoch(1)))
+    file.write_text("red,9\ngreen,1\nblue,1\n")
+    one, two = read_weights(whole), read_weights(resume(latest_run(runs)))
+    assert all(torch.equal(one[name], two[name]) for name in one)
 
 
 def test_a_split_without_any_label_is_refused_before_training(train, plugin):
@@ -147,6 +195,34 @@ def test_data_of_the_other_kind_is_refused(train, registry):
     run = train(epochs=1)
     with pytest.raises(DataError, match=r"has one class for each photo, but .* any number of labels"):
         evaluate(run, data=make_images(), device="cpu", registry=registry)
+
+
+def test_two_runs_are_compared_on_the_same_photos_with_their_own_thresholds(train, registry, plugin):
+    """The second run has the classes in another order."""
+    first = train(epochs=1)
+    turned = (2, 0, 1)  # the number of each class in the other order
+    splits = {
+        split: tuple(
+            each._replace(label=tuple(sorted(turned[label] for label in each.label)))
+            for each in getattr(plugin.dataset, split)
+        )
+        for split in ("train", "val", "test")
+    }
+    plugin.dataset, own = make_colours(classes=("green", "blue", "red"), **splits), plugin.dataset
+    second = train(**FROZEN)
+    plugin.dataset = own
+    result = evaluate_paired([first, second], device="cpu", registry=registry)
+    (difference,) = result.differences
+    one, two = result.evaluations.values()
+    assert [one.mean_ap, two.mean_ap] == pytest.approx([each.results["test"]["mean_ap"] for each in (first, second)])
+    assert two.macro_f1 == pytest.approx(second.results["test"]["macro_f1"])
+    assert two.thresholds == tuple(second.thresholds[each] for each in (2, 0, 1))
+    assert difference.mean_ap == pytest.approx(two.mean_ap - one.mean_ap)
+    assert result.to_dict()["differences"][0]["text"] == difference.describe()
+    plugin.dataset = make_images()
+    third = train(epochs=1)
+    with pytest.raises(ConfigError, match=f"{third.name} predicts one class for each photo, but {first.name} predicts"):
+        evaluate_paired([first, third], data=own, device="cpu", registry=registry)
 
 
 def test_a_record_with_thresholds_that_do_not_fit_is_refused(train):

@@ -112,6 +112,27 @@ def test_an_epoch_is_stale_unless_its_loss_is_lower_than_that_of_the_best_epoch(
     assert state.best_epoch == 3
 
 
+def test_a_value_that_is_not_defined_at_the_start_ends_no_training():
+    state = TrainState()
+    state.improve(0.5, 1.0, losses(1.0, 1.0), score=math.nan)
+    assert (state.stale_epochs, state.highest_score) == (0, -math.inf)
+    state.improve(0.5, 1.0, losses(1.0, 1.0), score=math.nan)
+    assert state.stale_epochs == 1
+
+
+def test_with_a_monitored_value_an_epoch_is_stale_unless_the_value_rises():
+    """Whatever becomes of the losses; and the value of the start counts, too."""
+    state, stale = TrainState(), []
+    state.start_counting(losses(1.0, 1.0), 0.3)
+    for epoch, score in enumerate((0.2, 0.4, 0.4, math.nan, 0.3, 0.5)):
+        state.epoch = epoch
+        loss = 1.0 - 0.1 * epoch
+        state.improve(0.5, loss, losses(loss, loss), score=score)
+        stale.append(state.stale_epochs)
+    assert stale == [1, 0, 1, 2, 3, 0]
+    assert state.highest_score == 0.5
+
+
 @pytest.mark.parametrize(
     ("ours", "theirs", "lower"),
     [

@@ -14,6 +14,7 @@ from zoo.utils.files import replace_nonfinite
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from zoo.metrics.costs import CostDecision
     from zoo.preprocess import Preprocess
     from zoo.runs.exports import ExportRecord
     from zoo.runs.run import RunFolder
@@ -36,6 +37,7 @@ class RunDescription:
         backbone: Qualified name.
         head: Qualified name.
         classes: Class names, in the order of the outputs.
+        decision: How to decide between two classes whose mistakes do not cost the same; None for the most probable.
         multi_label: Whether a photo has any number of labels.
         thresholds: The threshold of each class, in the order of the outputs; empty with one class per photo.
         preprocess: How pixels become the input of the network; None if not recorded.
@@ -63,6 +65,7 @@ class RunDescription:
     backbone: str
     head: str
     classes: tuple[str, ...]
+    decision: CostDecision | None
     multi_label: bool
     thresholds: tuple[float, ...]
     preprocess: Preprocess | None
@@ -102,6 +105,7 @@ def describe_run(run: RunFolder) -> RunDescription:
         backbone=record.backbone,
         head=record.head,
         classes=record.classes,
+        decision=record.decision,
         multi_label=record.multi_label,
         thresholds=record.thresholds,
         preprocess=record.preprocess,

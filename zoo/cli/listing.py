@@ -188,6 +188,7 @@ def summarize_folds(found: CrossValidationFolder) -> RunSummary:
     """Returns the row of a cross-validation, with the accuracy of all its folds together."""
     config, results = found.record.config, found.record.results
     score = read_score({"folds": dict(results)}, "folds")
+    values = {} if score is None else {score.name: score.value}
     return RunSummary(
         name=found.name,
         path=str(found.path),
@@ -197,8 +198,8 @@ def summarize_folds(found: CrossValidationFolder) -> RunSummary:
         data=found.record.data or str(config.get("data", "?")),
         recipe=str(config.get("recipe", "?")),
         split=f"{found.record.folds} folds",
-        accuracy=None if score is None else score.value,
-        mean_ap=None,
+        accuracy=values.get(ACCURACY),
+        mean_ap=values.get(MEAN_AP),
         interval=None if score is None else score.interval,
         seconds=_number(results.get("seconds")),
         created=found.record.created,

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from zoo.config.costs import parse_costs
 from zoo.config.threshold_rule import parse_threshold_rule
 from zoo.config.values import NAMES_OF, OPTIONS_OF, OWNER, check_mapping, check_names, to_plain
 from zoo.errors import ConfigError
@@ -129,8 +130,8 @@ class FinetuneConfig:
     epochs: int = option(4, help="Passes over the training split.", minimum=1, group="Training")
     patience: int | None = option(
         None,
-        help="Stop after this many epochs in a row whose validation loss is not lower by more than its standard error; "
-        "none: never. The recipe default: 1.",
+        help="Stop after this many epochs in a row in which what --monitor names is no better than before: with auto, "
+        "the validation loss not lower by more than its standard error; none: never. The recipe default: 1.",
         minimum=1,
         group="Training",
     )
@@ -194,7 +195,8 @@ class FinetuneConfig:
         "none",
         help="Weight of a photo in the loss, by its class: none: the same for all; balanced: all classes weigh the "
         "same; effective: large classes weigh more, but less than in proportion (Cui et al. 2019); or a CSV file of "
-        "class,weight.",
+        "class,weight. With several labels per photo, of each label in photos that have it, compared with those that "
+        "do not.",
         group="Training",
     )
     sampler: Sampler = option(
@@ -216,9 +218,9 @@ class FinetuneConfig:
     )
     monitor: str = option(
         AUTO,
-        help="What decides which epoch is the best: val-loss, val-accuracy, with several labels per photo val-map, or "
-        "a metric from 'zoo list metrics'; auto: the validation loss where it differs by more than its standard error, "
-        "otherwise the accuracy, or the mean average precision.",
+        help="What decides which epoch is the best, and with --patience when training ends: val-loss, val-accuracy, "
+        "with several labels per photo val-map, or a metric from 'zoo list metrics'; auto: the validation loss where "
+        "it differs by more than its standard error, otherwise the accuracy, or the mean average precision.",
         group="Training",
     )
     threshold: str = option(
@@ -226,6 +228,15 @@ class FinetuneConfig:
         help="With several labels per photo, how the threshold of each label is chosen on validation photos: f1, the "
         "highest F1; precision=0.9 or recall=0.9, at least that much; or 0.5, that number for all.",
         group="Training",
+    )
+    cost: str | None = option(
+        None,
+        help="With two classes, what mistakes cost: miss=5,false-alarm=1 if missing --positive CLASS is five times as "
+        "bad as taking another photo for it. Its probability then need not be the higher one; none: it must be.",
+        group="Training",
+    )
+    positive: str | None = option(
+        None, help="With --cost, the name of the class that must not be missed.", group="Training"
     )
     metric: tuple[str, ...] = ()
     metric_options: Mapping[str, Any] = field(default_factory=dict)
@@ -374,6 +385,7 @@ class FinetuneConfig:
         for name in NAMES_OF:
             object.__setattr__(self, name, check_names(name, getattr(self, name)))
         parse_threshold_rule(self.threshold, owner=OWNER)
+        _check_costs(self.cost, self.positive)
         if not re.fullmatch(r"none|all|[0-9]+|([0-9]|[1-9][0-9])%", self.freeze):
             raise ConfigError(
                 f"{OWNER}: option 'freeze' is {short_repr(self.freeze)}.",
@@ -424,6 +436,22 @@ class FinetuneConfig:
             values["data"] = f"{UNSTORED}{self.data.name}"
         plain = {name: dict(value) if isinstance(value, Mapping) else value for name, value in values.items()}
         return plain | {name: list(plain[name]) for name in NAMES_OF}
+
+
+def _check_costs(cost: str | None, positive: str | None) -> None:
+    if cost is not None:
+        parse_costs(cost, owner=OWNER)
+    if (cost is None) == (positive is None):
+        return
+    if cost is None:
+        raise ConfigError(
+            f"{OWNER}: option 'positive' is {short_repr(positive)}, but there is no 'cost'.",
+            hint="Pass what mistakes cost: --cost miss=5,false-alarm=1",
+        )
+    raise ConfigError(
+        f"{OWNER}: option 'cost' is {short_repr(cost)}, but there is no 'positive'.",
+        hint="Name the class that must not be missed: --positive CLASS",
+    )
 
 
 def _is_fold(text: str) -> bool:

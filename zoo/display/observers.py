@@ -44,7 +44,7 @@ from zoo.events import (
 from zoo.utils.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from rich.progress import Progress, TaskID
 
@@ -200,7 +200,7 @@ class LineDisplay:
         """Prints the results of all folds, the path of the folder, and how to train the final model."""
         self._write_results(fold_results(event))
         if event.command:
-            self.write("The accuracy is that of models trained on the other folds. To train one on all photos:")
+            self.write("These figures are those of models trained on the other folds. To train one on all photos:")
             self.write(f"  {event.command}")
 
     def _write_results(self, rows: Sequence[tuple[str, str]]) -> None:
@@ -403,18 +403,21 @@ def final_results(event: Finished) -> list[tuple[str, str]]:
 
 
 def fold_results(event: CrossValidated) -> list[tuple[str, str]]:
-    """Returns the metrics of all folds together, the accuracy on each, the time and the path, as names and values."""
+    """Returns the metrics of all folds together, the first on each, the time and the path, as names and values."""
     results = event.results
     folds = results["folds"]
     groups = f" in {results['groups']} groups" if results["groups"] else ""
-    accuracy = format_accuracy(results["accuracy"], results["interval"])
-    rows = [
-        (f"fold {number}", f"{format_accuracy(fold['accuracy'], fold['interval'])} ({fold['count']} photos)")
-        for number, fold in enumerate(folds, start=1)
-    ]
+    scores = {f"fold {number}": fold for number, fold in enumerate(folds, start=1)} | {"all": results}
+    read = {name: read_score(scores, name) for name in scores}
+    rows = [(name, f"{read[name]} ({fold['count']} photos)") for name, fold in scores.items() if fold is not results]
+    several = "mean_ap" in results
     rows += [
-        ("accuracy", f"{accuracy} ({results['count']} photos{groups}, {len(folds)} folds)"),
-        ("balanced accuracy", format_percent(results["balanced_accuracy"])),
+        (MEAN_AP if several else ACCURACY, f"{read['all']} ({results['count']} photos{groups}, {len(folds)} folds)"),
+        *(
+            _label_figures(results)
+            if several
+            else [("balanced accuracy", format_percent(results["balanced_accuracy"]))]
+        ),
         ("macro F1", format_percent(results["macro_f1"])),
         *format_metrics(results.get("metrics", {}), most=_MAX_METRICS),
         ("time", format_duration(results["seconds"])),
@@ -422,6 +425,11 @@ def fold_results(event: CrossValidated) -> list[tuple[str, str]]:
     if results["left_out"]:
         rows.append(("in no fold", f"{results['left_out']} photos of the only group of a class"))
     return [*rows, ("folds", event.path)]
+
+
+def _label_figures(results: Mapping[str, Any]) -> list[tuple[str, str]]:
+    figures = {"micro_f1": "micro F1", "exact_match": "exact match", "hamming_loss": "Hamming loss"}
+    return [(title, format_accuracy(results[key], results["intervals"][key])) for key, title in figures.items()]
 
 
 def _wrap(line: str, width: int) -> list[str]:

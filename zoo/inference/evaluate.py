@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from zoo.events import Observer
     from zoo.inference.predictor import EngineName, PhotoPredictor
     from zoo.metrics.classification import Evaluation
+    from zoo.metrics.costs import CostDecision
     from zoo.metrics.multi_label import MultiLabelEvaluation
     from zoo.plugins.registry import Choice
     from zoo.plugins.specs import MetricSpec, Sample
@@ -267,17 +268,21 @@ def evaluate_predictor(
         from zoo.metrics.multi_label import evaluate_labels
 
         return evaluate_labels(rows, labels, predictor.classes, predictor.thresholds)
-    return evaluate_rows(rows, labels, predictor.classes, metrics)
+    return evaluate_rows(rows, labels, predictor.classes, metrics, predictor.decision)
 
 
 def evaluate_rows(
-    rows: NDArray[np.float32], labels: NDArray[Any], classes: Sequence[str], metrics: Sequence[Choice[MetricSpec]]
+    rows: NDArray[np.float32],
+    labels: NDArray[Any],
+    classes: Sequence[str],
+    metrics: Sequence[Choice[MetricSpec]],
+    decision: CostDecision | None = None,
 ) -> Evaluation:
     """Returns the evaluation of probabilities ``(N, classes)`` with labels ``(N,)``; see `evaluate_predictor`."""
     from zoo.metrics.chosen import compute_metrics, merge_values
     from zoo.metrics.classification import evaluate_predictions
 
-    evaluation = evaluate_predictions(rows, labels, classes)
+    evaluation = evaluate_predictions(rows, labels, classes, decision)
     return replace(evaluation, metrics=merge_values(compute_metrics(metrics, rows, labels, classes)))
 
 

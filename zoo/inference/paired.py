@@ -21,7 +21,10 @@ from zoo.inference.evaluate import (
 )
 from zoo.inference.open import ModelFile, find_model, load_model
 from zoo.metrics.chosen import check_metrics
+from zoo.metrics.costs import decide_classes
+from zoo.metrics.multi_label import evaluate_labels
 from zoo.metrics.paired import PairedDifference, compare_predictions
+from zoo.metrics.paired_labels import PairedLabelDifference, compare_label_predictions
 from zoo.plugins.kinds import METRIC
 from zoo.plugins.registry import REGISTRY, load_registry
 from zoo.runs.run import RunFolder
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     from zoo.events import Observer
     from zoo.inference.predictor import EngineName, PhotoPredictor
     from zoo.metrics.classification import Evaluation
+    from zoo.metrics.multi_label import MultiLabelEvaluation
     from zoo.plugins.registry import Registry
     from zoo.plugins.specs import ImageSet, Sample
 
@@ -45,12 +49,13 @@ class PairedEvaluation:
     """The evaluations of several models on the same photos.
 
     Attributes:
-        evaluations: The evaluation of each model, by its name.
+        evaluations: The evaluation of each model, by its name. All are for one class per photo, or all for any number
+            of labels.
         differences: Each model but the first, compared with the first.
     """
 
-    evaluations: Mapping[str, Evaluation]
-    differences: tuple[PairedDifference, ...]
+    evaluations: Mapping[str, Evaluation] | Mapping[str, MultiLabelEvaluation]
+    differences: tuple[PairedDifference, ...] | tuple[PairedLabelDifference, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain values for JSON: ``models``, each with its ``name``, and ``differences``."""
@@ -88,7 +93,8 @@ def evaluate_paired(
     the first run would favour it.
 
     Args:
-        models: Two or more, as in `zoo.evaluate`. Their classes must be the same, in any order.
+        models: Two or more, as in `zoo.evaluate`. Their classes must be the same, in any order; all must predict one
+            class per photo, or all any number of labels.
         data: As in `zoo.evaluate`; by default the data of the first that is a run.
         split: As in `zoo.evaluate`.
         device: As in `zoo.evaluate`.
@@ -121,20 +127,50 @@ def evaluate_paired(
         device=device,
         engine=engine,
     )
-    _check_single_label(owner, predictor)
-    check_metrics(chosen, predictor.classes)
+    check_metrics(chosen, predictor.classes, multi_label=predictor.multi_label)
     samples = _leave_out_trained(samples, found, split, observer)
     opened = {owner: predictor}
     for name, model in found.items():
         if name != owner:
             opened[name] = load_model(model, device=device, registry=registry, engine=engine, images=len(samples))
             report_notes(model, opened[name], observer)
-            _check_single_label(name, opened[name])
+            _check_kind(name, opened[name], owner, predictor)
             _check_classes(name, opened[name].classes, owner, predictor.classes)
     rows, labels = _predict_all({name: opened[name] for name in found}, samples, predictor.classes, split, observer)
+    if predictor.multi_label:
+        return _evaluate_labels(rows, labels, predictor.classes, {name: opened[name] for name in found})
     return PairedEvaluation(
-        evaluations={name: evaluate_rows(each, labels, predictor.classes, chosen) for name, each in rows.items()},
-        differences=_compare({name: each.argmax(axis=1) for name, each in rows.items()}, labels),
+        evaluations={
+            name: evaluate_rows(each, labels, predictor.classes, chosen, opened[name].decision)
+            for name, each in rows.items()
+        },
+        differences=_compare(
+            {name: decide_classes(each, predictor.classes, opened[name].decision) for name, each in rows.items()},
+            labels,
+        ),
+    )
+
+
+def _evaluate_labels(
+    rows: Mapping[str, NDArray[np.float32]],
+    targets: NDArray[Any],
+    classes: Sequence[str],
+    predictors: Mapping[str, PhotoPredictor],
+) -> PairedEvaluation:
+    """Returns the result for models that decide on any number of labels; arguments as `_predict_all` returns them."""
+    thresholds = {
+        name: tuple(each.thresholds[each.classes.index(label)] for label in classes)
+        for name, each in predictors.items()
+    }
+    first, *others = rows
+    return PairedEvaluation(
+        evaluations={name: evaluate_labels(rows[name], targets, classes, thresholds[name]) for name in rows},
+        differences=tuple(
+            compare_label_predictions(
+                first, each, (rows[first], rows[each]), (thresholds[first], thresholds[each]), targets
+            )
+            for each in others
+        ),
     )
 
 
@@ -187,11 +223,12 @@ def _is_used(sample: Sample, used: Mapping[str, str]) -> bool:
         return False
 
 
-def _check_single_label(name: str, predictor: PhotoPredictor) -> None:
-    if predictor.multi_label:
+def _check_kind(name: str, predictor: PhotoPredictor, owner: str, other: PhotoPredictor) -> None:
+    if predictor.multi_label != other.multi_label:
+        kinds = ("one class for each photo", "any number of labels for each photo")
         raise ConfigError(
-            f"{name} predicts any number of labels for each photo; only models of one class per photo are compared.",
-            hint="Evaluate each of them on its own.",
+            f"{name} predicts {kinds[predictor.multi_label]}, but {owner} predicts {kinds[other.multi_label]}.",
+            hint="Only models of the same kind are compared.",
         )
 
 
@@ -210,10 +247,10 @@ def _predict_all(
     classes: Sequence[str],
     split: str,
     observer: Observer,
-) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.int64]]:
-    """Returns probabilities ``(N, classes)`` of each model, in the order of `classes`, and labels ``(N,)``."""
+) -> tuple[dict[str, NDArray[np.float32]], NDArray[Any]]:
+    """Returns probabilities ``(N, classes)`` of each model, in the order of `classes`, and labels (`make_targets`)."""
     found: dict[str, NDArray[np.float32]] = {}
-    labels: NDArray[np.int64] | None = None
+    labels: NDArray[Any] | None = None
     for name, predictor in predictors.items():
         rows, readable = predict_samples(predictor, samples, split=split, observer=observer)
         labels = readable if labels is None else labels

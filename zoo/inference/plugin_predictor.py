@@ -43,12 +43,15 @@ class PluginPredictor(PhotoPredictor):
         self.name, self.classes, self.preprocess = members.values()
         self.runtime, self.notes = predictor.runtime, predictor.notes
         self.multi_label, self.thresholds = predictor.multi_label, tuple(predictor.thresholds)
+        self.decision = predictor.decision
         if not isinstance(members["name"], str):
             raise self._failure(f"its name is {members['name']!r}")
         if not isinstance(members["classes"], tuple) or not all(isinstance(each, str) for each in self.classes):
             raise self._failure("its classes are not a tuple of names")
         if self.multi_label and len(self.thresholds) != len(self.classes):
             raise self._failure(f"it has {len(self.thresholds)} thresholds for {len(self.classes)} classes")
+        if self.decision and (len(self.classes) != 2 or self.decision.positive not in self.classes):
+            raise self._failure(f"its decision is about '{self.decision.positive}', which is not one of two classes")
         if not isinstance(members["preprocess"], Preprocess):
             raise self._failure(f"its preprocess is {type(members['preprocess']).__name__}, not zoo.Preprocess")
 

@@ -17,6 +17,7 @@ import numpy as np
 from zoo.data.images.photo import decode_photo, is_photo, photo_name
 from zoo.data.images.resize import preprocess
 from zoo.errors import ImageError, PredictionError, ZooError
+from zoo.metrics.costs import decide_classes
 from zoo.metrics.thresholds import decide
 from zoo.preprocess import photos_per_batch
 from zoo.utils.machine import usable_cpus
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from zoo.data.images.photo import Photo
+    from zoo.metrics.costs import CostDecision
     from zoo.preprocess import Preprocess
 
     Photos = list[Any] | tuple[Any, ...]  # each a `Photo`
@@ -48,9 +50,9 @@ class Prediction:
 
     Attributes:
         name: Name of the photo.
-        label: The most probable class.
+        label: The predicted class: the most probable, or that of the decision by costs.
         probability: The probability of that class, 0 to 1.
-        probabilities: The probabilities of all classes, the most probable first.
+        probabilities: The probabilities of all classes, the predicted class first, then the most probable.
         labels: With several labels per photo, those whose probability reaches their threshold, the most probable first,
             perhaps none; None with one class per photo.
     """
@@ -104,6 +106,7 @@ class PhotoPredictor(ABC):
         multi_label: Whether a photo has any number of labels, each with a probability of its own.
         thresholds: The probability from which a photo is decided to have a label, for each class; empty unless
             `multi_label`.
+        decision: How to decide between two classes whose mistakes do not cost the same; None for the most probable.
     """
 
     name: str
@@ -113,6 +116,7 @@ class PhotoPredictor(ABC):
     notes: tuple[str, ...] = ()
     multi_label: bool = False
     thresholds: tuple[float, ...] = ()
+    decision: CostDecision | None = None
 
     @abstractmethod
     def probabilities(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
@@ -231,6 +235,8 @@ class PhotoPredictor(ABC):
         if not is_finite(probabilities):
             raise name_photo(self._not_finite(), name)
         order = np.argsort(-probabilities, kind="stable")
+        if self.decision is not None and decide_classes(probabilities[None], self.classes, self.decision) != order[0]:
+            order = order[::-1]  # of two classes
         labels, values = [self.classes[index] for index in order.tolist()], probabilities[order].tolist()
         ranked = dict(zip(labels, values, strict=True))
         decided: tuple[str, ...] | None = None

@@ -92,7 +92,7 @@ class Predictor(PhotoPredictor):
         self.offers = offers
         self.name = run.name
         self.classes = run.classes
-        self.multi_label, self.thresholds = run.multi_label, run.thresholds
+        self.multi_label, self.thresholds, self.decision = run.multi_label, run.thresholds, run.decision
         self.preprocess = preprocess
         self.precision = precision
         self.runtime = f"torch, {precision.device}, {precision.name}"

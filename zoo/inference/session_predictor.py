@@ -42,7 +42,7 @@ class SessionPredictor(PhotoPredictor):
 
         self.name = run.name
         self.classes = run.classes
-        self.multi_label, self.thresholds = run.multi_label, run.thresholds
+        self.multi_label, self.thresholds, self.decision = run.multi_label, run.thresholds, run.decision
         self.preprocess = run.preprocess
         self.runtime = "ONNX Runtime, cpu, fp32"
         options = onnxruntime.SessionOptions()

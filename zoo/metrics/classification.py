@@ -11,12 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from zoo.errors import DataError, TrainingError
+from zoo.metrics.costs import decide_classes
 from zoo.metrics.intervals import mean_of_proportions, wilson_interval
 from zoo.utils.markup import bar, block, heading, line, pairs, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from zoo.metrics.costs import CostDecision
     from zoo.plugins.specs import MetricValue
 
 BINS = 15
@@ -82,7 +84,11 @@ class Evaluation:
         calibration_error: The expected calibration error (`calibration_error`).
         loss: Mean negative log-likelihood of the true classes, in nats; probabilities below 1e-12 count as 1e-12.
         per_class: The scores of each class.
-        metrics: The values of the chosen metrics by name. They alone may be NaN.
+        decision: How the two classes were decided between; None for the most probable.
+        mean_cost: With a decision by costs, what the mistakes cost per photo; otherwise None.
+        plain_cost: What they would cost if the most probable class were predicted; None without a decision by costs.
+        metrics: The values of the chosen metrics by name. They alone may be NaN; and whatever they say of predicted
+            classes is about the most probable ones.
         pairs: The pairs of a true and a predicted class that occur, and the number of their photos: ``(K, 3)``. Unlike
             a matrix, it grows with the photos, not with the square of the classes. Not compared by ``==``.
     """
@@ -101,6 +107,9 @@ class Evaluation:
     per_class: tuple[ClassMetrics, ...]
     pairs: _Ints = field(compare=False)
     metrics: Mapping[str, MetricValue] = field(default_factory=dict)
+    decision: CostDecision | None = None
+    mean_cost: float | None = None
+    plain_cost: float | None = None
 
     @property
     def is_uneven(self) -> bool:
@@ -178,10 +187,11 @@ class Evaluation:
         plain = {
             each.name: getattr(self, each.name)
             for each in fields(self)
-            if each.name not in ("per_class", "pairs", "metrics")
+            if each.name not in ("per_class", "pairs", "metrics", "decision")
         }
         return {
             **plain,
+            "decision": None if self.decision is None else asdict(self.decision),
             "per_class": [asdict(scores) for scores in self.per_class],
             "most_confused": [asdict(confusion) for confusion in self.most_confused()],
             "confusion": self.confusion.tolist() if len(self.classes) <= MAX_MATRIX else None,
@@ -189,7 +199,12 @@ class Evaluation:
         }
 
 
-def evaluate_predictions(probabilities: npt.ArrayLike, labels: npt.ArrayLike, classes: Sequence[str]) -> Evaluation:
+def evaluate_predictions(
+    probabilities: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    classes: Sequence[str],
+    decision: CostDecision | None = None,
+) -> Evaluation:
     """Computes the metrics of predictions.
 
     Args:
@@ -197,6 +212,7 @@ def evaluate_predictions(probabilities: npt.ArrayLike, labels: npt.ArrayLike, cl
             predicted class, the first of several equal ones.
         labels: ``(N,)`` integers, 0 to C - 1.
         classes: C names.
+        decision: How to decide between two classes; None for the most probable.
 
     Raises:
         DataError: There are no photos.
@@ -204,7 +220,8 @@ def evaluate_predictions(probabilities: npt.ArrayLike, labels: npt.ArrayLike, cl
         ValueError: The shapes do not match, or a label is out of range.
     """
     p, y = _validate(probabilities, labels, len(classes))
-    predicted, confidence = p.argmax(axis=1), p.max(axis=1).astype(np.float64)
+    most_probable, confidence = p.argmax(axis=1), p.max(axis=1).astype(np.float64)
+    predicted = decide_classes(p, classes, decision)
     correct = predicted == y
     per_class, occurring = _per_class(y, predicted, classes)
     supports = [scores.support for scores in per_class if scores.support]
@@ -221,10 +238,13 @@ def evaluate_predictions(probabilities: npt.ArrayLike, labels: npt.ArrayLike, cl
         top_5_accuracy=None if top is None else top / len(y),
         top_5_interval=None if top is None else wilson_interval(top, len(y)),
         macro_f1=fmean(scores.f1 for scores, occurs in zip(per_class, occurring, strict=True) if occurs),
-        calibration_error=calibration_error(confidence, correct),
+        calibration_error=calibration_error(confidence, most_probable == y),
         loss=float(negative_log_likelihoods(p, y).mean()),
         per_class=per_class,
         pairs=_count_pairs(y, predicted, len(classes)),
+        decision=decision,
+        mean_cost=None if decision is None else decision.mean_cost(predicted, y, classes),
+        plain_cost=None if decision is None else decision.mean_cost(most_probable, y, classes),
     )
 
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field, fields
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from zoo.errors import DataError, TrainingError
 from zoo.metrics.intervals import CONFIDENCE
+from zoo.metrics.label_predictions import LabelPredictions, Ranking, divide, resample_photos
 from zoo.metrics.thresholds import decide
 from zoo.utils.markup import bar, block, heading, line, pairs, table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Hashable, Mapping, Sequence
 
     import numpy.typing as npt
     from numpy.typing import NDArray
@@ -33,10 +34,6 @@ FIGURES = {
 }
 _SHOWN_LABELS, _LISTED = 20, 5  # in a notebook, and in a note
 _TINY = 1e-12
-_SEED = 0
-_MAX_RESAMPLES, _MIN_RESAMPLES = 1000, 50
-_MAX_WORK = 2e8  # decisions that are weighted, over all resamples: a few seconds
-_CHUNK = 2**17  # weights at a time: 512 KiB, which caches hold
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +150,13 @@ class MultiLabelEvaluation:
 
 
 def evaluate_labels(
-    probabilities: npt.ArrayLike, targets: npt.ArrayLike, classes: Sequence[str], thresholds: Sequence[float]
+    probabilities: npt.ArrayLike,
+    targets: npt.ArrayLike,
+    classes: Sequence[str],
+    thresholds: Sequence[float],
+    *,
+    decided: NDArray[np.bool_] | None = None,
+    groups: Sequence[Hashable] = (),
 ) -> MultiLabelEvaluation:
     """Computes the metrics of multi-label predictions.
 
@@ -162,6 +165,8 @@ def evaluate_labels(
         targets: ``(N, labels)``, 1 where a photo has a label and 0 elsewhere.
         classes: The names of the labels.
         thresholds: The threshold of each label.
+        decided: Which labels each photo is decided to have, ``(N, labels)``; by default those at their thresholds.
+        groups: The group of each photo, if photos of a group are alike, which makes intervals wider.
 
     Raises:
         DataError: There are no photos, or none has a label.
@@ -169,10 +174,11 @@ def evaluate_labels(
         ValueError: The shapes do not match.
     """
     p, y = _validate(probabilities, targets, len(classes), len(thresholds))
-    predictions, once = _Predictions(p, y, thresholds), np.ones((1, len(y)))
+    decided = decide(p, thresholds) if decided is None else decided
+    predictions, once = LabelPredictions(p, y, decided), np.ones((1, len(y)))
     measured = predictions.measure(once)
     figures = {name: float(value[0]) for name, value in measured.figures.items()}
-    resampled = [predictions.measure(weights) for weights in _resample(len(y), len(classes))]
+    resampled = [predictions.measure(weights) for weights in resample_photos(len(y), len(classes), groups)]
     intervals = {
         name: _find_interval(value, np.concatenate([each.figures[name] for each in resampled]))
         for name, value in figures.items()
@@ -218,102 +224,21 @@ def mean_average_precision(probabilities: NDArray[Any], targets: NDArray[Any]) -
         targets: ``(N, labels)``, 1 where a photo has a label and 0 elsewhere.
     """
     own, once = targets.astype(bool), np.ones((1, len(targets)))
-    found = [_Ranking(p, y).average_precision(once)[0] for p, y in zip(probabilities.T, own.T, strict=True) if y.any()]
+    found = [Ranking(p, y).average_precision(once)[0] for p, y in zip(probabilities.T, own.T, strict=True) if y.any()]
     return float(np.mean(found)) if found else math.nan
-
-
-class _Ranking:
-    """The photos sorted by the probability of a label, the highest first.
-
-    Args:
-        scores: The probabilities ``(N,)``.
-        own: Whether each photo has the label, bool ``(N,)``.
-    """
-
-    def __init__(self, scores: NDArray[Any], own: NDArray[np.bool_]) -> None:
-        self._order = np.argsort(-scores, kind="stable")
-        ordered, self._own = scores[self._order], np.flatnonzero(own[self._order])
-        last = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))  # of each group of equal probabilities
-        self._end = last[np.searchsorted(last, self._own)]
-        self._found = np.searchsorted(self._own, self._end, side="right") - 1
-
-    def average_precision(self, weights: NDArray[Any]) -> NDArray[np.float64]:
-        """Returns the average precision for several weights of the photos ``(B, N)``: ``(B,)``, NaN without positives.
-
-        It is the mean precision at the photos with the label: among all photos of at least their probability.
-        """
-        ordered = weights[:, self._order]
-        own = ordered[:, self._own].astype(np.float64)
-        precision = _divide(own.cumsum(axis=1)[:, self._found], ordered.cumsum(axis=1)[:, self._end], otherwise=0.0)
-        return _divide((precision * own).sum(axis=1), own.sum(axis=1), otherwise=math.nan)
-
-
-class _Measured(NamedTuple):
-    """What is measured for several weights of the photos.
-
-    Attributes:
-        precisions: The average precision of the known labels ``(B, known)``; NaN where no photo with weight has it.
-        figures: The five figures by name, ``(B,)`` each.
-    """
-
-    precisions: NDArray[np.float64]
-    figures: dict[str, NDArray[np.float64]]
-
-
-class _Predictions:
-    """Predictions whose figures are measured with any weights of the photos: all at once, or as a resample has them.
-
-    Args:
-        probabilities: ``(N, labels)``.
-        targets: Which labels each photo has, bool ``(N, labels)``.
-        thresholds: The threshold of each label.
-
-    Attributes:
-        known: The labels that at least one photo has, int64 ``(known,)``.
-    """
-
-    def __init__(self, probabilities: NDArray[Any], targets: NDArray[np.bool_], thresholds: Sequence[float]) -> None:
-        decided = decide(probabilities, thresholds)
-        self.known = np.flatnonzero(targets.any(axis=0))
-        self._rankings = [_Ranking(probabilities[:, label], targets[:, label]) for label in self.known]
-        kinds = (decided & targets, decided & ~targets, ~decided & targets)
-        self._kinds = tuple(each.astype(np.float32) for each in kinds)  # exact for counts of up to 2 ** 24 photos
-        self._exact = (decided == targets).all(axis=1).astype(np.float32)
-
-    def __len__(self) -> int:
-        """Number of photos."""
-        return len(self._exact)
-
-    def count(self, weights: NDArray[Any]) -> tuple[NDArray[np.float64], ...]:
-        """Returns true positives, false positives and false negatives, ``(B, labels)`` each; weights are ``(B, N)``."""
-        return tuple((weights @ each).astype(np.float64) for each in self._kinds)
-
-    def measure(self, weights: NDArray[Any]) -> _Measured:
-        """Returns the figures for weights ``(B, N)``."""
-        (tp, fp, fn), photos = self.count(weights), weights.sum(axis=1, dtype=np.float64)
-        precisions = np.stack([each.average_precision(weights) for each in self._rankings], axis=1)
-        f1 = _divide(2 * tp, 2 * tp + fp + fn, otherwise=math.nan)[:, self.known]
-        figures = {
-            "mean_ap": _mean_of_defined(precisions),
-            "macro_f1": _mean_of_defined(f1),
-            "micro_f1": _divide(2 * tp.sum(axis=1), (2 * tp + fp + fn).sum(axis=1), otherwise=0.0),
-            "exact_match": weights @ self._exact / photos,
-            "hamming_loss": (fp + fn).sum(axis=1) / (photos * tp.shape[1]),
-        }
-        return _Measured(precisions, figures)
 
 
 def _per_class(
     classes: Sequence[str],
     thresholds: Sequence[float],
-    predictions: _Predictions,
+    predictions: LabelPredictions,
     precisions: Mapping[int, tuple[float, Interval]],
 ) -> tuple[LabelMetrics, ...]:
     tp, fp, fn = predictions.count(np.ones((1, len(predictions))))
     columns = (
-        _divide(tp, tp + fp, otherwise=0.0)[0].tolist(),
-        _divide(tp, tp + fn, otherwise=0.0)[0].tolist(),
-        _divide(2 * tp, 2 * tp + fp + fn, otherwise=0.0)[0].tolist(),
+        divide(tp, tp + fp, otherwise=0.0)[0].tolist(),
+        divide(tp, tp + fn, otherwise=0.0)[0].tolist(),
+        divide(2 * tp, 2 * tp + fp + fn, otherwise=0.0)[0].tolist(),
         (tp + fn)[0].tolist(),
     )
     return tuple(
@@ -333,20 +258,6 @@ def _per_class(
     )
 
 
-def _resample(photos: int, labels: int) -> Iterator[NDArray[np.float32]]:
-    """Yields the weights of resampled photos ``(B, N)``: how often each was drawn, with replacement.
-
-    There are a thousand resamples altogether, and fewer of many photos, whose intervals are narrow anyway.
-    """
-    left = int(min(_MAX_RESAMPLES, max(_MIN_RESAMPLES, _MAX_WORK / (photos * labels))))
-    draw = np.random.default_rng(_SEED)
-    while left > 0:
-        rows = min(left, max(1, _CHUNK // photos))
-        left -= rows
-        places = draw.integers(photos, size=(rows, photos)) + photos * np.arange(rows)[:, None]
-        yield np.bincount(places.ravel(), minlength=rows * photos).reshape(rows, photos).astype(np.float32)
-
-
 def _find_interval(value: float, drawn: NDArray[np.float64]) -> Interval:
     """Returns the percentile interval of a value, which it contains."""
     defined = drawn[~np.isnan(drawn)]
@@ -354,17 +265,6 @@ def _find_interval(value: float, drawn: NDArray[np.float64]) -> Interval:
         return 0.0, 1.0
     low, high = np.quantile(defined, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return min(float(low), float(value)), max(float(high), float(value))
-
-
-def _mean_of_defined(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Returns the mean of each row without NaN; NaN of rows that have nothing else."""
-    return _divide(np.nansum(values, axis=1), (~np.isnan(values)).sum(axis=1), otherwise=math.nan)
-
-
-def _divide(numerator: NDArray[Any], denominator: NDArray[Any], *, otherwise: float) -> NDArray[np.float64]:
-    ratio: NDArray[np.float64] = np.full(numerator.shape, otherwise)
-    np.divide(numerator, denominator, out=ratio, where=denominator > 0)
-    return ratio
 
 
 def _describe_absent(names: Sequence[str]) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -57,16 +57,8 @@ class PairedDifference:
 
     def describe(self) -> str:
         """Returns a sentence: ``"B is better than A by 1.2 points (0.3 to 2.1)."``."""
-        low, high = (100 * each for each in self.interval)
-        if not self.better:
-            return (
-                f"No difference between {self.first} and {self.second} can be shown with {self.count:,} photos: "
-                f"{100 * self.accuracy:+.1f} points ({low:+.1f} to {high:+.1f})."
-            )
-        word, sign = ("better", 1) if self.better == self.second else ("worse", -1)
-        low, high = sorted((sign * low, sign * high))
-        points = f"{100 * abs(self.accuracy):.1f} points ({low:.1f} to {high:.1f})"
-        return f"{self.second} is {word} than {self.first} by {points}."
+        gain = Gain(self.accuracy, self.interval)
+        return describe_gain(self.first, self.second, gain, shown=bool(self.better), count=self.count)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain values for JSON: the fields, and the sentence as ``text``."""
@@ -74,6 +66,47 @@ class PairedDifference:
         plain = {name: getattr(self, name) for name in fields}
         intervals = {"interval": list(self.interval), "macro_f1_interval": list(self.macro_f1_interval)}
         return {**plain, **intervals, "text": self.describe()}
+
+
+class Gain(NamedTuple):
+    """A difference of two figures, the second minus the first.
+
+    Attributes:
+        value: The difference, -1 to 1.
+        interval: Its 95 % interval.
+    """
+
+    value: float
+    interval: tuple[float, float]
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the interval does not contain 0."""
+        low, high = self.interval
+        return low > 0 or high < 0
+
+
+def describe_gain(first: str, second: str, gain: Gain, *, shown: bool, count: int, figure: str = "") -> str:
+    """Returns a sentence on how much better or worse the second of two classifiers is.
+
+    Args:
+        first: Name of the first.
+        second: Name of the second.
+        gain: The difference.
+        shown: Whether the difference is more than chance explains.
+        count: Number of photos.
+        figure: What differs, if not the accuracy: ``"mAP"``.
+    """
+    low, high = (100 * each for each in gain.interval)
+    if not shown:
+        return (
+            f"No difference{figure and ' in '}{figure} between {first} and {second} can be shown with {count:,} photos:"
+            f" {100 * gain.value:+.1f} points ({low:+.1f} to {high:+.1f})."
+        )
+    word, sign = ("better", 1) if gain.value > 0 else ("worse", -1)
+    low, high = sorted((sign * low, sign * high))
+    points = f"{100 * abs(gain.value):.1f} points{figure and ' of '}{figure} ({low:.1f} to {high:.1f})"
+    return f"{second} is {word} than {first} by {points}."
 
 
 def compare_predictions(first: str, second: str, predicted: tuple[_Ints, _Ints], labels: _Ints) -> PairedDifference:

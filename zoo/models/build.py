@@ -252,6 +252,7 @@ def assemble(
     activation: Activation = "softmax",
     multi_label: bool = False,
     class_weights: tuple[float, ...] = (),
+    positive_weights: tuple[float, ...] = (),
     logit_offsets: tuple[float, ...] = (),
 ) -> Model:
     """Builds the backbone and the head, and loads the weights of the backbone. The seed determines those of the head.
@@ -267,6 +268,7 @@ def assemble(
         activation: That of a finished run, whose offers include no loss.
         multi_label: Whether a photo has any number of labels.
         class_weights: As in `zoo.plugins.criterion.Criterion`.
+        positive_weights: As in `zoo.plugins.criterion.Criterion`.
         logit_offsets: As in `zoo.plugins.criterion.Criterion`.
 
     Raises:
@@ -289,6 +291,7 @@ def assemble(
             label_smoothing=config.label_smoothing,
             multi_label=multi_label,
             class_weights=class_weights,
+            positive_weights=positive_weights,
             logit_offsets=logit_offsets,
         )
     torch.manual_seed(config.seed)

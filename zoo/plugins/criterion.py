@@ -28,7 +28,8 @@ class Criterion:
     Attributes:
         name: The name of the loss, for messages.
         function: Returns the mean loss of logits ``(N, classes)`` and targets, as `zoo.LossSpec.build` describes it;
-            with `class_weights`, the loss of each image ``(N,)``. None in a finished run, which has no use for a loss.
+            with `class_weights`, the loss of each image ``(N,)``; with `positive_weights`, that of each label ``(N,
+            classes)``. None in a finished run, which has no use for a loss.
         activation: ``"softmax"``, whose probabilities sum to one, or ``"sigmoid"``, whose need not.
         label_smoothing: Share of the target that is spread evenly over all classes, 0 to 1 (Szegedy et al. 2016,
             https://arxiv.org/abs/1512.00567).
@@ -38,6 +39,8 @@ class Criterion:
         class_weights: What the loss of a photo of each class is multiplied by; empty: by nothing. Photos of soft
             targets have the mean weight of their classes. The result is divided by the number of photos, not by the
             sum of their weights, so that it does not depend on how photos are put into batches.
+        positive_weights: Where photos have any number of labels, what the loss of each label is multiplied by in a
+            photo that has it; empty: by nothing. Labels that a photo has in part count in part.
         logit_offsets: Added to the logits of each class before the loss is computed, and to no predictions: the
             adjustment of Menon et al. 2021 (https://arxiv.org/abs/2007.07314). Empty: nothing is added.
 
@@ -52,6 +55,7 @@ class Criterion:
     smooths_labels: bool = False
     multi_label: bool = False
     class_weights: tuple[float, ...] = ()
+    positive_weights: tuple[float, ...] = ()
     logit_offsets: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
@@ -86,6 +90,8 @@ class Criterion:
         if self.label_smoothing and not self.smooths_labels:
             targets = self._smooth(targets, logits)
         loss = self.function(logits, targets)
+        if self.positive_weights:
+            return (loss * self.weigh_labels(labels, logits)).sum(dim=1).mean()
         return (loss * self.weigh(labels, logits)).mean() if self.class_weights else loss
 
     def probabilities(self, logits: Tensor) -> Tensor:
@@ -109,6 +115,22 @@ class Criterion:
             return torch.ones(len(targets), dtype=logits.dtype, device=logits.device)
         weights = _per_class(self.class_weights, logits.device, logits.dtype)
         return weights[targets] if targets.ndim == 1 else targets.to(logits) @ weights
+
+    def weigh_labels(self, targets: Tensor, logits: Tensor) -> Tensor:
+        """Returns the weight of each label of each photo ``(N, classes)``, with the type and the device of the logits.
+
+        Args:
+            targets: As for `loss`, before they are smoothed.
+            logits: ``(N, classes)``.
+        """
+        import torch
+        from torch.nn import functional as F
+
+        if not self.positive_weights:
+            return torch.ones_like(logits)
+        if targets.ndim == 1:
+            targets = F.one_hot(targets, logits.shape[1])
+        return 1 + targets.to(logits) * (_per_class(self.positive_weights, logits.device, logits.dtype) - 1)
 
     def reweighted(self, factors: Sequence[float]) -> Criterion:
         """Returns the same loss with the weight of each class multiplied by a factor; it must have weights."""

@@ -15,12 +15,15 @@ if TYPE_CHECKING:
 _CHECKED = 4  # rows of logits on which a new loss is checked
 
 
-def check_balancing(spec: LossSpec, *, weighted: bool, adjusted: bool) -> None:
-    """Checks that a loss goes together with weights of classes, or with an adjustment of logits.
+def check_balancing(
+    spec: LossSpec, *, weighted: bool = False, weighted_labels: bool = False, adjusted: bool = False
+) -> None:
+    """Checks that a loss goes together with weights of classes or labels, or with an adjustment of logits.
 
     Args:
         spec: The loss.
         weighted: Whether classes have weights.
+        weighted_labels: Whether labels have weights, in photos with any number of them.
         adjusted: Whether logits are adjusted.
 
     Raises:
@@ -30,6 +33,11 @@ def check_balancing(spec: LossSpec, *, weighted: bool, adjusted: bool) -> None:
         raise ConfigError(
             f"The loss '{spec.name}' has no loss per photo (LossSpec.per_image), so classes cannot have weights.",
             hint="Leave out --class-weights and --sampler, or use another loss, such as cross-entropy.",
+        )
+    if weighted_labels and not spec.per_label:
+        raise ConfigError(
+            f"The loss '{spec.name}' has no loss per label (LossSpec.per_label), so labels cannot have weights.",
+            hint="Leave out --class-weights, or use another loss, such as bce.",
         )
     if adjusted and spec.activation != "softmax":
         raise ConfigError(
@@ -45,6 +53,7 @@ def build_criterion(
     label_smoothing: float = 0.0,
     multi_label: bool = False,
     class_weights: tuple[float, ...] = (),
+    positive_weights: tuple[float, ...] = (),
     logit_offsets: tuple[float, ...] = (),
 ) -> Criterion:
     """Builds a loss, and checks on a few rows of logits that it can be trained with.
@@ -55,6 +64,7 @@ def build_criterion(
         label_smoothing: As in `Criterion`.
         multi_label: As in `Criterion`.
         class_weights: As in `Criterion`.
+        positive_weights: As in `Criterion`.
         logit_offsets: As in `Criterion`.
 
     Raises:
@@ -62,13 +72,19 @@ def build_criterion(
         PluginError: The plugin failed or violates its contract.
     """
     spec, offer = choice.spec, choice.offer
-    check_balancing(spec, weighted=bool(class_weights), adjusted=bool(logit_offsets))
+    check_balancing(
+        spec,
+        weighted=bool(class_weights),
+        weighted_labels=bool(positive_weights),
+        adjusted=bool(logit_offsets),
+    )
     request = LossRequest(
         classes=classes,
         label_smoothing=label_smoothing,
         options=choice.options,
         multi_label=multi_label,
         per_image=bool(class_weights),
+        per_label=bool(positive_weights),
     )
     function = offer.call("building", spec.build, request)
     if not callable(function):
@@ -83,6 +99,7 @@ def build_criterion(
         smooths_labels=spec.smooths_labels,
         multi_label=multi_label,
         class_weights=class_weights,
+        positive_weights=positive_weights,
         logit_offsets=logit_offsets,
     )
     _check_loss(offer, criterion, classes)
@@ -98,10 +115,11 @@ def _check_loss(offer: Offer[LossSpec], criterion: Criterion, classes: int) -> N
         ("indices", torch.arange(_CHECKED) % classes),
         ("soft targets", torch.full((_CHECKED, classes), 1 / classes)),
     ):
-        if criterion.class_weights:
+        if criterion.class_weights or criterion.positive_weights:
             assert criterion.function is not None
             losses: Any = offer.call(f"computing, with {kind}, the losses", criterion.function, logits, targets)
-            if not isinstance(losses, torch.Tensor) or losses.shape != (_CHECKED,):
+            wanted = (_CHECKED, classes) if criterion.positive_weights else (_CHECKED,)
+            if not isinstance(losses, torch.Tensor) or losses.shape != wanted:
                 found = tuple(losses.shape) if isinstance(losses, torch.Tensor) else type(losses).__name__
                 raise PluginError(f"{offer.name}: the losses of {_CHECKED} images with {kind} are {found}.")
         leaf = logits.clone().requires_grad_()

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zoo.metrics.thresholds import decide
 from zoo.plugins.specs import NO_LABEL
 from zoo.report.plot import INK, MUTED, class_labels
 from zoo.report.sheets import Tile, load_photo, write_tiles
@@ -53,16 +52,15 @@ class LabelMistake:
 
 
 def find_label_mistakes(
-    probabilities: NDArray[Any], samples: Sequence[Sample], thresholds: Sequence[float]
+    probabilities: NDArray[Any], samples: Sequence[Sample], decided: NDArray[np.bool_]
 ) -> tuple[LabelMistake, ...]:
     """Returns all wrong decisions, the most confident first.
 
     Args:
         probabilities: ``(N, labels)`` float.
         samples: The N photos, in the same order.
-        thresholds: The threshold of each label.
+        decided: Which labels each photo is decided to have, ``(N, labels)``.
     """
-    decided = decide(probabilities, thresholds)
     own = np.zeros_like(decided)
     for row, sample in zip(own, samples, strict=True):
         row[[*sample.labels]] = True

@@ -41,19 +41,21 @@ class Mistake:
     probability: float
 
 
-def find_mistakes(probabilities: npt.ArrayLike, samples: Sequence[Sample]) -> tuple[Mistake, ...]:
+def find_mistakes(
+    probabilities: npt.ArrayLike, samples: Sequence[Sample], predicted: Sequence[int] | None = None
+) -> tuple[Mistake, ...]:
     """Returns all mistakes, the most confident first.
 
     Args:
         probabilities: ``(N, C)`` float.
         samples: The N photos, in the same order.
+        predicted: The N predicted classes; by default the most probable.
     """
     p = np.asarray(probabilities)
+    predicted = p.argmax(axis=1).tolist() if predicted is None else predicted
     mistakes = [
         Mistake(source=sample.source, name=sample.name, true=label, predicted=top, probability=float(row[top]))
-        for sample, label, row, top in zip(
-            samples, map(single_label, samples), p, p.argmax(axis=1).tolist(), strict=True
-        )
+        for sample, label, row, top in zip(samples, map(single_label, samples), p, predicted, strict=True)
         if top != label
     ]
     return tuple(sorted(mistakes, key=lambda mistake: -mistake.probability))

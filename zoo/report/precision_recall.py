@@ -89,7 +89,7 @@ def _summary(evaluation: MultiLabelEvaluation, shown: int, known: int) -> str:
     which = "" if shown == known else f" The {shown} labels with the most photos of {known}."
     return (
         f"mAP {100 * evaluation.mean_ap:.1f} % (95 % interval {low:.1f} to {high:.1f}) on {evaluation.count} photos."
-        f"{which} Dots: at the thresholds of the run"
+        f"{which} Dots: what was decided, at the thresholds"
     )
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from zoo.errors import RunError
+from zoo.metrics.costs import CostDecision, decision_from_dict
 from zoo.plugins.specs import Activation
 from zoo.preprocess import Preprocess, preprocess_from_dict
 from zoo.utils.files import (
@@ -39,7 +40,7 @@ _MAX_PHOTO_VALUES = 25_000_000  # of photos.json: each photo has a name
 # Where they are empty.
 _OMITTED = (
     *("saved", "changed", "diverged", "probe", "partly_random", "parts", "requested", "other_plugins", "balance"),
-    *("multi_label", "thresholds"),
+    *("multi_label", "thresholds", "decision"),
 )
 _LEAKS = ("leak", "group-leak")  # findings of test photos in training
 _EDITED = "It may have been edited by hand, or by another program."
@@ -93,6 +94,7 @@ class RunRecord:
         multi_label: Whether a photo has any number of labels.
         thresholds: The probability from which a photo is decided to have a label, for each class; empty with one class
             per photo, and until training is finished.
+        decision: How to decide between two classes whose mistakes do not cost the same; None for the most probable.
         config: The fields of `FinetuneConfig`.
         requested: The fields that the run replaced by what it chose, such as ``"auto"``, as they were requested.
         classes: Class names, in the order of the outputs.
@@ -106,8 +108,9 @@ class RunRecord:
             trackers.
         sources: Digests of the source code, by package.
         hardware: The device, the precision, and what was chosen automatically.
-        balance: What was done about classes of different size: ``weights`` of the loss, average ``draws`` of a
-            photo in an epoch and ``logit_offsets`` in the loss, each by class.
+        balance: What was done about classes of different size: ``weights`` of the loss, ``positive_weights`` of the
+            loss of a label in photos that have it, average ``draws`` of a photo in an epoch and ``logit_offsets`` in
+            the loss, each by class.
         probe: The head options and the strength of the penalty that a probe chose, and what they were compared with.
         activation_cache: Which activations of the frozen stages were cached, and why others were not.
         results: The final metrics; empty while the run is unfinished.
@@ -126,6 +129,7 @@ class RunRecord:
     activation: Activation = "softmax"
     multi_label: bool = False
     thresholds: tuple[float, ...] = ()
+    decision: CostDecision | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
     requested: Mapping[str, Any] = field(default_factory=dict)
     classes: tuple[str, ...] = ()
@@ -191,6 +195,7 @@ class RunRecord:
             activation=_activation(read),
             multi_label=read.get("multi_label", bool, False),
             thresholds=_thresholds(read),
+            decision=_decision(read),
             config=read.get("config", dict, {}),
             requested=read.get("requested", dict, {}),
             classes=_classes(read),
@@ -360,6 +365,17 @@ def _thresholds(read: _Reader) -> tuple[float, ...]:
         return tuple(float(value) for value in values)
     read.refuse(f"{read.where} has unreadable 'thresholds': not a number from 0 to 1 for each class.")
     return ()
+
+
+def _decision(read: _Reader) -> CostDecision | None:
+    values = read.get("decision", dict, {})
+    if not values:
+        return None
+    try:
+        return decision_from_dict(values, classes=_classes(read))
+    except ValueError as error:
+        read.refuse(f"{read.where} has an unreadable 'decision': {error}.")
+        return None
 
 
 def _preprocess(read: _Reader) -> Preprocess | None:

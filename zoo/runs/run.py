@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
 
+    from zoo.metrics.costs import CostDecision
     from zoo.preprocess import Preprocess
 
 T = TypeVar("T")
@@ -101,6 +102,11 @@ class RunFolder:
         if not self.multi_label:
             return ()
         return self.record.thresholds or (_UNDECIDED,) * len(self.classes)
+
+    @property
+    def decision(self) -> CostDecision | None:
+        """How to decide between two classes whose mistakes do not cost the same; None for the most probable."""
+        return self.record.decision
 
     @property
     def fingerprint(self) -> str:

@@ -57,6 +57,7 @@ def check_loss(spec: LossSpec, *, options: Mapping[str, Any] | None = None) -> N
             _check_device(contract, function)
         _check_smoothing(contract, spec, instance)
         _check_per_image(contract, spec, instance)
+        _check_per_label(contract, spec, instance)
         _check_activation(contract, _build(contract, spec, instance), spec)
 
 
@@ -68,8 +69,16 @@ def _build(
     classes: int = CLASSES,
     label_smoothing: float = 0.0,
     per_image: bool = False,
+    per_label: bool = False,
 ) -> LossFunction:
-    request = LossRequest(classes=classes, label_smoothing=label_smoothing, options=options, per_image=per_image)
+    request = LossRequest(
+        classes=classes,
+        label_smoothing=label_smoothing,
+        options=options,
+        per_image=per_image,
+        per_label=per_label,
+        multi_label=per_label,
+    )
     with contract.calling(f"build({request})"):
         function: LossFunction = resolve_callable(spec.build)(request)
     contract.require(
@@ -236,6 +245,29 @@ def _check_per_image(contract: Contract, spec: LossSpec, options: Any) -> None:
             is_close(losses.mean(), wanted),
             f"the mean of the losses with request.per_image must be the loss without it: for {kind} it is "
             f"{float(losses.mean())}, not {float(wanted)}",
+        )
+
+
+def _check_per_label(contract: Contract, spec: LossSpec, options: Any) -> None:
+    if not spec.per_label:
+        return
+    logits, labels = _batch()
+    one_hot = F.one_hot(labels, CLASSES).float()
+    function, mean = _build(contract, spec, options, per_label=True), _build(contract, spec, options)
+    for kind, targets in (("class indices", labels), ("several labels", one_hot + one_hot.roll(1, dims=1))):
+        with contract.calling(f"the losses of {kind}"):
+            losses: Any = function(logits, targets)
+        found = tuple(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__
+        contract.require(
+            isinstance(losses, Tensor) and losses.shape == logits.shape,
+            f"with request.per_label, the result for {BATCH} photos with {kind} must be the loss of each label, "
+            f"{tuple(logits.shape)}, not {found}",
+        )
+        wanted = _call(contract, mean, logits, targets, f"of {kind}")
+        contract.require(
+            is_close(losses.sum(dim=1).mean(), wanted),
+            f"the losses with request.per_label must add up to that of the photo without it: for {kind} their mean is "
+            f"{float(losses.sum(dim=1).mean())}, not {float(wanted)}",
         )
 
 

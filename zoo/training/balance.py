@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeGuard
 
+from zoo.data.sources.allocation import count_labels
 from zoo.data.sources.class_weights import read_class_weights
 from zoo.data.targets import single_label
 from zoo.errors import ConfigError, did_you_mean
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 RULES = ("none", "balanced", "effective")  # what `FinetuneConfig.class_weights` may be besides a file
 # Of the paper's values (0.9 to 0.9999) the one for classes of tens to hundreds of photos.
 _BETA = 0.99
+_LARGEST = 10.0  # weight of a label that few photos have: a handful of photos must not outweigh all others
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,11 +31,13 @@ class ClassBalance:
 
     Attributes:
         weights: Weights of the photos of a class in the loss; their mean over all training photos is 1.
+        positive_weights: With any number of labels per photo, weights of the loss of a label in photos that have it.
         draws: How often an epoch shows a photo of a class on average.
         logit_offsets: Added to the logits in the loss.
     """
 
     weights: tuple[float, ...] = ()
+    positive_weights: tuple[float, ...] = ()
     draws: tuple[float, ...] = ()
     logit_offsets: tuple[float, ...] = ()
 
@@ -44,7 +48,8 @@ class ClassBalance:
 
     def describe(self, classes: Sequence[str]) -> dict[str, dict[str, float]]:
         """Returns what the run record contains: the numbers of each class by its name."""
-        found = {"weights": self.weights, "draws": self.draws, "logit_offsets": self.logit_offsets}
+        kinds = ("weights", "positive_weights", "draws", "logit_offsets")
+        found = {kind: getattr(self, kind) for kind in kinds}
         return {key: dict(zip(classes, values, strict=True)) for key, values in found.items() if values}
 
 
@@ -65,7 +70,8 @@ def check_balance(config: FinetuneConfig, loss: LossSpec) -> None:
             f"finetune: option 'class_weights' is '{config.class_weights}', but there is no file {path}.",
             hint=advice or f"Pass {', '.join(RULES)} or a CSV file of class,weight.",
         )
-    check_balancing(loss, weighted=_needs_weights(config), adjusted=config.logit_adjustment > 0)
+    # Whether photos have any number of labels is not known yet.
+    check_balancing(loss, weighted=_needs_weights(config) and not loss.per_label, adjusted=config.logit_adjustment > 0)
 
 
 def make_balance(
@@ -84,6 +90,8 @@ def make_balance(
     """
     if not is_balancing(config):
         return ClassBalance()
+    if images.multi_label:
+        return ClassBalance(positive_weights=_find_positive_weights(config.class_weights, images, recorded))
     from zoo.data.loading.sampling import draw_rates  # with torch, for which the checks above do not wait
 
     counts = [0] * len(images.classes)
@@ -104,6 +112,24 @@ def make_balance(
     return ClassBalance(weights=weights, draws=draws if _needs_weights(config) else (), logit_offsets=offsets)
 
 
+def _find_positive_weights(rule: str, images: ImageSet, recorded: Mapping[str, Any] | None) -> tuple[float, ...]:
+    """Returns the weight of each label in photos that have it: 1 would weigh them as the photos that do not."""
+    if rule not in RULES:
+        return tuple(_read_weights(rule, images.classes, recorded, neutral="1 weighs photos with and without it alike"))
+    counts = count_labels(sample.labels for sample in images.train)
+    pairs = [(counts[label], len(images.train) - counts[label]) for label in range(len(images.classes))]
+    # A label that all photos have, or none, is not rare among the others.
+    return tuple(
+        min(_LARGEST, _effective(b) / _effective(a) if rule == "effective" else b / a) if a and b else 1.0
+        for a, b in pairs
+    )
+
+
+def _effective(count: int) -> float:
+    """Returns the effective number of photos (Cui et al. 2019, https://arxiv.org/abs/1901.05555)."""
+    return (1 - _BETA**count) / (1 - _BETA)
+
+
 def _needs_weights(config: FinetuneConfig) -> bool:
     """Returns whether the loss has to weigh photos: a solver for the head draws none, but weighs them as drawn."""
     solves = config.probe or config.freeze == "all"
@@ -115,12 +141,19 @@ def _find_weights(
 ) -> Sequence[float]:
     if rule == "balanced":
         return [1 / count for count in counts]
-    if rule == "effective":  # Cui et al. 2019, https://arxiv.org/abs/1901.05555
-        return [(1 - _BETA) / (1 - _BETA**count) for count in counts]
+    if rule == "effective":
+        return [1 / _effective(count) for count in counts]
+    return _read_weights(rule, classes, recorded, neutral="Only the ratios count: 1 for all others is fine")
+
+
+def _read_weights(
+    file: str, classes: Sequence[str], recorded: Mapping[str, Any] | None, *, neutral: str
+) -> Sequence[float]:
+    """Returns the weights of a file, or those that a run has recorded; `neutral` explains what a weight of 1 means."""
     known = [weight for name in classes if _is_weight(weight := (recorded or {}).get(name))]
     if len(known) == len(classes):
         return known
-    return read_class_weights(parse_path(rule), classes)
+    return read_class_weights(parse_path(file), classes, neutral=neutral)
 
 
 def _is_weight(value: object) -> TypeGuard[float]:

@@ -81,6 +81,7 @@ def save_checkpoint(
             "best_accuracy": state.best_accuracy,
             "best_loss": state.best_loss,
             "best_score": state.best_score,
+            "highest_score": state.highest_score,
             "stale_epochs": state.stale_epochs,
         },
         "best_losses": state.best_losses,
@@ -147,7 +148,7 @@ def _restore(
     device: torch.device,
 ) -> None:
     state.epoch, state.step = metadata["epoch"], metadata["step"]
-    for name in ("best_epoch", "best_accuracy", "best_loss", "best_score", "stale_epochs"):
+    for name in ("best_epoch", "best_accuracy", "best_loss", "best_score", "highest_score", "stale_epochs"):
         setattr(state, name, metadata[name])
     if own is not None and own["meter"] is not None:
         state.meter = Meter(device)

@@ -29,7 +29,7 @@ from zoo.runs.predictions import pool_predictions, read_predictions, write_predi
 from zoo.runs.run import PREDICTIONS, RUNS, RunFolder, create_run, is_run, read_run
 from zoo.training.distributed.process_group import ProcessGroup
 from zoo.training.finetune import make_config_of, resume, train_config
-from zoo.training.fold_results import describe_results, evaluate_folds, final_command
+from zoo.training.fold_results import describe_results, evaluate_folds, final_command, write_fold_pictures
 from zoo.training.request import resolve_names, suggested_offline_command
 from zoo.training.resume import is_sealed
 from zoo.utils.arguments import FLAG, FUNCTION, PATH, TEXT, WHOLE_NUMBER, Accepted, accepts
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from zoo.events import Observer
     from zoo.metrics.classification import Evaluation
+    from zoo.metrics.multi_label import MultiLabelEvaluation
     from zoo.training.request import ResolvedNames
 
 _MAX_FOLDS = 100
@@ -56,26 +57,29 @@ class CrossValidation:
         path: The folder with the runs, ``folds.json``, ``predictions.csv`` and the pictures.
         runs: The run of each fold; its test split is the fold.
         evaluation: The metrics of all photos, each predicted by the run that held it out. With groups, the interval of
-            the accuracy takes into account that photos of a group are alike.
+            the accuracy takes into account that photos of a group are alike. With several labels per photo, those of
+            all figures do; labels are decided at the thresholds of the run that held the photo out.
         final_config: The settings of the final model, which is trained on all photos: ``zoo.finetune(final_config)``.
     """
 
     path: Path
     runs: tuple[Run, ...]
-    evaluation: Evaluation
+    evaluation: Evaluation | MultiLabelEvaluation
     final_config: FinetuneConfig
 
     @property
     def accuracies(self) -> tuple[float, ...]:
-        """The accuracy on each fold, 0 to 1."""
-        return tuple(float(run.results["test"]["accuracy"]) for run in self.runs)
+        """The accuracy on each fold, 0 to 1; with several labels per photo, the share with all labels right."""
+        key = "exact_match" if self.runs[0].multi_label else "accuracy"
+        return tuple(float(run.results["test"][key]) for run in self.runs)
 
     def _repr_html_(self) -> str:
         rows = [
             (number, f"{100 * accuracy:.1f} %", run.results["test"]["count"])
             for number, (accuracy, run) in enumerate(zip(self.accuracies, self.runs, strict=True), start=1)
         ]
-        shown = table(("fold", "accuracy", "photos"), rows, right=(0, 1, 2))
+        name = "exact match" if self.runs[0].multi_label else "accuracy"
+        shown = table(("fold", name, "photos"), rows, right=(0, 1, 2))
         final = "zoo.finetune(result.final_config) trains the final model on all photos."
         return block(self.evaluation._repr_html_(), shown, line(f"{self.path} has the runs. {final}"))
 
@@ -224,11 +228,6 @@ class _Photos:
 
     def __init__(self, names: ResolvedNames, config: FinetuneConfig, folds: int, observer: Observer) -> None:
         images = load_whole(names.source, config, observer)
-        if images.multi_label:  # the pooled figures are those of one class per photo
-            raise ConfigError(
-                f"A cross-validation is for one class per photo; those of '{images.name}' have any number of labels.",
-                hint="Leave out 'folds' to train with a test split.",
-            )
         report_left_out(images, observer)
         self.images = images
         self.fold_of = assign_folds(images, folds, seed=config.seed)
@@ -323,21 +322,17 @@ class _Training:
             folder=folder,
         )
 
-    def _evaluate(self, runs: Sequence[RunFolder]) -> tuple[Evaluation, dict[str, Any]]:
+    def _evaluate(self, runs: Sequence[RunFolder]) -> tuple[Evaluation | MultiLabelEvaluation, dict[str, Any]]:
         """Returns the evaluation of all folds together, and what the record contains of it; writes both as files."""
-        classes = runs[0].classes
-        pooled = pool_predictions([read_predictions(run.path / PREDICTIONS, classes) for run in runs])
-        evaluation = evaluate_folds(pooled, classes, self.config, self.registry or load_registry())
+        classes, multi_label = runs[0].classes, self.photos.images.multi_label
+        pooled = pool_predictions(
+            [read_predictions(run.path / PREDICTIONS, classes, multi_label=multi_label) for run in runs]
+        )
+        evaluation = evaluate_folds(pooled, classes, self.config, self.registry or load_registry(), runs)
         write_predictions(self.folder.path / PREDICTIONS, pooled, classes)
         if self.pictures:
-            # Imported only now: matplotlib takes a second.
-            from zoo.report import find_mistakes, write_confusion, write_mistakes
-
-            path, title = self.folder.path, f"{self.folder.name}, all folds"
             by_name = {sample.name: sample for sample in self.photos.images.train}
-            mistakes = find_mistakes(pooled.probabilities, [by_name[name] for name in pooled.names])
-            write_confusion(path / "confusion.png", evaluation, title=title)
-            write_mistakes(path / "mistakes.png", mistakes, classes=classes, count=evaluation.count, title=title)
+            write_fold_pictures(self.folder.path, pooled, evaluation, [by_name[name] for name in pooled.names])
         results = describe_results(
             evaluation, runs, groups=pooled.groups, left_out=self.photos.left_out, seconds=_seconds(runs)
         )

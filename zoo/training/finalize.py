@@ -12,8 +12,9 @@ from zoo.data.sources.fingerprint import find_changed
 from zoo.events import Note
 from zoo.metrics.chosen import merge_values
 from zoo.metrics.classification import evaluate_predictions
+from zoo.metrics.costs import decide_classes
 from zoo.metrics.multi_label import MultiLabelEvaluation, evaluate_labels
-from zoo.metrics.thresholds import Thresholds, choose_thresholds
+from zoo.metrics.thresholds import Thresholds, choose_thresholds, decide
 from zoo.models.classifier import Classifier
 from zoo.models.fold_bn import fold_classifier
 from zoo.report import (
@@ -194,36 +195,46 @@ def _evaluate(job: Job, split: str, outputs: Outputs, samples: Sequence[Sample])
     probabilities, targets = outputs.probabilities(job.classifier.head).numpy(), outputs.labels.numpy()
     if job.images.multi_label:
         thresholds = job.record.thresholds
+        decided = decide(probabilities, thresholds)
+        _write_fold(job, split, samples, targets, decided, probabilities)
         return _Evaluated(
             evaluation=evaluate_labels(probabilities, targets, job.images.classes, thresholds),
-            mistakes=find_label_mistakes(probabilities, samples, thresholds),
+            mistakes=find_label_mistakes(probabilities, samples, decided),
             probabilities=probabilities,
             targets=targets,
         )
-    if split == "test" and job.config.held_out_fold and job.processes.is_main:
-        _write_fold(job, samples, targets, probabilities)
     if job.scores is not None:
         job.scores[split] = Scores.of(probabilities, targets)
-    evaluation = evaluate_predictions(probabilities, targets, job.images.classes)
+    classes, decision = job.images.classes, job.record.decision
+    evaluation = evaluate_predictions(probabilities, targets, classes, decision)
+    predicted = decide_classes(probabilities, classes, decision)
+    _write_fold(job, split, samples, targets, predicted, probabilities)
     chosen = merge_values(job.monitor.compute(outputs, job.classifier.head))
     return _Evaluated(
         evaluation=dataclasses.replace(evaluation, metrics=chosen),
-        mistakes=find_mistakes(probabilities, samples),
+        mistakes=find_mistakes(probabilities, samples, predicted.tolist()),
         probabilities=probabilities,
         targets=targets,
     )
 
 
 def _write_fold(
-    job: Job, samples: Sequence[Sample], labels: NDArray[np.int64], probabilities: NDArray[np.float32]
+    job: Job,
+    split: str,
+    samples: Sequence[Sample],
+    labels: NDArray[Any],
+    predicted: NDArray[Any],
+    probabilities: NDArray[np.float32],
 ) -> None:
-    """Writes the predictions for the photos of the fold that the run holds out."""
-    assert job.config.held_out_fold is not None
+    """Writes the predictions for a split if its photos are those of the fold that the run holds out."""
+    if split != "test" or job.config.held_out_fold is None or not job.processes.is_main:
+        return
     predictions = PhotoPredictions(
         names=tuple(sample.name for sample in samples),
         groups=tuple(sample.group for sample in samples),
         folds=(job.config.held_out_fold[0],) * len(samples),
         labels=labels,
+        predicted=predicted,
         probabilities=probabilities,
     )
     write_predictions(job.folder / PREDICTIONS, predictions, job.images.classes)

@@ -56,7 +56,7 @@ class Outputs(NamedTuple):
         probabilities = adjusted.probabilities(head)
         if self.labels.ndim == 2:
             true = torch.where(self.labels.bool(), probabilities, 1 - probabilities)
-            return -true.clamp(min=tiny).log().sum(dim=1)
+            return -(true.clamp(min=tiny).log() * criterion.weigh_labels(self.labels, probabilities)).sum(dim=1)
         losses = -probabilities.gather(1, self.labels[:, None])[:, 0].clamp(min=tiny).log()
         return losses * criterion.weigh(self.labels, self.logits) if criterion.class_weights else losses
 

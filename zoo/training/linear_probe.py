@@ -69,7 +69,7 @@ def fit_start(job: Job, state: TrainState) -> None:
     """Fits the head of a probe again, with a penalty strong enough for fine-tuning to start from.
 
     A head that fits the training photos perfectly leaves almost no loss whose gradient could train the backbone.
-    Whether fine-tuning pays shows in the validation loss from here on.
+    Whether fine-tuning pays shows in the validation loss, or in the monitored value, from here on.
     """
     features, head = find_features(job), job.classifier.head
     chosen: Strength = job.record.probe["strength"]
@@ -77,7 +77,8 @@ def fit_start(job: Job, state: TrainState) -> None:
     if stronger != chosen:
         _solve(job, features.train.features, features.train.labels, solver="lbfgs", strength=stronger)
     outputs = compute_outputs(HeadOnFeatures(head), features.val, job.precision)
-    state.lowest_losses = outputs.losses(head)
+    measured = job.monitor.measure(outputs, head, loss=outputs.loss(head))
+    state.start_counting(measured.losses, measured.score)
 
 
 def train_on_features(job: Job) -> Iterator[EpochResult]:

@@ -72,7 +72,7 @@ class Plan:
         )
 
     def is_over(self, state: TrainState) -> bool:
-        """Returns whether training ends early, because the validation loss did not fall."""
+        """Returns whether training ends early, because the monitored value did not improve."""
         return self.patience is not None and state.step == 0 and state.stale_epochs >= self.patience
 
     def rate(self, epoch: int, step: int, *, steps: int) -> float:

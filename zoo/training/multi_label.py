@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from zoo.plugins.specs import ImageSet
 
 _LOSS = "bce"  # takes the place of the default loss
-_ONE_CLASS = ("class_weights", "sampler", "logit_adjustment", "fold")  # options that count photos by their class
+_ONE_CLASS = ("sampler", "logit_adjustment")  # options that count photos by their class
 _DEFAULTS = {field.name: field.default for field in dataclasses.fields(FinetuneConfig)}
 
 

@@ -26,6 +26,7 @@ from zoo.runs.run import RunFolder, create_run
 from zoo.training.autotune.batch_size import autotune_batch_size
 from zoo.training.autotune.precision import autotune_precision, recorded_precision
 from zoo.training.balance import is_balancing, make_balance
+from zoo.training.costs import choose_decision, describe_decision
 from zoo.training.distributed.device import device_for
 from zoo.training.job import Job, find_replaced
 from zoo.training.multi_label import adapt_to_labels
@@ -69,6 +70,10 @@ def prepare(request: TrainingRequest) -> Job:
     config, offers, notes = adapt_to_labels(config, offers, images, request.registry)
     for text in notes:
         observer(Note(text=text))
+    decision = choose_decision(config, images)
+    if decision is not None and request.resume_point is None:
+        for note in describe_decision(decision, config):
+            observer(note)
     check_metrics(parts.metrics, images.classes, multi_label=images.multi_label)
     report = (request.report or check_photos(images, config, observer)) if processes.is_main else None
     balance = _balance_classes(request, images)
@@ -82,6 +87,7 @@ def prepare(request: TrainingRequest) -> Job:
         weights_origin=request.names.weights_origin,
         load=processes.is_main,
         class_weights=balance.loss_weights,
+        positive_weights=balance.positive_weights,
         logit_offsets=balance.logit_offsets,
     )
     _place(model.classifier, config, device, processes)
@@ -106,6 +112,7 @@ def prepare(request: TrainingRequest) -> Job:
         record.with_hardware(**hardware),
         partly_random=partly_random,
         balance=balance.describe(images.classes),
+        decision=decision,
         requested=find_replaced(request.config, config),
     )
     seed_all(config.seed + processes.rank)  # every process draws its own dropout masks
@@ -133,7 +140,7 @@ def prepare(request: TrainingRequest) -> Job:
 def _balance_classes(request: TrainingRequest, images: ImageSet) -> ClassBalance:
     if request.resume_point is None:
         return make_balance(request.config, images)
-    recorded = request.resume_point.run.record.balance.get("weights")
+    recorded = request.resume_point.run.record.balance.get("positive_weights" if images.multi_label else "weights")
     return make_balance(request.config, images, recorded=recorded if isinstance(recorded, dict) else None)
 
 

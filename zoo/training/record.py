@@ -162,6 +162,7 @@ def summarise(evaluation: Evaluation | MultiLabelEvaluation) -> dict[str, Any]:
         "balanced_accuracy": evaluation.balanced_accuracy,
         "macro_f1": evaluation.macro_f1,
         "calibration_error": evaluation.calibration_error,
+        **({} if evaluation.mean_cost is None else {"mean_cost": evaluation.mean_cost}),
         **({"metrics": evaluation.metrics_to_dict()} if evaluation.metrics else {}),
     }
 

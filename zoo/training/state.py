@@ -81,7 +81,8 @@ class TrainState:
         best_score: Its monitored value, as in `zoo.training.monitor.Measurement`.
         lowest_losses: The losses after the last epoch, or at the start, in which the mean fell by more than its
             standard error.
-        stale_epochs: Epochs since then.
+        highest_score: The highest monitored value of an epoch, or that of the start.
+        stale_epochs: Epochs since the monitored value rose, or since the losses fell if none is monitored.
     """
 
     epoch: int = 0
@@ -95,6 +96,7 @@ class TrainState:
     best_losses: Tensor | None = None
     best_score: float = -math.inf
     lowest_losses: Tensor | None = None
+    highest_score: float = -math.inf
     stale_epochs: int = 0
 
     def improve(self, accuracy: float, loss: float, losses: Tensor, *, score: float | None = None) -> bool:
@@ -106,7 +108,7 @@ class TrainState:
         up a fit that generalises well.
 
         With a monitored value, the better epoch is the one with the higher value, and of two with the same value that
-        of the lower loss. When training ends early depends on the losses alone.
+        of the lower loss. `stale_epochs` follows the same value, or the losses.
 
         Args:
             accuracy: Top-1 on the validation split, 0 to 1.
@@ -114,10 +116,7 @@ class TrainState:
             losses: Negative log-likelihood of every validation photo, float32 ``(N,)``.
             score: The monitored value, where higher is better; NaN is worse than any other. None for the rule above.
         """
-        if self.lowest_losses is None or is_lower(losses, self.lowest_losses):
-            self.lowest_losses, self.stale_epochs = losses, 0
-        else:
-            self.stale_epochs += 1
+        self._count_stale(losses, score)
         if self.best_losses is None:
             better = True
         elif score is not None:
@@ -134,6 +133,21 @@ class TrainState:
             self.best_score = -math.inf if score is None or math.isnan(score) else score
             return True
         return False
+
+    def _count_stale(self, losses: Tensor, score: float | None) -> None:
+        if self.lowest_losses is not None:
+            better = (
+                is_lower(losses, self.lowest_losses) if score is None else score > self.highest_score
+            )  # not for NaN
+            if not better:
+                self.stale_epochs += 1
+                return
+        self.start_counting(losses, score)
+
+    def start_counting(self, losses: Tensor, score: float | None) -> None:
+        """Counts stale epochs from here on, where the losses and the monitored value are these; as for `improve`."""
+        self.stale_epochs, self.lowest_losses = 0, losses
+        self.highest_score = -math.inf if score is None or math.isnan(score) else score
 
     def finish_epoch(self) -> None:
         """Moves on to the next epoch."""

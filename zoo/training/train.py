@@ -8,6 +8,7 @@ import time
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from zoo.config import AUTO
 from zoo.data.loading.augment_params import CropPolicy
 from zoo.data.loading.augmenters import build_augmenters, build_mixers
 from zoo.data.loading.loader import EvalLoader, TrainLoader
@@ -119,7 +120,9 @@ def _train_on_photos(job: Job, *, resumed: bool) -> Iterator[EpochResult]:
         job.restart = job.processes.is_single and not _is_checkpoint_good(job, learner, val)
         raise
     if plan.is_over(state) and state.epoch < plan.epochs:
-        reason = "the validation loss did not fall by more than its standard error"
+        reason = f"{job.config.monitor} did not improve"
+        if job.config.monitor == AUTO:
+            reason = "the validation loss did not fall by more than its standard error"
         job.stopped = f"after epoch {state.epoch} of {plan.epochs}: {reason}"
 
 

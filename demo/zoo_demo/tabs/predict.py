@@ -67,8 +67,11 @@ def build(pool: ModelPool, page: gr.Blocks, tab: gr.Tab) -> None:
             f"{result.model_ms:.0f} ms in the model) on {escape_markup(served.predictor.runtime)}"
         )
         prediction = result.prediction
-        labels = "" if prediction.labels is None else f"Labels: **{escape_markup(prediction.answer)}**\n\n"
-        return prediction.probabilities, labels + times + notes, result.overlay
+        answer = ""
+        if prediction.labels is not None or served.predictor.decision is not None:  # not just the highest probability
+            what = "Decided" if prediction.labels is None else "Labels"
+            answer = f"{what}: **{escape_markup(prediction.answer)}**\n\n"
+        return prediction.probabilities, answer + times + notes, result.overlay
 
     gr.on(
         [photo.change, choice.change],

@@ -80,6 +80,8 @@ def _card_pairs(card: ModelCard) -> list[tuple[str, str]]:
 
 
 def _threshold_pairs(card: ModelCard) -> list[tuple[str, str]]:
+    if card.decision is not None:
+        return [("decision", card.decision.describe())]
     if not card.multi_label:
         return []
     shown = [f"{name} {value:.3f}" for name, value in zip(card.classes, card.thresholds, strict=True)][:_MAX_THRESHOLDS]

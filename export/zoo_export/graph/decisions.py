@@ -1,4 +1,4 @@
-"""The decisions of a multi-label file as ONNX operators: which probabilities reach the thresholds."""
+"""The decisions of a file as ONNX operators: which probabilities reach the thresholds."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from onnx import GraphProto
 
+    from zoo.metrics.costs import CostDecision
+
 
 def append_decisions(graph: GraphProto, thresholds: Sequence[float]) -> None:
     """Adds the output ``decisions``, uint8 ``(N, classes)``: 1 where a photo is decided to have a label.
@@ -27,7 +29,26 @@ def append_decisions(graph: GraphProto, thresholds: Sequence[float]) -> None:
     """
     op = GraphBuilder(DECISIONS)
     reached = op("GreaterOrEqual", OUTPUTS[0], op.constant(np.array(thresholds, dtype=np.float32)))
-    op("Cast", reached, output=DECISIONS, to=TensorProto.UINT8)
+    _append(graph, op, reached, classes=len(thresholds))
+
+
+def append_cost_decision(graph: GraphProto, decision: CostDecision, classes: Sequence[str]) -> None:
+    """Adds the output ``decisions``, uint8 ``(N, 2)``: 1 for the class that a photo is decided to have.
+
+    Args:
+        graph: As for `append_decisions`.
+        decision: The decision by costs.
+        classes: The names of the two classes.
+    """
+    op, positive = GraphBuilder(DECISIONS), classes.index(decision.positive)
+    own = op("Gather", OUTPUTS[0], op.constant(np.array([positive], dtype=np.int64)), axis=1)
+    reached = op("GreaterOrEqual", own, op.constant(np.array([decision.threshold], dtype=np.float32)))
+    is_positive = op.constant(np.array([number == positive for number in range(len(classes))]))
+    _append(graph, op, op("Equal", reached, is_positive), classes=len(classes))
+
+
+def _append(graph: GraphProto, op: GraphBuilder, decided: str, *, classes: int) -> None:
+    op("Cast", decided, output=DECISIONS, to=TensorProto.UINT8)
     graph.node.extend(op.nodes)
     graph.initializer.extend(op.initializers)
-    graph.output.append(helper.make_tensor_value_info(DECISIONS, TensorProto.UINT8, ["batch", len(thresholds)]))
+    graph.output.append(helper.make_tensor_value_info(DECISIONS, TensorProto.UINT8, ["batch", classes]))

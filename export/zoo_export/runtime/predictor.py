@@ -54,7 +54,7 @@ class OnnxPredictor(PhotoPredictor):
         self.card = card
         self.session = session
         self.classes = card.classes
-        self.multi_label, self.thresholds = card.multi_label, card.thresholds
+        self.multi_label, self.thresholds, self.decision = card.multi_label, card.thresholds, card.decision
         self.preprocess = card.preprocess
         self.runtime = f"ONNX Runtime, {session.provider.removesuffix('ExecutionProvider')}, {card.precision}"
         unverified = "" if card.verified else f"{name} was never compared with the run that it was exported from."
@@ -208,7 +208,7 @@ def _find_contradiction(card: ModelCard, inputs: Mapping[str, _Value], outputs: 
     for name in (_PROBABILITIES, _HEATMAP):
         if name not in outputs or outputs[name][0] != "tensor(float)":
             return f"it has no output '{name}' of float32"
-    if card.multi_label and outputs.get(DECISIONS, ("",))[0] != "tensor(uint8)":
+    if card.has_decisions and outputs.get(DECISIONS, ("",))[0] != "tensor(uint8)":
         return f"it has no output '{DECISIONS}' of uint8"
     width = (outputs[_PROBABILITIES][1] or [None])[-1]
     if isinstance(width, int) and width != len(card.classes):

@@ -152,7 +152,7 @@ def _serialise(network: onnx.ModelProto, card: ModelCard) -> bytes:
     import onnx
 
     from zoo.plugins.entry_points import DISTRIBUTION
-    from zoo_export.graph.decisions import append_decisions
+    from zoo_export.graph.decisions import append_cost_decision, append_decisions
     from zoo_export.graph.preprocessing import prepend_preprocessing
     from zoo_export.model_card import KEY
 
@@ -161,6 +161,8 @@ def _serialise(network: onnx.ModelProto, card: ModelCard) -> bytes:
     properties: dict[str, Any] = {KEY: card.to_json()}
     if card.multi_label:
         append_decisions(proto.graph, card.thresholds)
+    elif card.decision is not None:
+        append_cost_decision(proto.graph, card.decision, card.classes)
     if card.input == "pixels":
         prepend_preprocessing(proto.graph, card.preprocess)
         properties |= _IMAGE_PROPERTIES

@@ -44,6 +44,7 @@ def build_card(run: RunFolder, classifier: Classifier, *, input: InputKind, opse
         has_digest=has_digest,
         multi_label=run.multi_label,
         thresholds=run.thresholds,
+        decision=run.decision,
     )
 
 

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor, nn
 from torch.export import Dim
 
 from zoo.events import Work, ignore
@@ -16,6 +17,7 @@ from zoo_export.graph.classifier import ExportableClassifier
 from zoo_export.graph.converters import conversion, silence
 from zoo_export.model_card import KEY, TENSOR
 from zoo_export.security.digest import with_digest
+from zoo_export.validation.decisions import check_decisions
 from zoo_export.validation.parity import Backend
 from zoo_export.validation.reference import open_reference
 
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from zoo_export.exported_files import ExportedFile
     from zoo_export.model_card import ModelCard
 
+_NAME = "torch.export"
+
 
 def export_pt2(
     run: RunFolder,
@@ -44,23 +48,55 @@ def export_pt2(
 ) -> ExportedFile:
     """Exports a run to ``model.pt2``, loads the archive again and compares it with the run.
 
-    The module takes normalised batches ``(N, 3, h, w)`` float32 and returns probabilities, logits and heat map. Its
-    card is the extra file ``zoo`` of the archive. Arguments and errors are those of
-    `zoo_export.targets.onnx.export_onnx`.
+    The module takes normalised batches ``(N, 3, h, w)`` float32 and returns probabilities, logits and heat map; with
+    several labels per photo, or a decision by costs, the decisions too, as an ONNX file does. Its card is the extra
+    file ``zoo`` of the archive. Arguments and errors are those of `zoo_export.targets.onnx.export_onnx`.
     """
     started = time.monotonic()
     target = check_target(target or run.path / "model.pt2", ARCHIVE)
     reference = open_reference(run, verify=verify, data=data, photos=photos, observer=observer, registry=registry)
     observer(Work(what="export the network", done=0, total=None))
     size = reference.preprocess.size
-    program = _trace(ExportableClassifier(reference.classifier, size), size)
     card = reference.describe(has_digest=True)
+    module: nn.Module = ExportableClassifier(reference.classifier, size)
+    program = _trace(_DecidingClassifier(module, card) if card.has_decisions else module, size)
     if verify:
-        card = reference.compare_backends([_load_backend(_serialise(program, card))], card)
+        card = reference.compare_backends([_load_backend(_serialise(program, card), card)], card)
     return write_exported(target, _serialise(program, card), card, started=started)
 
 
-def _trace(module: ExportableClassifier, size: tuple[int, int]) -> torch.export.ExportedProgram:
+class _DecidingClassifier(nn.Module):
+    """A classifier with one more output, uint8 ``(N, classes)``: 1 for what a photo is decided to have.
+
+    Args:
+        classifier: Returns probabilities ``(N, classes)`` and other outputs.
+        card: How to decide.
+    """
+
+    thresholds: Tensor
+    is_positive: Tensor
+
+    def __init__(self, classifier: nn.Module, card: ModelCard) -> None:
+        super().__init__()
+        self.classifier = classifier
+        by_costs = card.decision
+        self.positive = None if by_costs is None else card.classes.index(by_costs.positive)
+        self.register_buffer("thresholds", torch.tensor(card.thresholds if by_costs is None else [by_costs.threshold]))
+        classes = torch.arange(len(card.classes))
+        self.register_buffer("is_positive", classes == (-1 if self.positive is None else self.positive))
+        self.eval()
+
+    def forward(self, tensor: Tensor) -> tuple[Tensor, ...]:
+        """Maps normalised ``(N, 3, H, W)`` to the outputs of the classifier, and the decisions."""
+        probabilities, *others = self.classifier(tensor)
+        if self.positive is None:
+            decided = probabilities >= self.thresholds
+        else:
+            decided = (probabilities[:, self.positive, None] >= self.thresholds) == self.is_positive
+        return probabilities, *others, decided.to(torch.uint8)
+
+
+def _trace(module: nn.Module, size: tuple[int, int]) -> torch.export.ExportedProgram:
     hint = "Its forward() must not depend on the values of its input."
     with conversion("The network cannot be exported", hint=hint), torch.no_grad():
         shapes = {TENSOR: {0: Dim.DYNAMIC}}
@@ -74,13 +110,15 @@ def _serialise(program: torch.export.ExportedProgram, card: ModelCard) -> bytes:
     return with_digest(buffer.getvalue())
 
 
-def _load_backend(content: bytes) -> Backend:
+def _load_backend(content: bytes, card: ModelCard) -> Backend:
     with silence():
         module = torch.export.load(io.BytesIO(content)).module()
 
     @torch.inference_mode()
     def compute(feed: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        probabilities, logits, _ = module(torch.from_numpy(feed))
-        return probabilities.numpy(), logits.numpy()
+        probabilities, logits, _, *decisions = (each.numpy() for each in module(torch.from_numpy(feed)))
+        for each in decisions:
+            check_decisions(each, probabilities, card, where=_NAME)
+        return probabilities, logits
 
-    return Backend("torch.export", compute)
+    return Backend(_NAME, compute)

@@ -16,6 +16,7 @@ from zoo.metrics.thresholds import decide
 from zoo.models.finite import find_source
 from zoo_export.model_card import DECISIONS
 from zoo_export.runtime.session import open_session, run_session
+from zoo_export.validation.decisions import check_decisions
 from zoo_export.validation.samples import decode_samples, preprocess_batch
 
 if TYPE_CHECKING:
@@ -148,18 +149,15 @@ def onnx_backends(model: bytes, card: ModelCard, devices: Sequence[str]) -> list
     Raises:
         ExportError: The file cannot be opened on one of them.
     """
-    names = ["probabilities", "logits", *([DECISIONS] if card.multi_label else [])]
+    names = ["probabilities", "logits", *([DECISIONS] if card.has_decisions else [])]
 
     def open_on(device: str) -> Backend:
         session = open_session(model, name=_NAME, device=device)
 
         def compute(feed: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
             probabilities, logits, *decisions = run_session(session, names, {card.input_name: feed}, name=_NAME)
-            if decisions and not np.array_equal(decisions[0], decide(probabilities, card.thresholds)):
-                raise ExportError(
-                    f"The decisions of the exported file do not follow from its probabilities on {session.provider}.",
-                    hint="Nothing was written. Try another --opset.",
-                )
+            for each in decisions:
+                check_decisions(each, probabilities, card, where=session.provider)
             return probabilities, logits
 
         return Backend(session.provider, compute)

@@ -13,6 +13,7 @@ from zoo.data.images.resize import preprocess
 from zoo.errors import DataError, ExportError
 from zoo.events import Work
 from zoo.inference.evaluate import predict_samples
+from zoo.metrics.costs import decide_classes
 from zoo.metrics.intervals import paired_loss_bound, paired_loss_p
 from zoo.metrics.thresholds import decide
 from zoo.models.runtime import read_thread_times, waited_long
@@ -180,8 +181,8 @@ def measure_gain(
 
 
 def _decide(rows: NDArray[np.float32], card: ModelCard) -> NDArray[Any]:
-    """Returns the most probable class of each photo ``(N,)``, or which labels it is decided to have ``(N, labels)``."""
-    return decide(rows, card.thresholds) if card.multi_label else rows.argmax(axis=1)
+    """Returns the predicted class of each photo ``(N,)``, or which labels it is decided to have ``(N, labels)``."""
+    return decide(rows, card.thresholds) if card.multi_label else decide_classes(rows, card.classes, card.decision)
 
 
 def _agree(one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.bool_]:

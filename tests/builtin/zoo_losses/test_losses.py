@@ -161,6 +161,26 @@ def test_options_are_checked(name: str, options: dict[str, float]) -> None:
         make_criterion(name, **options)
 
 
+@pytest.mark.parametrize("name", SIGMOIDS)
+def test_weights_of_labels_multiply_the_loss_of_photos_that_have_them(name: str) -> None:
+    targets = torch.tensor([[1.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
+    plain = make_criterion(name)
+
+    def label_loss(photo: int, label: int) -> torch.Tensor:
+        """The loss of one label: what remains without the others, whose loss for certain logits is 0."""
+        logits = torch.where(targets[photo] > 0, 60.0, -60.0)
+        logits[label] = LOGITS[photo, label]
+        return plain.loss(logits[None], targets[photo][None])
+
+    losses = torch.stack([torch.stack([label_loss(photo, label) for label in range(3)]) for photo in range(2)])
+    weighted = make_criterion(name, positive_weights=(3.0, 0.5, 7.0))
+    weights = torch.tensor([[3.0, 0.5, 1.0], [1.0, 1.0, 1.0]])
+    torch.testing.assert_close(weighted.loss(LOGITS, targets), (losses * weights).sum(dim=1).mean())
+    torch.testing.assert_close(
+        make_criterion(name, positive_weights=(1.0,) * 3).loss(LOGITS, targets), plain.loss(LOGITS, targets)
+    )
+
+
 @pytest.mark.parametrize("name", LOSSES)
 def test_weights_of_classes_multiply_the_loss_of_each_photo(name: str) -> None:
     plain, weighted = make_criterion(name), make_criterion(name, class_weights=(2.0, 0.5, 1.0))

@@ -10,7 +10,10 @@ import zoo.inference.paired
 from zoo.events import Note
 from zoo.inference.paired import PairedEvaluation
 from zoo.metrics.classification import evaluate_predictions
+from zoo.metrics.costs import CostDecision
+from zoo.metrics.multi_label import evaluate_labels
 from zoo.metrics.paired import compare_predictions
+from zoo.metrics.paired_labels import compare_label_predictions
 from zoo.plugins.specs import MetricValue
 
 
@@ -72,6 +75,48 @@ def test_several_models_are_compared(run_zoo, make_run, monkeypatch):
     assert lines[1].startswith("tiny-linear-dogs-1  90.0 % ± ")
     assert lines[-1].startswith("tiny-linear-dogs-2 is better than tiny-linear-dogs-1 by 10.0 points (")
     assert [each["name"] for each in json.loads(run_zoo(*both, "--json").out)["models"]] == [*both[1:]]
+
+
+def test_several_models_of_several_labels_are_compared(run_zoo, make_run, monkeypatch):
+    make_run()
+    make_run("tiny-linear-dogs-2")
+    targets = np.array([[0, 1], [1, 1], [1, 0], [0, 0]] * 25)
+    good, poor = (np.abs(targets - share).astype(np.float32) for share in (0.1, 0.4))
+    poor[::10] = 1 - poor[::10]
+    cuts = (0.5, 0.5)
+
+    def evaluate_paired(models, **_):
+        first, second = (each.name for each in models)
+        rows = {first: poor, second: good}
+        return PairedEvaluation(
+            evaluations={name: evaluate_labels(p, targets, ("cat", "dog"), cuts) for name, p in rows.items()},
+            differences=(compare_label_predictions(first, second, (poor, good), (cuts, cuts), targets),),
+        )
+
+    monkeypatch.setattr(zoo.inference.paired, "evaluate_paired", evaluate_paired)
+    _, out, _ = run_zoo("evaluate", "tiny-linear-dogs-1", "tiny-linear-dogs-2")
+    header, first, second, _, sentence = out.splitlines()
+    assert header.split("  ")[0] == "model"
+    assert all(title in header for title in ("mAP", "macro F1", "micro F1", "exact match", "Hamming loss", "loss"))
+    assert first.startswith("tiny-linear-dogs-1  ")
+    assert "100.0 %" in second
+    assert sentence.startswith("tiny-linear-dogs-2 is better than tiny-linear-dogs-1 by ")
+    assert " points of mAP (" in sentence
+    (difference,) = json.loads(run_zoo("evaluate", "tiny-linear-dogs-1", "tiny-linear-dogs-2", "--json").out)[
+        "differences"
+    ]
+    assert difference["text"] == sentence
+
+
+def test_a_decision_by_costs_is_shown_with_what_mistakes_cost(run_zoo, make_run, monkeypatch):
+    make_run()
+    decision = CostDecision(positive="cat", threshold=0.25, miss=3, false_alarm=1)
+    p = np.array([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7], [0.3, 0.7]])
+    evaluation = evaluate_predictions(p, np.array([0, 1, 1, 0]), ("cat", "dog"), decision)
+    monkeypatch.setattr(zoo.inference.evaluate, "evaluate", lambda run, **_: evaluation)
+    _, out, _ = run_zoo("evaluate", "tiny-linear-dogs-1")
+    assert "cost per photo     0.250; 0.750 if the most probable class were predicted" in out
+    assert "decision           'cat' from a probability of 0.250 (miss=3, false-alarm=1)" in out
 
 
 def test_more_classes_than_fit_a_matrix_get_the_most_common_confusions(run_zoo, calls, monkeypatch):

@@ -9,7 +9,7 @@ CLASSES = ("cat", "dog", "-pig, wild")
 def read(tmp_path, text):
     file = tmp_path / "weights.csv"
     file.write_text(text, "utf-8")
-    return read_class_weights(file, CLASSES)
+    return read_class_weights(file, CLASSES, neutral="Only the ratios count")
 
 
 @pytest.mark.parametrize("header", ["", "\ufeffclass,weight\r\n", "Class, Weight\n"])
@@ -44,6 +44,6 @@ def test_a_wrong_line_is_named(tmp_path, text, message, hint):
 def test_a_file_that_cannot_be_read_is_named(tmp_path):
     (tmp_path / "weights.csv").write_bytes(b"cat,\xff\n")
     with pytest.raises(ConfigError, match=r"The class weights .*weights\.csv cannot be read"):
-        read_class_weights(tmp_path / "weights.csv", CLASSES)
+        read_class_weights(tmp_path / "weights.csv", CLASSES, neutral="")
     with pytest.raises(ConfigError, match="cannot be read"):
-        read_class_weights(tmp_path / "missing.csv", CLASSES)
+        read_class_weights(tmp_path / "missing.csv", CLASSES, neutral="")

@@ -1,14 +1,16 @@
-"""The decisions of a multi-label file, in the graph and by the predictor."""
+"""The decisions of a file, in the graph and by the predictor."""
 
 import numpy as np
 import pytest
 from onnx_files import make_card, make_model
 
 from zoo.errors import ExportError
-from zoo_export.graph.decisions import append_decisions
+from zoo.metrics.costs import CostDecision
+from zoo_export.graph.decisions import append_cost_decision, append_decisions
 from zoo_export.model_card import ModelCard
 from zoo_export.runtime.predictor import load
 from zoo_export.targets.triton import config_text
+from zoo_export.validation.decisions import check_decisions
 
 THRESHOLDS = tuple(float(np.float32(each)) for each in (0.4, 0.3, 0.05))
 CARD = make_card(multi_label=True, thresholds=THRESHOLDS)
@@ -63,3 +65,34 @@ def test_a_card_whose_thresholds_do_not_fit_is_refused(values):
 def test_triton_declares_the_type_of_decisions():
     text = config_text(CARD, {"probabilities": [3], "decisions": [3]}, name="reef", max_batch=8)
     assert 'name: "decisions"\n    data_type: TYPE_UINT8' in text
+
+
+@pytest.mark.parametrize("positive", ["red", "green"])
+def test_a_decision_by_costs_is_in_the_graph_and_that_of_the_predictor(photos, positive):
+    decision = CostDecision(positive=positive, threshold=float(np.float32(0.3)), miss=7, false_alarm=3)
+    card = make_card(classes=("red", "green"), decision=decision)
+    model = make_model(card)
+    append_cost_decision(model.graph, decision, card.classes)
+    predictor = load(model.SerializeToString(), device="cpu")
+    assert predictor.decision == decision
+    probabilities, decisions = predictor.session.runtime.run(
+        ["probabilities", "decisions"], {"image": np.stack(photos)}
+    )
+    check_decisions(decisions, probabilities, card, where="CPU")
+    assert decisions.dtype == np.uint8
+    number = card.classes.index(positive)
+    assert decisions[:, number].tolist() == (probabilities[:, number] >= np.float32(0.3)).astype(int).tolist()
+    assert (decisions.sum(axis=1) == 1).all()
+    names = [card.classes[row.argmax()] for row in decisions]
+    assert [each.label for each in predictor.predict(photos)] == names
+    with pytest.raises(ExportError, match="do not follow from its probabilities on CPU"):
+        check_decisions(1 - decisions, probabilities, card, where="CPU")
+    with pytest.raises(ExportError, match="has no output 'decisions' of uint8"):
+        load(make_model(card).SerializeToString(), device="cpu")
+
+
+def test_a_card_whose_decision_does_not_fit_is_refused():
+    decision = CostDecision(positive="yellow", threshold=0.5, miss=1, false_alarm=1)
+    card = make_card(classes=("red", "green"), decision=decision)
+    with pytest.raises(ExportError, match="'positive' is not one of two classes"):
+        ModelCard.from_json(card.to_json(), where="model.onnx")

@@ -1,5 +1,8 @@
 """A run as an archive of torch.export."""
 
+import dataclasses
+
+import numpy as np
 import pytest
 import torch
 from fakes import make_images
@@ -46,3 +49,16 @@ def test_network_that_cannot_be_traced_is_reported(small_run, small_registry, tm
         export_pt2(small_run, tmp_path / "m.pt2", verify=False, registry=small_registry)
     assert "must not depend on the values" in caught.value.hint
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_archive_with_several_labels_has_their_decisions(small_run, small_registry, tmp_path):
+    thresholds = tuple(float(np.float32(each)) for each in (0.4, 0.3, 0.2))
+    record = dataclasses.replace(small_run.record, multi_label=True, thresholds=thresholds)
+    run = dataclasses.replace(small_run, record=record)
+    exported = export_pt2(run, tmp_path / "m.pt2", verify=False, registry=small_registry)
+    module = torch.export.load(exported.path).module()
+    photos = [photo for _, photo in decode_samples(make_images().test[:5], ignore)]
+    probabilities, _, _, decisions = module(preprocess_batch(photos, exported.card.preprocess))
+    assert decisions.dtype == torch.uint8
+    assert torch.equal(decisions.bool(), probabilities >= torch.tensor(thresholds))
+    assert 0 < int(decisions.sum()) < decisions.numel()

@@ -98,7 +98,29 @@ def command(
 
 
 def _write_paired(result: PairedEvaluation) -> None:
-    uneven = any(each.is_uneven for each in result.evaluations.values())  # all have the same photos
+    from zoo.metrics.multi_label import FIGURES, MultiLabelEvaluation
+
+    evaluations: dict[str, Any] = dict(result.evaluations)
+    if isinstance(next(iter(evaluations.values())), MultiLabelEvaluation):
+        header = ("model", *FIGURES.values(), "loss")
+        rows = [
+            (
+                name,
+                *(format_accuracy(getattr(each, figure), each.intervals[figure]) for figure in FIGURES),
+                f"{each.loss:.4f}",
+            )
+            for name, each in evaluations.items()
+        ]
+        console.write_table(header, rows, right=[len(header) - 1])
+    else:
+        _write_paired_classes(evaluations)
+    console.echo()
+    for difference in result.differences:
+        console.echo(difference.describe())
+
+
+def _write_paired_classes(evaluations: dict[str, Evaluation]) -> None:
+    uneven = any(each.is_uneven for each in evaluations.values())  # all have the same photos
     rows = [
         (
             name,
@@ -109,9 +131,9 @@ def _write_paired(result: PairedEvaluation) -> None:
             f"{each.loss:.4f}",
             *(value for _, value in format_metrics(each.metrics_to_dict())),
         )
-        for name, each in result.evaluations.items()
+        for name, each in evaluations.items()
     ]
-    metrics = next(iter(result.evaluations.values())).metrics
+    metrics = next(iter(evaluations.values())).metrics
     header = (
         "model",
         "accuracy",
@@ -122,9 +144,6 @@ def _write_paired(result: PairedEvaluation) -> None:
         *(each.replace("_", " ") for each in metrics),
     )
     console.write_table(header, rows, right=range(2, 6 if uneven else 5))
-    console.echo()
-    for difference in result.differences:
-        console.echo(difference.describe())
 
 
 def _write(evaluation: Evaluation | MultiLabelEvaluation) -> None:
@@ -162,6 +181,13 @@ def _write_labels(evaluation: MultiLabelEvaluation) -> None:
     console.write_table(("label", "AP", "threshold", "precision", "recall", "F1", "photos"), rows, right=range(2, 7))
 
 
+def _cost_pairs(evaluation: Evaluation) -> list[tuple[str, str]]:
+    if evaluation.decision is None:
+        return []
+    costs = f"{evaluation.mean_cost:.3f}; {evaluation.plain_cost:.3f} if the most probable class were predicted"
+    return [("cost per photo", costs), ("decision", evaluation.decision.describe())]
+
+
 def _write_classes(evaluation: Evaluation) -> None:
     accuracy = format_accuracy(evaluation.accuracy, evaluation.interval)
     console.write_heading(f"accuracy  {accuracy}  ({evaluation.count} photos)")
@@ -172,6 +198,7 @@ def _write_classes(evaluation: Evaluation) -> None:
             *([("balanced accuracy", balanced)] if evaluation.is_uneven else []),
             *([("top-5 accuracy", top)] if evaluation.top_5_accuracy is not None else []),
             ("macro F1", format_percent(evaluation.macro_f1)),
+            *_cost_pairs(evaluation),
             ("calibration error", format_percent(evaluation.calibration_error)),
             ("loss", f"{evaluation.loss:.4f}"),
             *format_metrics(evaluation.metrics_to_dict()),

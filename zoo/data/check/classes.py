@@ -17,7 +17,10 @@ _RARE_CLASSES = (
     "Look at the balanced accuracy and the figures per class of 'zoo evaluate' rather than at the accuracy; "
     "--class-weights, --sampler and --logit-adjustment of 'zoo finetune' make rare classes count more."
 )
-_RARE_LABELS = "Look at the average precision of each label, which 'zoo evaluate' prints."
+_RARE_LABELS = (
+    "Look at the average precision of each label, which 'zoo evaluate' prints; --class-weights of 'zoo finetune' makes "
+    "rare labels count more."
+)
 _IMBALANCED, _VERY_IMBALANCED = 3, 10  # ratio of the largest class to the smallest
 
 

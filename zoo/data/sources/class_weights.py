@@ -21,8 +21,13 @@ _HINT = "Each line is the name of a class, a comma and its weight: cat,2.5"
 _LISTED = 5  # missing classes in a message
 
 
-def read_class_weights(path: Path, classes: Sequence[str]) -> tuple[float, ...]:
+def read_class_weights(path: Path, classes: Sequence[str], *, neutral: str) -> tuple[float, ...]:
     """Returns the weight of each class, in the order of `classes`. A first line ``class,weight`` is a header.
+
+    Args:
+        path: The file.
+        classes: Class names.
+        neutral: A sentence without its full stop on what a weight of 1 means, for the hint where a class is missing.
 
     Raises:
         ConfigError: The file cannot be read, a line is wrong, or a class is missing; the message names the line.
@@ -46,7 +51,7 @@ def read_class_weights(path: Path, classes: Sequence[str]) -> tuple[float, ...]:
         listed = ", ".join(f"'{name}'" for name in missing[:_LISTED]) + (", ..." if len(missing) > _LISTED else "")
         raise ConfigError(
             f"{path} has no weight for {len(missing)} of {len(classes)} classes: {listed}.",
-            hint="Every class needs one. Only the ratios count: 1 for all others is fine.",
+            hint=f"Every class needs one. {neutral}.",
         )
     return tuple(found[name] for name in classes)
 

@@ -27,6 +27,8 @@ class LossRequest:
             smoothing moves each of them towards a half.
         per_image: Whether the function has to return the loss of each image, ``(N,)``, instead of their mean: asked
             only of a spec with `LossSpec.per_image`, where classes have weights.
+        per_label: Whether the function has to return the loss of each label of each image, ``(N, classes)``, whose sum
+            is the loss of the image: asked only of a spec with `LossSpec.per_label`, where labels have weights.
     """
 
     classes: int
@@ -34,6 +36,7 @@ class LossRequest:
     options: Any
     multi_label: bool = False
     per_image: bool = False
+    per_label: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,9 +55,12 @@ class LossSpec(Spec):
             smoothed already, and soft wherever labels are smoothed.
         per_image: Whether `build` follows `LossRequest.per_image`. Without it, the loss cannot be used with weights of
             classes (``--class-weights``).
+        per_label: Whether `build` follows `LossRequest.per_label`. Without it, a loss with sigmoids cannot be used with
+            weights of labels, where photos have any number of them.
     """
 
     build: Callable[[LossRequest], Callable[[Tensor, Tensor], Tensor]] | str
     activation: Activation = "softmax"
     smooths_labels: bool = False
     per_image: bool = False
+    per_label: bool = False

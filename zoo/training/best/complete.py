@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from zoo.errors import ImageError
 from zoo.inference.evaluate import evaluate_rows, open_with_samples, predict_samples
 from zoo.inference.run import Run
+from zoo.metrics.costs import decide_classes
 from zoo.plugins.kinds import METRIC
 from zoo.plugins.specs import ImageSet
 from zoo.report import find_mistakes, write_pictures
@@ -90,9 +91,9 @@ def _evaluate(run: RunFolder, state: SearchState, *, observer: Observer, registr
         engine="auto",
     )
     rows, labels = predict_samples(predictor, samples, split="test", observer=observer)
-    evaluation = evaluate_rows(rows, labels, run.classes, metrics)
+    evaluation = evaluate_rows(rows, labels, run.classes, metrics, run.decision)
     readable = samples if len(samples) == len(labels) else [each for each in samples if _is_readable(predictor, each)]
-    mistakes = find_mistakes(rows, readable)
+    mistakes = find_mistakes(rows, readable, decide_classes(rows, run.classes, run.decision).tolist())
     write_pictures(run.path, rows=run.metrics(), evaluation=evaluation, mistakes=mistakes, split="test")
     test = {"test": summarise(evaluation), "search": state.folder.name}
     write_record(run.path, dataclasses.replace(run.record, results={**run.results, **test}))

@@ -94,7 +94,8 @@ def count_deciding(labels: Tensor) -> int:
 
 
 def _losses_by_label(head: Head, logits: Tensor, targets: Tensor) -> Tensor:
-    """Returns the mean negative log-likelihood of each label, float32 ``(labels,)``."""
+    """Returns the mean negative log-likelihood of each label, weighted as in training, float32 ``(labels,)``."""
     probabilities = head.probabilities(logits)
     true = torch.where(targets.bool(), probabilities, 1 - probabilities)
-    return -true.clamp(min=torch.finfo(torch.float32).tiny).log().mean(dim=0)
+    losses = -true.clamp(min=torch.finfo(torch.float32).tiny).log()
+    return (losses * head.criterion.weigh_labels(targets, losses)).mean(dim=0)
