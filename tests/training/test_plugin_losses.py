@@ -108,7 +108,7 @@ def test_a_loss_trains_a_head_on_frozen_features_in_steps(train):
 
 
 def test_a_stopped_run_resumes_bit_for_bit_with_loss_and_metrics(train, resume, runs):
-    values = {"loss": "steep", "metric": ("greenness", "recall"), "monitor": "greenness", "ema": None}
+    values = {"loss": "steep", "metric": ("greenness", "recall"), "monitor": "greenness", "ema": None, "patience": 2}
     whole = train(**values)
     with pytest.raises(KeyboardInterrupt):
         train(observer=EventRecorder(after_epoch(1)), **values)

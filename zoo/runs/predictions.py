@@ -75,7 +75,7 @@ def write_predictions(path: Path, predictions: PhotoPredictions, classes: Sequen
 
     def join(value: Any) -> str:
         """Returns the name of a class, or those of the labels of a photo."""
-        numbers = np.flatnonzero(value) if predictions.multi_label else [value]
+        numbers: list[int] = np.flatnonzero(value).tolist() if predictions.multi_label else [int(value)]
         return separator.join(classes[number] for number in numbers)
 
     columns = predictions.names, predictions.groups, predictions.folds, predictions.labels, predictions.predicted
