@@ -63,6 +63,14 @@ def test_imbalance(tmp_path):
 
 
 @pytest.mark.slow
+def test_calibration(tmp_path):
+    (row,) = run_benchmark("calibration", folder=tmp_path)
+    assert row["calibrated on"] == "8 validation"  # too few to calibrate
+    assert row["temperature"] == "none"
+    assert row["Brier after"] == row["Brier before"]
+
+
+@pytest.mark.slow
 def test_startup(tmp_path):
     bare, zoo = run_benchmark("startup", folder=tmp_path)
     assert bare["ratio"] == 1

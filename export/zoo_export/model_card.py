@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from zoo.errors import ExportError, RunError
+from zoo.metrics.calibration import Calibration
 from zoo.metrics.costs import CostDecision, decision_from_dict
 from zoo.preprocess import preprocess_from_dict
 from zoo.runs.record import MAX_CLASSES
@@ -67,6 +68,8 @@ class ModelCard:
         thresholds: The probability from which a photo is decided to have a label, for each class; empty unless
             `multi_label`.
         decision: How to decide between two classes whose mistakes do not cost the same; None for the most probable.
+        calibration: The temperature, which is part of the graph: ``probabilities`` are the activation of ``logits /
+            temperature``; and what prediction sets are made from. None in files of earlier versions.
     """
 
     classes: tuple[str, ...]
@@ -94,6 +97,8 @@ class ModelCard:
     def has_decisions(self) -> bool:
         """Whether the file has the output `DECISIONS`: more decides than which probability is the highest."""
         return self.multi_label or self.decision is not None
+
+    calibration: Calibration | None = None
 
     @property
     def verified(self) -> bool:
@@ -165,6 +170,7 @@ def _parse_card(values: Mapping[str, Any]) -> ModelCard:
         multi_label=values.get("multi_label", False) is True,
         thresholds=_parse_thresholds(values),
         decision=_parse_decision(values),
+        calibration=_parse_calibration(values),
     )
 
 
@@ -193,6 +199,11 @@ def _parse_decision(values: Mapping[str, Any]) -> CostDecision | None:
     if found is None:
         return None
     return decision_from_dict(_parse_object(found, "decision"), classes=values["classes"])
+
+
+def _parse_calibration(values: Mapping[str, Any]) -> Calibration | None:
+    found = values.get("calibration")
+    return None if found is None else Calibration.from_json(found, classes=len(values["classes"]))
 
 
 def _parse_preprocess(values: Any) -> Preprocess:

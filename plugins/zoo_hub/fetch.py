@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 RUN = "zoo"  # the folder of the run in a repository
 ONNX = "model.onnx"
-SHARED_PICTURES = ("curves.png", "confusion.png", "precision_recall.png")
+SHARED_PICTURES = ("curves.png", "confusion.png", "precision_recall.png", "reliability.png")
 # What is read of a run; a repository may contain anything besides.
 RUN_FILES = (RECORD, WEIGHTS, PHOTOS, METRICS, *SHARED_PICTURES, MANIFEST)
 

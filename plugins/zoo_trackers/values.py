@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from zoo.events import EpochResult
 
-PICTURES = ("curves.png", "confusion.png", "precision_recall.png", "mistakes.png")
+PICTURES = ("curves.png", "confusion.png", "precision_recall.png", "reliability.png", "mistakes.png")
 MODEL = "model.safetensors"
 RECORD = "run.json"
 _STATE = "state.json"

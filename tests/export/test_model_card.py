@@ -3,12 +3,14 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zoo.errors import ExportError
+from zoo.metrics.calibration import Calibration, PredictionSets
 from zoo.preprocess import Preprocess
 from zoo_export.model_card import ModelCard
 
@@ -42,6 +44,14 @@ def test_round_trip_preserves_the_card():
     assert card.input_name == "image"
 
 
+def test_a_calibration_survives_and_files_without_one_have_none():
+    sets = PredictionSets(score="aps", photos=2, scores=(0.0, 0.5))
+    calibrated = replace(CARD, calibration=Calibration(method="temperature", temperature=(1.5,), sets=sets))
+    assert ModelCard.from_json(calibrated.to_json(), where="x") == calibrated
+    earlier = {key: value for key, value in CARD.to_dict().items() if key != "calibration"}
+    assert ModelCard.from_json(json.dumps(earlier), where="x").calibration is None
+
+
 def test_verified_must_be_true_itself():
     for parity in ({}, {"verified": False}, {"verified": "yes"}):
         assert not ModelCard.from_json(modified(parity=parity), where="x").verified
@@ -71,6 +81,8 @@ def test_fields_of_later_versions_are_ignored():
         (modified(input=["pixels"]), "'input' is"),
         (modified(precision="int4"), "not one of fp32, fp16, int8"),
         (modified(opset=True), "'opset'"),
+        (modified(calibration={"method": "temperature"}), "'activation' is not one of"),
+        (modified(calibration=[1]), "'calibration' is not an object"),
         (modified(versions={"torch": 2}), "'versions' is not a string"),
         (modified(parity=None), "'parity' is not an object"),
         (modified(run={"loss": float("nan")}), "NaN is not valid JSON"),
@@ -79,7 +91,7 @@ def test_fields_of_later_versions_are_ignored():
         ("9" * 10_000, "digits"),
         (" " * (17 * 2**20), "longer than 16 MiB"),
     ],
-    ids=range(24),
+    ids=range(26),
 )
 def test_invalid_card_is_refused_with_a_reason(text, message):
     with pytest.raises(ExportError, match=r"^odd.onnx: the model card inside is not readable") as caught:

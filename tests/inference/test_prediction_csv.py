@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import io
 
 import pytest
@@ -38,3 +39,15 @@ def test_or_the_most_probable_classes(top):
     assert header == ["photo", "label", "probability", *more[0], "error"]
     assert first == ["a.jpg", "dog", "0.500000", *more[1], ""]
     assert second == ["b.jpg", "", "", *more[2], "b.jpg: cannot be read."]
+
+
+@pytest.mark.parametrize("top", [None, 1])
+def test_a_prediction_set_follows_the_label(top):
+    text = io.StringIO()
+    table = PredictionCsv(text, CLASSES, top=top, sets=True)
+    table.write("a.jpg", dataclasses.replace(PREDICTION, prediction_set=("dog", "fox"), coverage=0.9))
+    table.write("b.jpg", ImageError("b.jpg: cannot be read."))
+    header, first, second = csv.reader(io.StringIO(text.getvalue()))
+    assert header[:4] == ["photo", "label", "probability", "prediction_set"]
+    assert first[3] == "dog|fox"
+    assert len(header) == len(first) == len(second)

@@ -12,8 +12,9 @@ from fakes import encode_png, make_photo
 from PIL import Image
 
 from zoo.data.loading.augment import normalise
-from zoo.errors import ImageError
+from zoo.errors import ConfigError, ImageError
 from zoo.inference.predictor import PhotoPredictor, make_normaliser, read_ahead
+from zoo.metrics.calibration import Calibration, PredictionSets
 from zoo.preprocess import Preprocess
 
 CLASSES = ("red", "green", "blue")
@@ -380,3 +381,42 @@ def test_it_imports_no_torch():
     code = "import sys, zoo.inference.predictor; print({'torch', 'onnxruntime'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+SETS = PredictionSets(score="lac", photos=20, scores=tuple(number / 20 for number in range(20)))
+
+
+def test_a_set_has_the_classes_that_a_coverage_needs(predictor):
+    predictor.calibration = Calibration(method="none", sets=SETS)
+    photo = encode_png(make_photo(1, 5))
+    sizes = []
+    for coverage in (0.1, 0.7, 0.95):
+        prediction = predictor.predict(photo, coverage=coverage)
+        assert prediction.prediction_set == tuple(prediction.probabilities)[: len(prediction.prediction_set)]
+        assert prediction.coverage == coverage
+        sizes.append(len(prediction.prediction_set))
+    assert sizes[0] == 1  # never empty
+    assert sizes[-1] == 3
+    assert sizes == sorted(sizes)
+    listed = next(iter(predictor.predict_files([photo], coverage=0.1)))
+    assert listed.set_answer == "green (10 %)"
+    assert "green (10 %)" in listed._repr_html_()
+    plain = predictor.predict(photo)
+    assert (plain.prediction_set, plain.coverage, plain.set_answer) == (None, None, "")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({}, "brightest has no prediction sets: an earlier version trained it"),
+        ({"multi_label": True}, "it decides on each of any number of labels"),
+        ({"calibration": Calibration(method="none", sets=SETS)}, "needs 99 photos that did not train the network"),
+    ],
+)
+def test_sets_that_cannot_be_had_are_explained_before_a_photo_is_read(predictor, values, message):
+    for name, value in values.items():
+        setattr(predictor, name, value)
+    with pytest.raises(ConfigError, match=message):
+        predictor.predict("missing.jpg", coverage=0.99)
+    with pytest.raises(ConfigError, match=message):
+        next(predictor.predict_files(["missing.jpg"], coverage=0.99))

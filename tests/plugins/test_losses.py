@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from criteria import make_criterion
 from fakes import make_registry
 from plugin_helpers import plugin_of
 from torch import Tensor
@@ -173,3 +175,12 @@ def test_a_loss_that_cannot_be_weighted_or_adjusted_is_refused() -> None:
         build_criterion(choice, classes=3, positive_weights=(1.0, 2.0, 3.0))
     with pytest.raises(PluginError, match=r"the losses of 4 images with indices are \(\)"):
         weighted((1.0, 2.0, 3.0), build=lambda request: F.cross_entropy)
+
+
+@pytest.mark.parametrize("temperature", [(2.0,), (2.0, 0.5, 1.0)], ids=["one", "one for each"])
+def test_a_temperature_divides_logits_in_probabilities_but_not_in_the_loss(temperature: tuple[float, ...]) -> None:
+    criterion = make_criterion("bce")
+    divided = dataclasses.replace(criterion, temperature=temperature)
+    logits, labels = torch.randn(4, 3, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 2, 0])
+    torch.testing.assert_close(divided.probabilities(logits), (logits / torch.tensor(temperature)).sigmoid())
+    assert divided.loss(logits, labels) == criterion.loss(logits, labels)

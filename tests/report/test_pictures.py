@@ -21,6 +21,7 @@ def test_report_exports_every_picture():
         "write_mistakes",
         "write_pictures",
         "write_precision_recall",
+        "write_reliability",
     }
     assert all(callable(getattr(report, name)) for name in report.__all__)
 

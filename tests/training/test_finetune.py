@@ -45,6 +45,7 @@ def test_a_run_folder_is_complete(train):
         "metrics.jsonl",
         "curves.png",
         "confusion.png",
+        "reliability.png",
         "mistakes.png",
         "manifest.json",
     }

@@ -54,12 +54,14 @@ def test_a_probe_decides_on_labels_and_says_how_well(train, registry, plugin):
     observer = EventRecorder()
     run = train(**FROZEN, observer=observer, pictures=True)
     written = {path.name for path in run.path.glob("*.png")}
-    assert written == {"curves.png", "precision_recall.png", "mistakes.png"}
+    assert written == {"curves.png", "precision_recall.png", "reliability.png", "mistakes.png"}
     assert any("any number of labels: the loss is bce" in note for note in observer.notes)
     record = run.record
     assert (record.multi_label, record.activation, record.config["loss"]) == (True, "sigmoid", "bce")
     assert record.requested["loss"] == "cross-entropy"
     assert len(record.thresholds) == 3
+    assert (record.calibration.photos, record.calibration.fitted_on) == (54, "out-of-fold")
+    assert record.calibration.sets is None
     assert len(record.probe["strength"]) == 3
     test = run.results["test"]
     assert test["mean_ap"] > 0.9
@@ -110,6 +112,19 @@ def test_a_resumed_run_has_the_weights_and_thresholds_of_one_that_never_stopped(
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert resumed.record.thresholds == whole.record.thresholds
     assert resumed.results["test"] == whole.results["test"]
+
+
+def test_thresholds_are_chosen_on_calibrated_probabilities(train, registry, plugin):
+    plain, calibrated = (train(**FROZEN, calibration=choice) for choice in ("none", "temperature"))
+    assert calibrated.calibration.temperature
+    assert plain.thresholds != calibrated.thresholds
+    # With a temperature for each label the order of its photos, and so each decision, stays the same.
+    sources = [sample.source for sample in plugin.dataset.test]
+    decisions = [
+        [each.labels and {*each.labels} for each in load(run, device="cpu", registry=registry).predict(sources)]
+        for run in (plain, calibrated)
+    ]
+    assert np.mean([one == two for one, two in zip(*decisions, strict=True)]) > 0.9
 
 
 def test_thresholds_follow_the_rule_that_the_user_names(train):

@@ -14,6 +14,7 @@ from zoo.utils.files import replace_nonfinite
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from zoo.metrics.calibration import Calibration
     from zoo.metrics.costs import CostDecision
     from zoo.preprocess import Preprocess
     from zoo.runs.exports import ExportRecord
@@ -40,6 +41,8 @@ class RunDescription:
         decision: How to decide between two classes whose mistakes do not cost the same; None for the most probable.
         multi_label: Whether a photo has any number of labels.
         thresholds: The threshold of each class, in the order of the outputs; empty with one class per photo.
+        calibration: How the probabilities were calibrated, and what prediction sets are made from; None if not
+            recorded.
         preprocess: How pixels become the input of the network; None if not recorded.
         weights: One line about the initial weights.
         data: The name, the note, the fingerprint and the number of photos of each split; problems under ``leaks``.
@@ -68,6 +71,7 @@ class RunDescription:
     decision: CostDecision | None
     multi_label: bool
     thresholds: tuple[float, ...]
+    calibration: Calibration | None
     preprocess: Preprocess | None
     weights: str
     data: Mapping[str, Any]
@@ -108,6 +112,7 @@ def describe_run(run: RunFolder) -> RunDescription:
         decision=record.decision,
         multi_label=record.multi_label,
         thresholds=record.thresholds,
+        calibration=record.calibration,
         preprocess=record.preprocess,
         weights=" ".join(filter(None, (record.weights, record.partly_random))),
         data={

@@ -35,6 +35,7 @@ Compile = Literal["auto", "yes", "no"]
 Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
 Cache = Literal["auto", "device", "memory", "disk", "off"]
 Sampler = Literal["none", "balanced", "sqrt"]
+CalibrationChoice = Literal["auto", "temperature", "none"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,6 +238,12 @@ class FinetuneConfig:
     )
     positive: str | None = option(
         None, help="With --cost, the name of the class that must not be missed.", group="Training"
+    )
+    calibration: CalibrationChoice = option(
+        AUTO,
+        help="How probabilities are calibrated after training, on photos that the network has not seen: temperature "
+        "(Guo et al. 2017); none; auto: whichever predicts held-out photos better.",
+        group="Training",
     )
     metric: tuple[str, ...] = ()
     metric_options: Mapping[str, Any] = field(default_factory=dict)

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from zoo.data.sources.resolve import DataSource
     from zoo.events import Observer
     from zoo.inference.predictor import EngineName, PhotoPredictor
+    from zoo.metrics.calibration import Calibration
     from zoo.metrics.classification import Evaluation
     from zoo.metrics.costs import CostDecision
     from zoo.metrics.multi_label import MultiLabelEvaluation
@@ -266,9 +267,11 @@ def evaluate_predictor(
     rows, labels = predict_samples(predictor, samples, split=split, observer=observer)
     if predictor.multi_label:
         from zoo.metrics.multi_label import evaluate_labels
+        from zoo.metrics.reliability_report import report_reliability
 
-        return evaluate_labels(rows, labels, predictor.classes, predictor.thresholds)
-    return evaluate_rows(rows, labels, predictor.classes, metrics, predictor.decision)
+        evaluation = evaluate_labels(rows, labels, predictor.classes, predictor.thresholds)
+        return replace(evaluation, reliability=report_reliability(rows, labels, predictor.calibration))
+    return evaluate_rows(rows, labels, predictor.classes, metrics, predictor.decision, predictor.calibration)
 
 
 def evaluate_rows(
@@ -277,13 +280,27 @@ def evaluate_rows(
     classes: Sequence[str],
     metrics: Sequence[Choice[MetricSpec]],
     decision: CostDecision | None = None,
+    calibration: Calibration | None = None,
 ) -> Evaluation:
-    """Returns the evaluation of probabilities ``(N, classes)`` with labels ``(N,)``; see `evaluate_predictor`."""
+    """Returns the evaluation of probabilities ``(N, classes)`` with labels ``(N,)``; see `evaluate_predictor`.
+
+    Args:
+        rows: The probabilities.
+        labels: The labels.
+        classes: Class names.
+        metrics: Metrics to add.
+        decision: How the model decides between two classes, if not for the most probable one.
+        calibration: That of the model, if it has one.
+    """
     from zoo.metrics.chosen import compute_metrics, merge_values
     from zoo.metrics.classification import evaluate_predictions
+    from zoo.metrics.reliability_report import report_reliability
 
-    evaluation = evaluate_predictions(rows, labels, classes, decision)
-    return replace(evaluation, metrics=merge_values(compute_metrics(metrics, rows, labels, classes)))
+    return replace(
+        evaluate_predictions(rows, labels, classes, decision),
+        metrics=merge_values(compute_metrics(metrics, rows, labels, classes)),
+        reliability=report_reliability(rows, labels, calibration),
+    )
 
 
 def predict_samples(

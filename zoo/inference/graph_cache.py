@@ -9,7 +9,7 @@ import sys
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zoo.errors import RunError, ZooError
 from zoo.plugins.calls import resolve_callable
@@ -38,10 +38,11 @@ def graph_key(run: RunFolder, registry: Registry) -> str | None:
         load_config(run)
         offers = registry.find(BACKBONE, run.backbone), registry.find(HEAD, run.head)
         builders = [resolve_callable(offer.spec.build) for offer in offers]
-        values = {
+        values: dict[str, Any] = {
             "weights": hash_file(run.weights_path),
             "run": [run.backbone, run.head, dict(run.config), run.classes, asdict(run.preprocess)],
             "activation": run.record.activation,
+            "temperature": [] if run.calibration is None else run.calibration.temperature,
             "code": [code_digests(builder) for builder in builders],
             "packages": _installed_packages(),
         }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from zoo.metrics.costs import decide_classes
 from zoo.metrics.multi_label import evaluate_labels
 from zoo.metrics.paired import PairedDifference, compare_predictions
 from zoo.metrics.paired_labels import PairedLabelDifference, compare_label_predictions
+from zoo.metrics.reliability_report import report_reliability
 from zoo.plugins.kinds import METRIC
 from zoo.plugins.registry import REGISTRY, load_registry
 from zoo.runs.run import RunFolder
@@ -141,8 +142,9 @@ def evaluate_paired(
         return _evaluate_labels(rows, labels, predictor.classes, {name: opened[name] for name in found})
     return PairedEvaluation(
         evaluations={
-            name: evaluate_rows(each, labels, predictor.classes, chosen, opened[name].decision)
+            name: evaluate_rows(each, labels, predictor.classes, chosen, own.decision, own.calibration)
             for name, each in rows.items()
+            for own in [opened[name]]
         },
         differences=_compare(
             {name: decide_classes(each, predictor.classes, opened[name].decision) for name, each in rows.items()},
@@ -164,7 +166,13 @@ def _evaluate_labels(
     }
     first, *others = rows
     return PairedEvaluation(
-        evaluations={name: evaluate_labels(rows[name], targets, classes, thresholds[name]) for name in rows},
+        evaluations={
+            name: replace(
+                evaluate_labels(rows[name], targets, classes, thresholds[name]),
+                reliability=report_reliability(rows[name], targets, predictors[name].calibration),
+            )
+            for name in rows
+        },
         differences=tuple(
             compare_label_predictions(
                 first, each, (rows[first], rows[each]), (thresholds[first], thresholds[each]), targets

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoo.inference.predictor import PhotoPredictor
+from zoo.metrics.calibration import Calibration
 from zoo.plugins.calls import plugin_failure
 from zoo.plugins.faults import probabilities_fault
 from zoo.preprocess import Preprocess
@@ -44,6 +45,7 @@ class PluginPredictor(PhotoPredictor):
         self.runtime, self.notes = predictor.runtime, predictor.notes
         self.multi_label, self.thresholds = predictor.multi_label, tuple(predictor.thresholds)
         self.decision = predictor.decision
+        self.calibration = predictor.calibration
         if not isinstance(members["name"], str):
             raise self._failure(f"its name is {members['name']!r}")
         if not isinstance(members["classes"], tuple) or not all(isinstance(each, str) for each in self.classes):
@@ -52,6 +54,8 @@ class PluginPredictor(PhotoPredictor):
             raise self._failure(f"it has {len(self.thresholds)} thresholds for {len(self.classes)} classes")
         if self.decision and (len(self.classes) != 2 or self.decision.positive not in self.classes):
             raise self._failure(f"its decision is about '{self.decision.positive}', which is not one of two classes")
+        if not isinstance(self.calibration, Calibration | None):
+            raise self._failure(f"its calibration is {type(self.calibration).__name__}, not zoo.Calibration or None")
         if not isinstance(members["preprocess"], Preprocess):
             raise self._failure(f"its preprocess is {type(members['preprocess']).__name__}, not zoo.Preprocess")
 

@@ -27,22 +27,31 @@ class PredictionCsv:
     With several labels per photo, a row begins with ``photo,labels``: the labels decided, joined by ``|`` as in a table
     of photos, empty where there are none. The most probable classes then begin at ``label 1``.
 
+    With prediction sets, their classes follow the label and its probability, joined by ``|``: ``prediction_set``.
+
     Args:
         sink: Where to write.
         classes: Class names, in the order of their columns.
         top: The number of classes to write; None: all.
         multi_label: Whether a photo has any number of labels.
+        sets: Whether predictions have a prediction set.
     """
 
     def __init__(
-        self, sink: TextSink, classes: Sequence[str], *, top: int | None = None, multi_label: bool = False
+        self,
+        sink: TextSink,
+        classes: Sequence[str],
+        *,
+        top: int | None = None,
+        multi_label: bool = False,
+        sets: bool = False,
     ) -> None:
         self._writer = CsvWriter(sink)
         self._classes = classes if top is None or top >= len(classes) else None
         self._multi_label = multi_label
         self._ranks = range(1 if multi_label else 2, (top or 0) + 1)
         columns = self._classes or [f"{what} {rank}" for rank in self._ranks for what in ("label", "probability")]
-        first = ["labels"] if multi_label else ["label", "probability"]
+        first = ["labels"] if multi_label else ["label", "probability", *(["prediction_set"] if sets else [])]
         self._columns = len(first) + len(columns)
         self._writer.write_row(["photo", *first, *columns, "error"])
 
@@ -61,4 +70,5 @@ class PredictionCsv:
         first = [_SEPARATOR.join(outcome.labels or ())]
         if not self._multi_label:
             first = [outcome.label, f"{outcome.probability:.6f}"]
+            first += [] if outcome.prediction_set is None else [_SEPARATOR.join(outcome.prediction_set)]
         self._writer.write_row([name, *first, *cells, ""])

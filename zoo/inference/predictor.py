@@ -16,7 +16,9 @@ import numpy as np
 
 from zoo.data.images.photo import decode_photo, is_photo, photo_name
 from zoo.data.images.resize import preprocess
-from zoo.errors import ImageError, PredictionError, ZooError
+from zoo.errors import ConfigError, ImageError, PredictionError, ZooError
+from zoo.metrics.calibration import format_coverage
+from zoo.metrics.conformal import find_sets
 from zoo.metrics.costs import decide_classes
 from zoo.metrics.thresholds import decide
 from zoo.preprocess import photos_per_batch
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from zoo.data.images.photo import Photo
+    from zoo.metrics.calibration import Calibration, PredictionSets
     from zoo.metrics.costs import CostDecision
     from zoo.preprocess import Preprocess
 
@@ -55,6 +58,9 @@ class Prediction:
         probabilities: The probabilities of all classes, the predicted class first, then the most probable.
         labels: With several labels per photo, those whose probability reaches their threshold, the most probable first,
             perhaps none; None with one class per photo.
+        prediction_set: If a coverage was asked for, the classes among which the right one is with that probability, the
+            most probable first; never empty. Otherwise None.
+        coverage: That probability, 0 to 1; None without a prediction set.
     """
 
     name: str
@@ -62,17 +68,27 @@ class Prediction:
     probability: float
     probabilities: dict[str, float]
     labels: tuple[str, ...] | None = None
+    prediction_set: tuple[str, ...] | None = None
+    coverage: float | None = None
 
     @property
     def answer(self) -> str:
         """The answer for readers: the class, or all labels: ``"fish, shark"``, ``"None of the labels"``."""
         return self.label if self.labels is None else ", ".join(self.labels) or NO_DECISION
 
+    @property
+    def set_answer(self) -> str:
+        """The prediction set for readers: ``"hotdog or sandwich (95 %)"``; empty without one."""
+        if self.prediction_set is None or self.coverage is None:
+            return ""
+        return f"{' or '.join(self.prediction_set)} ({format_coverage(self.coverage)})"
+
     def _repr_html_(self) -> str:
         rows = [(label, bar(share), f"{100 * share:.1f} %") for label, share in self.probabilities.items()]
         more = len(rows) - _SHOWN_CLASSES
         return block(
             heading(self.answer, f"{100 * self.probability:.1f} %, {self.name}" if self.labels is None else self.name),
+            *([line(self.set_answer)] if self.set_answer else []),
             table(("class", "", "probability"), rows[:_SHOWN_CLASSES], right=(2,)),
             *([line(f"and {more} more classes")] if more > 0 else []),
         )
@@ -107,6 +123,8 @@ class PhotoPredictor(ABC):
         thresholds: The probability from which a photo is decided to have a label, for each class; empty unless
             `multi_label`.
         decision: How to decide between two classes whose mistakes do not cost the same; None for the most probable.
+        calibration: How `probabilities` are calibrated, and what prediction sets are made from; None if nothing is
+            known of it.
     """
 
     name: str
@@ -117,6 +135,7 @@ class PhotoPredictor(ABC):
     multi_label: bool = False
     thresholds: tuple[float, ...] = ()
     decision: CostDecision | None = None
+    calibration: Calibration | None = None
 
     @abstractmethod
     def probabilities(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
@@ -161,25 +180,29 @@ class PhotoPredictor(ABC):
         ]
 
     @overload
-    def predict(self, photo: Photos) -> list[Prediction]: ...
+    def predict(self, photo: Photos, *, coverage: float | None = None) -> list[Prediction]: ...
     @overload
-    def predict(self, photo: Photo) -> Prediction: ...
-    def predict(self, photo: Photo | Photos) -> Prediction | list[Prediction]:
+    def predict(self, photo: Photo, *, coverage: float | None = None) -> Prediction: ...
+    def predict(self, photo: Photo | Photos, *, coverage: float | None = None) -> Prediction | list[Prediction]:
         """Returns the prediction for a photo, or those for a list of photos.
 
         Args:
             photo: A path (``~`` is expanded), the bytes of an image file, a file opened in binary mode, a Pillow image,
                 or pixels, uint8: RGB ``(H, W, 3)``, gray ``(H, W)`` or with alpha ``(H, W, 4)``. The EXIF orientation
                 of files and of Pillow images is applied. Or a list or tuple of these.
+            coverage: If given, each prediction also has a `prediction_set`, which contains the right class with this
+                probability.
 
         Raises:
+            ConfigError: The model has no prediction sets of the coverage (`check_coverage`).
             ImageError: A photo cannot be read, or is of another type. `predict_files` continues with the next photo.
             PredictionError: The network returns NaN or infinity for a photo.
         """
+        self.check_coverage(coverage)
         if not isinstance(photo, list | tuple):
-            return self.predict([photo])[0]
+            return self.predict([photo], coverage=coverage)[0]
         outcomes = (
-            self.outcome(name, row)
+            self.outcome(name, row, coverage=coverage)
             for names, images in self._read_batches(photo)
             for name, row in zip(names, self.rows(images), strict=True)
         )
@@ -190,7 +213,9 @@ class PhotoPredictor(ABC):
             predictions.append(outcome)
         return predictions
 
-    def predict_files(self, paths: Iterable[Photo]) -> Iterator[Prediction | ZooError]:
+    def predict_files(
+        self, paths: Iterable[Photo], *, coverage: float | None = None
+    ) -> Iterator[Prediction | ZooError]:
         """Yields the prediction for each file, in order, or the error that says why there is none.
 
         It is an `ImageError` if the file cannot be read, and a `PredictionError` if the network returns NaN or infinity
@@ -198,10 +223,13 @@ class PhotoPredictor(ABC):
 
         Args:
             paths: The paths, or other photos as for `predict`.
+            coverage: As for `predict`.
 
         Raises:
+            ConfigError: As for `predict`.
             ImageError: `paths` is a single photo, or nothing that can be iterated over.
         """
+        self.check_coverage(coverage)
         if is_photo(paths) or not isinstance(paths, Iterable):
             given = repr(paths) if isinstance(paths, str | os.PathLike) else type(paths).__name__
             raise ImageError(
@@ -211,7 +239,11 @@ class PhotoPredictor(ABC):
             images = [image for _, image in batch if not isinstance(image, ImageError)]
             rows = iter(self.rows(images) if images else ())
             for path, image in batch:
-                yield image if isinstance(image, ImageError) else self.outcome(photo_name(path), next(rows))
+                yield (
+                    image
+                    if isinstance(image, ImageError)
+                    else self.outcome(photo_name(path), next(rows), coverage=coverage)
+                )
 
     def rows(self, images: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32] | PredictionError]:
         """Returns the row ``(classes,)`` of `probabilities` for each image, or an error if it is not finite.
@@ -226,10 +258,41 @@ class PhotoPredictor(ABC):
         except PredictionError as error:
             return [error] if len(images) == 1 else [row for image in images for row in self.rows([image])]
 
-    def prediction(self, name: str, probabilities: NDArray[np.float32]) -> Prediction:
-        """Returns the prediction for a row ``(classes,)`` of `probabilities`; `name` is the name of the photo.
+    def check_coverage(self, coverage: float | None) -> None:
+        """Checks that there are prediction sets of a coverage.
+
+        Args:
+            coverage: The probability that a set has the right class; None if no sets are wanted.
 
         Raises:
+            ConfigError: It is not between 0 and 1, the model has no prediction sets, or too few photos for them.
+        """
+        if coverage is not None:
+            self._find_sets().quantile(coverage)
+
+    def _find_sets(self) -> PredictionSets:
+        if self.multi_label:
+            raise ConfigError(
+                f"{self.name} has no prediction sets: it decides on each of any number of labels.",
+                hint="Leave out the coverage; the probability and the threshold of each label are its own.",
+            )
+        if self.calibration is None or self.calibration.sets is None:
+            raise ConfigError(
+                f"{self.name} has no prediction sets: an earlier version trained it, or another program made it.",
+                hint="Train it again to ask for a coverage.",
+            )
+        return self.calibration.sets
+
+    def prediction(self, name: str, probabilities: NDArray[np.float32], *, coverage: float | None = None) -> Prediction:
+        """Returns the prediction for a row ``(classes,)`` of `probabilities`; `name` is the name of the photo.
+
+        Args:
+            name: The name of the photo.
+            probabilities: The row.
+            coverage: As for `predict`.
+
+        Raises:
+            ConfigError: As for `predict`.
             PredictionError: A probability is NaN or infinite.
         """
         if not is_finite(probabilities):
@@ -243,11 +306,29 @@ class PhotoPredictor(ABC):
         if self.multi_label:
             found = decide(probabilities, self.thresholds)
             decided = tuple(self.classes[index] for index in order.tolist() if found[index])
-        return Prediction(name=name, label=labels[0], probability=values[0], probabilities=ranked, labels=decided)
+        found_set: tuple[str, ...] | None = None
+        if coverage is not None:
+            sets = self._find_sets()
+            members = find_sets(probabilities[None], sets.score, sets.quantile(coverage))[0]
+            members[order[0]] = True  # of a decision by costs
+            found_set = tuple(self.classes[index] for index in order.tolist() if members[index])
+        return Prediction(
+            name=name,
+            label=labels[0],
+            probability=values[0],
+            probabilities=ranked,
+            labels=decided,
+            prediction_set=found_set,
+            coverage=coverage,
+        )
 
-    def outcome(self, name: str, row: NDArray[np.float32] | PredictionError) -> Prediction | PredictionError:
+    def outcome(
+        self, name: str, row: NDArray[np.float32] | PredictionError, *, coverage: float | None = None
+    ) -> Prediction | PredictionError:
         """Returns the prediction for a photo, or the error that names it; `row` is one of `rows`."""
-        return name_photo(row, name) if isinstance(row, PredictionError) else self.prediction(name, row)
+        if isinstance(row, PredictionError):
+            return name_photo(row, name)
+        return self.prediction(name, row, coverage=coverage)
 
     def read(self, photo: Photo, *, name: str) -> NDArray[np.uint8]:
         """Returns a photo as the network sees it, uint8 ``(h, w, 3)``; arguments as for `predict`.

@@ -46,20 +46,28 @@ class Run(RunFolder):
         return partial(Run, origin=self.origin), (self.path, self.record)
 
     @overload
-    def predict(self, photo: list[Any] | tuple[Any, ...]) -> list[Prediction]: ...
+    def predict(self, photo: list[Any] | tuple[Any, ...], *, coverage: float | None = None) -> list[Prediction]: ...
     @overload
-    def predict(self, photo: Photo) -> Prediction: ...
-    def predict(self, photo: Photo | list[Any] | tuple[Any, ...]) -> Prediction | list[Prediction]:
+    def predict(self, photo: Photo, *, coverage: float | None = None) -> Prediction: ...
+    def predict(
+        self, photo: Photo | list[Any] | tuple[Any, ...], *, coverage: float | None = None
+    ) -> Prediction | list[Prediction]:
         """Classifies a photo, or each of a list of photos, as ``zoo.load(run).predict(photo)`` does.
 
         The network of the run that was asked last stays in memory. `zoo.load` lets you choose device and engine.
 
+        Args:
+            photo: As for `zoo.PhotoPredictor.predict`.
+            coverage: If given, each prediction also has a `prediction_set`, which contains the right class with this
+                probability: ``0.95``.
+
         Raises:
+            ConfigError: The run has no prediction sets of this coverage.
             RunError: The weights are missing or damaged.
             ImageError: A photo cannot be read.
             PredictionError: The network returns NaN or infinity for a photo.
         """
-        return _load_once(self).predict(photo)
+        return _load_once(self).predict(photo, coverage=coverage)
 
     def evaluate(
         self,

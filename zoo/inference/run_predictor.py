@@ -93,6 +93,7 @@ class Predictor(PhotoPredictor):
         self.name = run.name
         self.classes = run.classes
         self.multi_label, self.thresholds, self.decision = run.multi_label, run.thresholds, run.decision
+        self.calibration = run.calibration
         self.preprocess = preprocess
         self.precision = precision
         self.runtime = f"torch, {precision.device}, {precision.name}"
@@ -305,4 +306,7 @@ def rebuild_model(run: RunFolder, registry: Registry) -> Model:
         activation=run.record.activation,
     )
     load_weights(run, model.classifier)
+    if run.calibration is not None:
+        head = model.classifier.head
+        head.criterion = replace(head.criterion, temperature=run.calibration.temperature)
     return replace(model, weights=str(run.weights_path))

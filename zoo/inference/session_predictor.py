@@ -43,6 +43,7 @@ class SessionPredictor(PhotoPredictor):
         self.name = run.name
         self.classes = run.classes
         self.multi_label, self.thresholds, self.decision = run.multi_label, run.thresholds, run.decision
+        self.calibration = run.calibration
         self.preprocess = run.preprocess
         self.runtime = "ONNX Runtime, cpu, fp32"
         options = onnxruntime.SessionOptions()

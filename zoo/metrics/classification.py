@@ -18,6 +18,7 @@ from zoo.utils.markup import bar, block, heading, line, pairs, table
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from zoo.metrics.calibration import ReliabilityReport
     from zoo.metrics.costs import CostDecision
     from zoo.plugins.specs import MetricValue
 
@@ -89,6 +90,8 @@ class Evaluation:
         plain_cost: What they would cost if the most probable class were predicted; None without a decision by costs.
         metrics: The values of the chosen metrics by name. They alone may be NaN; and whatever they say of predicted
             classes is about the most probable ones.
+        reliability: How far the probabilities can be relied on, before and after calibration, and the coverage of
+            prediction sets; None if it was not measured.
         pairs: The pairs of a true and a predicted class that occur, and the number of their photos: ``(K, 3)``. Unlike
             a matrix, it grows with the photos, not with the square of the classes. Not compared by ``==``.
     """
@@ -110,6 +113,7 @@ class Evaluation:
     decision: CostDecision | None = None
     mean_cost: float | None = None
     plain_cost: float | None = None
+    reliability: ReliabilityReport | None = None
 
     @property
     def is_uneven(self) -> bool:
@@ -187,7 +191,7 @@ class Evaluation:
         plain = {
             each.name: getattr(self, each.name)
             for each in fields(self)
-            if each.name not in ("per_class", "pairs", "metrics", "decision")
+            if each.name not in ("per_class", "pairs", "metrics", "decision", "reliability")
         }
         return {
             **plain,
@@ -196,6 +200,7 @@ class Evaluation:
             "most_confused": [asdict(confusion) for confusion in self.most_confused()],
             "confusion": self.confusion.tolist() if len(self.classes) <= MAX_MATRIX else None,
             "metrics": self.metrics_to_dict(),
+            "reliability": None if self.reliability is None else self.reliability.to_dict(),
         }
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from numpy.typing import NDArray
 
+    from zoo.metrics.calibration import ReliabilityReport
     from zoo.plugins.specs import MetricValue
 
     Interval = tuple[float, float]
@@ -81,6 +82,7 @@ class MultiLabelEvaluation:
             Tibshirani 1993).
         per_class: The scores of each label.
         metrics: The values of the chosen metrics by name. They alone may be NaN.
+        reliability: As in `zoo.metrics.classification.Evaluation`, for the answers to all labels.
         notes: Sentences that readers of the figures should know.
     """
 
@@ -95,6 +97,7 @@ class MultiLabelEvaluation:
     intervals: Mapping[str, Interval]
     per_class: tuple[LabelMetrics, ...]
     metrics: Mapping[str, MetricValue] = field(default_factory=dict)
+    reliability: ReliabilityReport | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -120,6 +123,7 @@ class MultiLabelEvaluation:
             "intervals": {name: list(interval) for name, interval in self.intervals.items()},
             "per_class": [asdict(scores) for scores in self.per_class],
             "metrics": self.metrics_to_dict(),
+            "reliability": None if self.reliability is None else self.reliability.to_dict(),
         }
 
     def _repr_html_(self) -> str:

@@ -43,6 +43,8 @@ class Criterion:
             photo that has it; empty: by nothing. Labels that a photo has in part count in part.
         logit_offsets: Added to the logits of each class before the loss is computed, and to no predictions: the
             adjustment of Menon et al. 2021 (https://arxiv.org/abs/2007.07314). Empty: nothing is added.
+        temperature: What logits are divided by before they become probabilities, and not in the loss: one number, or
+            one for each class (`zoo.metrics.calibration.Calibration`). Empty: by nothing.
 
     Raises:
         ConfigError: The label smoothing is not from 0 to 1.
@@ -57,6 +59,7 @@ class Criterion:
     class_weights: tuple[float, ...] = ()
     positive_weights: tuple[float, ...] = ()
     logit_offsets: tuple[float, ...] = ()
+    temperature: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 <= self.label_smoothing <= 1:
@@ -96,7 +99,8 @@ class Criterion:
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Returns probabilities ``(N, classes)`` float32, from 0 to 1, of logits ``(N, classes)``."""
-        return logits.float().softmax(dim=1) if self.sums_to_one else logits.float().sigmoid()
+        logits = self._divide(logits.float())
+        return logits.softmax(dim=1) if self.sums_to_one else logits.sigmoid()
 
     def adjust(self, logits: Tensor) -> Tensor:
         """Returns the logits ``(N, classes)`` of which the loss is computed: those of the network plus the offsets."""
@@ -135,6 +139,15 @@ class Criterion:
     def reweighted(self, factors: Sequence[float]) -> Criterion:
         """Returns the same loss with the weight of each class multiplied by a factor; it must have weights."""
         return replace(self, class_weights=tuple(a * b for a, b in zip(self.class_weights, factors, strict=True)))
+
+    def _divide(self, logits: Tensor) -> Tensor:
+        """Returns logits divided by the temperature."""
+        import torch
+
+        if len(self.temperature) < 2:
+            return logits / self.temperature[0] if self.temperature else logits
+        # Not `_per_class`: an exporter traces this, and must see a constant, not a tensor from outside.
+        return logits / torch.tensor(self.temperature, dtype=logits.dtype, device=logits.device)
 
     def _smooth(self, targets: Tensor, logits: Tensor) -> Tensor:
         from torch.nn import functional as F

@@ -8,6 +8,7 @@ from zoo.report.label_mistakes import LabelMistake, find_label_mistakes, write_l
 from zoo.report.mistakes import Mistake, find_mistakes, write_mistakes
 from zoo.report.pictures import write_label_pictures, write_pictures
 from zoo.report.precision_recall import write_precision_recall
+from zoo.report.reliability import write_reliability
 
 __all__ = [
     "LabelMistake",
@@ -23,4 +24,5 @@ __all__ = [
     "write_mistakes",
     "write_pictures",
     "write_precision_recall",
+    "write_reliability",
 ]

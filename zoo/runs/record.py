@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from zoo.errors import RunError
+from zoo.metrics.calibration import Calibration
 from zoo.metrics.costs import CostDecision, decision_from_dict
 from zoo.plugins.specs import Activation
 from zoo.preprocess import Preprocess, preprocess_from_dict
@@ -40,7 +41,7 @@ _MAX_PHOTO_VALUES = 25_000_000  # of photos.json: each photo has a name
 # Where they are empty.
 _OMITTED = (
     *("saved", "changed", "diverged", "probe", "partly_random", "parts", "requested", "other_plugins", "balance"),
-    *("multi_label", "thresholds", "decision"),
+    *("multi_label", "thresholds", "decision", "calibration"),
 )
 _LEAKS = ("leak", "group-leak")  # findings of test photos in training
 _EDITED = "It may have been edited by hand, or by another program."
@@ -95,6 +96,8 @@ class RunRecord:
         thresholds: The probability from which a photo is decided to have a label, for each class; empty with one class
             per photo, and until training is finished.
         decision: How to decide between two classes whose mistakes do not cost the same; None for the most probable.
+        calibration: How the probabilities were calibrated, and what prediction sets are made from; None until training
+            is finished.
         config: The fields of `FinetuneConfig`.
         requested: The fields that the run replaced by what it chose, such as ``"auto"``, as they were requested.
         classes: Class names, in the order of the outputs.
@@ -130,6 +133,7 @@ class RunRecord:
     multi_label: bool = False
     thresholds: tuple[float, ...] = ()
     decision: CostDecision | None = None
+    calibration: Calibration | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
     requested: Mapping[str, Any] = field(default_factory=dict)
     classes: tuple[str, ...] = ()
@@ -196,6 +200,7 @@ class RunRecord:
             multi_label=read.get("multi_label", bool, False),
             thresholds=_thresholds(read),
             decision=_decision(read),
+            calibration=_calibration(read),
             config=read.get("config", dict, {}),
             requested=read.get("requested", dict, {}),
             classes=_classes(read),
@@ -375,6 +380,17 @@ def _decision(read: _Reader) -> CostDecision | None:
         return decision_from_dict(values, classes=_classes(read))
     except ValueError as error:
         read.refuse(f"{read.where} has an unreadable 'decision': {error}.")
+        return None
+
+
+def _calibration(read: _Reader) -> Calibration | None:
+    values: dict[str, Any] = read.get("calibration", dict, {})
+    if not values:
+        return None
+    try:
+        return Calibration.from_json(values, classes=len(read.get("classes", list, [])))
+    except ValueError as error:
+        read.refuse(f"{read.where} has an unreadable 'calibration': {error}.")
         return None
 
 

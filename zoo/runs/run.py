@@ -5,7 +5,7 @@
 ``model.safetensors``  the weights of the best epoch: ``backbone.*`` and ``head.*``
 ``metrics.jsonl``      one `EpochResult` per line
 ``checkpoint.pt``      the state to resume from (`zoo.training.checkpoint`); deleted when the run is finished
-``curves.png``, ``confusion.png``, ``mistakes.png``; with several labels per photo ``precision_recall.png``
+``curves.png``, ``confusion.png``, ``reliability.png``, ``mistakes.png``; with several labels ``precision_recall.png``
 ``predictions.csv``    the probabilities of the photos of a fold, in a run that holds one out (`zoo.runs.predictions`)
 ``manifest.json``      the size and the SHA-256 of every file (`zoo.runs.manifest`), written when the run is finished
 """
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
 
+    from zoo.metrics.calibration import Calibration
     from zoo.metrics.costs import CostDecision
     from zoo.preprocess import Preprocess
 
@@ -36,7 +37,7 @@ T = TypeVar("T")
 WEIGHTS = "model.safetensors"
 METRICS = "metrics.jsonl"
 CHECKPOINT = "checkpoint.pt"
-PICTURES = ("curves.png", "confusion.png", "mistakes.png", "precision_recall.png")
+PICTURES = ("curves.png", "confusion.png", "mistakes.png", "precision_recall.png", "reliability.png")
 PREDICTIONS = "predictions.csv"
 FILES = (RECORD, PHOTOS, WEIGHTS, METRICS, CHECKPOINT, PREDICTIONS, *PICTURES, "manifest.json")
 RUNS = Path("runs")
@@ -107,6 +108,11 @@ class RunFolder:
     def decision(self) -> CostDecision | None:
         """How to decide between two classes whose mistakes do not cost the same; None for the most probable."""
         return self.record.decision
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """How the probabilities are calibrated; None until training is finished, and in runs of earlier versions."""
+        return self.record.calibration
 
     @property
     def fingerprint(self) -> str:

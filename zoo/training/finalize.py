@@ -14,6 +14,8 @@ from zoo.metrics.chosen import merge_values
 from zoo.metrics.classification import evaluate_predictions
 from zoo.metrics.costs import decide_classes
 from zoo.metrics.multi_label import MultiLabelEvaluation, evaluate_labels
+from zoo.metrics.reliability_report import report_reliability
+from zoo.metrics.temperature import remove_temperature
 from zoo.metrics.thresholds import Thresholds, choose_thresholds, decide
 from zoo.models.classifier import Classifier
 from zoo.models.fold_bn import fold_classifier
@@ -24,16 +26,18 @@ from zoo.report import (
     find_mistakes,
     write_label_pictures,
     write_pictures,
+    write_reliability,
 )
 from zoo.runs.predictions import PhotoPredictions, write_predictions
 from zoo.runs.run import PREDICTIONS, RunFolder
 from zoo.runs.weights import load_weights, save_weights
+from zoo.training.calibrate import calibrate_job
 from zoo.training.distributed.process_group import SINGLE_PROCESS
 from zoo.training.finite import check_outputs
 from zoo.training.forward import Outputs, compute_outputs
 from zoo.training.frozen.features import FrozenClassifier, HeadOnFeatures, PooledBackbone
 from zoo.training.job import eval_batches, find_engine
-from zoo.training.linear_probe import find_features, predict_unseen, refit
+from zoo.training.linear_probe import find_features, refit
 from zoo.training.record import summarise
 from zoo.training.scores import Scores
 from zoo.utils.text import printable
@@ -47,6 +51,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from zoo.data.loading.loader import Batch
+    from zoo.metrics.calibration import Calibration
     from zoo.metrics.classification import Evaluation
     from zoo.plugins.specs import Sample
     from zoo.training.distributed.process_group import ProcessGroup
@@ -59,12 +64,14 @@ class _Evaluated:
 
     Attributes:
         evaluation: The metrics.
+        calibration: That of the probabilities.
         mistakes: All mistakes, the most confident first.
         probabilities: float32 ``(N, classes)``.
         targets: int64 ``(N,)``, or multi-hot uint8 ``(N, classes)``.
     """
 
     evaluation: Evaluation | MultiLabelEvaluation
+    calibration: Calibration | None
     mistakes: tuple[Mistake, ...] | tuple[LabelMistake, ...]
     probabilities: NDArray[np.float32]
     targets: NDArray[Any]
@@ -72,6 +79,13 @@ class _Evaluated:
     def write_pictures(self, folder: Path, rows: Sequence[dict[str, Any]], *, split: str) -> None:
         """Writes the pictures of a run into its folder."""
         evaluation, mistakes = self.evaluation, cast("Any", self.mistakes)
+        write_reliability(
+            folder / "reliability.png",
+            self.probabilities,
+            self.targets,
+            self.calibration,
+            title=f"{folder.name}, {split}",
+        )
         if isinstance(evaluation, MultiLabelEvaluation):
             write_label_pictures(
                 folder,
@@ -112,7 +126,8 @@ def _is_refitted(job: Job, *, unchanged: bool) -> bool:
 def _evaluate_splits(job: Job, *, unchanged: bool) -> Iterator[tuple[str, _Evaluated]]:
     """Yields the evaluation of the validation and the test photos.
 
-    Thresholds are chosen on the validation photos, and written to the record of the job, before they are used.
+    Before the first, probabilities are calibrated and then thresholds chosen, on photos that the head has not seen, and
+    both are written to the record of the job.
 
     Args:
         job: The training, with its best weights.
@@ -122,7 +137,7 @@ def _evaluate_splits(job: Job, *, unchanged: bool) -> Iterator[tuple[str, _Evalu
         head, features = HeadOnFeatures(job.classifier.head), find_features(job).val
         photos = eval_batches(job, "val").store.samples
         outputs = _compute(job, "val", head, features, photos, processes=SINGLE_PROCESS)  # each has all features
-        _choose_thresholds(job, outputs, unchanged=unchanged)
+        _choose_thresholds(job, calibrate_job(job, outputs, unchanged=True))
         yield "val", _evaluate(job, "val", outputs, photos)
         if _is_refitted(job, unchanged=unchanged):
             refit(job)
@@ -130,7 +145,7 @@ def _evaluate_splits(job: Job, *, unchanged: bool) -> Iterator[tuple[str, _Evalu
         batches, samples = job.evaluated["val"]
         folded = fold_classifier(job.classifier, image_size=job.preprocess.size, precision=job.precision)
         outputs = _compute(job, "val", folded, batches, samples)
-        _choose_thresholds(job, outputs, unchanged=unchanged)
+        _choose_thresholds(job, calibrate_job(job, outputs, unchanged=False))
         yield "val", _evaluate(job, "val", outputs, samples)
     job.cache.release("train")  # makes room for the test photos
     if job.images.test and not job.trial:
@@ -169,21 +184,19 @@ def _compute(
     return outputs
 
 
-def _choose_thresholds(job: Job, val: Outputs, *, unchanged: bool) -> None:
-    """Chooses the thresholds of a job with several labels per photo, and records them.
+def _choose_thresholds(job: Job, unseen: Outputs) -> None:
+    """Chooses the thresholds of a job with several labels per photo on calibrated probabilities, and records them.
 
-    Those of a probe are chosen on training and validation photos in cross-validation, which is more than the validation
-    split has; all others on the outputs for the validation photos.
+    Args:
+        job: A calibrated job.
+        unseen: The outputs that it was calibrated on.
     """
     if not job.images.multi_label:
         return
     head, rule = job.classifier.head, parse_threshold_rule(job.config.threshold, owner=OWNER)
 
     def choose() -> Thresholds:
-        unseen = predict_unseen(job) if unchanged and rule.goal != "fixed" else None
-        chosen_on = val if unseen is None else Outputs(*(each.cpu() for each in unseen))
-        probabilities = chosen_on.probabilities(head).numpy()
-        return choose_thresholds(probabilities, chosen_on.labels.numpy(), rule, job.images.classes)
+        return choose_thresholds(unseen.probabilities(head).numpy(), unseen.labels.numpy(), rule, job.images.classes)
 
     chosen = job.processes.broadcast(choose)
     job.record = dataclasses.replace(job.record, thresholds=chosen.values)
@@ -193,29 +206,40 @@ def _choose_thresholds(job: Job, val: Outputs, *, unchanged: bool) -> None:
 
 def _evaluate(job: Job, split: str, outputs: Outputs, samples: Sequence[Sample]) -> _Evaluated:
     probabilities, targets = outputs.probabilities(job.classifier.head).numpy(), outputs.labels.numpy()
+    reliability = report_reliability(probabilities, targets, job.record.calibration)
     if job.images.multi_label:
         thresholds = job.record.thresholds
         decided = decide(probabilities, thresholds)
         _write_fold(job, split, samples, targets, decided, probabilities)
         return _Evaluated(
-            evaluation=evaluate_labels(probabilities, targets, job.images.classes, thresholds),
+            evaluation=dataclasses.replace(
+                evaluate_labels(probabilities, targets, job.images.classes, thresholds), reliability=reliability
+            ),
+            calibration=job.record.calibration,
             mistakes=find_label_mistakes(probabilities, samples, decided),
             probabilities=probabilities,
             targets=targets,
         )
     if job.scores is not None:
-        job.scores[split] = Scores.of(probabilities, targets)
+        # Before calibration, which validation photos took part in: searches compare trainings by these.
+        job.scores[split] = Scores.of(_uncalibrated(job, probabilities), targets)
     classes, decision = job.images.classes, job.record.decision
     evaluation = evaluate_predictions(probabilities, targets, classes, decision)
     predicted = decide_classes(probabilities, classes, decision)
     _write_fold(job, split, samples, targets, predicted, probabilities)
     chosen = merge_values(job.monitor.compute(outputs, job.classifier.head))
     return _Evaluated(
-        evaluation=dataclasses.replace(evaluation, metrics=chosen),
+        evaluation=dataclasses.replace(evaluation, metrics=chosen, reliability=reliability),
+        calibration=job.record.calibration,
         mistakes=find_mistakes(probabilities, samples, predicted.tolist()),
         probabilities=probabilities,
         targets=targets,
     )
+
+
+def _uncalibrated(job: Job, probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+    calibration = job.record.calibration
+    return probabilities if calibration is None else remove_temperature(probabilities, calibration)
 
 
 def _write_fold(

@@ -121,11 +121,12 @@ def refit(job: Job) -> None:
 def predict_unseen(job: Job) -> tuple[Tensor, Tensor] | None:
     """Returns logits for the training and validation photos of a probe, each by a fit that did not see the photo.
 
-    Thresholds can be chosen on ten times as many photos as the validation split has, with the penalty of the probe.
+    Probabilities can be calibrated, and thresholds chosen, on ten times as many photos as the validation split has,
+    with the penalty of the probe.
 
     Returns:
-        The logits ``(N, classes)`` and the multi-hot labels ``(N, classes)``; None for heads of which there is no
-        cross-validation.
+        The logits ``(N, classes)`` and the labels, ``(N,)`` or multi-hot ``(N, classes)``; None for heads of which
+        there is no cross-validation.
     """
     head = job.classifier.head
     if head.output_layer is None or "strength" not in job.record.probe:
@@ -133,7 +134,9 @@ def predict_unseen(job: Job) -> tuple[Tensor, Tensor] | None:
     pooled, labels = _merge_features(job)
     groups = [sample.group for split in ("train", "val") for sample in eval_batches(job, split).store.samples]
     strength = job.record.probe["strength"]
-    logits, labels = predict_held_out(head, pooled, labels, [strength], seed=job.config.seed, groups=groups)
+    logits, labels = predict_held_out(
+        head, pooled, labels, [strength], seed=job.config.seed, groups=groups, draws=job.balance.draws
+    )
     return (logits[0], labels) if logits else None
 
 

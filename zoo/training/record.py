@@ -153,6 +153,7 @@ def summarise(evaluation: Evaluation | MultiLabelEvaluation) -> dict[str, Any]:
             "intervals": {name: list(interval) for name, interval in evaluation.intervals.items()},
             "count": evaluation.count,
             "loss": evaluation.loss,
+            **_summarise_reliability(evaluation),
         }
     return {
         "accuracy": evaluation.accuracy,
@@ -164,7 +165,12 @@ def summarise(evaluation: Evaluation | MultiLabelEvaluation) -> dict[str, Any]:
         "calibration_error": evaluation.calibration_error,
         **({} if evaluation.mean_cost is None else {"mean_cost": evaluation.mean_cost}),
         **({"metrics": evaluation.metrics_to_dict()} if evaluation.metrics else {}),
+        **_summarise_reliability(evaluation),
     }
+
+
+def _summarise_reliability(evaluation: Evaluation | MultiLabelEvaluation) -> dict[str, Any]:
+    return {} if evaluation.reliability is None else {"reliability": evaluation.reliability.to_dict()}
 
 
 def describe_check(report: DataReport) -> dict[str, Any]:

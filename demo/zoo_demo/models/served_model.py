@@ -83,12 +83,15 @@ class ServedModel:
         self.predictor = predictor
         self.batcher = Batcher(predictor.rows, max_batch=photos_per_batch(predictor.preprocess.size))
 
-    async def predict(self, photos: Sequence[tuple[str, PhotoSource]]) -> TimedOutcomes:
+    async def predict(
+        self, photos: Sequence[tuple[str, PhotoSource]], *, coverage: float | None = None
+    ) -> TimedOutcomes:
         """Classifies photos; each comes with the name that error messages call it.
 
         Args:
             photos: Names and photos. A photo may be a function that returns it: it is called in the thread that
                 decodes, so that few photos are in memory at a time. It may raise `ImageError`.
+            coverage: As for `zoo.PhotoPredictor.predict`.
 
         Raises:
             BusyError: Too many images are waiting.
@@ -108,7 +111,7 @@ class ServedModel:
         rows = iter(await asyncio.gather(*map(_wait_for_row, futures)))
         done = time.perf_counter()
         outcomes: list[Outcome] = [
-            each if isinstance(each, ImageError) else self.predictor.outcome(name, next(rows))
+            each if isinstance(each, ImageError) else self.predictor.outcome(name, next(rows), coverage=coverage)
             for (name, _), each in zip(photos, images, strict=True)
         ]
         return TimedOutcomes(outcomes=outcomes, read_ms=1000 * (decoded - started), model_ms=1000 * (done - decoded))

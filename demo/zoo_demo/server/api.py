@@ -20,7 +20,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.routing import Match
 
-from zoo.errors import ImageError, ZooError, close_matches
+from zoo.errors import ConfigError, ImageError, ZooError, close_matches
 from zoo_demo.models.batcher import BusyError, ConcurrencyLimit
 from zoo_demo.server.error_response import ErrorDetail, ErrorResponse, error_response
 
@@ -71,6 +71,10 @@ class PhotoPrediction(BaseModel):
         list[str] | None, Field(description="In place of label and probability, of a model with several per photo.")
     ] = None
     probabilities: Annotated[dict[str, float] | None, Field(description="Most probable first.")] = None
+    prediction_set: Annotated[
+        list[str] | None, Field(description="Classes among which the right one is with the probability 'coverage'.")
+    ] = None
+    coverage: Annotated[float | None, Field(gt=0, lt=1)] = None
     error: ErrorDetail | None = None
 
 
@@ -139,11 +143,14 @@ def make_router(models: Mapping[str, ServedModel], *, max_concurrent: int = 256)
         request: Request,
         model: Annotated[str | None, Query(description="A name from /api/v1/models. Default: the first.")] = None,
         top: Annotated[int | None, Query(ge=1, description="Return only this many of the best classes.")] = None,
+        coverage: Annotated[
+            float | None, Query(gt=0, lt=1, description="Return prediction sets that have the right class so often.")
+        ] = None,
     ) -> Response:
         started = time.perf_counter()
         try:
             with limit.slot():
-                response = await _predict(request, _select_model(models, model), top, metrics)
+                response = await _predict(request, _select_model(models, model), top, coverage, metrics)
         except BusyError:
             retry = {"Retry-After": _RETRY_AFTER}
             response = error_response(503, "The server is busy.", "Try again in a second.", headers=retry)
@@ -231,10 +238,16 @@ def _select_model(models: Mapping[str, ServedModel], name: str | None) -> Served
     return models[name]
 
 
-async def _predict(request: Request, model: ServedModel, top: int | None, metrics: Metrics) -> JSONResponse:
+async def _predict(
+    request: Request, model: ServedModel, top: int | None, coverage: float | None, metrics: Metrics
+) -> JSONResponse:
+    try:
+        model.predictor.check_coverage(coverage)
+    except ConfigError as error:
+        raise _RequestError(422, error.message, error.hint) from error
     photos = await _read_photos(request)
     try:
-        result = await model.predict(photos)
+        result = await model.predict(photos, coverage=coverage)
     except ZooError as error:
         raise _RequestError(500, error.message, error.hint) from error
     failed = [outcome for outcome in result.outcomes if isinstance(outcome, ZooError)]
@@ -277,6 +290,8 @@ def _predict_response(
         answer: dict[str, Any] = {"label": outcome.label, "probability": outcome.probability}
         if outcome.labels is not None:
             answer = {"labels": [*outcome.labels]}
+        if outcome.prediction_set is not None:
+            answer |= {"prediction_set": [*outcome.prediction_set], "coverage": outcome.coverage}
         predictions.append(PhotoPrediction(name=name, **answer, probabilities=dict(ranked)))
     return PredictResponse(
         model=model,

@@ -65,6 +65,7 @@ def _card_pairs(card: ModelCard) -> list[tuple[str, str]]:
     return [
         ("classes", format_classes(card.classes, limit=20)),
         *_threshold_pairs(card),
+        *([] if card.calibration is None else [("calibration", card.calibration.describe())]),
         ("preprocessing", f"{describe_preprocess(card.preprocess)}; {place}"),
         ("precision", f"{card.precision}{'; ' if card.quantisation else ''}{format_gain(card.quantisation)}"),
         ("network", f"{card.backbone} + {card.head}, {card.activation}"),

@@ -55,6 +55,7 @@ class OnnxPredictor(PhotoPredictor):
         self.session = session
         self.classes = card.classes
         self.multi_label, self.thresholds, self.decision = card.multi_label, card.thresholds, card.decision
+        self.calibration = card.calibration
         self.preprocess = card.preprocess
         self.runtime = f"ONNX Runtime, {session.provider.removesuffix('ExecutionProvider')}, {card.precision}"
         unverified = "" if card.verified else f"{name} was never compared with the run that it was exported from."

@@ -45,6 +45,7 @@ def build_card(run: RunFolder, classifier: Classifier, *, input: InputKind, opse
         multi_label=run.multi_label,
         thresholds=run.thresholds,
         decision=run.decision,
+        calibration=run.calibration,
     )
 
 

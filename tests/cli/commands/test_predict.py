@@ -16,6 +16,17 @@ from zoo.errors import ExportError, ImageError
 from zoo.inference.predictor import Prediction
 
 
+def as_predictor(predict_files, classes, *, notes=(), multi_label=False):
+    """Returns a predictor of any coverage."""
+    return SimpleNamespace(
+        predict_files=predict_files,
+        check_coverage=lambda coverage: None,
+        classes=classes,
+        notes=notes,
+        multi_label=multi_label,
+    )
+
+
 @pytest.fixture
 def requests():
     """The engine and the number of photos of each run that was opened."""
@@ -32,20 +43,26 @@ def photos(tmp_path, make_run, monkeypatch, requests):
         (folder / name).write_bytes(b"photo")
     (folder / "notes.txt").write_bytes(b"no photo")
 
-    def predict_files(paths):
+    def predict_files(paths, coverage=None):
         for path in paths:
             if os.path.isfile(path) and path.stat().st_size:  # noqa: PTH113  pathlib raises where a name is too long
                 probabilities = {"dog": 0.75, "cat": 0.25}
-                yield Prediction(name=str(path), label="dog", probability=0.75, probabilities=probabilities)
+                found = None if coverage is None else ("dog", "cat") if coverage > 0.9 else ("dog",)
+                yield Prediction(
+                    name=str(path),
+                    label="dog",
+                    probability=0.75,
+                    probabilities=probabilities,
+                    prediction_set=found,
+                    coverage=coverage,
+                )
             else:
                 yield ImageError(f"{path}: cannot be read.")
 
     def load(run, *, device, registry, engine, images):
         assert device in ("auto", "cpu")
         requests.append((engine, images))
-        return SimpleNamespace(
-            predict_files=predict_files, classes=run.classes, notes=("Mind the gap.",), multi_label=False
-        )
+        return as_predictor(predict_files, run.classes, notes=("Mind the gap.",))
 
     monkeypatch.setattr(zoo.inference.run_predictor, "load", load)
     return folder
@@ -255,13 +272,13 @@ def stopping(photos, monkeypatch):
     happens = []
 
     def load(run, **options):
-        def predict_files(paths):
+        def predict_files(paths, coverage=None):
             for number, path in enumerate(paths):
                 if number == 2:
                     happens.pop()()
                 yield Prediction(name=str(path), label="dog", probability=1.0, probabilities={"dog": 1.0, "cat": 0.0})
 
-        return SimpleNamespace(predict_files=predict_files, classes=run.classes, notes=(), multi_label=False)
+        return as_predictor(predict_files, run.classes)
 
     monkeypatch.setattr(zoo.inference.run_predictor, "load", load)
     return happens
@@ -400,12 +417,12 @@ def test_files_of_unknown_formats_and_missing_files_are_errors(run_zoo, box, plu
 
 
 def test_photos_with_several_labels_have_those_that_reach_their_thresholds(run_zoo, photos, monkeypatch):
-    def predict_files(paths):
+    def predict_files(paths, coverage=None):
         probabilities = {"dog": 0.75, "cat": 0.25}
         for path, labels in zip(paths, (("cat", "dog"), ("cat",), ()), strict=True):
             yield Prediction(name=str(path), label="dog", probability=0.75, probabilities=probabilities, labels=labels)
 
-    model = SimpleNamespace(predict_files=predict_files, classes=("cat", "dog"), notes=(), multi_label=True)
+    model = as_predictor(predict_files, ("cat", "dog"), multi_label=True)
     monkeypatch.setattr(zoo.inference.run_predictor, "load", lambda run, **options: model)
     assert run_zoo("predict", "tiny-linear-dogs-1", "photos").out.splitlines() == [
         "photo                labels",
@@ -418,3 +435,25 @@ def test_photos_with_several_labels_have_those_that_reach_their_thresholds(run_z
     assert [row["labels"] for row in rows] == [["cat", "dog"], ["cat"], []]
     assert [list(row["probabilities"]) for row in rows] == [["dog", "cat"], ["dog", "cat"], ["dog"]]
     assert "label" not in rows[0]
+
+
+def test_prediction_sets_have_the_classes_of_a_coverage(run_zoo, photos):
+    arguments = ("predict", "tiny-linear-dogs-1", "photos/a.PNG", "--quiet")
+    code, out, _ = run_zoo(*arguments, "--coverage", "0.95")
+    assert (code, out.splitlines()) == (
+        0,
+        ["photo         prediction set (95 %)", "photos/a.PNG  dog 75.0 %, cat 25.0 %"],
+    )
+    row = json.loads(run_zoo(*arguments, "--coverage", "0.95", "--json", "--top", "1")[1])
+    assert (row["label"], row["prediction_set"], row["coverage"]) == ("dog", ["dog", "cat"], 0.95)
+    assert list(row["probabilities"]) == ["dog", "cat"]  # those of the set, too
+    table = run_zoo(*arguments, "--coverage", "0.8", "--csv", "-")[1].splitlines()
+    assert table[0] == "photo,label,probability,prediction_set,cat,dog,error"
+    assert table[1].split(",")[3] == "dog"
+
+
+@pytest.mark.parametrize("coverage", ["0", "1", "95"])
+def test_a_coverage_is_a_share(run_zoo, photos, coverage):
+    code, _, err = run_zoo("predict", "tiny-linear-dogs-1", "photos", "--coverage", coverage)
+    assert code == 2
+    assert "--coverage" in err

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from redness import Redness, make_png
 from starlette.testclient import TestClient
 
+from zoo.metrics.calibration import Calibration, PredictionSets
 from zoo_demo.models.served_model import ServedModel
 from zoo_demo.server.access import LOOPBACK_HOSTS, OriginGuard
 from zoo_demo.server.api import MAX_PHOTOS, make_router
@@ -166,3 +167,19 @@ def test_the_schema_describes_how_to_send_photos(client: TestClient) -> None:
 
     assert {"image/*", "multipart/form-data"} <= set(post["requestBody"]["content"])
     assert {"200", "413", "422", "503"} <= set(post["responses"])
+
+
+def test_prediction_sets_have_the_coverage_that_is_asked_for(client: TestClient, predictor: Redness) -> None:
+    missing = client.post("/api/v1/predict?coverage=0.9", content=make_png())
+    assert missing.status_code == 422
+    assert "has no prediction sets" in missing.json()["error"]["message"]
+    assert client.post("/api/v1/predict?coverage=1", content=make_png()).status_code == 422
+
+    sets = PredictionSets(score="lac", photos=20, scores=(0.0,) * 19 + (1.0,))
+    predictor.calibration = Calibration(method="none", sets=sets)
+    small, large = (
+        client.post(f"/api/v1/predict?coverage={coverage}", content=make_png()).json()["predictions"][0]
+        for coverage in (0.5, 0.95)
+    )
+    assert (small["prediction_set"], small["coverage"]) == (["red"], 0.5)
+    assert large["prediction_set"] == ["red", "other"]

@@ -80,7 +80,12 @@ def test_a_search_leaves_a_run_like_any_other_a_table_and_a_picture(find, tmp_pa
     assert run.path.parent == tmp_path
     assert run.finished
     assert check_folder(run.path) == []
-    assert sorted(path.name for path in run.path.glob("*.png")) == ["confusion.png", "curves.png", "mistakes.png"]
+    assert sorted(path.name for path in run.path.glob("*.png")) == [
+        "confusion.png",
+        "curves.png",
+        "mistakes.png",
+        "reliability.png",
+    ]
     assert run.results["test"]["accuracy"] == evaluate(run, registry=registry).accuracy
     assert [row.chosen for row in found.rows].count(True) == 1
     probes = [row.name for row in found.rows if row.basis == "cross-validation"]

@@ -13,12 +13,14 @@ from zoo.display import console
 from zoo.display.formatting import format_accuracy, format_metrics, format_percent
 from zoo.display.observers import display_events
 from zoo.inference.open import find_model
+from zoo.metrics.calibration import format_coverage
 from zoo.plugins.options import parse_pairs
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from zoo.inference.paired import PairedEvaluation
+    from zoo.metrics.calibration import Reliability
     from zoo.metrics.classification import Evaluation
     from zoo.metrics.multi_label import MultiLabelEvaluation
 
@@ -64,8 +66,9 @@ def command(
     """Measure the accuracy of a run, an exported file or a model on a hub. Several are compared on the same photos.
 
     Prints the accuracy with its 95 % interval, the metrics of each class, the confusion matrix (of more than 12
-    classes, the most common confusions) and the calibration error; the balanced accuracy, too, if one class has more
-    than twice as many photos as another, and the top-5 accuracy of more than ten classes. With several labels per
+    classes, the most common confusions), how far the probabilities can be relied on, before and after calibration, and
+    how often prediction sets have the right class; the balanced accuracy, too, if one class has more than twice as many
+    photos as another, and the top-5 accuracy of more than ten classes. With several labels per
     photo: the mean average precision (mAP), F1, exact match and Hamming loss, and the metrics of each label at its
     threshold. Of several models, prints one line each, and whether the first and each other differ by more than chance
     explains.
@@ -164,7 +167,13 @@ def _write_labels(evaluation: MultiLabelEvaluation) -> None:
     ]
     (title, value), *others = figures
     console.write_heading(f"{title}  {value}  ({evaluation.count} photos)")
-    console.write_pairs([*others, ("loss", f"{evaluation.loss:.4f}"), *format_metrics(evaluation.metrics_to_dict())])
+    console.write_pairs(
+        [
+            *others,
+            *_probability_pairs(evaluation),
+            *format_metrics(evaluation.metrics_to_dict()),
+        ]
+    )
     for note in evaluation.notes:
         console.write_message(note)
     console.echo()
@@ -200,7 +209,7 @@ def _write_classes(evaluation: Evaluation) -> None:
             ("macro F1", format_percent(evaluation.macro_f1)),
             *_cost_pairs(evaluation),
             ("calibration error", format_percent(evaluation.calibration_error)),
-            ("loss", f"{evaluation.loss:.4f}"),
+            *_probability_pairs(evaluation),
             *format_metrics(evaluation.metrics_to_dict()),
         ]
     )
@@ -221,3 +230,23 @@ def _write_classes(evaluation: Evaluation) -> None:
         console.echo("\nMost common confusions")
         pairs = [(each.true, each.predicted, str(each.count), str(each.support)) for each in confusions]
         console.write_table(("true class", "predicted class", "photos", "of"), pairs, right=(2, 3))
+
+
+def _probability_pairs(evaluation: Evaluation | MultiLabelEvaluation) -> list[tuple[str, str]]:
+    """Returns the lines on probabilities, before and after calibration, and on prediction sets."""
+    report = evaluation.reliability
+    if report is None:
+        return [("loss", f"{evaluation.loss:.4f}")]
+    shown = [_format_reliability(each) for each in (report.calibrated, report.uncalibrated) if each is not None]
+    pairs = [
+        (name, values[0] if len(values) == 1 else f"{values[0]} (before calibration {values[1]})")
+        for name, *values in zip(("debiased calibration error", "Brier score", "loss"), *shown, strict=True)
+    ]
+    for each in report.sets:
+        text = f"{format_accuracy(each.measured, each.interval)} have the class; {each.size:.2f} classes on average"
+        pairs.append((f"prediction sets, {format_coverage(each.promised)}", text))
+    return pairs
+
+
+def _format_reliability(measured: Reliability) -> tuple[str, str, str]:
+    return format_percent(measured.calibration_error), f"{measured.brier:.4f}", f"{measured.loss:.4f}"

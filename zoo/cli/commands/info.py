@@ -250,6 +250,7 @@ def _write_run(run: RunDescription) -> None:
             *(("leak", text) for text in run.data["leaks"]),
             ("input", f"{run.preprocess.size[0]} x {run.preprocess.size[1]} pixels" if run.preprocess else ""),
             ("preprocessing", preprocess),
+            ("calibration", "" if run.calibration is None else run.calibration.describe()),
             ("machine", ", ".join(str(run.hardware[key]) for key in ("device", "precision") if key in run.hardware)),
             ("plugins", ", ".join(f"{name} {version}" for name, version in run.plugins.items())),
         ],

@@ -22,6 +22,7 @@ from zoo.display.formatting import format_percent
 from zoo.errors import PredictionError, ZooError
 from zoo.inference.open import find_model, load_model
 from zoo.inference.prediction_csv import PredictionCsv
+from zoo.metrics.calibration import format_coverage
 from zoo.utils.csv_rows import open_rows
 from zoo.utils.paths import missing_path_advice
 
@@ -96,6 +97,12 @@ class _Failures:
     metavar="K|all",
     help="Number of classes to show, the most likely first, or all.",
 )
+@click.option(
+    "--coverage",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    metavar="SHARE",
+    help="Show the classes among which the right one is with this probability, such as 0.95.",
+)
 @click.option("--csv", "csv_file", metavar="FILE", help="Write a CSV file, or CSV to stdout if FILE is -.")
 @device_option
 @runs_option
@@ -107,6 +114,7 @@ def command(
     run: str,
     paths: tuple[Path, ...],
     top: int,
+    coverage: float | None,
     csv_file: str | None,
     device: str,
     runs: Path,
@@ -119,6 +127,9 @@ def command(
 
     With several labels per photo, the row has those whose probability reaches the threshold of the label.
 
+    With --coverage 0.95, the row has the classes of a prediction set: one where the model is sure, several where it is
+    not. Over photos like those of the training data, 95 % of the sets contain the right class.
+
     Every photo is a row, printed as soon as it is classified; --json prints one JSON object per line. The row of a
     photo without a prediction says why, stderr does too, and the exit code is then 1.
     """
@@ -130,19 +141,26 @@ def command(
         photos = list(_find_photos(paths, failures, quiet=quiet))
         readable = sum(error is None for _, error in photos)
         predictor = load_model(model, device=device, engine="auto", images=readable)
+        predictor.check_coverage(coverage)
         for note in () if quiet else predictor.notes:
             console.write_warning(note)
         writers: list[WriteRow] = []
         if csv_rows is not None:
             multi_label = predictor.multi_label
-            writers.append(PredictionCsv(csv_rows, predictor.classes, top=top, multi_label=multi_label).write)
+            sets = coverage is not None
+            table = PredictionCsv(csv_rows, predictor.classes, top=top, multi_label=multi_label, sets=sets)
+            writers.append(table.write)
         if as_json:
             writers.append(partial(_print_json, top=top))
         elif csv_file is None and predictor.multi_label:
-            writers.append(_labels_printer([path for path, _ in photos]))
+            writers.append(_answers_printer([path for path, _ in photos], "labels"))
+        elif csv_file is None and coverage is not None:
+            writers.append(
+                _answers_printer([path for path, _ in photos], f"prediction set ({format_coverage(coverage)})")
+            )
         elif csv_file is None:
             writers.append(_table_printer([path for path, _ in photos], predictor.classes, top=top))
-        _classify(predictor, photos, writers, failures, csv_file=csv_file)
+        _classify(predictor, photos, writers, failures, coverage=coverage, csv_file=csv_file)
     failures.summarise(len(photos))
     if failures:
         ctx.exit(1)
@@ -154,12 +172,13 @@ def _classify(
     writers: Sequence[WriteRow],
     failures: _Failures,
     *,
+    coverage: float | None,
     csv_file: str | None,
 ) -> None:
     """Writes the row of each photo as soon as it is classified."""
     done = 0
     try:
-        outcomes = predictor.predict_files([path for path, error in photos if error is None])
+        outcomes = predictor.predict_files([path for path, error in photos if error is None], coverage=coverage)
         for path, error in photos:
             outcome = next(outcomes) if error is None else error
             for write_row in writers:
@@ -207,27 +226,30 @@ def _print_json(name: str, outcome: Prediction | ZooError, *, top: int) -> None:
         probabilities = {
             label: value
             for rank, (label, value) in enumerate(outcome.probabilities.items())
-            if rank < top or label in (outcome.labels or ())
+            if rank < top or label in (outcome.labels or outcome.prediction_set or ())
         }
         answer: dict[str, Any] = {"labels": list(outcome.labels or ())}
         if outcome.labels is None:
             answer = {"label": outcome.label, "probability": outcome.probability}
+        if outcome.prediction_set is not None:
+            answer |= {"prediction_set": list(outcome.prediction_set), "coverage": outcome.coverage}
         row = {"name": name, **answer, "probabilities": probabilities}
     console.echo(console.format_json(row))
 
 
-def _labels_printer(photos: Sequence[Path]) -> WriteRow:
-    """Prints the header of a table of labels, and returns a function that prints a row of it."""
+def _answers_printer(photos: Sequence[Path], column: str) -> WriteRow:
+    """Prints the header of a table of labels or of prediction sets, and returns a function that prints a row of it."""
     longest = max((console.text_width(os.fsdecode(photo)) for photo in photos), default=0)
     widths = [max(min(longest, _MAX_NAME_WIDTH), len("photo")), 0]
     if photos:
-        console.write_row(["photo", "labels"], widths)
+        console.write_row(["photo", column], widths)
 
     def print_row(name: str, outcome: Prediction | ZooError) -> None:
         if isinstance(outcome, ZooError):
             text = f"error: {outcome.message.removeprefix(f'{name}: ')}"
         else:
-            found = (f"{label} {format_percent(outcome.probabilities[label])}" for label in outcome.labels or ())
+            named = outcome.labels if outcome.prediction_set is None else outcome.prediction_set
+            found = (f"{label} {format_percent(outcome.probabilities[label])}" for label in named or ())
             text = ", ".join(found) or outcome.answer
         console.write_row([name, text], widths)
 

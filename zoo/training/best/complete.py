@@ -12,7 +12,7 @@ from zoo.inference.run import Run
 from zoo.metrics.costs import decide_classes
 from zoo.plugins.kinds import METRIC
 from zoo.plugins.specs import ImageSet
-from zoo.report import find_mistakes, write_pictures
+from zoo.report import find_mistakes, write_pictures, write_reliability
 from zoo.runs.open import load_config, open_run
 from zoo.runs.record import write_record
 from zoo.runs.run import create_run
@@ -91,10 +91,11 @@ def _evaluate(run: RunFolder, state: SearchState, *, observer: Observer, registr
         engine="auto",
     )
     rows, labels = predict_samples(predictor, samples, split="test", observer=observer)
-    evaluation = evaluate_rows(rows, labels, run.classes, metrics, run.decision)
+    evaluation = evaluate_rows(rows, labels, run.classes, metrics, run.decision, run.calibration)
     readable = samples if len(samples) == len(labels) else [each for each in samples if _is_readable(predictor, each)]
     mistakes = find_mistakes(rows, readable, decide_classes(rows, run.classes, run.decision).tolist())
     write_pictures(run.path, rows=run.metrics(), evaluation=evaluation, mistakes=mistakes, split="test")
+    write_reliability(run.path / "reliability.png", rows, labels, run.calibration, title=f"{run.path.name}, test")
     test = {"test": summarise(evaluation), "search": state.folder.name}
     write_record(run.path, dataclasses.replace(run.record, results={**run.results, **test}))
 
