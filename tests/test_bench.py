@@ -46,6 +46,14 @@ def test_best(tmp_path):
 
 
 @pytest.mark.slow
+def test_suspects(tmp_path):
+    few, fewer, mean = run_benchmark("suspects", folder=tmp_path)
+    assert (few["set"], fewer["set"]) == ("few", "fewer")
+    assert mean["zoo"] == pytest.approx((few["zoo"] + fewer["zoo"]) / 2)
+    assert 0 <= mean["found"] <= 1
+
+
+@pytest.mark.slow
 def test_choices(tmp_path):
     rows = run_benchmark("choices", "--precision", "fp32", folder=tmp_path)
     assert {row["choice"] for row in rows} == {"precision, layout", "freed memory", "AdamW", "batch"}

@@ -21,6 +21,7 @@ CALLS = {
     "evaluate": {"model": "no-such-run", "data": "photos"},
     "evaluate_paired": {"models": ["one", "two"], "data": "photos"},
     "find_best": {"data": "photos", "backbones": ["no-such-backbone"], "only": True},
+    "find_suspects": {"data": "photos", "backbone": "no-such-backbone"},
     "finetune": {"backbone": "no-such-backbone", "data": "photos", **SMALL},
     "list_runs": {},
     "load": {"run": "no-such-run"},
@@ -32,6 +33,7 @@ CALLS = {
     "resume": {"reference": "no-such-run"},
     "resume_search": {"folder": "no-such-search"},
     "tune": {"backbone": "no-such-backbone", "data": "photos", "search": {"lr": "0.1,0.2"}, "trials": 1, **SMALL},
+    "write_report": {"run": "no-such-run"},
     "resume_cross_validation": {"reference": "no-such-folds"},
 }
 # `option` is used when a plugin is imported, which reports any exception; `progress` has no argument.

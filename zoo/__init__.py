@@ -17,9 +17,11 @@ _EXPORTS = {
     "zoo.display.progress": ("progress",),
     "zoo.config": ("FinetuneConfig", "make_config", "read_settings"),
     "zoo.data.check.examine": ("check_data",),
+    "zoo.data.check.suspect": ("Suspect",),
     "zoo.data.sources.load": ("load_images",),
     "zoo.inference.evaluate": ("evaluate",),
     "zoo.inference.paired": ("PairedEvaluation", "evaluate_paired"),
+    "zoo.inference.report": ("write_report",),
     "zoo.inference.predictor": ("PhotoPredictor", "Prediction"),
     "zoo.inference.run": ("Run", "list_runs", "open_run"),
     "zoo.inference.run_predictor": ("Predictor", "load"),
@@ -76,6 +78,8 @@ _EXPORTS = {
     "zoo.training.compare": ("compare",),
     "zoo.training.cross_validation": ("CrossValidation", "cross_validate", "resume_cross_validation"),
     "zoo.training.finetune": ("finetune", "resume"),
+    "zoo.training.suspects.find": ("find_suspects",),
+    "zoo.training.suspects.result": ("Suspects",),
     "zoo.training.tuning.result": ("StudyTrial", "Tuning"),
     "zoo.training.tuning.tune": ("tune",),
 }
@@ -93,9 +97,11 @@ if TYPE_CHECKING:
         read_settings as read_settings,
     )
     from zoo.data.check.examine import check_data as check_data
+    from zoo.data.check.suspect import Suspect as Suspect
     from zoo.data.sources.load import load_images as load_images
     from zoo.inference.evaluate import evaluate as evaluate
     from zoo.inference.paired import PairedEvaluation as PairedEvaluation, evaluate_paired as evaluate_paired
+    from zoo.inference.report import write_report as write_report
     from zoo.inference.predictor import PhotoPredictor as PhotoPredictor, Prediction as Prediction
     from zoo.inference.run import Run as Run, list_runs as list_runs, open_run as open_run
     from zoo.inference.run_predictor import Predictor as Predictor, load as load
@@ -166,6 +172,8 @@ if TYPE_CHECKING:
         resume_cross_validation as resume_cross_validation,
     )
     from zoo.training.finetune import finetune as finetune, resume as resume
+    from zoo.training.suspects.find import find_suspects as find_suspects
+    from zoo.training.suspects.result import Suspects as Suspects
     from zoo.training.tuning.result import StudyTrial as StudyTrial, Tuning as Tuning
     from zoo.training.tuning.tune import tune as tune
 

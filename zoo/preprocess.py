@@ -127,3 +127,15 @@ def _parse_triple(values: Any) -> tuple[float, float, float]:
     if not math.isfinite(red + green + blue):
         raise ValueError("a mean or a standard deviation is not finite")
     return red, green, blue
+
+
+def describe_preprocess(preprocess: Preprocess) -> str:
+    """Returns the steps of the preprocessing in one line."""
+    height, width = preprocess.size
+    resize = {
+        "shorter": f"shorter side to {preprocess.resize}, centre crop",
+        "longer": f"longer side to {preprocess.resize}, padded",
+        "squash": f"squashed to {height} x {width}",
+    }[preprocess.resize_mode]
+    mean, std = (", ".join(f"{value:g}" for value in triple) for triple in (preprocess.mean, preprocess.std))
+    return f"{resize}, {preprocess.interpolation}; mean {mean}; std {std}"

@@ -35,7 +35,7 @@ _REFUSED_IN = {
     "from_scratch": {**_REFUSED, "weights": _DECIDES},
     "frozen": {**_REFUSED, "weights": _DECIDES, "freeze": _DECIDES},
 }
-_PATHS = ("data", "weights", "exclude", "groups", "recipe", "extends")  # fields that may be paths
+_PATHS = ("data", "weights", "exclude", "labels", "groups", "recipe", "extends")  # fields that may be paths
 _HERE = ("./", "../", ".\\", "..\\")
 _SUFFIXES = (SUFFIX, ".csv", ".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 

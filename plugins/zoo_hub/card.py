@@ -7,36 +7,19 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from zoo.cli.commands.info import describe_preprocess
-from zoo.display.formatting import format_percent
-from zoo.errors import ZooError
-from zoo.plugins.kinds import BACKBONE
-from zoo.plugins.registry import get_card
+from zoo.display.scores import FIGURE_TITLES, SPLIT_NAMES, list_figures, split_results
+from zoo.preprocess import describe_preprocess
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
-    from zoo.plugins.registry import Registry
     from zoo.plugins.specs import WeightsInfo
     from zoo.runs.record import RunRecord
 
 TASK = "image-classification"
-_SPLITS = {"test": "test", "val": "validation"}
 _COUNTED = {"train": "training", "val": "validation"}
 # The fields of `results` that a card lists, with their names on the Hub, https://huggingface.co/metrics.
 _METRICS = {"accuracy": "accuracy", "macro_f1": "f1"}
-_NAMES = {
-    "accuracy": "Accuracy",
-    "balanced_accuracy": "Balanced accuracy",
-    "mean_ap": "mAP",
-    "macro_f1": "Macro F1",
-    "micro_f1": "Micro F1",
-    "exact_match": "Exact match",
-    "hamming_loss": "Hamming loss",
-    "loss": "Loss",
-    "calibration_error": "Calibration error",
-}
-_UNBOUNDED = ("loss",)  # the others are shown in percent
 _MAX_CLASSES = 200  # that the page lists; run.json has all
 _HUB_WEIGHTS = re.compile(r"(?:https://huggingface\.co/|hf:)(?P<id>[\w.\-]+/[\w.\-]+)")
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>()#|~&$])")
@@ -69,16 +52,6 @@ class CardInput:
     version: str
 
 
-def find_weights_info(record: RunRecord, registry: Registry) -> WeightsInfo | None:
-    """Returns the pretrained weights that a run started from; None if it started from others, or they are unknown."""
-    if record.config.get("weights") != "pretrained":
-        return None
-    try:
-        return get_card(registry.find(BACKBONE, record.backbone)).weights
-    except ZooError:
-        return None
-
-
 def write_card(card: CardInput) -> str:
     """Returns the text of README.md."""
     sections = [_intro(card), _use(card), _results(card), _classes(card), _data(card), _network(card), _licence(card)]
@@ -94,12 +67,12 @@ def _metadata(card: CardInput) -> str:
             task_type=TASK,
             dataset_type=record.data.name or "unknown",
             dataset_name=record.data.name or "unknown",
-            dataset_split=_SPLITS[split],
+            dataset_split=SPLIT_NAMES[split],
             metric_type=_METRICS[metric],
-            metric_name=_NAMES[metric],
+            metric_name=FIGURE_TITLES[metric],
             metric_value=round(value, 4),
         )
-        for split, values in _split_results(record)
+        for split, values in split_results(record.results)
         for metric in _METRICS
         if isinstance(value := values.get(metric), int | float)
     ]
@@ -120,7 +93,7 @@ def _metadata(card: CardInput) -> str:
 def _intro(card: CardInput) -> str:
     record = card.record
     kinds = "labels, any number of which a photo may have" if record.multi_label else "classes"
-    score = next((text for _, values in _split_results(record) if (text := _format_score(values))), "")
+    score = next((text for _, values in split_results(record.results) if (text := _format_score(values))), "")
     return (
         f"# {_plain(card.repository.partition('/')[2])}\n\n"
         f"An image classifier with {len(record.classes)} {kinds}, fine-tuned with finetune-zoo {card.version}: "
@@ -148,9 +121,10 @@ def _activation(record: RunRecord) -> str:
 
 def _results(card: CardInput) -> str:
     rows = [
-        f"| {_NAMES.get(name, _plain(name))} | {_SPLITS[split]} | {value} | {interval} | {values.get('count', '')} |"
-        for split, values in _split_results(card.record)
-        for name, value, interval in _list_metrics(values)
+        f"| {FIGURE_TITLES.get(name, _plain(name))} | {SPLIT_NAMES[split]} | {value} | {interval} | "
+        f"{values.get('count', '')} |"
+        for split, values in split_results(card.record.results)
+        for name, value, interval in list_figures(values)
     ]
     if not rows:
         return ""
@@ -160,44 +134,14 @@ def _results(card: CardInput) -> str:
     return f"## Results\n\n{header}{chr(10).join(rows)}{''.join(warnings)}{pictures}"
 
 
-def _list_metrics(values: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Yields the name, the value and the interval of each metric of a split, as text."""
-    for name in _NAMES:
-        if isinstance(value := values.get(name), int | float):
-            intervals = values.get("intervals")
-            interval = intervals.get(name) if isinstance(intervals, dict) else None
-            if name == "accuracy":
-                interval = values.get("interval")
-            percent = name not in _UNBOUNDED
-            yield (
-                name,
-                format_percent(value) if percent else f"{value:.4f}",
-                _format_interval(interval, percent=percent),
-            )
-    more = values.get("metrics")
-    for name, found in more.items() if isinstance(more, dict) else ():
-        value, interval = (found.get("value"), found.get("interval")) if isinstance(found, dict) else (found, None)
-        if isinstance(value, int | float):
-            yield name, f"{value:.4f}", _format_interval(interval, percent=False)
-
-
-def _format_interval(interval: Any, *, percent: bool) -> str:
-    if not isinstance(interval, list | tuple) or len(interval) != 2:
-        return ""
-    return " to ".join(format_percent(each) if percent else f"{each:.4f}" for each in interval)
-
-
 def _format_score(values: Mapping[str, Any]) -> str:
     """Returns ``Accuracy 93.1 % (90.2 % to 95.6 %, 211 photos)``, or the same of the mAP."""
-    for name, value, interval in _list_metrics(values):
+    for name, value, interval in list_figures(values):
         if name in ("accuracy", "mean_ap"):
-            return f"{_NAMES[name]} {value}" + (f" ({interval}, {values.get('count')} photos)" if interval else "")
+            return f"{FIGURE_TITLES[name]} {value}" + (
+                f" ({interval}, {values.get('count')} photos)" if interval else ""
+            )
     return ""
-
-
-def _split_results(record: RunRecord) -> list[tuple[str, Mapping[str, Any]]]:
-    found = [(split, record.results.get(split)) for split in _SPLITS]
-    return [(split, values) for split, values in found if isinstance(values, dict)]
 
 
 def _classes(card: CardInput) -> str:

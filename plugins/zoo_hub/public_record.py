@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from zoo.runs.run import RunFolder
 
 # Fields of the configuration that decide no result, and may contain addresses or keys.
-_PRIVATE: dict[str, Any] = {"tracker": [], "tracker_options": {}, "exclude": None}
-_PATHS = ("data", "weights", "recipe", "exclude", "groups")
+_PRIVATE: dict[str, Any] = {"tracker": [], "tracker_options": {}, "exclude": None, "labels": None}
+_PATHS = ("data", "weights", "recipe", "exclude", "labels", "groups")
 
 
 def find_dataset(run: RunFolder, registry: Registry) -> Offer[DatasetSpec] | None:

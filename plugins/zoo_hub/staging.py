@@ -14,10 +14,11 @@ from zoo.inference.export import export_run
 from zoo.plugins.distributions import require_torch
 from zoo.plugins.entry_points import RUNTIME
 from zoo.runs.manifest import hash_file, write_manifest
+from zoo.runs.open import find_weights_info
 from zoo.runs.record import PHOTOS, write_record
 from zoo.runs.run import METRICS, WEIGHTS
 from zoo_export.inspection import read_card
-from zoo_hub.card import CardInput, find_weights_info, write_card
+from zoo_hub.card import CardInput, write_card
 from zoo_hub.fetch import ONNX, RUN, SHARED_PICTURES
 from zoo_hub.public_record import find_dataset, make_public
 

@@ -371,3 +371,20 @@ def test_bf16_is_recorded_and_learns(train):
     run = train(precision="bf16", epochs=1)
     assert run.record.hardware["precision"] == "bf16"
     assert run.results["test"]["accuracy"] > 0.6
+
+
+def test_corrected_labels_are_trained_on_recorded_and_used_in_evaluation(train, tmp_path):
+    file = tmp_path / "labels.csv"
+    file.write_text("path,label\ntrain/red/0.png,green\ntest/red/1.png,blue\ntrain/red/2.png,red\n")
+    recorder = EventRecorder()
+    run = train(labels=file, epochs=1, observer=recorder)
+    assert f"2 labels changed of 3 listed in {file}." in recorder.notes
+    assert run.record.data.corrected == 2
+    assert run.config["labels"] == str(file)
+    plain = train(epochs=1)
+    assert plain.record.data.corrected == 0
+    assert plain.photos().names == run.photos().names  # every photo is in its split, as without corrections
+    assert plain.fingerprint != run.fingerprint
+    assert [each.support for each in run.evaluate().per_class] == [5, 6, 7]
+    assert [each.support for each in plain.evaluate().per_class] == [6, 6, 6]
+    assert [each.support for each in plain.evaluate(labels=file).per_class] == [5, 6, 7]

@@ -36,7 +36,7 @@ VARIABLE = "_ZOO_COMPLETE"
 _SAFE = re.compile(r"[\w@%+=:,./-]+")
 # Fields of `FinetuneConfig` that name offers, by the name of the kind.
 _KIND_OF_FIELD = {"data": "dataset", "augment": "augmentation"}
-_FILES = ("data", "weights", "recipe", "exclude", "groups")  # fields that may also be a path
+_FILES = ("data", "weights", "recipe", "exclude", "labels", "groups")  # fields that may also be a path
 
 
 class _BashComplete(BashComplete):

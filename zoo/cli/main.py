@@ -46,6 +46,7 @@ _COMMANDS = {
     "Use a run": {
         "predict": "Classify photos.",
         "evaluate": "Measure the accuracy of a run or an exported file.",
+        "report": "Write all that is known of a run as one HTML page.",
         "runs": "List, tag, rename and delete runs.",
     },
     "Explore": {

@@ -122,6 +122,11 @@ class FinetuneConfig:
     exclude: str | None = option(
         None, help="CSV file of photos to leave out, as written by 'zoo data check --fix'.", group="Data"
     )
+    labels: str | None = option(
+        None,
+        help="CSV file of path,label: labels that replace those of the data, as written by 'zoo data suspects'.",
+        group="Data",
+    )
 
     recipe: str = option(
         "default",

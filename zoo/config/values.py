@@ -33,7 +33,7 @@ def to_plain(name: str, value: Any) -> Any:
         return "none"
     if name in ("data", "recipe", "class_weights") and isinstance(value, os.PathLike):
         return path_text(value)
-    if name in ("exclude", "groups") and isinstance(value, os.PathLike):
+    if name in ("exclude", "labels", "groups") and isinstance(value, os.PathLike):
         return os.fspath(value)
     return str(value) if name == "freeze" and isinstance(value, int) and not isinstance(value, bool) else value
 

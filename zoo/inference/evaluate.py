@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from zoo.data.sources.corrections import correct_labels
 from zoo.data.sources.fingerprint import find_changed
-from zoo.data.sources.load import load_source, load_splits, report_left_out
+from zoo.data.sources.load import load_corrected, load_source, load_splits, report_left_out
 from zoo.data.sources.resolve import resolve_data
 from zoo.data.targets import make_targets
 from zoo.display.progress import choose_observer
@@ -28,7 +29,7 @@ from zoo.plugins.specs import UNSTORED, ImageSet
 from zoo.preprocess import photos_per_batch
 from zoo.runs.open import explained_missing_plugin, load_config
 from zoo.runs.run import RunFolder
-from zoo.utils.arguments import DICT, FUNCTION, NAMES, PATH, TEXT, Accepted, accepts
+from zoo.utils.arguments import DICT, FLAG, FUNCTION, NAMES, PATH, TEXT, Accepted, accepts
 from zoo.utils.text import printable
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ _LISTED = 10  # classes without photos in a note
     part=TEXT | None,
     engine=TEXT,
     data_options=DICT | None,
+    labels=PATH | None,
+    slices=FLAG,
     metrics=NAMES,
     metric_options=DICT | None,
 )
@@ -75,6 +78,8 @@ def evaluate(
     part: str | None = None,
     engine: EngineName = "torch",
     data_options: Mapping[str, Any] | None = None,
+    labels: str | os.PathLike[str] | None = None,
+    slices: bool = False,
     metrics: Sequence[str] = (),
     metric_options: Mapping[str, Any] | None = None,
 ) -> Evaluation | MultiLabelEvaluation:
@@ -91,6 +96,10 @@ def evaluate(
         part: The former name of `split`, still accepted.
         engine: What runs a run: ``"torch"``, ``"onnxruntime"``, or ``"auto"`` for the faster one; see `zoo.load`.
         data_options: Options of the dataset `data`; by default, for the data of the run, those of its training.
+        labels: A CSV file of path,label: labels that replace those of the data; by default, for the data of the run,
+            those of its training.
+        slices: Whether to look for photos on which the model is worse: small or dark ones, for example
+            (`zoo.metrics.slices.find_slices`).
         metrics: Names of metrics of plugins to add.
         metric_options: Their options; of several metrics with the name before a dot: ``{"fbeta.beta": 2}``.
 
@@ -115,10 +124,11 @@ def evaluate(
         registry=registry,
         observer=observer,
         data_options=data_options,
+        labels=labels,
         device=device,
         engine=engine,
     )
-    return evaluate_predictor(predictor, samples, split=split, observer=observer, metrics=chosen)
+    return evaluate_predictor(predictor, samples, split=split, observer=observer, metrics=chosen, slices=slices)
 
 
 def open_with_samples(
@@ -129,6 +139,7 @@ def open_with_samples(
     registry: Registry,
     observer: Observer,
     data_options: Mapping[str, Any] | None,
+    labels: str | os.PathLike[str] | None = None,
     device: str,
     engine: EngineName,
 ) -> tuple[PhotoPredictor, list[Sample]]:
@@ -136,13 +147,19 @@ def open_with_samples(
     if isinstance(model, RunFolder):
         # Before torch is imported, so that a wrong path or class is reported at once.
         samples = load_samples(
-            model, split=split, data=data, registry=registry, observer=observer, data_options=data_options
+            model,
+            split=split,
+            data=data,
+            registry=registry,
+            observer=observer,
+            data_options=data_options,
+            labels=labels,
         )
         predictor = load_model(model, device=device, registry=registry, engine=engine, images=len(samples))
     else:
         if data is None:
             raise ConfigError(f"{model.path} contains no photos to evaluate on.", hint="Pass some with --data.")
-        source = resolve_data(data, registry=registry, options=data_options or {})
+        source = resolve_data(data, registry=registry, options=data_options or {}, labels=labels)
         predictor = load_model(model, device=device)
         samples = _load_other(source, split, _Target.of_predictor(predictor), observer=observer)
     report_notes(model, predictor, observer)
@@ -164,15 +181,16 @@ def load_samples(
     registry: Registry,
     observer: Observer,
     data_options: Mapping[str, Any] | None = None,
+    labels: str | os.PathLike[str] | None = None,
 ) -> list[Sample]:
     """Returns a split of the data of a run, or of other data, with the labels of the run; see `evaluate`."""
     own = data if isinstance(data, ImageSet) and _is_data_of(run, data) else None
     if data is None or own is not None:
-        return load_run_splits(run, (split,), registry=registry, observer=observer, data=own)[split]
+        return load_run_splits(run, (split,), registry=registry, observer=observer, data=own, labels=labels)[split]
     if data_options is None:
         config = load_config(run)
         data_options = config.data_options if config.data == data else {}
-    source = resolve_data(data, registry=registry, options=data_options)
+    source = resolve_data(data, registry=registry, options=data_options, labels=labels)
     return _load_other(source, split, _Target.of_run(run), observer=observer)
 
 
@@ -185,7 +203,13 @@ def _is_data_of(run: RunFolder, images: ImageSet) -> bool:
 
 
 def load_run_splits(
-    run: RunFolder, splits: Sequence[str], *, registry: Registry, observer: Observer, data: ImageSet | None = None
+    run: RunFolder,
+    splits: Sequence[str],
+    *,
+    registry: Registry,
+    observer: Observer,
+    data: ImageSet | None = None,
+    labels: str | os.PathLike[str] | None = None,
 ) -> dict[str, list[Sample]]:
     """Loads the data of a run once, and returns several of its splits with the labels of the run.
 
@@ -195,6 +219,7 @@ def load_run_splits(
         registry: The plugins.
         observer: Receives warnings: leaks of test photos, photos that have changed since training.
         data: The data, for a run that was given an `ImageSet`, which is not stored.
+        labels: As in `evaluate`.
 
     Raises:
         DataError: The data is missing, does not have a split, or has a class that the run does not know.
@@ -204,7 +229,11 @@ def load_run_splits(
     with explained_missing_plugin(run, registry):
         try:
             source = resolve_data(
-                data or config.data, registry=registry, options=config.data_options, exclude=config.exclude
+                data or config.data,
+                registry=registry,
+                options=config.data_options,
+                exclude=config.exclude,
+                labels=config.labels if labels is None else labels,
             )
         except AmbiguousNameError:
             raise
@@ -234,7 +263,7 @@ def load_run_splits(
 
 def _load_given_splits(source: DataSource, splits: Sequence[str], run: RunFolder) -> ImageSet | None:
     """Returns splits that the data itself has, if their photos are those of a run; otherwise None."""
-    images, recorded = load_source(source, known=run.classes), run.photos().names
+    images, recorded = correct_labels(load_source(source, known=run.classes), source.corrections), run.photos().names
     same = all(tuple(sample.name for sample in getattr(images, split)) == recorded.get(split) for split in splits)
     return images if same else None
 
@@ -246,6 +275,7 @@ def evaluate_predictor(
     split: str,
     observer: Observer,
     metrics: Sequence[Choice[MetricSpec]] = (),
+    slices: bool = False,
 ) -> Evaluation | MultiLabelEvaluation:
     """Evaluates a predictor on samples.
 
@@ -255,8 +285,10 @@ def evaluate_predictor(
         split: The name of the samples in progress events.
         observer: Receives progress, and warnings about unreadable photos.
         metrics: Metrics to add.
+        slices: Whether to look for photos on which the predictor is worse.
 
     Raises:
+        ConfigError: Slices are asked for of photos with any number of labels.
         DataError: No photo is readable.
         PluginError: A metric failed.
         PredictionError: The predictor returns NaN or infinity for a photo.
@@ -264,14 +296,24 @@ def evaluate_predictor(
     from zoo.metrics.chosen import check_metrics
 
     check_metrics(metrics, predictor.classes, multi_label=predictor.multi_label)  # before any photo is read
-    rows, labels = predict_samples(predictor, samples, split=split, observer=observer)
+    if slices and predictor.multi_label:
+        raise ConfigError(f"{predictor.name} decides on any number of labels: slices need one class for each photo.")
+    rows, read = predict_readable(predictor, samples, split=split, observer=observer)
+    labels = make_targets(read, classes=len(predictor.classes), multi_label=predictor.multi_label)
     if predictor.multi_label:
         from zoo.metrics.multi_label import evaluate_labels
         from zoo.metrics.reliability_report import report_reliability
 
         evaluation = evaluate_labels(rows, labels, predictor.classes, predictor.thresholds)
         return replace(evaluation, reliability=report_reliability(rows, labels, predictor.calibration))
-    return evaluate_rows(rows, labels, predictor.classes, metrics, predictor.decision, predictor.calibration)
+    result = evaluate_rows(rows, labels, predictor.classes, metrics, predictor.decision, predictor.calibration)
+    if slices:
+        from zoo.inference.slices import evaluate_slices
+        from zoo.metrics.costs import decide_classes
+
+        predicted = decide_classes(rows, predictor.classes, predictor.decision)
+        result = replace(result, slices=evaluate_slices(predicted, read, observer=observer))
+    return result
 
 
 def evaluate_rows(
@@ -310,6 +352,17 @@ def predict_samples(
 
     Arguments and errors are those of `evaluate_predictor`.
     """
+    rows, read = predict_readable(predictor, samples, split=split, observer=observer)
+    return rows, make_targets(read, classes=len(predictor.classes), multi_label=predictor.multi_label)
+
+
+def predict_readable(
+    predictor: PhotoPredictor, samples: Sequence[Sample], *, split: str, observer: Observer
+) -> tuple[NDArray[np.float32], list[Sample]]:
+    """Returns the probabilities ``(N, classes)`` of all readable samples, and these samples.
+
+    Arguments and errors are those of `evaluate_predictor`.
+    """
     import numpy as np
 
     from zoo.inference.predictor import name_photo, read_ahead
@@ -331,7 +384,7 @@ def predict_samples(
         raise DataError(f"None of {len(failures)} photos is readable; the first: {failures[0].message}")
     for failure in failures:
         observer(Note(text=f"Left out: {failure.message}", warning=True))
-    return rows[: len(read)], make_targets(read, classes=len(predictor.classes), multi_label=predictor.multi_label)
+    return rows[: len(read)], read
 
 
 def _try_read(predictor: PhotoPredictor, sample: Sample) -> NDArray[np.uint8] | ImageError:
@@ -383,7 +436,7 @@ class _Target:
 def _load_other(source: DataSource, split: str, target: _Target, *, observer: Observer) -> list[Sample]:
     """Returns a split of other data; it needs photos of no more than some of the model's classes."""
     classes = target.classes
-    images = load_source(source, known=classes, multi_label=target.multi_label)
+    images = load_corrected(source, observer, known=classes, multi_label=target.multi_label)
     report_left_out(images, observer)
     # Folders and tables without splits are test photos; other datasets may have training photos alone.
     samples = _select(images, split, target, whole=source.path is None)

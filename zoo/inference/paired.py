@@ -29,7 +29,7 @@ from zoo.metrics.reliability_report import report_reliability
 from zoo.plugins.kinds import METRIC
 from zoo.plugins.registry import REGISTRY, load_registry
 from zoo.runs.run import RunFolder
-from zoo.utils.arguments import DICT, FUNCTION, LIST, NAMES, TEXT, accepts
+from zoo.utils.arguments import DICT, FUNCTION, LIST, NAMES, PATH, TEXT, accepts
 
 if TYPE_CHECKING:
     import os
@@ -72,6 +72,7 @@ class PairedEvaluation:
     registry=REGISTRY | None,
     engine=TEXT,
     data_options=DICT | None,
+    labels=PATH | None,
     metrics=NAMES,
     metric_options=DICT | None,
 )
@@ -85,6 +86,7 @@ def evaluate_paired(
     registry: Registry | None = None,
     engine: EngineName = "torch",
     data_options: Mapping[str, Any] | None = None,
+    labels: str | os.PathLike[str] | None = None,
     metrics: Sequence[str] = (),
     metric_options: Mapping[str, Any] | None = None,
 ) -> PairedEvaluation:
@@ -103,6 +105,7 @@ def evaluate_paired(
         registry: As in `zoo.evaluate`.
         engine: As in `zoo.evaluate`.
         data_options: As in `zoo.evaluate`.
+        labels: As in `zoo.evaluate`.
         metrics: As in `zoo.evaluate`.
         metric_options: As in `zoo.evaluate`.
 
@@ -125,6 +128,7 @@ def evaluate_paired(
         registry=registry,
         observer=observer,
         data_options=data_options,
+        labels=labels,
         device=device,
         engine=engine,
     )
@@ -137,18 +141,18 @@ def evaluate_paired(
             report_notes(model, opened[name], observer)
             _check_kind(name, opened[name], owner, predictor)
             _check_classes(name, opened[name].classes, owner, predictor.classes)
-    rows, labels = _predict_all({name: opened[name] for name in found}, samples, predictor.classes, split, observer)
+    rows, targets = _predict_all({name: opened[name] for name in found}, samples, predictor.classes, split, observer)
     if predictor.multi_label:
-        return _evaluate_labels(rows, labels, predictor.classes, {name: opened[name] for name in found})
+        return _evaluate_labels(rows, targets, predictor.classes, {name: opened[name] for name in found})
     return PairedEvaluation(
         evaluations={
-            name: evaluate_rows(each, labels, predictor.classes, chosen, own.decision, own.calibration)
+            name: evaluate_rows(each, targets, predictor.classes, chosen, own.decision, own.calibration)
             for name, each in rows.items()
             for own in [opened[name]]
         },
         differences=_compare(
             {name: decide_classes(each, predictor.classes, opened[name].decision) for name, each in rows.items()},
-            labels,
+            targets,
         ),
     )
 

@@ -74,13 +74,24 @@ class Run(RunFolder):
         data: str | os.PathLike[str] | ImageSet | None = None,
         *,
         split: str = "test",
+        labels: str | os.PathLike[str] | None = None,
+        slices: bool = False,
         metrics: Sequence[str] = (),
         observer: Observer | None = None,
     ) -> Evaluation | MultiLabelEvaluation:
         """Measures the run on a split of its own data, or on other data, as `zoo.evaluate` does."""
         from zoo.inference.evaluate import evaluate  # finds data, which opening and listing runs does not need
 
-        return evaluate(self, data=data, split=split, metrics=metrics, observer=observer, registry=self.registry)
+        return evaluate(
+            self,
+            data=data,
+            split=split,
+            labels=labels,
+            slices=slices,
+            metrics=metrics,
+            observer=observer,
+            registry=self.registry,
+        )
 
     def export(
         self,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from zoo.metrics.calibration import ReliabilityReport
     from zoo.metrics.costs import CostDecision
+    from zoo.metrics.slices import Slice
     from zoo.plugins.specs import MetricValue
 
 BINS = 15
@@ -94,6 +95,7 @@ class Evaluation:
             prediction sets; None if it was not measured.
         pairs: The pairs of a true and a predicted class that occur, and the number of their photos: ``(K, 3)``. Unlike
             a matrix, it grows with the photos, not with the square of the classes. Not compared by ``==``.
+        slices: Parts of the photos, compared with the others; empty unless they were asked for.
     """
 
     classes: tuple[str, ...]
@@ -114,6 +116,7 @@ class Evaluation:
     mean_cost: float | None = None
     plain_cost: float | None = None
     reliability: ReliabilityReport | None = None
+    slices: tuple[Slice, ...] = ()
 
     @property
     def is_uneven(self) -> bool:
@@ -191,7 +194,7 @@ class Evaluation:
         plain = {
             each.name: getattr(self, each.name)
             for each in fields(self)
-            if each.name not in ("per_class", "pairs", "metrics", "decision", "reliability")
+            if each.name not in ("per_class", "pairs", "metrics", "decision", "reliability", "slices")
         }
         return {
             **plain,
@@ -201,6 +204,7 @@ class Evaluation:
             "confusion": self.confusion.tolist() if len(self.classes) <= MAX_MATRIX else None,
             "metrics": self.metrics_to_dict(),
             "reliability": None if self.reliability is None else self.reliability.to_dict(),
+            **({"slices": [each.to_dict() for each in self.slices]} if self.slices else {}),
         }
 
 

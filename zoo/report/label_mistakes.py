@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoo.plugins.specs import NO_LABEL
-from zoo.report.plot import INK, MUTED, class_labels
+from zoo.report.plot import INK, MUTED, WRONG, class_labels
 from zoo.report.sheets import Tile, load_photo, write_tiles
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 MAX_TILES = 24
 _PER_LABEL = 4  # if there are few labels
-_WRONG = "#a84300"  # vermilion, dark enough for small print
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +120,6 @@ def _tile(mistake: LabelMistake, names: Sequence[str]) -> Tile:
 
 def _captions(mistake: LabelMistake, names: Sequence[str]) -> Iterator[tuple[str, str]]:
     fault = "not found" if mistake.missed else "found"
-    yield f"{names[mistake.label]} {fault}, {100 * mistake.probability:.1f} %", _WRONG
+    yield f"{names[mistake.label]} {fault}, {100 * mistake.probability:.1f} %", WRONG
     yield f"labels: {', '.join(names[label] for label in mistake.labels) or NO_LABEL}", INK
     yield mistake.name, MUTED

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from zoo.data.targets import single_label
-from zoo.report.plot import INK, MUTED, class_labels
+from zoo.report.plot import INK, MUTED, WRONG, class_labels
 from zoo.report.sheets import Tile, load_photo, write_tiles
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from zoo.plugins.specs import Sample
 
 MAX_MISTAKES = 16
-_WRONG = "#a84300"  # vermilion, dark enough for small print
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +92,7 @@ def write_mistakes(
 
 def _tile(mistake: Mistake, labels: Sequence[str]) -> Tile:
     captions = (
-        (f"{labels[mistake.predicted]}, {100 * mistake.probability:.1f} %", _WRONG),
+        (f"{labels[mistake.predicted]}, {100 * mistake.probability:.1f} %", WRONG),
         (f"label: {labels[mistake.true]}", INK),
         (mistake.name, MUTED),
     )

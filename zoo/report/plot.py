@@ -29,6 +29,7 @@ DPI = 150
 INK = "#1f2328"
 MUTED = "#656d76"
 FAINT = "#d8dee4"
+WRONG = "#a84300"  # vermilion, dark enough for small print
 PAPER = "#ffffff"
 # Okabe and Ito 2008, https://jfly.uni-koeln.de/color/: distinct with every kind of colour vision.
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#4d4d4d")

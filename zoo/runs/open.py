@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.config import FinetuneConfig
-from zoo.errors import ConfigError, RunError, UnknownNameError, did_you_mean
+from zoo.errors import ConfigError, RunError, UnknownNameError, ZooError, did_you_mean
 from zoo.plugins.entry_points import BUILT_IN, DISTRIBUTION
 from zoo.plugins.hubs import fetch_model
+from zoo.plugins.kinds import BACKBONE
+from zoo.plugins.registry import get_card
 from zoo.runs.cross_validation import is_cross_validation
 from zoo.runs.record import RECORD
 from zoo.runs.run import RUNS, RunFolder, is_run, read_run
@@ -25,7 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from zoo.plugins.registry import Registry
-    from zoo.plugins.specs import FetchedModel
+    from zoo.plugins.specs import FetchedModel, WeightsInfo
+    from zoo.runs.record import RunRecord
 
 _LISTED_RUNS = 5  # in the hint of an error
 _MAX_QUOTED = 200  # characters of a name in a message
@@ -220,3 +223,13 @@ def _exists(path: Path) -> bool:
         return path.exists()
     except (OSError, ValueError):  # a name that is too long, or contains a null byte
         return False
+
+
+def find_weights_info(record: RunRecord, registry: Registry) -> WeightsInfo | None:
+    """Returns the pretrained weights that a run started from; None if it started from others, or they are unknown."""
+    if record.config.get("weights") != "pretrained":
+        return None
+    try:
+        return get_card(registry.find(BACKBONE, record.backbone)).weights
+    except ZooError:
+        return None

@@ -57,6 +57,7 @@ class DataRecord:
         fingerprint: See `zoo.data.sources.fingerprint`; empty if not recorded.
         counts: Number of photos per split.
         skipped: The names of skipped files, each with the reason.
+        corrected: Number of photos whose label a file of corrections changed.
         check: The result of the data check: ``near`` and ``findings``.
         cache: Where the decoded photos of each split were cached, and why there.
         unreadable: A message for each photo that could not be read, by split.
@@ -68,6 +69,7 @@ class DataRecord:
     fingerprint: str = ""
     counts: Mapping[str, int] = field(default_factory=dict)
     skipped: tuple[str, ...] = ()
+    corrected: int = 0
     check: Mapping[str, Any] = field(default_factory=dict)
     cache: Mapping[str, Any] = field(default_factory=dict)
     unreadable: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -426,6 +428,7 @@ def _data(read: _Reader) -> DataRecord:
         fingerprint=read.get("fingerprint", str, ""),
         counts=read.get("counts", dict, {}),
         skipped=tuple(map(str, read.get("skipped", list, []))),
+        corrected=read.get("corrected", int, 0),
         check=read.get("check", dict, {}),
         cache=read.get("cache", dict, {}),
         unreadable=read.get("unreadable", dict, {}),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # The data is named beside the recipe, and neither of the others changes a result.
 _LEFT_OUT = ("data", "data_options", "recipe", "tracker", "tracker_options")
-_PATHS = ("weights", "exclude", "groups")
+_PATHS = ("weights", "exclude", "labels", "groups")
 _TUNED = ("batch_size", "lr")  # to the memory of a GPU
 
 

@@ -165,7 +165,7 @@ def _fit(job: Job, state: TrainState, *, epoch: int, solver: str, strength: floa
     its options.
     """
     started = time.perf_counter()
-    candidates = _candidates(job)
+    candidates = list_candidates(job)
     extract = FeatureExtractor(job, [candidate.head for candidate in candidates])
     features, labels = train = extract("train")
 
@@ -262,7 +262,7 @@ def _choose_flips(job: Job, extract: FeatureExtractor, number: int, plain: Outpu
         job.observer(Note(text="Mirrored photos are not recognised: training does not flip photos (--hflip 0.5 does)."))
 
 
-def _candidates(job: Job) -> list[Candidate]:
+def list_candidates(job: Job) -> list[Candidate]:
     """Returns the heads to choose from: the spec's candidates that fit the backbone.
 
     A candidate is left out if the user set one of its options.

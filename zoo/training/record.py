@@ -114,6 +114,7 @@ def describe_data(images: ImageSet, report: DataReport | None = None) -> tuple[D
         fingerprint=fingerprint,
         counts={split: len(samples) for split, samples in splits.items()},
         skipped=images.skipped,
+        corrected=images.corrected,
         check={} if report is None else describe_check(report),
     )
     photos = PhotoRecord(

@@ -137,7 +137,13 @@ def resolve_names(
         config = dataclasses.replace(config, weights=fetched.origin)  # what the name means now
     else:
         weights = find_weights(config, runs=runs)
-    source = resolve_data(config.data, registry=registry, options=config.data_options, exclude=config.exclude)
+    source = resolve_data(
+        config.data,
+        registry=registry,
+        options=config.data_options,
+        exclude=config.exclude,
+        labels=config.labels,
+    )
     if config.weights == "pretrained":
         offers.backbone.call("checking the weights of", offers.backbone.spec.check_pretrained)
     return ResolvedNames(

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from zoo.cli.commands.info import describe_preprocess
 from zoo.cli.commands.options import json_option, runs_option
 from zoo.cli.completion import complete_runs
 from zoo.display import console
 from zoo.display.formatting import format_classes, format_percent
 from zoo.display.scores import read_score
+from zoo.preprocess import describe_preprocess
 from zoo_export.commands.formatting import format_gain, format_parity
 from zoo_export.exported_files import find_file
 from zoo_export.inspection import inspect_file

@@ -1,9 +1,15 @@
+import dataclasses
 import json
 
+import numpy as np
 import pytest
 from scenes import encode, make_scene
 
+import zoo.training.suspects.find
 from zoo.data.sources.exclusions import read_exclusions
+from zoo.metrics.label_errors import judge_labels
+from zoo.plugins.specs import Sample
+from zoo.training.suspects.result import Suspects
 
 
 @pytest.fixture
@@ -152,3 +158,66 @@ def test_photos_with_several_labels_are_counted_by_label(run_zoo, tmp_path):
     assert "<th>label</th>" in (tmp_path / "reef.html").read_text()
     code, again, _ = run_zoo("data", "check", "clean/labels.csv")
     assert (code, "fish          4    1     1" in again) == (0, True)
+
+
+def test_corrected_labels_are_checked_and_counted(run_zoo, photos, tmp_path):
+    (tmp_path / "labels.csv").write_text("train/cat/1.jpg,dog\ntrain/cat/2.jpg,cat\n")
+    code, out, _ = run_zoo("data", "check", "photos", "--labels", "labels.csv")
+    assert code == 1
+    assert "1 label changed of 2 listed in " in out
+    assert "cat       14   10    10" in out.splitlines()
+    (tmp_path / "labels.csv").write_text("train/cat/1.jpg,dgo\n")
+    code, _, err = run_zoo("data", "check", "photos", "--labels", "labels.csv")
+    assert code == 1
+    assert "line 1: there is no class 'dgo' in the data" in err
+    assert "Did you mean dog?" in err
+
+
+def make_suspects(count):
+    samples = tuple(Sample(encode(make_scene(number)), number % 2, f"{number}.jpg") for number in range(count))
+    p = np.tile([0.9, 0.1], (count, 1))
+    labels = np.array([sample.label for sample in samples])
+    return Suspects(
+        name="photos",
+        backbone="tiny",
+        classes=("cat", "dog"),
+        samples=samples,
+        splits=("train",) * count,
+        probabilities=p,
+        judgement=dataclasses.replace(judge_labels(p, labels), count=count // 2),
+        unjudged=3,
+    )
+
+
+def test_suspects_are_listed_and_written(run_zoo, photos, tmp_path, monkeypatch):
+    calls = []
+
+    def find(data, **values):
+        calls.append((data, values["val_fraction"], values["groups"], values["labels"]))
+        return make_suspects(60)
+
+    monkeypatch.setattr(zoo.training.suspects.find, "find_suspects", find)
+    written = ("--fix-list", "list.csv", "--fix-labels", "labels.csv")
+    code, out, err = run_zoo("data", "suspects", "photos", "--val-fraction", "0.2", *written)
+    assert (code, err) == (0, "")
+    assert calls == [("photos", 0.2, "auto", None)]
+    lines = out.splitlines()
+    assert lines[0] == "photos: 30 suspects (30 of 60 in train)"
+    assert lines[1].startswith("3 photos cannot be judged")
+    assert " 1  train  1.jpg   looks like cat (0.90); labelled dog (0.10)" in lines
+    assert "and 10 more: --sheet shows, --fix-list and --json list them." in lines
+    assert lines[-2:] == [
+        "To leave these photos out: 'zoo finetune ... --exclude list.csv'.",
+        "To correct these labels: 'zoo finetune ... --labels labels.csv'.",
+    ]
+    assert len(read_exclusions(tmp_path / "list.csv")) == 30
+    plain = json.loads(run_zoo("data", "suspects", "photos", "--json").out)
+    assert (plain["photos"], len(plain["suspects"]), plain["unjudged"]) == (60, 30, 3)
+
+
+def test_suspects_overwrite_no_other_file(run_zoo, photos, tmp_path):
+    (tmp_path / "labels.csv").write_text("mine")
+    code, _, err = run_zoo("data", "suspects", "photos", "--fix-labels", "labels.csv")
+    assert code == 1
+    assert "labels.csv already exists and has no corrections" in err
+    assert (tmp_path / "labels.csv").read_text() == "mine"

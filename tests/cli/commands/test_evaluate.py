@@ -14,6 +14,7 @@ from zoo.metrics.costs import CostDecision
 from zoo.metrics.multi_label import evaluate_labels
 from zoo.metrics.paired import compare_predictions
 from zoo.metrics.paired_labels import compare_label_predictions
+from zoo.metrics.slices import Slice
 from zoo.plugins.specs import MetricValue
 
 
@@ -177,3 +178,46 @@ def test_a_file_is_evaluated_on_other_data(run_zoo, plugins, opener, tmp_path):
     (tmp_path / "new" / "dog").rename(tmp_path / "new" / "wolf")
     err = run_zoo("evaluate", "model.box", "--data", "./new").err
     assert err.startswith("error: 'new' has the class 'wolf', which model.box does not know.\nIts classes: cat, dog.")
+
+
+def make_slice(**changes):
+    values = {"by": "brightness", "name": "lowest", "low": 0.05, "high": 0.25, "count": 20, "accuracy": 0.5}
+    others = {"interval": (0.3, 0.7), "expected": 0.9, "rest": 0.95, "p": 0.0001, "p_adjusted": 0.0016}
+    return Slice(**{**values, **others, **changes})
+
+
+@pytest.mark.parametrize(
+    ("slices", "expected"),
+    [
+        ((make_slice(), make_slice(p_adjusted=0.4)), "brightness: lowest (0.05 to 0.25)      20"),
+        (
+            (make_slice(p=0.02, p_adjusted=0.32),),
+            "None of 1 slices is worse than chance explains (the",
+        ),
+        ((), "There are too few photos to compare slices of them."),
+    ],
+)
+def test_slices_that_are_worse_are_shown(run_zoo, make_run, monkeypatch, slices, expected):
+    make_run()
+    p = np.array([[0.9, 0.1], [0.2, 0.8]])
+
+    def evaluate(run, *, slices: bool, **_):
+        assert slices
+        return dataclasses.replace(evaluate_predictions(p, np.array([0, 1]), ("cat", "dog")), slices=found)
+
+    found = slices
+    monkeypatch.setattr(zoo.inference.evaluate, "evaluate", evaluate)
+    code, out, _ = run_zoo("evaluate", "tiny-linear-dogs-1", "--slices")
+    assert code == 0
+    assert expected in out
+    assert out.count("lowest (") == (expected.startswith("brightness"))
+    plain = json.loads(run_zoo("evaluate", "tiny-linear-dogs-1", "--slices", "--json").out)
+    assert len(plain.get("slices", [])) == len(found)
+
+
+def test_slices_are_for_one_model(run_zoo, make_run):
+    make_run()
+    make_run("tiny-linear-dogs-2")
+    code, _, err = run_zoo("evaluate", "tiny-linear-dogs-1", "tiny-linear-dogs-2", "--slices")
+    assert code == 2
+    assert "--slices is for one model" in err

@@ -5,8 +5,9 @@ import torch
 from criteria import make_criterion
 
 from zoo.plugins.contracts import Head
+from zoo.training.frozen.folds import FOLDS
 from zoo.training.frozen.label_penalty import choose_label_penalty, count_deciding
-from zoo.training.frozen.solver import FOLDS, fit_head, predict_held_out
+from zoo.training.frozen.solver import fit_head, predict_held_out
 
 torch.set_num_threads(1)  # a second thread slows down problems this small
 WIDTH, LABELS = 6, 3

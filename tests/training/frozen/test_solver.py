@@ -11,8 +11,9 @@ from zoo.errors import TrainingError
 from zoo.plugins.calls import resolve_callable
 from zoo.plugins.contracts import Features
 from zoo.plugins.specs import HeadRequest
-from zoo.training.frozen import solver
-from zoo.training.frozen.solver import FOLDS, cross_validate, fit_head, predict_held_out
+from zoo.training.frozen import folds, solver
+from zoo.training.frozen.folds import FOLDS
+from zoo.training.frozen.solver import cross_validate, fit_head, predict_folds, predict_held_out
 
 torch.set_num_threads(1)  # a second thread slows down problems this small
 WIDTH, CLASSES = 12, 3
@@ -255,10 +256,10 @@ def test_cross_validation_is_the_mean_loss_of_photos_that_a_fit_has_not_seen():
     standardised = (features - features.mean(dim=0)) / features.std(dim=0, correction=0)
     losses = cross_validate(head, standardised, labels, (0.1,), seed=3)
     order = torch.from_numpy(np.random.default_rng(3).permutation(len(labels)))
-    folds = solver._stratify(labels[order])
+    assigned = folds._stratify(labels[order])
     total = 0.0
     for fold in range(FOLDS):
-        seen, unseen = order[folds != fold], order[folds == fold]
+        seen, unseen = order[assigned != fold], order[assigned == fold]
         # The features of all photos are standardised once, so the penalty is that of the whole.
         fitted = minimise_as_they_are(standardised[seen], labels[seen], 0.1)
         total += float(F.cross_entropy(fitted(standardised[unseen]), labels[unseen], reduction="sum"))
@@ -304,10 +305,23 @@ def test_the_logits_of_photos_that_a_fold_did_not_train_on_have_the_loss_of_cros
     assert torch.equal(predict_held_out(make_head(), features + 1, labels, [0.1], seed=4)[1], drawn)
 
 
+def test_each_photo_is_predicted_by_the_fit_that_did_not_see_its_fold():
+    head, (features, labels) = make_head(), make_features(7)
+    assigned = folds.assign_folds(labels, ())
+    assigned[3] = -1
+    logits = predict_folds(head, features, labels, assigned, strength=0.1)
+    assert logits[3].isnan().all()
+    held_out = assigned == 2
+    flipped = torch.where(held_out, (labels + 1) % CLASSES, labels)
+    others = predict_folds(head, features, flipped, assigned, strength=0.1)
+    torch.testing.assert_close(others[held_out], logits[held_out], atol=0.05, rtol=0)
+    assert not torch.allclose(others[assigned == 1], logits[assigned == 1], atol=0.1)
+
+
 def test_only_some_of_many_photos_are_cross_validated(monkeypatch):
     monkeypatch.setattr(solver, "_CROSS_VALIDATED", 30)
-    counts, stratify = [], solver._stratify
-    monkeypatch.setattr(solver, "_stratify", lambda labels: counts.append(len(labels)) or stratify(labels))
+    counts, stratify = [], folds._stratify
+    monkeypatch.setattr(folds, "_stratify", lambda labels: counts.append(len(labels)) or stratify(labels))
     features, labels = make_features(40)
     cross_validate(make_head(), features, labels, (0.1,), seed=0)
     assert counts == [30]
@@ -315,25 +329,25 @@ def test_only_some_of_many_photos_are_cross_validated(monkeypatch):
 
 def test_folds_have_photos_of_all_classes_and_equal_sizes():
     labels = torch.tensor([0] * 11 + [1] * 7 + [2] * 5)[torch.randperm(23)]
-    folds = solver._stratify(labels)
-    assert sorted(folds.bincount().tolist()) == [4, 4, 5, 5, 5]
+    assigned = folds._stratify(labels)
+    assert sorted(assigned.bincount().tolist()) == [4, 4, 5, 5, 5]
     for label, few in ((0, 2), (1, 1), (2, 1)):
-        assert set(folds[labels == label].bincount(minlength=FOLDS).tolist()) <= {few, few + 1}
+        assert set(assigned[labels == label].bincount(minlength=FOLDS).tolist()) <= {few, few + 1}
 
 
 def test_groups_stay_in_one_fold_and_folds_have_photos_of_all_classes():
     labels = torch.arange(CLASSES).repeat(40)
     groups = [f"g{number // 6}" if number < 90 else "" for number in range(len(labels))]
-    folds = solver._stratify_groups(labels, groups)
+    assigned = folds._stratify_groups(labels, groups)
     for group in set(groups) - {""}:
-        assert len({int(fold) for fold, each in zip(folds, groups, strict=True) if each == group}) == 1
+        assert len({int(fold) for fold, each in zip(assigned, groups, strict=True) if each == group}) == 1
     for label in range(CLASSES):
-        assert folds[labels == label].bincount(minlength=FOLDS).tolist() == pytest.approx([8] * FOLDS, abs=1)
+        assert assigned[labels == label].bincount(minlength=FOLDS).tolist() == pytest.approx([8] * FOLDS, abs=1)
 
 
 def test_the_only_group_of_a_class_is_in_no_fold():
     labels = torch.tensor([0, 0, 0, 1, 1, 1])
-    assert solver._stratify_groups(labels, ["a", "b", "c", "d", "d", "d"])[3:].tolist() == [-1, -1, -1]
+    assert folds._stratify_groups(labels, ["a", "b", "c", "d", "d", "d"])[3:].tolist() == [-1, -1, -1]
 
 
 def test_cross_validation_with_groups_does_not_validate_with_copies_of_training_photos():

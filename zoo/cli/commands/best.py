@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from zoo.training.best.table import Row
 
 _COMMON = (  # options of `zoo finetune` that the search leaves to the user
-    *("head", "head_options", "data", "data_options", "val_fraction", "test_fraction", "limit", "exclude", "recipe"),
+    *("head", "head_options", "data", "data_options", "val_fraction", "test_fraction", "limit", "exclude"),
+    *("labels", "recipe"),
     *("metric", "metric_options", "precision", "device", "workers", "cache", "cache_size", "seed"),
 )
 _MINUTES = 10.0

@@ -31,9 +31,11 @@ if TYPE_CHECKING:
 
     from zoo.data.check.report import DataFinding, DataReport
     from zoo.events import Observer
+    from zoo.training.suspects.result import Suspects
 
-_FIELDS = ("data_options", "val_fraction", "test_fraction", "seed", "exclude", "groups")
+_FIELDS = ("data_options", "val_fraction", "test_fraction", "seed", "exclude", "labels", "groups")
 _MAX_EXAMPLES = 3  # of each finding; --json and --html have all
+_MAX_SUSPECTS = 20  # that are printed; --json has all
 _MAX_CLASSES = 30  # in the table of counts
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -115,6 +117,7 @@ def check_command(
             seed=config.seed,
             groups=config.groups,
             exclude=None if config.exclude is None else parse_path(config.exclude),
+            labels=config.labels,
             near=RADIUS if near is None else near,
             progress=_progress(observer),
         )
@@ -131,6 +134,105 @@ def check_command(
     else:
         _write_paths(written, hint=not quiet)
     click.get_current_context().exit(1 if report.worst == "problem" else 0)
+
+
+@command.command(name="suspects", cls=GroupedCommand, short_help="Find photos whose labels are probably wrong.")
+@click.argument("data", shell_complete=complete_offers("dataset", files=True))
+@click.option(
+    "--backbone",
+    cls=GroupedOption,
+    group="Model",
+    metavar="NAME",
+    help="Whose features to use.  [default: the best whose pretrained weights are on this machine]",
+)
+@config_options(only=(*_FIELDS, "device"))
+@click.option(
+    "--sheet", cls=GroupedOption, type=_FILE, metavar="FILE.png", help="Write a picture of the first 24 suspects."
+)
+@click.option(
+    "--fix-list",
+    cls=GroupedOption,
+    group="Fix",
+    type=_FILE,
+    metavar="FILE.csv",
+    help="List the suspects, to leave them out with --exclude.",
+)
+@click.option(
+    "--fix-labels",
+    cls=GroupedOption,
+    group="Fix",
+    type=_FILE,
+    metavar="FILE.csv",
+    help="List the suspects with the classes that they look like, to correct them with --labels.",
+)
+@quiet_option
+@json_option
+def suspects_command(
+    data: str,
+    backbone: str | None,
+    sheet: Path | None,
+    fix_list: Path | None,
+    fix_labels: Path | None,
+    quiet: bool,
+    as_json: bool,
+    **values: Any,
+) -> None:
+    """Find photos of DATA, in all splits, whose labels are probably wrong.
+
+    A pretrained backbone computes features, and linear models on them predict each photo without having seen it, its
+    group or near duplicates of it. Suspects are confidently predicted as another class. Some of them are right: look at
+    them, and delete the lines that are before you use a list.
+    """
+    from zoo.data.sources.corrections import check_corrections_target
+    from zoo.data.sources.exclusions import check_list_target
+    from zoo.training.suspects.find import find_suspects
+
+    if fix_list is not None:
+        check_list_target(fix_list)
+    if fix_labels is not None:
+        check_corrections_target(fix_labels)
+    registry = load_registry()
+    config = make_config(backbone, data=data, registry=registry, **given_values(values))
+    with display_events(quiet=quiet or as_json, next_steps=False) as observer:
+        found = find_suspects(
+            data,
+            backbone=backbone,
+            observer=observer,
+            registry=registry,
+            **{name: getattr(config, name) for name in (*_FIELDS, "device")},
+        )
+    written: dict[str, str] = {}
+    if sheet is not None:
+        written["sheet"] = str(found.write_sheet(sheet))
+    if fix_list is not None:
+        written["exclude"] = str(found.write_exclusions(fix_list))
+    if fix_labels is not None:
+        written["labels"] = str(found.write_corrections(fix_labels))
+    if as_json:
+        console.write_json({**found.to_dict(), "written": written})
+        return
+    _write_suspects(found)
+    _write_paths(written, hint=not quiet)
+
+
+def _write_suspects(found: Suspects) -> None:
+    suspects = found.suspects
+    listed = ", ".join(f"{few:,} of {total:,} in {split}" for split, (few, total) in found.counts().items())
+    console.write_heading(f"{found.name}: {pluralize(len(suspects), 'suspect')} ({listed})")
+    if found.unjudged:
+        console.echo(
+            f"{pluralize(found.unjudged, 'photo')} cannot be judged: no other group has the class, so that nothing "
+            "is left to learn it from."
+        )
+    estimate = found.judgement.estimated_errors
+    console.echo(f"Estimated wrong labels: {estimate:.0f}. Features of {found.backbone}, {found.seconds:.0f} s.")
+    if not suspects:
+        return
+    console.echo()
+    rows = [(str(each.rank), each.split, each.name, each.reason) for each in suspects[:_MAX_SUSPECTS]]
+    console.write_table(("", "split", "photo", "reason"), rows, right=(0,))
+    if len(suspects) > _MAX_SUSPECTS:
+        console.echo(f"and {len(suspects) - _MAX_SUSPECTS:,} more: --sheet shows, --fix-list and --json list them.")
 
 
 def _check_targets(data: str, fix_list: Path | None, fix_into: Path | None, html: Path | None) -> None:
@@ -192,6 +294,8 @@ def _write_paths(written: dict[str, str], *, hint: bool) -> None:
         console.echo(f"{kind}: {printable(path)}")
     if hint and "exclude" in written:
         console.echo(f"To leave these photos out: 'zoo finetune ... --exclude {printable(written['exclude'])}'.")
+    if hint and "labels" in written:
+        console.echo(f"To correct these labels: 'zoo finetune ... --labels {printable(written['labels'])}'.")
 
 
 def _write_counts(report: DataReport) -> None:

@@ -9,6 +9,7 @@ import click
 
 from zoo.cli.commands.options import device_option, json_option, quiet_option, runs_option, split_option
 from zoo.cli.completion import complete_runs
+from zoo.cli.groups import UsageError
 from zoo.display import console
 from zoo.display.formatting import format_accuracy, format_metrics, format_percent
 from zoo.display.observers import display_events
@@ -17,12 +18,14 @@ from zoo.metrics.calibration import format_coverage
 from zoo.plugins.options import parse_pairs
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from zoo.inference.paired import PairedEvaluation
     from zoo.metrics.calibration import Reliability
     from zoo.metrics.classification import Evaluation
     from zoo.metrics.multi_label import MultiLabelEvaluation
+    from zoo.metrics.slices import Slice
 
 _MAX_CLASSES = 12  # of a confusion matrix that fits a terminal
 _MAX_CONFUSIONS = 20
@@ -36,7 +39,18 @@ _MAX_CONFUSIONS = 20
 @click.option(
     "--data-option", "pairs", multiple=True, metavar="NAME=VALUE", help="Option of the dataset DATA; repeatable."
 )
+@click.option(
+    "--labels",
+    metavar="FILE.csv",
+    help="CSV file of path,label: labels that replace those of the data.  [default: those of the run]",
+)
 @split_option(help="Split to evaluate on.")
+@click.option(
+    "--slices",
+    is_flag=True,
+    help="Also measure parts of the photos, such as the darkest quarter, and show those that are worse than chance "
+    "explains.",
+)
 @click.option(
     "--metric",
     "metrics",
@@ -55,7 +69,9 @@ def command(
     models: tuple[str, ...],
     data: str | None,
     pairs: tuple[str, ...],
+    labels: str | None,
     split: str,
+    slices: bool,
     metrics: tuple[str, ...],
     metric_pairs: tuple[str, ...],
     device: str,
@@ -73,6 +89,8 @@ def command(
     threshold. Of several models, prints one line each, and whether the first and each other differ by more than chance
     explains.
     """
+    if slices and len(models) > 1:
+        raise UsageError("--slices is for one model.", hint="Evaluate each by itself.")
     found = [find_model(each, runs=runs, ask=console.passphrase_prompt()) for each in models]
     settings: dict[str, Any] = {
         "data": data,
@@ -81,6 +99,8 @@ def command(
         "engine": "auto",
         "metrics": metrics,
         "metric_options": parse_pairs(metric_pairs, flag="--metric-option"),
+        **({"labels": labels} if labels else {}),
+        **({"slices": True} if slices else {}),
         **({"data_options": parse_pairs(pairs, flag="--data-option")} if pairs else {}),
     }
     with display_events(quiet=quiet or as_json, next_steps=False) as observer:
@@ -88,7 +108,7 @@ def command(
             from zoo.inference.evaluate import evaluate
 
             evaluation = evaluate(found[0], observer=observer, **settings)
-            plain, write = evaluation.to_dict(), partial(_write, evaluation)
+            plain, write = evaluation.to_dict(), partial(_write, evaluation, slices=slices)
         else:
             from zoo.inference.paired import evaluate_paired
 
@@ -149,13 +169,15 @@ def _write_paired_classes(evaluations: dict[str, Evaluation]) -> None:
     console.write_table(header, rows, right=range(2, 6 if uneven else 5))
 
 
-def _write(evaluation: Evaluation | MultiLabelEvaluation) -> None:
+def _write(evaluation: Evaluation | MultiLabelEvaluation, *, slices: bool) -> None:
     from zoo.metrics.multi_label import MultiLabelEvaluation  # imports numpy, which is loaded by now
 
     if isinstance(evaluation, MultiLabelEvaluation):
         _write_labels(evaluation)
     else:
         _write_classes(evaluation)
+        if slices:
+            _write_slices(evaluation.slices)
 
 
 def _write_labels(evaluation: MultiLabelEvaluation) -> None:
@@ -250,3 +272,30 @@ def _probability_pairs(evaluation: Evaluation | MultiLabelEvaluation) -> list[tu
 
 def _format_reliability(measured: Reliability) -> tuple[str, str, str]:
     return format_percent(measured.calibration_error), f"{measured.brier:.4f}", f"{measured.loss:.4f}"
+
+
+def _write_slices(slices: Sequence[Slice]) -> None:
+    """Prints the slices that are worse than chance explains."""
+    worse = [each for each in slices if each.is_worse]
+    if not slices:
+        console.echo("\nThere are too few photos to compare slices of them.")
+    elif not worse:
+        lowest = f"the lowest p is {slices[0].p:.2g}, {slices[0].p_adjusted:.2g} corrected"
+        console.echo(f"\nNone of {len(slices)} slices is worse than chance explains ({lowest}).")
+    if not worse:
+        return
+    console.echo(f"\nSlices that are worse than chance explains, of {len(slices)}")
+    rows = [
+        (
+            each.title,
+            str(each.count),
+            format_accuracy(each.accuracy, each.interval),
+            format_percent(each.rest),
+            format_percent(each.expected),
+            f"{each.p_adjusted:.2g}",
+        )
+        for each in worse
+    ]
+    console.write_table(
+        ("slice", "photos", "accuracy", "others", "by its classes", "corrected p"), rows, right=range(1, 6)
+    )

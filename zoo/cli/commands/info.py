@@ -29,6 +29,7 @@ from zoo.errors import RunError, UnknownNameError, ZooError
 from zoo.events import CrossValidated
 from zoo.plugins.options import option_flag
 from zoo.plugins.registry import load_registry
+from zoo.preprocess import describe_preprocess
 from zoo.runs.cross_validation import FOLDS, find_cross_validation
 from zoo.runs.open import find_run, list_run_names
 from zoo.utils.paths import describe_missing_path, has_file_suffix, is_path_like, missing_path_advice
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from zoo.plugins.specs import WeightsInfo
-    from zoo.preprocess import Preprocess
     from zoo.runs.cross_validation import CrossValidationFolder
 
 # Of a split, beside its accuracy or mAP.
@@ -171,18 +171,6 @@ def _weights_pairs(weights: WeightsInfo | None, *, local: bool) -> list[tuple[st
         ("from", weights.source),
         ("licence", weights.licence or "not stated"),
     ]
-
-
-def describe_preprocess(preprocess: Preprocess) -> str:
-    """Returns the steps of the preprocessing in one line."""
-    height, width = preprocess.size
-    resize = {
-        "shorter": f"shorter side to {preprocess.resize}, centre crop",
-        "longer": f"longer side to {preprocess.resize}, padded",
-        "squash": f"squashed to {height} x {width}",
-    }[preprocess.resize_mode]
-    mean, std = (", ".join(f"{value:g}" for value in triple) for triple in (preprocess.mean, preprocess.std))
-    return f"{resize}, {preprocess.interpolation}; mean {mean}; std {std}"
 
 
 def _write_stages(description: BackboneDescription) -> None:

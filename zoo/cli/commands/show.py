@@ -19,7 +19,6 @@ from zoo.cli.completion import complete_offers
 from zoo.config import make_config
 from zoo.display import console
 from zoo.display.observers import display_events
-from zoo.events import Work
 from zoo.plugins.kinds import BACKBONE
 from zoo.plugins.registry import get_card, load_registry
 from zoo.preprocess import Preprocess
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from zoo.report.sheets import Views
 
 _FIELDS = (
-    *("data_options", "image_size", "recipe", "seed"),
+    *("data_options", "labels", "image_size", "recipe", "seed"),
     *("train_size", "crop_scale", "hflip", "vflip", "rotation", "shear", "color_jitter", "randaugment"),
     *("mixup", "augment", "augment_options"),
 )
@@ -74,15 +73,13 @@ def command(
     """Write a contact sheet of photos of DATA, with their labels."""
     registry = load_registry()
     config = make_config(backbone or "resnet18", data=data, registry=registry, **given_values(values))
-    from zoo.data.sources.load import load_source, report_left_out
+    from zoo.data.sources.load import load_corrected, report_left_out
     from zoo.data.sources.resolve import resolve_data
     from zoo.report.sheets import write_sheet
 
     with display_events(quiet=quiet, next_steps=False) as observer:
-        images = load_source(
-            resolve_data(data, registry=registry, options=config.data_options),
-            progress=lambda what, done, total: observer(Work(what=what, done=done, total=total)),
-        )
+        source = resolve_data(data, registry=registry, options=config.data_options, labels=config.labels)
+        images = load_corrected(source, observer)
         report_left_out(images, observer)
     views = None
     if augmented:

@@ -14,6 +14,7 @@ from zoo.data.check.hash_index import RADIUS
 from zoo.data.check.label_sets import check_label_sets
 from zoo.data.check.report import LEVELS, SPLITS, DataFinding, DataReport
 from zoo.data.check.scan import scan_images
+from zoo.data.sources.corrections import apply_corrections, describe_corrections, find_corrections
 from zoo.data.sources.exclusions import apply_exclusions
 from zoo.data.sources.groups import apply_groups, find_group_table
 from zoo.data.sources.load import load_source
@@ -28,7 +29,7 @@ from zoo.utils.machine import usable_cpus
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from zoo.data.check.report import CheckedPhoto, DuplicatePair
+    from zoo.data.check.report import CheckedPhoto, DuplicatePair, Level
     from zoo.events import Progress
     from zoo.plugins.specs import ImageSet, Sample
 
@@ -58,6 +59,7 @@ _COMPLETE_ONLY = (
     seed=WHOLE_NUMBER,
     groups=PATH | TEXT,
     exclude=PATH | None,
+    labels=PATH | None,
     near=WHOLE_NUMBER,
     threads=WHOLE_NUMBER | None,
     progress=FUNCTION,
@@ -72,6 +74,7 @@ def check_data(
     seed: int = 0,
     groups: str | os.PathLike[str] = "auto",
     exclude: str | os.PathLike[str] | None = None,
+    labels: str | os.PathLike[str] | None = None,
     near: int = RADIUS,
     threads: int | None = None,
     progress: Progress = no_progress,
@@ -89,6 +92,7 @@ def check_data(
         seed: As in `zoo.config.FinetuneConfig`.
         groups: As in `zoo.config.FinetuneConfig`.
         exclude: A list of photos to leave out.
+        labels: A CSV file of path,label: labels that replace those of the data.
         near: As in `check_images`.
         threads: As in `check_images`.
         progress: Called during the check.
@@ -99,16 +103,24 @@ def check_data(
     """
     if threads is not None and threads < 1:
         raise ConfigError(f"check_data: argument 'threads' is {threads}.", hint="Pass at least 1.")
-    source = resolve_data(data, registry=registry or load_registry(), options=options or {}, exclude=exclude)
+    source = resolve_data(
+        data, registry=registry or load_registry(), options=options or {}, exclude=exclude, labels=labels
+    )
     groups = os.fspath(groups)
     table = find_group_table(groups, source)
     images = apply_groups(load_source(source, progress=progress, strict=False), groups, table)
+    corrections = {} if source.corrections is None else find_corrections(images, source.corrections)
     findings: list[DataFinding] = []
     try:
         images = make_splits(images, test_fraction=test_fraction, val_fraction=val_fraction, count=None, seed=seed)
     except DataError as error:
         advice = "Only the splits that the data already has were compared."
         findings.append(DataFinding(kind="split", about="splits", level="problem", text=error.message, advice=advice))
+    if source.corrections is not None:
+        images = apply_corrections(images, corrections, source=source.corrections.path)
+        text = describe_corrections(images, source.corrections)
+        level: Level = "note" if images.corrected else "warning"
+        findings.append(DataFinding(kind="labels", about="corrected labels", level=level, text=text))
     remaining = apply_exclusions(images, source.exclusions)
     if exclude and remaining is images:
         text = f"None of the {len(source.exclusions)} photos listed in {exclude} is in the data."

@@ -105,18 +105,28 @@ def apply_exclusions(images: ImageSet, exclusions: Mapping[str, str]) -> ImageSe
     remaining: dict[str, Any] = {
         split: tuple(sample for sample in samples if sample.name not in exclusions) for split, samples in splits.items()
     }
-    _check_classes(images, remaining["train"])
+    check_classes_remain(images, remaining["train"], what="The exclusion list")
     skipped = [f"{name}: excluded" + (f", {exclusions[name]}" if exclusions[name] else "") for name in excluded]
     return dataclasses.replace(images, **remaining, skipped=(*images.skipped, *skipped))
 
 
-def _check_classes(images: ImageSet, train: Collection[Sample]) -> None:
+def check_classes_remain(images: ImageSet, train: Collection[Sample], *, what: str) -> None:
+    """Checks that every class that has training photos keeps some.
+
+    Args:
+        images: The dataset.
+        train: Its training photos after a change.
+        what: What changes them, for messages.
+
+    Raises:
+        DataError: A class has none left.
+    """
     before, after = ({label for sample in samples for label in sample.labels} for samples in (images.train, train))
     for label, name in enumerate(images.classes):
         if label in before - after:
             kind = "label" if images.multi_label else "class"
             raise DataError(
-                f"The exclusion list leaves the {kind} '{name}' of '{images.name}' without training photos.",
+                f"{what} leaves the {kind} '{name}' of '{images.name}' without training photos.",
                 hint="Add photos, or remove some from the list.",
             )
 

@@ -6,13 +6,10 @@ Groups are given by the dataset itself, by a column of its table, or by a manife
 from __future__ import annotations
 
 import dataclasses
-import os
-import posixpath
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.data.sources.table_columns import PATH_HEADERS
+from zoo.data.sources.known_photos import KnownPhotos, find_path_columns
 from zoo.data.sources.table_rows import fold_header, read_rows
 from zoo.errors import DataError, did_you_mean
 from zoo.plugins.specs import SPLITS
@@ -20,6 +17,7 @@ from zoo.utils.paths import missing_path_advice, parse_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from zoo.data.sources.resolve import DataSource
     from zoo.plugins.specs import ImageSet
@@ -75,7 +73,7 @@ def find_group_table(groups: str, source: DataSource) -> GroupTable | None:
         header = _read_header(table)
         names = _HEADERS if groups == AUTO else (groups, fold_header(groups))
         if found := [place for place, cell in enumerate(header) if cell in names or fold_header(cell) in names]:
-            return GroupTable(path=table, paths=_find_paths(header) or (0,), group=found[0], complete=True)
+            return GroupTable(path=table, paths=find_path_columns(header) or (0,), group=found[0], complete=True)
     if groups == AUTO:
         return None
     path = parse_path(groups)
@@ -119,7 +117,7 @@ def apply_groups(images: ImageSet, groups: str, table: GroupTable | None) -> Ima
 
 def _read_groups(images: ImageSet, table: GroupTable) -> dict[str, str]:
     """Returns the group of each photo by its name."""
-    known = _KnownPhotos(images, table.path.parent)
+    known = KnownPhotos(images, table.path.parent)
     found: dict[str, tuple[str, int]] = {}
     for line, paths, group in table.rows():
         name = next(filter(None, map(known.find, paths)), "")
@@ -140,43 +138,10 @@ def _read_groups(images: ImageSet, table: GroupTable) -> dict[str, str]:
     return {name: group for name, (group, _) in found.items()}
 
 
-class _KnownPhotos:
-    """Finds the photo that a path in a table means: by its name, or as a file relative to the table."""
-
-    def __init__(self, images: ImageSet, folder: Path) -> None:
-        samples = [sample for split in SPLITS for sample in getattr(images, split)]
-        self.names = {sample.name for sample in samples}
-        self._files = {os.path.abspath(s.source): s.name for s in samples if isinstance(s.source, Path)}  # noqa: PTH100
-        # A folder that was passed as data is resolved, a table is not.
-        self._folders = dict.fromkeys((os.path.abspath(folder), os.path.realpath(folder)))  # noqa: PTH100
-        self._left_out = images.skipped
-
-    def find(self, path: str) -> str:
-        """Returns the name of a photo; empty if there is none."""
-        name = _normalize(path)
-        if name in self.names:
-            return name
-        return next((self._files[file] for file in self._list_files(name) if file in self._files), "")
-
-    def is_left_out(self, path: str) -> bool:
-        """Returns whether a path is that of a file that is not in the data: of another folder, or left out."""
-        name = _normalize(path)
-        return any(map(os.path.isfile, self._list_files(name))) or any(
-            line.startswith(f"{name}: ") for line in self._left_out
-        )
-
-    def _list_files(self, name: str) -> list[str]:
-        return [os.path.normpath(os.path.join(folder, name)) for folder in self._folders]  # noqa: PTH118
-
-
-def _normalize(path: str) -> str:
-    return posixpath.normpath(path.replace("\\", "/"))
-
-
 def _find_columns(path: Path) -> GroupTable:
     """Returns the columns of a manifest: by their names, or path and group in this order if there is no header."""
     header = _read_header(path)
-    paths = _find_paths(header)
+    paths = find_path_columns(header)
     named = [place for place, cell in enumerate(header) if fold_header(cell) in _HEADERS]
     if not paths and not named and len(header) == 2:
         return GroupTable(path=path, paths=(0,), group=1, header=False)
@@ -193,10 +158,6 @@ def _read_header(path: Path) -> list[str]:
     if first is None:
         raise DataError(f"{path} has no lines.", hint=_HINT)
     return first[1]
-
-
-def _find_paths(header: Sequence[str]) -> tuple[int, ...]:
-    return tuple(place for place, cell in enumerate(header) if fold_header(cell) in PATH_HEADERS)
 
 
 def _missing(groups: str, table: Path | None) -> DataError:

@@ -6,6 +6,12 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from zoo.data.sources.corrections import (
+    apply_corrections,
+    correct_labels,
+    describe_corrections,
+    find_corrections,
+)
 from zoo.data.sources.exclusions import apply_exclusions
 from zoo.data.sources.folder import read_folder
 from zoo.data.sources.groups import apply_groups, find_group_table
@@ -20,7 +26,7 @@ from zoo.plugins.calls import plugin_failure
 from zoo.plugins.faults import image_set_fault
 from zoo.plugins.registry import REGISTRY, Registry, load_registry
 from zoo.plugins.specs import DatasetRequest, ImageSet
-from zoo.utils.arguments import DICT, FUNCTION, accepts
+from zoo.utils.arguments import DICT, FUNCTION, PATH, accepts
 
 if TYPE_CHECKING:
     import os
@@ -34,11 +40,12 @@ if TYPE_CHECKING:
     from zoo.plugins.specs import DatasetSpec
 
 
-@accepts(options=DICT | None, observer=FUNCTION | None, registry=REGISTRY | None)
+@accepts(options=DICT | None, labels=PATH | None, observer=FUNCTION | None, registry=REGISTRY | None)
 def load_images(
     data: str | os.PathLike[str] | ImageSet,
     *,
     options: Mapping[str, Any] | None = None,
+    labels: str | os.PathLike[str] | None = None,
     observer: Observer | None = None,
     registry: Registry | None = None,
 ) -> ImageSet:
@@ -47,6 +54,7 @@ def load_images(
     Args:
         data: The name of a dataset, a folder, or a CSV of path,label.
         options: Options of the dataset, or those of a table (`zoo.data.sources.label_columns.TableOptions`).
+        labels: A CSV file of path,label: labels that replace those of the data.
         observer: As in `zoo.finetune`.
         registry: The plugins; by default those of the environment.
 
@@ -54,9 +62,34 @@ def load_images(
         UnknownNameError: There is no dataset of that name.
         DataError: The data does not exist, or is inconsistent.
     """
-    source = resolve_data(data, registry=registry or load_registry(), options=options or {})
+    source = resolve_data(data, registry=registry or load_registry(), options=options or {}, labels=labels)
     report = choose_observer(observer)
-    return load_source(source, progress=lambda what, done, total: report(Work(what=what, done=done, total=total)))
+    return load_corrected(source, report)
+
+
+def load_corrected(
+    source: DataSource, observer: Observer, *, known: Collection[str] | None = None, multi_label: bool = False
+) -> ImageSet:
+    """Returns the photos as `load_source` does, with the labels that a file of corrections gives; reports their number.
+
+    Args:
+        source: As in `load_source`.
+        observer: Receives progress.
+        known: As in `load_source`.
+        multi_label: As in `load_source`.
+
+    Raises:
+        DataError: As `load_source`; or the file names a photo or a class that is not in the data.
+    """
+    images = load_source(
+        source,
+        progress=lambda what, done, total: observer(Work(what=what, done=done, total=total)),
+        known=known,
+        multi_label=multi_label,
+    )
+    images = correct_labels(images, source.corrections)
+    _report_corrections(images, source, observer)
+    return images
 
 
 def load_source(
@@ -111,14 +144,16 @@ def load_whole(source: DataSource, config: FinetuneConfig, observer: Observer) -
 
 
 def load_splits(source: DataSource, config: FinetuneConfig, observer: Observer) -> ImageSet:
-    """Loads a dataset, limits and splits it as `config` asks for, and leaves out the excluded photos.
+    """Loads a dataset, limits and splits it as `config` asks for, corrects labels, and leaves out excluded photos.
 
     Imports no torch.
 
     Raises:
-        DataError: The data is not available, has a single class, or is too small to split; or its groups are wrong.
+        DataError: The data is not available, has a single class, or is too small to split; or its groups or
+            corrections are wrong.
     """
     images = load_whole(source, config, observer)
+    labels = {} if source.corrections is None else find_corrections(images, source.corrections)
     report_left_out(images, observer)
     fold = config.held_out_fold
     if not images.test and fold is None and (images.val or not config.test_fraction):
@@ -131,6 +166,9 @@ def load_splits(source: DataSource, config: FinetuneConfig, observer: Observer) 
         seed=config.seed,
         fold=fold,
     )
+    if source.corrections is not None:  # after splitting, so that every photo stays in its split
+        images = apply_corrections(images, labels, source=source.corrections.path)
+        _report_corrections(images, source, observer)
     if source.exclusions:
         images = _exclude(images, source, observer)
     if images.note:
@@ -157,6 +195,12 @@ def _load_offer(offer: Offer[DatasetSpec], source: DataSource, progress: Progres
         note = f"This is the dataset '{source.data}'; the folder of the same name is ./{source.data}."
         return dataclasses.replace(images, note=f"{images.note} {note}".strip())
     return images
+
+
+def _report_corrections(images: ImageSet, source: DataSource, observer: Observer) -> None:
+    if source.corrections is not None:
+        text = describe_corrections(images, source.corrections)
+        observer(Note(text=text, warning=not images.corrected))
 
 
 def _exclude(images: ImageSet, source: DataSource, observer: Observer) -> ImageSet:

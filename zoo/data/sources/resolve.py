@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.data.images.formats import has_image_suffix
+from zoo.data.sources.corrections import CorrectionTable, read_corrections
 from zoo.data.sources.exclusions import read_exclusions
 from zoo.data.sources.image_set import check_image_set
 from zoo.data.sources.label_columns import TableOptions
@@ -51,6 +52,7 @@ class DataSource:
         options: An instance of the dataset's options, of `TableOptions` for a table; None for anything else.
         exclude: The exclusion list, or None.
         exclusions: The photos on that list, each with the reason.
+        corrections: Labels that replace those of the data; None for none.
     """
 
     data: str | ImageSet
@@ -60,6 +62,7 @@ class DataSource:
     options: Any = None
     exclude: Path | None = None
     exclusions: Mapping[str, str] = field(default_factory=dict)
+    corrections: CorrectionTable | None = None
 
     @property
     def is_local(self) -> bool:
@@ -82,8 +85,9 @@ def resolve_data(
     registry: Registry,
     options: Mapping[str, Any],
     exclude: str | os.PathLike[str] | None = None,
+    labels: str | os.PathLike[str] | None = None,
 ) -> DataSource:
-    """Finds the dataset, checks its options and reads the exclusion list. Loads no photo and imports no torch.
+    """Finds the dataset, checks its options and reads the lists. Loads no photo and imports no torch.
 
     A path starts with ``.``, ``~`` or ``/``, ends with ``.csv``, or contains a separator and is not the qualified name
     of a dataset. Anything else is the name of a dataset first: ``./name`` is the folder of the same name.
@@ -93,17 +97,24 @@ def resolve_data(
         registry: Where datasets are looked up.
         options: Options of the dataset, as the user wrote them.
         exclude: A list of photos to leave out.
+        labels: A file of labels that replace those of the data (`zoo.data.sources.corrections`).
 
     Raises:
         UnknownNameError: There is no dataset and no folder of that name.
         ConfigError: An option is unknown or has a wrong value, or `data` has another type.
-        DataError: The path does not exist, the `ImageSet` is inconsistent, or the exclusion list cannot be read.
+        DataError: The path does not exist, the `ImageSet` is inconsistent, or a list cannot be read.
     """
     listed = None if exclude is None else parse_path(exclude)
     exclusions = {} if listed is None else read_exclusions(listed)
+    corrections = None if labels is None else read_corrections(parse_path(labels))
+    source = _find_source(data, registry, options)
+    return dataclasses.replace(source, exclude=listed, exclusions=exclusions, corrections=corrections)
+
+
+def _find_source(data: str | os.PathLike[str] | ImageSet, registry: Registry, options: Mapping[str, Any]) -> DataSource:
     if isinstance(data, ImageSet):
         _refuse_options(options, "An ImageSet")
-        return DataSource(data=data, images=check_image_set(data), exclude=listed, exclusions=exclusions)
+        return DataSource(data=data, images=check_image_set(data))
     if isinstance(data, os.PathLike):
         data = path_text(data)
     if not isinstance(data, str):
@@ -120,8 +131,8 @@ def resolve_data(
     offer = _find_offer(data, registry)
     if offer is not None:
         parsed = offer.make_options(options, owner=f"dataset {data}")
-        return DataSource(data=data, offer=offer, options=parsed, exclude=listed, exclusions=exclusions)
-    source = DataSource(data=data, path=parse_path(data), exclude=listed, exclusions=exclusions)
+        return DataSource(data=data, offer=offer, options=parsed)
+    source = DataSource(data=data, path=parse_path(data))
     if source.is_table:
         source = dataclasses.replace(source, options=make_options(TableOptions, options, owner=f"table {data}"))
     else:

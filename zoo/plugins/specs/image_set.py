@@ -63,6 +63,7 @@ class ImageSet:
         warnings: Sentences about what may be meant otherwise: classes that lose many photos, tables that are not read.
         multi_label: Whether an image may have several labels, or none: each `Sample.label` is then a tuple.
         random_splits: The splits that were taken from `train` at random; not those that the data itself has.
+        corrected: Number of photos whose label a file of corrections changed.
     """
 
     name: str
@@ -76,6 +77,7 @@ class ImageSet:
     warnings: tuple[str, ...] = ()
     multi_label: bool = False
     random_splits: tuple[str, ...] = ()
+    corrected: int = 0
 
     def _repr_html_(self) -> str:
         """Returns what a notebook shows: the number of photos of each class, and a few of the photos."""

@@ -198,7 +198,13 @@ def _check_minutes(minutes: float) -> float:
 
 
 def _load(config: FinetuneConfig, registry: Registry, observer: Observer) -> ImageSet:
-    source = resolve_data(config.data, registry=registry, options=config.data_options, exclude=config.exclude)
+    source = resolve_data(
+        config.data,
+        registry=registry,
+        options=config.data_options,
+        exclude=config.exclude,
+        labels=config.labels,
+    )
     images = load_splits(source, config, observer)
     if images.multi_label:  # the scores of a search are those of one label for each photo
         raise DataError(

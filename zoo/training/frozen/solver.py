@@ -15,10 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from zoo.data.sources.allocation import allocate_folds, count_labels
-from zoo.data.sources.stratify import draw_stratified
 from zoo.errors import TrainingError
 from zoo.models.nested import flatten_tensors, map_tensors
+from zoo.training.frozen.folds import FOLDS, assign_folds
 from zoo.training.micro_batches import select
 
 if TYPE_CHECKING:
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 
     Strength = float | Sequence[float]
 
-FOLDS = 5
 _MAX_EVALUATIONS, _MIN_EVALUATIONS = 300, 30
 _MAX_WORK = 1e13  # multiplications of one fit: about two minutes on two cores
 _BLOCK = 2**24  # numbers computed at a time: 64 MiB
@@ -105,7 +103,7 @@ def cross_validate(
     """
     order = _draw_order(labels, seed)
     pooled, labels = pooled[order], labels[order]
-    folds = _find_folds(labels, [groups[number] for number in order] if any(groups) else ())
+    folds = assign_folds(labels, [groups[number] for number in order] if any(groups) else ())
     if len(folds[folds >= 0].unique()) < 2:
         return {}
     losses: dict[float, float] = {}
@@ -153,7 +151,7 @@ def predict_held_out(
     """
     order = _draw_order(labels, seed)
     pooled, labels = pooled[order], labels[order]
-    folds = _find_folds(labels, [groups[number] for number in order] if any(groups) else ())
+    folds = assign_folds(labels, [groups[number] for number in order] if any(groups) else ())
     held_out = folds >= 0
     if len(folds[held_out].unique()) < 2:
         return [], labels[:0]
@@ -167,21 +165,32 @@ def predict_held_out(
     return logits, labels[held_out]
 
 
+@torch.no_grad()
+def predict_folds(head: Head, pooled: Tensor, labels: Tensor, folds: Tensor, *, strength: Strength) -> Tensor:
+    """Returns the logits ``(N, outputs)`` float32 of all photos, each by the fit that did not see its fold.
+
+    Args:
+        head: The head with a linear output layer, on the device of the features; not changed.
+        pooled: The result of `Head.pool` for all photos.
+        labels: int64 ``(N,)``, or multi-hot ``(N, outputs)``.
+        folds: The fold of each photo, int64 ``(N,)``; -1 for photos that are only trained on, whose logits are NaN.
+        strength: Strength of the penalty.
+
+    Raises:
+        TrainingError: The loss is not finite, or the variance of the features is infinite.
+    """
+    with _solving(head, ()):
+        problem = _LinearProblem(head, pooled, labels, folds=folds)
+        with torch.enable_grad():
+            _minimise(problem, solver="lbfgs", strength=strength, tolerance=_COMPARED)
+        logits = problem.held_out_logits()
+    logits[folds < 0] = torch.nan
+    return logits
+
+
 def _draw_order(labels: Tensor, seed: int) -> Tensor:
     """Returns the photos of a cross-validation, int64 ``(M,)``."""
     return torch.from_numpy(np.random.default_rng(seed).permutation(len(labels)))[:_CROSS_VALIDATED].to(labels.device)
-
-
-def _find_folds(labels: Tensor, groups: Sequence[str]) -> Tensor:
-    """Returns the fold of each photo, int64 ``(N,)``; -1 for photos that are only trained on.
-
-    Args:
-        labels: int64 ``(N,)``, or multi-hot ``(N, outputs)``.
-        groups: The group of each photo; or nothing if there are no groups.
-    """
-    if groups:
-        return _stratify_groups(labels, groups)
-    return _stratify(labels) if labels.ndim == 1 else _stratify_labels(labels)
 
 
 @contextmanager
@@ -195,45 +204,6 @@ def _solving(head: Head, draws: Sequence[float]) -> Iterator[None]:
     finally:
         head.criterion = criterion
         head.train(training)
-
-
-def _stratify_labels(targets: Tensor) -> Tensor:
-    """Returns the fold of each photo; the photos of each label, and those without one, are spread over the folds.
-
-    Args:
-        targets: Multi-hot ``(N, labels)``.
-    """
-    labels = [np.flatnonzero(row).tolist() for row in targets.cpu().numpy()]
-    folds, left = np.zeros(len(labels), dtype=np.int64), np.arange(len(labels))
-    for fold in range(FOLDS - 1, 0, -1):
-        drawn = np.array(draw_stratified([labels[photo] for photo in left], 1 / (fold + 1)), dtype=bool)
-        folds[left[drawn]], left = fold, left[~drawn]
-    return torch.from_numpy(folds).to(targets.device)
-
-
-def _stratify(labels: Tensor) -> Tensor:
-    """Returns the fold of each photo; the photos of each class are spread evenly over the folds."""
-    folds = torch.empty_like(labels)
-    start = 0
-    for label in labels.unique():
-        places = (labels == label).nonzero()[:, 0]
-        folds[places] = (torch.arange(len(places), device=labels.device) + start) % FOLDS
-        start += len(places)  # so that the folds have the same size
-    return folds
-
-
-def _stratify_groups(labels: Tensor, groups: Sequence[str]) -> Tensor:
-    """Returns the fold of each photo; those of a group are in one fold, or in none, -1, if a class has only that."""
-    members: dict[str | int, list[int]] = {}
-    for number, group in enumerate(groups):
-        members.setdefault(group or number, []).append(number)
-    values = labels.tolist()
-    sets = [(each,) if labels.ndim == 1 else tuple(np.flatnonzero(each).tolist()) for each in values]
-    counts = [count_labels(sets[number] for number in numbers) for numbers in members.values()]
-    folds = torch.zeros(len(labels), dtype=torch.int64, device=labels.device)
-    for numbers, fold in zip(members.values(), allocate_folds(counts, FOLDS), strict=True):
-        folds[numbers] = fold
-    return folds
 
 
 class _Problem:

@@ -33,6 +33,7 @@ _NO_EFFECT = "It has no effect on the result."
 # Fields that are the same for all trials, and why.
 FIXED = {
     **dict.fromkeys(("data", "data_options", "val_fraction", "test_fraction", "limit", "exclude"), _DECIDES_PHOTOS),
+    "labels": "It decides the labels, so that trials could not be compared.",
     "seed": "It decides which photos validate, so that trials could not be compared.",
     **dict.fromkeys(("monitor", "metric", "metric_options"), _DECIDES_VALUE),
     **dict.fromkeys(("device", "devices", "workers", "cache", "cache_size", "save_every"), _NO_EFFECT),

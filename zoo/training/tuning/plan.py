@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 # Processes on different machines may differ in these; that the photos are the same is checked by their fingerprint.
 _OF_MACHINE = (
-    *("data", "data_options", "exclude", "recipe", "device", "devices", "workers", "cache", "cache_size"),
+    *("data", "data_options", "exclude", "labels", "recipe", "device", "devices", "workers", "cache", "cache_size"),
     *("save_every", "tracker", "tracker_options"),
 )
 
