@@ -239,7 +239,8 @@ class ReliabilityReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain values for JSON."""
-        return asdict(self)
+        sets = [{**asdict(each), "interval": list(each.interval)} for each in self.sets]
+        return {**asdict(self), "sets": sets}
 
 
 def check_coverage(coverage: float) -> None:
