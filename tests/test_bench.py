@@ -79,6 +79,14 @@ def test_calibration(tmp_path):
 
 
 @pytest.mark.slow
+def test_stress(tmp_path):
+    first, second = run_benchmark("stress", folder=tmp_path)
+    assert (first["recipe"], second["recipe"], first["seeds"]) == ("default", "trivialaugment", 1)
+    assert first["changed, points"] == "+0.0 (+0.0 to +0.0)"
+    assert 0 <= float(second["changed"]) <= 1
+
+
+@pytest.mark.slow
 def test_startup(tmp_path):
     bare, zoo = run_benchmark("startup", folder=tmp_path)
     assert bare["ratio"] == 1

@@ -32,6 +32,7 @@ CALLS = {
     "read_settings": {"path": "no-such-file.toml"},
     "resume": {"reference": "no-such-run"},
     "resume_search": {"folder": "no-such-search"},
+    "stress": {"models": "no-such-run", "minutes": 1},
     "tune": {"backbone": "no-such-backbone", "data": "photos", "search": {"lr": "0.1,0.2"}, "trials": 1, **SMALL},
     "write_report": {"run": "no-such-run"},
     "resume_cross_validation": {"reference": "no-such-folds"},

@@ -26,6 +26,7 @@ _EXPORTS = {
     "zoo.inference.run": ("Run", "list_runs", "open_run"),
     "zoo.inference.run_predictor": ("Predictor", "load"),
     "zoo.metrics.calibration": ("Calibration", "PredictionSets"),
+    "zoo.inference.stress.run": ("StressReport", "stress"),
     "zoo.metrics.classification": ("Evaluation",),
     "zoo.metrics.multi_label": ("MultiLabelEvaluation",),
     "zoo.metrics.paired": ("PairedDifference",),
@@ -106,6 +107,7 @@ if TYPE_CHECKING:
     from zoo.inference.run import Run as Run, list_runs as list_runs, open_run as open_run
     from zoo.inference.run_predictor import Predictor as Predictor, load as load
     from zoo.metrics.calibration import Calibration as Calibration, PredictionSets as PredictionSets
+    from zoo.inference.stress.run import StressReport as StressReport, stress as stress
     from zoo.metrics.classification import Evaluation as Evaluation
     from zoo.metrics.multi_label import MultiLabelEvaluation as MultiLabelEvaluation
     from zoo.metrics.paired import PairedDifference as PairedDifference

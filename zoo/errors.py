@@ -15,6 +15,7 @@ The tree:
     │   └── DivergedError      a loss, a gradient or weights that became NaN or infinite
     ├── PredictionError        a network whose output for a photo is NaN or infinite
     ├── MissingPackageError    a package that only `finetune-zoo` installs, not `finetune-zoo-runtime`
+    ├── RequirementError       a model that does not meet a requirement on its accuracy
     ├── OtherProcessError      another process of the same job failed and reports the reason
     ├── ExportError            a run that cannot be exported, or an exported file that cannot be used
     └── IntegrityError         a file that differs from what was signed or encrypted, or the wrong key
@@ -109,6 +110,10 @@ class PredictionError(ZooError):
 
 class MissingPackageError(ZooError):
     """A package is missing that `finetune-zoo` requires and `finetune-zoo-runtime` does not."""
+
+
+class RequirementError(ZooError):
+    """A model does not meet a requirement on its accuracy; the message names all that it fails."""
 
 
 class OtherProcessError(ZooError):

@@ -47,6 +47,7 @@ _COMMANDS = {
         "predict": "Classify photos.",
         "evaluate": "Measure the accuracy of a run or an exported file.",
         "report": "Write all that is known of a run as one HTML page.",
+        "stress": "Measure how the accuracy falls when photos are changed.",
         "runs": "List, tag, rename and delete runs.",
     },
     "Explore": {

@@ -142,8 +142,12 @@ def open_with_samples(
     labels: str | os.PathLike[str] | None = None,
     device: str,
     engine: EngineName,
+    passes: int = 1,
 ) -> tuple[PhotoPredictor, list[Sample]]:
-    """Returns a model, ready to predict, and the photos to evaluate it on, with its labels; see `evaluate`."""
+    """Returns a model, ready to predict, and the photos to evaluate it on, with its labels; see `evaluate`.
+
+    Each photo will be classified `passes` times, which decides about the engine.
+    """
     if isinstance(model, RunFolder):
         # Before torch is imported, so that a wrong path or class is reported at once.
         samples = load_samples(
@@ -155,7 +159,7 @@ def open_with_samples(
             data_options=data_options,
             labels=labels,
         )
-        predictor = load_model(model, device=device, registry=registry, engine=engine, images=len(samples))
+        predictor = load_model(model, device=device, registry=registry, engine=engine, images=passes * len(samples))
     else:
         if data is None:
             raise ConfigError(f"{model.path} contains no photos to evaluate on.", hint="Pass some with --data.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -117,12 +117,10 @@ def evaluate_paired(
     split, observer = check_split(split), choose_observer(observer)
     registry = registry or load_registry()
     chosen = registry.choose_all(METRIC, metrics, metric_options or {})
-    found = _find_models(models, registry)
-    # The photos are those of the first run, or of the first model on other data.
-    runs = (name for name, model in found.items() if isinstance(model, RunFolder))
-    owner = next(iter(found)) if data is not None else next(runs, next(iter(found)))
-    predictor, samples = open_with_samples(
-        found[owner],
+    if len(models) < 2:
+        raise ConfigError("A comparison needs at least two models.", hint="'zoo.evaluate' evaluates one.")
+    predictors, samples, classes = open_together(
+        find_models(models, registry),
         split=split,
         data=data,
         registry=registry,
@@ -132,27 +130,19 @@ def evaluate_paired(
         device=device,
         engine=engine,
     )
-    check_metrics(chosen, predictor.classes, multi_label=predictor.multi_label)
-    samples = _leave_out_trained(samples, found, split, observer)
-    opened = {owner: predictor}
-    for name, model in found.items():
-        if name != owner:
-            opened[name] = load_model(model, device=device, registry=registry, engine=engine, images=len(samples))
-            report_notes(model, opened[name], observer)
-            _check_kind(name, opened[name], owner, predictor)
-            _check_classes(name, opened[name].classes, owner, predictor.classes)
-    rows, targets = _predict_all({name: opened[name] for name in found}, samples, predictor.classes, split, observer)
-    if predictor.multi_label:
-        return _evaluate_labels(rows, targets, predictor.classes, {name: opened[name] for name in found})
+    multi_label = next(iter(predictors.values())).multi_label
+    check_metrics(chosen, classes, multi_label=multi_label)
+    rows, targets = _predict_all(predictors, samples, classes, split, observer)
+    if multi_label:
+        return _evaluate_labels(rows, targets, classes, predictors)
     return PairedEvaluation(
         evaluations={
-            name: evaluate_rows(each, targets, predictor.classes, chosen, own.decision, own.calibration)
+            name: evaluate_rows(each, targets, classes, chosen, own.decision, own.calibration)
             for name, each in rows.items()
-            for own in [opened[name]]
+            for own in [predictors[name]]
         },
         differences=_compare(
-            {name: decide_classes(each, predictor.classes, opened[name].decision) for name, each in rows.items()},
-            targets,
+            {name: decide_classes(each, classes, predictors[name].decision) for name, each in rows.items()}, targets
         ),
     )
 
@@ -186,12 +176,15 @@ def _evaluate_labels(
     )
 
 
-def _find_models(
+def find_models(
     models: Sequence[RunFolder | ModelFile | str | os.PathLike[str]], registry: Registry
 ) -> dict[str, RunFolder | ModelFile]:
-    """Returns the models by name; by path if two have the same name."""
-    if len(models) < 2:
-        raise ConfigError("A comparison needs at least two models.", hint="'zoo.evaluate' evaluates one.")
+    """Returns models by name; by path if two have the same name.
+
+    Raises:
+        ConfigError: A model is given twice.
+        RunError: There is no such run or file.
+    """
     opened = [
         each if isinstance(each, RunFolder | ModelFile) else find_model(each, registry=registry) for each in models
     ]
@@ -202,6 +195,78 @@ def _find_models(
         twice = next(name for name in names if names.count(name) > 1)
         raise ConfigError(f"{twice} is given twice.", hint="Name different models.")
     return dict(zip(names, opened, strict=True))
+
+
+class OpenedModels(NamedTuple):
+    """Models that are ready to predict on the same photos.
+
+    Attributes:
+        predictors: The models by name.
+        samples: The photos.
+        classes: The class names that their labels count; the models have them in any order.
+    """
+
+    predictors: Mapping[str, PhotoPredictor]
+    samples: list[Sample]
+    classes: tuple[str, ...]
+
+
+def open_together(
+    models: Mapping[str, RunFolder | ModelFile],
+    *,
+    split: str,
+    data: str | os.PathLike[str] | ImageSet | None,
+    registry: Registry,
+    observer: Observer,
+    data_options: Mapping[str, Any] | None,
+    device: str,
+    engine: EngineName,
+    labels: str | os.PathLike[str] | None = None,
+    passes: int = 1,
+) -> OpenedModels:
+    """Opens models of the same classes with photos that none of several was trained on; see `evaluate_paired`.
+
+    Args:
+        models: The models by name.
+        split: As in `evaluate_paired`.
+        data: As in `evaluate_paired`.
+        registry: The plugins.
+        observer: Receives what is to be known about models and photos.
+        data_options: As in `evaluate_paired`.
+        device: As in `evaluate_paired`.
+        engine: As in `evaluate_paired`.
+        labels: As in `evaluate_paired`.
+        passes: How often each photo will be classified, which decides about the engine.
+
+    Raises:
+        ZooError: As for `evaluate_paired`.
+    """
+    # The photos are those of the first run, or of the first model on other data.
+    runs = (name for name, model in models.items() if isinstance(model, RunFolder))
+    owner = next(iter(models)) if data is not None else next(runs, next(iter(models)))
+    predictor, samples = open_with_samples(
+        models[owner],
+        split=split,
+        data=data,
+        registry=registry,
+        observer=observer,
+        data_options=data_options,
+        device=device,
+        engine=engine,
+        labels=labels,
+        passes=passes,
+    )
+    if len(models) > 1:
+        samples = _leave_out_trained(samples, models, split, observer)
+    opened = {owner: predictor}
+    for name, model in models.items():
+        if name != owner:
+            images = passes * len(samples)
+            opened[name] = load_model(model, device=device, registry=registry, engine=engine, images=images)
+            report_notes(model, opened[name], observer)
+            _check_kind(name, opened[name], owner, predictor)
+            _check_classes(name, opened[name].classes, owner, predictor.classes)
+    return OpenedModels({name: opened[name] for name in models}, samples, predictor.classes)
 
 
 def _leave_out_trained(

@@ -31,17 +31,19 @@ def preprocess(pixels: Pixels, spec: Preprocess) -> Pixels:
     Returns:
         uint8 RGB, ``(*spec.size, 3)``.
     """
-    image = Image.fromarray(pixels)
     height, width = spec.size
-    (top, left, box_height, box_width), (rows, columns), (row, column) = centre_window(pixels.shape[:2], spec)
-    if (box_height, box_width) != pixels.shape[:2]:
-        image = image.crop((left, top, left + box_width, top + box_height))
-    image = image.resize((columns, rows), _RESAMPLING[spec.interpolation])
+    image = _resize_window(pixels, spec)
+    (columns, rows), (row, column) = image.size, centre_window(pixels.shape[:2], spec)[2]
     if rows >= height and columns >= width:
         return np.array(image.crop((column, row, column + width, row + height)))
     canvas = Image.new("RGB", (width, height), fill_colour(spec) if spec.resize_mode == "longer" else 0)
     canvas.paste(image, (-column, -row))
     return np.array(canvas)
+
+
+def resize_window(pixels: Pixels, spec: Preprocess) -> Pixels:
+    """Returns an image as `preprocess` resizes it, before the centre crop or the padding; arguments as there."""
+    return np.asarray(_resize_window(pixels, spec))
 
 
 def fill_colour(spec: Preprocess) -> tuple[int, ...]:
@@ -70,6 +72,14 @@ def centre_window(size: tuple[int, ...], spec: Preprocess) -> tuple[tuple[int, i
     )
     (top, height), (left, width) = box
     return (top, left, height, width), (resized[0], resized[1]), (row, column)
+
+
+def _resize_window(pixels: Pixels, spec: Preprocess) -> Image.Image:
+    image = Image.fromarray(pixels)
+    (top, left, height, width), (rows, columns), _ = centre_window(pixels.shape[:2], spec)
+    if (height, width) != pixels.shape[:2]:
+        image = image.crop((left, top, left + width, top + height))
+    return image.resize((columns, rows), _RESAMPLING[spec.interpolation])
 
 
 def _trim(length: int, resized: int, wanted: int) -> tuple[int, int, int]:
