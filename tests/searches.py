@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from zoo.training.best.attempts import DONE, Attempt, Outcome, Source
+from zoo.training.best.attempts import DONE, JOIN, Attempt, Outcome, Source
 from zoo.training.best.plan import PROBE, Plan, find_deadline, next_attempt
 from zoo.training.scores import CROSS_VALIDATION, VALIDATION, Scores
 
@@ -69,8 +69,10 @@ def simulate(plan, *, losses, speed=0.02, tuned_loss=lambda attempt: 0.3, epoch_
         if attempt is None or left < 1:
             return [each.attempt.name for each in outcomes], clock, outcomes
         name = attempt.source.backbone
-        loss = losses(attempt) if callable(losses) else losses[name]
-        pace = (speed[name] if isinstance(speed, dict) else speed) * (attempt.image_size / 224) ** 2
+        members = name.split(JOIN)
+        loss = losses(attempt) if callable(losses) else losses.get(name, max(losses[each] for each in members))
+        paces = [speed[each] if isinstance(speed, dict) else speed for each in members]
+        pace = sum(paces) * (attempt.image_size / 224) ** 2
         seconds = 3 + pace * (attempt.photos or plan.photos)
         if attempt.is_probe:
             same = {"size": attempt.image_size, "photos": attempt.photos}

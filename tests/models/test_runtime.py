@@ -53,6 +53,12 @@ def test_the_allocator_settings_of_the_environment_take_precedence(libc, monkeyp
         assert libc.calls == []
 
 
+def test_memory_that_garbage_held_is_returned(libc, monkeypatch):
+    monkeypatch.setattr(runtime.gc, "collect", lambda: libc.calls.append("collect"))
+    runtime.release_memory()
+    assert libc.calls == ["collect", "trim"]
+
+
 def test_other_c_libraries_are_not_configured(libc, monkeypatch):
     monkeypatch.setattr(runtime.platform, "libc_ver", lambda: ("", ""))
     with runtime.tuned_runtime(on("cpu")):

@@ -1,5 +1,6 @@
 import ctypes
 import os
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -84,3 +85,17 @@ def test_nvidia_gpus_names_the_missing_driver(monkeypatch):
 
     monkeypatch.setattr(ctypes, "CDLL", missing)
     assert machine.nvidia_gpus() in (f"there is no NVIDIA driver ({name})" for name in ("libcuda.so.1", "nvcuda.dll"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="measured on Linux only")
+def test_the_peak_of_memory_is_that_since_the_start():
+    meter = machine.PeakMemory()
+    block = bytearray(300 << 20)
+    block[:: 1 << 12] = b"x" * len(block[:: 1 << 12])  # touches every page
+    del block
+    assert 250 << 20 < meter.read() < 600 << 20
+
+
+def test_the_peak_of_memory_is_unknown_where_the_system_does_not_report_it(monkeypatch, tmp_path):
+    monkeypatch.setattr(machine, "_PROCESS", tmp_path / "missing")
+    assert machine.PeakMemory().read() == 0

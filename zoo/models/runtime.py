@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import platform
 from contextlib import contextmanager
@@ -59,6 +60,16 @@ def keep_freed_memory() -> Iterator[None]:
         libc.mallopt(_MMAP_MAX, _DEFAULT_MMAP_MAX)
         libc.mallopt(_TRIM_THRESHOLD, _DEFAULT_TRIM_THRESHOLD)
         libc.malloc_trim(0)
+
+
+def release_memory() -> None:
+    """Collects garbage, and returns freed memory to the system if the C library is glibc.
+
+    Networks and sessions refer to each other, so they are freed only when garbage is collected.
+    """
+    gc.collect()
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def read_thread_times() -> tuple[int, int] | None:

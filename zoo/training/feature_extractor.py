@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from zoo.training.frozen.features import PooledBackbone, extract_features, tappe
 from zoo.training.job import eval_batches, find_engine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from torch import Tensor
 
@@ -23,27 +24,37 @@ if TYPE_CHECKING:
 
 
 class FeatureExtractor:
-    """Computes what heads cache of the photos of a split.
+    """Computes what heads cache of the photos of a split, unless another training of the search did.
 
     Args:
         job: The training.
         heads: The heads.
-
-    Attributes:
-        run: Maps images to the result of `Head.pool` for each head.
     """
 
     def __init__(self, job: Job, heads: Sequence[Head]) -> None:
         size, backbone = job.preprocess.size, job.classifier.backbone
         backbone.tapped_stages = tapped_by(heads)  # before the backbone is traced
         folded = fold_batch_norm(backbone, image_size=size, precision=job.precision)
-        network = PooledBackbone(folded, heads, image_size=size).eval()
+        self._network = PooledBackbone(folded, heads, image_size=size).eval()
+        self._job, self._described = job, tuple(map(repr, heads))
+
+    @cached_property
+    def run(self) -> Callable[[Tensor], Any]:
+        """Maps images to the result of `Head.pool` for each head, in the fastest engine."""
+        job = self._job
         images = len(job.images.train) + len(job.images.val) + len(job.images.test)
-        self.run = find_engine(job, network, what="features", images=images).run
-        self._job, self._network = job, network
+        return find_engine(job, self._network, what="features", images=images).run
 
     def __call__(self, split: str, *, flipped: bool = False) -> tuple[tuple[Any, ...], Tensor]:
         """Returns what each head caches of the photos, mirrored if `flipped`, and their labels, as in `Batch`."""
+        shared: dict[tuple[Any, ...], Any] = {} if self._job.shared_features is None else self._job.shared_features
+        key = (split, flipped, *self._described)
+        if key not in shared:
+            shared[key] = self._compute(split, flipped=flipped)
+        features, labels = shared[key]
+        return features, labels
+
+    def _compute(self, split: str, *, flipped: bool) -> tuple[tuple[Any, ...], Tensor]:
         job, batches = self._job, eval_batches(self._job, split)
         total, estimate = len(batches.store), FeatureEstimate(job)
 

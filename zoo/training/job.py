@@ -90,6 +90,7 @@ class Job:
         pictures: Whether to write the pictures of the finished run.
         trial: As in `zoo.training.request.TrainingRequest`.
         scores: As in `zoo.training.request.TrainingRequest`.
+        shared_features: As in `zoo.training.request.TrainingRequest`.
         monitor: Measures the epochs.
         interrupts: Ctrl-C, SIGTERM and SIGHUP, and errors of the observer.
         cache: The cache of decoded photos.
@@ -116,6 +117,7 @@ class Job:
     pictures: bool = True
     trial: bool = False
     scores: dict[str, Scores] | None = None
+    shared_features: dict[tuple[Any, ...], Any] | None = None
     monitor: Monitor = field(init=False)
     interrupts: Interrupts = field(init=False)
     cache: PhotoCache = field(init=False)

@@ -134,6 +134,7 @@ def prepare(request: TrainingRequest) -> Job:
         pictures=request.pictures,
         trial=request.trial,
         scores=request.scores,
+        shared_features=request.shared_features,
     )
 
 

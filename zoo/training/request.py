@@ -7,7 +7,7 @@ import dataclasses
 import shlex
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zoo.config import AUTO
 from zoo.data.sources.resolve import is_local as is_local_dataset
@@ -92,6 +92,8 @@ class TrainingRequest:
         folder: The run folder; None to create one in `runs` whose name says what is trained.
         report: The report of an earlier check of these photos; None to check them.
         scores: Collects the scores that `zoo.training.scores` describes; None where nobody compares them.
+        shared_features: What trainings with the same frozen backbone on the same photos have in common: results of
+            `zoo.training.feature_extractor.FeatureExtractor`, which adds to it. None for a training of its own.
     """
 
     config: FinetuneConfig
@@ -108,6 +110,7 @@ class TrainingRequest:
     folder: Path | None = None
     report: DataReport | None = None
     scores: dict[str, Scores] | None = None
+    shared_features: dict[tuple[Any, ...], Any] | None = None
 
 
 def resolve_names(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 _MEMINFO = Path("/proc/meminfo")
 _CGROUP = Path("/sys/fs/cgroup")
+_PROCESS = Path("/proc/self")
 
 
 def usable_cpus() -> int:
@@ -36,6 +37,28 @@ def available_memory() -> int | None:
     with contextlib.suppress(OSError, ValueError):  # no container, or no limit: "max"
         memory = min(memory, int((_CGROUP / "memory.max").read_text(encoding="ascii")))
     return memory
+
+
+class PeakMemory:
+    """Measures how much memory this process needs from here on, beyond what it has already; on Linux only."""
+
+    def __init__(self) -> None:
+        with contextlib.suppress(OSError):  # not allowed: a peak below an earlier one then stays unknown
+            (_PROCESS / "clear_refs").write_text("5", encoding="ascii")
+        self._start, self._peak = _read_status("VmRSS"), _read_status("VmHWM")
+
+    def read(self) -> int:
+        """Returns the bytes that were needed at most so far; 0 if that is unknown."""
+        peak = _read_status("VmHWM")
+        return peak - self._start if peak > self._peak else 0
+
+
+def _read_status(field: str) -> int:
+    """Returns a size of this process in bytes; 0 if the system does not report it."""
+    try:
+        return int((_PROCESS / "status").read_text(encoding="ascii").partition(f"{field}:")[2].split()[0]) << 10
+    except (OSError, IndexError, ValueError):
+        return 0
 
 
 def nvidia_gpus() -> int | str:

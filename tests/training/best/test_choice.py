@@ -1,10 +1,13 @@
 """Which of some outcomes a search chooses, on small arrays of losses."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from searches import probe, source, tuned
 
-from zoo.training.best.choice import PairedLoss, choose, choose_cheapest, rank
+from zoo.training.best.attempts import Attempt
+from zoo.training.best.choice import PairedLoss, choose, choose_cheapest, is_default, rank
 
 PHOTOS = 200
 NOISE = np.random.default_rng(0).normal(0, 0.3, PHOTOS).astype(np.float32)
@@ -86,3 +89,28 @@ def test_the_cheapest_is_chosen_among_all_within_a_standard_error():
         probe("bad", losses(0.9, noise=0.1), ms=1),
     ]
     assert choose_cheapest(outcomes) is outcomes[2]
+
+
+def test_the_probe_of_the_reference_stays_unless_another_is_better_beyond_doubt():
+    first = probe("a", losses(0.50), ms=20)
+    doubtful = probe("b", losses(0.49, noise=0.2), ms=5)
+    assert choose([first, doubtful], source("a")) is first
+    assert choose([first, doubtful]) is doubtful
+    certain = probe("c", losses(0.40, noise=0.2, seed=2), ms=40)
+    assert choose([first, doubtful, certain], source("a")) is certain
+
+
+def test_of_the_probes_that_are_better_than_the_reference_the_best_is_chosen():
+    first = probe("a", losses(0.50), ms=20)
+    best, cheaper = probe("b", losses(0.400), ms=40), probe("c", losses(0.401, noise=0.1), ms=10)
+    assert choose([first, cheaper, best], source("a")) is best
+
+
+def test_fine_tuning_of_the_reference_counts_as_it_does_without_a_search():
+    first = probe("a", losses(0.5), val=losses(0.5))
+    usual = replace(tuned("a", losses(0.475, noise=0.2, seed=2)), attempt=Attempt(source=source("a"), image_size=224))
+    others = [tuned("b", losses(0.6, noise=0.2, seed=3 + number), epochs=number) for number in range(4)]
+    assert choose([first, usual, *others]) is first
+    assert choose([first, usual, *others], source("a")) is usual
+    assert is_default(usual, source("a"))
+    assert not is_default(usual, source("b"))

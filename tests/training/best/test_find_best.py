@@ -133,7 +133,7 @@ def test_a_search_whose_chosen_run_was_not_completed_completes_it(find, registry
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        find(observer=stop, backbones=["small"], minutes=1)
+        find(observer=stop, backbones=["small"], minutes=5)
     (folder,) = tmp_path.glob("search-*")
     attempts(lambda attempt: pytest.fail("nothing more is tried"))
     found = resume_search(folder, registry=registry)
@@ -188,6 +188,38 @@ def test_if_everything_fails_the_error_is_the_first(find, attempts):
     attempts(fail)
     with pytest.raises(TrainingError, match=r"The first failure, small, 16 px, probe: No luck\."):
         find()
+
+
+def test_what_does_not_fit_into_memory_is_not_tried_and_the_table_says_so(find, attempts, tmp_path, monkeypatch):
+    from dataclasses import replace
+
+    tried = attempts(lambda attempt: replace(probe("small", [0.5] * 10), attempt=attempt, memory=2 << 30))
+    monkeypatch.setattr(search_loop, "available_memory", lambda: 1 << 30)
+    monkeypatch.setattr(search_loop, "choose", lambda *_: None)
+    observer = EventRecorder()
+    with pytest.raises(TrainingError):
+        find(observer=observer)
+    assert tried == ["small, 16 px, probe"]
+    (folder,) = tmp_path.glob("search-*")
+    outcomes = json.loads((folder / "search.json").read_text())["outcomes"]
+    assert {each["status"] for each in outcomes[1:]} == {"not enough memory"}
+    notes = [event.text for event in observer.events if isinstance(event, Note)]
+    assert any("not tried: it would need 2.1 GB of memory, and 1.1 GB are available" in text for text in notes)
+
+
+@pytest.mark.slow
+def test_backbones_are_joined(tmp_path, monkeypatch, no_pictures):
+    monkeypatch.setattr(plan, "image_sizes", lambda size: ((), ()))
+    found = find_best(
+        "hotdog-cartoon",
+        data_options={"images": 60, "size": 64},
+        minutes=8,
+        backbones=["efficientnet_lite0", "efficientnet_lite1"],
+        only=True,
+        runs=tmp_path,
+    )
+    joined = [row for row in found.rows if row.name == "efficientnet_lite0+efficientnet_lite1, 240 px, probe"]
+    assert [row.status for row in joined] == ["done"]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from searches import make_plan, probe, simulate, source, tuned
 
-from zoo.training.best.attempts import Attempt
+from zoo.training.best.attempts import Attempt, join_sources
 from zoo.training.best.plan import (
     LONGER,
     PROBE,
@@ -29,6 +29,7 @@ def test_backbones_come_first_then_fine_tuning_for_longer_where_it_pays_then_ima
         "a, 224 px, fine-tuned",
         "a, 224 px, fine-tuned epochs=10 patience=2 freeze=30%",
         "b, 224 px, fine-tuned",
+        "a+b, 224 px, probe",
         "a, 288 px, probe",
         "a, 160 px, probe",
         "b, 288 px, probe",
@@ -43,11 +44,48 @@ def test_where_fine_tuning_does_not_pay_image_sizes_come_before_the_next_backbon
         "a, 224 px, probe",
         "b, 224 px, probe",
         "a, 224 px, fine-tuned",
+        "a+b, 224 px, probe",
         "a, 288 px, probe",
         "a, 160 px, probe",
         "b, 288 px, probe",
         "b, 224 px, fine-tuned",
     ]
+
+
+def test_the_reference_is_trained_as_without_a_search_whatever_its_probe_is_like():
+    names, _, _ = simulate(make_plan("c", "b", "a"), losses=PHOTOS, tuned_loss=lambda attempt: None)
+    assert names.index("c, 224 px, fine-tuned") < names.index("a, 224 px, fine-tuned")
+
+
+def test_two_backbones_are_joined_and_three_if_two_are_better_than_one():
+    names, _, _ = simulate(make_plan("a", "b", "c"), losses={**PHOTOS, "a+b": 0.4}, tuned_loss=lambda attempt: None)
+    assert "a+b, 224 px, probe" in names
+    assert "a+b+c, 224 px, probe" in names
+    names, _, _ = simulate(make_plan("a", "b", "c"), losses={**PHOTOS, "a+b": 0.55}, tuned_loss=lambda attempt: None)
+    assert "a+b, 224 px, probe" in names
+    assert "a+b+c, 224 px, probe" not in names
+
+
+def test_joined_are_backbones_with_pretrained_weights_at_the_larger_size():
+    sources = [source("a"), replace(source("b"), weights="b.safetensors"), source("p/c"), source("d", size=260)]
+    names, _, _ = simulate(make_plan(*sources), losses={**PHOTOS, "p/c": 0.55}, tuned_loss=lambda attempt: None)
+    assert [name for name in names if "+" in name] == ["a+d, 260 px, probe"]
+
+
+def test_the_time_of_a_joined_backbone_is_that_of_its_members():
+    plan = make_plan("a", "b", photos=500)
+    outcomes = [probe("a", [0.5], seconds=10, work=0), probe("b", [0.5], seconds=20, work=0)]
+    joined = Attempt(source=join_sources([source("a"), source("b")]), image_size=224, values=PROBE)
+    assert estimate(plan, joined, outcomes) == 30
+
+
+def test_longer_fine_tuning_that_is_no_longer_than_the_recipe_is_left_out():
+    plan = make_plan("a", photos=500)
+    outcomes = [probe("a", [0.5], seconds=10), tuned("a", [0.4], epochs=2, seconds=50)]
+    longer = Attempt(source=source("a"), image_size=224, values=LONGER)
+    per_epoch = 22.5 * 2.4 / 1.8
+    assert fit(plan, longer, outcomes, left=10 + 5.1 * per_epoch).values["epochs"] == 5
+    assert fit(plan, longer, outcomes, left=10 + 4.9 * per_epoch) is None
 
 
 def test_of_many_photos_some_decide_first_and_the_worse_half_drops_out():
@@ -57,10 +95,11 @@ def test_of_many_photos_some_decide_first_and_the_worse_half_drops_out():
         "c, 224 px, probe, 500 photos",
         "b, 224 px, probe, 500 photos",
         "a, 224 px, probe, 500 photos",
-        "a, 224 px, probe",
+        "d, 224 px, probe",  # the reference
         "b, 224 px, probe",
     ]
-    assert not any(name.startswith(("c, 224 px, fine", "d, 224 px, fine")) for name in names)
+    assert names[6] == "a, 224 px, probe"
+    assert not any(name.startswith("c, 224 px, fine") for name in names)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +134,7 @@ def test_a_size_that_is_better_is_followed_by_a_larger_one():
 
 def test_image_sizes_are_multiples_of_the_stride():
     assert image_sizes(224) == ((288, 384), (160,))
-    assert image_sizes(260) == ((320,), (192,))
+    assert image_sizes(260) == ((320, 448), (192,))
     assert image_sizes(32) == ((64,), ())
 
 
@@ -132,9 +171,9 @@ def test_the_time_of_an_epoch_is_that_of_earlier_fine_tuning():
     plan = make_plan("a", photos=500)
     outcomes = [probe("a", [0.5], seconds=10), tuned("a", [0.4], epochs=2, seconds=50)]
     again = Attempt(source=source("a"), image_size=224, values={"epochs": 4})
-    assert estimate(plan, again, outcomes) == pytest.approx(10 * (1 + 2 * 4))
+    assert estimate(plan, again, outcomes) == pytest.approx(10 * (1 + 2.25 * 4))
     deeper = replace(again, values=LONGER)
-    assert estimate(plan, deeper, outcomes) == pytest.approx(10 * (1 + 2 * 10 * 2.4 / 1.8))
+    assert estimate(plan, deeper, outcomes) == pytest.approx(10 * (1 + 2.25 * 10 * 2.4 / 1.8))
 
 
 def test_epochs_are_as_many_as_fit():
@@ -162,7 +201,7 @@ def test_what_ran_out_of_time_is_tried_again_when_there_is_more():
 def test_nothing_is_repeated_for_longer_where_the_probe_stays():
     names, _, _ = simulate(make_plan("a", "b", minutes=60), losses=PHOTOS, tuned_loss=lambda attempt: None)
     assert not [name for name in names if "patience" in name]
-    assert len([name for name in names if "fine-tuned" in name]) == 2
+    assert len([name for name in names if "fine-tuned" in name]) == 2  # a and b, but not both joined
 
 
 def test_without_time_to_probe_all_the_best_of_some_photos_is_probed_on_all():

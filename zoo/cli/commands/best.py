@@ -104,9 +104,10 @@ def command(
 ) -> None:
     """Find the best model that can be trained within some minutes.
 
-    Tries the backbones whose weights are on this machine, by their probe, fine-tunes the best, and tries other image
-    sizes, as far as they fit into the time. Leaves a run like any other, and a table and a plot of all that was tried.
-    Cross-validation and validation photos decide; the test photos are looked at once, by the chosen run.
+    Tries the backbones whose weights are on this machine, by their probe, joins the best of them, tries other image
+    sizes, and fine-tunes the best, as far as that fits into the time. Leaves a run like any other, and a table and a
+    plot of all that was tried. Cross-validation and validation photos decide; the test photos are looked at once, by
+    the chosen run.
     """
     given = given_values(values)
     if resume is not None and (data or backbones or backbone_options or only or given):

@@ -6,11 +6,12 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from zoo.training.scores import Scores
 
-DONE, FAILED, OUT_OF_TIME = "done", "failed", "out of time"
+DONE, FAILED, OUT_OF_TIME, NO_MEMORY = "done", "failed", "out of time", "not enough memory"
+JOINED, JOIN = "joined", "+"  # the family of joined backbones, and what is between the names of their members
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +29,16 @@ class Source:
     weights: str = "pretrained"
     options: Mapping[str, Any] = field(default_factory=dict)
     image_size: int
+
+    @property
+    def is_joined(self) -> bool:
+        """Whether it joins several backbones."""
+        return JOIN in self.backbone
+
+    @property
+    def is_joinable(self) -> bool:
+        """Whether `zoo_joined` can build it as a member: by its bare name alone, with its pretrained weights."""
+        return self.weights == "pretrained" and not self.options and "/" not in self.backbone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +63,11 @@ class Attempt:
         return self.values.get("freeze") == "all"
 
     @property
+    def is_native(self) -> bool:
+        """Whether its images have the size for which the weights were made."""
+        return self.image_size == self.source.image_size
+
+    @property
     def name(self) -> str:
         """What a table shows: ``"resnet18, 224 px, probe"``."""
         others = {name: value for name, value in self.values.items() if not (self.is_probe and name == "freeze")}
@@ -67,11 +83,12 @@ class Outcome:
 
     Attributes:
         attempt: The attempt.
-        status: `DONE`, `FAILED` or `OUT_OF_TIME`.
+        status: `DONE`, `FAILED`, `OUT_OF_TIME` or `NO_MEMORY`.
         seconds: How long it took, preparation included.
         work: The part of `seconds` that grows with the number of photos, as far as it was seen.
         folder: Name of its run folder; empty if there is none.
-        message: Why it failed.
+        message: Why it failed, or was not tried.
+        memory: Bytes that it needed beyond what the process had before; 0 if unknown.
         milliseconds: Time for a photo at prediction: reading it from the cache, and the network.
         epochs: Finished epochs of fine-tuning.
         best_epoch: The epoch whose weights were kept; 0 is the probe.
@@ -84,6 +101,7 @@ class Outcome:
     work: float = 0.0
     folder: str = ""
     message: str = ""
+    memory: int = 0
     milliseconds: float = 0.0
     epochs: int = 0
     best_epoch: int = 0
@@ -114,6 +132,13 @@ class Outcome:
     def from_dict(cls, values: Mapping[str, Any], scores: Mapping[str, Scores]) -> Outcome:
         """Returns what `to_dict` described, with its scores."""
         return cls(**{**values, "attempt": attempt_from_dict(values["attempt"]), "scores": scores})
+
+
+def join_sources(sources: Sequence[Source]) -> Source:
+    """Returns the source of joined backbones, which see images of the largest size."""
+    return Source(
+        backbone=JOIN.join(each.backbone for each in sources), image_size=max(each.image_size for each in sources)
+    )
 
 
 def attempt_from_dict(values: Mapping[str, Any]) -> Attempt:

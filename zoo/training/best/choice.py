@@ -1,11 +1,15 @@
 """Chooses among trainings by their scores on photos that they did not train on. Pure functions.
 
-The photos are the same for all, so differences are paired. Two rules keep a search from following chance:
+The photos are the same for all, so differences are paired. The first backbone, trained as `zoo finetune` does without a
+search, is the reference. Three rules keep a search from following chance, because the best of many is partly the
+luckiest:
 
-- Of networks that do not clearly differ, the cheaper is taken: it may lose by at most one standard error of the paired
-  difference to the lowest loss (the one-standard-error rule, Breiman et al. 1984, section 3.4.3).
-- Fine-tuning replaces a probe only if its validation loss is lower beyond doubt, by a one-sided paired test at 5 %,
-  divided by the number of fine-tuned networks that are looked at (Bonferroni).
+- The probe of the reference stays unless the loss of another one is lower beyond doubt, by a one-sided paired test at
+  5 %. Of those, the one with the lowest loss is taken.
+- Fine-tuning replaces that probe only if its validation loss is lower beyond doubt, too: at 5 % divided by the number
+  of fine-tuned networks that are looked at (Bonferroni), except that of the reference, which is no pick of many.
+- Of fine-tuned networks that do not clearly differ, the cheaper is taken: it may lose by at most one standard error of
+  the paired difference to the lowest loss (the one-standard-error rule, Breiman et al. 1984, section 3.4.3).
 """
 
 from __future__ import annotations
@@ -23,9 +27,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from zoo.training.best.attempts import Outcome
+    from zoo.training.best.attempts import Outcome, Source
 
 _LEVEL = 0.05
+_DOUBT = NormalDist().inv_cdf(1 - _LEVEL)  # standard errors
 _NOTICEABLE = 0.9  # of the cost: what saves less is not cheaper
 
 
@@ -52,10 +57,14 @@ class PairedLoss(NamedTuple):
         return self.gain > errors * self.error
 
 
-def choose(outcomes: Sequence[Outcome]) -> Outcome | None:
+def choose(outcomes: Sequence[Outcome], reference: Source | None = None) -> Outcome | None:
     """Returns the best of the outcomes that were trained on all photos; None without any.
 
     If there is none, the best of those on the most photos is taken.
+
+    Args:
+        outcomes: What was tried.
+        reference: The backbone that is trained without a search; without it, no probe has a privilege.
     """
     done = [each for each in outcomes if each.done]
     if not done:
@@ -66,10 +75,33 @@ def choose(outcomes: Sequence[Outcome]) -> Outcome | None:
     tuned = [each for each in last if each.tuned]
     if not probes:
         return choose_cheapest(tuned or last)
-    probe = choose_cheapest(probes)
-    needed = NormalDist().inv_cdf(1 - _LEVEL / max(1, len(tuned)))
-    better = [each for each in tuned if compare_validation(probe, each).exceeds(needed)]
+    probe = _choose_probe(probes, reference)
+    several = NormalDist().inv_cdf(1 - _LEVEL / max(1, len(tuned)))
+    better = [
+        each
+        for each in tuned
+        if compare_validation(probe, each).exceeds(_DOUBT if is_default(each, reference) else several)
+    ]
     return choose_cheapest(better) if better else probe
+
+
+def is_default(outcome: Outcome, reference: Source | None) -> bool:
+    """Returns whether an outcome is what `zoo finetune` would have trained, but for the search."""
+    attempt = outcome.attempt
+    same = attempt.source == reference and attempt.is_native
+    return same and attempt.photos is None and not attempt.values
+
+
+def _choose_probe(probes: Sequence[Outcome], reference: Source | None) -> Outcome:
+    """Returns the probe of the reference, or the best of those that are better beyond doubt."""
+    own = [each for each in probes if each.attempt.source == reference and each.attempt.is_native]
+    if not own:
+        return choose_cheapest(probes)
+    losses = find_losses([own[0], *probes])
+    better = [
+        each for each, found in zip(probes, losses[1:], strict=True) if PairedLoss.of(losses[0], found).exceeds(_DOUBT)
+    ]
+    return rank(better)[0] if better else own[0]
 
 
 def choose_cheapest(outcomes: Sequence[Outcome]) -> Outcome:

@@ -3,12 +3,14 @@
 The order is that of the cost of what can be learnt:
 
 1. Probes of all backbones: on a part of the photos if there are many, then on four times as many, and so on. Each time
-   the worse half drops out (successive halving, Jamieson and Talwalkar 2016).
-2. Fine-tuning of the best backbone, which ends after an epoch where it does not pay. Where it replaces the probe, it is
-   repeated for longer and with more stages, and the next backbone is fine-tuned, too.
-3. Probes of the two best backbones at other image sizes. A larger one is followed by a still larger one as long as that
-   is better.
-4. Fine-tuning of the best backbones, each at its best size.
+   the worse half drops out (successive halving, Jamieson and Talwalkar 2016), but never the first, the reference.
+2. The recipe on the reference, as without a search: fine-tuning, which ends after an epoch where it does not pay. Where
+   it pays, it is repeated for longer and with more stages, and the best of the other backbones follows.
+3. Probes of the best two backbones joined, and of the best three if two are better than one.
+4. Fine-tuning of the best single backbone. That of a joined one takes the memory of all its members at once.
+5. Probes of the two best single backbones at other image sizes. A larger one is followed by a still larger one as long
+   as that is better.
+6. Fine-tuning of the best backbones, each at its best size.
 
 Seconds are extrapolated from those of earlier attempts. What does not fit into the time that is left is not started.
 """
@@ -19,7 +21,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from zoo.training.best.attempts import OUT_OF_TIME, Attempt, Outcome, Source
+from zoo.training.best.attempts import JOIN, OUT_OF_TIME, Attempt, Outcome, Source, join_sources
 from zoo.training.best.choice import rank
 
 if TYPE_CHECKING:
@@ -31,7 +33,6 @@ _GROWTH = 4  # times as many photos for the better half
 _BACKBONES_SHARE, _SIZES_SHARE = 0.4, 0.7  # of the time, after which no further backbone or size is probed
 _MULTIPLE = 32  # of image sizes: the stride of most backbones
 _LARGER, _SMALLER = (9 / 7, 12 / 7), (5 / 7,)  # 288, 384 and 160 pixels for 224
-_LARGEST = 384  # pixels: the memory of a batch grows with the area
 _TUNED_SOURCES = 3  # backbones to fine-tune
 PROBE: Mapping[str, Any] = {"freeze": "all"}
 DEFAULT: Mapping[str, Any] = {}
@@ -42,6 +43,7 @@ _UNSEEN = 1.2  # times the work that was seen: the first of each kind is not
 _DOUBT = 1.3  # times the expected time of the last evaluation
 # Seconds of an epoch, as a share of those of the probe of the same network, until one was measured.
 _EPOCH_SHARE = 1.3
+_SHARED = 0.5  # of the time of a probe, at least, that fine-tuning takes even if it finds the features of the probe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +57,7 @@ class Plan:
         smallest: Those of the smallest class.
         seconds: Time for the whole search.
         epochs: Epochs of the recipe.
+        joins: Whether backbones can be joined.
     """
 
     sources: tuple[Source, ...]
@@ -63,6 +66,7 @@ class Plan:
     smallest: int
     seconds: float
     epochs: int = 4
+    joins: bool = True
 
 
 def find_deadline(plan: Plan, outcomes: Sequence[Outcome], attempt: Attempt | None = None) -> float:
@@ -111,7 +115,8 @@ def fit(plan: Plan, attempt: Attempt, outcomes: Sequence[Outcome], *, left: floa
     if attempt.is_probe or probe is None:
         return None
     epochs = math.floor((left - probe) / (probe * _epoch_share(plan, attempt, outcomes)))
-    return replace(attempt, values={**attempt.values, "epochs": epochs}) if epochs >= _MIN_EPOCHS else None
+    least = plan.epochs + 1 if "epochs" in attempt.values else _MIN_EPOCHS  # what is for longer has to be longer
+    return replace(attempt, values={**attempt.values, "epochs": epochs}) if epochs >= least else None
 
 
 def estimate(plan: Plan, attempt: Attempt, outcomes: Sequence[Outcome]) -> float | None:
@@ -125,7 +130,10 @@ def estimate(plan: Plan, attempt: Attempt, outcomes: Sequence[Outcome]) -> float
     if not probes:
         return None
     pick = min if same else max
-    probe = pick(_scale(each, attempt, photos=plan.photos) for each in same or probes)
+    if not same and attempt.source.is_joined:
+        probe = _estimate_joined(plan, attempt, probes)
+    else:
+        probe = pick(_scale(each, attempt, photos=plan.photos) for each in same or probes)
     if attempt.is_probe:
         return probe
     epochs = int(attempt.values.get("epochs", plan.epochs))
@@ -140,7 +148,7 @@ def image_sizes(size: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
     larger, smaller = (
         dict.fromkeys(round(size * each / _MULTIPLE) * _MULTIPLE for each in shares) for shares in (_LARGER, _SMALLER)
     )
-    return tuple(each for each in larger if size < each <= _LARGEST), tuple(each for each in smaller if 0 < each < size)
+    return tuple(each for each in larger if size < each), tuple(each for each in smaller if 0 < each < size)
 
 
 def probe_sizes(plan: Plan) -> list[int | None]:
@@ -167,16 +175,26 @@ def _wanted(plan: Plan, outcomes: Sequence[Outcome], *, used: float) -> Iterator
     if used < _BACKBONES_SHARE * plan.seconds or not any(each.done for each in outcomes):
         yield from _wanted_backbones(plan, outcomes)
     yield from _wanted_first(outcomes)
-    groups = _by_source(outcomes)[:_TUNED_SOURCES]
-    native = [replace(each[0].attempt, image_size=each[0].attempt.source.image_size, values=DEFAULT) for each in groups]
-    yield from native[:1]
+    groups = [each for each in _by_source(outcomes) if not each[0].attempt.source.is_joined]
+    native = [_at_native_size(each[0].attempt.source, DEFAULT) for each in groups]
+    others = [each for each in native if each.source != plan.sources[0]]
+    if any(each.complete for each in outcomes):
+        yield _at_native_size(plan.sources[0], DEFAULT)
     tuned = [each for each in outcomes if each.tuned and each.complete]
-    for each in rank(tuned)[:1]:  # fine-tuning pays here
-        yield replace(each.attempt, values=LONGER)
-        yield from native[1:2]
+    if tuned:  # fine-tuning pays here
+        for each in rank(tuned)[:1]:
+            yield replace(each.attempt, values=LONGER)
+        yield from others[:1]
+    if plan.joins and used < _SIZES_SHARE * plan.seconds:
+        yield from _wanted_joined(outcomes)
+    yield from native[:1]
     if used < _SIZES_SHARE * plan.seconds:
         yield from _wanted_sizes(groups)
-    yield from (replace(each[0].attempt, values=DEFAULT) for each in groups)
+    yield from (replace(each[0].attempt, values=DEFAULT) for each in groups[:_TUNED_SOURCES])
+
+
+def _at_native_size(source: Source, values: Mapping[str, Any]) -> Attempt:
+    return Attempt(source=source, image_size=source.image_size, values=values)
 
 
 def _wanted_backbones(plan: Plan, outcomes: Sequence[Outcome]) -> Iterator[Attempt]:
@@ -184,10 +202,22 @@ def _wanted_backbones(plan: Plan, outcomes: Sequence[Outcome]) -> Iterator[Attem
     for photos in probe_sizes(plan):
         yield from (Attempt(source=each, image_size=each.image_size, photos=photos, values=PROBE) for each in field)
         probes = [each for each in _probes(outcomes, photos=photos) if each.attempt.source in field]
-        probes = [each for each in probes if each.attempt.image_size == each.attempt.source.image_size]
+        probes = [each for each in probes if each.attempt.is_native]
         if not probes:
             return
-        field = [each.attempt.source for each in rank(probes)][: max(2, math.ceil(len(field) / 2))]
+        best = [each.attempt.source for each in rank(probes)][: max(2, math.ceil(len(field) / 2))]
+        field = [each for each in field if each in best or each == plan.sources[0]]
+
+
+def _wanted_joined(outcomes: Sequence[Outcome]) -> Iterator[Attempt]:
+    """Yields probes of the two best backbones joined, and of the three best if two are better than one."""
+    probes = [each for each in _probes(outcomes, photos=None) if each.attempt.is_native]
+    ranked = [each.attempt.source for each in rank(probes)] if probes else []
+    singles = [each for each in ranked if not each.is_joined and each.is_joinable]
+    for count in (2, 3):
+        if len(singles) < count or (count == 3 and not ranked[0].is_joined):
+            return
+        yield _at_native_size(join_sources(singles[:count]), PROBE)
 
 
 def _wanted_sizes(groups: Sequence[Sequence[Outcome]]) -> Iterator[Attempt]:
@@ -243,11 +273,18 @@ def _scale(outcome: Outcome, attempt: Attempt, *, photos: int) -> float:
     return outcome.seconds + work * (max(1.0, more) - 1)
 
 
+def _estimate_joined(plan: Plan, attempt: Attempt, probes: Sequence[Outcome]) -> float:
+    """Returns the seconds of the probe of joined backbones: those of its members together."""
+    members = attempt.source.backbone.split(JOIN)
+    own = [[each for each in probes if each.attempt.source.backbone == name] or probes for name in members]
+    return sum(min(_scale(each, attempt, photos=plan.photos) for each in found) for found in own)
+
+
 def _epoch_share(plan: Plan, attempt: Attempt, outcomes: Sequence[Outcome]) -> float:
     """Returns the seconds of an epoch of fine-tuning, as a share of those of the probe of the same network."""
     work = _work(attempt.values)
     shares = [
-        (each.seconds / probe - 1) / each.epochs / _work(each.attempt.values)
+        (each.seconds / probe - _SHARED) / each.epochs / _work(each.attempt.values)
         for each in outcomes
         if each.done and each.epochs and (probe := estimate(plan, replace(each.attempt, values=PROBE), outcomes))
     ]

@@ -18,6 +18,7 @@ from zoo.training.finetune import run_request
 from zoo.training.request import TrainingRequest, resolve_names
 from zoo.training.resume import find_resume_point, locked_run
 from zoo.training.scores import Scores
+from zoo.utils.machine import PeakMemory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from zoo.events import Event, Observer
     from zoo.plugins.registry import Registry
     from zoo.runs.run import RunFolder
+    from zoo.training.best.feature_store import FeatureStore
     from zoo.training.best.state import SearchState
 
 _TIMED = "compute features of train"  # the work whose pace is that of predictions
@@ -111,6 +113,7 @@ def run_attempt(
     pictures: bool,
     observer: Observer,
     registry: Registry,
+    features: FeatureStore,
     on_tick: Callable[[], None],
     clock: Callable[[], float] = time.monotonic,
 ) -> Outcome:
@@ -126,14 +129,24 @@ def run_attempt(
         pictures: Whether to write the pictures of the run now: on validation photos, where there are no others.
         observer: Receives progress.
         registry: The plugins.
+        features: Those of earlier attempts.
         on_tick: Called now and then.
         clock: Returns seconds.
     """
-    started, scores = clock(), dict[str, Scores]()
+    started, scores, memory = clock(), dict[str, Scores](), PeakMemory()
     watch = TrialObserver(observer, name=attempt.name, deadline=started + seconds, clock=clock, on_tick=on_tick)
     runs = state.trial_folder(state.number)
     try:
-        run = _train(state, attempt, scores, report=report, pictures=pictures, observer=watch, registry=registry)
+        run = _train(
+            state,
+            attempt,
+            scores,
+            report=report,
+            pictures=pictures,
+            observer=watch,
+            registry=registry,
+            features=features,
+        )
     except ZooError as error:
         shutil.rmtree(runs, ignore_errors=True)
         late = isinstance(error, OutOfTimeError)
@@ -149,11 +162,24 @@ def run_attempt(
         seconds=clock() - started,
         work=watch.work,
         folder=run.path.name,
-        milliseconds=watch.milliseconds,
+        memory=memory.read(),
+        milliseconds=_find_pace(state, attempt) or watch.milliseconds,
         epochs=0 if attempt.is_probe else watch.epochs,
         best_epoch=0 if attempt.is_probe else int(run.results["best_epoch"]),
         scores=scores,
     )
+
+
+def _find_pace(state: SearchState, attempt: Attempt) -> float:
+    """Returns the milliseconds that the same network took for a photo in its probe; 0 without one."""
+    same = (
+        each.milliseconds
+        for each in state.outcomes
+        if each.done
+        and each.attempt.is_probe
+        and (each.attempt.source, each.attempt.image_size) == (attempt.source, attempt.image_size)
+    )
+    return next(same, 0.0)
 
 
 def make_attempt_config(state: SearchState, attempt: Attempt, registry: Registry) -> FinetuneConfig:
@@ -194,6 +220,7 @@ def _train(
     pictures: bool,
     observer: Observer,
     registry: Registry,
+    features: FeatureStore,
 ) -> RunFolder:
     runs, point = state.trial_folder(state.number), None
     if (left := _find_left(runs)) is None:
@@ -215,6 +242,7 @@ def _train(
         report=report,
         trial=True,
         scores=scores,
+        shared_features=features.find(attempt),
     )
     with nullcontext() if left is None else locked_run(left):
         return run_request(request)

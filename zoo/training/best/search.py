@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import time
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -10,14 +9,19 @@ from typing import TYPE_CHECKING
 from zoo.config import make_config
 from zoo.errors import TrainingError
 from zoo.events import Note
+from zoo.models.runtime import release_memory
+from zoo.plugins.kinds import BACKBONE
 from zoo.runs.lock import locked_folder
-from zoo.training.best.attempts import FAILED, OUT_OF_TIME
+from zoo.training.best.attempts import FAILED, JOINED, NO_MEMORY, OUT_OF_TIME, Outcome
 from zoo.training.best.choice import choose
+from zoo.training.best.feature_store import FeatureStore
+from zoo.training.best.memory import find_shortage
 from zoo.training.best.plan import Plan, find_deadline, next_attempt
 from zoo.training.best.runner import report_outcome, run_attempt
 from zoo.training.best.state import PICTURE, TABLE
 from zoo.training.best.table import make_rows, write_table
 from zoo.training.prepare import check_photos
+from zoo.utils.machine import available_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -65,7 +69,7 @@ def search(
         try:
             if not state.run:
                 _try_all(state, images, clock, observer=observer, registry=registry)
-            chosen = choose(state.outcomes)
+            chosen = choose(state.outcomes, state.sources[0])
             if chosen is None:
                 raise _describe_failure(state)
             rows = make_rows(state.outcomes, chosen)
@@ -122,7 +126,9 @@ def _try_all(
         smallest=min(Counter(label for each in (*images.train, *images.val) for label in each.labels).values()),
         seconds=60 * state.minutes,
         epochs=config.epochs,
+        joins=any(family.name == JOINED for family, _ in registry.families(BACKBONE)),
     )
+    features = FeatureStore()
     while True:
         left = find_deadline(plan, state.outcomes) - clock.used()
         attempt = state.running or next_attempt(plan, state.outcomes, left=left)
@@ -130,17 +136,21 @@ def _try_all(
             return
         state.running = attempt
         clock.save()
-        outcome = run_attempt(
-            state,
-            attempt,
-            seconds=find_deadline(plan, state.outcomes, attempt) - clock.used(),
-            report=report,
-            pictures=not images.test,
-            observer=observer,
-            registry=registry,
-            on_tick=clock.tick,
-        )
-        gc.collect()  # networks and sessions refer to each other
+        if shortage := find_shortage(attempt, state.outcomes, available_memory()):
+            outcome = Outcome(attempt=attempt, status=NO_MEMORY, seconds=0.0, message=shortage)
+        else:
+            outcome = run_attempt(
+                state,
+                attempt,
+                seconds=find_deadline(plan, state.outcomes, attempt) - clock.used(),
+                report=report,
+                pictures=not images.test,
+                observer=observer,
+                registry=registry,
+                features=features,
+                on_tick=clock.tick,
+            )
+        release_memory()
         state.used = clock.used()
         state.add(outcome)
         report_outcome(outcome, number=len(state.outcomes), left=plan.seconds - clock.used(), observer=observer)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from zoo.display.formatting import format_accuracy
 from zoo.metrics.intervals import paired_interval, wilson_interval
-from zoo.training.best.attempts import FAILED, OUT_OF_TIME, Outcome
+from zoo.training.best.attempts import FAILED, NO_MEMORY, OUT_OF_TIME, Outcome
 from zoo.training.scores import CROSS_VALIDATION, VALIDATION, Scores
 from zoo.utils.files import atomic_write
 
@@ -24,7 +24,7 @@ class Row:
     Attributes:
         number: In the order in which they were tried, from 1.
         name: What was tried: ``"resnet18, 224 px, probe"``.
-        status: ``"done"``, ``"failed"`` or ``"out of time"``.
+        status: ``"done"``, ``"failed"``, ``"out of time"`` or ``"not enough memory"``.
         basis: Where `accuracy` was measured: ``"cross-validation"`` or ``"val"``; empty if it was not.
         accuracy: 0 to 1.
         low: Lower end of its 95 % interval.
@@ -38,7 +38,7 @@ class Row:
         milliseconds: Time for a photo at prediction.
         seconds: How long the attempt took.
         chosen: Whether it was chosen.
-        message: Why it failed.
+        message: Why it failed, or was not tried.
     """
 
     number: int
@@ -69,6 +69,8 @@ def describe_result(outcome: Outcome) -> str:
     """Returns ``"86.9 % (82.1 to 90.5) in cross-validation"``, or why there is no accuracy."""
     if outcome.status == FAILED:
         return f"failed: {outcome.message}"
+    if outcome.status == NO_MEMORY:
+        return f"not tried: {outcome.message}"
     if outcome.status == OUT_OF_TIME:
         return "out of time"
     basis, scores = _find_basis(outcome)
