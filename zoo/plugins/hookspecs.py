@@ -42,7 +42,7 @@ PROJECT = "zoo"
 # The commands of the zoo itself, which no plugin can add.
 RESERVED_COMMANDS = (
     *("best", "compare", "completion", "data", "doctor", "evaluate", "finetune", "info", "list", "new-plugin"),
-    *("plugins", "predict", "recipe", "runs", "show", "stress", "tune"),
+    *("plugins", "predict", "recipe", "report", "runs", "show", "stress", "tune"),
 )
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
