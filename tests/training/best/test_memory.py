@@ -5,7 +5,7 @@ from dataclasses import replace
 from searches import probe, source, tuned
 
 from zoo.training.best.attempts import Attempt, join_sources
-from zoo.training.best.memory import estimate_memory, find_shortage
+from zoo.training.best.memory import estimate_memory, find_missing_memory
 from zoo.training.best.plan import PROBE
 
 GIB = 1 << 30
@@ -44,10 +44,10 @@ def test_a_joined_backbone_needs_what_its_members_need():
 
 def test_what_does_not_fit_is_not_tried():
     outcomes = [measured(probe("a", [0.5]), 1)]
-    assert find_shortage(attempt("a"), outcomes, 2 * GIB) == ""
-    assert find_shortage(attempt("a", 448), outcomes, None) == ""
-    assert find_shortage(attempt("a", 448), outcomes, 4 * GIB) == (
+    assert find_missing_memory(attempt("a"), outcomes, 2 * GIB) == ""
+    assert find_missing_memory(attempt("a", 448), outcomes, None) == ""
+    assert find_missing_memory(attempt("a", 448), outcomes, 4 * GIB) == (
         "it would need 4.3 GB of memory, and 4.3 GB are available"
     )
     # Without any run, even the little memory there is is better than none.
-    assert find_shortage(attempt("a", 448), [replace(outcomes[0], status="failed")], 1) == ""
+    assert find_missing_memory(attempt("a", 448), [replace(outcomes[0], status="failed")], 1) == ""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _SHARE = 0.9  # of the available memory: other programs need some, too
 
 
-def find_shortage(attempt: Attempt, outcomes: Sequence[Outcome], available: int | None) -> str:
+def find_missing_memory(attempt: Attempt, outcomes: Sequence[Outcome], available: int | None) -> str:
     """Returns why an attempt is not made: it needs more memory than there is. Empty if it may be made.
 
     Args:

@@ -15,7 +15,7 @@ from zoo.runs.lock import locked_folder
 from zoo.training.best.attempts import FAILED, JOINED, NO_MEMORY, OUT_OF_TIME, Outcome
 from zoo.training.best.choice import choose
 from zoo.training.best.feature_store import FeatureStore
-from zoo.training.best.memory import find_shortage
+from zoo.training.best.memory import find_missing_memory
 from zoo.training.best.plan import Plan, find_deadline, next_attempt
 from zoo.training.best.runner import report_outcome, run_attempt
 from zoo.training.best.state import PICTURE, TABLE
@@ -136,8 +136,8 @@ def _try_all(
             return
         state.running = attempt
         clock.save()
-        if shortage := find_shortage(attempt, state.outcomes, available_memory()):
-            outcome = Outcome(attempt=attempt, status=NO_MEMORY, seconds=0.0, message=shortage)
+        if missing := find_missing_memory(attempt, state.outcomes, available_memory()):
+            outcome = Outcome(attempt=attempt, status=NO_MEMORY, seconds=0.0, message=missing)
         else:
             outcome = run_attempt(
                 state,
