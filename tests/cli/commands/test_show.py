@@ -69,3 +69,16 @@ def test_invalid_values_are_errors(run_zoo, photos, args, message):
     code, _, err = run_zoo("show", *args)
     assert code == 1
     assert message in err
+
+
+def test_the_data_may_be_written_as_an_option(run_zoo, photos):
+    assert run_zoo("show", "--data", "./photos", "-q") == (0, "photos.png\n", "")
+    code, _, err = run_zoo("show", "./photos", "--data", "./others")
+    assert code == 2
+    assert err.startswith("error: The data is given twice: ./photos and --data ./others.\n")
+
+
+@pytest.mark.parametrize("words", [("show",), ("data", "check"), ("data", "suspects")])
+def test_data_is_required(run_zoo, words):
+    code, _, err = run_zoo(*words)
+    assert (code, err) == (2, f"error: Missing argument 'DATA'.\n'zoo {' '.join(words)} --help' shows the usage.\n")

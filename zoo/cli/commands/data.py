@@ -11,11 +11,11 @@ from zoo.cli.commands.options import (
     GroupedCommand,
     GroupedOption,
     config_options,
+    data_argument,
     given_values,
     json_option,
     quiet_option,
 )
-from zoo.cli.completion import complete_offers
 from zoo.config import make_config
 from zoo.display import console
 from zoo.display.formatting import format_duration, pluralize
@@ -46,7 +46,7 @@ def command() -> None:
 
 
 @command.command(name="check", cls=GroupedCommand, short_help="Find leaks, duplicates and broken files.")
-@click.argument("data", shell_complete=complete_offers("dataset", files=True))
+@data_argument
 @config_options(only=_FIELDS)
 @click.option(
     "--near",
@@ -137,7 +137,7 @@ def check_command(
 
 
 @command.command(name="suspects", cls=GroupedCommand, short_help="Find photos whose labels are probably wrong.")
-@click.argument("data", shell_complete=complete_offers("dataset", files=True))
+@data_argument
 @click.option(
     "--backbone",
     cls=GroupedOption,

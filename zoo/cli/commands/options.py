@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from zoo.cli.completion import complete_field
+from zoo.cli.completion import complete_field, complete_offers
 from zoo.cli.groups import UsageError
 from zoo.config import OPTIONS_OF, FinetuneConfig
 from zoo.display.formatting import format_option
@@ -113,6 +114,30 @@ def split_option(*, default: str = "test", help: str) -> Callable[[F], F]:
         show_default=True,
         help=help,
     )
+
+
+def data_argument(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the argument DATA, which may be written ``--data DATA`` as well, as for the commands that train."""
+
+    @wraps(function)
+    def command(*args: Any, data: str | None, named_data: str | None, **values: Any) -> Any:
+        if data is not None and named_data is not None:
+            raise UsageError(f"The data is given twice: {data} and --data {named_data}.")
+        if data is None and named_data is None:
+            raise UsageError("Missing argument 'DATA'.")
+        return function(*args, data=named_data if data is None else data, **values)
+
+    complete = complete_offers("dataset", files=True)
+    option = click.option(
+        "--data",
+        "named_data",
+        cls=GroupedOption,
+        group="Data",
+        metavar="DATA",
+        shell_complete=complete,
+        help="DATA as an option, as 'zoo finetune' takes it.",
+    )
+    return click.argument("data", required=False, metavar="DATA", shell_complete=complete)(option(command))
 
 
 def require_data(data: str | None) -> str:

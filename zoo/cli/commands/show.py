@@ -11,11 +11,11 @@ from zoo.cli.commands.options import (
     GroupedCommand,
     GroupedOption,
     config_options,
+    data_argument,
     given_values,
     quiet_option,
     split_option,
 )
-from zoo.cli.completion import complete_offers
 from zoo.config import make_config
 from zoo.display import console
 from zoo.display.observers import display_events
@@ -39,7 +39,7 @@ _DEFAULT_PREPROCESS = Preprocess(size=(224, 224), resize=256)  # that of most ba
 
 
 @click.command(cls=GroupedCommand, name="show")
-@click.argument("data", shell_complete=complete_offers("dataset", files=True))
+@data_argument
 @split_option(default="train", help="Split to show.")
 @click.option(
     "--count", cls=GroupedOption, type=int, metavar="N", help="Number of photos.  [default: 24, or 6 with --augmented]"
