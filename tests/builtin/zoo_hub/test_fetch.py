@@ -1,6 +1,7 @@
 """What ``hf:user/name`` means for each command, and what happens when something is wrong."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -27,7 +28,7 @@ def test_it_can_be_named_wherever_runs_can(place, repo, trained):
     (described,) = json.loads(place.ok("info", REFERENCE, "--json"))
     assert described["origin"] == f"{REFERENCE}@{commit}"
     assert described["classes"] == list(trained.classes)
-    assert "all 6 files are unchanged" in place.ok("verify", REFERENCE)
+    assert re.search(r"all \d+ files are unchanged", place.ok("verify", REFERENCE))
     assert trained.record.created in place.ok("inspect", REFERENCE)
     assert "image_size = 32" in place.ok("recipe", REFERENCE)
 
