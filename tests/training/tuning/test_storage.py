@@ -1,9 +1,12 @@
+import sqlite3
 import sys
 
 import optuna
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from zoo.errors import ConfigError, RunError
+from zoo.training.tuning import storage as storage_module
 from zoo.training.tuning.storage import hide_password, open_storage, storage_errors
 
 
@@ -74,3 +77,18 @@ def test_errors_of_others_pass_and_passwords_are_hidden():
         raise ZeroDivisionError
     assert hide_password("postgresql://me:secret@host/db") == "postgresql://me:***@host/db"
     assert hide_password("runs/a.journal") == "runs/a.journal"
+
+
+def test_tables_that_another_process_creates_meanwhile_are_no_error(tmp_path, monkeypatch):
+    tried = []
+
+    def open_database(*args, **kwargs):
+        tried.append(args)
+        if len(tried) == 1:
+            cause = sqlite3.OperationalError("table studies already exists")
+            raise OperationalError("CREATE TABLE studies", None, cause)
+        return "the storage"
+
+    monkeypatch.setattr(storage_module, "RDBStorage", open_database)
+    assert open_storage(f"sqlite:///{tmp_path}/tune.db", default=tmp_path / "journal") == "the storage"
+    assert len(tried) == 2

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import time
 import warnings
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from optuna.exceptions import ExperimentalWarning, OptunaError, StorageInternalError
@@ -28,6 +29,8 @@ _SECONDS_TO_CONNECT = 20.0
 _SQLITE_SECONDS = 60  # for which a process waits while another one writes
 _SQLITE_SUFFIXES = (".db", ".sqlite", ".sqlite3")
 _LOCK_SECONDS = 60.0
+_ATTEMPTS, _SECONDS_BETWEEN_ATTEMPTS = 20, 0.1  # at a database whose tables another process creates meanwhile
+_CREATED_MEANWHILE = ("already exists", "unique constraint", "duplicate")  # SQLite's, PostgreSQL's and MySQL's words
 _PACKAGES = {"grpc": "grpcio", "redis": "redis", "psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}
 
 
@@ -73,7 +76,7 @@ def open_storage(storage: str, *, default: Path) -> BaseStorage:
             return JournalStorage(JournalRedisBackend(storage))
         is_sqlite = url.scheme.startswith("sqlite")
         arguments = {"connect_args": {"timeout": _SQLITE_SECONDS}} if is_sqlite else {"pool_pre_ping": True}
-        return RDBStorage(storage, engine_kwargs=arguments)
+        return _open_database(storage, arguments)
 
 
 @contextmanager
@@ -119,6 +122,20 @@ def _storage_error(storage: str, error: Exception) -> RunError:
         hint="Pass the path of a journal file, the URL of a database such as sqlite:///tune.db, or a gRPC proxy: "
         "grpc://host:port.",
     )
+
+
+def _open_database(storage: str, arguments: dict[str, Any]) -> BaseStorage:
+    """Opens a database, and creates the tables that it lacks, also while another process does the same."""
+    from sqlalchemy.exc import DBAPIError
+
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return RDBStorage(storage, engine_kwargs=arguments)
+        except DBAPIError as error:
+            if not any(text in str(error.orig).lower() for text in _CREATED_MEANWHILE):
+                raise
+            time.sleep(_SECONDS_BETWEEN_ATTEMPTS)
+    return RDBStorage(storage, engine_kwargs=arguments)
 
 
 def _open_proxy(storage: str, host: str, port: int | None) -> BaseStorage:
