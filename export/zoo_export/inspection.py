@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.errors import ExportError
 from zoo.utils.fetch.unzip import open_zip
 from zoo_export.exported_files import read_exported
-from zoo_export.model_card import KEY, MAX_TEXT, OUTPUTS, TENSOR, ModelCard
+from zoo_export.model_card import FAMILIARITY, KEY, MAX_TEXT, OUTPUTS, TENSOR, ModelCard
 from zoo_export.runtime.external_data import OversizedError, has_external_data
 from zoo_export.security.digest import check_digest
 
@@ -151,6 +151,7 @@ def _inspect_archive(content: bytes, path: Path) -> Inspection:
         raise ExportError(f"{path} is not an archive of 'zoo export --to pt2', or is truncated.") from error
     card = ModelCard.from_json(text, where=str(path))
     batch, height, width = "batch", *card.preprocess.size
+    shapes: dict[str, tuple[str, ...]] = {"heatmap": ("height", "width"), FAMILIARITY: ()}
     return Inspection(
         path=path,
         bytes=len(content),
@@ -158,8 +159,8 @@ def _inspect_archive(content: bytes, path: Path) -> Inspection:
         opset=0,
         inputs=(TensorInfo(TENSOR, "float", (batch, 3, height, width)),),
         outputs=tuple(
-            TensorInfo(name, "float", (batch, "height", "width") if name == "heatmap" else (batch, len(card.classes)))
-            for name in OUTPUTS
+            TensorInfo(name, "float", (batch, *shapes.get(name, (len(card.classes),))))
+            for name in (*OUTPUTS, *([] if card.familiarity is None else [FAMILIARITY]))
         ),
         card=card,
     )

@@ -13,6 +13,7 @@ from zoo.errors import ExportError, RunError
 from zoo.metrics.calibration import Calibration
 from zoo.metrics.costs import CostDecision, decision_from_dict
 from zoo.preprocess import preprocess_from_dict
+from zoo.runs.familiarity import FamiliarityRecord
 from zoo.runs.record import MAX_CLASSES
 from zoo.utils.files import parse_json
 
@@ -30,6 +31,8 @@ OUTPUTS = ("probabilities", "logits", "heatmap")
 # One more output, uint8 (N, classes), of files with several labels per photo, or with a decision by costs: 1 for each
 # label or class that a photo is decided to have.
 DECISIONS = "decisions"
+FAMILIARITY = "familiarity"  # one more output of files that recognise unfamiliar photos
+FEATURES = "features"  # the output of a network that the familiarity is computed from; no output of a file
 
 InputKind = Literal["pixels", "tensor"]
 Activation = Literal["softmax", "sigmoid"]
@@ -70,6 +73,8 @@ class ModelCard:
         decision: How to decide between two classes whose mistakes do not cost the same; None for the most probable.
         calibration: The temperature, which is part of the graph: ``probabilities`` are the activation of ``logits /
             temperature``; and what prediction sets are made from. None in files of earlier versions.
+        familiarity: How unfamiliar photos are recognised: from which value of the output ``familiarity`` on a photo
+            counts as one of the classes; None if the file has no such output.
     """
 
     classes: tuple[str, ...]
@@ -99,6 +104,7 @@ class ModelCard:
         return self.multi_label or self.decision is not None
 
     calibration: Calibration | None = None
+    familiarity: FamiliarityRecord | None = None
 
     @property
     def verified(self) -> bool:
@@ -171,6 +177,7 @@ def _parse_card(values: Mapping[str, Any]) -> ModelCard:
         thresholds=_parse_thresholds(values),
         decision=_parse_decision(values),
         calibration=_parse_calibration(values),
+        familiarity=_parse_familiarity(values.get("familiarity")),
     )
 
 
@@ -204,6 +211,10 @@ def _parse_decision(values: Mapping[str, Any]) -> CostDecision | None:
 def _parse_calibration(values: Mapping[str, Any]) -> Calibration | None:
     found = values.get("calibration")
     return None if found is None else Calibration.from_json(found, classes=len(values["classes"]))
+
+
+def _parse_familiarity(values: Any) -> FamiliarityRecord | None:
+    return None if values is None else FamiliarityRecord.from_dict(_parse_object(values, "familiarity"))
 
 
 def _parse_preprocess(values: Any) -> Preprocess:

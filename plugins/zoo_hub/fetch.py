@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from zoo.errors import RunError
 from zoo.plugins.specs import FetchedModel
+from zoo.runs.familiarity import PROTOTYPES
 from zoo.runs.manifest import MANIFEST
 from zoo.runs.record import PHOTOS, RECORD
 from zoo.runs.run import METRICS, WEIGHTS
@@ -26,7 +27,7 @@ RUN = "zoo"  # the folder of the run in a repository
 ONNX = "model.onnx"
 SHARED_PICTURES = ("curves.png", "confusion.png", "precision_recall.png", "reliability.png")
 # What is read of a run; a repository may contain anything besides.
-RUN_FILES = (RECORD, WEIGHTS, PHOTOS, METRICS, *SHARED_PICTURES, MANIFEST)
+RUN_FILES = (RECORD, WEIGHTS, PHOTOS, METRICS, PROTOTYPES, *SHARED_PICTURES, MANIFEST)
 
 
 def fetch(request: FetchRequest) -> FetchedModel:

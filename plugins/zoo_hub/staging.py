@@ -13,6 +13,7 @@ from zoo.events import Note, Observer, ignore
 from zoo.inference.export import export_run
 from zoo.plugins.distributions import require_torch
 from zoo.plugins.entry_points import RUNTIME
+from zoo.runs.familiarity import PROTOTYPES
 from zoo.runs.manifest import hash_file, write_manifest
 from zoo.runs.open import find_weights_info
 from zoo.runs.record import PHOTOS, write_record
@@ -110,7 +111,7 @@ def stage(run: Run, folder: Path, publication: Publication, registry: Registry, 
 def _stage_run(run: Run, folder: Path, registry: Registry) -> None:
     folder.mkdir()
     write_record(folder, make_public(run, registry))
-    names = [WEIGHTS, METRICS, *SHARED_PICTURES]
+    names = [WEIGHTS, METRICS, PROTOTYPES, *SHARED_PICTURES]
     if find_dataset(run, registry) is not None:  # its names of photos are known to everyone who has the plugin
         names.append(PHOTOS)
     for name in names:

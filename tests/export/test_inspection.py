@@ -33,7 +33,7 @@ def write_foreign(path, **properties):
 def test_exported_file(exported):
     inspection = inspect_file(exported.path)
     assert inspection.inputs == (TensorInfo("image", "uint8", ("batch", "height", "width", 3)),)
-    assert [value.name for value in inspection.outputs] == ["probabilities", "logits", "heatmap"]
+    assert [value.name for value in inspection.outputs] == ["probabilities", "logits", "heatmap", "familiarity"]
     assert inspection.outputs[0].shape == ("batch", 3)
     assert inspection.opset == 18
     assert inspection.producer.startswith("finetune-zoo ")
@@ -86,7 +86,8 @@ def test_archive_of_torch(exported, tmp_path):
     inspection = inspect_file(file)
     assert inspection.card == card
     assert inspection.inputs == (TensorInfo("tensor", "float", ("batch", 3, *card.preprocess.size)),)
-    assert [value.shape for value in inspection.outputs] == [("batch", 3), ("batch", 3), ("batch", "height", "width")]
+    shapes = [("batch", 3), ("batch", 3), ("batch", "height", "width"), ("batch",)]
+    assert [value.shape for value in inspection.outputs] == shapes
     assert inspection.producer.startswith("torch.export ")
     assert inspection.bytes == file.stat().st_size
 

@@ -9,6 +9,7 @@ from run_files import write_json_record
 
 from zoo.inference import graph_cache
 from zoo.inference.graph_cache import graph_key, read_graph, write_graph
+from zoo.runs.familiarity import PROTOTYPES
 from zoo.runs.open import open_run
 from zoo.runs.run import RunFolder
 from zoo.runs.weights import save_weights
@@ -18,7 +19,8 @@ from zoo.runs.weights import save_weights
 def run(trained_run, tmp_path):
     """A copy of the trained run, which a test may change."""
     write_json_record(tmp_path, trained_run.record.to_json())
-    (tmp_path / "model.safetensors").write_bytes(trained_run.weights_path.read_bytes())
+    for name in ("model.safetensors", PROTOTYPES):
+        (tmp_path / name).write_bytes((trained_run.path / name).read_bytes())
     return open_run(tmp_path)
 
 
@@ -78,7 +80,9 @@ def test_the_key_depends_on_weights_record_code_and_packages(run, registry, trai
 
     save_weights(run.path, SmallBackbone())
     keys.append(graph_key(run, registry))
-    assert len({key, *keys}) == 7
+    (run.path / PROTOTYPES).write_bytes(b"others")
+    keys.append(graph_key(run, registry))
+    assert len({key, *keys}) == 8
 
 
 def test_a_run_that_cannot_be_loaded_has_no_key(run, registry):

@@ -191,7 +191,8 @@ def test_a_frozen_run_and_one_of_another_size_are_rebuilt_from_their_records(tra
         FinetuneConfig(backbone="small", data="colours", image_size=24), trained_run.preprocess
     )
     values = {**trained_run.record.config, **config}
-    write_record(tmp_path, dataclasses.replace(trained_run.record, config=values, preprocess=preprocessing))
+    record = dataclasses.replace(trained_run.record, config=values, preprocess=preprocessing, familiarity=None)
+    write_record(tmp_path, record)
     save_weights(tmp_path, predictor.classifier)
     sizes = []
 

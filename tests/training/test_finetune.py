@@ -42,6 +42,7 @@ def test_a_run_folder_is_complete(train):
         "run.json",
         "photos.json",
         "model.safetensors",
+        "familiarity.safetensors",
         "metrics.jsonl",
         "curves.png",
         "confusion.png",
@@ -335,17 +336,19 @@ def test_the_place_of_cached_photos_does_not_change_the_weights(train, monkeypat
         assert not any("decoded again" in note for note in observers[name].notes)
 
 
-@pytest.mark.parametrize("probe", [True, False])
-def test_photos_are_decoded_once_and_for_a_probe_once_more(train, monkeypatch, tmp_path, probe):
+@pytest.mark.parametrize(("probe", "familiarity"), [(True, False), (False, False), (False, True)])
+def test_photos_are_decoded_once_and_for_a_probe_and_the_familiarity_once_more(
+    train, monkeypatch, tmp_path, probe, familiarity
+):
     monkeypatch.setenv("ZOO_HOME", str(tmp_path))  # without files of decoded photos that other tests have written
     decoded = []
     decode = store.decode
     monkeypatch.setattr(
         store, "decode", lambda source, **kwargs: decoded.append(kwargs["name"]) or decode(source, **kwargs)
     )
-    train(epochs=2, probe=probe)
+    train(epochs=2, probe=probe, familiarity=familiarity)
     assert len(set(decoded)) == 36 + 12 + 18
-    assert len(decoded) == len(set(decoded)) + (36 if probe else 0)
+    assert len(decoded) == len(set(decoded)) + 36 * (probe + familiarity)
 
 
 def test_an_image_set_is_trained_on_evaluated_and_resumed(train, runs, registry, resume):

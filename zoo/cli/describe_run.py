@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from zoo.metrics.costs import CostDecision
     from zoo.preprocess import Preprocess
     from zoo.runs.exports import ExportRecord
+    from zoo.runs.familiarity import FamiliarityRecord
     from zoo.runs.run import RunFolder
 
 _CHOSEN = ("weights", "freeze")  # a recipe has other values for some of these
@@ -43,6 +44,7 @@ class RunDescription:
         thresholds: The threshold of each class, in the order of the outputs; empty with one class per photo.
         calibration: How the probabilities were calibrated, and what prediction sets are made from; None if not
             recorded.
+        familiarity: How unfamiliar photos are recognised; None if they are not.
         preprocess: How pixels become the input of the network; None if not recorded.
         weights: One line about the initial weights.
         data: The name, the note, the fingerprint and the number of photos of each split; problems under ``leaks``.
@@ -72,6 +74,7 @@ class RunDescription:
     multi_label: bool
     thresholds: tuple[float, ...]
     calibration: Calibration | None
+    familiarity: FamiliarityRecord | None
     preprocess: Preprocess | None
     weights: str
     data: Mapping[str, Any]
@@ -113,6 +116,7 @@ def describe_run(run: RunFolder) -> RunDescription:
         multi_label=record.multi_label,
         thresholds=record.thresholds,
         calibration=record.calibration,
+        familiarity=record.familiarity,
         preprocess=record.preprocess,
         weights=" ".join(filter(None, (record.weights, record.partly_random))),
         data={

@@ -278,6 +278,12 @@ class FinetuneConfig:
         "validation photos together.",
         group="Training",
     )
+    familiarity: bool = option(
+        True,
+        help="Learn from the features of the training photos which photos are familiar, so that the answer for others "
+        "is 'none of these'.",
+        group="Training",
+    )
     ema: float | None = option(
         0.95,
         help="Decay of the moving average of the weights used for evaluation; none: no average.",

@@ -381,7 +381,7 @@ def predict_readable(
         for (sample, _), row in zip(readable, found, strict=True):
             if isinstance(row, PredictionError):
                 raise name_photo(row, sample.name)
-            rows[len(read)] = row
+            rows[len(read)] = row.probabilities
             read.append(sample)
         observer(Work(what=f"evaluate {split}", done=len(read) + len(failures), total=len(samples)))
     if not read:

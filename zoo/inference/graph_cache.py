@@ -15,6 +15,7 @@ from zoo.errors import RunError, ZooError
 from zoo.plugins.calls import resolve_callable
 from zoo.plugins.code_digests import code_digests
 from zoo.plugins.kinds import BACKBONE, HEAD
+from zoo.runs.familiarity import PROTOTYPES
 from zoo.runs.manifest import hash_file
 from zoo.runs.open import load_config
 from zoo.utils.files import atomic_write, read_regular_file
@@ -43,6 +44,7 @@ def graph_key(run: RunFolder, registry: Registry) -> str | None:
             "run": [run.backbone, run.head, dict(run.config), run.classes, asdict(run.preprocess)],
             "activation": run.record.activation,
             "temperature": [] if run.calibration is None else run.calibration.temperature,
+            "familiarity": None if run.familiarity is None else hash_file(run.path / PROTOTYPES),
             "code": [code_digests(builder) for builder in builders],
             "packages": _installed_packages(),
         }

@@ -24,6 +24,9 @@ class PredictionCsv:
     The columns between are the probabilities of all classes, ``cat,dog``; or, if there are more classes than `top`, the
     next classes and their probabilities, the most probable first: ``label 2,probability 2,label 3,...``.
 
+    Of a classifier that recognises unfamiliar photos, a row ends with the familiarity and ``known``, ``yes`` or ``no``,
+    before the error.
+
     With several labels per photo, a row begins with ``photo,labels``: the labels decided, joined by ``|`` as in a table
     of photos, empty where there are none. The most probable classes then begin at ``label 1``.
 
@@ -35,6 +38,7 @@ class PredictionCsv:
         top: The number of classes to write; None: all.
         multi_label: Whether a photo has any number of labels.
         sets: Whether predictions have a prediction set.
+        familiarity: Whether the classifier recognises unfamiliar photos.
     """
 
     def __init__(
@@ -45,15 +49,17 @@ class PredictionCsv:
         top: int | None = None,
         multi_label: bool = False,
         sets: bool = False,
+        familiarity: bool = False,
     ) -> None:
         self._writer = CsvWriter(sink)
         self._classes = classes if top is None or top >= len(classes) else None
         self._multi_label = multi_label
+        self._last = ("familiarity", "known") if familiarity else ()
         self._ranks = range(1 if multi_label else 2, (top or 0) + 1)
         columns = self._classes or [f"{what} {rank}" for rank in self._ranks for what in ("label", "probability")]
         first = ["labels"] if multi_label else ["label", "probability", *(["prediction_set"] if sets else [])]
-        self._columns = len(first) + len(columns)
-        self._writer.write_row(["photo", *first, *columns, "error"])
+        self._columns = len(first) + len(columns) + len(self._last)
+        self._writer.write_row(["photo", *first, *columns, *self._last, "error"])
 
     def write(self, name: str, outcome: Prediction | ZooError) -> None:
         """Writes the row of a photo: its prediction, or why it has none."""
@@ -71,4 +77,5 @@ class PredictionCsv:
         if not self._multi_label:
             first = [outcome.label, f"{outcome.probability:.6f}"]
             first += [] if outcome.prediction_set is None else [_SEPARATOR.join(outcome.prediction_set)]
-        self._writer.write_row([name, *first, *cells, ""])
+        last = [f"{outcome.familiarity:.6f}", "yes" if outcome.known else "no"] if self._last else []
+        self._writer.write_row([name, *first, *cells, *last, ""])

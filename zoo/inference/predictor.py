@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, overload
 
 import numpy as np
 
@@ -44,7 +44,39 @@ EngineName = Literal["torch", "onnxruntime", "auto"]
 _SHOWN_CLASSES, _SHOWN_PREDICTIONS = 10, 50  # in a notebook
 _BATCHES_AHEAD = 1  # that are read while the network runs
 NO_DECISION = "None of the labels"  # reaches its threshold
+NONE_OF_THESE = "none of these"  # the classes: the photo is unlike those of training
 _NOT_FINITE = "Its network overflows or divides by zero on this photo; report it to the author of its plugin."
+
+
+class Outputs(NamedTuple):
+    """What a classifier returns for N images.
+
+    Attributes:
+        probabilities: ``(N, classes)`` float32.
+        familiarity: ``(N,)`` float32, from -1 to 1; None if the classifier does not recognise unfamiliar photos.
+        heatmaps: ``(N, rows, columns)`` float32, from 0 to 1; None unless they were asked for and are supported.
+    """
+
+    probabilities: NDArray[np.float32]
+    familiarity: NDArray[np.float32] | None = None
+    heatmaps: NDArray[np.float32] | None = None
+
+    def rows(self) -> Iterator[Row]:
+        """Yields the outputs for each image."""
+        for index, probabilities in enumerate(self.probabilities):
+            yield Row(probabilities, None if self.familiarity is None else float(self.familiarity[index]))
+
+
+class Row(NamedTuple):
+    """What a classifier returns for an image.
+
+    Attributes:
+        probabilities: ``(classes,)`` float32.
+        familiarity: From -1 to 1; None if the classifier does not recognise unfamiliar photos.
+    """
+
+    probabilities: NDArray[np.float32]
+    familiarity: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +93,10 @@ class Prediction:
         prediction_set: If a coverage was asked for, the classes among which the right one is with that probability, the
             most probable first; never empty. Otherwise None.
         coverage: That probability, 0 to 1; None without a prediction set.
+        familiarity: How similar the photo is to those of training, -1 to 1; None if the classifier does not recognise
+            unfamiliar photos.
+        known: Whether that reaches the threshold of the classifier; None as for `familiarity`. A photo that does not
+            most likely shows none of the classes, whatever their probabilities.
     """
 
     name: str
@@ -70,10 +106,17 @@ class Prediction:
     labels: tuple[str, ...] | None = None
     prediction_set: tuple[str, ...] | None = None
     coverage: float | None = None
+    familiarity: float | None = None
+    known: bool | None = None
 
     @property
     def answer(self) -> str:
-        """The answer for readers: the class, or all labels: ``"fish, shark"``, ``"None of the labels"``."""
+        """The answer for readers: the class, or all labels: ``"fish, shark"``, ``"None of the labels"``.
+
+        For unfamiliar photos it is ``"none of these (most like shark)"``.
+        """
+        if self.known is False:
+            return f"{NONE_OF_THESE} (most like {self.label})"
         return self.label if self.labels is None else ", ".join(self.labels) or NO_DECISION
 
     @property
@@ -125,6 +168,8 @@ class PhotoPredictor(ABC):
         decision: How to decide between two classes whose mistakes do not cost the same; None for the most probable.
         calibration: How `probabilities` are calibrated, and what prediction sets are made from; None if nothing is
             known of it.
+        familiarity_threshold: The familiarity from which a photo counts as one of the classes; None if the classifier
+            does not recognise unfamiliar photos.
     """
 
     name: str
@@ -136,6 +181,7 @@ class PhotoPredictor(ABC):
     thresholds: tuple[float, ...] = ()
     decision: CostDecision | None = None
     calibration: Calibration | None = None
+    familiarity_threshold: float | None = None
 
     @abstractmethod
     def probabilities(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
@@ -156,6 +202,23 @@ class PhotoPredictor(ABC):
         """
         return self.probabilities(images), None
 
+    def outputs(self, images: Sequence[NDArray[np.uint8]], *, heatmaps: bool = False) -> Outputs:
+        """Returns everything that the classifier computes of preprocessed images, in one pass.
+
+        Classifiers that recognise unfamiliar photos override it; the default returns no familiarity.
+
+        Args:
+            images: As for `probabilities`.
+            heatmaps: Whether to return heat maps, if they are supported.
+
+        Raises:
+            PredictionError: An output is NaN or infinite.
+        """
+        if not heatmaps:
+            return Outputs(self.probabilities(images))
+        probabilities, maps = self.explained(images)
+        return Outputs(probabilities, heatmaps=maps)
+
     @overload
     def explain(self, photo: Photos) -> list[Explained]: ...
     @overload
@@ -173,10 +236,10 @@ class PhotoPredictor(ABC):
         if not isinstance(photo, list | tuple):
             return self.explain([photo])[0]
         return [
-            (self.prediction(name, row), None if heatmaps is None else heatmaps[index])
+            (self.prediction(name, row), None if found.heatmaps is None else found.heatmaps[index])
             for names, images in self._read_batches(photo)
-            for rows, heatmaps in [self.explained(images)]
-            for index, (name, row) in enumerate(zip(names, rows, strict=True))
+            for found in [self.outputs(images, heatmaps=True)]
+            for index, (name, row) in enumerate(zip(names, found.rows(), strict=True))
         ]
 
     @overload
@@ -245,8 +308,8 @@ class PhotoPredictor(ABC):
                     else self.outcome(photo_name(path), next(rows), coverage=coverage)
                 )
 
-    def rows(self, images: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32] | PredictionError]:
-        """Returns the row ``(classes,)`` of `probabilities` for each image, or an error if it is not finite.
+    def rows(self, images: Sequence[NDArray[np.uint8]]) -> list[Row | PredictionError]:
+        """Returns the row of `outputs` for each image, or an error if its probabilities are not finite.
 
         An image for which the network returns NaN does not affect the others of its batch.
 
@@ -254,7 +317,8 @@ class PhotoPredictor(ABC):
             images: As for `probabilities`.
         """
         try:
-            return [row if is_finite(row) else self._not_finite() for row in self.probabilities(images)]
+            found = self.outputs(images).rows()
+            return [row if is_finite(row.probabilities) else self._not_finite() for row in found]
         except PredictionError as error:
             return [error] if len(images) == 1 else [row for image in images for row in self.rows([image])]
 
@@ -283,25 +347,25 @@ class PhotoPredictor(ABC):
             )
         return self.calibration.sets
 
-    def prediction(self, name: str, probabilities: NDArray[np.float32], *, coverage: float | None = None) -> Prediction:
-        """Returns the prediction for a row ``(classes,)`` of `probabilities`; `name` is the name of the photo.
+    def prediction(self, name: str, row: Row, *, coverage: float | None = None) -> Prediction:
+        """Returns the prediction for a row of `outputs`.
 
         Args:
             name: The name of the photo.
-            probabilities: The row.
+            row: The row.
             coverage: As for `predict`.
 
         Raises:
             ConfigError: As for `predict`.
             PredictionError: A probability is NaN or infinite.
         """
+        probabilities, familiarity = row
         if not is_finite(probabilities):
             raise name_photo(self._not_finite(), name)
         order = np.argsort(-probabilities, kind="stable")
         if self.decision is not None and decide_classes(probabilities[None], self.classes, self.decision) != order[0]:
             order = order[::-1]  # of two classes
         labels, values = [self.classes[index] for index in order.tolist()], probabilities[order].tolist()
-        ranked = dict(zip(labels, values, strict=True))
         decided: tuple[str, ...] | None = None
         if self.multi_label:
             found = decide(probabilities, self.thresholds)
@@ -312,18 +376,21 @@ class PhotoPredictor(ABC):
             members = find_sets(probabilities[None], sets.score, sets.quantile(coverage))[0]
             members[order[0]] = True  # of a decision by costs
             found_set = tuple(self.classes[index] for index in order.tolist() if members[index])
+        threshold = self.familiarity_threshold
         return Prediction(
             name=name,
             label=labels[0],
             probability=values[0],
-            probabilities=ranked,
+            probabilities=dict(zip(labels, values, strict=True)),
             labels=decided,
             prediction_set=found_set,
             coverage=coverage,
+            familiarity=familiarity,
+            known=None if familiarity is None or threshold is None else familiarity >= threshold,
         )
 
     def outcome(
-        self, name: str, row: NDArray[np.float32] | PredictionError, *, coverage: float | None = None
+        self, name: str, row: Row | PredictionError, *, coverage: float | None = None
     ) -> Prediction | PredictionError:
         """Returns the prediction for a photo, or the error that names it; `row` is one of `rows`."""
         if isinstance(row, PredictionError):

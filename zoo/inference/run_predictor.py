@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from zoo.data.loading.augment import normalise
 from zoo.errors import ConfigError, PredictionError
 from zoo.inference.graph_cache import MAX_BYTES, graph_key, write_graph
-from zoo.inference.predictor import EngineName, PhotoPredictor, Prediction, is_finite
+from zoo.inference.predictor import EngineName, Outputs, PhotoPredictor, Prediction, is_finite
 from zoo.inference.session_predictor import SessionPredictor, open_cached
 from zoo.models.build import Model, assemble
 from zoo.models.engines import ONNX_RUNTIME, TORCH, UNSUPPORTED, UnsupportedError, choose_engine, export_session
+from zoo.models.familiarity import Familiarity
 from zoo.models.finite import find_source, mark_overflow
 from zoo.models.heatmap import build_heatmap
 from zoo.models.offers import find_offers
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
     from zoo.models.classifier import Classifier
     from zoo.models.offers import Offers
-    from zoo.plugins.contracts import Features
+    from zoo.plugins.contracts import Features, Head
     from zoo.preprocess import Preprocess
 
 __all__ = ["Prediction", "Predictor", "cache_graph", "load", "rebuild_model"]
@@ -77,6 +78,7 @@ class Predictor(PhotoPredictor):
         preprocess: How pixels become the input of the network.
         precision: The precision and the device.
         heatmap: Computes heat maps.
+        familiarity: Computes how familiar photos are; None if the run does not recognise unfamiliar ones.
         offers: The backbone and the head, so that errors name their plugin; None if they are not known.
     """
 
@@ -99,26 +101,33 @@ class Predictor(PhotoPredictor):
         self.runtime = f"torch, {precision.device}, {precision.name}"
         self.classifier: Classifier = classifier.eval().to(precision.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.heatmap = build_heatmap(self.classifier, preprocess.size)
+        self.familiarity = build_familiarity(run, self.classifier.head)
+        self.familiarity_threshold = None if run.familiarity is None else run.familiarity.threshold
 
-    @_names_plugins
-    @torch.inference_mode()
     def probabilities(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Returns probabilities ``(N, classes)`` float32 of preprocessed images, each uint8 ``(h, w, 3)``."""
-        _, logits = self._run_network(images)
-        return self._finite_probabilities(logits, images)
+        return self.outputs(images).probabilities
+
+    def explained(self, images: Sequence[NDArray[np.uint8]]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """Returns probabilities ``(N, classes)`` and heat maps ``(N, rows, columns)``, float32."""
+        found = self.outputs(images, heatmaps=True)
+        return found.probabilities, found.heatmaps
 
     @_names_plugins
     @torch.inference_mode()
-    def explained(self, images: Sequence[NDArray[np.uint8]]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-        """Returns probabilities ``(N, classes)`` and heat maps ``(N, rows, columns)``, float32."""
+    def outputs(self, images: Sequence[NDArray[np.uint8]], *, heatmaps: bool = False) -> Outputs:
+        """Returns probabilities, familiarity and, if asked for, heat maps of preprocessed images."""
         features, logits = self._run_network(images)
         probabilities = self._finite_probabilities(logits, images)
+        with float32_precision(self.precision):  # without autocast: a product in 16 bits is too coarse for a threshold
+            familiarity = None if self.familiarity is None else self.familiarity(features).cpu().numpy()
+        if not heatmaps:
+            return Outputs(probabilities, familiarity)
         with self._apply_precision():
-            heatmaps = self.heatmap(features, logits.float())
-        values: NDArray[np.float32] = heatmaps.cpu().numpy()
+            values = self.heatmap(features, logits.float()).cpu().numpy()
         if not is_finite(values):
             raise self._describe_failure("a heat map of ", images)
-        return probabilities, values
+        return Outputs(probabilities, familiarity, values)
 
     def _run_network(self, images: Sequence[NDArray[np.uint8]]) -> tuple[Features, Tensor]:
         device = self.precision.device
@@ -270,18 +279,40 @@ def cache_graph(run: RunFolder, classifier: Classifier, *, registry: Registry) -
 
 
 class _PredictorOutputs(nn.Module):
-    """Maps normalised images ``(N, 3, H, W)`` to probabilities ``(N, classes)`` and heat maps ``(N, h, w)``."""
+    """Maps normalised images ``(N, 3, H, W)`` to probabilities ``(N, classes)`` and heat maps ``(N, h, w)``.
+
+    The third output is the familiarity ``(N,)``, of runs that recognise unfamiliar photos.
+    """
 
     def __init__(self, predictor: Predictor) -> None:
         super().__init__()
         self.classifier, self.heatmap = predictor.classifier, predictor.heatmap
+        self.familiarity = predictor.familiarity
         self.eval()
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         features = self.classifier.backbone.extract(images)
         logits = self.classifier.head(features)
         probabilities = mark_overflow(self.classifier.head.probabilities(logits), logits)
-        return probabilities, self.heatmap(features, logits.float())
+        maps = self.heatmap(features, logits.float())
+        return (probabilities, maps) if self.familiarity is None else (probabilities, maps, self.familiarity(features))
+
+
+def build_familiarity(run: RunFolder, head: Head) -> Familiarity | None:
+    """Returns the module that computes how familiar photos are to a run; None if it does not recognise unfamiliar ones.
+
+    Args:
+        run: The run.
+        head: The head of its classifier, in eval mode.
+
+    Raises:
+        RunError: The file of its prototypes is missing or broken.
+    """
+    prototypes = run.prototypes()
+    if prototypes is None or run.familiarity is None:
+        return None
+    device = next((parameter.device for parameter in head.parameters()), torch.device("cpu"))
+    return Familiarity(head, prototypes, neighbours=run.familiarity.neighbours).to(device).eval()
 
 
 @restore_random_states()

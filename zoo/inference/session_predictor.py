@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from zoo.errors import PredictionError, RunError
 from zoo.inference.graph_cache import graph_key, read_graph
-from zoo.inference.predictor import PhotoPredictor, is_finite, make_normaliser
+from zoo.inference.predictor import Outputs, PhotoPredictor, is_finite, make_normaliser
 from zoo.utils.machine import nvidia_gpus, usable_cpus
 from zoo.utils.text import first_line
 
@@ -30,7 +30,8 @@ class SessionPredictor(PhotoPredictor):
     Args:
         run: The run.
         graph: Its ONNX model: maps normalised images ``(N, 3, h, w)`` to probabilities ``(N, classes)`` and heat maps
-            ``(N, rows, columns)``, all float32.
+            ``(N, rows, columns)``; of a run that recognises unfamiliar photos to familiarity ``(N,)``, too. All are
+            float32.
 
     Raises:
         ImportError: ONNX Runtime is not installed.
@@ -52,17 +53,25 @@ class SessionPredictor(PhotoPredictor):
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # it would slow down the decoding
         self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         self._input = self._session.get_inputs()[0].name
-        self._probabilities, self._heatmaps = (output.name for output in self._session.get_outputs())
+        self._probabilities, self._heatmaps, *self._familiarity = (each.name for each in self._session.get_outputs())
+        self.familiarity_threshold = None if run.familiarity is None else run.familiarity.threshold
         self._normalise = make_normaliser(run.preprocess)
 
     def probabilities(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Returns probabilities ``(N, classes)`` float32 of preprocessed images, each uint8 ``(h, w, 3)``."""
-        return self._run([self._probabilities], images)[0]
+        return self.outputs(images).probabilities
 
     def explained(self, images: Sequence[NDArray[np.uint8]]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         """Returns probabilities ``(N, classes)`` and heat maps ``(N, rows, columns)``, float32."""
-        probabilities, heatmaps = self._run([self._probabilities, self._heatmaps], images)
-        return probabilities, heatmaps
+        found = self.outputs(images, heatmaps=True)
+        return found.probabilities, found.heatmaps
+
+    def outputs(self, images: Sequence[NDArray[np.uint8]], *, heatmaps: bool = False) -> Outputs:
+        """Returns probabilities, familiarity and, if asked for, heat maps of preprocessed images."""
+        names = [self._probabilities, *self._familiarity, *([self._heatmaps] if heatmaps else [])]
+        values = dict(zip(names, self._run(names, images), strict=True))
+        familiarity = values[self._familiarity[0]] if self._familiarity else None
+        return Outputs(values[self._probabilities], familiarity, values.get(self._heatmaps))
 
     def _run(self, outputs: list[str], images: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
         try:

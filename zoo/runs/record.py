@@ -16,6 +16,7 @@ from zoo.metrics.calibration import Calibration
 from zoo.metrics.costs import CostDecision, decision_from_dict
 from zoo.plugins.specs import Activation
 from zoo.preprocess import Preprocess, preprocess_from_dict
+from zoo.runs.familiarity import FamiliarityRecord
 from zoo.utils.files import (
     LFS_HINT,
     LFS_POINTER,
@@ -41,7 +42,7 @@ _MAX_PHOTO_VALUES = 25_000_000  # of photos.json: each photo has a name
 # Where they are empty.
 _OMITTED = (
     *("saved", "changed", "diverged", "probe", "partly_random", "parts", "requested", "other_plugins", "balance"),
-    *("multi_label", "thresholds", "decision", "calibration"),
+    *("multi_label", "thresholds", "decision", "calibration", "familiarity"),
 )
 _LEAKS = ("leak", "group-leak")  # findings of test photos in training
 _EDITED = "It may have been edited by hand, or by another program."
@@ -100,6 +101,8 @@ class RunRecord:
         decision: How to decide between two classes whose mistakes do not cost the same; None for the most probable.
         calibration: How the probabilities were calibrated, and what prediction sets are made from; None until training
             is finished.
+        familiarity: How unfamiliar photos are recognised; None in unfinished runs, in those of earlier versions, and
+            where the configuration turns it off.
         config: The fields of `FinetuneConfig`.
         requested: The fields that the run replaced by what it chose, such as ``"auto"``, as they were requested.
         classes: Class names, in the order of the outputs.
@@ -136,6 +139,7 @@ class RunRecord:
     thresholds: tuple[float, ...] = ()
     decision: CostDecision | None = None
     calibration: Calibration | None = None
+    familiarity: FamiliarityRecord | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
     requested: Mapping[str, Any] = field(default_factory=dict)
     classes: tuple[str, ...] = ()
@@ -203,6 +207,7 @@ class RunRecord:
             thresholds=_thresholds(read),
             decision=_decision(read),
             calibration=_calibration(read),
+            familiarity=_familiarity(read),
             config=read.get("config", dict, {}),
             requested=read.get("requested", dict, {}),
             classes=_classes(read),
@@ -393,6 +398,15 @@ def _calibration(read: _Reader) -> Calibration | None:
         return Calibration.from_json(values, classes=len(read.get("classes", list, [])))
     except ValueError as error:
         read.refuse(f"{read.where} has an unreadable 'calibration': {error}.")
+        return None
+
+
+def _familiarity(read: _Reader) -> FamiliarityRecord | None:
+    values: dict[str, Any] = read.get("familiarity", dict, {})
+    try:
+        return FamiliarityRecord.from_dict(values) if values else None
+    except ValueError as error:
+        read.refuse(f"{read.where} has an unreadable 'familiarity': {error}.")
         return None
 
 

@@ -4,6 +4,7 @@
 ``photos.json``        the name and a short hash of every photo, by split
 ``model.safetensors``  the weights of the best epoch: ``backbone.*`` and ``head.*``
 ``metrics.jsonl``      one `EpochResult` per line
+``familiarity.safetensors``  prototypes of the training photos (`zoo.models.prototypes`), when the run is finished
 ``checkpoint.pt``      the state to resume from (`zoo.training.checkpoint`); deleted when the run is finished
 ``curves.png``, ``confusion.png``, ``reliability.png``, ``mistakes.png``; with several labels ``precision_recall.png``
 ``predictions.csv``    the probabilities of the photos of a fold, in a run that holds one out (`zoo.runs.predictions`)
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from zoo.errors import RunError
+from zoo.runs.familiarity import PROTOTYPES, FamiliarityRecord, read_prototypes
 from zoo.runs.history import History
 from zoo.runs.lock import is_locked
 from zoo.runs.record import PHOTOS, RECORD, PhotoRecord, RunRecord, read_photos, read_record
@@ -28,6 +30,9 @@ from zoo.utils.paths import parse_path
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from zoo.metrics.calibration import Calibration
     from zoo.metrics.costs import CostDecision
@@ -39,7 +44,7 @@ METRICS = "metrics.jsonl"
 CHECKPOINT = "checkpoint.pt"
 PICTURES = ("curves.png", "confusion.png", "mistakes.png", "precision_recall.png", "reliability.png")
 PREDICTIONS = "predictions.csv"
-FILES = (RECORD, PHOTOS, WEIGHTS, METRICS, CHECKPOINT, PREDICTIONS, *PICTURES, "manifest.json")
+FILES = (RECORD, PHOTOS, WEIGHTS, METRICS, CHECKPOINT, PREDICTIONS, PROTOTYPES, *PICTURES, "manifest.json")
 RUNS = Path("runs")
 _UNDECIDED = 0.5
 _MAX_STEM_BYTES = 200  # file systems limit names to 255 bytes
@@ -115,6 +120,11 @@ class RunFolder:
         return self.record.calibration
 
     @property
+    def familiarity(self) -> FamiliarityRecord | None:
+        """How unfamiliar photos are recognised; None if the run does not recognise them."""
+        return self.record.familiarity
+
+    @property
     def fingerprint(self) -> str:
         """The fingerprint of the data; empty if not recorded."""
         return self.record.data.fingerprint
@@ -169,6 +179,14 @@ class RunFolder:
             RunError: The file cannot be read.
         """
         return read_photos(self.path)
+
+    def prototypes(self) -> NDArray[np.float16] | None:
+        """Reads and returns the prototypes, float16 ``(K, D)``; None if the run does not recognise unfamiliar photos.
+
+        Raises:
+            RunError: The file is missing, broken or of another run.
+        """
+        return None if self.familiarity is None else read_prototypes(self.path, self.familiarity)
 
     def metrics(self) -> list[dict[str, Any]]:
         """Returns the rows of ``metrics.jsonl``, without a last line that is incomplete.

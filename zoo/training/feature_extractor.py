@@ -29,14 +29,19 @@ class FeatureExtractor:
     Args:
         job: The training.
         heads: The heads.
+
+    Attributes:
+        vectors: The feature vectors of the photos, by split, for each head; empty if the configuration needs none.
     """
 
     def __init__(self, job: Job, heads: Sequence[Head]) -> None:
         size, backbone = job.preprocess.size, job.classifier.backbone
         backbone.tapped_stages = tapped_by(heads)  # before the backbone is traced
         folded = fold_batch_norm(backbone, image_size=size, precision=job.precision)
-        self._network = PooledBackbone(folded, heads, image_size=size).eval()
-        self._job, self._described = job, tuple(map(repr, heads))
+        self._network = PooledBackbone(folded, heads, image_size=size, vectors=job.config.familiarity).eval()
+        self.vectors: dict[str, tuple[Tensor, ...]] = {}
+        self._job, self._described = job, (job.config.familiarity, *map(repr, heads))
+        self._heads = len(heads)
 
     @cached_property
     def run(self) -> Callable[[Tensor], Any]:
@@ -51,8 +56,10 @@ class FeatureExtractor:
         key = (split, flipped, *self._described)
         if key not in shared:
             shared[key] = self._compute(split, flipped=flipped)
-        features, labels = shared[key]
-        return features, labels
+        outputs, labels = shared[key]
+        if not flipped:
+            self.vectors[split] = outputs[self._heads :]
+        return outputs[: self._heads], labels
 
     def _compute(self, split: str, *, flipped: bool) -> tuple[tuple[Any, ...], Tensor]:
         job, batches = self._job, eval_batches(self._job, split)

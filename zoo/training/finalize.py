@@ -33,6 +33,7 @@ from zoo.runs.run import PREDICTIONS, RunFolder
 from zoo.runs.weights import load_weights, save_weights
 from zoo.training.calibrate import calibrate_job
 from zoo.training.distributed.process_group import SINGLE_PROCESS
+from zoo.training.familiarity import measure_familiarity
 from zoo.training.finite import check_outputs
 from zoo.training.forward import Outputs, compute_outputs
 from zoo.training.frozen.features import FrozenClassifier, HeadOnFeatures, PooledBackbone
@@ -113,6 +114,7 @@ def finalize(job: Job) -> dict[str, Any]:
     unchanged = job.config.freeze == "all" or _best_row(run)["epoch"] == 0
     evaluated = dict(_evaluate_splits(job, unchanged=unchanged))
     results = job.processes.broadcast(lambda: _results(job, run, evaluated))
+    job.record = dataclasses.replace(job.record, familiarity=measure_familiarity(job, unchanged=unchanged))
     if _is_refitted(job, unchanged=unchanged) and job.processes.is_main:
         # Last: a run that is killed before evaluates its validation photos with a head that has not seen them.
         save_weights(job.folder, job.classifier)

@@ -62,11 +62,14 @@ class FrozenFeatures:
         run: Maps normalised images to it, in the engine of the run.
         train: That of the training photos, in batches.
         val: That of the validation photos, in batches.
+        vectors: The feature vectors of the training and of the validation photos, ``(N, D)`` float32 each; None if the
+            configuration needs none.
     """
 
     run: Callable[[Tensor], Any]
     train: FeatureBatches
     val: FeatureBatches
+    vectors: tuple[Tensor, Tensor] | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -213,10 +216,17 @@ def load_photos(job: Job, split: str, samples: Sequence[Sample], transform: Tran
     return store
 
 
-def eval_batches(job: Job, split: str) -> EvalLoader:
-    """Returns the photos of a split, preprocessed for evaluation, in batches."""
+def eval_batches(job: Job, split: str, samples: Sequence[Sample] | None = None) -> EvalLoader:
+    """Returns the photos of a split, preprocessed for evaluation, in batches.
+
+    Args:
+        job: The training.
+        split: The name of the split.
+        samples: Those of its photos to load, if the split is not loaded yet; by default all.
+    """
+    photos = getattr(job.images, split) if samples is None else samples
     return EvalLoader(
-        load_photos(job, split, getattr(job.images, split), EvalTransform(job.preprocess)),
+        load_photos(job, split, photos, EvalTransform(job.preprocess)),
         preprocess=job.preprocess,
         batch_size=_EVAL_BATCH,
         device=job.precision.device,

@@ -307,7 +307,10 @@ def _keep_features(
     (train_features, train_labels), (val_features, val_labels) = train, extract("val")
     train_batches = make(train_features[number], train_labels, sampler=job.config.sampler)
     val = make(val_features[number], val_labels)
-    job.features = FrozenFeatures(run=lambda images: extract.run(images)[number], train=train_batches, val=val)
+    vectors = (extract.vectors["train"][number], extract.vectors["val"][number]) if job.config.familiarity else None
+    job.features = FrozenFeatures(
+        run=lambda images: extract.run(images)[number], train=train_batches, val=val, vectors=vectors
+    )
     return val
 
 

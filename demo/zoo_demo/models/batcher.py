@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from zoo.inference.predictor import Row
+
     Image = NDArray[np.uint8]
-    Probabilities = NDArray[np.float32]
 
 _MAX_WAITING = 128
 
@@ -54,14 +55,14 @@ class Batcher:
     A batch is whatever waits when the previous batch is done: an image never waits for others to fill a batch.
 
     Args:
-        compute: Returns a row ``(classes,)`` for each of N images, or the error of that image.
+        compute: Returns the outputs for each of N images, or the error of that image.
         max_batch: Images in a batch.
         max_waiting: Images in the queue; beyond that `submit` raises `BusyError`.
     """
 
     def __init__(
         self,
-        compute: Callable[[Sequence[Image]], Iterable[Probabilities | Exception]],
+        compute: Callable[[Sequence[Image]], Iterable[Row | Exception]],
         *,
         max_batch: int,
         max_waiting: int = _MAX_WAITING,
@@ -69,7 +70,7 @@ class Batcher:
         self._compute = compute
         self._max_batch = max_batch
         self._max_waiting = max_waiting
-        self._queue: deque[tuple[Image, Future[Probabilities]]] = deque()
+        self._queue: deque[tuple[Image, Future[Row]]] = deque()
         self._changed = threading.Condition()
         self._open = True
         # A daemon: a server that stops does not finish batches whose clients it has disconnected.
@@ -80,15 +81,15 @@ class Batcher:
         """How many images are in the queue."""
         return len(self._queue)
 
-    def submit(self, images: Sequence[Image]) -> list[Future[Probabilities]]:
+    def submit(self, images: Sequence[Image]) -> list[Future[Row]]:
         """Queues all images or none.
 
-        Each future returns its row of probabilities, ``(classes,)``, or raises what the network raised.
+        Each future returns the outputs for its image, or raises what the network raised.
 
         Raises:
             BusyError: The queue has no room for all of them, or is closed.
         """
-        futures: list[Future[Probabilities]] = [Future() for _ in images]
+        futures: list[Future[Row]] = [Future() for _ in images]
         with self._changed:
             # An empty queue accepts any number: else a request with more images than the limit would always fail.
             if not self._open or (self._queue and len(self._queue) + len(images) > self._max_waiting):
@@ -118,7 +119,7 @@ class Batcher:
                 else:
                     future.set_result(row)
 
-    def _next_batch(self) -> list[tuple[Image, Future[Probabilities]]]:
+    def _next_batch(self) -> list[tuple[Image, Future[Row]]]:
         """Waits for images and returns a batch without cancelled ones; an empty list when closed and done."""
         while True:
             with self._changed:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from zoo.data.images.photo import Photo
     from zoo.errors import ZooError
-    from zoo.inference.predictor import PhotoPredictor, Prediction
+    from zoo.inference.predictor import PhotoPredictor, Prediction, Row
 
     Outcome = Prediction | ZooError
     PhotoSource = Photo | Callable[[], Photo]
@@ -129,11 +129,11 @@ class ServedModel:
         started = time.perf_counter()
         image = self.predictor.read(photo, name=name)
         decoded = time.perf_counter()
-        probabilities, heatmaps = self.predictor.explained([image])
+        outputs = self.predictor.outputs([image], heatmaps=True)
         done = time.perf_counter()
         return Explanation(
-            prediction=self.predictor.prediction(name, probabilities[0]),
-            overlay=image if heatmaps is None else overlay_heatmap(image, heatmaps[0]),
+            prediction=self.predictor.prediction(name, next(outputs.rows())),
+            overlay=image if outputs.heatmaps is None else overlay_heatmap(image, outputs.heatmaps[0]),
             read_ms=1000 * (decoded - started),
             model_ms=1000 * (done - decoded),
         )
@@ -145,7 +145,7 @@ class ServedModel:
             return ImageError(error.message, hint=error.hint)  # without the traceback, which holds the photo
 
 
-async def _wait_for_row(future: Future[NDArray[np.float32]]) -> NDArray[np.float32] | PredictionError:
+async def _wait_for_row(future: Future[Row]) -> Row | PredictionError:
     try:
         return await asyncio.wrap_future(future)
     except PredictionError as error:

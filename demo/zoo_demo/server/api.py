@@ -70,6 +70,13 @@ class PhotoPrediction(BaseModel):
     labels: Annotated[
         list[str] | None, Field(description="In place of label and probability, of a model with several per photo.")
     ] = None
+    familiarity: Annotated[
+        float | None,
+        Field(ge=-1.001, le=1.001, description="Similarity to the training photos, if the model knows it."),
+    ] = None
+    known: Annotated[
+        bool | None, Field(description="False for a photo unlike those of training: most likely none of the classes.")
+    ] = None
     probabilities: Annotated[dict[str, float] | None, Field(description="Most probable first.")] = None
     prediction_set: Annotated[
         list[str] | None, Field(description="Classes among which the right one is with the probability 'coverage'.")
@@ -292,6 +299,7 @@ def _predict_response(
             answer = {"labels": [*outcome.labels]}
         if outcome.prediction_set is not None:
             answer |= {"prediction_set": [*outcome.prediction_set], "coverage": outcome.coverage}
+        answer |= {"familiarity": outcome.familiarity, "known": outcome.known}
         predictions.append(PhotoPrediction(name=name, **answer, probabilities=dict(ranked)))
     return PredictResponse(
         model=model,

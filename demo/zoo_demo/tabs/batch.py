@@ -14,6 +14,7 @@ import gradio as gr
 from zoo.data.sources.left_out import describe_left_out
 from zoo.errors import ImageError, ZooError
 from zoo.inference.prediction_csv import PredictionCsv
+from zoo.inference.predictor import NONE_OF_THESE
 from zoo.preprocess import photos_per_batch
 from zoo_demo.models.batcher import BusyError
 from zoo_demo.page.handlers import PRIVATE, UserError, escape_markup, require_model, select_model, show_errors
@@ -63,7 +64,10 @@ def build(pool: ModelPool, page: gr.Blocks, tab: gr.Tab) -> None:
         if not photos:
             raise UserError(f"There are no photos to classify. {left_out}".strip(), title="No photos")
         report = await asyncio.to_thread(
-            BatchReport, served.predictor.classes, multi_label=served.predictor.multi_label
+            BatchReport,
+            served.predictor.classes,
+            multi_label=served.predictor.multi_label,
+            familiarity=served.predictor.familiarity_threshold is not None,
         )
         with report, PhotoReader() as reader:
             count = photos_per_batch(served.predictor.preprocess.size)
@@ -107,20 +111,21 @@ class BatchReport:
     Args:
         classes: The model's classes.
         multi_label: Whether a photo has any number of labels.
+        familiarity: Whether the model recognises unfamiliar photos.
 
     Attributes:
         file: The CSV file.
         rows: The first rows, as the table shows them.
     """
 
-    def __init__(self, classes: Sequence[str], *, multi_label: bool = False) -> None:
+    def __init__(self, classes: Sequence[str], *, multi_label: bool = False, familiarity: bool = False) -> None:
         self.file = temp_folder() / "tables" / uuid.uuid4().hex / "predictions.csv"
         self.rows: list[list[str]] = []
         self._labels: Counter[str] = Counter()
         self._unreadable = self._failed = self._classified = 0
         self.file.parent.mkdir(parents=True)
         self._stream = self.file.open("w", newline="", encoding="utf-8", errors="backslashreplace")
-        self._table = PredictionCsv(self._stream, classes, multi_label=multi_label)
+        self._table = PredictionCsv(self._stream, classes, multi_label=multi_label, familiarity=familiarity)
 
     def __enter__(self) -> Self:
         return self
@@ -137,7 +142,10 @@ class BatchReport:
                 row = [name, outcome.message.removeprefix(f"{name}: "), ""]
             else:
                 self._classified += 1
-                if outcome.labels is None:
+                if outcome.known is False:
+                    self._labels[NONE_OF_THESE] += 1
+                    row = [name, outcome.answer, ""]
+                elif outcome.labels is None:
                     self._labels[outcome.label] += 1
                     row = [name, outcome.label, f"{outcome.probability:.1%}"]
                 else:

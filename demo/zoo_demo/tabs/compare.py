@@ -45,7 +45,9 @@ def build(pool: ModelPool, page: gr.Blocks, tab: gr.Tab) -> None:
         for name in dict.fromkeys(models):  # a request may repeat names
             model = require_model(pool, name)
             prediction, times = await predict_photo(model, photo)
-            probability = f", {prediction.probability:.1%}" if prediction.labels is None else ""
+            probability = (
+                f", {prediction.probability:.1%}" if prediction.labels is None and prediction.known is not False else ""
+            )
             result = f"{prediction.answer}{probability}"
             time = f"{times.model_ms:.1f} ms + {times.read_ms:.1f} ms reading the photo"
             rows.append([name, result, time, model.predictor.runtime])

@@ -68,7 +68,9 @@ def build(pool: ModelPool, page: gr.Blocks, tab: gr.Tab) -> None:
         )
         prediction = result.prediction
         answer = ""
-        if prediction.labels is not None or served.predictor.decision is not None:  # not just the highest probability
+        if prediction.known is False:
+            answer = f"**{escape_markup(prediction.answer)}**\n\n"
+        elif prediction.labels is not None or served.predictor.decision is not None:  # not just the highest probability
             what = "Decided" if prediction.labels is None else "Labels"
             answer = f"{what}: **{escape_markup(prediction.answer)}**\n\n"
         return prediction.probabilities, answer + times + notes, result.overlay
@@ -124,6 +126,8 @@ def build_live(pool: ModelPool, page: gr.Blocks, tab: gr.Tab) -> None:
         prediction, times = await predict_photo(served, frame, name="The frame")
         parts = f"{times.read_ms:.0f} ms reading the frame, {times.model_ms:.0f} ms in the model"
         message = f"({parts}) on {served.predictor.runtime}"
+        if prediction.known is False:
+            message = f"{prediction.answer} {message}"
         return {"probabilities": prediction.probabilities, "message": message}
 
     view = camera(classify, idle=_IDLE_LIVE, interval=_SECONDS_BETWEEN_FRAMES, model=choice.value)

@@ -40,6 +40,8 @@ def format_gain(quantisation: Mapping[str, Any] | None) -> str:
 def _format_provider(report: Mapping[str, Any]) -> str:
     decisions, top1 = report.get("same_decisions"), report.get("same_top1")
     same = f"the same class in {top1}" if decisions is None else f"the same labels in {decisions}"
+    if (known := report.get("same_known")) is not None:
+        same += f", as familiar in {known}"
     return (
         f"{_provider_name(report)}: {same} of {report.get('compared')}, "
         f"logits within {_number(report.get('max_difference'))}"

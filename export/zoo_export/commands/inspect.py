@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from zoo.cli.commands.info import describe_familiarity
 from zoo.cli.commands.options import json_option, runs_option
 from zoo.cli.completion import complete_runs
 from zoo.display import console
@@ -66,6 +67,7 @@ def _card_pairs(card: ModelCard) -> list[tuple[str, str]]:
         ("classes", format_classes(card.classes, limit=20)),
         *_threshold_pairs(card),
         *([] if card.calibration is None else [("calibration", card.calibration.describe())]),
+        *_familiarity_pairs(card),
         ("preprocessing", f"{describe_preprocess(card.preprocess)}; {place}"),
         ("precision", f"{card.precision}{'; ' if card.quantisation else ''}{format_gain(card.quantisation)}"),
         ("network", f"{card.backbone} + {card.head}, {card.activation}"),
@@ -88,6 +90,10 @@ def _threshold_pairs(card: ModelCard) -> list[tuple[str, str]]:
     shown = [f"{name} {value:.3f}" for name, value in zip(card.classes, card.thresholds, strict=True)][:_MAX_THRESHOLDS]
     more = ", ..." if len(card.classes) > len(shown) else ""
     return [("thresholds", f"{', '.join(shown)}{more}; a photo has any number of these labels")]
+
+
+def _familiarity_pairs(card: ModelCard) -> list[tuple[str, str]]:
+    return [] if card.familiarity is None else [("unfamiliar", describe_familiarity(card.familiarity))]
 
 
 def _leak_pairs(card: ModelCard) -> list[tuple[str, str]]:

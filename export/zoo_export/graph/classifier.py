@@ -13,7 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from zoo.errors import ExportError
 from zoo.models.heatmap import build_heatmap
 from zoo_export.graph.converters import describe_error, silence
-from zoo_export.model_card import OUTPUTS, TENSOR
+from zoo_export.model_card import FEATURES, OUTPUTS, TENSOR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,24 +31,32 @@ class ExportableClassifier(nn.Module):
     Args:
         classifier: The trained classifier; switched to eval mode.
         image_size: (height, width) in pixels.
+        extra: Maps features to one more output.
     """
 
-    def __init__(self, classifier: Classifier, image_size: tuple[int, int]) -> None:
+    def __init__(self, classifier: Classifier, image_size: tuple[int, int], *, extra: nn.Module | None = None) -> None:
         super().__init__()
         classifier.eval()
         self.backbone, self.head = classifier.backbone, classifier.head
         self.heatmap = build_heatmap(classifier, image_size)
+        self.extra = extra
         self.eval()
 
-    def forward(self, tensor: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Maps normalised ``(N, 3, H, W)`` to probabilities and logits ``(N, classes)``, and heat map ``(N, h, w)``."""
+    def forward(self, tensor: Tensor) -> tuple[Tensor, ...]:
+        """Maps normalised ``(N, 3, H, W)`` to probabilities and logits ``(N, classes)``, and heat map ``(N, h, w)``.
+
+        If there is an extra output, it follows.
+        """
         features = self.backbone.extract(tensor)
         logits = self.head(features).float()
-        return self.head.probabilities(logits), logits, self.heatmap(features, logits)
+        outputs = self.head.probabilities(logits), logits, self.heatmap(features, logits)
+        return outputs if self.extra is None else (*outputs, self.extra(features))
 
 
 def to_onnx(module: ExportableClassifier, *, size: tuple[int, int], opset: int) -> onnx.ModelProto:
     """Converts a classifier to ONNX: input ``tensor``, float32 ``(batch, 3, *size)``, for batches of any size.
+
+    The extra output of the module is called ``features``.
 
     Raises:
         ExportError: An operator has no ONNX form, the network cannot be traced, or it is too large for one file.
@@ -73,7 +81,7 @@ def to_onnx(module: ExportableClassifier, *, size: tuple[int, int], opset: int) 
                 dynamo=True,
                 opset_version=opset,
                 input_names=[TENSOR],
-                output_names=list(OUTPUTS),
+                output_names=[*OUTPUTS, *([] if module.extra is None else [FEATURES])],
                 dynamic_shapes={TENSOR: {0: "batch"}},
                 verbose=False,
             )

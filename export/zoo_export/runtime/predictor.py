@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoo.errors import ConfigError, ExportError, PredictionError
-from zoo.inference.predictor import PhotoPredictor, is_finite, make_normaliser
+from zoo.inference.predictor import Outputs, PhotoPredictor, is_finite, make_normaliser
 from zoo.utils.arguments import FUNCTION, PATH, TEXT, WHOLE_NUMBER, Accepted, accepts
 from zoo.utils.paths import parse_path
 from zoo_export.exported_files import read_exported
-from zoo_export.model_card import DECISIONS, KEY, OUTPUTS, ModelCard
+from zoo_export.model_card import DECISIONS, FAMILIARITY, KEY, OUTPUTS, ModelCard
 from zoo_export.runtime.batch_padding import MakeBatch, make_padder
 from zoo_export.runtime.providers import CUDA
 from zoo_export.runtime.second_entry import without_resize
@@ -56,6 +56,7 @@ class OnnxPredictor(PhotoPredictor):
         self.classes = card.classes
         self.multi_label, self.thresholds, self.decision = card.multi_label, card.thresholds, card.decision
         self.calibration = card.calibration
+        self.familiarity_threshold = None if card.familiarity is None else card.familiarity.threshold
         self.preprocess = card.preprocess
         self.runtime = f"ONNX Runtime, {session.provider.removesuffix('ExecutionProvider')}, {card.precision}"
         unverified = "" if card.verified else f"{name} was never compared with the run that it was exported from."
@@ -82,8 +83,7 @@ class OnnxPredictor(PhotoPredictor):
             ExportError: The graph fails, or returns something else.
             PredictionError: It returns NaN or infinity.
         """
-        probabilities, _ = self._run([_PROBABILITIES, _LOGITS], images)
-        return probabilities
+        return self.outputs(images).probabilities
 
     def explained(self, images: Sequence[NDArray[np.uint8]]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         """Returns probabilities ``(N, classes)`` and heat maps ``(N, rows, columns)`` of preprocessed images.
@@ -92,8 +92,20 @@ class OnnxPredictor(PhotoPredictor):
             ExportError: The graph fails, or returns something else.
             PredictionError: It returns NaN or infinity.
         """
-        probabilities, _, heatmaps = self._run([_PROBABILITIES, _LOGITS, _HEATMAP], images)
-        return probabilities, heatmaps
+        found = self.outputs(images, heatmaps=True)
+        return found.probabilities, found.heatmaps
+
+    def outputs(self, images: Sequence[NDArray[np.uint8]], *, heatmaps: bool = False) -> Outputs:
+        """Returns probabilities, familiarity and, if asked for, heat maps of preprocessed images.
+
+        Raises:
+            ExportError: The graph fails, or returns something else.
+            PredictionError: It returns NaN or infinity.
+        """
+        names = [_PROBABILITIES, _LOGITS, *([] if self.card.familiarity is None else [FAMILIARITY])]
+        names += [_HEATMAP] if heatmaps else []
+        found = dict(zip(names, self._run(names, images), strict=True))
+        return Outputs(found[_PROBABILITIES], found.get(FAMILIARITY), found.get(_HEATMAP))
 
     def batch(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8] | NDArray[np.float32]:
         """Returns the input of the graph for preprocessed images, uint8 ``(h, w, 3)`` each."""
@@ -108,8 +120,8 @@ class OnnxPredictor(PhotoPredictor):
         outputs = run_session(self.session, names, feed, name=self.name)
         # The logits too: of an infinite one, a sigmoid makes the probability 1.
         for name, values in zip(names, outputs, strict=True):
-            wanted = (len(images), *(values.shape[1:3] if name == _HEATMAP else (len(self.classes),)))
-            if values.shape != wanted:
+            shapes = {_HEATMAP: values.shape[1:3], FAMILIARITY: ()}
+            if values.shape != (len(images), *shapes.get(name, (len(self.classes),))):
                 raise ExportError(
                     f"{self.name}: its output '{name}' is {values.shape} for {len(images)} photos and "
                     f"{len(self.classes)} classes.",
@@ -211,6 +223,8 @@ def _find_contradiction(card: ModelCard, inputs: Mapping[str, _Value], outputs: 
             return f"it has no output '{name}' of float32"
     if card.has_decisions and outputs.get(DECISIONS, ("",))[0] != "tensor(uint8)":
         return f"it has no output '{DECISIONS}' of uint8"
+    if card.familiarity is not None and outputs.get(FAMILIARITY, ("",))[0] != "tensor(float)":
+        return f"it has no output '{FAMILIARITY}' of float32"
     width = (outputs[_PROBABILITIES][1] or [None])[-1]
     if isinstance(width, int) and width != len(card.classes):
         return f"it has {width} outputs for {len(card.classes)} classes"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from zoo.events import Work, ignore
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import onnx
 
     from zoo.events import Observer
+    from zoo.models.familiarity import Familiarity
     from zoo.plugins.registry import Registry
     from zoo.runs.run import RunFolder
     from zoo_export.exported_files import ExportedFile
@@ -87,7 +89,7 @@ def export_onnx(
         network, card = _reduce(reference, network, card, precision, max_drop=max_drop, device=device)
         if verify:
             card = _compare(reference, network, card, device)  # a report of its own
-    return write_exported(target, _serialise(network, card), card, started=started)
+    return write_exported(target, _serialise(network, card, reference.familiarity), card, started=started)
 
 
 def _convert(reference: Reference, *, input: InputKind, opset: int) -> tuple[onnx.ModelProto, ModelCard]:
@@ -95,8 +97,9 @@ def _convert(reference: Reference, *, input: InputKind, opset: int) -> tuple[onn
     from zoo_export.graph.classifier import ExportableClassifier, to_onnx
 
     reference.observer(Work(what="convert the network to ONNX", done=0, total=None))
-    size = reference.preprocess.size
-    network = to_onnx(ExportableClassifier(reference.classifier, size), size=size, opset=opset)
+    size, familiarity = reference.preprocess.size, reference.familiarity
+    module = ExportableClassifier(reference.classifier, size, extra=None if familiarity is None else familiarity.vector)
+    network = to_onnx(module, size=size, opset=opset)
     return network, reference.describe(input=input, opset=opset, has_digest=True)
 
 
@@ -119,7 +122,7 @@ def _reduce(
         samples=reference.samples,
         max_drop=max_drop,
         device=device,
-        finish=_serialise,
+        finish=partial(_serialise, familiarity=reference.familiarity),
         observer=reference.observer,
     )
 
@@ -128,7 +131,8 @@ def _compare(reference: Reference, network: onnx.ModelProto, card: ModelCard, de
     """Compares the content of the file with the run; returns the card with the report."""
     from zoo_export.validation.parity import onnx_backends
 
-    return reference.compare_backends(onnx_backends(_serialise(network, card), card, _devices(device)), card)
+    content = _serialise(network, card, reference.familiarity)
+    return reference.compare_backends(onnx_backends(content, card, _devices(device)), card)
 
 
 def _check_device(device: str) -> None:
@@ -147,18 +151,21 @@ def _devices(device: str) -> list[str]:
     return ["cpu", "cuda"] if cuda_obstacle() is None else ["cpu"]
 
 
-def _serialise(network: onnx.ModelProto, card: ModelCard) -> bytes:
-    """Returns the content of the file: the network, what the card says of preprocessing and decisions, the card."""
+def _serialise(network: onnx.ModelProto, card: ModelCard, familiarity: Familiarity | None) -> bytes:
+    """Returns the content of the file: the network, the familiarity, what the card says of more operators, the card."""
     import onnx
 
     from zoo.plugins.entry_points import DISTRIBUTION
     from zoo_export.graph.decisions import append_cost_decision, append_decisions
+    from zoo_export.graph.familiarity import append_familiarity
     from zoo_export.graph.preprocessing import prepend_preprocessing
     from zoo_export.model_card import KEY
 
     proto = onnx.ModelProto()
     proto.CopyFrom(network)
     properties: dict[str, Any] = {KEY: card.to_json()}
+    if familiarity is not None:
+        append_familiarity(proto.graph, familiarity.prototypes.numpy(), neighbours=familiarity.neighbours)
     if card.multi_label:
         append_decisions(proto.graph, card.thresholds)
     elif card.decision is not None:

@@ -46,6 +46,7 @@ def build_card(run: RunFolder, classifier: Classifier, *, input: InputKind, opse
         thresholds=run.thresholds,
         decision=run.decision,
         calibration=run.calibration,
+        familiarity=run.familiarity,
     )
 
 

@@ -18,13 +18,12 @@ from zoo_export.graph.converters import conversion, silence
 from zoo_export.model_card import KEY, TENSOR
 from zoo_export.security.digest import with_digest
 from zoo_export.validation.decisions import check_decisions
-from zoo_export.validation.parity import Backend
+from zoo_export.validation.parity import Backend, FileOutputs
 from zoo_export.validation.reference import open_reference
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from zoo.events import Observer
@@ -48,9 +47,10 @@ def export_pt2(
 ) -> ExportedFile:
     """Exports a run to ``model.pt2``, loads the archive again and compares it with the run.
 
-    The module takes normalised batches ``(N, 3, h, w)`` float32 and returns probabilities, logits and heat map; with
-    several labels per photo, or a decision by costs, the decisions too, as an ONNX file does. Its card is the extra
-    file ``zoo`` of the archive. Arguments and errors are those of `zoo_export.targets.onnx.export_onnx`.
+    The module takes normalised batches ``(N, 3, h, w)`` float32 and returns probabilities, logits and heat map; of a
+    run that recognises unfamiliar photos, the familiarity ``(N,)`` next; with several labels per photo, or a decision
+    by costs, the decisions last, as an ONNX file does. Its card is the extra file ``zoo`` of the archive. Arguments and
+    errors are those of `zoo_export.targets.onnx.export_onnx`.
     """
     started = time.monotonic()
     target = check_target(target or run.path / "model.pt2", ARCHIVE)
@@ -58,7 +58,7 @@ def export_pt2(
     observer(Work(what="export the network", done=0, total=None))
     size = reference.preprocess.size
     card = reference.describe(has_digest=True)
-    module: nn.Module = ExportableClassifier(reference.classifier, size)
+    module: nn.Module = ExportableClassifier(reference.classifier, size, extra=reference.familiarity)
     program = _trace(_DecidingClassifier(module, card) if card.has_decisions else module, size)
     if verify:
         card = reference.compare_backends([_load_backend(_serialise(program, card), card)], card)
@@ -115,10 +115,10 @@ def _load_backend(content: bytes, card: ModelCard) -> Backend:
         module = torch.export.load(io.BytesIO(content)).module()
 
     @torch.inference_mode()
-    def compute(feed: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        probabilities, logits, _, *decisions = (each.numpy() for each in module(torch.from_numpy(feed)))
-        for each in decisions:
-            check_decisions(each, probabilities, card, where=_NAME)
-        return probabilities, logits
+    def compute(feed: NDArray[Any]) -> FileOutputs:
+        probabilities, logits, _, *others = (each.numpy() for each in module(torch.from_numpy(feed)))
+        if card.has_decisions:
+            check_decisions(others.pop(), probabilities, card, where=_NAME)
+        return FileOutputs(probabilities, logits, others[0] if others else None)
 
     return Backend(_NAME, compute)

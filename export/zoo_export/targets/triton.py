@@ -137,12 +137,15 @@ model_warmup [
 
 def _output(name: str, shape: Sequence[int | str]) -> str:
     dims = ", ".join(str(length if isinstance(length, int) else -1) for length in shape)
+    if not shape:  # one number for each photo, which Triton cannot declare otherwise
+        dims = "1"
+    scalar = "" if shape else "\n    reshape: { shape: [ ] }"
     labels = f'\n    label_filename: "{_LABELS}"' if name == "probabilities" else ""
     return f"""
   {{
     name: "{name}"
     data_type: {"TYPE_UINT8" if name == DECISIONS else "TYPE_FP32"}
-    dims: [ {dims} ]{labels}
+    dims: [ {dims} ]{scalar}{labels}
   }},"""
 
 

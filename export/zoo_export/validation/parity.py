@@ -14,7 +14,7 @@ from zoo.errors import DataError, ExportError
 from zoo.events import Work
 from zoo.metrics.thresholds import decide
 from zoo.models.finite import find_source
-from zoo_export.model_card import DECISIONS
+from zoo_export.model_card import DECISIONS, FAMILIARITY
 from zoo_export.runtime.session import open_session, run_session
 from zoo_export.validation.decisions import check_decisions
 from zoo_export.validation.samples import decode_samples, preprocess_batch
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from zoo.events import Observer
     from zoo.models.classifier import Classifier
+    from zoo.models.familiarity import Familiarity
     from zoo.plugins.specs import Sample
     from zoo_export.model_card import ModelCard
 
@@ -38,7 +39,34 @@ _BATCHED_PHOTOS = 14  # how many photos are also compared in batches of two and 
 # less than a ten-thousandth of the standard deviation (docs/export-families.md).
 TOLERANCE = 0.002
 PROBABILITY_TOLERANCE = 1e-4  # for probabilities computed from identical logits: only rounding differs
+FAMILIARITY_TOLERANCE = 1e-3  # of a cosine; those of familiar photos and of strangers differ by a hundred times as much
 _MIN_SPREAD = 1e-3  # below it, logits hardly vary between photos and only rounding is left to compare
+
+
+class RunFamiliarity(NamedTuple):
+    """How a run recognises unfamiliar photos.
+
+    Attributes:
+        compute: Maps features to familiarity, on the CPU.
+        threshold: The familiarity from which a photo counts as one of the classes.
+    """
+
+    compute: Familiarity
+    threshold: float
+
+
+class FileOutputs(NamedTuple):
+    """What an exported file returns for N photos.
+
+    Attributes:
+        probabilities: ``(N, classes)`` float32.
+        logits: ``(N, classes)`` float32.
+        familiarity: ``(N,)`` float32; None if the file has no such output.
+    """
+
+    probabilities: NDArray[np.float32]
+    logits: NDArray[np.float32]
+    familiarity: NDArray[np.float32] | None = None
 
 
 class Backend(NamedTuple):
@@ -46,11 +74,11 @@ class Backend(NamedTuple):
 
     Attributes:
         provider: What it computes with.
-        compute: Maps an input of the file to probabilities and logits, ``(N, classes)`` float32 each.
+        compute: Maps an input of the file to its outputs.
     """
 
     provider: str
-    compute: Callable[[NDArray[Any]], tuple[NDArray[np.float32], NDArray[np.float32]]]
+    compute: Callable[[NDArray[Any]], FileOutputs]
 
 
 class Comparison(NamedTuple):
@@ -62,6 +90,8 @@ class Comparison(NamedTuple):
         actual: The logits of the file.
         expected_probabilities: What the head of the run computes from the logits of the file.
         actual_probabilities: The probabilities of the file.
+        expected_familiarity: That of the run; 0 if it does not recognise unfamiliar photos.
+        actual_familiarity: That of the file.
     """
 
     name: str
@@ -69,6 +99,8 @@ class Comparison(NamedTuple):
     actual: NDArray[np.float32]
     expected_probabilities: NDArray[np.float32]
     actual_probabilities: NDArray[np.float32]
+    expected_familiarity: float = 0.0
+    actual_familiarity: float = 0.0
 
     @property
     def difference(self) -> float:
@@ -79,6 +111,17 @@ class Comparison(NamedTuple):
     def probability_difference(self) -> float:
         """The largest difference of a probability; infinite if the file returns NaN or infinity."""
         return _largest(self.expected_probabilities - self.actual_probabilities)
+
+    @property
+    def familiarity_difference(self) -> float:
+        """The difference of the familiarity; infinite if the file returns NaN or infinity."""
+        difference = abs(self.expected_familiarity - self.actual_familiarity)
+        return difference if math.isfinite(difference) else float("inf")
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether the file returns neither NaN nor infinity."""
+        return math.isfinite(self.difference + self.probability_difference + self.familiarity_difference)
 
     @property
     def margin(self) -> float:
@@ -102,6 +145,8 @@ class ProviderParity:
         same_top1: Number of comparisons with the same most probable class.
         same_decisions: With several labels per photo, the number of comparisons with the same labels decided; otherwise
             None.
+        same_known: The number of comparisons in which both recognise the photo, or neither does; None for files that do
+            not recognise unfamiliar photos.
         max_difference: The largest difference of any logit.
         mean_difference: The largest difference of each comparison, averaged.
         worst: Name of the photo with the largest difference.
@@ -114,6 +159,7 @@ class ProviderParity:
     mean_difference: float
     worst: str
     same_decisions: int | None = None
+    same_known: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,15 +196,17 @@ def onnx_backends(model: bytes, card: ModelCard, devices: Sequence[str]) -> list
         ExportError: The file cannot be opened on one of them.
     """
     names = ["probabilities", "logits", *([DECISIONS] if card.has_decisions else [])]
+    names += [] if card.familiarity is None else [FAMILIARITY]
 
     def open_on(device: str) -> Backend:
         session = open_session(model, name=_NAME, device=device)
 
-        def compute(feed: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-            probabilities, logits, *decisions = run_session(session, names, {card.input_name: feed}, name=_NAME)
-            for each in decisions:
-                check_decisions(each, probabilities, card, where=session.provider)
-            return probabilities, logits
+        def compute(feed: NDArray[Any]) -> FileOutputs:
+            outputs = run_session(session, names, {card.input_name: feed}, name=_NAME)
+            found = dict(zip(names, outputs, strict=True))
+            if DECISIONS in found:
+                check_decisions(found[DECISIONS], found["probabilities"], card, where=session.provider)
+            return FileOutputs(found["probabilities"], found["logits"], found.get(FAMILIARITY))
 
         return Backend(session.provider, compute)
 
@@ -171,10 +219,13 @@ def compare(
     classifier: Classifier,
     photos: Sequence[Sample],
     observer: Observer,
+    *,
+    familiarity: RunFamiliarity | None = None,
 ) -> Parity:
     """Compares the logits of an exported file with those of the run's classifier, in float32 on the CPU.
 
-    The probabilities of the file are compared with those that the head of the run computes from the file's logits.
+    The probabilities of the file are compared with those that the head of the run computes from the file's logits, and
+    its familiarity with that of the run.
     Every photo is compared alone, the first few also in batches of 2 and 7. Photos of different sizes cannot share a
     batch of raw pixels: there each is cropped at the centre to the size that all of the batch have.
 
@@ -184,6 +235,7 @@ def compare(
         classifier: The classifier of the run, in eval mode on the CPU.
         photos: Read from their bytes; unreadable ones are left out.
         observer: Receives progress, and notes on unreadable photos.
+        familiarity: That of the run; None if it does not recognise unfamiliar photos.
 
     Raises:
         DataError: No photo is readable.
@@ -191,24 +243,28 @@ def compare(
             returns NaN or infinity.
     """
     outcomes: list[list[Comparison]] = [[] for _ in backends]
+    familiarity = None if card.familiarity is None else familiarity
     compared = 0
     for_batches: list[tuple[str, Pixels]] = []
     for name, pixels in decode_samples(photos, observer):
         compared += 1
         if len(for_batches) < _BATCHED_PHOTOS:
             for_batches.append((name, pixels))
-        _compare_batch([(name, pixels)], card, classifier, backends, outcomes)
+        _compare_batch([(name, pixels)], card, classifier, familiarity, backends, outcomes)
         observer(Work(what="compare photos", done=compared, total=len(photos)))
     if not compared:
         raise DataError("None of the photos to compare is readable.", hint="Pass others with --data.")
     for batch in _batches(for_batches):
-        _compare_batch(batch, card, classifier, backends, outcomes)
+        _compare_batch(batch, card, classifier, familiarity, backends, outcomes)
     spread = max(float(np.std([each.expected for each in outcomes[0]])), _MIN_SPREAD)
     tolerance = TOLERANCE * spread if card.precision == "fp32" else None
     reports = [
         _with_decisions(_summarise(backend.provider, outcome, tolerance), outcome, card, classifier)
         for backend, outcome in zip(backends, outcomes, strict=True)
     ]
+    if familiarity is not None:
+        limit = familiarity.threshold
+        reports = [_with_known(*each, card, limit) for each in zip(reports, outcomes, strict=True)]
     return Parity(photos=compared, batches=BATCHES, spread=spread, tolerance=tolerance, providers=tuple(reports))
 
 
@@ -235,12 +291,13 @@ def _compare_batch(
     batch: Sequence[tuple[str, Pixels]],
     card: ModelCard,
     classifier: Classifier,
+    familiarity: RunFamiliarity | None,
     backends: Sequence[Backend],
     outcomes: Sequence[list[Comparison]],
 ) -> None:
     """Appends a comparison for each photo of a batch to the outcomes of each backend."""
     tensor = preprocess_batch([pixels for _, pixels in batch], card.preprocess)
-    expected = compute_logits(classifier, tensor)
+    expected, expected_familiarity = _compute_expected(classifier, familiarity, tensor)
     if not np.isfinite(expected).all():
         raise ExportError(
             f"The run itself returns logits that are not finite for {batch[0][0]}: {expected[0]}"
@@ -249,15 +306,31 @@ def _compare_batch(
         )
     feed = np.stack([pixels for _, pixels in batch]) if card.input == "pixels" else tensor.numpy()
     for backend, outcome in zip(backends, outcomes, strict=True):
-        actual_probabilities, actual = backend.compute(feed)
-        if not actual_probabilities.shape == actual.shape == expected.shape:
+        found = backend.compute(feed)
+        if not found.probabilities.shape == found.logits.shape == expected.shape:
             raise ExportError(
-                f"The exported file returns probabilities {actual_probabilities.shape} and logits {actual.shape} for "
-                f"{len(batch)} photos, not {expected.shape}."
+                f"The exported file returns probabilities {found.probabilities.shape} and logits {found.logits.shape} "
+                f"for {len(batch)} photos, not {expected.shape}."
             )
-        expected_probabilities = compute_probabilities(classifier, actual)
-        rows = zip(batch, expected, actual, expected_probabilities, actual_probabilities, strict=True)
+        actual_familiarity = expected_familiarity if found.familiarity is None else found.familiarity
+        expected_probabilities = compute_probabilities(classifier, found.logits)
+        rows = zip(
+            *(batch, expected, found.logits, expected_probabilities, found.probabilities),
+            *(expected_familiarity.tolist(), actual_familiarity.tolist()),
+            strict=True,
+        )
         outcome.extend(Comparison(name, *row) for (name, _), *row in rows)
+
+
+@torch.inference_mode()
+def _compute_expected(
+    classifier: Classifier, familiarity: RunFamiliarity | None, tensor: torch.Tensor
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Returns the logits of a normalised batch ``(N, classes)`` float32, and the familiarity ``(N,)`` float32."""
+    logits = compute_logits(classifier, tensor)
+    if familiarity is None:
+        return logits, np.zeros(len(tensor), dtype=np.float32)
+    return logits, familiarity.compute(classifier.backbone.extract(tensor)).numpy()
 
 
 @torch.inference_mode()
@@ -282,7 +355,7 @@ def _largest(differences: NDArray[np.float32]) -> float:
 def _summarise(provider: str, outcome: Sequence[Comparison], tolerance: float | None) -> ProviderParity:
     """Returns the report of a provider; raises `ExportError` if it differs too much."""
     worst = max(outcome, key=lambda each: each.difference)
-    if broken := [each for each in outcome if not math.isfinite(each.difference + each.probability_difference)]:
+    if broken := [each for each in outcome if not each.is_finite]:
         remedy = "Export it in fp32." if tolerance is None else "Try another --opset."
         raise ExportError(
             f"The exported file returns NaN or infinity for {broken[0].name} on {provider}.",
@@ -315,6 +388,23 @@ def _with_decisions(
     return replace(report, same_decisions=int(same.sum()))
 
 
+def _with_known(
+    report: ProviderParity, outcome: Sequence[Comparison], card: ModelCard, threshold: float
+) -> ProviderParity:
+    """Returns a report with the number of comparisons in which run and file agree whether a photo is familiar.
+
+    Args:
+        report: The report of a provider.
+        outcome: Its comparisons.
+        card: The card of the file.
+        threshold: That of the run; a file of reduced precision has its own.
+    """
+    assert card.familiarity is not None
+    limit = card.familiarity.threshold
+    same = sum((each.expected_familiarity >= threshold) == (each.actual_familiarity >= limit) for each in outcome)
+    return replace(report, same_known=same)
+
+
 def _check_differences(provider: str, outcome: Sequence[Comparison], tolerance: float) -> None:
     worst = max(outcome, key=lambda each: each.difference)
     if worst.difference > tolerance:
@@ -329,6 +419,13 @@ def _check_differences(provider: str, outcome: Sequence[Comparison], tolerance: 
             f"The probabilities of the exported file do not follow from its logits for {odd.name}: one is off by "
             f"{odd.probability_difference:.3g} on {provider}.",
             hint="Nothing was written. The head's probabilities() must not depend on the values of its input.",
+        )
+    strange = max(outcome, key=lambda each: each.familiarity_difference)
+    if strange.familiarity_difference > FAMILIARITY_TOLERANCE:
+        raise ExportError(
+            f"The exported file and the run disagree about how familiar {strange.name} is: by "
+            f"{strange.familiarity_difference:.3g}, more than {FAMILIARITY_TOLERANCE:g}, on {provider}.",
+            hint="Nothing was written. Try another --opset; --no-verify skips the comparison, and the file records it.",
         )
     # A margin larger than the tolerance of both logits leaves no room for another class.
     other = [each for each in outcome if not each.same_top1 and each.margin > 2 * tolerance]

@@ -16,6 +16,7 @@ from zoo.inference.evaluate import predict_samples
 from zoo.metrics.costs import decide_classes
 from zoo.metrics.intervals import paired_loss_bound, paired_loss_p
 from zoo.metrics.thresholds import decide
+from zoo.models.prototypes import choose_threshold
 from zoo.models.runtime import read_thread_times, waited_long
 from zoo_export.runtime.predictor import load
 from zoo_export.validation.samples import decode_samples, normalise_batch, take_evenly
@@ -29,11 +30,13 @@ if TYPE_CHECKING:
     from zoo.events import Observer
     from zoo.plugins.specs import Sample
     from zoo.preprocess import Preprocess
+    from zoo.runs.familiarity import FamiliarityRecord
     from zoo_export.model_card import ModelCard, PrecisionName
     from zoo_export.runtime.predictor import OnnxPredictor
     from zoo_export.validation.samples import ExportSamples
 
 _CALIBRATION_PHOTOS = 128  # more hardly change the ranges
+_THRESHOLD_PHOTOS = 500  # all of them are in memory
 _BATCHES = (1, 32)
 _ROUNDS = 7
 _ATTEMPTS, _PAUSE = 3, 2.0  # measurements of the speed while other work runs, and seconds between them
@@ -138,7 +141,23 @@ def reduce_precision(
     files = finish(network, card), finish(reduced, reduced_card)
     gain = measure_gain(*files, samples.scored, device=device, observer=observer)
     check_gain(gain, precision, max_drop=max_drop)
-    return reduced, replace(reduced_card, quantisation={**details, **gain.to_dict(), "max_drop": max_drop})
+    quantisation = {**details, **gain.to_dict(), "max_drop": max_drop}
+    known = _adapt_threshold(files[1], card, samples.scored, device=device, observer=observer)
+    return reduced, replace(reduced_card, quantisation=quantisation, familiarity=known)
+
+
+def _adapt_threshold(
+    reduced: bytes, card: ModelCard, photos: Sequence[Sample], *, device: str, observer: Observer
+) -> FamiliarityRecord | None:
+    """Returns how the file recognises unfamiliar photos, with a threshold for its own rounded features."""
+    if card.familiarity is None:
+        return None
+    predictor = load(reduced, device=device)
+    few = take_evenly(photos, _THRESHOLD_PHOTOS)
+    images = _read_images(few, card.preprocess, observer, what="read validation photos")
+    scores = [row.familiarity for image in images for row in predictor.outputs([image]).rows()]
+    threshold = choose_threshold(np.array(scores, dtype=np.float32), share=card.familiarity.share)
+    return replace(card.familiarity, threshold=threshold, photos=len(scores))
 
 
 def measure_gain(
@@ -222,14 +241,16 @@ def check_gain(gain: PrecisionGain, precision: str, *, max_drop: float) -> None:
         )
 
 
-def _read_images(samples: Sequence[Sample], spec: Preprocess, observer: Observer) -> list[NDArray[np.uint8]]:
-    """Returns the preprocessed photos to calibrate on."""
+def _read_images(
+    samples: Sequence[Sample], spec: Preprocess, observer: Observer, *, what: str = "read calibration photos"
+) -> list[NDArray[np.uint8]]:
+    """Returns the preprocessed photos; `what` names the work in progress events."""
     images = []
     for _, pixels in decode_samples(samples, observer):
         images.append(preprocess(pixels, spec))
-        observer(Work(what="read calibration photos", done=len(images), total=len(samples)))
+        observer(Work(what=what, done=len(images), total=len(samples)))
     if not images:
-        raise DataError("None of the training photos to calibrate on is readable.")
+        raise DataError(f"None of the photos is readable: {what}.")
     return images
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from zoo.events import Observer
     from zoo.models.classifier import Classifier
+    from zoo.models.familiarity import Familiarity
     from zoo.plugins.registry import Registry
     from zoo.plugins.specs import ExportRequest
     from zoo.preprocess import Preprocess
@@ -36,6 +37,7 @@ class Reference:
         run: The run.
         classifier: Maps normalised images ``(N, 3, h, w)`` float32 to logits ``(N, classes)``; in eval mode, on the
             CPU, with the weights of the run.
+        familiarity: Maps its features to the familiarity of photos; None if the run does not recognise unfamiliar ones.
         samples: The photos of the export.
         verify: Whether the user asked for a comparison.
         data: The photos that the user passed; None means the validation photos of the run.
@@ -44,6 +46,7 @@ class Reference:
 
     run: RunFolder
     classifier: Classifier
+    familiarity: Familiarity | None
     samples: ExportSamples
     verify: bool
     data: str | None
@@ -93,11 +96,11 @@ class Reference:
         card = self.describe(input=input)
         if not self.verify:
             return card
-        from zoo_export.validation.parity import Backend, compute_probabilities
+        from zoo_export.validation.parity import Backend, FileOutputs, compute_probabilities
 
-        def run_backend(feed: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        def run_backend(feed: NDArray[Any]) -> FileOutputs:
             logits = _compute_logits(compute, feed)
-            return compute_probabilities(self.classifier, logits), logits
+            return FileOutputs(compute_probabilities(self.classifier, logits), logits)
 
         return self.compare_backends([Backend(name, run_backend)], card)
 
@@ -108,10 +111,13 @@ class Reference:
             ExportError: As for `compare`.
             DataError: As for `compare`.
         """
-        from zoo_export.validation.parity import compare, with_report
+        from zoo_export.validation.parity import RunFamiliarity, compare, with_report
 
-        photos = self.samples.comparison
-        return with_report(card, compare(backends, card, self.classifier, photos, self.observer), self.data)
+        known = None
+        if self.familiarity is not None and self.run.familiarity is not None:
+            known = RunFamiliarity(self.familiarity, self.run.familiarity.threshold)
+        report = compare(backends, card, self.classifier, self.samples.comparison, self.observer, familiarity=known)
+        return with_report(card, report, self.data)
 
 
 def load_reference(request: ExportRequest) -> Reference:
@@ -149,10 +155,18 @@ def open_reference(
         run, verify=verify, reduced=reduced, data=data, photos=photos, registry=registry, observer=observer
     )
     # Imported only now: bad arguments and missing photos fail before torch is loaded.
-    from zoo.inference.run_predictor import rebuild_model
+    from zoo.inference.run_predictor import build_familiarity, rebuild_model
 
     classifier = rebuild_model(run, registry).classifier.eval()
-    return Reference(run=run, classifier=classifier, samples=samples, verify=verify, data=data, observer=observer)
+    return Reference(
+        run=run,
+        classifier=classifier,
+        familiarity=build_familiarity(run, classifier.head),
+        samples=samples,
+        verify=verify,
+        data=data,
+        observer=observer,
+    )
 
 
 def _compute_logits(compute: Callable[[Any], Any], feed: NDArray[Any]) -> NDArray[np.float32]:

@@ -24,6 +24,7 @@ def as_predictor(predict_files, classes, *, notes=(), multi_label=False):
         classes=classes,
         notes=notes,
         multi_label=multi_label,
+        familiarity_threshold=None,
     )
 
 

@@ -82,7 +82,7 @@ def test_a_batch_names_the_file_that_cannot_be_read(page: Page) -> None:
     expect(row.get_by_text("it is not an image")).to_be_visible()
     with page.expect_download() as download:
         panel.get_by_role("button", name="Download CSV").click()
-    assert "c.png,,,,,c.png: it is not an image" in download.value.path().read_text("utf-8").replace('"', "")
+    assert "c.png,,,,,,,c.png: it is not an image" in download.value.path().read_text("utf-8").replace('"', "")
 
 
 @pytest.mark.slow

@@ -20,7 +20,10 @@ def test_output_names_the_file_and_its_verification(invoke, small_run, tmp_path)
     assert result.exit_code == 0
     assert file.is_file()
     assert str(file) in result.output
-    assert "2 photos, in batches of 1, 2, 7: CPU: the same class in 11 of 11, logits within" in result.output
+    assert (
+        "2 photos, in batches of 1, 2, 7: CPU: the same class in 11, as familiar in 11 of 11, logits within"
+        in result.output
+    )
     assert f"zoo inspect {file}" in result.output
     assert result.stderr == ""
     assert "m.onnx" in read_manifest(tmp_path)

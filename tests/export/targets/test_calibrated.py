@@ -15,6 +15,7 @@ from fakes import make_images
 from zoo.data.images.decode import decode
 from zoo.inference.run_predictor import load as load_run
 from zoo.metrics.calibration import Calibration, PredictionSets
+from zoo.runs.familiarity import PROTOTYPES
 from zoo.runs.record import write_record
 from zoo.runs.run import RunFolder
 from zoo_export.model_card import KEY
@@ -35,7 +36,8 @@ def calibrated_run(small_run, tmp_path):
     def make(calibration):
         folder = tmp_path / "calibrated"
         folder.mkdir()
-        (folder / "model.safetensors").write_bytes(small_run.weights_path.read_bytes())
+        for name in ("model.safetensors", PROTOTYPES):
+            (folder / name).write_bytes((small_run.path / name).read_bytes())
         labels = {"multi_label": True, "thresholds": (0.5,) * 3} if calibration.sets is None else {}
         record = dataclasses.replace(
             small_run.record, calibration=calibration, activation=calibration.activation, **labels
@@ -92,6 +94,6 @@ def test_the_parity_gate_compares_calibrated_probabilities(calibrated_run, small
 def test_an_archive_has_the_temperature_too(calibrated_run, small_registry, tmp_path):
     exported = export_pt2(calibrated_run(SINGLE), tmp_path / "m.pt2", photos=2, registry=small_registry)
     module = torch.export.load(exported.path).module()
-    probabilities, logits, _ = module(torch.randn(2, 3, 16, 16))
+    probabilities, logits, *_ = module(torch.randn(2, 3, 16, 16))
     torch.testing.assert_close(probabilities, (logits / 2.5).softmax(dim=1))
     assert exported.card.verified

@@ -31,8 +31,10 @@ def test_raw_pixels_give_what_the_run_predicts(exported, small_run, small_regist
     predictor, session = load(small_run, device="cpu", registry=small_registry), open_plainly(exported.path)
     for sample in make_images().test:
         pixels = decode(sample.source)
-        probabilities, _, heatmap = session.run(None, {"image": pixels[None]})
-        expected = predictor.predict(pixels).probabilities
+        probabilities, _, heatmap, familiarity = session.run(None, {"image": pixels[None]})
+        prediction = predictor.predict(pixels)
+        expected = prediction.probabilities
+        assert familiarity == pytest.approx([prediction.familiarity], abs=1e-5)
         np.testing.assert_allclose(probabilities[0], [expected[name] for name in CLASSES], atol=1e-6)
         assert heatmap.shape == (1, 2, 2)
         assert 0 <= heatmap.min() <= heatmap.max() <= 1

@@ -28,7 +28,7 @@ def test_archive_returns_what_the_run_returns_and_has_its_card(small_run, small_
     pixels = [photo for _, photo in decode_samples(make_images().test[:5], ignore)]
     predictor = load(small_run, device="cpu", registry=small_registry)
     for photo in pixels:
-        probabilities, logits, heatmap = module(preprocess_batch([photo], card.preprocess))
+        probabilities, logits, heatmap, _ = module(preprocess_batch([photo], card.preprocess))
         expected = predictor.predict(photo).probabilities
         assert probabilities[0].tolist() == pytest.approx([expected[name] for name in card.classes], abs=1e-6)
         assert logits.shape == (1, 3)
@@ -58,7 +58,7 @@ def test_an_archive_with_several_labels_has_their_decisions(small_run, small_reg
     exported = export_pt2(run, tmp_path / "m.pt2", verify=False, registry=small_registry)
     module = torch.export.load(exported.path).module()
     photos = [photo for _, photo in decode_samples(make_images().test[:5], ignore)]
-    probabilities, _, _, decisions = module(preprocess_batch(photos, exported.card.preprocess))
+    probabilities, _, _, _, decisions = module(preprocess_batch(photos, exported.card.preprocess))
     assert decisions.dtype == torch.uint8
     assert torch.equal(decisions.bool(), probabilities >= torch.tensor(thresholds))
     assert 0 < int(decisions.sum()) < decisions.numel()

@@ -8,8 +8,16 @@ from fakes import make_images
 
 from zoo.errors import ExportError
 from zoo.events import ignore
-from zoo.inference.run_predictor import rebuild_model
-from zoo_export.validation.parity import Backend, compare, compute_logits, compute_probabilities, onnx_backends
+from zoo.inference.run_predictor import build_familiarity, rebuild_model
+from zoo_export.validation.parity import (
+    Backend,
+    FileOutputs,
+    RunFamiliarity,
+    compare,
+    compute_logits,
+    compute_probabilities,
+    onnx_backends,
+)
 
 
 @pytest.fixture
@@ -17,9 +25,15 @@ def classifier(small_run, small_registry):
     return rebuild_model(small_run, small_registry).classifier.eval()
 
 
-def test_report_equals_the_comparison(exported, classifier):
+@pytest.fixture
+def familiarity(small_run, classifier):
+    return RunFamiliarity(build_familiarity(small_run, classifier.head), small_run.familiarity.threshold)
+
+
+def test_report_equals_the_comparison(exported, classifier, familiarity):
     backends = onnx_backends(exported.path.read_bytes(), exported.card, ["cpu"])
-    report = compare(backends, exported.card, classifier, make_images().val, ignore)
+    report = compare(backends, exported.card, classifier, make_images().val, ignore, familiarity=familiarity)
+    assert report.providers[0].same_known == report.providers[0].compared
     assert {**report.to_dict(), "data": "validation"} == exported.card.parity
 
 
@@ -40,11 +54,24 @@ def test_outputs_that_are_not_finite_are_refused(exported, classifier, which):
     def compute(feed):
         outputs = list(backend.compute(feed))
         outputs[which] = np.full_like(outputs[which], np.nan)
-        return tuple(outputs)
+        return FileOutputs(*outputs)
 
     (backend,) = onnx_backends(exported.path.read_bytes(), exported.card, ["cpu"])
     with pytest.raises(ExportError, match="inf"):
         compare([Backend("broken", compute)], exported.card, classifier, make_images().val, ignore)
+
+
+def test_a_familiarity_other_than_that_of_the_run_is_refused(exported, classifier, familiarity):
+    def compute(feed):
+        outputs = backend.compute(feed)
+        return outputs._replace(familiarity=outputs.familiarity - 0.01)
+
+    (backend,) = onnx_backends(exported.path.read_bytes(), exported.card, ["cpu"])
+    compared = ([Backend("broken", compute)], exported.card, classifier, make_images().val, ignore)
+    with pytest.raises(
+        ExportError, match=r"disagree about how familiar val/\w+/\d\.png is: by 0\.01, more than 0\.001"
+    ):
+        compare(*compared, familiarity=familiarity)
 
 
 def test_run_with_damaged_weights_is_an_error(exported, classifier):

@@ -47,7 +47,14 @@ def test_a_signal_saves_at_the_next_safe_point_and_the_run_can_be_resumed(
     assert resumed.finished
     assert not resumed.record.saved
     assert check_folder(resumed.path) == []
-    files = {"run.json", "photos.json", "model.safetensors", "metrics.jsonl", "manifest.json"}
+    files = {
+        "run.json",
+        "photos.json",
+        "model.safetensors",
+        "familiarity.safetensors",
+        "metrics.jsonl",
+        "manifest.json",
+    }
     assert {file.name for file in resumed.path.iterdir()} == files
 
 

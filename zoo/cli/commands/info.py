@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from zoo.plugins.specs import WeightsInfo
     from zoo.runs.cross_validation import CrossValidationFolder
+    from zoo.runs.familiarity import FamiliarityRecord
 
 # Of a split, beside its accuracy or mAP.
 _FIGURES = {
@@ -235,6 +236,7 @@ def _write_run(run: RunDescription) -> None:
             ("data", f"{run.data['name']}{photos}{classes}"),
             ("fingerprint", run.data["fingerprint"]),
             ("note", run.data["note"]),
+            ("unfamiliar", "" if run.familiarity is None else describe_familiarity(run.familiarity)),
             *(("leak", text) for text in run.data["leaks"]),
             ("input", f"{run.preprocess.size[0]} x {run.preprocess.size[1]} pixels" if run.preprocess else ""),
             ("preprocessing", preprocess),
@@ -250,6 +252,12 @@ def _write_run(run: RunDescription) -> None:
     console.echo(f"\n  Files, {format_bytes(sum(run.files.values()))}")
     rows = [(name, format_bytes(size)) for name, size in run.files.items()]
     console.write_table(("file", "size"), rows, right=(1,), indent=4)
+
+
+def describe_familiarity(familiarity: FamiliarityRecord) -> str:
+    """Returns which photos a run or an exported file does not recognise, in one line."""
+    share = f"{100 * familiarity.share:.0f} % of photos like the {familiarity.photos} of validation"
+    return f"photos with a familiarity below {familiarity.threshold:.4f}, which {share} reach"
 
 
 def _write_exports(run: RunDescription) -> None:

@@ -130,6 +130,8 @@ def command(
     With --coverage 0.95, the row has the classes of a prediction set: one where the model is sure, several where it is
     not. Over photos like those of the training data, 95 % of the sets contain the right class.
 
+    The answer for a photo that is unlike those of training is "none of these", with the class that it is most like.
+
     Every photo is a row, printed as soon as it is classified; --json prints one JSON object per line. The row of a
     photo without a prediction says why, stderr does too, and the exit code is then 1.
     """
@@ -146,9 +148,14 @@ def command(
             console.write_warning(note)
         writers: list[WriteRow] = []
         if csv_rows is not None:
-            multi_label = predictor.multi_label
-            sets = coverage is not None
-            table = PredictionCsv(csv_rows, predictor.classes, top=top, multi_label=multi_label, sets=sets)
+            table = PredictionCsv(
+                csv_rows,
+                predictor.classes,
+                top=top,
+                multi_label=predictor.multi_label,
+                sets=coverage is not None,
+                familiarity=predictor.familiarity_threshold is not None,
+            )
             writers.append(table.write)
         if as_json:
             writers.append(partial(_print_json, top=top))
@@ -233,6 +240,8 @@ def _print_json(name: str, outcome: Prediction | ZooError, *, top: int) -> None:
             answer = {"label": outcome.label, "probability": outcome.probability}
         if outcome.prediction_set is not None:
             answer |= {"prediction_set": list(outcome.prediction_set), "coverage": outcome.coverage}
+        if outcome.familiarity is not None:
+            answer |= {"familiarity": outcome.familiarity, "known": outcome.known}
         row = {"name": name, **answer, "probabilities": probabilities}
     console.echo(console.format_json(row))
 
@@ -250,7 +259,7 @@ def _answers_printer(photos: Sequence[Path], column: str) -> WriteRow:
         else:
             named = outcome.labels if outcome.prediction_set is None else outcome.prediction_set
             found = (f"{label} {format_percent(outcome.probabilities[label])}" for label in named or ())
-            text = ", ".join(found) or outcome.answer
+            text = (outcome.known is not False and ", ".join(found)) or outcome.answer
         console.write_row([name, text], widths)
 
     return print_row
@@ -273,6 +282,8 @@ def _table_printer(photos: Sequence[Path], classes: Sequence[str], *, top: int) 
         else:
             ranked = islice(outcome.probabilities.items(), top)
             cells = [cell for label, value in ranked for cell in (label, format_percent(value))]
+            if outcome.known is False:
+                cells[0] = outcome.answer
         console.write_row([name, *cells], widths, right=right)
 
     return print_row

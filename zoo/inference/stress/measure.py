@@ -254,6 +254,6 @@ def _answer(
     for (index, strength), row in zip(places, rows, strict=True):
         if isinstance(row, PredictionError):
             raise name_photo(row, samples[index].name)
-        predicted = int(decide_classes(row[None], predictor.classes, predictor.decision)[0])
+        predicted = int(decide_classes(row.probabilities[None], predictor.classes, predictor.decision)[0])
         answers.predicted[index, strength] = predicted
-        answers.confidence[index, strength] = float(row[predicted])
+        answers.confidence[index, strength] = float(row.probabilities[predicted])

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from zoo.data.loading.loader import Batch, split_steps
 from zoo.data.loading.sampling import epoch_order
+from zoo.models.familiarity import feature_vector
 from zoo.models.features import measure_stages, random_features
 from zoo.models.nested import flatten_tensors, map_tensors
 from zoo.training.distributed.process_group import SINGLE_PROCESS
@@ -32,10 +33,14 @@ class PooledBackbone(nn.Module):
         backbone: The backbone, in eval mode. It is asked for the stages of the heads from now on.
         heads: The heads. The map is cached only for those that use it: it is many times as large as pooled features.
         image_size: (height, width) in pixels.
+        vectors: Whether to return the feature vector of each head (`zoo.models.familiarity`), too, after the others.
     """
 
-    def __init__(self, backbone: Backbone, heads: Sequence[Head], *, image_size: tuple[int, int]) -> None:
+    def __init__(
+        self, backbone: Backbone, heads: Sequence[Head], *, image_size: tuple[int, int], vectors: bool = False
+    ) -> None:
         super().__init__()
+        self._vectors = vectors
         self.backbone = backbone
         self.heads = nn.ModuleList(heads)
         self._uses_map = [uses_map(head, backbone, image_size=image_size) for head in heads]
@@ -45,12 +50,14 @@ class PooledBackbone(nn.Module):
         """Maps normalised images ``(N, 3, H, W)`` float32 to the result of `Head.pool` for each head."""
         features = self.backbone.extract(images)
         maps = dict(zip(self.backbone.tapped_stages, features.stages, strict=True))
-        pooled = []
+        pooled, vectors = [], []
         for head, keeps_map in zip(self.heads, self._uses_map, strict=True):
             map_ = features.map if keeps_map else features.map[:, :, :0, :0]
             own = features._replace(map=map_, stages=tuple(maps[name] for name in head.stages))  # type: ignore[union-attr]
             pooled.append(head.pool(own))  # type: ignore[operator]
-        return tuple(pooled)
+            if self._vectors:
+                vectors.append(feature_vector(head, own))  # type: ignore[arg-type]
+        return (*pooled, *vectors)
 
 
 def tapped_by(heads: Iterable[Head]) -> tuple[str, ...]:
