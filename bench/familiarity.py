@@ -1,7 +1,7 @@
 """Measures how well exported files tell photos of their classes from strangers, by the output `familiarity`.
 
 For each data set, `zoo finetune` trains a backbone, frozen or fine-tuned, and `zoo export` writes the file. Its test
-photos are then told apart from strangers: the test photos of every other data set; with --near, the test photos of the
+photos are then separated from strangers: the test photos of every other data set; with --near, the test photos of the
 classes of its own data set that were held out from training, every second one; and far ones, made by code: noise, plain
 colours, drawings and lines of text. A figure is the area under the ROC curve: the share of pairs of a known photo and a
 stranger in which the known one is more familiar. `passes` is the share of the test photos that reach the threshold of
